@@ -1,0 +1,1 @@
+//! The Kafka wire protocol: bytes in, messages out, and back. No sockets, no clock, no runtime.

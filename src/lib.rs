@@ -1,0 +1,1 @@
+//! An Apache Kafka client in pure Rust, with typed events on top.
