@@ -1,0 +1,195 @@
+//! The options that producer, consumer and admin share: where the cluster is, how long to wait, what the world is made of.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Clock, Configuration, Property, Random, parse};
+use crate::kafka::net::{Address, TcpTransport, Transport};
+use crate::kafka::{Error, ErrorKind, Result};
+
+/// Where the cluster is, how long to wait for it, and what the client's world is made of (network, clock, randomness).
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by; any one that answers is enough. Default: none, and one is
+    /// needed.
+    pub bootstrap_servers: Vec<String>,
+    /// `client.id`: the name that brokers see in logs, metrics and quotas. Default `pat-events`.
+    pub client_id: String,
+    /// `request.timeout.ms`: how long one request may take: queueing, writing and waiting for the answer. Default 30 s.
+    pub request_timeout: Duration,
+    /// `socket.connection.setup.timeout.ms`: how long dialling one address may take, handshake included. Default 10 s.
+    pub connect_timeout: Duration,
+    /// `metadata.max.age.ms`: how old metadata may get before it is refreshed unasked. Default 5 min.
+    pub metadata_max_age: Duration,
+    /// `reconnect.backoff.ms`: the pause after a first failed dial of a broker; doubles up to the maximum, give or take 20% (KIP-580).
+    /// Default 50 ms.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`: the longest pause between dials. Default 1 s.
+    pub reconnect_backoff_max: Duration,
+    /// `retry.backoff.ms`: the pause before a first repetition of a failed request; doubles up to the maximum (KIP-580). Default 100 ms.
+    pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`: the longest pause between repetitions. Default 1 s.
+    pub retry_backoff_max: Duration,
+    /// `connections.max.idle.ms`: a connection without traffic for so long is closed. Default 9 min.
+    pub connections_max_idle: Duration,
+    /// `receive.message.max.bytes`: the longest response that is accepted, in bytes. Default 128 MiB.
+    pub max_frame_bytes: usize,
+    /// How the client gets from an address to a byte stream. Default TCP.
+    pub transport: Arc<dyn Transport>,
+    /// Where record timestamps come from. Default the system.
+    pub clock: Clock,
+    /// What all random decisions follow from; `None` (the default) draws a new one for each client.
+    pub seed: Option<u64>,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: Vec::new(),
+            client_id: "pat-events".to_string(),
+            request_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            metadata_max_age: Duration::from_secs(300),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_secs(1),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+            connections_max_idle: Duration::from_secs(540),
+            max_frame_bytes: 128 << 20,
+            transport: Arc::new(TcpTransport),
+            clock: Clock::system(),
+            seed: None,
+        }
+    }
+}
+
+impl ClientConfig {
+    /// The defaults, with `bootstrap_servers` (`host:port`, commas between several).
+    pub fn new(bootstrap_servers: &str) -> Self {
+        Self {
+            bootstrap_servers: parse::list(bootstrap_servers).unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// The bootstrap addresses, read.
+    pub fn bootstrap_addresses(&self) -> Result<Vec<Address>> {
+        if self.bootstrap_servers.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "bootstrap.servers is not set: name at least one broker, such as localhost:9092",
+            ));
+        }
+        self.bootstrap_servers
+            .iter()
+            .map(|text| text.parse())
+            .collect()
+    }
+
+    /// A generator of random numbers for `purpose`: two purposes get different numbers from one seed.
+    pub fn random(&self, purpose: &str) -> Random {
+        match self.seed {
+            Some(seed) => {
+                // DefaultHasher::new() has fixed keys: the same purpose hashes alike in every run.
+                let mut hasher = DefaultHasher::new();
+                (seed, purpose).hash(&mut hasher);
+                Random::seeded(hasher.finish())
+            }
+            None => Random::from_system(),
+        }
+    }
+}
+
+const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
+const MS: &str = "a number of milliseconds, 0 or more";
+
+impl Configuration for ClientConfig {
+    type Base = Self;
+
+    const PROPERTIES: &'static [Property<Self>] = &[
+        Property {
+            name: "bootstrap.servers",
+            allowed: "host:port, commas between several",
+            set: |config, text| {
+                let servers = parse::list(text)?;
+                servers
+                    .iter()
+                    .try_for_each(|server| server.parse::<Address>().ok().map(drop))?;
+                config.bootstrap_servers = servers;
+                Some(())
+            },
+        },
+        Property {
+            name: "client.id",
+            allowed: "a text that is not empty",
+            set: |config, text| parse::text(text).map(|value| config.client_id = value),
+        },
+        Property {
+            name: "request.timeout.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.request_timeout = value)
+            },
+        },
+        Property {
+            name: "socket.connection.setup.timeout.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.connect_timeout = value)
+            },
+        },
+        Property {
+            name: "metadata.max.age.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.metadata_max_age = value)
+            },
+        },
+        Property {
+            name: "reconnect.backoff.ms",
+            allowed: MS,
+            set: |config, text| parse::millis(text).map(|value| config.reconnect_backoff = value),
+        },
+        Property {
+            name: "reconnect.backoff.max.ms",
+            allowed: MS,
+            set: |config, text| {
+                parse::millis(text).map(|value| config.reconnect_backoff_max = value)
+            },
+        },
+        Property {
+            name: "retry.backoff.ms",
+            allowed: MS,
+            set: |config, text| parse::millis(text).map(|value| config.retry_backoff = value),
+        },
+        Property {
+            name: "retry.backoff.max.ms",
+            allowed: MS,
+            set: |config, text| parse::millis(text).map(|value| config.retry_backoff_max = value),
+        },
+        Property {
+            name: "connections.max.idle.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.connections_max_idle = value)
+            },
+        },
+        Property {
+            name: "receive.message.max.bytes",
+            allowed: "a number of bytes from 1000 to 2147483647",
+            set: |config, text| {
+                parse::number_within(text, 1_000, i32::MAX as usize)
+                    .map(|value| config.max_frame_bytes = value)
+            },
+        },
+    ];
+
+    fn base(&mut self) -> Option<&mut Self> {
+        None
+    }
+
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}

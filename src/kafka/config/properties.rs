@@ -1,0 +1,180 @@
+//! The mechanism that lets Java-style names (`linger.ms`) and environment variables (`KAFKA_LINGER_MS`) set any configuration: one table
+//! row per name. In: pairs of text. Out: a configuration, or an error that names the key, the value and what is allowed.
+
+use crate::kafka::{Error, ErrorKind, Result};
+
+/// One row: a Java-style name, what is allowed, and how to set it.
+#[derive(Debug)]
+pub struct Property<C> {
+    /// The name, as Java spells it: `bootstrap.servers`.
+    pub name: &'static str,
+    /// What is allowed, to complete "allowed is …".
+    pub allowed: &'static str,
+    /// Reads the text and sets the value; `None` when the text is not allowed.
+    pub set: fn(&mut C, &str) -> Option<()>,
+}
+
+/// A configuration that can be set by name.
+///
+/// A configuration may rest on another one, its base: names that it does not have itself are looked up there.
+pub trait Configuration: Default + 'static {
+    /// What this one rests on; `Self` when it rests on nothing.
+    type Base: Configuration;
+
+    /// The rows of this configuration, without those of its base.
+    const PROPERTIES: &'static [Property<Self>];
+
+    /// The base; `None` when it rests on nothing.
+    fn base(&mut self) -> Option<&mut Self::Base>;
+
+    /// Checks what no single value can show, after all were set.
+    fn validate(&self) -> Result<()>;
+
+    /// Sets the property that Java calls `name`.
+    ///
+    /// Fails with [`ErrorKind::Config`] when the name is unknown or the value is not allowed.
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        match set_known(self, name, value) {
+            Some(result) => result,
+            None => Err(unknown::<Self>(name)),
+        }
+    }
+
+    /// The defaults, changed by `pairs` of Java-style name and value.
+    fn from_properties<K: AsRef<str>, V: AsRef<str>>(
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<Self> {
+        let mut config = Self::default();
+        for (name, value) in pairs {
+            config.set(name.as_ref(), value.as_ref())?;
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The defaults, changed by environment variables: `KAFKA_BOOTSTRAP_SERVERS` sets `bootstrap.servers`, and so on. Variables whose name
+    /// is no property are none of our business.
+    fn from_env() -> Result<Self> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Configuration::from_env`], with the variables that `lookup` knows.
+    fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut config = Self::default();
+        for name in property_names::<Self>() {
+            if let Some(value) = lookup(&variable_name(name)) {
+                config.set(name, &value)?;
+            }
+        }
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// Every name that `C` and its bases know, its own first.
+pub(crate) fn property_names<C: Configuration>() -> Vec<&'static str> {
+    let mut names: Vec<_> = C::PROPERTIES.iter().map(|row| row.name).collect();
+    if C::default().base().is_some() {
+        names.extend(property_names::<C::Base>());
+    }
+    names
+}
+
+/// `linger.ms` → `KAFKA_LINGER_MS`.
+fn variable_name(name: &str) -> String {
+    format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_"))
+}
+
+fn set_known<C: Configuration>(config: &mut C, name: &str, value: &str) -> Option<Result<()>> {
+    if let Some(row) = C::PROPERTIES.iter().find(|row| row.name == name) {
+        return Some((row.set)(config, value).ok_or_else(|| {
+            let allowed = row.allowed;
+            Error::new(
+                ErrorKind::Config,
+                format!("{name} = {value:?} is not allowed: allowed is {allowed}"),
+            )
+        }));
+    }
+    set_known(config.base()?, name, value)
+}
+
+fn unknown<C: Configuration>(name: &str) -> Error {
+    let nearest = property_names::<C>()
+        .into_iter()
+        .min_by_key(|known| distance(known, name))
+        .filter(|known| distance(known, name) <= known.len() / 2);
+    let advice = match nearest {
+        Some(known) => format!("; did you mean {known}?"),
+        None => String::new(),
+    };
+    Error::new(
+        ErrorKind::Config,
+        format!("there is no option {name:?}{advice}"),
+    )
+}
+
+/// How many letters must be put in, taken out or changed to get from one word to the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().take(80).collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::ClientConfig;
+    use std::time::Duration;
+
+    #[test]
+    fn properties_set_by_javas_names() {
+        let config = ClientConfig::from_properties([
+            ("bootstrap.servers", "kafka-1:9092, kafka-2:9092"),
+            ("request.timeout.ms", "1500"),
+        ])
+        .expect("good properties");
+        assert_eq!(config.bootstrap_servers, ["kafka-1:9092", "kafka-2:9092"]);
+        assert_eq!(config.request_timeout, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn environment_variables_set_properties() {
+        let config = ClientConfig::from_variables(|name| {
+            (name == "KAFKA_CLIENT_ID").then(|| "mailer".to_string())
+        })
+        .expect("good variables");
+        assert_eq!(config.client_id, "mailer");
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_key_the_value_and_what_is_allowed() {
+        let error = ClientConfig::from_properties([("request.timeout.ms", "soon")])
+            .expect_err("a wrong value");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(
+            error.to_string(),
+            "request.timeout.ms = \"soon\" is not allowed: allowed is a number of milliseconds, 1 or more"
+        );
+    }
+
+    #[test]
+    fn a_misspelt_option_suggests_the_nearest() {
+        let error =
+            ClientConfig::from_properties([("bootstrap.server", "a:1")]).expect_err("no option");
+        assert_eq!(
+            error.to_string(),
+            "there is no option \"bootstrap.server\"; did you mean bootstrap.servers?"
+        );
+        let error = ClientConfig::from_properties([("zzz", "a")]).expect_err("no option");
+        assert_eq!(error.to_string(), "there is no option \"zzz\"");
+    }
+}

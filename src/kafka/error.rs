@@ -1,0 +1,384 @@
+//! The one error of the client: kind, context, source. In: what failed and where. Out: one line to read, and answers to "does a retry
+//! make sense?" and "may it have happened?".
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::codes::{ApiKey, ErrorCode};
+
+use super::net::Address;
+
+/// The client's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What failed, where, why, and what to do about it.
+///
+/// As big as a pointer and cheap to clone, so that one failure can complete every record of a batch.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    code: Option<ServerError>,
+    api: Option<ApiKey>,
+    broker: Option<(i32, Address)>,
+    topic_partition: Option<(Arc<str>, i32)>,
+    attempt: Option<u32>,
+    outcome: Option<WriteOutcome>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What sort of failure an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option is unknown, or its value is not allowed.
+    Config,
+    /// No connection could be made to any of the addresses tried.
+    Connect,
+    /// The connection ended before the answer came.
+    Disconnected,
+    /// The deadline passed.
+    Timeout,
+    /// The broker answered with an error code.
+    Server(ServerError),
+    /// The broker does not speak a version of the API that the client needs.
+    UnsupportedVersion,
+    /// The peer sent bytes that are not what the protocol says, or is no Kafka broker at all.
+    Protocol,
+    /// A record, or a batch of one record, is over the client's or the broker's limit.
+    RecordTooLarge,
+    /// A bounded queue or byte budget is full, and the caller asked not to wait.
+    BufferFull,
+    /// The topic or the partition does not exist, or the broker does not know of it yet.
+    UnknownTopicOrPartition,
+    /// The offset asked for lies outside the partition's log.
+    OffsetOutOfRange,
+    /// There is no committed offset, and the policy says not to reset.
+    NoOffset,
+    /// A record batch failed its checksum, or cannot be read.
+    CorruptBatch,
+    /// Another producer or group member took this one's place.
+    Fenced,
+    /// The group is rebalancing, or this member is no longer part of it.
+    Rebalance,
+    /// The producer, consumer or client was closed.
+    Closed,
+    /// The broker did not accept who the client says it is.
+    Authentication,
+    /// The client may not do this.
+    Authorization,
+}
+
+/// Whether a failed write may have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WriteOutcome {
+    /// The broker certainly did not apply it.
+    NotWritten,
+    /// The broker certainly applied it.
+    Written,
+    /// It may or may not have been applied.
+    Unknown,
+}
+
+/// An error code as a broker sent it. Codes that this client has no name for survive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerError(pub i16);
+
+impl ServerError {
+    /// The code's name in Kafka, such as `NOT_LEADER_OR_FOLLOWER`.
+    pub fn name(self) -> &'static str {
+        ErrorCode(self.0).name()
+    }
+
+    /// Whether Kafka calls the code retriable.
+    pub fn is_retriable(self) -> bool {
+        ErrorCode(self.0).is_retriable()
+    }
+
+    /// Whether a write answered with this code may have happened.
+    fn outcome(self) -> WriteOutcome {
+        match ErrorCode(self.0) {
+            ErrorCode::UNKNOWN_SERVER_ERROR
+            | ErrorCode::REQUEST_TIMED_OUT
+            | ErrorCode::NETWORK_EXCEPTION
+            | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => WriteOutcome::Unknown,
+            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => WriteOutcome::Written,
+            _ => WriteOutcome::NotWritten,
+        }
+    }
+
+    fn kind(self) -> ErrorKind {
+        match ErrorCode(self.0) {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
+                ErrorKind::UnknownTopicOrPartition
+            }
+            ErrorCode::OFFSET_OUT_OF_RANGE => ErrorKind::OffsetOutOfRange,
+            ErrorCode::CORRUPT_MESSAGE => ErrorKind::CorruptBatch,
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+                ErrorKind::RecordTooLarge
+            }
+            ErrorCode::INVALID_PRODUCER_EPOCH
+            | ErrorCode::PRODUCER_FENCED
+            | ErrorCode::FENCED_INSTANCE_ID => ErrorKind::Fenced,
+            ErrorCode::REBALANCE_IN_PROGRESS
+            | ErrorCode::ILLEGAL_GENERATION
+            | ErrorCode::UNKNOWN_MEMBER_ID => ErrorKind::Rebalance,
+            ErrorCode::SASL_AUTHENTICATION_FAILED
+            | ErrorCode::UNSUPPORTED_SASL_MECHANISM
+            | ErrorCode::ILLEGAL_SASL_STATE => ErrorKind::Authentication,
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED
+            | ErrorCode::GROUP_AUTHORIZATION_FAILED
+            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+            | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+            ErrorCode::UNSUPPORTED_VERSION => ErrorKind::UnsupportedVersion,
+            _ => ErrorKind::Server(self),
+        }
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.name(), self.0)
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.0)
+    }
+}
+
+impl From<ErrorCode> for ServerError {
+    fn from(code: ErrorCode) -> Self {
+        Self(code.0)
+    }
+}
+
+impl Error {
+    /// An error of `kind`; `message` says what happened and, where it can, what to do.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            code: None,
+            api: None,
+            broker: None,
+            topic_partition: None,
+            attempt: None,
+            outcome: None,
+            source: None,
+        }))
+    }
+
+    /// A broker's error code, with the message that came with it, if any.
+    pub(crate) fn server(code: impl Into<ServerError>, message: Option<&str>) -> Self {
+        let code = code.into();
+        let text = match message {
+            Some(message) if !message.is_empty() => {
+                format!("the broker answered {code}: {message}")
+            }
+            _ => format!("the broker answered {code}"),
+        };
+        let mut error = Self::new(code.kind(), text);
+        error.edit().code = Some(code);
+        error
+    }
+
+    /// Names the API that was called.
+    pub(crate) fn api(mut self, api: ApiKey) -> Self {
+        self.edit().api = Some(api);
+        self
+    }
+
+    /// Names the broker that was spoken to; -1 while its id is not known.
+    pub(crate) fn broker(mut self, id: i32, address: &Address) -> Self {
+        self.edit().broker = Some((id, address.clone()));
+        self
+    }
+
+    /// Names the partition that it was about.
+    pub(crate) fn topic_partition(mut self, topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        self.edit().topic_partition = Some((topic.into(), partition));
+        self
+    }
+
+    /// Says which attempt this was, from 1.
+    pub(crate) fn attempt(mut self, attempt: u32) -> Self {
+        self.edit().attempt = Some(attempt);
+        self
+    }
+
+    /// Says what is known of a write's fate, where the kind alone does not.
+    pub(crate) fn with_outcome(mut self, outcome: WriteOutcome) -> Self {
+        self.edit().outcome = Some(outcome);
+        self
+    }
+
+    /// Says what this came from.
+    pub(crate) fn because(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.edit().source = Some(Arc::from(source.into()));
+        self
+    }
+
+    fn edit(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
+    }
+
+    /// What sort of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The broker's error code, where a broker answered with one.
+    pub fn server_error(&self) -> Option<ServerError> {
+        self.0.code
+    }
+
+    /// What happened, without the context that `Display` adds.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Whether the same call may succeed later. For a write see [`Error::outcome`] as well: a repeated write may be a second one.
+    pub fn is_retriable(&self) -> bool {
+        match self.0.code {
+            Some(code) => code.is_retriable(),
+            None => matches!(
+                self.0.kind,
+                ErrorKind::Connect
+                    | ErrorKind::Disconnected
+                    | ErrorKind::Timeout
+                    | ErrorKind::BufferFull
+                    | ErrorKind::UnknownTopicOrPartition
+                    | ErrorKind::CorruptBatch
+                    | ErrorKind::Rebalance
+            ),
+        }
+    }
+
+    /// Whether the producer, consumer or client that it came from is of no use any more.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Fenced
+                | ErrorKind::Closed
+                | ErrorKind::Authentication
+                | ErrorKind::UnsupportedVersion
+        )
+    }
+
+    /// For a write: whether it may have happened.
+    pub fn outcome(&self) -> WriteOutcome {
+        if let Some(outcome) = self.0.outcome {
+            return outcome;
+        }
+        match (self.0.code, self.0.kind) {
+            (Some(code), _) => code.outcome(),
+            (None, ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::Protocol) => {
+                WriteOutcome::Unknown
+            }
+            (None, _) => WriteOutcome::NotWritten,
+        }
+    }
+}
+
+/// One line: what failed, where, why.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &*self.0;
+        let mut context = Vec::new();
+        if let Some(api) = inner.api {
+            context.push(api.name().to_string());
+        }
+        match &inner.broker {
+            Some((id, address)) if *id >= 0 => context.push(format!("broker {id} ({address})")),
+            Some((_, address)) => context.push(format!("broker {address}")),
+            None => {}
+        }
+        if let Some((topic, partition)) = &inner.topic_partition {
+            context.push(format!("{topic}-{partition}"));
+        }
+        if let Some(attempt) = inner.attempt {
+            context.push(format!("attempt {attempt}"));
+        }
+        if !context.is_empty() {
+            write!(f, "{}: ", context.join(", "))?;
+        }
+        f.write_str(&inner.message)?;
+        match &inner.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_as_big_as_a_pointer() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_is_one_line_with_what_where_and_why() {
+        let error = Error::server(ErrorCode::NOT_LEADER_OR_FOLLOWER, None)
+            .api(ApiKey::PRODUCE)
+            .broker(2, &Address::new("kafka-2", 9092))
+            .topic_partition("emails", 3)
+            .attempt(2);
+        assert_eq!(
+            error.to_string(),
+            "Produce, broker 2 (kafka-2:9092), emails-3, attempt 2: the broker answered NOT_LEADER_OR_FOLLOWER (6)"
+        );
+        assert!(error.is_retriable());
+        assert!(!error.is_fatal());
+    }
+
+    #[test]
+    fn ambiguous_codes_are_never_called_not_written() {
+        for code in [
+            ErrorCode::UNKNOWN_SERVER_ERROR,
+            ErrorCode::REQUEST_TIMED_OUT,
+            ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ] {
+            assert_eq!(Error::server(code, None).outcome(), WriteOutcome::Unknown);
+        }
+        let lost = Error::new(ErrorKind::Disconnected, "the connection ended");
+        assert_eq!(lost.outcome(), WriteOutcome::Unknown);
+        assert_eq!(
+            lost.with_outcome(WriteOutcome::NotWritten).outcome(),
+            WriteOutcome::NotWritten
+        );
+    }
+
+    #[test]
+    fn a_code_without_a_name_survives() {
+        let error = Error::server(ServerError(31_999), None);
+        assert_eq!(error.server_error(), Some(ServerError(31_999)));
+    }
+}

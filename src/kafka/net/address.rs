@@ -1,0 +1,110 @@
+//! Host and port: parsed from `bootstrap.servers` and from metadata, printed in errors.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::kafka::{Error, ErrorKind};
+
+/// A host, by name or number, and a port. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    host: Arc<str>,
+    port: u16,
+}
+
+impl Address {
+    /// The address of `host` at `port`.
+    pub fn new(host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self {
+            host: host.into(),
+            port,
+        }
+    }
+
+    /// The host's name, or its number without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Reads `host:port` and `[v6]:port`. A port must be given, as in Java.
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || {
+            Error::new(
+                ErrorKind::Config,
+                format!(
+                    "{text:?} is no address: allowed is host:port, such as kafka-1:9092 or [::1]:9092"
+                ),
+            )
+        };
+        let trimmed = text.trim();
+        // Java allows a listener name in front, as in PLAINTEXT://host:9092.
+        let rest = trimmed.split_once("://").map_or(trimmed, |(_, rest)| rest);
+        let (host, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']').ok_or_else(wrong)?,
+            None if host.contains(':') => return Err(wrong()),
+            None => host,
+        };
+        let port: u16 = port.parse().map_err(|_| wrong())?;
+        if host.is_empty() || port == 0 || host.contains(char::is_whitespace) {
+            return Err(wrong());
+        }
+        Ok(Self::new(host, port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_printed_alike() {
+        for text in ["kafka-1:9092", "10.0.0.7:19092", "[::1]:9092"] {
+            let address: Address = text.parse().expect("a good address");
+            assert_eq!(address.to_string(), text);
+        }
+        let named: Address = "PLAINTEXT://kafka:9092".parse().expect("a good address");
+        assert_eq!(named, Address::new("kafka", 9092));
+    }
+
+    #[test]
+    fn a_wrong_address_is_named_with_what_is_allowed() {
+        for text in [
+            "",
+            "kafka",
+            "kafka:",
+            ":9092",
+            "kafka:0",
+            "kafka:99999",
+            "::1:9092",
+            "a b:1",
+        ] {
+            let error = text.parse::<Address>().expect_err("a wrong address");
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(
+                error.to_string().contains("allowed is host:port"),
+                "{error}"
+            );
+        }
+    }
+}
