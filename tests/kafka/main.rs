@@ -1,0 +1,29 @@
+//! Tests against brokers. In: an embedded broker, and a real Kafka where a JDK 17+ and Maven are there to bring one up.
+//! Out: each case under the name of the target it ran against; without a JDK those of Kafka are ignored and say why,
+//! and with `CI=true` they fail.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod brokers;
+mod fleet;
+mod interop;
+
+use std::sync::Arc;
+
+use libtest_mimic::Arguments;
+
+use fleet::Fleet;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let fleet = Arc::new(Fleet::default());
+    let trials = brokers::trials(&fleet)
+        .into_iter()
+        .chain(interop::trials(&fleet))
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // `exit` runs no destructors, and the brokers end in theirs.
+    fleet.end(conclusion.has_failed());
+    conclusion.exit()
+}

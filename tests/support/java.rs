@@ -1,0 +1,152 @@
+//! The JDK and Kafka's jars. In: `java` and `mvn` on the path. Out: a [`Jdk`] that runs Kafka's classes and single-file
+//! Java programs, or the reason why there is none. Maven fetches the jars once, into `target/kafka`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::guarded::Guarded;
+
+/// The Kafka that the tests run against.
+pub const KAFKA_VERSION: &str = "4.4.0";
+const OLDEST_JDK: u32 = 17;
+
+/// A usable JDK with Kafka's jars.
+#[derive(Debug)]
+pub struct Jdk {
+    class_path: String,
+}
+
+impl Jdk {
+    /// Finds the JDK and Maven, and fetches the jars if they are not there yet. The error is for a reader: it says what to install.
+    pub fn find() -> Result<Jdk, String> {
+        let version = java_version().ok_or("needs a JDK 17 or newer: no `java` here")?;
+        if version < OLDEST_JDK {
+            return Err(format!("needs a JDK 17 or newer: `java` is {version}"));
+        }
+        let jars = folder().join(format!("jars-{KAFKA_VERSION}"));
+        if !jars.is_dir() {
+            fetch(&jars)?;
+        }
+        Ok(Jdk {
+            class_path: format!("{}/*", jars.display()),
+        })
+    }
+
+    /// The command line of a main class: flags of the JVM, class path, class, arguments.
+    pub fn command(&self, flags: &[&str], class: &str, arguments: &[&str]) -> Vec<OsString> {
+        let quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
+        let fixed = [
+            quiet,
+            "-XX:+UseSerialGC",
+            "-XX:-UsePerfData",
+            "-cp",
+            &self.class_path,
+        ];
+        flags
+            .iter()
+            .chain(&fixed)
+            .chain([&class])
+            .chain(arguments)
+            .map(OsString::from)
+            .collect()
+    }
+
+    /// Runs `tests/java/{program}.java` to its end and returns what it printed; its errors become the test's.
+    pub fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<String, String> {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = format!(
+            "{program}-{}-{}",
+            std::process::id(),
+            RUNS.fetch_add(1, Ordering::Relaxed)
+        );
+        let (output, errors) = (
+            folder().join(format!("{run}.out")),
+            folder().join(format!("{run}.err")),
+        );
+        let source = format!("{}/tests/java/{program}.java", env!("CARGO_MANIFEST_DIR"));
+        let command = self.command(&["-Xmx256m"], &source, arguments);
+        let started = Guarded::start("java", &command, &output, &errors);
+        let status = started.map_err(|e| format!("java: {e}"))?.wait(limit);
+        let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        match status {
+            Some(status) if status.success() => {
+                let printed = text(&output);
+                let _ = fs::remove_file(&output);
+                let _ = fs::remove_file(&errors);
+                Ok(printed)
+            }
+            Some(status) => Err(format!("{program}.java: {status}: {}", text(&errors))),
+            None => Err(format!(
+                "{program}.java did not end in {limit:?}: {}",
+                text(&errors)
+            )),
+        }
+    }
+}
+
+/// Where jars, brokers' logs and Java's output go: `target/kafka`.
+pub fn folder() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = target.parent().unwrap_or(target).join("kafka");
+    fs::create_dir_all(&folder).expect("target/kafka can be created");
+    folder
+}
+
+/// The JDK's feature number, from the first quoted version that it prints: `17.0.15` is 17, `1.8.0_392` is 1.
+fn java_version() -> Option<u32> {
+    let output = Command::new("java").arg("-version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let quoted = text.split('"').nth(1)?;
+    quoted
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Lets Maven fetch Kafka's jars, with their checksums held, into a folder that gets its name when it is whole.
+fn fetch(jars: &Path) -> Result<(), String> {
+    let pom = folder().join("pom.xml");
+    let dependency = |group, artifact, version| {
+        format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+        )
+    };
+    let text = format!(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>kafka</artifactId><version>1</version>\
+         <dependencies>{}{}</dependencies></project>\n",
+        dependency("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
+        dependency("org.slf4j", "slf4j-simple", "1.7.36"),
+    );
+    fs::write(&pom, text).map_err(|e| format!("{}: {e}", pom.display()))?;
+    let part = jars.with_extension(format!("part-{}", std::process::id()));
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "-C", "-f"])
+        .arg(&pom)
+        .arg("dependency:copy-dependencies")
+        .arg(format!("-DoutputDirectory={}", part.display()))
+        .output()
+        .map_err(|e| format!("needs Maven to fetch Kafka {KAFKA_VERSION}: `mvn`: {e}"))?;
+    if !output.status.success() {
+        let _ = fs::remove_dir_all(&part);
+        return Err(format!(
+            "Maven could not fetch Kafka {KAFKA_VERSION}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        ));
+    }
+    match fs::rename(&part, jars) {
+        Err(e) if !jars.is_dir() => Err(format!("{}: {e}", jars.display())),
+        // Another test process was faster; both fetched the same.
+        Err(_) => fs::remove_dir_all(&part).map_err(|e| e.to_string()),
+        Ok(()) => Ok(()),
+    }
+}

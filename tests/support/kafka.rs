@@ -1,0 +1,283 @@
+//! A real Kafka: one or three combined KRaft nodes on free loopback ports. In: a [`Jdk`]. Out: bootstrap addresses, and
+//! `kill` and `restart` of a chosen node. Every node ends with the handle, or with this process; logs of a failed run stay.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::guarded::Guarded;
+use super::java::{Jdk, folder};
+use super::probe;
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const FORMAT_WITHIN: Duration = Duration::from_secs(60);
+/// Any 16 bytes in base64url: every test cluster is alone on its ports.
+const CLUSTER_ID: &str = "cGF0LWV2ZW50cy10ZXN0cw";
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Kafka {
+    jdk: Arc<Jdk>,
+    folder: PathBuf,
+    nodes: Vec<Node>,
+    keep_logs: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: i32,
+    port: u16,
+    controller_port: u16,
+    process: Mutex<Option<Guarded>>,
+}
+
+impl Kafka {
+    /// Formats the storage, starts that many nodes (ids from 1), and returns when each knows all of them.
+    pub fn start(jdk: Arc<Jdk>, nodes: usize) -> Result<Kafka, String> {
+        static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "cluster-{}-{}",
+            std::process::id(),
+            CLUSTERS.fetch_add(1, Ordering::Relaxed)
+        );
+        let ports = free_ports(2 * nodes);
+        let node = |(i, ports): (usize, &[u16])| Node {
+            id: i as i32 + 1,
+            port: ports[0],
+            controller_port: ports[1],
+            process: Mutex::default(),
+        };
+        let nodes = ports.chunks(2).enumerate().map(node).collect();
+        let kafka = Kafka {
+            jdk,
+            folder: folder().join(name),
+            nodes,
+            keep_logs: AtomicBool::new(true),
+        };
+        kafka.format()?;
+        kafka.nodes.iter().try_for_each(|node| kafka.spawn(node))?;
+        kafka.await_ready()?;
+        kafka.keep_logs.store(false, Ordering::Relaxed);
+        Ok(kafka)
+    }
+
+    /// `host:port` of every node, separated by commas.
+    pub fn bootstrap(&self) -> String {
+        self.nodes
+            .iter()
+            .map(Node::address)
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    /// How many nodes it was started with.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// SIGKILL for this node, as a power cut would do it.
+    pub fn kill(&self, id: i32) {
+        let process = self
+            .node(id)
+            .process
+            .lock()
+            .expect("no test panics here")
+            .take();
+        drop(process.expect("the node runs"));
+    }
+
+    /// Starts a killed node again on its storage and its ports; returns when every node is known again.
+    pub fn restart(&self, id: i32) -> Result<(), String> {
+        self.spawn(self.node(id))?;
+        self.await_ready()
+    }
+
+    /// Keeps the nodes' logs when the cluster ends, and says where they are.
+    pub fn keep_logs(&self) {
+        if !self.keep_logs.swap(true, Ordering::Relaxed) {
+            eprintln!("the brokers' logs are in {}", self.folder.display());
+        }
+    }
+
+    fn node(&self, id: i32) -> &Node {
+        self.nodes
+            .iter()
+            .find(|node| node.id == id)
+            .expect("a node of this cluster")
+    }
+
+    /// Writes every node's configuration and formats its storage, all at once: each is a JVM's start.
+    fn format(&self) -> Result<(), String> {
+        let mut formats = Vec::new();
+        for node in &self.nodes {
+            let home = self.home(node);
+            fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+            let properties = home.join("server.properties");
+            fs::write(&properties, self.properties(node))
+                .map_err(|e| format!("{}: {e}", properties.display()))?;
+            let arguments = [
+                "format",
+                "-t",
+                CLUSTER_ID,
+                "-c",
+                &properties.to_string_lossy(),
+            ];
+            let command = self.jdk.command(
+                &["-XX:TieredStopAtLevel=1"],
+                "kafka.tools.StorageTool",
+                &arguments,
+            );
+            let log = home.join("format.log");
+            formats.push((
+                Guarded::start("java", &command, &log, &log).map_err(|e| format!("java: {e}"))?,
+                log,
+            ));
+        }
+        for (mut format, log) in formats {
+            if !format
+                .wait(FORMAT_WITHIN)
+                .is_some_and(|status| status.success())
+            {
+                return Err(format!(
+                    "formatting the storage failed: {}",
+                    fs::read_to_string(log).unwrap_or_default()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, node: &Node) -> Result<(), String> {
+        let home = self.home(node);
+        let properties = home.join("server.properties");
+        let command = self.jdk.command(
+            &["-Xms256m", "-Xmx512m"],
+            "kafka.Kafka",
+            &[&properties.to_string_lossy()],
+        );
+        let log = home.join("server.log");
+        let process =
+            Guarded::start("java", &command, &log, &log).map_err(|e| format!("java: {e}"))?;
+        *node.process.lock().expect("no test panics here") = Some(process);
+        Ok(())
+    }
+
+    /// Ready means: every node that runs knows every node that runs, and a controller.
+    fn await_ready(&self) -> Result<(), String> {
+        let running = self
+            .nodes
+            .iter()
+            .filter(|n| n.process.lock().expect("no test panics here").is_some());
+        let running: Vec<&Node> = running.collect();
+        let ids: Vec<i32> = running.iter().map(|node| node.id).collect();
+        let end = Instant::now() + READY_WITHIN;
+        for node in running {
+            loop {
+                let last = match probe::brokers(&node.address()) {
+                    Ok((known, controller)) if known == ids && controller > 0 => break,
+                    Ok((known, _)) => format!("it knows the brokers {known:?}"),
+                    Err(e) => e.to_string(),
+                };
+                let ended = node
+                    .process
+                    .lock()
+                    .expect("no test panics here")
+                    .as_mut()
+                    .and_then(Guarded::ended);
+                if ended.is_some() || Instant::now() > end {
+                    let log = self.home(node).join("server.log");
+                    return Err(format!(
+                        "broker {} is not ready ({last}); see {}",
+                        node.id,
+                        log.display()
+                    ));
+                }
+                sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(())
+    }
+
+    fn home(&self, node: &Node) -> PathBuf {
+        self.folder.join(node.id.to_string())
+    }
+
+    fn properties(&self, node: &Node) -> String {
+        let voters = self
+            .nodes
+            .iter()
+            .map(|n| format!("{}@127.0.0.1:{}", n.id, n.controller_port))
+            .collect::<Vec<_>>()
+            .join(",");
+        let Node {
+            id,
+            port,
+            controller_port,
+            ..
+        } = node;
+        let data = self.home(node).join("data");
+        let (replicas, in_sync) = if self.nodes.len() >= 3 {
+            (3, 2)
+        } else {
+            (1, 1)
+        };
+        format!(
+            "process.roles=broker,controller
+node.id={id}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+num.partitions=6
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=3
+offsets.topic.replication.factor={replicas}
+transaction.state.log.num.partitions=3
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+log.segment.delete.delay.ms=1000
+",
+            data = data.display()
+        )
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        if !*self.keep_logs.get_mut() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+impl Node {
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+/// Ports that nothing listens on, from below the range that systems draw outgoing connections' ports from, so that none
+/// is taken between now and the JVM's start, or while a node is down.
+fn free_ports(count: usize) -> Vec<u16> {
+    let start = (RandomState::new().hash_one(0) % 8_000) as u16;
+    let candidates = (0..8_000).map(|i| 20_000 + (start + i) % 8_000);
+    let free = candidates.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let ports: Vec<u16> = free.take(count).collect();
+    assert_eq!(ports.len(), count, "no free ports between 20000 and 28000");
+    ports
+}

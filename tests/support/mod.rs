@@ -1,0 +1,12 @@
+//! What the tests against a real Kafka stand on. In: a JDK 17+ and Maven on this machine. Out: running brokers, their
+//! addresses, and Java programs to compare with; or the reason why there are none.
+//!
+//! - [`java`]: the JDK, Kafka's jars (fetched once into `target/kafka`), single-file Java programs
+//! - [`kafka`]: a cluster of one or three brokers that a test may kill and restart
+//! - [`guarded`]: child processes that cannot outlive the test
+//! - [`probe`]: asks a broker over its own protocol whether it is ready
+
+pub mod guarded;
+pub mod java;
+pub mod kafka;
+pub mod probe;
