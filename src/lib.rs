@@ -2,6 +2,8 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
+//! | [`events`] | typed events on top of the client |
 //! | [`kafka`] | the client: records in, records out |
 
+pub mod events;
 pub mod kafka;

@@ -1,0 +1,33 @@
+//! Compiles the schemas in this folder into Rust, without `protoc`: protox parses them, prost-build writes the code.
+//!
+//! In: `api/events/v1/*.proto`. Out, in `OUT_DIR`: `api.events.v1.rs`, included by `src/events/email.rs`, and
+//! `events.binpb`, the file descriptor set, from which schemas can be compared and registered.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+/// Relative to the package's root, which is where cargo runs build scripts.
+const ROOT: &str = "proto";
+const FILES: [&str; 4] = ["common", "email", "workflow", "tenant"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={ROOT}");
+    let out: PathBuf = std::env::var_os("OUT_DIR")
+        .ok_or("cargo sets OUT_DIR")?
+        .into();
+    let files = FILES.map(|name| Path::new(ROOT).join(format!("api/events/v1/{name}.proto")));
+    let mut compiler = protox::Compiler::new([ROOT])?;
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(files)?;
+    std::fs::write(
+        out.join("events.binpb"),
+        compiler.encode_file_descriptor_set(),
+    )?;
+    prost_build::Config::new()
+        .enable_type_names()
+        .btree_map(["."])
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

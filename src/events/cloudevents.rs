@@ -1,0 +1,399 @@
+//! The CloudEvents 1.0 Kafka binding in binary mode: the value is the event's data, the headers are its attributes.
+//!
+//! Out: an [`Envelope`] with the headers of one event, made without allocating. In: the headers of any record, read by
+//! [`CloudEvent::parse`], which takes whatever comes: it neither fails on what it does not know nor trusts what it does.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::kafka::Random;
+
+/// What the header of every attribute begins with.
+pub const PREFIX: &str = "ce_";
+/// The version of CloudEvents that is written.
+pub const SPEC_VERSION: &str = "1.0";
+/// The media type of the values that are written. Read are all that [`is_protobuf`] knows.
+pub const PROTOBUF: &str = "application/protobuf";
+
+const CONTENT_TYPE: &str = "content-type";
+
+/// Whether `content_type` means Protobuf, parameters aside.
+pub fn is_protobuf(content_type: &str) -> bool {
+    let essence = content_type
+        .split_once(';')
+        .map_or(content_type, |(essence, _)| essence)
+        .trim();
+    [
+        PROTOBUF,
+        "application/x-protobuf",
+        "application/vnd.google.protobuf",
+    ]
+    .iter()
+    .any(|name| essence.eq_ignore_ascii_case(name))
+}
+
+/// The attributes of an event, as they stood in a record's headers. Missing ones are `None`: only the type is needed to read an event, so
+/// that events of others are not refused for their lack of manners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloudEvent<'a> {
+    /// `ce_type`: what happened. `None`: the record is no CloudEvent in binary mode.
+    pub event_type: Option<&'a str>,
+    /// `ce_id`: unique together with the source.
+    pub id: Option<&'a str>,
+    /// `ce_source`: who says so, a URI reference.
+    pub source: Option<&'a str>,
+    /// `ce_time`: when, in RFC 3339, as it was given.
+    pub time: Option<&'a str>,
+    /// `ce_subject`: what about, within the source.
+    pub subject: Option<&'a str>,
+    /// `ce_dataschema`: the schema of the data, a URI.
+    pub data_schema: Option<&'a str>,
+    /// `content-type`: the media type of the data.
+    pub content_type: Option<&'a str>,
+}
+
+impl<'a> CloudEvent<'a> {
+    /// Reads the attributes out of a record's headers. Takes anything: headers that are no attributes are passed over, as are extensions
+    /// (see [`Context::attribute`](super::Context::attribute)).
+    ///
+    /// Fails when the headers cannot mean one thing: an attribute of the specification that is null, no UTF-8 or there twice, or a version other than 1.
+    pub fn parse(
+        headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+    ) -> Result<Self, CloudEventError> {
+        let mut event = Self::default();
+        let mut version = None;
+        for (name, value) in headers {
+            let (name, attribute) = match name {
+                "ce_specversion" => ("ce_specversion", &mut version),
+                "ce_type" => ("ce_type", &mut event.event_type),
+                "ce_id" => ("ce_id", &mut event.id),
+                "ce_source" => ("ce_source", &mut event.source),
+                "ce_time" => ("ce_time", &mut event.time),
+                "ce_subject" => ("ce_subject", &mut event.subject),
+                "ce_dataschema" => ("ce_dataschema", &mut event.data_schema),
+                CONTENT_TYPE => (CONTENT_TYPE, &mut event.content_type),
+                _ => continue,
+            };
+            let text = value.and_then(|value| std::str::from_utf8(value).ok());
+            let text = text.ok_or(CloudEventError::NotText(name))?;
+            if attribute.replace(text).is_some() {
+                return Err(CloudEventError::Repeated(name));
+            }
+        }
+        match version {
+            Some(version) if !version.starts_with("1.") => Err(CloudEventError::Version),
+            _ => Ok(event),
+        }
+    }
+}
+
+/// Why headers are not those of a CloudEvent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloudEventError {
+    /// The header of this name is null or no UTF-8.
+    NotText(&'static str),
+    /// The header of this name is there twice.
+    Repeated(&'static str),
+    /// `ce_specversion` is another than 1.
+    Version,
+}
+
+impl fmt::Display for CloudEventError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotText(name) => write!(f, "the header {name} is null or not UTF-8"),
+            Self::Repeated(name) => write!(f, "the header {name} is there more than once"),
+            Self::Version => f.write_str("ce_specversion is not 1.0"),
+        }
+    }
+}
+
+impl Error for CloudEventError {}
+
+/// The attributes of one event that is to be sent, as text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    id: [u8; 36],
+    time: [u8; 24],
+}
+
+impl Envelope {
+    /// An envelope with a new id, for an event that happened at `now_ms` (since 1970).
+    pub(crate) fn new(ids: &Ids, now_ms: i64) -> Self {
+        Self {
+            id: ids.next(now_ms),
+            time: rfc3339(now_ms),
+        }
+    }
+
+    /// The headers of the event, without its subject.
+    pub(crate) fn headers<'a>(
+        &'a self,
+        event_type: &'a str,
+        source: &'a str,
+    ) -> [(&'static str, &'a [u8]); 6] {
+        [
+            ("ce_specversion", SPEC_VERSION.as_bytes()),
+            ("ce_type", event_type.as_bytes()),
+            ("ce_id", &self.id),
+            ("ce_source", source.as_bytes()),
+            ("ce_time", &self.time),
+            (CONTENT_TYPE, PROTOBUF.as_bytes()),
+        ]
+    }
+}
+
+/// Makes ids: UUIDs of version 7 (RFC 9562), which sort by their time, their other 74 bits random. Takes no lock.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    seed: u64,
+    made: AtomicU64,
+}
+
+impl Ids {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Self {
+            seed: random.next_u64(),
+            made: AtomicU64::new(random.next_u64()),
+        }
+    }
+
+    fn next(&self, now_ms: i64) -> [u8; 36] {
+        let made = self.made.fetch_add(1, Ordering::Relaxed);
+        // The counter, mixed: numbers without a pattern, without a generator behind a lock.
+        let low = Random::seeded(self.seed ^ made).next_u64();
+        let high = Random::seeded(self.seed.wrapping_add(made)).next_u64();
+        let time = (now_ms.max(0) as u128) & 0xFFFF_FFFF_FFFF;
+        let id = time << 80
+            | 0x7 << 76
+            | u128::from(high & 0xFFF) << 64
+            | 0b10 << 62
+            | u128::from(low >> 2);
+        hyphenated(id)
+    }
+}
+
+fn hyphenated(id: u128) -> [u8; 36] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for byte in id.to_be_bytes() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            at += 1;
+        }
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 0xF)];
+        at += 2;
+    }
+    text
+}
+
+/// `2026-11-23T19:46:32.017Z`; the last moment of the year 9999 for later ones, as the form has no room for them, and 1970 for earlier ones.
+fn rfc3339(now_ms: i64) -> [u8; 24] {
+    const LAST_MS: i64 = 253_402_300_799_999;
+    let now_ms = now_ms.clamp(0, LAST_MS);
+    let (days, ms_of_day) = (now_ms / 86_400_000, now_ms % 86_400_000);
+    let (year, month, day) = civil(days);
+    let seconds = ms_of_day / 1_000;
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let millis = ms_of_day % 1_000;
+    let mut text = [0; 24];
+    let mut digits = |at: usize, width: usize, mut number: i64| {
+        for place in (at..at + width).rev() {
+            text[place] = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    digits(0, 4, year);
+    digits(5, 2, month);
+    digits(8, 2, day);
+    digits(11, 2, hour);
+    digits(14, 2, minute);
+    digits(17, 2, second);
+    digits(20, 3, millis);
+    for (at, mark) in [
+        (4, b'-'),
+        (7, b'-'),
+        (10, b'T'),
+        (13, b':'),
+        (16, b':'),
+        (19, b'.'),
+        (23, b'Z'),
+    ] {
+        text[at] = mark;
+    }
+    text
+}
+
+/// Year, month and day of the Gregorian calendar, from days since 1970 (0 or more). Counted in years that begin in March, so that the
+/// day that comes and goes is the last one of its year.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468; // from 0000-03-01
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).expect("ASCII")
+    }
+
+    #[test]
+    fn times_are_written_in_rfc_3339() {
+        for (ms, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_735_689_599_001, "2024-12-31T23:59:59.001Z"),
+            (1_795_463_192_017, "2026-11-23T19:46:32.017Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (-1, "1970-01-01T00:00:00.000Z"),
+            (i64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(text(&rfc3339(ms)), expected);
+        }
+    }
+
+    #[test]
+    fn every_day_has_the_date_after_the_one_before() {
+        let (mut year, mut month, mut day) = civil(0);
+        for days in 1..200_000 {
+            let next = civil(days);
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = match month {
+                2 => 28 + i64::from(leap),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            let expected = match (day == last, month) {
+                (false, _) => (year, month, day + 1),
+                (true, 12) => (year + 1, 1, 1),
+                (true, _) => (year, month + 1, 1),
+            };
+            assert_eq!(next, expected);
+            (year, month, day) = next;
+        }
+    }
+
+    #[test]
+    fn ids_are_uuids_of_version_7_that_differ_and_sort_by_time() {
+        let ids = Ids::new(&mut Random::seeded(1));
+        let mut seen = BTreeSet::new();
+        for i in 0..10_000 {
+            let id = ids.next(1_795_463_192_017);
+            let id = text(&id).to_string();
+            assert!(id.starts_with("01a0b26e-b1d1-7"), "{id}");
+            assert!(
+                matches!(id.as_bytes()[19], b'8' | b'9' | b'a' | b'b'),
+                "{id}"
+            );
+            assert!(seen.insert(id), "id {i} is a repetition");
+        }
+        let later = ids.next(1_795_463_192_018);
+        assert!(seen.iter().all(|id| id.as_str() < text(&later)));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_ids() {
+        let one = Ids::new(&mut Random::seeded(3));
+        let two = Ids::new(&mut Random::seeded(3));
+        assert!((0..100).all(|_| one.next(5) == two.next(5)));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let envelope = Envelope::new(&Ids::new(&mut Random::seeded(1)), 1_795_463_192_017);
+        let headers = envelope.headers("a.B", "/mail");
+        let event = CloudEvent::parse(headers.iter().map(|(name, value)| (*name, Some(*value))));
+        assert_eq!(
+            event,
+            Ok(CloudEvent {
+                event_type: Some("a.B"),
+                id: Some(text(&envelope.id)),
+                source: Some("/mail"),
+                time: Some("2026-11-23T19:46:32.017Z"),
+                content_type: Some("application/protobuf"),
+                ..Default::default()
+            })
+        );
+    }
+
+    fn parse(
+        headers: &'static [(&str, Option<&'static [u8]>)],
+    ) -> Result<CloudEvent<'static>, CloudEventError> {
+        CloudEvent::parse(headers.iter().copied())
+    }
+
+    #[test]
+    fn headers_that_cannot_mean_one_thing_are_refused() {
+        assert_eq!(
+            parse(&[("ce_type", None)]),
+            Err(CloudEventError::NotText("ce_type"))
+        );
+        assert_eq!(
+            parse(&[("ce_id", Some(b"\xff"))]),
+            Err(CloudEventError::NotText("ce_id"))
+        );
+        assert_eq!(
+            parse(&[("ce_type", Some(b"a")), ("ce_type", Some(b"a"))]),
+            Err(CloudEventError::Repeated("ce_type"))
+        );
+        assert_eq!(
+            parse(&[("ce_specversion", Some(b"0.3"))]),
+            Err(CloudEventError::Version)
+        );
+    }
+
+    #[test]
+    fn what_is_no_attribute_is_passed_over() {
+        assert_eq!(
+            parse(&[
+                ("traceparent", None),
+                ("ce_traceparent", Some(b"\xff")),
+                ("x", Some(b"1"))
+            ]),
+            Ok(CloudEvent::default())
+        );
+    }
+
+    #[test]
+    fn protobuf_goes_by_several_names() {
+        assert!(is_protobuf("application/protobuf"));
+        assert!(is_protobuf("Application/X-Protobuf; proto=a.B"));
+        assert!(!is_protobuf("application/json"));
+        assert!(!is_protobuf(""));
+    }
+
+    proptest! {
+        #[test]
+        fn any_headers_are_read_or_refused(
+            headers in prop::collection::vec(
+                (prop_oneof![
+                    Just("ce_type".to_string()), Just("ce_id".to_string()), Just("ce_specversion".to_string()), ".{0,12}"
+                ], prop::option::of(prop::collection::vec(any::<u8>(), 0..6))),
+                0..8,
+            )
+        ) {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let _ = CloudEvent::parse(headers.iter().copied());
+        }
+    }
+}

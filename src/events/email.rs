@@ -1,0 +1,99 @@
+//! The events about emails, their tenants and their workflows: package `api.events.v1` (see `proto/`), and their event set.
+//!
+//! Every event names its tenant. The key is the email's id (for [`TenantEvent`] the tenant's), so that what happens to one email is
+//! handled in the order in which it happened.
+
+use crate::event_set;
+
+pub use messages::*;
+
+/// What prost makes of `proto/api/events/v1`.
+mod messages {
+    include!(concat!(env!("OUT_DIR"), "/api.events.v1.rs"));
+}
+
+/// The schemas of these events as an encoded `google.protobuf.FileDescriptorSet`, imports and comments included: for schema checks and
+/// registries.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/events.binpb"));
+
+event_set! {
+    /// The events about emails, their tenants and their workflows.
+    pub enum EmailEvents, producer EmailEventProducer, handler EmailEventHandler {
+        EmailReceived: type = "api.events.v1.EmailReceived", key = email_id;
+        EmailProcessed: type = "api.events.v1.EmailProcessed", key = email_id;
+        EmailValidated: type = "api.events.v1.EmailValidated", key = email_id;
+        WorkflowTriggered: type = "api.events.v1.WorkflowTriggered", key = email_id;
+        PluginExecutionRequired: type = "api.events.v1.PluginExecutionRequired", key = email_id;
+        PluginExecutionCompleted: type = "api.events.v1.PluginExecutionCompleted", key = email_id;
+        EmailDeleted: type = "api.events.v1.EmailDeleted", key = email_id;
+        TenantEvent: type = "api.events.v1.TenantEvent", key = tenant_id;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{AnyEvent, Event, EventSet};
+    use prost::{Message, Name};
+
+    #[test]
+    fn an_event_is_called_by_the_full_name_of_its_message() {
+        fn check<E: Event + Name>() {
+            assert_eq!(E::TYPE, E::full_name());
+        }
+        check::<EmailReceived>();
+        check::<EmailProcessed>();
+        check::<EmailValidated>();
+        check::<WorkflowTriggered>();
+        check::<PluginExecutionRequired>();
+        check::<PluginExecutionCompleted>();
+        check::<EmailDeleted>();
+        check::<TenantEvent>();
+        assert_eq!(EmailEvents::TYPES.len(), 8);
+    }
+
+    #[test]
+    fn the_set_reads_what_its_events_write() {
+        let event = EmailDeleted {
+            email_id: "e-1".into(),
+            tenant_id: "t-1".into(),
+            reason: DeletionReason::Retention.into(),
+            ..Default::default()
+        };
+        let read = EmailEvents::decode(EmailDeleted::TYPE, &event.encode_to_vec());
+        assert_eq!(read, Some(Ok(EmailEvents::from(event))));
+        assert_eq!(EmailEvents::decode("api.events.v1.EmailSent", b""), None);
+    }
+
+    #[test]
+    fn an_empty_id_is_no_key() {
+        assert_eq!(AnyEvent::key(&EmailReceived::default()), None);
+        let event = TenantEvent {
+            tenant_id: "t-1".into(),
+            ..Default::default()
+        };
+        assert_eq!(AnyEvent::key(&event), Some(&b"t-1"[..]));
+    }
+
+    #[test]
+    fn the_descriptor_set_holds_every_event() {
+        let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)
+            .expect("written by the build");
+        let messages: Vec<String> = set
+            .file
+            .iter()
+            .flat_map(|file| {
+                let package = file.package().to_string();
+                file.message_type
+                    .iter()
+                    .map(move |message| format!("{package}.{}", message.name()))
+            })
+            .collect();
+        for event_type in EmailEvents::TYPES {
+            assert!(
+                messages.iter().any(|name| name == event_type),
+                "{event_type}"
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What makes a prost message an event, and several of them an event set. [`event_set!`](crate::event_set) implements all of it; the
+//! traits are public for those who need to write one by hand.
+
+use std::future::Future;
+
+use bytes::BytesMut;
+
+use super::{Context, HandlerError};
+
+/// A Protobuf message that can travel as an event.
+pub trait Event: prost::Message + Default + Send + Sync + 'static {
+    /// The event's name on the wire (`ce_type`), by convention the full name of the message: `api.events.v1.EmailReceived`. It is what
+    /// readers know the event by: it never changes.
+    const TYPE: &'static str;
+
+    /// What the event is about: the key of its record. Events with equal keys go to the same partition, and are handled in the order
+    /// in which they were sent. `None` spreads the events over all partitions, in no order.
+    fn key(&self) -> Option<&[u8]>;
+
+    /// The `ce_subject` of the event; `None`, the default, sends none.
+    fn subject(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// What a producer needs to know of an event: every [`Event`] has it, and so has the enum of an event set.
+pub trait AnyEvent {
+    /// As [`Event::TYPE`].
+    fn event_type(&self) -> &'static str;
+    /// As [`Event::key`].
+    fn key(&self) -> Option<&[u8]>;
+    /// As [`Event::subject`].
+    fn subject(&self) -> Option<&str>;
+    /// The number of bytes that [`AnyEvent::encode_to`] appends.
+    fn encoded_len(&self) -> usize;
+    /// Appends the Protobuf encoding.
+    fn encode_to(&self, out: &mut BytesMut);
+}
+
+impl<E: Event> AnyEvent for E {
+    fn event_type(&self) -> &'static str {
+        E::TYPE
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        Event::key(self)
+    }
+
+    fn subject(&self) -> Option<&str> {
+        Event::subject(self)
+    }
+
+    fn encoded_len(&self) -> usize {
+        prost::Message::encoded_len(self)
+    }
+
+    fn encode_to(&self, out: &mut BytesMut) {
+        // Not `encode`: it would work out the length once more, and a `BytesMut` grows by itself.
+        self.encode_raw(out);
+    }
+}
+
+/// The enum of several kinds of events.
+pub trait EventSet: AnyEvent + Sized + Send + Sync + 'static {
+    /// The [`Event::TYPE`] of each event, in the order of the declaration.
+    const TYPES: &'static [&'static str];
+
+    /// Reads the event that is called `event_type` on the wire; `None` when the set has no such event.
+    fn decode(event_type: &str, value: &[u8]) -> Option<Result<Self, prost::DecodeError>>;
+}
+
+/// An event set whose events `H` handles. Implemented by [`event_set!`](crate::event_set) for every implementation of the set's handler
+/// trait.
+pub trait Dispatch<H>: EventSet {
+    /// Reads the event that `context` holds and hands it to the method of `handler` that is for it.
+    ///
+    /// Not cancel safe: dropping the future drops the handler in its work.
+    fn dispatch(handler: &H, context: &Context<'_>) -> impl Future<Output = Dispatched> + Send;
+}
+
+/// What became of one record.
+#[derive(Debug)]
+pub struct Dispatched {
+    /// What the record turned out to be.
+    pub arrival: Arrival,
+    /// What the handler answered.
+    pub result: Result<(), HandlerError>,
+}
+
+/// What a record turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// An event of the set: its index in [`EventSet::TYPES`].
+    Event(usize),
+    /// An event that the set does not have, or no event at all.
+    Unknown,
+    /// An event of the set that could not be read.
+    Undecodable,
+}

@@ -1,0 +1,118 @@
+//! A record as it came: where it stood and what it holds, borrowed. In: what the consumer fetched. Out: what handlers look at.
+
+/// A record as it came, untouched.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRecord<'a> {
+    /// The topic that it was read from.
+    pub topic: &'a str,
+    /// The partition that it was read from.
+    pub partition: i32,
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since 1970: of its making or of its arrival, as the topic says; -1 when it has none.
+    pub timestamp_ms: i64,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers, in their order.
+    pub headers: RawHeaders<'a>,
+}
+
+/// The headers of a record, in their order; names may repeat.
+#[derive(Clone, Copy, Debug)]
+pub struct RawHeaders<'a>(Form<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Form<'a> {
+    Slice(&'a [(&'a str, Option<&'a [u8]>)]),
+    Packed(&'a [u8]),
+}
+
+impl<'a> RawHeaders<'a> {
+    /// The headers in `headers`.
+    pub fn new(headers: &'a [(&'a str, Option<&'a [u8]>)]) -> Self {
+        Self(Form::Slice(headers))
+    }
+
+    /// The headers that [`pack_header`] appended to `bytes`.
+    pub(crate) fn packed(bytes: &'a [u8]) -> Self {
+        Self(Form::Packed(bytes))
+    }
+
+    /// All headers, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        let (slice, mut packed) = match self.0 {
+            Form::Slice(slice) => (slice, &[][..]),
+            Form::Packed(packed) => (&[][..], packed),
+        };
+        slice
+            .iter()
+            .copied()
+            .chain(std::iter::from_fn(move || unpack_header(&mut packed)))
+    }
+
+    /// The value of the last header called `name`; `None` when there is none or its value is null.
+    pub fn last(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter()
+            .filter(|(key, _)| *key == name)
+            .last()
+            .and_then(|(_, value)| value)
+    }
+}
+
+/// Marks a null value where a length would stand.
+const NULL: u32 = u32::MAX;
+
+/// Appends a header in the form that [`RawHeaders::packed`] reads: lengths of name and value, name, value.
+pub(crate) fn pack_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    // Both lengths come out of a frame, which is shorter than 2 GiB.
+    let value_len = value.map_or(NULL, |value| value.len() as u32);
+    out.extend_from_slice(&(name.len() as u32).to_ne_bytes());
+    out.extend_from_slice(&value_len.to_ne_bytes());
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(value.unwrap_or_default());
+}
+
+fn unpack_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a str, Option<&'a [u8]>)> {
+    let name_len = u32::from_ne_bytes(*bytes.split_off(..4)?.first_chunk()?);
+    let value_len = u32::from_ne_bytes(*bytes.split_off(..4)?.first_chunk()?);
+    let name = std::str::from_utf8(bytes.split_off(..name_len as usize)?).ok()?;
+    let value = match value_len {
+        NULL => None,
+        len => Some(bytes.split_off(..len as usize)?),
+    };
+    Some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn packed_headers_come_back_in_their_order(
+            headers in prop::collection::vec((".{0,9}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..9)
+        ) {
+            let mut packed = Vec::new();
+            for (name, value) in &headers {
+                pack_header(&mut packed, name, value.as_deref());
+            }
+            let unpacked: Vec<_> = RawHeaders::packed(&packed)
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)))
+                .collect();
+            prop_assert_eq!(unpacked, headers);
+        }
+    }
+
+    #[test]
+    fn the_last_of_several_headers_with_one_name_counts() {
+        let headers = [("a", Some(&b"1"[..])), ("b", None), ("a", Some(b"2"))];
+        let headers = RawHeaders::new(&headers);
+        assert_eq!(headers.last("a"), Some(&b"2"[..]));
+        assert_eq!(headers.last("b"), None);
+        assert_eq!(headers.last("c"), None);
+    }
+}
