@@ -1,0 +1,237 @@
+//! The open batch of a producer: records are encoded straight into the buffer that will go to the wire.
+//!
+//! The buffer keeps room for the header at its front, which [`seal`](BatchBuilder::seal) fills in. Appending allocates nothing but
+//! what the buffer has to grow by.
+
+use super::header::HEADER_LEN;
+use super::sealed::{SealOptions, SealedBatch, seal};
+use super::varint;
+use crate::compression::Compressor;
+
+/// The most that a record adds to its key, value and headers: length, attributes, timestamp and offset deltas, and the
+/// lengths of key and value and the number of headers.
+const RECORD_OVERHEAD: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
+/// The most that a header adds to its key and value.
+const HEADER_OVERHEAD: usize = 5 + 5;
+/// A batch's length is an int32, which counts all but the first 12 bytes.
+const MAX_BATCH: usize = i32::MAX as usize;
+
+/// A batch that takes records.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    /// Room for the header, then the records.
+    buffer: Vec<u8>,
+    count: u32,
+    base_timestamp: i64,
+    max_timestamp: i64,
+}
+
+/// A record does not fit: a batch cannot grow beyond 2 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record batch would grow beyond 2 GiB")]
+pub struct BatchFull;
+
+impl BatchBuilder {
+    /// An empty batch in `buffer`, whose content is dropped and whose memory is used.
+    pub fn new(mut buffer: Vec<u8>) -> BatchBuilder {
+        buffer.clear();
+        buffer.extend_from_slice(&[0; HEADER_LEN]);
+        BatchBuilder {
+            buffer,
+            count: 0,
+            base_timestamp: 0,
+            max_timestamp: 0,
+        }
+    }
+
+    /// Appends a record and returns its index in the batch.
+    ///
+    /// `timestamp_ms` counts milliseconds since 1970. `headers` are pairs of key and value, gone over twice.
+    ///
+    /// # Errors
+    /// [`BatchFull`] when the batch cannot take the record; it is then as before.
+    #[inline]
+    pub fn append<'h, H>(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: H,
+    ) -> Result<u32, BatchFull>
+    where
+        H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+        H::IntoIter: Clone,
+    {
+        self.put(
+            timestamp_ms,
+            key,
+            value.map(<[u8]>::len),
+            headers.into_iter(),
+            |buffer| {
+                if let Some(value) = value {
+                    buffer.extend_from_slice(value);
+                }
+            },
+        )
+    }
+
+    /// Appends a record whose value is written by `encode` straight into the batch, and returns the record's index.
+    ///
+    /// `encode` gets exactly `value_len` bytes, all zero, and fills them: what it leaves stays zero.
+    ///
+    /// # Errors
+    /// [`BatchFull`] when the batch cannot take the record; it is then as before, and `encode` was not called.
+    #[inline]
+    pub fn append_with<'h, H>(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value_len: usize,
+        headers: H,
+        encode: impl FnOnce(&mut [u8]),
+    ) -> Result<u32, BatchFull>
+    where
+        H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+        H::IntoIter: Clone,
+    {
+        self.put(
+            timestamp_ms,
+            key,
+            Some(value_len),
+            headers.into_iter(),
+            |buffer| {
+                let start = buffer.len();
+                buffer.resize(start + value_len, 0);
+                encode(&mut buffer[start..]);
+            },
+        )
+    }
+
+    #[inline]
+    fn put<'h, H>(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value_len: Option<usize>,
+        headers: H,
+        write_value: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u32, BatchFull>
+    where
+        H: Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
+    {
+        let index = self.count;
+        if index == 0 {
+            self.base_timestamp = timestamp_ms;
+            self.max_timestamp = timestamp_ms;
+        }
+        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
+        let (header_count, headers_len) = measure(headers.clone());
+        let body_len = 1
+            + varint::len(timestamp_delta)
+            + varint::len(i64::from(index))
+            + len_of_bytes(key.map(<[u8]>::len))
+            + len_of_bytes(value_len)
+            + varint::len_of_len(header_count)
+            + headers_len;
+        let record_len = varint::len_of_len(body_len) + body_len;
+        if record_len > MAX_BATCH - self.buffer.len() {
+            return Err(BatchFull);
+        }
+        let out = &mut self.buffer;
+        out.reserve(record_len);
+        varint::put(out, body_len as i64);
+        out.push(0);
+        varint::put(out, timestamp_delta);
+        varint::put(out, i64::from(index));
+        put_bytes(out, key);
+        varint::put(out, value_len.map_or(-1, |len| len as i64));
+        write_value(out);
+        varint::put(out, header_count as i64);
+        for (key, value) in headers {
+            put_bytes(out, Some(key.as_bytes()));
+            put_bytes(out, value);
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp_ms);
+        self.count = index + 1;
+        Ok(index)
+    }
+
+    /// Number of bytes that the batch takes uncompressed, its header included.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether the batch has no records.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Number of records.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The largest timestamp so far, in milliseconds since 1970; 0 in an empty batch.
+    pub fn max_timestamp(&self) -> i64 {
+        self.max_timestamp
+    }
+
+    /// The most bytes that a record adds to a batch: exact but for a few bytes of its variable-length integers.
+    #[inline]
+    pub fn record_size<'h>(
+        key_len: usize,
+        value_len: usize,
+        headers: impl IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+    ) -> usize {
+        let headers = headers
+            .into_iter()
+            .map(|(key, value)| HEADER_OVERHEAD + key.len() + value.map_or(0, <[u8]>::len));
+        RECORD_OVERHEAD + key_len + value_len + headers.sum::<usize>()
+    }
+
+    /// Closes the batch: compresses the records, fills in the header and computes the CRC, once.
+    ///
+    /// A compressed batch is written to the compressor's spare buffer, and the builder's buffer becomes the next spare. Should
+    /// the codec fail, the records go out uncompressed, which every reader understands, rather than be lost.
+    pub fn seal(self, options: &SealOptions, compressor: &mut Compressor) -> SealedBatch {
+        seal(
+            self.buffer,
+            self.count,
+            self.base_timestamp,
+            self.max_timestamp,
+            options,
+            compressor,
+        )
+    }
+
+    /// Gives up the batch and returns its buffer, for a batch that is dropped rather than sent.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+/// Number of headers, and the bytes they take.
+#[inline]
+fn measure<'h>(headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>) -> (usize, usize) {
+    headers.fold((0, 0), |(count, len), (key, value)| {
+        let header_len = len_of_bytes(Some(key.len())) + len_of_bytes(value.map(<[u8]>::len));
+        (count + 1, len + header_len)
+    })
+}
+
+/// Bytes that a nullable byte string of this length takes, its length included.
+#[inline]
+pub(super) fn len_of_bytes(len: Option<usize>) -> usize {
+    len.map_or(1, |len| varint::len_of_len(len) + len)
+}
+
+#[inline]
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            varint::put(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+        None => out.push(1), // -1
+    }
+}
