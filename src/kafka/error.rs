@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::codes::{ApiKey, ErrorCode};
+use protocol::{ApiKey, ErrorCode};
 
 use super::net::Address;
 

@@ -7,7 +7,6 @@
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `topic_partition` | the name of a partition |
 
-mod codes;
 pub mod config;
 mod error;
 pub mod net;

@@ -3,10 +3,27 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `address` | host and port, as text and back |
+//! | `call` | the requests a connection can carry, and where their responses ask for a pause (KIP-219) |
+//! | `connection` | one pipelined connection to one broker |
+//! | `frame_pool` | buffers of long frames, recycled |
+//! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
+//! | `handshake` | what is said on a fresh stream before it carries requests |
+//! | `peer` | recognises peers that are no Kafka broker |
 //! | `transport` | the seam to the network: an address becomes a byte stream |
+//! | `versions` | which version of an API to speak |
 
 mod address;
+mod call;
+mod connection;
+mod frame_pool;
+mod frame_reader;
+mod handshake;
+mod peer;
 mod transport;
+mod versions;
 
 pub use address::Address;
+pub(crate) use call::Call;
+pub(crate) use connection::{Connection, Pending, Written};
+pub(crate) use frame_pool::FramePool;
 pub use transport::{BoxFuture, BoxStream, Stream, TcpTransport, Transport};

@@ -1,0 +1,337 @@
+//! The task that drives one connection: it alone holds the byte stream. Requests come from the queue, responses go to whoever asked.
+//!
+//! One task for both directions: a request that is ready when a response arrives costs no extra wakeup, nothing needs a lock but the queue,
+//! and one timer serves all deadlines. It never waits for one direction while the other could go on.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::outbox::Outbox;
+use super::queue::{Answer, Queue, Queued, Taken};
+use crate::kafka::net::BoxStream;
+use crate::kafka::net::frame_reader::FrameReader;
+use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
+
+/// How long a connection may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// A broker that owes an answer for so long, beyond the answer's deadline, is taken to be gone.
+    pub stall: Duration,
+    /// A connection without traffic for so long is closed.
+    pub idle: Duration,
+}
+
+/// A connection's task. Ends when the connection does, or when nobody holds a handle any more.
+pub(super) struct Driver {
+    stream: BoxStream,
+    reader: FrameReader,
+    queue: Arc<Queue>,
+    outbox: Outbox,
+    /// Requests whose answers are due, in the order in which they come.
+    in_flight: VecDeque<InFlight>,
+    /// Requests that get no answer and are not wholly written yet.
+    unanswered: VecDeque<Unanswered>,
+    timer: Pin<Box<Sleep>>,
+    limits: Limits,
+    last_activity: Instant,
+}
+
+struct InFlight {
+    correlation_id: i32,
+    place: Range<u64>,
+    deadline: Instant,
+    sent: Instant,
+    /// `None` once the deadline has passed: the answer, should it come, is thrown away.
+    answer: Option<oneshot::Sender<Result<Bytes>>>,
+}
+
+struct Unanswered {
+    place: Range<u64>,
+    deadline: Instant,
+    written: oneshot::Sender<Result<()>>,
+}
+
+impl Driver {
+    pub fn new(stream: BoxStream, reader: FrameReader, queue: Arc<Queue>, limits: Limits) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            reader,
+            queue,
+            outbox: Outbox::default(),
+            in_flight: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            timer: Box::pin(sleep_until(now + limits.idle)),
+            limits,
+            last_activity: now,
+        }
+    }
+
+    /// Goes round until nothing moves any more. Ready when the connection is over.
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        loop {
+            let now = Instant::now();
+            let orphaned = self.take_requests(now, cx);
+            let written_before = self.outbox.written();
+            let writing = self.outbox.poll_write(cx, &mut *self.stream);
+            if self.outbox.written() > written_before {
+                self.last_activity = now;
+                self.report_written();
+            }
+            if let Err(end) = self.poll_responses(now, cx) {
+                return Poll::Ready(end);
+            }
+            match writing {
+                Poll::Ready(Err(error)) => {
+                    let message = "writing to the connection failed";
+                    let end = Error::new(ErrorKind::Disconnected, message).because(error);
+                    return Poll::Ready(end);
+                }
+                Poll::Ready(Ok(())) if orphaned => {
+                    return Poll::Ready(Error::new(ErrorKind::Closed, "the connection was closed"));
+                }
+                _ => {}
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if let Err(end) = self.on_timer(Instant::now()) {
+                return Poll::Ready(end);
+            }
+        }
+    }
+
+    /// Moves requests from the queue to the outbox, as long as it makes sense. True when nobody is left who could want anything.
+    fn take_requests(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        loop {
+            if self.outbox.is_full() {
+                let at = self.queue.wait_only(now, cx.waker());
+                self.look_again(at);
+                return false;
+            }
+            match self.queue.take(now, cx.waker()) {
+                Taken::Request(queued) => self.admit(queued, now),
+                Taken::Wait { at } => {
+                    self.look_again(at);
+                    return false;
+                }
+                Taken::Orphaned => return true,
+            }
+        }
+    }
+
+    fn admit(&mut self, queued: Queued, now: Instant) {
+        let place = self.outbox.push(queued.frame);
+        let deadline = queued.deadline;
+        match queued.answer {
+            Answer::Response(answer) => self.in_flight.push_back(InFlight {
+                correlation_id: queued.correlation_id,
+                place,
+                deadline,
+                sent: now,
+                answer: Some(answer),
+            }),
+            Answer::Written(written) => self.unanswered.push_back(Unanswered {
+                place,
+                deadline,
+                written,
+            }),
+        }
+        self.look_again(Some(deadline));
+    }
+
+    /// Sees to it that the timer fires no later than `at`. It is never set back: when it fires too early, it is set anew.
+    fn look_again(&mut self, at: Option<Instant>) {
+        if let Some(at) = at
+            && at < self.timer.deadline()
+        {
+            self.timer.as_mut().reset(at);
+        }
+    }
+
+    /// Tells those who wait for no answer that their bytes are out.
+    fn report_written(&mut self) {
+        let written = self.outbox.written();
+        while self.unanswered.front().is_some_and(|first| first.place.end <= written) {
+            if let Some(first) = self.unanswered.pop_front() {
+                // A receiver that is gone has lost interest.
+                let _ = first.written.send(Ok(()));
+                self.queue.release();
+            }
+        }
+    }
+
+    fn poll_responses(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<()> {
+        while let Poll::Ready(frame) = self.reader.poll_frame(cx, &mut *self.stream) {
+            match frame? {
+                Some(frame) => self.on_response(frame)?,
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::Disconnected,
+                        "the broker closed the connection",
+                    ));
+                }
+            }
+            self.last_activity = now;
+        }
+        Ok(())
+    }
+
+    /// Hands a response to whoever waits for it. Responses come in the order of their requests.
+    fn on_response(&mut self, frame: Bytes) -> Result<()> {
+        let correlation_id = frame.first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
+        let expected = self.in_flight.front().map(|first| first.correlation_id);
+        if correlation_id.is_none() || correlation_id != expected {
+            return Err(mismatch(correlation_id, expected));
+        }
+        if let Some(InFlight { answer, .. }) = self.in_flight.pop_front() {
+            self.queue.release();
+            if let Some(answer) = answer {
+                // A receiver that is gone has lost interest: the answer is thrown away.
+                let _ = answer.send(Ok(frame));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails what is overdue, and says when to look again. An error ends the connection.
+    fn on_timer(&mut self, now: Instant) -> Result<()> {
+        if self.fail_overdue(now) {
+            // The rest of the frame may never go out, and nothing else can be said before it has.
+            return Err(Error::new(
+                ErrorKind::Disconnected,
+                "the connection was given up: a request's deadline passed while it was being written",
+            ));
+        }
+        if let Some(first) = self.in_flight.front()
+            && first.given_up_at(self.limits.stall) <= now
+        {
+            return Err(Error::new(
+                ErrorKind::Disconnected,
+                "the broker owes an answer for too long: the connection is given up",
+            ));
+        }
+        if self.is_idle() && self.last_activity + self.limits.idle <= now {
+            return Err(Error::new(
+                ErrorKind::Disconnected,
+                "the connection was closed because nothing used it",
+            ));
+        }
+        let next = self.next_deadline(now);
+        self.timer.as_mut().reset(next);
+        Ok(())
+    }
+
+    /// Fails the requests whose deadline has passed. True when one of them is not wholly written.
+    fn fail_overdue(&mut self, now: Instant) -> bool {
+        let written = self.outbox.written();
+        let mut half_written = false;
+        for it in self.in_flight.iter_mut().filter(|it| it.deadline <= now) {
+            half_written |= it.place.end > written;
+            if let Some(answer) = it.answer.take() {
+                // A receiver that is gone has lost interest.
+                let _ = answer.send(Err(fate(&overdue(), &it.place, written)));
+            }
+        }
+        while self.unanswered.front().is_some_and(|first| first.deadline <= now) {
+            if let Some(it) = self.unanswered.pop_front() {
+                half_written = true;
+                let _ = it.written.send(Err(fate(&overdue(), &it.place, written)));
+            }
+        }
+        half_written
+    }
+
+    fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.unanswered.is_empty()
+    }
+
+    /// When to look again, as far as the driver's own requests go; the queue adds its own.
+    fn next_deadline(&self, now: Instant) -> Instant {
+        let open = self.in_flight.iter().filter(|it| it.answer.is_some());
+        let stalled = self.in_flight.front().map(|it| it.given_up_at(self.limits.stall));
+        let idle = match self.is_idle() {
+            true => self.last_activity + self.limits.idle,
+            false => now + self.limits.idle,
+        };
+        open.map(|it| it.deadline)
+            .chain(self.unanswered.iter().map(|it| it.deadline))
+            .chain(stalled)
+            .fold(idle, Instant::min)
+    }
+
+    /// Fails everything that is still open. What was not begun is certainly not written; the fate of the rest is unknown.
+    fn finish(&mut self, end: &Error) {
+        self.queue.close(end);
+        let written = self.outbox.written();
+        for it in self.in_flight.drain(..) {
+            if let Some(answer) = it.answer {
+                let _ = answer.send(Err(fate(end, &it.place, written)));
+            }
+        }
+        for it in self.unanswered.drain(..) {
+            let _ = it.written.send(Err(fate(end, &it.place, written)));
+        }
+    }
+}
+
+impl InFlight {
+    fn given_up_at(&self, stall: Duration) -> Instant {
+        self.deadline.max(self.sent + stall)
+    }
+}
+
+fn fate(end: &Error, place: &Range<u64>, written: u64) -> Error {
+    end.clone().with_outcome(if written <= place.start {
+        WriteOutcome::NotWritten
+    } else {
+        WriteOutcome::Unknown
+    })
+}
+
+fn overdue() -> Error {
+    let message = "the deadline passed before the broker answered";
+    Error::new(ErrorKind::Timeout, message)
+}
+
+fn mismatch(correlation_id: Option<i32>, expected: Option<i32>) -> Error {
+    let got = correlation_id.unwrap_or_default();
+    let message = match expected {
+        Some(expected) => format!(
+            "the peer answered request {got}, but the answer to request {expected} was due: the connection is given up"
+        ),
+        None => format!("the peer answered request {got}, which nobody asked"),
+    };
+    Error::new(ErrorKind::Protocol, message)
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_run(cx) {
+            Poll::Ready(end) => {
+                self.finish(&end);
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// However the task ends, also when its runtime is shut down, nobody is left waiting.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let end = Error::new(ErrorKind::Disconnected, "the connection's task ended");
+        self.finish(&end);
+    }
+}

@@ -1,0 +1,290 @@
+//! One pipelined connection to one broker. Requests go in, in call order; responses come out, decoded in the task of whoever asked.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `driver` | the task that holds the byte stream: writing, reading, deadlines, the end |
+//! | `outbox` | frames on their way out, many to a vectored write |
+//! | `queue` | bounded waiting room between callers and the driver |
+
+mod driver;
+mod outbox;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{ApiKey, Decoder, frame};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use self::driver::{Driver, Limits};
+use self::queue::{Answer, Queue, Queued};
+use super::frame_reader::FrameReader;
+use super::handshake::{Handshake, undecodable, unencodable};
+use super::versions::BrokerVersions;
+use super::{Address, BoxStream, Call, FramePool};
+use crate::kafka::{ClientConfig, Error, ErrorKind, Result, WriteOutcome};
+
+/// A handle to a connection. Cheap to clone; the connection ends with its last handle.
+#[derive(Clone)]
+pub(crate) struct Connection(Arc<Handle>);
+
+struct Handle {
+    node: i32,
+    address: Address,
+    client_id: String,
+    versions: BrokerVersions,
+    pool: FramePool,
+    queue: Arc<Queue>,
+    next_correlation_id: AtomicI32,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.orphan();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = if self.is_open() { "open" } else { "closed" };
+        write!(f, "Connection({} {}, {open})", self.0.node, self.0.address)
+    }
+}
+
+impl Connection {
+    /// Connects to the broker `node` (-1 while its id is not known) and does the handshake.
+    ///
+    /// Fails by `deadline`, or sooner after `connect_timeout`, with an error that names the address. Cancel safe: an abandoned attempt
+    /// leaves nothing behind.
+    pub async fn dial(
+        config: &ClientConfig,
+        pool: &FramePool,
+        node: i32,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<Self> {
+        let started = Instant::now();
+        let until = deadline.min(started + config.connect_timeout);
+        let connected = match timeout_at(until, config.transport.connect(address)).await {
+            Ok(Ok(stream)) => match timeout_at(until, Self::greet(config, pool, node, address, stream)).await {
+                Ok(greeted) => greeted,
+                Err(_) => Err(Error::new(
+                    ErrorKind::Connect,
+                    format!(
+                        "it took the connection but did not answer within {:?}: is it a Kafka broker?",
+                        started.elapsed()
+                    ),
+                )),
+            },
+            Ok(Err(error)) => Err(Error::new(ErrorKind::Connect, "cannot connect").because(error)),
+            Err(_) => Err(Error::new(
+                ErrorKind::Connect,
+                format!("cannot connect within {:?}", started.elapsed()),
+            )),
+        };
+        connected.map_err(|error| error.broker(node, address).with_outcome(WriteOutcome::NotWritten))
+    }
+
+    async fn greet(
+        config: &ClientConfig,
+        pool: &FramePool,
+        node: i32,
+        address: &Address,
+        mut stream: BoxStream,
+    ) -> Result<Self> {
+        let mut reader = FrameReader::new(pool.clone(), config.max_frame_bytes);
+        let versions = Handshake::new(&mut stream, &mut reader, &config.client_id)
+            .run()
+            .await?;
+        let queue = Arc::new(Queue::new());
+        let limits = Limits {
+            stall: config.request_timeout,
+            idle: config.connections_max_idle,
+        };
+        tokio::spawn(Driver::new(stream, reader, queue.clone(), limits));
+        Ok(Self(Arc::new(Handle {
+            node,
+            address: address.clone(),
+            client_id: config.client_id.clone(),
+            versions,
+            pool: pool.clone(),
+            queue,
+            next_correlation_id: AtomicI32::new(1_000),
+        })))
+    }
+
+    /// The broker's id (-1 while not known) and address.
+    pub fn broker(&self) -> (i32, &Address) {
+        (self.0.node, &self.0.address)
+    }
+
+    /// The newest version of `R` that both sides speak; else an error that names the API and both ranges.
+    pub fn version_of<R: Call>(&self) -> Result<i16> {
+        self.0
+            .versions
+            .choose::<R>()
+            .map_err(|error| error.broker(self.0.node, &self.0.address))
+    }
+
+    /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
+    pub fn broker_range(&self, api: ApiKey) -> Option<(i16, i16)> {
+        self.0.versions.range(api)
+    }
+
+    /// Where frames go to be used again.
+    pub fn pool(&self) -> &FramePool {
+        &self.0.pool
+    }
+
+    /// Whether requests can still be sent. A connection that was closed stays closed.
+    pub fn is_open(&self) -> bool {
+        self.0.queue.is_open()
+    }
+
+    /// Returns when the connection has ended. Cancel safe.
+    pub async fn closed(&self) {
+        self.0.queue.closed().await;
+    }
+
+    /// Sends a request in the newest version that both sides speak, and waits for its response.
+    ///
+    /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped before the request's first byte was
+    /// written, it is withdrawn; after that the driver completes the frame, and throws away the answer.
+    pub async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
+        self.call_at(request, self.version_of::<R>()?, deadline).await
+    }
+
+    /// As [`Connection::call`], in a version that the caller chose.
+    pub async fn call_at<R: Call>(&self, request: &R, version: i16, deadline: Instant) -> Result<R::Response> {
+        let reserved = self.0.queue.reserve(deadline).await;
+        reserved.map_err(|error| self.explain::<R>(error))?;
+        self.enqueue(request, version, deadline)?.await
+    }
+
+    /// Encodes and queues a request now: requests go out in the order of these calls. Its response is what [`Pending`] resolves to.
+    ///
+    /// Fails with [`ErrorKind::BufferFull`] when too many requests wait already. Dropping the [`Pending`] is as dropping a call.
+    pub fn submit<R: Call>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
+        self.submit_at(request, self.version_of::<R>()?, deadline)
+    }
+
+    /// As [`Connection::submit`], in a version that the caller chose.
+    pub fn submit_at<R: Call>(&self, request: &R, version: i16, deadline: Instant) -> Result<Pending<R>> {
+        let reserved = self.0.queue.try_reserve();
+        reserved.map_err(|error| self.explain::<R>(error))?;
+        self.enqueue(request, version, deadline)
+    }
+
+    /// As [`Connection::submit`], for a request that gets no response (acks=0): resolves when its bytes are out.
+    pub fn submit_without_response<R: Call>(&self, request: &R, deadline: Instant) -> Result<Written<R>> {
+        let version = self.version_of::<R>()?;
+        let reserved = self.0.queue.try_reserve();
+        reserved.map_err(|error| self.explain::<R>(error))?;
+        let (sender, written) = oneshot::channel();
+        self.push(request, version, deadline, Answer::Written(sender))?;
+        Ok(Written {
+            written,
+            connection: self.clone(),
+            request: PhantomData,
+        })
+    }
+
+    /// Queues a request for which there is room.
+    fn enqueue<R: Call>(&self, request: &R, version: i16, deadline: Instant) -> Result<Pending<R>> {
+        let (sender, response) = oneshot::channel();
+        self.push(request, version, deadline, Answer::Response(sender))?;
+        Ok(Pending {
+            response,
+            version,
+            connection: self.clone(),
+            request: PhantomData,
+        })
+    }
+
+    fn push<R: Call>(&self, request: &R, version: i16, deadline: Instant, answer: Answer) -> Result<()> {
+        let correlation_id = self.0.next_correlation_id.fetch_add(1, Ordering::Relaxed);
+        let encoded = frame::encode_request(version, correlation_id, Some(&self.0.client_id), request);
+        let pushed = encoded.map_err(|error| unencodable::<R>(error)).and_then(|frame| {
+            self.0.queue.push(Queued {
+                correlation_id,
+                frame,
+                deadline,
+                answer,
+            })
+        });
+        pushed.map_err(|error| {
+            self.0.queue.release();
+            self.explain::<R>(error.with_outcome(WriteOutcome::NotWritten))
+        })
+    }
+
+    fn explain<R: Call>(&self, error: Error) -> Error {
+        error.api(R::KEY).broker(self.0.node, &self.0.address)
+    }
+
+    fn decode<R: Call>(&self, frame: Bytes, version: i16) -> Result<R::Response> {
+        let mut input = Decoder::new(frame);
+        let decoded = frame::decode_response_header(&mut input, R::KEY, version)
+            .and_then(|_| frame::decode_body(&mut input, version));
+        let response = decoded.map_err(|error| self.explain::<R>(undecodable::<R>(error)))?;
+        if let Ok(throttle_ms @ 1..) = u64::try_from(R::throttle_ms(&response, version)) {
+            let until = Instant::now() + Duration::from_millis(throttle_ms);
+            self.0.queue.throttle(until);
+        }
+        Ok(response)
+    }
+}
+
+/// A response to come. Resolves by the request's deadline.
+#[derive(Debug)]
+#[must_use = "dropping it withdraws the request, or throws away its answer"]
+pub(crate) struct Pending<R> {
+    response: oneshot::Receiver<Result<Bytes>>,
+    version: i16,
+    connection: Connection,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Call> Future for Pending<R> {
+    type Output = Result<R::Response>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let received = ready!(Pin::new(&mut self.response).poll(cx));
+        Poll::Ready(match received.unwrap_or_else(|_| Err(task_gone())) {
+            Ok(frame) => self.connection.decode::<R>(frame, self.version),
+            Err(error) => Err(self.connection.explain::<R>(error)),
+        })
+    }
+}
+
+/// A write to come. Resolves by the request's deadline. Dropping it changes nothing.
+#[derive(Debug)]
+pub(crate) struct Written<R> {
+    written: oneshot::Receiver<Result<()>>,
+    connection: Connection,
+    request: PhantomData<fn() -> R>,
+}
+
+impl<R: Call> Future for Written<R> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let received = ready!(Pin::new(&mut self.written).poll(cx));
+        let written = received.unwrap_or_else(|_| Err(task_gone()));
+        Poll::Ready(written.map_err(|error| self.connection.explain::<R>(error)))
+    }
+}
+
+fn task_gone() -> Error {
+    Error::new(ErrorKind::Disconnected, "the connection's task ended")
+}

@@ -1,0 +1,289 @@
+//! Between callers and the driver of a connection: requests wait here until they are written. Bounded; in call order; whatever waits here
+//! can still be withdrawn.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
+
+use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
+
+/// The most requests that wait or are in flight on one connection.
+const MAX_REQUESTS: usize = 256;
+
+/// Where a request's fate is reported.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The response's frame, without its length.
+    Response(oneshot::Sender<Result<Bytes>>),
+    /// That the bytes are out: no response comes.
+    Written(oneshot::Sender<Result<()>>),
+}
+
+impl Answer {
+    pub fn fail(self, error: Error) {
+        // A receiver that is gone has lost interest: nothing to do.
+        match self {
+            Self::Response(sender) => drop(sender.send(Err(error))),
+            Self::Written(sender) => drop(sender.send(Err(error))),
+        }
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        match self {
+            Self::Response(sender) => sender.is_closed(),
+            // Nobody has to wait for a write without a response.
+            Self::Written(_) => false,
+        }
+    }
+}
+
+/// A request that was not written yet.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub correlation_id: i32,
+    pub frame: Vec<Bytes>,
+    pub deadline: Instant,
+    pub answer: Answer,
+}
+
+/// The bounded queue of one connection.
+#[derive(Debug)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    /// One permit for each request that may still be accepted.
+    room: Semaphore,
+    closed: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: VecDeque<Queued>,
+    /// No later than the earliest deadline of those that wait.
+    earliest: Option<Instant>,
+    /// Nothing is written before this (KIP-219).
+    throttled_until: Option<Instant>,
+    driver: Option<Waker>,
+    /// All handles are gone: what waits is written, then the connection ends.
+    orphaned: bool,
+    end: Option<Error>,
+}
+
+/// What the driver is to do about the queue.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Write this request.
+    Request(Queued),
+    /// Nothing can be written now. Look again at `at`, if not woken before.
+    Wait {
+        /// A deadline or the end of a throttle.
+        at: Option<Instant>,
+    },
+    /// Nobody is left who could want anything.
+    Orphaned,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self {
+            inner: Mutex::default(),
+            room: Semaphore::new(MAX_REQUESTS),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes room for one request, or fails with [`ErrorKind::BufferFull`].
+    pub fn try_reserve(&self) -> Result<()> {
+        match self.room.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                Ok(())
+            }
+            Err(TryAcquireError::NoPermits) => Err(Error::new(
+                ErrorKind::BufferFull,
+                format!("{MAX_REQUESTS} requests are waiting on this connection already"),
+            )),
+            Err(TryAcquireError::Closed) => Err(self.end_error()),
+        }
+    }
+
+    /// Waits for room for one request.
+    pub async fn reserve(&self, deadline: Instant) -> Result<()> {
+        match self.try_reserve() {
+            Err(error) if error.kind() == ErrorKind::BufferFull => {}
+            done => return done,
+        }
+        match timeout_at(deadline, self.room.acquire()).await {
+            Ok(Ok(permit)) => {
+                permit.forget();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(self.end_error()),
+            Err(_) => Err(not_written_in_time()),
+        }
+    }
+
+    /// Gives back room for one request: it was answered, or will not be written.
+    pub fn release(&self) {
+        self.room.add_permits(1);
+    }
+
+    /// Puts a request, for which there is room, behind the others.
+    pub fn push(&self, queued: Queued) -> Result<()> {
+        let mut inner = self.lock();
+        if let Some(end) = &inner.end {
+            return Err(end.clone().with_outcome(WriteOutcome::NotWritten));
+        }
+        inner.earliest = Some(match inner.earliest {
+            Some(earliest) => earliest.min(queued.deadline),
+            None => queued.deadline,
+        });
+        inner.waiting.push_back(queued);
+        let driver = inner.driver.take();
+        drop(inner);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Ok(())
+    }
+
+    /// The next request to write. Leaves `waker` to be woken when there is news.
+    pub fn take(&self, now: Instant, waker: &Waker) -> Taken {
+        let mut inner = self.lock();
+        if inner.throttled_until.is_some_and(|until| until <= now) {
+            inner.throttled_until = None;
+        }
+        if let Some(until) = inner.throttled_until
+            && !inner.waiting.is_empty()
+        {
+            self.expire(&mut inner, now);
+            inner.listen(waker);
+            let at = inner.earliest.map_or(until, |earliest| earliest.min(until));
+            return Taken::Wait { at: Some(at) };
+        }
+        while let Some(queued) = inner.waiting.pop_front() {
+            if queued.answer.is_withdrawn() {
+                self.release();
+            } else if queued.deadline <= now {
+                self.release();
+                queued.answer.fail(not_written_in_time());
+            } else {
+                return Taken::Request(queued);
+            }
+        }
+        inner.earliest = None;
+        if inner.orphaned {
+            return Taken::Orphaned;
+        }
+        inner.listen(waker);
+        Taken::Wait { at: None }
+    }
+
+    /// As [`Queue::take`] while the driver has no room for another request: only deadlines are looked at.
+    pub fn wait_only(&self, now: Instant, waker: &Waker) -> Option<Instant> {
+        let mut inner = self.lock();
+        self.expire(&mut inner, now);
+        inner.listen(waker);
+        inner.earliest
+    }
+
+    /// Fails those whose deadline has passed.
+    fn expire(&self, inner: &mut Inner, now: Instant) {
+        if inner.earliest.is_none_or(|earliest| earliest > now) {
+            return;
+        }
+        let waiting = std::mem::take(&mut inner.waiting);
+        inner.earliest = None;
+        for queued in waiting {
+            if queued.deadline <= now {
+                self.release();
+                queued.answer.fail(not_written_in_time());
+            } else {
+                inner.earliest = Some(match inner.earliest {
+                    Some(earliest) => earliest.min(queued.deadline),
+                    None => queued.deadline,
+                });
+                inner.waiting.push_back(queued);
+            }
+        }
+    }
+
+    /// Holds back requests until `until` (KIP-219).
+    pub fn throttle(&self, until: Instant) {
+        let mut inner = self.lock();
+        let later = inner.throttled_until.map_or(until, |before| before.max(until));
+        inner.throttled_until = Some(later);
+    }
+
+    /// The last handle is gone.
+    pub fn orphan(&self) {
+        let mut inner = self.lock();
+        inner.orphaned = true;
+        let driver = inner.driver.take();
+        drop(inner);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Ends it: fails what waits and whatever comes later.
+    pub fn close(&self, end: &Error) {
+        let waiting = {
+            let mut inner = self.lock();
+            inner.end.get_or_insert_with(|| end.clone());
+            inner.driver = None;
+            std::mem::take(&mut inner.waiting)
+        };
+        for queued in waiting {
+            let error = end.clone().with_outcome(WriteOutcome::NotWritten);
+            queued.answer.fail(error);
+        }
+        self.room.close();
+        self.closed.send_replace(true);
+    }
+
+    /// Why it ended, if it did.
+    pub fn end(&self) -> Option<Error> {
+        self.lock().end.clone()
+    }
+
+    fn end_error(&self) -> Error {
+        self.end()
+            .unwrap_or_else(|| Error::new(ErrorKind::Disconnected, "the connection ended"))
+            .with_outcome(WriteOutcome::NotWritten)
+    }
+
+    pub fn is_open(&self) -> bool {
+        !*self.closed.borrow()
+    }
+
+    /// Returns when it has ended.
+    pub async fn closed(&self) {
+        // The sender lives as long as we do, so waiting cannot fail.
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+}
+
+impl Inner {
+    fn listen(&mut self, waker: &Waker) {
+        match &mut self.driver {
+            Some(driver) => driver.clone_from(waker),
+            None => self.driver = Some(waker.clone()),
+        }
+    }
+}
+
+fn not_written_in_time() -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        "the deadline passed before the request could be written",
+    )
+    .with_outcome(WriteOutcome::NotWritten)
+}

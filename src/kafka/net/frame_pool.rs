@@ -1,0 +1,98 @@
+//! Buffers of long frames, recycled. Fresh megabytes cost more in page faults than parsing what is in them, so a reader takes its buffer
+//! from here, and whoever is done with a frame gives it back. In: `Bytes` that nobody else holds. Out: empty buffers with room.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+/// The most buffers that are kept.
+const MAX_BUFFERS: usize = 8;
+
+/// The largest buffer that is kept: one huge response must not stay in memory for ever.
+const MAX_BUFFER_BYTES: usize = 8 << 20;
+
+/// The smallest buffer that is worth keeping.
+const MIN_BUFFER_BYTES: usize = 16 << 10;
+
+/// Recycled frame buffers, shared by the connections of a client. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FramePool {
+    buffers: Arc<Mutex<Vec<BytesMut>>>,
+}
+
+impl FramePool {
+    /// Gives back a frame, or the last slice of one. What someone else still holds is left to them.
+    pub fn give(&self, frame: Bytes) {
+        if let Ok(buffer) = frame.try_into_mut() {
+            self.give_buffer(buffer);
+        }
+    }
+
+    /// Gives back a buffer.
+    pub fn give_buffer(&self, mut buffer: BytesMut) {
+        buffer.clear();
+        // A slice knows of its allocation no more than its own end: ask for the front back.
+        if !buffer.try_reclaim(MIN_BUFFER_BYTES) || buffer.capacity() > MAX_BUFFER_BYTES {
+            return;
+        }
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < MAX_BUFFERS {
+            buffers.push(buffer);
+        }
+    }
+
+    /// An empty buffer with room for `len` bytes if there is one, else the roomiest that there is, or a new one of at most `at_most` bytes.
+    pub fn take(&self, len: usize, at_most: usize) -> BytesMut {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last one given back is the one whose memory is warm.
+        let fitting = buffers.iter_mut().rposition(|buffer| buffer.try_reclaim(len));
+        if let Some(index) = fitting.or_else(|| buffers.len().checked_sub(1)) {
+            return buffers.swap_remove(index);
+        }
+        drop(buffers);
+        BytesMut::with_capacity(len.min(at_most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_given_back_is_used_again() {
+        let pool = FramePool::default();
+        let mut buffer = pool.take(1 << 20, 1 << 20);
+        buffer.resize(1 << 20, 7);
+        let start = buffer.as_ptr();
+        let frame = buffer.freeze();
+        let records = frame.slice(100..);
+        drop(frame);
+        pool.give(records);
+        let again = pool.take(1 << 20, 1 << 16);
+        assert!(again.is_empty());
+        assert!(again.capacity() >= 1 << 20);
+        assert_eq!(again.as_ptr(), start);
+    }
+
+    #[test]
+    fn a_frame_that_someone_still_reads_is_not_taken_from_them() {
+        let pool = FramePool::default();
+        let frame = Bytes::from(vec![1; 1 << 16]);
+        let reader = frame.clone();
+        pool.give(frame);
+        let other = pool.take(1 << 16, 1 << 16);
+        assert_ne!(other.as_ptr(), reader.as_ptr());
+        assert!(reader.iter().all(|byte| *byte == 1));
+    }
+
+    #[test]
+    fn the_pool_keeps_a_bounded_number_of_bounded_buffers() {
+        let pool = FramePool::default();
+        pool.give(Bytes::from(vec![0; MAX_BUFFER_BYTES * 2]));
+        for _ in 0..2 * MAX_BUFFERS {
+            pool.give(Bytes::from(vec![0; MIN_BUFFER_BYTES]));
+        }
+        let kept = pool.buffers.lock().expect("no panic").len();
+        assert_eq!(kept, MAX_BUFFERS);
+    }
+}
