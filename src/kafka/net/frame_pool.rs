@@ -45,7 +45,9 @@ impl FramePool {
     pub fn take(&self, len: usize, at_most: usize) -> BytesMut {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         // The last one given back is the one whose memory is warm.
-        let fitting = buffers.iter_mut().rposition(|buffer| buffer.try_reclaim(len));
+        let fitting = buffers
+            .iter_mut()
+            .rposition(|buffer| buffer.try_reclaim(len));
         if let Some(index) = fitting.or_else(|| buffers.len().checked_sub(1)) {
             return buffers.swap_remove(index);
         }

@@ -120,7 +120,9 @@ impl FrameReader {
         match usize::try_from(declared) {
             Ok(len) if len < 4 => Err(Error::new(
                 ErrorKind::Protocol,
-                format!("the peer announced a frame of {len} bytes, too short for a correlation id"),
+                format!(
+                    "the peer announced a frame of {len} bytes, too short for a correlation id"
+                ),
             )),
             Ok(len) if len <= self.max_frame_bytes => Ok(len),
             _ => Err(Error::new(
@@ -198,7 +200,16 @@ mod tests {
 
     #[tokio::test]
     async fn frames_come_out_whole_however_the_bytes_arrive() {
-        let lens = [4, 5, 100, CHUNK_BYTES - 4, CHUNK_BYTES - 3, 3 * FIRST_BYTES, 4, 70_000];
+        let lens = [
+            4,
+            5,
+            100,
+            CHUNK_BYTES - 4,
+            CHUNK_BYTES - 3,
+            3 * FIRST_BYTES,
+            4,
+            70_000,
+        ];
         let bytes: Vec<u8> = lens
             .iter()
             .enumerate()

@@ -62,18 +62,23 @@ impl<'a> Handshake<'a> {
         // The error code comes first in all versions.
         let refused = body.clone().get_i16().ok() == Some(ErrorCode::UNSUPPORTED_VERSION.0);
         let version = if refused { 0 } else { version };
-        frame::decode_body(&mut body, version).map_err(|error| undecodable::<ApiVersionsRequest>(error))
+        frame::decode_body(&mut body, version)
+            .map_err(|error| undecodable::<ApiVersionsRequest>(error))
     }
 
     /// Sends a request and reads its response's body.
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<Decoder> {
         self.correlation_id += 1;
-        let segments = frame::encode_request(version, self.correlation_id, Some(self.client_id), request)
-            .map_err(|error| unencodable::<R>(error))?;
+        let segments =
+            frame::encode_request(version, self.correlation_id, Some(self.client_id), request)
+                .map_err(|error| unencodable::<R>(error))?;
         let lost = |error| {
-            Error::new(ErrorKind::Disconnected, "the connection was lost in the handshake")
-                .api(R::KEY)
-                .because(error)
+            Error::new(
+                ErrorKind::Disconnected,
+                "the connection was lost in the handshake",
+            )
+            .api(R::KEY)
+            .because(error)
         };
         for segment in segments {
             self.stream.write_all(&segment).await.map_err(lost)?;
@@ -110,7 +115,10 @@ pub(super) fn undecodable<R: Request>(error: protocol::DecodeError) -> Error {
 
 /// A request that cannot be said in the version that was chosen.
 pub(super) fn unencodable<R: Request>(error: protocol::EncodeError) -> Error {
-    Error::new(ErrorKind::UnsupportedVersion, "the request cannot be said to this broker")
-        .api(R::KEY)
-        .because(error)
+    Error::new(
+        ErrorKind::UnsupportedVersion,
+        "the request cannot be said to this broker",
+    )
+    .api(R::KEY)
+    .because(error)
 }

@@ -25,7 +25,10 @@ impl BrokerVersions {
 
     /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
     pub fn range(&self, api: ApiKey) -> Option<(i16, i16)> {
-        let index = self.ranges.binary_search_by_key(&api, |range| range.0).ok()?;
+        let index = self
+            .ranges
+            .binary_search_by_key(&api, |range| range.0)
+            .ok()?;
         let (_, first, last) = self.ranges[index];
         Some((first, last))
     }
@@ -55,6 +58,7 @@ impl BrokerVersions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Message as _;
     use protocol::messages::{FetchRequest, ProduceRequest};
 
     fn broker(ranges: &[(ApiKey, i16, i16)]) -> BrokerVersions {
@@ -77,9 +81,11 @@ mod tests {
         let error = old.choose::<ProduceRequest>().expect_err("too old");
         assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
         let text = error.to_string();
-        assert!(text.starts_with("Produce: the broker speaks versions 0 to 1"), "{text}");
+        assert!(
+            text.starts_with("Produce: the broker speaks versions 0 to 1"),
+            "{text}"
+        );
         let error = old.choose::<FetchRequest>().expect_err("not there");
         assert!(error.to_string().contains("does not have it"), "{error}");
     }
 }
-

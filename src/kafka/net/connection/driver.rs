@@ -161,7 +161,11 @@ impl Driver {
     /// Tells those who wait for no answer that their bytes are out.
     fn report_written(&mut self) {
         let written = self.outbox.written();
-        while self.unanswered.front().is_some_and(|first| first.place.end <= written) {
+        while self
+            .unanswered
+            .front()
+            .is_some_and(|first| first.place.end <= written)
+        {
             if let Some(first) = self.unanswered.pop_front() {
                 // A receiver that is gone has lost interest.
                 let _ = first.written.send(Ok(()));
@@ -242,7 +246,11 @@ impl Driver {
                 let _ = answer.send(Err(fate(&overdue(), &it.place, written)));
             }
         }
-        while self.unanswered.front().is_some_and(|first| first.deadline <= now) {
+        while self
+            .unanswered
+            .front()
+            .is_some_and(|first| first.deadline <= now)
+        {
             if let Some(it) = self.unanswered.pop_front() {
                 half_written = true;
                 let _ = it.written.send(Err(fate(&overdue(), &it.place, written)));
@@ -258,7 +266,10 @@ impl Driver {
     /// When to look again, as far as the driver's own requests go; the queue adds its own.
     fn next_deadline(&self, now: Instant) -> Instant {
         let open = self.in_flight.iter().filter(|it| it.answer.is_some());
-        let stalled = self.in_flight.front().map(|it| it.given_up_at(self.limits.stall));
+        let stalled = self
+            .in_flight
+            .front()
+            .map(|it| it.given_up_at(self.limits.stall));
         let idle = match self.is_idle() {
             true => self.last_activity + self.limits.idle,
             false => now + self.limits.idle,

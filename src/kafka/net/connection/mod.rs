@@ -76,23 +76,29 @@ impl Connection {
         let started = Instant::now();
         let until = deadline.min(started + config.connect_timeout);
         let connected = match timeout_at(until, config.transport.connect(address)).await {
-            Ok(Ok(stream)) => match timeout_at(until, Self::greet(config, pool, node, address, stream)).await {
-                Ok(greeted) => greeted,
-                Err(_) => Err(Error::new(
-                    ErrorKind::Connect,
-                    format!(
-                        "it took the connection but did not answer within {:?}: is it a Kafka broker?",
-                        started.elapsed()
-                    ),
-                )),
-            },
+            Ok(Ok(stream)) => {
+                match timeout_at(until, Self::greet(config, pool, node, address, stream)).await {
+                    Ok(greeted) => greeted,
+                    Err(_) => Err(Error::new(
+                        ErrorKind::Connect,
+                        format!(
+                            "it took the connection but did not answer within {:?}: is it a Kafka broker?",
+                            started.elapsed()
+                        ),
+                    )),
+                }
+            }
             Ok(Err(error)) => Err(Error::new(ErrorKind::Connect, "cannot connect").because(error)),
             Err(_) => Err(Error::new(
                 ErrorKind::Connect,
                 format!("cannot connect within {:?}", started.elapsed()),
             )),
         };
-        connected.map_err(|error| error.broker(node, address).with_outcome(WriteOutcome::NotWritten))
+        connected.map_err(|error| {
+            error
+                .broker(node, address)
+                .with_outcome(WriteOutcome::NotWritten)
+        })
     }
 
     async fn greet(
@@ -161,11 +167,17 @@ impl Connection {
     /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped before the request's first byte was
     /// written, it is withdrawn; after that the driver completes the frame, and throws away the answer.
     pub async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
-        self.call_at(request, self.version_of::<R>()?, deadline).await
+        self.call_at(request, self.version_of::<R>()?, deadline)
+            .await
     }
 
     /// As [`Connection::call`], in a version that the caller chose.
-    pub async fn call_at<R: Call>(&self, request: &R, version: i16, deadline: Instant) -> Result<R::Response> {
+    pub async fn call_at<R: Call>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+    ) -> Result<R::Response> {
         let reserved = self.0.queue.reserve(deadline).await;
         reserved.map_err(|error| self.explain::<R>(error))?;
         self.enqueue(request, version, deadline)?.await
@@ -179,14 +191,23 @@ impl Connection {
     }
 
     /// As [`Connection::submit`], in a version that the caller chose.
-    pub fn submit_at<R: Call>(&self, request: &R, version: i16, deadline: Instant) -> Result<Pending<R>> {
+    pub fn submit_at<R: Call>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+    ) -> Result<Pending<R>> {
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
         self.enqueue(request, version, deadline)
     }
 
     /// As [`Connection::submit`], for a request that gets no response (acks=0): resolves when its bytes are out.
-    pub fn submit_without_response<R: Call>(&self, request: &R, deadline: Instant) -> Result<Written<R>> {
+    pub fn submit_without_response<R: Call>(
+        &self,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<Written<R>> {
         let version = self.version_of::<R>()?;
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
@@ -211,17 +232,26 @@ impl Connection {
         })
     }
 
-    fn push<R: Call>(&self, request: &R, version: i16, deadline: Instant, answer: Answer) -> Result<()> {
+    fn push<R: Call>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+        answer: Answer,
+    ) -> Result<()> {
         let correlation_id = self.0.next_correlation_id.fetch_add(1, Ordering::Relaxed);
-        let encoded = frame::encode_request(version, correlation_id, Some(&self.0.client_id), request);
-        let pushed = encoded.map_err(|error| unencodable::<R>(error)).and_then(|frame| {
-            self.0.queue.push(Queued {
-                correlation_id,
-                frame,
-                deadline,
-                answer,
-            })
-        });
+        let encoded =
+            frame::encode_request(version, correlation_id, Some(&self.0.client_id), request);
+        let pushed = encoded
+            .map_err(|error| unencodable::<R>(error))
+            .and_then(|frame| {
+                self.0.queue.push(Queued {
+                    correlation_id,
+                    frame,
+                    deadline,
+                    answer,
+                })
+            });
         pushed.map_err(|error| {
             self.0.queue.release();
             self.explain::<R>(error.with_outcome(WriteOutcome::NotWritten))

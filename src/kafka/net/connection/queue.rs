@@ -218,7 +218,9 @@ impl Queue {
     /// Holds back requests until `until` (KIP-219).
     pub fn throttle(&self, until: Instant) {
         let mut inner = self.lock();
-        let later = inner.throttled_until.map_or(until, |before| before.max(until));
+        let later = inner
+            .throttled_until
+            .map_or(until, |before| before.max(until));
         inner.throttled_until = Some(later);
     }
 

@@ -1,0 +1,580 @@
+//! A connection against a peer in memory that misbehaves in every way we know of, on a paused clock.
+
+use std::sync::Mutex;
+
+use bytes::BytesMut;
+use protocol::messages::api_versions_response::ApiVersion;
+use protocol::messages::*;
+use protocol::{ErrorCode, Message, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::kafka::net::{BoxFuture, Transport};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A network on which one peer listens, everywhere; it takes one connection.
+#[derive(Debug)]
+struct OnePeer(Mutex<Option<DuplexStream>>);
+
+impl Transport for OnePeer {
+    fn connect(&self, _: &Address) -> BoxFuture<'static, std::io::Result<BoxStream>> {
+        let stream = self.0.lock().expect("no panic").take();
+        Box::pin(async move {
+            match stream {
+                Some(stream) => Ok(Box::new(stream) as BoxStream),
+                None => Err(std::io::ErrorKind::ConnectionRefused.into()),
+            }
+        })
+    }
+}
+
+/// A configuration whose network has one peer, and the peer's end of the stream, which takes `room` bytes before it blocks.
+fn network(room: usize) -> (ClientConfig, DuplexStream) {
+    let (near, far) = tokio::io::duplex(room);
+    let config = ClientConfig {
+        transport: Arc::new(OnePeer(Mutex::new(Some(near)))),
+        ..ClientConfig::default()
+    };
+    (config, far)
+}
+
+async fn dial(config: &ClientConfig) -> Result<Connection> {
+    let address = Address::new("kafka", 9092);
+    Connection::dial(config, &FramePool::default(), 1, &address, soon(60)).await
+}
+
+fn soon(seconds: u32) -> Instant {
+    Instant::now() + SECOND * seconds
+}
+
+/// The peer's side of the wire.
+struct Peer(DuplexStream);
+
+impl Peer {
+    /// The next request: its header and the rest of its frame.
+    async fn request(&mut self) -> (RequestHeader, Decoder) {
+        let len = self.0.read_i32().await.expect("a frame");
+        let mut frame = BytesMut::zeroed(len as usize);
+        self.0.read_exact(&mut frame).await.expect("a whole frame");
+        let mut input = Decoder::new(frame.freeze());
+        let header = frame::decode_request_header(&mut input).expect("a header");
+        (header, input)
+    }
+
+    async fn answer<R: Response>(&mut self, header: &RequestHeader, response: &R) {
+        let version = header.request_api_version;
+        for segment in
+            frame::encode_response(version, header.correlation_id, response).expect("a response")
+        {
+            self.0.write_all(&segment).await.expect("an open stream");
+        }
+    }
+
+    async fn answer_versions(&mut self) {
+        let (header, _) = self.request().await;
+        assert_eq!(header.request_api_key, ApiKey::API_VERSIONS.0);
+        self.answer(&header, &all_versions()).await;
+    }
+
+    /// Reads a heartbeat and answers it with `code`, which tells answers apart.
+    async fn beat(&mut self, code: i16) {
+        let (header, _) = self.request().await;
+        self.answer(&header, &beaten(code)).await;
+    }
+}
+
+fn all_versions() -> ApiVersionsResponse {
+    let of = |key: ApiKey, last| ApiVersion {
+        api_key: key.0,
+        min_version: 0,
+        max_version: last,
+        ..Default::default()
+    };
+    ApiVersionsResponse {
+        api_keys: vec![
+            of(ApiKey::PRODUCE, 7),
+            of(ApiKey::HEARTBEAT, 4),
+            of(ApiKey::API_VERSIONS, 3),
+        ],
+        ..Default::default()
+    }
+}
+
+fn beaten(code: i16) -> HeartbeatResponse {
+    HeartbeatResponse {
+        error_code: ErrorCode(code),
+        ..Default::default()
+    }
+}
+
+fn beat() -> HeartbeatRequest {
+    HeartbeatRequest {
+        group_id: "mailers".to_string(),
+        ..Default::default()
+    }
+}
+
+/// A produce request of so many bytes: something that takes long to write.
+fn bulk(bytes: usize) -> ProduceRequest {
+    ProduceRequest {
+        topic_data: vec![produce_request::TopicProduceData {
+            name: "emails".to_string(),
+            partition_data: vec![produce_request::PartitionProduceData {
+                records: Some(Bytes::from(vec![7; bytes])),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// A connection and its peer, after the handshake.
+async fn connected(room: usize) -> (Connection, Peer) {
+    let (config, far) = network(room);
+    let mut peer = Peer(far);
+    let (connection, ()) = tokio::join!(dial(&config), peer.answer_versions());
+    (connection.expect("a connection"), peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_reach_those_who_asked_in_order() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let pending: Vec<_> = (0..20)
+        .map(|_| connection.submit(&beat(), soon(5)).expect("room"))
+        .collect();
+    tokio::spawn(async move {
+        for code in 0..20 {
+            peer.beat(code).await;
+        }
+        peer.0.flush().await.expect("open");
+        std::future::pending::<()>().await;
+    });
+    for (code, pending) in (0..20).zip(pending) {
+        assert_eq!(
+            pending.await.expect("an answer").error_code,
+            ErrorCode(code)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_broker_is_spoken_to_in_a_version_it_knows() {
+    let (config, far) = network(1 << 16);
+    let mut peer = Peer(far);
+    let answering = async {
+        let (header, _) = peer.request().await;
+        // Kafka 2.1 answers in version 0, with nothing but the code.
+        let mut refusal = BytesMut::from(&10_u32.to_be_bytes()[..]);
+        refusal.extend(header.correlation_id.to_be_bytes());
+        refusal.extend(ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
+        refusal.extend([0; 4]);
+        peer.0.write_all(&refusal).await.expect("open");
+        let (header, _) = peer.request().await;
+        assert_eq!(header.request_api_version, 0);
+        peer.answer(&header, &all_versions()).await;
+    };
+    let (connection, ()) = tokio::join!(dial(&config), answering);
+    let connection = connection.expect("a connection");
+    assert_eq!(connection.version_of::<ProduceRequest>().ok(), Some(7));
+    let error = connection
+        .version_of::<FetchRequest>()
+        .expect_err("not there");
+    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_broker_there_is_one_clear_error() {
+    let (config, _far) = network(1 << 16);
+    config
+        .transport
+        .connect(&Address::new("x", 1))
+        .await
+        .map(drop)
+        .expect("taken");
+    let error = dial(&config).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    let text = error.to_string();
+    assert!(
+        text.contains("kafka:9092") && text.contains("refused"),
+        "{text}"
+    );
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_talks_http_is_named_as_such() {
+    let (config, mut far) = network(1 << 16);
+    far.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .expect("room");
+    let error = dial(&config).await.expect_err("no Kafka");
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("speaks HTTP"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_talks_tls_is_named_as_such() {
+    let (config, mut far) = network(1 << 16);
+    far.write_all(&[0x15, 3, 3, 0, 2, 2, 80])
+        .await
+        .expect("room");
+    let error = dial(&config).await.expect_err("no plain Kafka");
+    assert!(error.to_string().contains("speaks TLS"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_answers_the_handshake_is_left_by_the_deadline() {
+    let (config, _far) = network(1 << 16);
+    let started = Instant::now();
+    let error = dial(&config).await.expect_err("silence");
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(
+        error.to_string().contains("did not answer within 10s"),
+        "{error}"
+    );
+    assert!(started.elapsed() < config.connect_timeout + SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_hangs_up_in_the_handshake_is_an_error() {
+    let (config, far) = network(1 << 16);
+    let mut peer = Peer(far);
+    let hanging_up = async {
+        peer.request().await;
+        drop(peer);
+    };
+    let (error, ()) = tokio::join!(dial(&config), hanging_up);
+    let error = error.expect_err("hung up");
+    assert!(
+        error
+            .to_string()
+            .contains("closed the connection in the handshake"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_truncated_frame_fails_its_request_as_unknown() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let pending = connection.submit(&beat(), soon(5)).expect("room");
+    peer.request().await;
+    peer.0.write_all(&[0, 0, 0, 50, 1, 2]).await.expect("open");
+    drop(peer);
+    let error = pending.await.expect_err("truncated");
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    assert_eq!(error.outcome(), WriteOutcome::Unknown);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("Heartbeat, broker 1 (kafka:9092): the connection ended"),
+        "{text}"
+    );
+    assert!(!connection.is_open());
+    connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absurd_length_ends_the_connection() {
+    for prefix in [[0x7f, 0xff, 0xff, 0xff], [0xff; 4], [0; 4]] {
+        let (connection, mut peer) = connected(1 << 16).await;
+        let pending = connection.submit(&beat(), soon(5)).expect("room");
+        peer.0.write_all(&prefix).await.expect("open");
+        let error = pending.await.expect_err("absurd");
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(!connection.is_open());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_another_request_ends_the_connection() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let pending = connection.submit(&beat(), soon(5)).expect("room");
+    let (mut header, _) = peer.request().await;
+    header.correlation_id += 1;
+    peer.answer(&header, &beaten(0)).await;
+    let error = pending.await.expect_err("not ours");
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("was due"), "{error}");
+    assert!(!connection.is_open());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_fails_only_its_request() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let pending = connection.submit(&beat(), soon(5)).expect("room");
+    let (header, _) = peer.request().await;
+    peer.0.write_all(&5_u32.to_be_bytes()).await.expect("open");
+    peer.0
+        .write_all(&header.correlation_id.to_be_bytes())
+        .await
+        .expect("open");
+    peer.0.write_all(&[0]).await.expect("open");
+    let error = pending.await.expect_err("garbage");
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    let (answer, ()) = tokio::join!(
+        connection.submit(&beat(), soon(5)).expect("room"),
+        peer.beat(27)
+    );
+    assert_eq!(answer.expect("an answer").error_code, ErrorCode(27));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_is_thrown_away_and_the_next_one_still_fits() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let error = connection.call(&beat(), soon(1)).await.expect_err("late");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.outcome(), WriteOutcome::Unknown);
+    assert!(connection.is_open());
+    let next = connection.submit(&beat(), soon(5)).expect("room");
+    peer.beat(1).await;
+    peer.beat(2).await;
+    assert_eq!(next.await.expect("an answer").error_code, ErrorCode(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_in_the_middle_of_a_write_poisons_the_connection() {
+    let (connection, mut peer) = connected(1 << 10).await;
+    let bulky = connection.submit(&bulk(1 << 20), soon(5)).expect("room");
+    let behind = connection.submit(&beat(), soon(60)).expect("room");
+    // The peer takes a part of the frame, then no more.
+    let mut part = vec![0; 5_000];
+    peer.0.read_exact(&mut part).await.expect("a part");
+    let error = bulky.await.expect_err("stuck");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.outcome(), WriteOutcome::Unknown);
+    assert!(
+        !connection.is_open(),
+        "half a frame is out: nothing else may follow"
+    );
+    let error = behind.await.expect_err("never begun");
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    assert!(connection.call(&beat(), soon(5)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_given_up_in_the_middle_of_its_write_is_completed_and_its_answer_thrown_away() {
+    let (connection, mut peer) = connected(1 << 10).await;
+    let given_up = connection.submit(&bulk(1 << 16), soon(5)).expect("room");
+    let mut first = [0; 100];
+    peer.0.read_exact(&mut first).await.expect("a part");
+    drop(given_up);
+    let next = connection.submit(&beat(), soon(5)).expect("room");
+    let len = u32::from_be_bytes(*first.first_chunk().expect("4 bytes")) as usize;
+    let mut rest = vec![0; len - 96];
+    peer.0.read_exact(&mut rest).await.expect("the whole frame");
+    let header = RequestHeader {
+        request_api_version: 7,
+        correlation_id: i32::from_be_bytes(*first[8..].first_chunk().expect("4 bytes")),
+        ..Default::default()
+    };
+    peer.answer(&header, &ProduceResponse::default()).await;
+    peer.beat(3).await;
+    assert_eq!(next.await.expect("an answer").error_code, ErrorCode(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_given_up_before_its_first_byte_is_never_sent() {
+    let (connection, mut peer) = connected(1 << 10).await;
+    // More than the outbox takes at once, so that what comes behind stays in the queue.
+    let first = connection.submit(&bulk(2 << 20), soon(50)).expect("room");
+    tokio::task::yield_now().await;
+    let withdrawn = connection.submit(&beat(), soon(50)).expect("room");
+    let last = connection
+        .submit(
+            &HeartbeatRequest {
+                member_id: "last".to_string(),
+                ..beat()
+            },
+            soon(50),
+        )
+        .expect("room");
+    drop(withdrawn);
+    let (header, _) = peer.request().await;
+    peer.answer(&header, &ProduceResponse::default()).await;
+    let (header, mut body) = peer.request().await;
+    let sent =
+        HeartbeatRequest::decode(&mut body, header.request_api_version).expect("a heartbeat");
+    assert_eq!(sent.member_id, "last");
+    peer.answer(&header, &beaten(0)).await;
+    assert!(first.await.is_ok());
+    assert!(last.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_in_the_queue_fails_as_not_written() {
+    let (connection, mut peer) = connected(1 << 10).await;
+    let first = connection.submit(&bulk(2 << 20), soon(50)).expect("room");
+    tokio::task::yield_now().await;
+    let error = connection
+        .call(&beat(), soon(2))
+        .await
+        .expect_err("too late");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    assert!(connection.is_open());
+    let (header, _) = peer.request().await;
+    peer.answer(&header, &ProduceResponse::default()).await;
+    assert!(first.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_is_bounded_and_a_call_waits_for_room() {
+    let (connection, mut peer) = connected(1 << 20).await;
+    let mut pending = Vec::new();
+    let error = loop {
+        match connection.submit(&beat(), soon(50)) {
+            Ok(one) => pending.push(one),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::BufferFull);
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    let error = connection
+        .call(&beat(), soon(1))
+        .await
+        .expect_err("no room in time");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    let request = beat();
+    let waiting = connection.call(&request, soon(50));
+    let answering = async {
+        for _ in 0..pending.len() + 1 {
+            peer.beat(0).await;
+        }
+    };
+    let (answer, ()) = tokio::join!(waiting, answering);
+    assert!(answer.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_delays_the_next_request_and_never_stops_it() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let throttled = async {
+        let (header, _) = peer.request().await;
+        let response = HeartbeatResponse {
+            throttle_time_ms: 2_000,
+            ..Default::default()
+        };
+        peer.answer(&header, &response).await;
+    };
+    let request = beat();
+    let (answer, ()) = tokio::join!(connection.call(&request, soon(5)), throttled);
+    answer.expect("an answer");
+    let started = Instant::now();
+    let (answer, ()) = tokio::join!(connection.call(&request, soon(5)), peer.beat(0));
+    answer.expect("an answer");
+    assert!(started.elapsed() >= SECOND * 2, "{:?}", started.elapsed());
+    assert!(started.elapsed() < SECOND * 3, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_holds_under_a_throttle() {
+    let (connection, mut peer) = connected(1 << 16).await;
+    let throttled = async {
+        let (header, _) = peer.request().await;
+        let response = HeartbeatResponse {
+            throttle_time_ms: 60_000,
+            ..Default::default()
+        };
+        peer.answer(&header, &response).await;
+    };
+    let request = beat();
+    let (answer, ()) = tokio::join!(connection.call(&request, soon(5)), throttled);
+    answer.expect("an answer");
+    let started = Instant::now();
+    let error = connection
+        .call(&request, soon(5))
+        .await
+        .expect_err("throttled");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    assert!(started.elapsed() < SECOND * 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_stops_answering_loses_its_connection() {
+    let (connection, _peer) = connected(1 << 16).await;
+    let error = connection
+        .call(&beat(), soon(5))
+        .await
+        .expect_err("silence");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    tokio::time::timeout(SECOND * 30, connection.closed())
+        .await
+        .expect("given up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let (connection, _peer) = connected(1 << 16).await;
+    let started = Instant::now();
+    connection.closed().await;
+    let idle = ClientConfig::default().connections_max_idle;
+    assert!(started.elapsed() >= idle && started.elapsed() < idle + SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_without_a_response_resolves_when_its_bytes_are_out() {
+    let (connection, mut peer) = connected(1 << 10).await;
+    let written = connection
+        .submit_without_response(&bulk(1 << 16), soon(5))
+        .expect("room");
+    let (written, (header, _)) = tokio::join!(written, peer.request());
+    written.expect("written");
+    assert_eq!(header.request_api_key, ApiKey::PRODUCE.0);
+    let (answer, ()) = tokio::join!(
+        connection.submit(&beat(), soon(5)).expect("room"),
+        peer.beat(4)
+    );
+    assert_eq!(answer.expect("an answer").error_code, ErrorCode(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_closes_the_connection_after_what_was_queued() {
+    let (connection, mut peer) = connected(1 << 10).await;
+    let written = connection
+        .submit_without_response(&bulk(1 << 16), soon(5))
+        .expect("room");
+    drop(written);
+    drop(connection);
+    let (header, _) = peer.request().await;
+    assert_eq!(header.request_api_key, ApiKey::PRODUCE.0);
+    assert_eq!(peer.0.read(&mut [0; 10]).await.expect("a clean end"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_cut_at_any_byte_says_what_is_known_of_each_request() {
+    for cut in [0, 1, 3, 50, 5_000, 70_000] {
+        let (connection, mut peer) = connected(1 << 10).await;
+        let one = connection.submit(&bulk(1 << 16), soon(5)).expect("room");
+        let two = connection.submit(&beat(), soon(5)).expect("room");
+        let mut part = vec![0; cut.min(65_000)];
+        peer.0.read_exact(&mut part).await.expect("a part");
+        drop(peer);
+        let (one, two) = tokio::join!(one, two);
+        let (one, two) = (one.expect_err("cut"), two.expect_err("cut"));
+        assert_eq!(one.kind(), ErrorKind::Disconnected);
+        assert!(one.is_retriable());
+        // The transport takes bytes ahead of the peer: only what it never took is certainly not written.
+        if cut < 60_000 {
+            assert_eq!(two.outcome(), WriteOutcome::NotWritten);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_is_let_go_once_it_is_written() {
+    let (connection, mut peer) = connected(4 << 20).await;
+    let request = bulk(1 << 20);
+    let records = request.topic_data[0].partition_data[0]
+        .records
+        .clone()
+        .expect("records");
+    let pending = connection.submit(&request, soon(5)).expect("room");
+    drop(request);
+    assert!(!records.is_unique());
+    peer.request().await;
+    assert!(records.is_unique(), "its owner can use the memory again");
+    drop(pending);
+}
