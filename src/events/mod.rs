@@ -10,19 +10,25 @@
 //! | [`email`] | the eight events about emails (`proto/`), and their set |
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
 //! | [`record`] | a record as it came, for handlers |
+//! | `consumer` | from records to handlers, and from finished handlers to commits |
+//! | `latency` | how long things take |
 //! | [`handler`] | what a handler sees and answers |
 
 pub mod cloudevents;
+mod consumer;
 pub mod email;
 pub mod event;
 pub mod handler;
+mod latency;
 pub mod record;
 mod set;
 
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
+pub use consumer::{ConsumerError, ConsumerMetrics, OnFailure};
 pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};
+pub use latency::Latencies;
 pub use record::{RawHeaders, RawRecord};
 
 /// The Protobuf implementation that events are made with: its traits and its version are part of this interface.

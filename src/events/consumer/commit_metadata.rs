@@ -1,0 +1,177 @@
+//! The text beside a committed offset that names the finished records beyond it. Sans-IO.
+//!
+//! In: ranges of offsets. Out: text, and from any text ranges again. The form: `pat1:`, then base64 (RFC 4648, URL alphabet, no padding)
+//! of LEB128 numbers: how many offsets from the committed one on are unfinished, how many then are finished, and so on in turns. A
+//! thousand offsets in alternation fit; what does not fit is left out from the end, and is handled again after a restart.
+
+use std::ops::Range;
+
+const MARK: &str = "pat1:";
+/// What brokers accept by default (`offset.metadata.max.bytes`).
+const MAX_LEN: usize = 4_096;
+const MAX_RAW_LEN: usize = (MAX_LEN - MARK.len()) / 4 * 3;
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The text for `finished` (ascending, apart from each other, none empty, all after `committed`); empty when there are none.
+pub(crate) fn encode(committed: i64, finished: &[Range<i64>]) -> String {
+    let mut raw = Vec::new();
+    let mut at = committed;
+    for range in finished {
+        let fits = raw.len();
+        put_number(&mut raw, range.start.abs_diff(at));
+        put_number(&mut raw, range.end.abs_diff(range.start));
+        if raw.len() > MAX_RAW_LEN {
+            raw.truncate(fits);
+            break;
+        }
+        at = range.end;
+    }
+    if raw.is_empty() {
+        return String::new();
+    }
+    let mut text = String::with_capacity(MARK.len() + raw.len().div_ceil(3) * 4);
+    text.push_str(MARK);
+    for chunk in raw.chunks(3) {
+        let bits = chunk.iter().enumerate().fold(0u32, |bits, (i, byte)| {
+            bits | u32::from(*byte) << (16 - 8 * i)
+        });
+        for i in 0..=chunk.len() {
+            text.push(char::from(BASE64[(bits >> (18 - 6 * i)) as usize & 63]));
+        }
+    }
+    text
+}
+
+/// The ranges that [`encode`] was given with the same `committed`. Text of any other origin gives none.
+pub(crate) fn decode(committed: i64, text: &str) -> Vec<Range<i64>> {
+    read(committed, text).unwrap_or_default()
+}
+
+fn read(committed: i64, text: &str) -> Option<Vec<Range<i64>>> {
+    let raw = unbase64(text.strip_prefix(MARK)?.as_bytes())?;
+    let mut raw = raw.as_slice();
+    let mut ranges = Vec::new();
+    let mut at = committed;
+    while !raw.is_empty() {
+        let start = at.checked_add_unsigned(take_number(&mut raw)?)?;
+        let end = start.checked_add_unsigned(take_number(&mut raw)?)?;
+        // A range that is empty or touches the one before was not written here.
+        if end == start || start == at {
+            return None;
+        }
+        ranges.push(start..end);
+        at = end;
+    }
+    Some(ranges)
+}
+
+fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
+    let mut raw = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for chunk in text.chunks(4) {
+        let mut bits = 0u32;
+        for (i, letter) in chunk.iter().enumerate() {
+            let value = match letter {
+                b'A'..=b'Z' => letter - b'A',
+                b'a'..=b'z' => letter - b'a' + 26,
+                b'0'..=b'9' => letter - b'0' + 52,
+                b'-' => 62,
+                b'_' => 63,
+                _ => return None,
+            };
+            bits |= u32::from(value) << (18 - 6 * i);
+        }
+        raw.extend_from_slice(&bits.to_be_bytes()[1..][..chunk.len() - 1]);
+    }
+    Some(raw)
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take_number(raw: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..63).step_by(7) {
+        let byte = *raw.split_off_first()?;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // one range is meant
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_beyond_the_gap_is_no_text() {
+        assert_eq!(encode(10, &[]), "");
+        assert_eq!(decode(10, ""), []);
+    }
+
+    #[test]
+    fn the_form_is_pinned_for_those_who_restart_with_a_newer_version() {
+        // 2 unfinished, 3 finished, 300 unfinished, 1 finished: 02 03 ac 02 01.
+        assert_eq!(encode(10, &[12..15, 315..316]), "pat1:AgOsAgE");
+        assert_eq!(decode(10, "pat1:AgOsAgE"), [12..15, 315..316]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_from_the_end() {
+        let finished: Vec<_> = (0..5_000).map(|i| 2 * i + 1..2 * i + 2).collect();
+        let text = encode(0, &finished);
+        assert!(text.len() <= MAX_LEN);
+        let read = decode(0, &text);
+        assert!(read.len() > 1_500, "{}", read.len());
+        assert_eq!(read, finished[..read.len()]);
+    }
+
+    #[test]
+    fn text_of_another_origin_tells_nothing() {
+        for text in [
+            "x",
+            "pat1:",
+            "pat1:A",
+            "pat1:AA",
+            "pat1:****",
+            "pat1:AAE",
+            "pat1:AQA",
+            "pat1:AgP_",
+            "pat1:_____________w",
+        ] {
+            assert_eq!(decode(0, text), [], "{text}");
+        }
+        assert_eq!(decode(i64::MAX, "pat1:AgOsAgE"), []);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_come_back(committed in 0..i64::MAX / 2, lengths in prop::collection::vec((1i64..1 << 40, 1i64..1 << 40), 0..200)) {
+            let mut at = committed;
+            let finished: Vec<_> = lengths
+                .iter()
+                .map(|(gap, length)| {
+                    let start = at + gap;
+                    at = start + length;
+                    start..at
+                })
+                .collect();
+            prop_assert_eq!(decode(committed, &encode(committed, &finished)), finished);
+        }
+
+        #[test]
+        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat1:)?[A-Za-z0-9_*-]{0,40}") {
+            let ranges = decode(committed, &text);
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
+            prop_assert!(ranges.iter().all(|range| range.start < range.end && range.start > committed));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a consumer of events counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::events::latency::{Histogram, Latencies};
+use crate::kafka::TopicPartition;
+
+/// What a consumer of events has done since its start, and how far it is behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerMetrics {
+    /// Records fetched.
+    pub received: u64,
+    /// Bytes of keys, values and headers fetched, after decompression.
+    pub received_bytes: u64,
+    /// Records whose handler has finished its work, whatever they were.
+    pub handled: u64,
+    /// Of these, the events of the set: by their type, in the order of the declaration.
+    pub handled_by_type: Vec<(&'static str, u64)>,
+    /// Records that were no event of the set.
+    pub unknown: u64,
+    /// Records that could not be read.
+    pub undecodable: u64,
+    /// Records whose handler failed or panicked.
+    pub failed: u64,
+    /// Records passed over because they had been finished before a restart.
+    pub repeated: u64,
+    /// Commits that the broker has taken, each of one or more partitions.
+    pub commits: u64,
+    /// Commits that failed; what they held goes into the next one.
+    pub failed_commits: u64,
+    /// How long handlers took.
+    pub handler_latency: Latencies,
+    /// How many records there are beyond those fetched so far, in all partitions together.
+    pub lag: u64,
+    /// The same for each assigned partition.
+    pub lag_by_partition: Vec<(TopicPartition, u64)>,
+}
+
+/// The counters of one lane: its own, so that lanes do not take each other's cache lines.
+#[derive(Debug)]
+pub(crate) struct LaneCounters {
+    pub handled: AtomicU64,
+    pub handled_by_type: Box<[AtomicU64]>,
+    pub unknown: AtomicU64,
+    pub undecodable: AtomicU64,
+    pub failed: AtomicU64,
+    pub handler_latency: Histogram,
+}
+
+impl LaneCounters {
+    pub(crate) fn new(types: usize) -> Self {
+        Self {
+            handled: AtomicU64::new(0),
+            handled_by_type: (0..types).map(|_| AtomicU64::new(0)).collect(),
+            unknown: AtomicU64::new(0),
+            undecodable: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            handler_latency: Histogram::default(),
+        }
+    }
+}
+
+/// Everything counted in one run of a consumer.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub received: AtomicU64,
+    pub received_bytes: AtomicU64,
+    pub repeated: AtomicU64,
+    pub commits: AtomicU64,
+    pub failed_commits: AtomicU64,
+    pub lanes: Vec<LaneCounters>,
+}
+
+impl Counters {
+    pub(crate) fn new(lanes: usize, types: usize) -> Self {
+        Self {
+            received: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            failed_commits: AtomicU64::new(0),
+            lanes: (0..lanes).map(|_| LaneCounters::new(types)).collect(),
+        }
+    }
+
+    /// What was counted; the lag is for others to fill in.
+    pub(crate) fn summary(&self, types: &'static [&'static str]) -> ConsumerMetrics {
+        let sum = |counter: fn(&LaneCounters) -> &AtomicU64| {
+            self.lanes.iter().map(|lane| read(counter(lane))).sum()
+        };
+        ConsumerMetrics {
+            received: read(&self.received),
+            received_bytes: read(&self.received_bytes),
+            handled: sum(|lane| &lane.handled),
+            handled_by_type: types
+                .iter()
+                .enumerate()
+                .map(|(i, name)| {
+                    let lanes = self.lanes.iter();
+                    (
+                        *name,
+                        lanes.map(|lane| read(&lane.handled_by_type[i])).sum(),
+                    )
+                })
+                .collect(),
+            unknown: sum(|lane| &lane.unknown),
+            undecodable: sum(|lane| &lane.undecodable),
+            failed: sum(|lane| &lane.failed),
+            repeated: read(&self.repeated),
+            commits: read(&self.commits),
+            failed_commits: read(&self.failed_commits),
+            handler_latency: Histogram::summary(
+                self.lanes.iter().map(|lane| &lane.handler_latency),
+            ),
+            lag: 0,
+            lag_by_partition: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn count(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

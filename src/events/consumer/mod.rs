@@ -1,0 +1,22 @@
+//! From records to handlers, and from finished handlers to commits.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `offset_tracker` | which records of a partition are finished, and what may be committed |
+//! | `commit_metadata` | the text beside a commit that names what is finished beyond it |
+//! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
+//! | `load` | the records that one lane gets out of one poll |
+//! | `lanes` | the tasks that call the handler: a key in order, keys at once |
+//! | `metrics` | what is counted |
+//! | `error` | why a consumer ended, and what it does about a handler that fails |
+
+mod commit_metadata;
+mod error;
+mod lanes;
+mod load;
+mod metrics;
+mod offset_tracker;
+mod partition;
+
+pub use error::{ConsumerError, OnFailure};
+pub use metrics::ConsumerMetrics;

@@ -1,0 +1,323 @@
+//! Which records of a partition are finished, and what may therefore be committed. Sans-IO.
+//!
+//! In: offsets as they arrive, in the order of the log, and as they are finished, in any order. Out: the offset to commit, which never
+//! passes an unfinished record, and the commit's metadata, which names the records beyond it that are finished, so that a restart does
+//! not repeat them (see `commit_metadata`).
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::commit_metadata;
+
+/// The state of one partition's records between fetch and commit. Its size is bounded by that of the unfinished records: between two of
+/// them, everything is finished or was never there.
+#[derive(Debug, Default)]
+pub(crate) struct OffsetTracker {
+    /// What has arrived and is not finished, ascending; among them finished ones that have not been swept out yet.
+    in_hand: VecDeque<InHand>,
+    /// How many of `in_hand` are finished.
+    unswept: usize,
+    /// The offset after the last one that arrived, or the position before the first; `None` while that is not known.
+    next: Option<i64>,
+    /// Finished before a restart and not met again so far: ascending, apart from each other, none empty.
+    remembered: VecDeque<Range<i64>>,
+    /// Whether there is something to commit that [`OffsetTracker::take_commit`] has not given yet.
+    changed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InHand {
+    offset: i64,
+    finished: bool,
+}
+
+/// What to commit for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    /// The first offset that is not finished.
+    pub offset: i64,
+    /// What is finished beyond it.
+    pub metadata: String,
+}
+
+/// Fewer finished entries than these are not worth a sweep.
+const SWEEP_FROM: usize = 1_024;
+
+impl OffsetTracker {
+    /// The tracker of a partition whose group has committed `committed` with `metadata`. Metadata of another maker tells nothing.
+    pub(crate) fn resume(committed: i64, metadata: &str) -> Self {
+        Self {
+            next: Some(committed),
+            remembered: commit_metadata::decode(committed, metadata).into(),
+            ..Self::default()
+        }
+    }
+
+    /// The tracker of a partition that is read from `position` on and has no commit yet. It has one to make: without it, a restart under
+    /// `latest` would pass over what arrived in the meantime.
+    pub(crate) fn start(position: i64) -> Self {
+        Self {
+            next: Some(position),
+            changed: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether `offset` lies before what has arrived: the position was moved back, and nothing known here is about the records to come.
+    pub(crate) fn is_past(&self, offset: i64) -> bool {
+        self.next.is_some_and(|next| offset < next)
+    }
+
+    /// A record arrives, not before [any other](OffsetTracker::is_past); there may be holes. `false`: it was finished before a restart.
+    pub(crate) fn arrive(&mut self, offset: i64) -> bool {
+        self.next = Some(offset + 1);
+        while self
+            .remembered
+            .front()
+            .is_some_and(|range| range.end <= offset)
+        {
+            self.remembered.pop_front();
+        }
+        let finished = self
+            .remembered
+            .front()
+            .is_some_and(|range| range.contains(&offset));
+        if finished {
+            self.changed = true;
+        } else {
+            self.in_hand.push_back(InHand {
+                offset,
+                finished: false,
+            });
+        }
+        !finished
+    }
+
+    /// A record that arrived is finished. Offsets that are not in hand are passed over.
+    pub(crate) fn finish(&mut self, offset: i64) {
+        let at = self.in_hand.partition_point(|entry| entry.offset < offset);
+        match self.in_hand.get_mut(at) {
+            Some(entry) if entry.offset == offset && !entry.finished => entry.finished = true,
+            _ => return,
+        }
+        self.changed = true;
+        self.unswept += 1;
+        while self.in_hand.front().is_some_and(|entry| entry.finished) {
+            self.in_hand.pop_front();
+            self.unswept -= 1;
+        }
+        if self.unswept > SWEEP_FROM.max(self.in_hand.len() / 2) {
+            self.in_hand.retain(|entry| !entry.finished);
+            self.unswept = 0;
+        }
+    }
+
+    /// What to commit, if that has changed since the last call. Hand it back to [`OffsetTracker::commit_failed`] if it could not be.
+    pub(crate) fn take_commit(&mut self) -> Option<Commit> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let next = self.next?;
+        let mut unfinished = self.unfinished();
+        let first = unfinished.next();
+        let mut offset = first.unwrap_or(next);
+        let mut finished: Vec<Range<i64>> = Vec::new();
+        let mut note = |range: Range<i64>| match finished.last_mut() {
+            _ if range.is_empty() => {}
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => finished.push(range),
+        };
+        if let Some(first) = first {
+            let last = unfinished.fold(first, |previous, offset| {
+                note(previous + 1..offset);
+                offset
+            });
+            note(last + 1..next);
+        }
+        for range in &self.remembered {
+            if first.is_none() && range.start <= offset {
+                offset = offset.max(range.end);
+            } else {
+                note(range.start.max(next)..range.end);
+            }
+        }
+        let metadata = commit_metadata::encode(offset, &finished);
+        Some(Commit { offset, metadata })
+    }
+
+    /// What was taken last could not be committed: it is given again.
+    pub(crate) fn commit_failed(&mut self) {
+        self.changed = true;
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = i64> {
+        self.in_hand
+            .iter()
+            .filter(|entry| !entry.finished)
+            .map(|entry| entry.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn commit(offset: i64) -> Option<Commit> {
+        Some(Commit {
+            offset,
+            metadata: String::new(),
+        })
+    }
+
+    #[test]
+    fn a_commit_never_passes_an_unfinished_record() {
+        let mut tracker = OffsetTracker::default();
+        assert_eq!(tracker.take_commit(), None);
+        assert!((10..14).all(|offset| tracker.arrive(offset)));
+        tracker.finish(11);
+        tracker.finish(13);
+        assert_eq!(tracker.take_commit().map(|commit| commit.offset), Some(10));
+        tracker.finish(10);
+        assert_eq!(tracker.take_commit().map(|commit| commit.offset), Some(12));
+        tracker.finish(12);
+        assert_eq!(tracker.take_commit(), commit(14));
+        assert_eq!(tracker.take_commit(), None);
+    }
+
+    #[test]
+    fn a_restart_repeats_nothing_that_was_finished_beyond_the_gap() {
+        let mut tracker = OffsetTracker::default();
+        (0..6).for_each(|offset| assert!(tracker.arrive(offset)));
+        for offset in [1, 2, 4] {
+            tracker.finish(offset);
+        }
+        let commit = tracker.take_commit().expect("something was finished");
+        assert_eq!(commit.offset, 0);
+        let mut tracker = OffsetTracker::resume(commit.offset, &commit.metadata);
+        let again: Vec<i64> = (0..8).filter(|offset| tracker.arrive(*offset)).collect();
+        assert_eq!(again, [0, 3, 5, 6, 7]);
+    }
+
+    #[test]
+    fn what_was_remembered_survives_a_second_restart_before_it_is_met_again() {
+        let mut tracker = OffsetTracker::default();
+        (0..10).for_each(|offset| assert!(tracker.arrive(offset)));
+        for offset in [2, 3, 8] {
+            tracker.finish(offset);
+        }
+        let first = tracker.take_commit().expect("something was finished");
+        let mut tracker = OffsetTracker::resume(first.offset, &first.metadata);
+        assert!(tracker.arrive(0));
+        assert!(tracker.arrive(1));
+        for offset in [0, 1] {
+            tracker.finish(offset);
+        }
+        let second = tracker.take_commit().expect("something was finished");
+        assert_eq!(second.offset, 4, "2 and 3 are finished: the next is 4");
+        let mut tracker = OffsetTracker::resume(second.offset, &second.metadata);
+        let again: Vec<i64> = (4..10).filter(|offset| tracker.arrive(*offset)).collect();
+        assert_eq!(again, [4, 5, 6, 7, 9]);
+    }
+
+    #[test]
+    fn holes_in_the_log_hold_nothing_up() {
+        let mut tracker = OffsetTracker::default();
+        for offset in [5, 9, 20] {
+            assert!(tracker.arrive(offset));
+        }
+        for offset in [5, 9] {
+            tracker.finish(offset);
+        }
+        assert_eq!(tracker.take_commit(), commit(20));
+        tracker.finish(20);
+        assert_eq!(tracker.take_commit(), commit(21));
+    }
+
+    #[test]
+    fn a_first_position_is_committed_before_any_record() {
+        assert_eq!(OffsetTracker::start(7).take_commit(), commit(7));
+        assert_eq!(OffsetTracker::resume(7, "").take_commit(), None);
+    }
+
+    #[test]
+    fn a_commit_that_failed_is_given_again() {
+        let mut tracker = OffsetTracker::default();
+        tracker.arrive(0);
+        tracker.finish(0);
+        assert_eq!(tracker.take_commit(), commit(1));
+        tracker.commit_failed();
+        assert_eq!(tracker.take_commit(), commit(1));
+    }
+
+    #[test]
+    fn offsets_that_are_not_in_hand_are_passed_over() {
+        let mut tracker = OffsetTracker::default();
+        tracker.arrive(3);
+        tracker.finish(2);
+        tracker.finish(4);
+        assert_eq!(tracker.take_commit(), None);
+        tracker.finish(3);
+        tracker.finish(3);
+        assert_eq!(tracker.take_commit(), commit(4));
+    }
+
+    #[test]
+    fn one_slow_record_does_not_make_the_tracker_grow() {
+        let mut tracker = OffsetTracker::default();
+        tracker.arrive(0);
+        for offset in 1..200_000 {
+            tracker.arrive(offset);
+            tracker.finish(offset);
+        }
+        assert!(tracker.in_hand.len() <= SWEEP_FROM + 2);
+        let commit = tracker.take_commit().expect("much was finished");
+        assert_eq!(commit.offset, 0);
+        let mut tracker = OffsetTracker::resume(0, &commit.metadata);
+        let again = (0..200_001).filter(|offset| tracker.arrive(*offset));
+        assert_eq!(again.collect::<Vec<_>>(), [0, 200_000]);
+    }
+
+    proptest! {
+        /// Lives of a consumer, one after the other: each handles some of what arrives and is then cut off after its last commit.
+        #[test]
+        fn across_restarts_everything_is_finished_and_nothing_twice(
+            log in prop::collection::btree_set(0i64..300, 1..80),
+            lives in prop::collection::vec((0usize..80, prop::collection::vec(any::<prop::sample::Index>(), 0..60)), 0..6),
+        ) {
+            let mut finished = BTreeSet::new();
+            let mut committed: Option<Commit> = None;
+            let last = (log.len(), vec![]);
+            let total = lives.len();
+            for (life, (arriving, finishing)) in lives.iter().chain([&last]).enumerate() {
+                let mut tracker = committed
+                    .as_ref()
+                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, &commit.metadata));
+                let from = committed.as_ref().map_or(0, |commit| commit.offset);
+                let mut in_hand: Vec<i64> =
+                    log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset)).collect();
+                for offset in &in_hand {
+                    prop_assert!(!finished.contains(offset), "{offset} is handled twice");
+                }
+                let picks = finishing.iter().map(Some).chain((life == total).then_some([None; 80]).into_iter().flatten());
+                for pick in picks {
+                    if in_hand.is_empty() {
+                        break;
+                    }
+                    let at = pick.map_or(0, |pick| pick.index(in_hand.len()));
+                    let offset = in_hand.swap_remove(at);
+                    tracker.finish(offset);
+                    finished.insert(offset);
+                }
+                if let Some(commit) = tracker.take_commit() {
+                    let first_unfinished = log.iter().find(|offset| !finished.contains(offset));
+                    prop_assert!(first_unfinished.is_none_or(|first| commit.offset <= *first));
+                    prop_assert!(commit.offset >= from);
+                    committed = Some(commit);
+                }
+            }
+            prop_assert_eq!(finished, log);
+        }
+    }
+}
