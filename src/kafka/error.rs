@@ -8,6 +8,7 @@ use std::sync::Arc;
 use protocol::{ApiKey, ErrorCode};
 
 use super::net::Address;
+use super::topic_partition::TopicPartition;
 
 /// The client's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,7 +26,9 @@ struct Inner {
     code: Option<ServerError>,
     api: Option<ApiKey>,
     broker: Option<(i32, Address)>,
-    topic_partition: Option<(Arc<str>, i32)>,
+    topic_partition: Option<TopicPartition>,
+    /// The offset that it was about, and the first one that it is not about any more.
+    offsets: Option<(i64, Option<i64>)>,
     attempt: Option<u32>,
     outcome: Option<WriteOutcome>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -168,6 +171,7 @@ impl Error {
             api: None,
             broker: None,
             topic_partition: None,
+            offsets: None,
             attempt: None,
             outcome: None,
             source: None,
@@ -202,7 +206,13 @@ impl Error {
 
     /// Names the partition that it was about.
     pub(crate) fn topic_partition(mut self, topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        self.edit().topic_partition = Some((topic.into(), partition));
+        self.edit().topic_partition = Some(TopicPartition::new(topic, partition));
+        self
+    }
+
+    /// Names the offset that it was about, and, if known, the offset to go on from without it.
+    pub(crate) fn offset(mut self, offset: i64, resume: Option<i64>) -> Self {
+        self.edit().offsets = Some((offset, resume));
         self
     }
 
@@ -239,6 +249,21 @@ impl Error {
     /// The broker's error code, where a broker answered with one.
     pub fn server_error(&self) -> Option<ServerError> {
         self.0.code
+    }
+
+    /// The partition that it was about, where it was about one.
+    pub fn partition(&self) -> Option<&TopicPartition> {
+        self.0.topic_partition.as_ref()
+    }
+
+    /// The offset that it was about: where a partition cannot be read on.
+    pub fn failed_offset(&self) -> Option<i64> {
+        Some(self.0.offsets?.0)
+    }
+
+    /// For a batch that cannot be read: the first offset after it. Seek there to go on without it.
+    pub fn resume_offset(&self) -> Option<i64> {
+        self.0.offsets?.1
     }
 
     /// What happened, without the context that `Display` adds.
@@ -302,8 +327,12 @@ impl fmt::Display for Error {
             Some((_, address)) => context.push(format!("broker {address}")),
             None => {}
         }
-        if let Some((topic, partition)) = &inner.topic_partition {
-            context.push(format!("{topic}-{partition}"));
+        match (&inner.topic_partition, inner.offsets) {
+            (Some(partition), Some((offset, _))) => {
+                context.push(format!("{partition} at offset {offset}"))
+            }
+            (Some(partition), None) => context.push(partition.to_string()),
+            _ => {}
         }
         if let Some(attempt) = inner.attempt {
             context.push(format!("attempt {attempt}"));

@@ -3,16 +3,21 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `config` | what a client can be told, by field, Java-style property or environment variable; the clock and the random numbers |
+//! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |
 //! | `error` | the one error type: what failed, where, why, and whether it may have happened |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `topic_partition` | the name of a partition |
 
 pub mod config;
+pub mod consumer;
 mod error;
 pub mod net;
 mod topic_partition;
 
 pub use config::{ClientConfig, Clock, Configuration, Random};
+pub use consumer::{
+    ConsumerConfig, IsolationLevel, OffsetReset, OwnedRecord, RecordView, Records, StartOffset,
+};
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use net::{Address, Transport};
 pub use topic_partition::TopicPartition;

@@ -41,6 +41,11 @@ impl DecodedBatch {
         self.cursor.remaining as usize
     }
 
+    /// Whether nothing is left, neither a record nor bytes that belong to none.
+    pub fn is_exhausted(&self) -> bool {
+        self.cursor.at >= self.data.len()
+    }
+
     /// Number of bytes of uncompressed records, read or not.
     pub fn data_len(&self) -> usize {
         self.data.len()
@@ -88,6 +93,41 @@ impl DecodedBatch {
         }
         front.data.truncate(self.cursor.at);
         front
+    }
+
+    /// The offset after the last record read; before the first, that of the batch.
+    pub fn next_offset(&self) -> i64 {
+        self.header
+            .base_offset
+            .wrapping_add(self.cursor.least_delta)
+    }
+
+    /// Reads the next `count` records, or all there are, and takes them into a batch of their own, in which none is malformed.
+    ///
+    /// # Errors
+    /// When the next record is malformed. Those before a malformed one are taken first.
+    pub fn take_checked(&mut self, count: usize) -> Result<DecodedBatch, RecordError> {
+        let start = self.cursor;
+        let mut taken = 0;
+        while taken < count {
+            let before = self.cursor;
+            match self.cursor.next(&self.header, &self.data) {
+                Some(Ok(_)) => taken += 1,
+                Some(Err(_)) if taken > 0 => {
+                    self.cursor = before;
+                    break;
+                }
+                Some(Err(error)) => return Err(error),
+                None => break,
+            }
+        }
+        let mut front = self.clone();
+        front.cursor = Cursor {
+            remaining: taken as u32,
+            ..start
+        };
+        front.data.truncate(self.cursor.at);
+        Ok(front)
     }
 
     /// Reads all records not read yet, to report the first that is malformed.

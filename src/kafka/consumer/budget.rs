@@ -1,0 +1,113 @@
+//! The one byte budget of a consumer: what is on its way, what waits to be polled, what was decompressed, and what the application still
+//! holds. In: bytes taken and given back. Out: whether there is room, and a wakeup when there is again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::kafka::net::FramePool;
+
+/// How many bytes are in use.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+    /// Wakes those who wait for room, or for anything else that lets them fetch.
+    room: Arc<Notify>,
+}
+
+impl Budget {
+    /// A budget of `limit` bytes; `room` is woken when some come back.
+    pub fn new(limit: usize, room: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            room,
+        })
+    }
+
+    /// All there is, used or not.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// What is left.
+    pub fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+
+    /// Whether nothing is in use.
+    pub fn is_unused(&self) -> bool {
+        self.used.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes `bytes`, also when they are more than what is left: who takes has looked before, or cannot choose.
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        Charge {
+            budget: self.clone(),
+            bytes,
+            frame: None,
+        }
+    }
+}
+
+/// Bytes taken from the budget; dropping it gives them back, and the frame to those that read frames.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    budget: Arc<Budget>,
+    bytes: usize,
+    frame: Option<(FramePool, Bytes)>,
+}
+
+impl Charge {
+    /// Changes what is charged to `bytes`.
+    pub fn adjust(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.budget
+                .used
+                .fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else {
+            self.budget
+                .used
+                .fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+
+    /// The bytes are those of a frame, which goes back to `pool` in the end. `part` is any part of it; every other part must be dropped
+    /// before this charge is.
+    pub fn hold_frame(&mut self, pool: FramePool, part: Bytes) {
+        self.frame = Some((pool, part));
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        if let Some((pool, part)) = self.frame.take() {
+            pool.give(part);
+        }
+        self.budget.room.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_comes_back() {
+        let budget = Budget::new(100, Arc::default());
+        let mut charge = budget.charge(30);
+        assert_eq!(budget.left(), 70);
+        charge.adjust(120);
+        assert_eq!(budget.left(), 0);
+        charge.adjust(10);
+        assert_eq!(budget.left(), 90);
+        drop(charge);
+        assert!(budget.is_unused());
+    }
+}

@@ -1,0 +1,302 @@
+//! What a consumer can be told: by field, by Java-style property, by environment variable.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::OffsetReset;
+use crate::kafka::config::{Configuration, Property, parse};
+use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
+
+/// Whether records of transactions that are open or were aborted are handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IsolationLevel {
+    /// Every record up to the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// Only records without a transaction and records of committed ones, up to the first transaction that is still open (KIP-98).
+    ReadCommitted,
+}
+
+impl FromStr for IsolationLevel {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "read_uncommitted" => Ok(Self::ReadUncommitted),
+            "read_committed" => Ok(Self::ReadCommitted),
+            _ => Err(()),
+        }
+    }
+}
+
+/// How a [`Consumer`](crate::kafka::Consumer) fetches, where it starts, and how it is a member of its group.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// Where the cluster is, and what all clients share.
+    pub client: ClientConfig,
+    /// `group.id`: the group to share partitions and to commit offsets with. Default none: manual assignment without commits.
+    pub group_id: Option<String>,
+    /// `group.instance.id`: makes this a static member (KIP-345), whose restart within the session timeout moves no partition. Default
+    /// none.
+    pub group_instance_id: Option<String>,
+    /// `auto.offset.reset`: `earliest`, `latest` or `none`. Default `latest`.
+    pub auto_offset_reset: OffsetReset,
+    /// `enable.auto.commit`: commit, now and then, what earlier polls returned. Default `false` (Java's is `true`).
+    pub enable_auto_commit: bool,
+    /// `auto.commit.interval.ms`. Default 5 s.
+    pub auto_commit_interval: Duration,
+    /// `session.timeout.ms`: a member that is silent for so long is dead to the coordinator. Default 10 s.
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`: no more than a third of the session timeout. Default 3 s.
+    pub heartbeat_interval: Duration,
+    /// `max.poll.interval.ms`: a member that does not poll for so long leaves its group. Default 5 min.
+    pub max_poll_interval: Duration,
+    /// `max.poll.records`: the most records that one poll returns. Default 500.
+    pub max_poll_records: usize,
+    /// `fetch.min.bytes`: how much a broker waits for before it answers. Default 1.
+    pub fetch_min_bytes: usize,
+    /// `fetch.max.bytes`: the most that one answer should hold. Default 50 MiB.
+    pub fetch_max_bytes: usize,
+    /// `max.partition.fetch.bytes`: the most that one answer should hold of a partition; one batch over it is still answered. Default 1 MiB.
+    pub max_partition_fetch_bytes: usize,
+    /// `fetch.max.wait.ms`: how long a broker waits for `fetch_min_bytes`. Default 500 ms.
+    pub fetch_max_wait: Duration,
+    /// `isolation.level`: `read_uncommitted` (default) or `read_committed`.
+    pub isolation_level: IsolationLevel,
+    /// `check.crcs`: check the CRC-32C of every batch. Default `true`.
+    pub check_crcs: bool,
+    /// `client.rack`: where this client runs, so that brokers can name a nearer replica to fetch from (KIP-392). Default none.
+    pub client_rack: Option<String>,
+    /// `buffer.memory`: the bytes, compressed and decompressed together, that the consumer may hold: on their way, waiting to be
+    /// polled, and in [`Records`](crate::kafka::Records) not yet dropped. Also the most that one batch may decompress to. Default 32 MiB.
+    pub buffer_bytes: usize,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            client: ClientConfig::default(),
+            group_id: None,
+            group_instance_id: None,
+            auto_offset_reset: OffsetReset::Latest,
+            enable_auto_commit: false,
+            auto_commit_interval: Duration::from_secs(5),
+            session_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(3),
+            max_poll_interval: Duration::from_secs(300),
+            max_poll_records: 500,
+            fetch_min_bytes: 1,
+            fetch_max_bytes: 50 << 20,
+            max_partition_fetch_bytes: 1 << 20,
+            fetch_max_wait: Duration::from_millis(500),
+            isolation_level: IsolationLevel::ReadUncommitted,
+            check_crcs: true,
+            client_rack: None,
+            buffer_bytes: 32 << 20,
+        }
+    }
+}
+
+impl ConsumerConfig {
+    /// The defaults, with `bootstrap_servers` (`host:port`, commas between several) and a group.
+    pub fn new(bootstrap_servers: &str, group_id: &str) -> Self {
+        Self {
+            client: ClientConfig::new(bootstrap_servers),
+            group_id: Some(group_id.to_string()),
+            ..Self::default()
+        }
+    }
+}
+
+const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
+const BYTES: &str = "a number of bytes from 1 to 2147483647";
+
+fn bytes(text: &str) -> Option<usize> {
+    parse::number_within(text, 1, i32::MAX as usize)
+}
+
+impl Configuration for ConsumerConfig {
+    type Base = ClientConfig;
+
+    const PROPERTIES: &'static [Property<Self>] = &[
+        Property {
+            name: "group.id",
+            allowed: "a text that is not empty",
+            set: |config, text| parse::text(text).map(|value| config.group_id = Some(value)),
+        },
+        Property {
+            name: "group.instance.id",
+            allowed: "a text that is not empty",
+            set: |config, text| {
+                parse::text(text).map(|value| config.group_instance_id = Some(value))
+            },
+        },
+        Property {
+            name: "auto.offset.reset",
+            allowed: "earliest, latest or none",
+            set: |config, text| parse::value(text).map(|value| config.auto_offset_reset = value),
+        },
+        Property {
+            name: "enable.auto.commit",
+            allowed: "true or false",
+            set: |config, text| parse::boolean(text).map(|value| config.enable_auto_commit = value),
+        },
+        Property {
+            name: "auto.commit.interval.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.auto_commit_interval = value)
+            },
+        },
+        Property {
+            name: "session.timeout.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.session_timeout = value)
+            },
+        },
+        Property {
+            name: "heartbeat.interval.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.heartbeat_interval = value)
+            },
+        },
+        Property {
+            name: "max.poll.interval.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.max_poll_interval = value)
+            },
+        },
+        Property {
+            name: "max.poll.records",
+            allowed: "a number from 1 to 2147483647",
+            set: |config, text| bytes(text).map(|value| config.max_poll_records = value),
+        },
+        Property {
+            name: "fetch.min.bytes",
+            allowed: "a number of bytes from 0 to 2147483647",
+            set: |config, text| {
+                parse::number_within(text, 0, i32::MAX as usize)
+                    .map(|value| config.fetch_min_bytes = value)
+            },
+        },
+        Property {
+            name: "fetch.max.bytes",
+            allowed: BYTES,
+            set: |config, text| bytes(text).map(|value| config.fetch_max_bytes = value),
+        },
+        Property {
+            name: "max.partition.fetch.bytes",
+            allowed: BYTES,
+            set: |config, text| bytes(text).map(|value| config.max_partition_fetch_bytes = value),
+        },
+        Property {
+            name: "fetch.max.wait.ms",
+            allowed: "a number of milliseconds, 0 or more",
+            set: |config, text| parse::millis(text).map(|value| config.fetch_max_wait = value),
+        },
+        Property {
+            name: "isolation.level",
+            allowed: "read_uncommitted or read_committed",
+            set: |config, text| parse::value(text).map(|value| config.isolation_level = value),
+        },
+        Property {
+            name: "check.crcs",
+            allowed: "true or false",
+            set: |config, text| parse::boolean(text).map(|value| config.check_crcs = value),
+        },
+        Property {
+            name: "client.rack",
+            allowed: "a text that is not empty",
+            set: |config, text| parse::text(text).map(|value| config.client_rack = Some(value)),
+        },
+        Property {
+            name: "buffer.memory",
+            allowed: BYTES,
+            set: |config, text| bytes(text).map(|value| config.buffer_bytes = value),
+        },
+    ];
+
+    fn base(&mut self) -> Option<&mut ClientConfig> {
+        Some(&mut self.client)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
+        let (heartbeat, session) = (self.heartbeat_interval, self.session_timeout);
+        if heartbeat >= session {
+            return wrong(format!(
+                "heartbeat.interval.ms = {} must be below session.timeout.ms = {}; a third of it is usual",
+                heartbeat.as_millis(),
+                session.as_millis()
+            ));
+        }
+        if self.group_id.is_none() {
+            for (set, name) in [
+                (self.enable_auto_commit, "enable.auto.commit"),
+                (self.group_instance_id.is_some(), "group.instance.id"),
+            ] {
+                if set {
+                    return wrong(format!("{name} needs a group: set group.id"));
+                }
+            }
+        }
+        if self.max_poll_records == 0 {
+            return wrong("max.poll.records = 0 is not allowed: allowed is 1 or more".to_string());
+        }
+        self.client.validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_pinned() {
+        let config = ConsumerConfig::default();
+        assert_eq!(config.auto_offset_reset, OffsetReset::Latest);
+        assert_eq!(config.session_timeout, Duration::from_secs(10));
+        assert_eq!(config.heartbeat_interval, Duration::from_secs(3));
+        assert_eq!(config.max_poll_interval, Duration::from_secs(300));
+        assert_eq!(
+            (config.max_poll_records, config.max_partition_fetch_bytes),
+            (500, 1 << 20)
+        );
+        assert_eq!(config.isolation_level, IsolationLevel::ReadUncommitted);
+        assert!(!config.enable_auto_commit && config.check_crcs);
+    }
+
+    #[test]
+    fn properties_reach_the_consumer_and_its_client() {
+        let config = ConsumerConfig::from_properties([
+            ("bootstrap.servers", "kafka:9092"),
+            ("group.id", "mail"),
+            ("auto.offset.reset", "earliest"),
+            ("isolation.level", "read_committed"),
+        ])
+        .expect("good properties");
+        assert_eq!(config.client.bootstrap_servers, ["kafka:9092"]);
+        assert_eq!(config.group_id.as_deref(), Some("mail"));
+        assert_eq!(config.auto_offset_reset, OffsetReset::Earliest);
+        assert_eq!(config.isolation_level, IsolationLevel::ReadCommitted);
+    }
+
+    #[test]
+    fn what_cannot_work_together_is_named() {
+        let error = ConsumerConfig::from_properties([("heartbeat.interval.ms", "10000")])
+            .expect_err("too slow");
+        assert!(error.to_string().contains("session.timeout.ms"), "{error}");
+        let error = ConsumerConfig::from_properties([("enable.auto.commit", "true")])
+            .expect_err("no group");
+        assert!(error.to_string().contains("group.id"), "{error}");
+        let error = ConsumerConfig::from_properties([("auto.offset.reset", "newest")])
+            .expect_err("no policy");
+        assert!(
+            error.to_string().contains("earliest, latest or none"),
+            "{error}"
+        );
+    }
+}

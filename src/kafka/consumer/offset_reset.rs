@@ -1,0 +1,71 @@
+//! Where to start reading: what the application may say, and what the policy says when there is no committed offset or it is out of range.
+
+use std::str::FromStr;
+
+/// ListOffsets' name for the end of the log.
+pub(crate) const LATEST_TIMESTAMP: i64 = -1;
+/// ListOffsets' name for its beginning.
+pub(crate) const EARLIEST_TIMESTAMP: i64 = -2;
+
+/// `auto.offset.reset`: where to go when there is no committed offset, or when the offset to read is not in the log any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OffsetReset {
+    /// To the first record that the log still has.
+    Earliest,
+    /// To the end: only what is written from now on.
+    #[default]
+    Latest,
+    /// Nowhere: [`poll`](crate::kafka::Consumer::poll) fails until the application seeks.
+    None,
+}
+
+impl OffsetReset {
+    /// The timestamp that ListOffsets knows the place by.
+    pub(crate) fn timestamp(self) -> Option<i64> {
+        match self {
+            Self::Earliest => Some(EARLIEST_TIMESTAMP),
+            Self::Latest => Some(LATEST_TIMESTAMP),
+            Self::None => None,
+        }
+    }
+}
+
+/// `earliest`, `latest` or `none`.
+impl FromStr for OffsetReset {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            "none" => Ok(Self::None),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Where an assigned partition starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StartOffset {
+    /// At the group's committed offset; without one, where `auto_offset_reset` says.
+    Committed,
+    /// At the first record that the log still has.
+    Earliest,
+    /// At the end of the log.
+    Latest,
+    /// At this offset.
+    Offset(i64),
+    /// At the first record with this timestamp (milliseconds since 1970) or a later one; without one, at the end of the log.
+    Timestamp(i64),
+}
+
+impl StartOffset {
+    /// The timestamp that ListOffsets knows the place by; earliest for places that it does not look up.
+    pub(crate) fn timestamp(self) -> i64 {
+        match self {
+            Self::Latest => LATEST_TIMESTAMP,
+            Self::Timestamp(timestamp_ms) => timestamp_ms.max(0),
+            Self::Earliest | Self::Committed | Self::Offset(_) => EARLIEST_TIMESTAMP,
+        }
+    }
+}
