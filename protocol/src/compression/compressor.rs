@@ -17,7 +17,7 @@ pub struct Compressor {
 enum State {
     None,
     Gzip(gzip::Encoder),
-    Snappy(snappy::Encoder),
+    Snappy(Box<snappy::Encoder>),
     Lz4(lz4::Encoder),
     Zstd(zstd::Encoder),
 }
@@ -29,7 +29,7 @@ impl Compressor {
         let state = match compression.codec() {
             Codec::None => State::None,
             Codec::Gzip => State::Gzip(gzip::Encoder::new(level)),
-            Codec::Snappy => State::Snappy(snappy::Encoder::new()),
+            Codec::Snappy => State::Snappy(Box::new(snappy::Encoder::new())),
             Codec::Lz4 => State::Lz4(lz4::Encoder::new()),
             Codec::Zstd => State::Zstd(zstd::Encoder::new(level)),
         };

@@ -13,6 +13,8 @@ pub mod decompressor;
 mod gzip;
 mod lz4;
 mod snappy;
+#[cfg(test)]
+mod tests;
 mod zstd;
 
 pub use buffer::{Buffer, BufferPool};

@@ -20,7 +20,7 @@ const MAX_BATCH: usize = i32::MAX as usize;
 #[derive(Debug)]
 pub struct BatchBuilder {
     /// Room for the header, then the records.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,

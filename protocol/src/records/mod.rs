@@ -18,6 +18,8 @@ mod error;
 pub mod header;
 mod legacy;
 pub mod sealed;
+#[cfg(test)]
+mod tests;
 pub mod varint;
 pub mod view;
 

@@ -98,8 +98,11 @@ pub fn reclaim(mut bytes: Bytes) -> Option<Vec<u8>> {
     if !bytes.is_unique() {
         return None;
     }
-    bytes.clear();
-    Some(Vec::from(bytes))
+    // Shortened first, since the conversion moves the content to the front of its memory; a length of 0 would give that up.
+    bytes.truncate(1);
+    let mut buffer = Vec::from(bytes);
+    buffer.clear();
+    Some(buffer)
 }
 
 /// Makes a batch of `raw`: room for the header, then uncompressed records.
