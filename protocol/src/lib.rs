@@ -5,6 +5,8 @@
 //! - [`api`]: API keys, and messages whose type is known only at run time.
 //! - [`schema`]: the tables as data.
 //! - [`wire`]: the primitives that messages are made of.
+//! - [`json`]: any message for people to read.
+//! - [`sample`]: random messages, for fuzzers and tests.
 //! - [`records`]: what a `records` field holds: batches of records.
 //! - [`compression`]: the codecs of record batches.
 
@@ -15,9 +17,11 @@ pub mod api;
 pub mod compression;
 mod error_code;
 pub mod frame;
+pub mod json;
 mod message;
 pub mod messages;
 pub mod records;
+pub mod sample;
 pub mod schema;
 pub mod wire;
 

@@ -300,7 +300,7 @@ macro_rules! if_tagged {
 
 /// The context that a row is written in.
 macro_rules! form {
-    ($context:ident ignorable never_compact) => {
+    ($context:ident never_compact) => {
         Context {
             flexible: false,
             ..$context
