@@ -12,6 +12,8 @@ pub mod config;
 pub mod consumer;
 mod error;
 pub mod net;
+pub mod producer;
+mod record;
 mod topic_partition;
 
 pub use config::{ClientConfig, Clock, Configuration, Random};
@@ -20,4 +22,6 @@ pub use consumer::{
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use net::{Address, Transport};
+pub use producer::{Acks, Delivery, Partitioner, ProducerConfig, RecordMetadata};
+pub use record::{Header, Record};
 pub use topic_partition::TopicPartition;

@@ -166,6 +166,11 @@ impl BatchBuilder {
         self.count == 0
     }
 
+    /// Makes room for `additional` more bytes, and no more than that, so that a caller who bounds memory knows what it takes.
+    pub fn reserve(&mut self, additional: usize) {
+        self.buffer.reserve_exact(additional);
+    }
+
     /// Number of records.
     pub fn count(&self) -> u32 {
         self.count

@@ -1,0 +1,346 @@
+//! One partition's records on their way into batches: the open batch that takes them, and closed ones that wait to be sent. No I/O.
+//!
+//! In: records, one after another. Out: batches, oldest first. An open batch closes when it is full, by bytes or by count, or when
+//! whoever sends takes it as it is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::records::{BatchBuilder, HEADER_LEN};
+use tokio::time::Instant;
+
+use super::buffers::{Buffers, Credit};
+use super::delivery::{Completion, Part};
+
+/// After how many bytes more in an open batch the sender is told again.
+const NEWS_BYTES: usize = 16 << 10;
+
+/// The limits of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub batch_bytes: usize,
+    pub batch_records: u32,
+}
+
+/// A batch that was never sent.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub builder: BatchBuilder,
+    pub part: Part,
+    pub opened: Instant,
+    /// Bytes of the budget that its memory counts for.
+    pub charged: usize,
+}
+
+/// The batches of one partition that have not been sent.
+#[derive(Debug)]
+pub(super) struct Accumulator {
+    topic: Arc<str>,
+    partition: i32,
+    limits: Limits,
+    open: Option<Raw>,
+    closed: VecDeque<Raw>,
+    /// Bytes in `closed`.
+    closed_bytes: usize,
+    /// The bytes of the last batch taken: the next one will be alike.
+    usual_bytes: usize,
+    accepted: u64,
+}
+
+/// A record that was taken in.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub completion: Arc<Completion>,
+    pub index: u32,
+    pub news: News,
+}
+
+/// What a sender should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing.
+    None,
+    /// Something waits where nothing did.
+    First,
+    /// Noticeably more waits than before.
+    More,
+    /// A batch is full.
+    Full,
+}
+
+/// Why a record was not taken in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// This many bytes of the budget are needed first.
+    Short(usize),
+    /// It does not fit into any batch.
+    TooLarge,
+}
+
+impl Accumulator {
+    pub fn new(topic: Arc<str>, partition: i32, limits: Limits) -> Self {
+        Self {
+            topic,
+            partition,
+            limits,
+            open: None,
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            usual_bytes: 0,
+            accepted: 0,
+        }
+    }
+
+    /// Takes in a record of at most `size` bytes, which `write` appends to a batch. Memory is charged to `credit`, or to the budget.
+    ///
+    /// `now` is asked only when a batch is opened.
+    #[inline]
+    pub fn append(
+        &mut self,
+        size: usize,
+        buffers: &Buffers,
+        credit: Option<&mut Credit<'_>>,
+        now: impl FnOnce() -> Instant,
+        write: impl FnOnce(&mut BatchBuilder) -> Option<u32>,
+    ) -> Result<Appended, Refused> {
+        let fits = self.open.as_ref().is_some_and(|open| {
+            open.builder.len() + size <= open.charged && self.has_room(&open.builder, size)
+        });
+        if !fits {
+            self.make_room(size, buffers, credit, now)?;
+        }
+        let Some(open) = &mut self.open else {
+            return Err(Refused::TooLarge);
+        };
+        let before = open.builder.len();
+        let index = write(&mut open.builder).ok_or(Refused::TooLarge)?;
+        self.accepted += 1;
+        let after = open.builder.len();
+        let news = if after >= self.limits.batch_bytes || index + 1 >= self.limits.batch_records {
+            News::Full
+        } else if index == 0 && self.closed.is_empty() {
+            News::First
+        } else if before / NEWS_BYTES != after / NEWS_BYTES {
+            News::More
+        } else {
+            News::None
+        };
+        let completion = open.part.completion().clone();
+        if news == News::Full {
+            self.close();
+        }
+        Ok(Appended {
+            completion,
+            index,
+            news,
+        })
+    }
+
+    fn has_room(&self, builder: &BatchBuilder, size: usize) -> bool {
+        builder.count() < self.limits.batch_records
+            && (builder.is_empty() || builder.len() + size <= self.limits.batch_bytes)
+    }
+
+    /// Leaves an open batch with memory for `size` more bytes.
+    #[cold]
+    fn make_room(
+        &mut self,
+        size: usize,
+        buffers: &Buffers,
+        mut credit: Option<&mut Credit<'_>>,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<(), Refused> {
+        let mut charge = |bytes: usize| {
+            let paid = credit.as_mut().is_some_and(|credit| credit.spend(bytes));
+            if paid || buffers.try_charge(bytes) {
+                Ok(())
+            } else {
+                Err(Refused::Short(bytes))
+            }
+        };
+        let room = self
+            .open
+            .as_ref()
+            .is_some_and(|open| self.has_room(&open.builder, size));
+        if !room {
+            self.close();
+        }
+        if let Some(open) = &mut self.open {
+            let wanted = buffers.size_for(open.builder.len() + size);
+            charge(wanted - open.charged)?;
+            open.builder.reserve(wanted - open.builder.len());
+            open.charged = wanted;
+            return Ok(());
+        }
+        let usual = self.usual_bytes.min(self.limits.batch_bytes);
+        let wanted = buffers.size_for((HEADER_LEN + size).max(usual));
+        charge(wanted)?;
+        self.open = Some(Raw {
+            builder: BatchBuilder::new(buffers.take(wanted)),
+            part: Part::whole(self.topic.clone(), self.partition),
+            opened: now(),
+            charged: wanted,
+        });
+        Ok(())
+    }
+
+    /// Closes the open batch, if there is one with records.
+    pub fn close(&mut self) {
+        if let Some(open) = self.open.take_if(|open| !open.builder.is_empty()) {
+            self.closed_bytes += open.builder.len();
+            self.closed.push_back(open);
+        }
+    }
+
+    /// The oldest batch: closed, or open as it is.
+    pub fn take(&mut self) -> Option<Raw> {
+        if self.closed.is_empty() {
+            self.close();
+        }
+        let raw = self.closed.pop_front()?;
+        self.closed_bytes -= raw.builder.len();
+        self.usual_bytes = raw.builder.len();
+        Some(raw)
+    }
+
+    /// The batches that were opened at `limit` or earlier, which is too long ago.
+    pub fn expire(&mut self, limit: Instant) -> Vec<Raw> {
+        let mut expired = Vec::new();
+        while self.oldest().is_some_and(|opened| opened <= limit) {
+            expired.extend(self.take());
+        }
+        expired
+    }
+
+    /// How many bytes the next batch has.
+    pub fn next_bytes(&self) -> usize {
+        match (self.closed.front(), &self.open) {
+            (Some(closed), _) => closed.builder.len(),
+            (None, Some(open)) if !open.builder.is_empty() => open.builder.len(),
+            _ => 0,
+        }
+    }
+
+    /// Bytes waiting, closed or not.
+    pub fn bytes(&self) -> usize {
+        let open = self.open.as_ref().filter(|open| !open.builder.is_empty());
+        self.closed_bytes + open.map_or(0, |open| open.builder.len())
+    }
+
+    /// When the oldest batch that waits was opened.
+    pub fn oldest(&self) -> Option<Instant> {
+        let open = self.open.as_ref().filter(|open| !open.builder.is_empty());
+        self.closed.front().or(open).map(|raw| raw.opened)
+    }
+
+    /// Whether a batch is closed: full, or to be flushed.
+    pub fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    /// Records taken in since the beginning.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(batch_bytes: usize, batch_records: u32) -> Limits {
+        Limits {
+            batch_bytes,
+            batch_records,
+        }
+    }
+
+    fn put(
+        accumulator: &mut Accumulator,
+        buffers: &Buffers,
+        bytes: usize,
+    ) -> Result<Appended, Refused> {
+        let value = vec![7; bytes];
+        let size = BatchBuilder::record_size(0, bytes, []);
+        accumulator.append(size, buffers, None, Instant::now, |builder| {
+            builder.append(0, None, Some(&value), []).ok()
+        })
+    }
+
+    #[test]
+    fn a_batch_closes_by_bytes_and_by_count() {
+        let buffers = Buffers::new(1 << 20);
+        let mut by_bytes = Accumulator::new("t".into(), 0, limits(1_000, u32::MAX));
+        let mut by_count = Accumulator::new("t".into(), 0, limits(1 << 20, 3));
+        for _ in 0..9 {
+            put(&mut by_bytes, &buffers, 300).unwrap();
+            put(&mut by_count, &buffers, 300).unwrap();
+        }
+        let counts = |accumulator: &mut Accumulator| {
+            std::iter::from_fn(|| accumulator.take())
+                .map(|raw| {
+                    assert!(raw.builder.len() <= 1_000);
+                    raw.builder.count()
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&mut by_bytes).iter().sum::<u32>(), 9);
+        assert_eq!(counts(&mut by_count), [3, 3, 3]);
+    }
+
+    #[test]
+    fn news_comes_with_the_first_record_with_every_16_kib_and_with_a_full_batch() {
+        let buffers = Buffers::new(1 << 20);
+        let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
+        let mut news = Vec::new();
+        for _ in 0..80 {
+            news.push(put(&mut accumulator, &buffers, 1_000).unwrap().news);
+        }
+        let count = |kind| news.iter().filter(|news| **news == kind).count();
+        assert_eq!(news[0], News::First);
+        assert!((3..=5).contains(&count(News::More)), "{news:?}");
+        assert!(accumulator.has_closed());
+    }
+
+    #[test]
+    fn memory_is_charged_as_a_batch_grows_and_a_record_without_room_leaves_no_trace() {
+        let buffers = Buffers::new(64 << 10);
+        let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
+        put(&mut accumulator, &buffers, 100).unwrap();
+        assert_eq!(buffers.charged(), 16 << 10);
+        put(&mut accumulator, &buffers, 20_000).unwrap();
+        assert_eq!(buffers.charged(), 64 << 10);
+        let before = accumulator.bytes();
+        let mut other = Accumulator::new("t".into(), 1, limits(64 << 10, u32::MAX));
+        assert_eq!(
+            put(&mut other, &buffers, 100).unwrap_err(),
+            Refused::Short(16 << 10)
+        );
+        assert_eq!((accumulator.bytes(), other.bytes()), (before, 0));
+    }
+
+    #[test]
+    fn a_record_over_the_batch_limit_gets_a_batch_of_its_own() {
+        let buffers = Buffers::new(1 << 20);
+        let mut accumulator = Accumulator::new("t".into(), 0, limits(1_000, u32::MAX));
+        for bytes in [10, 5_000, 10] {
+            put(&mut accumulator, &buffers, bytes).unwrap();
+        }
+        let counts: Vec<u32> = std::iter::from_fn(|| accumulator.take())
+            .map(|raw| raw.builder.count())
+            .collect();
+        assert_eq!(counts, [1, 1, 1]);
+    }
+
+    #[test]
+    fn only_batches_that_are_too_old_expire() {
+        let buffers = Buffers::new(1 << 20);
+        let mut accumulator = Accumulator::new("t".into(), 0, limits(1_000, 1));
+        put(&mut accumulator, &buffers, 10).unwrap();
+        let limit = Instant::now();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        put(&mut accumulator, &buffers, 10).unwrap();
+        assert_eq!(accumulator.expire(limit).len(), 1);
+        assert!(accumulator.take().is_some());
+    }
+}

@@ -1,0 +1,216 @@
+//! The memory of batches: a byte budget with fair admission, and buffers that are used again.
+//!
+//! What counts against the budget is the memory that buffers hold, not the bytes in them, so that the bound is a true one.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::time::{Instant, timeout_at};
+
+use crate::kafka::{Error, ErrorKind, Result};
+
+/// Buffers grow through these sizes, and then by need.
+const CLASSES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+
+/// The byte budget and the free buffers of one producer.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    budget: Semaphore,
+    total: usize,
+    waiting: AtomicUsize,
+    free: Mutex<Free>,
+}
+
+#[derive(Debug, Default)]
+struct Free {
+    /// By class: a buffer is kept under the largest class that it can hold.
+    classes: [Vec<Vec<u8>>; CLASSES.len()],
+    bytes: usize,
+}
+
+/// Bytes of the budget that were acquired and not yet spent on a buffer; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Credit<'a>(SemaphorePermit<'a>);
+
+impl Credit<'_> {
+    /// Spends `bytes` of it; false if there are not so many.
+    pub fn spend(&mut self, bytes: usize) -> bool {
+        match self.0.split(bytes) {
+            Some(spent) => {
+                spent.forget();
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Buffers {
+    /// A budget of `total` bytes.
+    pub fn new(total: usize) -> Self {
+        Self {
+            budget: Semaphore::new(total),
+            total,
+            waiting: AtomicUsize::new(0),
+            free: Mutex::default(),
+        }
+    }
+
+    /// Charges `bytes`, unless that many are not free or others are waiting.
+    pub fn try_charge(&self, bytes: usize) -> bool {
+        match self.budget.try_acquire_many(clamp(bytes)) {
+            Ok(permit) => {
+                permit.forget();
+                true
+            }
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => false,
+        }
+    }
+
+    /// Waits until `bytes` are free, in the order of asking. Cancel safe: a place in the queue is given up with the future.
+    pub async fn credit(&self, bytes: usize, deadline: Instant) -> Result<Credit<'_>> {
+        let _waiting = Waiting::new(&self.waiting);
+        match timeout_at(deadline, self.budget.acquire_many(clamp(bytes))).await {
+            Ok(Ok(permit)) => Ok(Credit(permit)),
+            Ok(Err(_closed)) => Err(Error::new(ErrorKind::Closed, "the producer is closed")),
+            Err(_elapsed) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!(
+                    "no room in the buffer of {} bytes within max.block.ms: brokers take records more slowly than they come; \
+                     raise buffer.memory, or send less",
+                    self.total
+                ),
+            )
+            .with_outcome(crate::kafka::WriteOutcome::NotWritten)),
+        }
+    }
+
+    /// Gives back what was charged.
+    pub fn discharge(&self, bytes: usize) {
+        self.budget.add_permits(bytes);
+    }
+
+    /// Whether someone waits for room: then nothing else should.
+    pub fn is_short(&self) -> bool {
+        self.waiting.load(SeqCst) > 0
+    }
+
+    /// Wakes everyone who waits for room with "closed".
+    pub fn close(&self) {
+        self.budget.close();
+    }
+
+    /// Bytes charged now.
+    pub fn charged(&self) -> usize {
+        self.total.saturating_sub(self.budget.available_permits())
+    }
+
+    /// The memory to reserve for `bytes` of content, at least.
+    pub fn size_for(&self, bytes: usize) -> usize {
+        let class = CLASSES.into_iter().find(|class| *class >= bytes);
+        class.filter(|class| *class <= self.total).unwrap_or(bytes)
+    }
+
+    /// An empty buffer, used before if there is one that holds `size` bytes or a little more.
+    pub fn take(&self, size: usize) -> Vec<u8> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let class = CLASSES.iter().position(|class| *class >= size);
+        if let Some(buffer) = class.and_then(|class| free.classes[class].pop()) {
+            free.bytes -= buffer.capacity();
+            return buffer;
+        }
+        drop(free);
+        Vec::with_capacity(size)
+    }
+
+    /// Keeps `buffer` for later, if it is of a size that is asked for and there are not too many yet.
+    pub fn give(&self, buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        let Some(class) = CLASSES.iter().rposition(|class| *class <= capacity) else {
+            return;
+        };
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if capacity <= 2 * CLASSES[class] && free.bytes + capacity <= self.total / 4 {
+            free.bytes += capacity;
+            free.classes[class].push(buffer);
+        }
+    }
+}
+
+fn clamp(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Counts those who wait for room, also when they give up waiting.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::time::Duration;
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn admission_is_in_the_order_of_asking_and_nobody_overtakes() {
+        let buffers = Arc::new(Buffers::new(100));
+        assert!(buffers.try_charge(90));
+        let (first, second) = (buffers.clone(), buffers.clone());
+        let first = tokio::spawn(async move { first.credit(60, later()).await.map(drop) });
+        tokio::task::yield_now().await;
+        let second = tokio::spawn(async move { second.credit(5, later()).await.map(drop) });
+        tokio::task::yield_now().await;
+        // Ten are free, but the first in the queue needs more: neither the second nor a newcomer may take them.
+        assert!(buffers.is_short() && !second.is_finished());
+        assert!(!buffers.try_charge(5));
+        buffers.discharge(90);
+        assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
+        assert_eq!(buffers.charged(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn giving_up_the_wait_gives_up_the_place() {
+        let buffers = Buffers::new(100);
+        assert!(buffers.try_charge(100));
+        let soon = Instant::now() + Duration::from_millis(10);
+        let error = buffers.credit(50, soon).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(!buffers.is_short());
+        buffers.discharge(100);
+        assert!(buffers.try_charge(100));
+    }
+
+    #[test]
+    fn buffers_are_used_again_and_free_ones_are_bounded() {
+        let buffers = Buffers::new(1 << 20);
+        let (size, address) = {
+            let buffer = buffers.take(buffers.size_for(20_000));
+            let found = (buffer.capacity(), buffer.as_ptr());
+            buffers.give(buffer);
+            found
+        };
+        assert_eq!(size, 64 << 10);
+        assert_eq!(buffers.take(size).as_ptr(), address);
+        for _ in 0..100 {
+            buffers.give(Vec::with_capacity(64 << 10));
+        }
+        assert!(buffers.free.lock().unwrap().bytes <= 256 << 10);
+    }
+}

@@ -1,0 +1,327 @@
+//! What a producer can be told, by field, by Java-style property or by environment variable.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use protocol::compression::Compression;
+
+use super::partitioner::Partitioner;
+use super::sequences::{Discipline, Rules};
+use crate::kafka::config::{Property, parse};
+use crate::kafka::{ClientConfig, Configuration, Error, ErrorKind, Result};
+
+/// How a producer batches, compresses, sends and repeats.
+#[derive(Clone, Debug)]
+pub struct ProducerConfig {
+    /// What producer, consumer and admin share.
+    pub client: ClientConfig,
+    /// `acks`: whose acknowledgement makes a record delivered. Default all in-sync replicas.
+    pub acks: Acks,
+    /// `enable.idempotence`: brokers recognise repeated batches and refuse reordered ones, so that a retry neither doubles nor reorders
+    /// records. Needs acks all. Default on.
+    pub idempotence: bool,
+    /// `compression.type`, such as `zstd` or `zstd:7`. Default none.
+    pub compression: Compression,
+    /// `batch.size`: the most bytes of records in one batch, before compression; a record that is larger gets a batch of its own.
+    /// Default 512 KiB.
+    pub batch_bytes: usize,
+    /// `batch.records`: the most records in one batch. Default no limit but the bytes.
+    pub batch_records: Option<usize>,
+    /// `linger.ms`: the longest a record waits for company. A batch leaves sooner when nothing is in flight to its broker, or when there
+    /// is enough for a request: this bounds the wait in between. Default 5 ms.
+    pub linger: Duration,
+    /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up.
+    /// Default 32 MiB.
+    pub buffer_bytes: usize,
+    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order. Without it, only one batch of a
+    /// partition is in flight as long as it may have to be repeated. Default 5.
+    pub max_in_flight: usize,
+    /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
+    pub max_request_bytes: usize,
+    /// `delivery.timeout.ms`: how long a record may take from being accepted; then it fails. What is in flight at that moment is awaited,
+    /// for at most the request timeout, since its fate is not known before. Default 2 min.
+    pub delivery_timeout: Duration,
+    /// `max.block.ms`: how long `send` and `enqueue` may wait for metadata and for buffer memory. Default 1 min.
+    pub max_block: Duration,
+    /// `retries`: how often a batch is sent again, within the delivery timeout. Default without limit.
+    pub retries: u32,
+    /// Which partition a record goes to. Default murmur2 of the key; sticky without one.
+    pub partitioner: Partitioner,
+}
+
+/// Whose acknowledgement makes a record delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acks {
+    /// Nobody's: a record counts as delivered when its bytes were written to the connection. No offsets, no retries.
+    None,
+    /// The leader's alone.
+    Leader,
+    /// All in-sync replicas'.
+    #[default]
+    All,
+}
+
+impl Acks {
+    /// The number in a Produce request.
+    pub(super) fn number(self) -> i16 {
+        match self {
+            Acks::None => 0,
+            Acks::Leader => 1,
+            Acks::All => -1,
+        }
+    }
+}
+
+/// Reads `0`, `1`, `-1` or `all`.
+impl FromStr for Acks {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.trim() {
+            "0" | "none" => Ok(Acks::None),
+            "1" | "leader" => Ok(Acks::Leader),
+            "-1" | "all" => Ok(Acks::All),
+            other => Err(Error::new(
+                ErrorKind::Config,
+                format!("acks = {other:?} is not allowed: allowed is 0, 1, -1 or all"),
+            )),
+        }
+    }
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            client: ClientConfig::default(),
+            acks: Acks::All,
+            idempotence: true,
+            compression: Compression::NONE,
+            batch_bytes: 512 << 10,
+            batch_records: None,
+            linger: Duration::from_millis(5),
+            buffer_bytes: 32 << 20,
+            max_in_flight: 5,
+            max_request_bytes: 1 << 20,
+            delivery_timeout: Duration::from_secs(120),
+            max_block: Duration::from_secs(60),
+            retries: u32::MAX,
+            partitioner: Partitioner::Default,
+        }
+    }
+}
+
+impl ProducerConfig {
+    /// The defaults, with `bootstrap_servers` (`host:port`, commas between several).
+    pub fn new(bootstrap_servers: &str) -> Self {
+        Self {
+            client: ClientConfig::new(bootstrap_servers),
+            ..Self::default()
+        }
+    }
+
+    /// How batches are kept in order.
+    pub(super) fn rules(&self) -> Rules {
+        let (discipline, retries) = match (self.idempotence, self.acks) {
+            (true, _) => (Discipline::Sequences, self.retries),
+            // Without an answer there is nothing to repeat a batch for.
+            (false, Acks::None) => (Discipline::NoRetries, 0),
+            (false, _) if self.retries == 0 => (Discipline::NoRetries, 0),
+            (false, _) => (Discipline::OneByOne, self.retries),
+        };
+        Rules {
+            discipline,
+            max_in_flight: self.max_in_flight,
+            retries,
+        }
+    }
+}
+
+const BYTES: &str = "a number of bytes, 1 or more";
+const MS: &str = "a number of milliseconds, 0 or more";
+const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
+
+impl Configuration for ProducerConfig {
+    type Base = ClientConfig;
+
+    const PROPERTIES: &'static [Property<Self>] = &[
+        Property {
+            name: "acks",
+            allowed: "0, 1, -1 or all",
+            set: |config, text| parse::value(text).map(|value| config.acks = value),
+        },
+        Property {
+            name: "enable.idempotence",
+            allowed: "true or false",
+            set: |config, text| parse::boolean(text).map(|value| config.idempotence = value),
+        },
+        Property {
+            name: "compression.type",
+            allowed: "none, gzip, snappy, lz4 or zstd; gzip and zstd with a level if you like, as in zstd:7",
+            set: |config, text| parse::value(text).map(|value| config.compression = value),
+        },
+        Property {
+            name: "batch.size",
+            allowed: BYTES,
+            set: |config, text| {
+                parse::number_within(text, 1, i32::MAX as usize)
+                    .map(|value| config.batch_bytes = value)
+            },
+        },
+        Property {
+            name: "batch.records",
+            allowed: "a number of records, 1 or more",
+            set: |config, text| {
+                parse::number_within(text, 1, i32::MAX as usize)
+                    .map(|value| config.batch_records = Some(value))
+            },
+        },
+        Property {
+            name: "linger.ms",
+            allowed: MS,
+            set: |config, text| parse::millis(text).map(|value| config.linger = value),
+        },
+        Property {
+            name: "buffer.memory",
+            allowed: BYTES,
+            set: |config, text| {
+                parse::number_within(text, 1, u32::MAX as usize)
+                    .map(|value| config.buffer_bytes = value)
+            },
+        },
+        Property {
+            name: "max.in.flight.requests.per.connection",
+            allowed: "a number from 1 to 1000, and at most 5 with idempotence",
+            set: |config, text| {
+                parse::number_within(text, 1, 1_000).map(|value| config.max_in_flight = value)
+            },
+        },
+        Property {
+            name: "max.request.size",
+            allowed: BYTES,
+            set: |config, text| {
+                parse::number_within(text, 1, i32::MAX as usize)
+                    .map(|value| config.max_request_bytes = value)
+            },
+        },
+        Property {
+            name: "delivery.timeout.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.delivery_timeout = value)
+            },
+        },
+        Property {
+            name: "max.block.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| parse::positive_millis(text).map(|value| config.max_block = value),
+        },
+        Property {
+            name: "retries",
+            allowed: "a number from 0 to 4294967295",
+            set: |config, text| parse::value(text).map(|value| config.retries = value),
+        },
+    ];
+
+    fn base(&mut self) -> Option<&mut ClientConfig> {
+        Some(&mut self.client)
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.client.validate()?;
+        let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
+        if self.idempotence && self.acks != Acks::All {
+            return wrong(format!(
+                "enable.idempotence needs acks = all, but acks is {:?}: set acks to all, or enable.idempotence to false",
+                self.acks
+            ));
+        }
+        if self.idempotence && !(1..=5).contains(&self.max_in_flight) {
+            return wrong(format!(
+                "max.in.flight.requests.per.connection = {} is not allowed with idempotence: allowed is 1 to 5",
+                self.max_in_flight
+            ));
+        }
+        let largest = self.batch_bytes.max(self.max_request_bytes);
+        if self.buffer_bytes < largest {
+            return wrong(format!(
+                "buffer.memory = {} is not allowed: it must hold at least one batch and one request, {largest} bytes",
+                self.buffer_bytes
+            ));
+        }
+        if self.batch_bytes == 0 || self.max_request_bytes == 0 || self.batch_records == Some(0) {
+            return wrong(
+                "batch.size, batch.records and max.request.size must be 1 or more".into(),
+            );
+        }
+        if self.delivery_timeout < self.linger {
+            return wrong(format!(
+                "delivery.timeout.ms = {} is not allowed: it must be at least linger.ms, {}",
+                self.delivery_timeout.as_millis(),
+                self.linger.as_millis()
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_these() {
+        let config = ProducerConfig::default();
+        assert_eq!(config.acks, Acks::All);
+        assert!(config.idempotence);
+        assert_eq!(config.compression, Compression::NONE);
+        assert_eq!(config.batch_bytes, 524_288);
+        assert_eq!(config.batch_records, None);
+        assert_eq!(config.linger, Duration::from_millis(5));
+        assert_eq!(config.buffer_bytes, 33_554_432);
+        assert_eq!(config.max_in_flight, 5);
+        assert_eq!(config.max_request_bytes, 1_048_576);
+        assert_eq!(config.delivery_timeout, Duration::from_secs(120));
+        assert_eq!(config.max_block, Duration::from_secs(60));
+        assert_eq!(config.retries, u32::MAX);
+        assert!(config.validate().is_ok());
+    }
+
+    #[test]
+    fn properties_set_the_producer_and_the_client_below_it() {
+        let config = ProducerConfig::from_properties([
+            ("bootstrap.servers", "localhost:9092"),
+            ("acks", "all"),
+            ("linger.ms", "20"),
+            ("compression.type", "zstd:7"),
+        ])
+        .unwrap();
+        assert_eq!(config.client.bootstrap_servers, ["localhost:9092"]);
+        assert_eq!(config.linger, Duration::from_millis(20));
+        assert_eq!(config.compression.to_string(), "zstd:7");
+    }
+
+    #[test]
+    fn a_wrong_combination_names_what_to_change() {
+        let result = ProducerConfig::from_properties([("acks", "1")]);
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("enable.idempotence"), "{text}");
+        let result = ProducerConfig::from_properties([("acks", "2")]);
+        let text = result.unwrap_err().to_string();
+        assert!(
+            text.contains("acks") && text.contains("-1 or all"),
+            "{text}"
+        );
+    }
+
+    /// Dekaf #1696: with several in flight and a retry, 2% of the records came out of order.
+    #[test]
+    fn without_idempotence_one_batch_is_in_flight_as_long_as_retries_are_possible() {
+        let mut config = ProducerConfig {
+            idempotence: false,
+            ..ProducerConfig::default()
+        };
+        assert_eq!(config.rules().discipline, Discipline::OneByOne);
+        config.retries = 0;
+        assert_eq!(config.rules().discipline, Discipline::NoRetries);
+    }
+}

@@ -1,0 +1,94 @@
+//! One broker as the producer sees it: which partitions it leads, how much waits for it, and when its sender is woken.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::accumulator::News;
+use super::queue::Queue;
+
+/// A broker's share of the producer.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub id: i32,
+    /// As many waiting bytes are worth a request of their own, though others are in flight.
+    enough_bytes: usize,
+    /// Requests in flight.
+    in_flight: AtomicUsize,
+    /// Bytes that wait in all of its partitions.
+    waiting: AtomicUsize,
+    queues: Mutex<Vec<Arc<Queue>>>,
+    news: Notify,
+}
+
+impl Node {
+    pub fn new(id: i32, enough_bytes: usize) -> Self {
+        Self {
+            id,
+            enough_bytes,
+            in_flight: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            queues: Mutex::default(),
+            news: Notify::new(),
+        }
+    }
+
+    /// Wakes the sender if `news` is something to act on. Returns how many bytes wait, if that is enough for a request.
+    ///
+    /// As Nagle's algorithm has it: what comes while nothing is in flight leaves at once, and so does a full batch; the rest waits for
+    /// an answer, for company, or for the linger time, which the sender learns about with the first record.
+    pub fn announce(&self, news: News) -> Option<usize> {
+        let waiting = self.waiting.load(SeqCst);
+        let enough = waiting >= self.enough_bytes;
+        if enough || matches!(news, News::First | News::Full) {
+            self.news.notify_one();
+        }
+        enough.then_some(waiting)
+    }
+
+    /// Wakes the sender to look at everything again.
+    pub fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// Waits to be woken.
+    pub async fn woken(&self) {
+        self.news.notified().await;
+    }
+
+    /// A partition's waiting bytes went from `before` to `after`.
+    pub fn adjust(&self, before: usize, after: usize) {
+        self.waiting.fetch_add(after.wrapping_sub(before), SeqCst);
+    }
+
+    /// Whether `waiting` bytes are enough for a request while `in_flight` others are under way.
+    pub fn is_enough(&self, waiting: usize) -> bool {
+        waiting >= self.enough_bytes
+    }
+
+    pub fn set_in_flight(&self, requests: usize) {
+        self.in_flight.store(requests, SeqCst);
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(SeqCst)
+    }
+
+    /// The partitions that it leads.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        self.lock().clone()
+    }
+
+    pub fn join(&self, queue: &Arc<Queue>) {
+        self.lock().push(queue.clone());
+    }
+
+    pub fn leave(&self, queue: &Arc<Queue>) {
+        self.lock().retain(|other| !Arc::ptr_eq(other, queue));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Queue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,288 @@
+//! A batch's bytes between leaving the accumulator and being resolved: sealed once, stamped anew when its sequence changes, cut up when
+//! a broker finds it too large. It is owned by the lane or by the request that carries it; its memory is used again only after it was
+//! given back here (KAFKA-19012).
+
+use bytes::Bytes;
+use protocol::compression::{Compressor, Decompressor};
+use protocol::records::{BatchBuilder, RecordBatch, RecordView, SealOptions, SealedBatch, reclaim};
+use tokio::time::Instant;
+
+use super::accumulator::Raw;
+use super::buffers::Buffers;
+use super::delivery::Part;
+use super::sequences::Stamp;
+use crate::kafka::{Error, ErrorKind, Result};
+
+/// The bytes of a batch, the duty to its records, and what its memory counts for.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    payload: Payload,
+    pub part: Part,
+    pub opened: Instant,
+    charged: usize,
+}
+
+#[derive(Debug)]
+enum Payload {
+    Open(BatchBuilder),
+    Sealed(SealedBatch, Option<Stamp>),
+    /// Only while one of the others is turned into another.
+    Empty,
+}
+
+impl From<Raw> for Parcel {
+    fn from(raw: Raw) -> Self {
+        Self {
+            payload: Payload::Open(raw.builder),
+            part: raw.part,
+            opened: raw.opened,
+            charged: raw.charged,
+        }
+    }
+}
+
+impl Parcel {
+    /// Number of bytes before compression.
+    pub fn uncompressed_len(&self) -> usize {
+        match &self.payload {
+            Payload::Open(builder) => builder.len(),
+            Payload::Sealed(sealed, _) => sealed.uncompressed_len(),
+            Payload::Empty => 0,
+        }
+    }
+
+    /// Number of records.
+    pub fn count(&self) -> u32 {
+        match &self.payload {
+            Payload::Open(builder) => builder.count(),
+            Payload::Sealed(sealed, _) => sealed.count(),
+            Payload::Empty => 0,
+        }
+    }
+
+    /// The batch as it goes to the wire under `stamp`: compresses and seals what is open, and stamps anew what was sealed otherwise.
+    pub fn bytes(&mut self, stamp: Option<Stamp>, compressor: &mut Compressor) -> Bytes {
+        let sealed = match std::mem::replace(&mut self.payload, Payload::Empty) {
+            Payload::Open(builder) => builder.seal(&options(stamp), compressor),
+            Payload::Sealed(mut sealed, old) => {
+                if old != stamp {
+                    let new = options(stamp);
+                    sealed.restamp(new.producer_id, new.producer_epoch, new.base_sequence);
+                }
+                sealed
+            }
+            Payload::Empty => return Bytes::new(),
+        };
+        // Shared with the request from here on; `release` gets the memory back when the request is done with it.
+        let bytes = sealed.bytes().clone();
+        self.payload = Payload::Sealed(sealed, stamp);
+        bytes
+    }
+
+    /// Gives the memory back. The duty to the records comes out: resolving it wakes them.
+    pub fn release(self, buffers: &Buffers) -> Part {
+        buffers.discharge(self.charged);
+        let buffer = match self.payload {
+            Payload::Open(builder) => Some(builder.into_buffer()),
+            Payload::Sealed(sealed, _) => reclaim(sealed.into_bytes()),
+            Payload::Empty => None,
+        };
+        if let Some(buffer) = buffer {
+            buffers.give(buffer);
+        }
+        self.part
+    }
+}
+
+/// Cuts a batch into two of about the same size. Fails, and gives the batch back as it was, if it has one record or cannot be read.
+pub(super) fn split(
+    mut parcel: Parcel,
+    decompressor: &mut Decompressor,
+) -> Result<[(u32, Parcel); 2], (Parcel, Error)> {
+    let halves = match &parcel.payload {
+        Payload::Sealed(sealed, _) if sealed.count() > 1 => halve(sealed, decompressor),
+        _ => Err(Error::new(
+            ErrorKind::RecordTooLarge,
+            "the broker refuses the record for its size: send a smaller one, or raise max.message.bytes of the topic",
+        )),
+    };
+    let [front, rest] = match halves {
+        Ok(halves) => halves,
+        Err(error) => return Err((parcel, error)),
+    };
+    let (front_count, rest_count) = (front.count(), rest.count());
+    let part = parcel.part.split_off_front(front_count);
+    let charged = parcel.charged / 2;
+    parcel.payload = Payload::Open(rest);
+    parcel.charged -= charged;
+    let front = Parcel {
+        payload: Payload::Open(front),
+        part,
+        opened: parcel.opened,
+        charged,
+    };
+    Ok([(front_count, front), (rest_count, parcel)])
+}
+
+/// The records of `batch` in two new batches.
+fn halve(batch: &SealedBatch, decompressor: &mut Decompressor) -> Result<[BatchBuilder; 2]> {
+    let unreadable = |error| {
+        Error::new(
+            ErrorKind::CorruptBatch,
+            "a batch of our own could not be read again to be cut up",
+        )
+        .because(error)
+    };
+    let half = batch.uncompressed_len() / 2;
+    let read = RecordBatch::read(batch.bytes().clone()).map_err(unreadable)?;
+    let decoded = read
+        .decode(decompressor, batch.uncompressed_len())
+        .map_err(unreadable)?;
+    let mut front = BatchBuilder::new(Vec::with_capacity(half));
+    let mut rest = BatchBuilder::new(Vec::with_capacity(half));
+    for (index, record) in decoded.records().enumerate() {
+        let record = record.map_err(unreadable)?;
+        let last = index as u32 + 1 == batch.count();
+        let into_front = front.is_empty() || (front.len() < half && !last && rest.is_empty());
+        append(if into_front { &mut front } else { &mut rest }, &record)?;
+    }
+    Ok([front, rest])
+}
+
+fn append(builder: &mut BatchBuilder, record: &RecordView<'_>) -> Result<()> {
+    // Keys of headers were text when the record was accepted.
+    let headers: Vec<_> = record
+        .headers
+        .iter()
+        .map(|header| (header.key_text(), header.value))
+        .collect();
+    let headers = headers.iter().map(|(key, value)| (key.as_ref(), *value));
+    builder
+        .append(record.timestamp_ms, record.key, record.value, headers)
+        .map(drop)
+        .map_err(|error| Error::new(ErrorKind::RecordTooLarge, error.to_string()))
+}
+
+fn options(stamp: Option<Stamp>) -> SealOptions {
+    match stamp {
+        Some(stamp) => SealOptions {
+            producer_id: stamp.identity.producer_id,
+            producer_epoch: stamp.identity.epoch,
+            base_sequence: stamp.base_sequence,
+            ..SealOptions::default()
+        },
+        None => SealOptions::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::producer::sequences::Identity;
+    use protocol::compression::{Codec, Compression};
+
+    fn parcel(records: u32) -> Parcel {
+        let mut builder = BatchBuilder::new(Vec::with_capacity(1 << 16));
+        for n in 0..records {
+            let value = vec![n as u8; 100];
+            let headers = [("n", Some(&b"1"[..]))];
+            builder
+                .append(
+                    1_000 + i64::from(n),
+                    Some(&n.to_be_bytes()),
+                    Some(&value),
+                    headers,
+                )
+                .unwrap();
+        }
+        Raw {
+            builder,
+            part: Part::whole("t".into(), 0),
+            opened: Instant::now(),
+            charged: 1 << 16,
+        }
+        .into()
+    }
+
+    fn stamp(epoch: i16, base_sequence: i32) -> Option<Stamp> {
+        let identity = Identity {
+            producer_id: 9,
+            epoch,
+        };
+        Some(Stamp {
+            identity,
+            base_sequence,
+        })
+    }
+
+    #[test]
+    fn a_batch_is_sealed_once_and_stamped_anew_when_its_sequence_changes() {
+        let mut compressor = Compressor::new(Compression::NONE);
+        let mut parcel = parcel(3);
+        let first = parcel.bytes(stamp(0, 7), &mut compressor);
+        assert_eq!(first, parcel.bytes(stamp(0, 7), &mut compressor));
+        let second = RecordBatch::read(parcel.bytes(stamp(1, 0), &mut compressor)).unwrap();
+        assert!(second.verify_crc().is_ok());
+        assert_eq!((second.producer_epoch(), second.base_sequence()), (1, 0));
+        // A request that still held the bytes would not have been touched.
+        let first = RecordBatch::read(first).unwrap();
+        assert_eq!((first.producer_epoch(), first.base_sequence()), (0, 7));
+        assert!(first.verify_crc().is_ok());
+    }
+
+    /// KAFKA-19012: a pooled buffer was used again while a request still held it.
+    #[test]
+    fn memory_is_used_again_only_after_the_request_let_go_of_it() {
+        let buffers = Buffers::new(1 << 20);
+        let mut compressor = Compressor::new(Compression::NONE);
+        for held in [true, false] {
+            assert!(buffers.try_charge(1 << 16));
+            let mut parcel = parcel(3);
+            let bytes = parcel.bytes(None, &mut compressor);
+            let (address, copy) = (bytes.as_ptr(), bytes.to_vec());
+            let request = held.then_some(bytes);
+            let _part = parcel.release(&buffers);
+            let mut next = buffers.take(1 << 16);
+            next.resize(1 << 16, 0xff);
+            assert_eq!(next.as_ptr() == address, !held);
+            assert!(request.is_none_or(|bytes| bytes == copy));
+        }
+    }
+
+    #[test]
+    fn a_batch_is_cut_into_two_that_hold_its_records_in_order() {
+        for codec in Codec::ALL {
+            let mut compressor = Compressor::new(Compression::new(codec));
+            let mut decompressor = Decompressor::default();
+            let mut whole = parcel(11);
+            whole.bytes(stamp(0, 0), &mut compressor);
+            let halves = split(whole, &mut decompressor).unwrap();
+            let mut keys = Vec::new();
+            let mut firsts = Vec::new();
+            for (count, mut half) in halves {
+                assert_eq!(count, half.count());
+                firsts.push(half.part.first());
+                let batch = RecordBatch::read(half.bytes(None, &mut compressor)).unwrap();
+                let decoded = batch.decode(&mut decompressor, 1 << 20).unwrap();
+                for record in decoded.records() {
+                    let record = record.unwrap();
+                    assert_eq!(record.timestamp_ms, 1_000 + keys.len() as i64);
+                    assert_eq!(record.headers.len(), 1);
+                    keys.push(record.key.unwrap().to_vec());
+                }
+            }
+            let expected: Vec<_> = (0..11u32).map(|n| n.to_be_bytes().to_vec()).collect();
+            assert_eq!(keys, expected);
+            assert!(firsts[0] == 0 && (4..8).contains(&firsts[1]), "{firsts:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_record_cannot_be_cut_up() {
+        let mut compressor = Compressor::new(Compression::NONE);
+        let mut parcel = parcel(1);
+        parcel.bytes(None, &mut compressor);
+        let (_, error) = split(parcel, &mut Decompressor::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+    }
+}

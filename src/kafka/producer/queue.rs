@@ -1,0 +1,315 @@
+//! One partition behind one short lock: its accumulator, its lane, and the way to its leader. Nothing here waits.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::collections::VecDeque;
+
+use protocol::Uuid;
+use tokio::time::{Duration, Instant};
+
+use super::accumulator::{Accumulator, Limits, News};
+use super::buffers::Buffers;
+use super::delivery::{Completion, Part, Written};
+use super::node::Node;
+use super::parcel::Parcel;
+use super::sequences::{Batch, Identity, Lane, Leader, Rules, Turn};
+use super::verdict::Verdict;
+use crate::kafka::{Error, Result};
+
+/// A batch on its way.
+pub(super) type Shipment = Batch<Parcel>;
+
+/// One partition of one topic, as its producer sees it.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// Bytes that wait, so that a sender can pass over a partition without locking it.
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// What the lock guards.
+#[derive(Debug)]
+pub(super) struct State {
+    pub accumulator: Accumulator,
+    pub lane: Lane<Parcel>,
+    pub route: Option<Route>,
+    pub topic_id: Uuid,
+    /// No record is taken in any more.
+    pub closed: bool,
+    /// Batches whose fate may not be known yet, oldest first.
+    unresolved: VecDeque<Arc<Completion>>,
+}
+
+/// The way to a partition's leader.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub node: Arc<Node>,
+    pub leader: Leader,
+}
+
+/// What could be sent of a partition now.
+#[derive(Debug, Default)]
+pub(super) struct Prospect {
+    /// Bytes that may go; 0 when nothing may.
+    pub bytes: usize,
+    /// Waited long enough, full, or a repetition.
+    pub urgent: bool,
+    /// When to look again, though nothing else happens.
+    pub wake_at: Option<Instant>,
+}
+
+impl Queue {
+    pub fn new(
+        topic: Arc<str>,
+        partition: i32,
+        topic_id: Uuid,
+        limits: Limits,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            waiting: AtomicUsize::new(0),
+            state: Mutex::new(State {
+                accumulator: Accumulator::new(topic.clone(), partition, limits),
+                lane: Lane::new(rules),
+                route: None,
+                topic_id,
+                closed: false,
+                unresolved: VecDeque::new(),
+            }),
+            topic,
+            partition,
+        }
+    }
+
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that wait to be sent, about.
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(SeqCst)
+    }
+
+    /// Tells the sender of the leader what was appended, and returns how many bytes wait there, if the sender has enough to do.
+    pub fn announce(&self, state: &State, news: News) -> Option<usize> {
+        self.count(state);
+        let node = &state.route.as_ref()?.node;
+        node.announce(news)
+    }
+
+    /// Brings the public count of waiting bytes up to date.
+    pub fn count(&self, state: &State) {
+        // A batch to repeat counts as a byte: what matters is that it is not overlooked.
+        let waiting = state.accumulator.bytes() + usize::from(state.lane.has_retries());
+        let before = self.waiting.swap(waiting, SeqCst);
+        if let Some(route) = &state.route {
+            route.node.adjust(before, waiting);
+        }
+    }
+
+    /// What the sender of `node` could take now.
+    pub fn prospect(&self, node: &Node, now: Instant, linger: Duration) -> Prospect {
+        let state = self.lock();
+        let Some(leader) = state.leader_at(node) else {
+            return Prospect::default();
+        };
+        match state.lane.turn(now, leader) {
+            Turn::Wait => Prospect::default(),
+            Turn::Until(moment) => Prospect {
+                wake_at: Some(moment),
+                ..Prospect::default()
+            },
+            Turn::Repeat => Prospect {
+                bytes: 1,
+                urgent: true,
+                wake_at: None,
+            },
+            Turn::Fresh => {
+                let ripe = state.accumulator.oldest().map(|opened| opened + linger);
+                Prospect {
+                    bytes: state.accumulator.bytes(),
+                    urgent: state.accumulator.has_closed() || ripe.is_some_and(|ripe| ripe <= now),
+                    wake_at: ripe,
+                }
+            }
+        }
+    }
+
+    /// The next batch for the leader at `node`, if it has at most `room` bytes.
+    pub fn take(
+        &self,
+        node: &Node,
+        now: Instant,
+        room: usize,
+        timeout: Duration,
+    ) -> Option<(Shipment, Leader, Uuid)> {
+        let mut state = self.lock();
+        let leader = state.leader_at(node)?;
+        let shipment = match state.lane.turn(now, leader) {
+            Turn::Repeat => state.lane.repeat(leader),
+            Turn::Fresh if state.accumulator.next_bytes() <= room => {
+                let state = &mut *state;
+                state.accumulator.take().map(|raw| {
+                    let (count, deadline) = (raw.builder.count(), raw.opened + timeout);
+                    state.lane.start(leader, count, deadline, raw.into())
+                })
+            }
+            _ => None,
+        };
+        self.count(&state);
+        Some((shipment?, leader, state.topic_id))
+    }
+
+    /// An attempt succeeded.
+    pub fn written(&self, shipment: Shipment, leader: Leader, written: Written, buffers: &Buffers) {
+        let (parcel, lost) = {
+            let mut state = self.lock();
+            let parcel = state.lane.written(shipment, leader);
+            let lost = state.lane.given_up();
+            self.count(&state);
+            (parcel, lost)
+        };
+        parcel.release(buffers).resolve(Ok(written));
+        drop_lost(lost, buffers);
+    }
+
+    /// An attempt failed. Returns how many records failed for good.
+    pub fn failed(
+        &self,
+        shipment: Shipment,
+        verdict: Verdict,
+        error: Error,
+        now: Instant,
+        backoff: Duration,
+        buffers: &Buffers,
+    ) -> u64 {
+        self.change(buffers, |state| {
+            state.lane.failed(shipment, verdict, error, now, backoff);
+        })
+    }
+
+    /// Changes the state, and resolves what was given up by that; returns the number of records that failed.
+    pub fn change(&self, buffers: &Buffers, change: impl FnOnce(&mut State)) -> u64 {
+        let lost = {
+            let mut state = self.lock();
+            change(&mut state);
+            self.count(&state);
+            state.lane.given_up()
+        };
+        drop_lost(lost, buffers)
+    }
+
+    /// Fails what waits for longer than it may; returns the number of records. `reason` says why they could not be sent.
+    pub fn expire(
+        &self,
+        now: Instant,
+        timeout: Duration,
+        buffers: &Buffers,
+        reason: impl Fn() -> Error,
+    ) -> u64 {
+        let Some(limit) = now.checked_sub(timeout) else {
+            return 0;
+        };
+        let mut fresh = Vec::new();
+        let lost = self.change(buffers, |state| {
+            state.lane.expire(now);
+            fresh = state.accumulator.expire(limit);
+        });
+        lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &reason)
+    }
+
+    /// Fails everything that is not in flight, and closes; returns the number of records.
+    pub fn abandon(&self, error: &Error, buffers: &Buffers) -> u64 {
+        let mut fresh = Vec::new();
+        let lost = self.change(buffers, |state| {
+            state.closed = true;
+            state.lane.abandon(error);
+            fresh.extend(std::iter::from_fn(|| state.accumulator.take()));
+        });
+        lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &|| {
+            error.clone()
+        })
+    }
+
+    fn fail(
+        &self,
+        parcels: impl Iterator<Item = Parcel>,
+        buffers: &Buffers,
+        error: &dyn Fn() -> Error,
+    ) -> u64 {
+        parcels.fold(0, |failed, parcel| {
+            let count = parcel.count();
+            let error = error().topic_partition(self.topic.clone(), self.partition);
+            parcel.release(buffers).resolve(Err(error));
+            failed + u64::from(count)
+        })
+    }
+
+    /// Closes the open batch, so that it is sent soon, and returns the batches whose fate is to be awaited.
+    pub fn flush(&self) -> Vec<Arc<Completion>> {
+        let mut state = self.lock();
+        state.accumulator.close();
+        state.forget_resolved();
+        self.announce(&state, News::Full);
+        state.unresolved.iter().cloned().collect()
+    }
+
+    /// Gives the partition a producer id, if it wants one; false if it needs another one than this.
+    pub fn adopt(&self, identity: Identity) -> bool {
+        let mut state = self.lock();
+        let wanted = state.lane.wants_identity();
+        let adopted = state.lane.adopt(identity);
+        if wanted
+            && adopted
+            && let Some(route) = &state.route
+        {
+            route.node.wake();
+        }
+        adopted
+    }
+}
+
+impl State {
+    fn leader_at(&self, node: &Node) -> Option<Leader> {
+        self.route
+            .as_ref()
+            .filter(|route| route.node.id == node.id)
+            .map(|route| route.leader)
+    }
+
+    /// Remembers a new batch until its fate is known.
+    pub fn remember(&mut self, completion: &Arc<Completion>) {
+        self.forget_resolved();
+        self.unresolved.push_back(completion.clone());
+    }
+
+    fn forget_resolved(&mut self) {
+        while self
+            .unresolved
+            .pop_front_if(|oldest| oldest.is_resolved())
+            .is_some()
+        {}
+    }
+
+    /// Whether anything accepted is not resolved yet.
+    pub fn is_busy(&mut self) -> bool {
+        self.forget_resolved();
+        !self.unresolved.is_empty()
+    }
+}
+
+fn drop_lost(lost: Vec<(Shipment, Error)>, buffers: &Buffers) -> u64 {
+    lost.into_iter().fold(0, |failed, (shipment, error)| {
+        let count = u64::from(shipment.count);
+        let part: Part = shipment.content.release(buffers);
+        let (topic, partition) = (part.completion().topic.clone(), part.completion().partition);
+        let result: Result<Written> = Err(error.topic_partition(topic, partition));
+        part.resolve(result);
+        failed + count
+    })
+}

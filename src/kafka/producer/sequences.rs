@@ -1,0 +1,486 @@
+//! The order of one partition's batches, and their sequence numbers when the producer is idempotent. No I/O: time comes in as an argument.
+//!
+//! In: batches to start, and what became of each attempt. Out: which batch may be sent next, and which ones are given up.
+//!
+//! What holds, whatever the brokers do:
+//! - Batches are sent in the order of acceptance; one that must be repeated goes before all later ones, under its old sequence.
+//! - After anything but a success, and with a new leader, one batch is in flight until the next success: a broker that knows nothing of
+//!   the producer accepts any first sequence.
+//! - Producer id, epoch and next sequence belong to the *partition*, since that is where brokers keep them: recovery under a new epoch
+//!   starts at sequence 0, waits until nothing of the partition is in flight, and cannot touch another partition.
+//! - Only a batch that was certainly not written gets a new sequence. One that may have been is given up as "unknown" by then.
+//! - Nothing here is forgotten when the topic vanishes from metadata; only a new topic id starts afresh.
+
+use std::collections::VecDeque;
+
+use tokio::time::{Duration, Instant};
+
+use super::verdict::Verdict;
+use crate::kafka::{Error, ErrorKind, WriteOutcome};
+
+/// Who the brokers think is writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub producer_id: i64,
+    pub epoch: i16,
+}
+
+/// What makes a batch recognisable when it arrives twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub identity: Identity,
+    pub base_sequence: i32,
+}
+
+/// A partition's leader, as metadata has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub node: i32,
+    pub epoch: i32,
+}
+
+/// How a producer keeps its batches in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rules {
+    pub discipline: Discipline,
+    /// The most batches of a partition in flight.
+    pub max_in_flight: usize,
+    /// How often a batch is sent again.
+    pub retries: u32,
+}
+
+/// What keeps a retry from overtaking, or being overtaken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Discipline {
+    /// Sequence numbers: brokers refuse what is out of order and recognise what is repeated.
+    Sequences,
+    /// One batch in flight.
+    OneByOne,
+    /// Nothing: no batch is ever sent twice.
+    NoRetries,
+}
+
+/// A batch with what its partition must remember of it. Owned by the lane or by the request that carries it, never by both.
+#[derive(Debug)]
+pub(super) struct Batch<T> {
+    /// Its place among the partition's batches; the second number tells the parts of a split one apart.
+    order: (u64, u32),
+    pub count: u32,
+    pub stamp: Option<Stamp>,
+    /// An attempt may have been written.
+    pub suspect: bool,
+    pub attempts: u32,
+    pub deadline: Instant,
+    pub content: T,
+    last_error: Option<Error>,
+}
+
+/// What a partition may do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing, until something of it is resolved.
+    Wait,
+    /// Nothing before this moment.
+    Until(Instant),
+    /// Send what [`Lane::repeat`] gives.
+    Repeat,
+    /// Send a new batch, numbered by [`Lane::start`].
+    Fresh,
+}
+
+/// A hole in the sequences: a batch that had one will not be written under it.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    order: (u64, u32),
+    /// Where numbering can go on, if the broker certainly stands there.
+    resume: Option<i32>,
+    /// The producer id is of no use any more.
+    disowned: bool,
+}
+
+/// The batches of one partition between being accepted and being resolved.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    rules: Rules,
+    identity: Option<Identity>,
+    /// The producer id that may not be taken again.
+    shunned: Option<i64>,
+    next_sequence: i32,
+    next_order: u64,
+    in_flight: usize,
+    /// Where those in flight are.
+    node: Option<i32>,
+    /// To be sent again, in order.
+    retry: VecDeque<Batch<T>>,
+    /// The leader whose last answer was a success.
+    trusted: Option<Leader>,
+    gap: Option<Gap>,
+    recreated: bool,
+    not_before: Option<Instant>,
+    given_up: Vec<(Batch<T>, Error)>,
+}
+
+impl<T> Lane<T> {
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            identity: None,
+            shunned: None,
+            next_sequence: 0,
+            next_order: 0,
+            in_flight: 0,
+            node: None,
+            retry: VecDeque::new(),
+            trusted: None,
+            gap: None,
+            recreated: false,
+            not_before: None,
+            given_up: Vec::new(),
+        }
+    }
+
+    /// What may be sent to `leader` now.
+    pub fn turn(&self, now: Instant, leader: Leader) -> Turn {
+        let elsewhere = self.in_flight > 0 && self.node != Some(leader.node);
+        let blocked = self.gap.is_some_and(|gap| {
+            let next = self.retry.front().map(|batch| batch.order);
+            next.is_none_or(|order| order >= gap.order)
+        });
+        if elsewhere || blocked || self.recreated || self.in_flight >= self.allowance(leader) {
+            return Turn::Wait;
+        }
+        if self.rules.discipline == Discipline::Sequences && self.identity.is_none() {
+            return Turn::Wait;
+        }
+        match self.not_before {
+            Some(moment) if moment > now => Turn::Until(moment),
+            _ if self.retry.is_empty() => Turn::Fresh,
+            _ => Turn::Repeat,
+        }
+    }
+
+    fn allowance(&self, leader: Leader) -> usize {
+        match self.rules.discipline {
+            Discipline::Sequences if self.trusted == Some(leader) => self.rules.max_in_flight,
+            Discipline::Sequences | Discipline::OneByOne => 1,
+            Discipline::NoRetries => self.rules.max_in_flight,
+        }
+    }
+
+    /// Whether a producer id is wanted: there is none, or the one there was has used up its epochs.
+    pub fn wants_identity(&self) -> bool {
+        self.rules.discipline == Discipline::Sequences && self.identity.is_none()
+    }
+
+    /// Takes `identity` when one is wanted; false when it is the one that is used up.
+    pub fn adopt(&mut self, identity: Identity) -> bool {
+        if !self.wants_identity() {
+            return true;
+        }
+        if self.shunned == Some(identity.producer_id) {
+            return false;
+        }
+        self.identity = Some(identity);
+        self.next_sequence = 0;
+        true
+    }
+
+    /// The next batch to repeat, in flight to `leader` from now on; for [`Turn::Repeat`].
+    pub fn repeat(&mut self, leader: Leader) -> Option<Batch<T>> {
+        let mut batch = self.retry.pop_front()?;
+        self.depart(&mut batch, leader);
+        Some(batch)
+    }
+
+    /// Makes `content` the next batch, in flight to `leader` from now on; for [`Turn::Fresh`].
+    pub fn start(&mut self, leader: Leader, count: u32, deadline: Instant, content: T) -> Batch<T> {
+        let mut batch = Batch {
+            order: (self.next_order, 0),
+            count,
+            stamp: None,
+            suspect: false,
+            attempts: 0,
+            deadline,
+            content,
+            last_error: None,
+        };
+        self.next_order += 1;
+        self.depart(&mut batch, leader);
+        batch
+    }
+
+    fn depart(&mut self, batch: &mut Batch<T>, leader: Leader) {
+        if batch.stamp.is_none()
+            && let Some(identity) = self.identity
+        {
+            batch.stamp = Some(Stamp {
+                identity,
+                base_sequence: self.next_sequence,
+            });
+            self.next_sequence = advance(self.next_sequence, batch.count);
+        }
+        batch.attempts += 1;
+        self.in_flight += 1;
+        self.node = Some(leader.node);
+    }
+
+    /// An attempt at `leader` succeeded, or turned out to repeat a success.
+    pub fn written(&mut self, batch: Batch<T>, leader: Leader) -> T {
+        self.in_flight -= 1;
+        if self.gap.is_none() && self.retry.is_empty() {
+            self.trusted = Some(leader);
+            self.not_before = None;
+        } else if self.gap.is_none() {
+            // Something later failed meanwhile: it goes alone, after its backoff.
+            self.trusted = None;
+        }
+        self.settle();
+        batch.content
+    }
+
+    /// An attempt failed. What is to be tried again is, after `backoff`; what is not comes out of [`Lane::given_up`].
+    pub fn failed(
+        &mut self,
+        mut batch: Batch<T>,
+        verdict: Verdict,
+        error: Error,
+        now: Instant,
+        backoff: Duration,
+    ) {
+        self.in_flight -= 1;
+        self.trusted = None;
+        self.not_before = Some(now + backoff);
+        let first = self
+            .retry
+            .front()
+            .is_none_or(|next| batch.order < next.order)
+            && self.gap.is_none_or(|gap| batch.order < gap.order);
+        match verdict {
+            Verdict::OutOfSequence | Verdict::Disowned if first => {
+                self.open_gap(&batch, None, verdict == Verdict::Disowned);
+            }
+            Verdict::Retry(WriteOutcome::Unknown) | Verdict::Fail(WriteOutcome::Unknown) => {
+                batch.suspect = true;
+            }
+            _ => {}
+        }
+        let hopeless = matches!(verdict, Verdict::Fail(_) | Verdict::TooLarge);
+        if hopeless || now >= batch.deadline || batch.attempts > self.rules.retries {
+            self.give_up(batch, error);
+        } else {
+            batch.last_error = Some(error);
+            self.put_back(batch);
+        }
+        self.settle();
+    }
+
+    /// Puts `parts` (records and content of each) in the place of `batch`, whose attempt was refused for its size.
+    pub fn split(&mut self, batch: Batch<T>, parts: impl IntoIterator<Item = (u32, T)>) {
+        self.in_flight -= 1;
+        self.trusted = None;
+        let mut before = 0;
+        for (count, content) in parts {
+            let part = Batch {
+                order: (batch.order.0, batch.order.1 + before),
+                count,
+                stamp: batch.stamp.map(|stamp| Stamp {
+                    base_sequence: advance(stamp.base_sequence, before),
+                    ..stamp
+                }),
+                suspect: batch.suspect,
+                attempts: 0,
+                deadline: batch.deadline,
+                content,
+                last_error: batch.last_error.clone(),
+            };
+            before += count;
+            self.put_back(part);
+        }
+        self.settle();
+    }
+
+    /// Gives up what waits for a repetition longer than it may.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(batch) = self.retry.pop_front_if(|batch| batch.deadline <= now) {
+            let error = timed_out(&batch);
+            self.give_up(batch, error);
+        }
+        self.settle();
+    }
+
+    /// Gives up everything that waits for a repetition.
+    pub fn abandon(&mut self, error: &Error) {
+        while let Some(batch) = self.retry.pop_front() {
+            self.give_up(batch, error.clone());
+        }
+        self.settle();
+    }
+
+    /// The topic was deleted and created anew under its name: its log knows nothing of us.
+    pub fn topic_recreated(&mut self) {
+        self.recreated = true;
+        self.settle();
+    }
+
+    /// The partition has a new leader: no reason to wait before trying it.
+    pub fn leader_changed(&mut self) {
+        self.not_before = None;
+    }
+
+    /// The batches that will not be tried again, with the reason; its outcome is right for each.
+    pub fn given_up(&mut self) -> Vec<(Batch<T>, Error)> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// When the first batch that waits for a repetition is given up.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.retry.front().map(|batch| batch.deadline)
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether batches wait for a repetition.
+    pub fn has_retries(&self) -> bool {
+        !self.retry.is_empty()
+    }
+
+    fn put_back(&mut self, batch: Batch<T>) {
+        let place = self
+            .retry
+            .partition_point(|other| other.order < batch.order);
+        self.retry.insert(place, batch);
+    }
+
+    fn give_up(&mut self, batch: Batch<T>, error: Error) {
+        if let Some(stamp) = batch.stamp {
+            let resume = (!batch.suspect).then_some(stamp.base_sequence);
+            self.open_gap(&batch, resume, false);
+        }
+        let error = match error.outcome() {
+            WriteOutcome::NotWritten if batch.suspect => error.with_outcome(WriteOutcome::Unknown),
+            WriteOutcome::Unknown if !batch.suspect => error.with_outcome(WriteOutcome::NotWritten),
+            _ => error,
+        };
+        let error = error.attempt(batch.attempts);
+        self.given_up.push((batch, error));
+    }
+
+    fn open_gap(&mut self, batch: &Batch<T>, resume: Option<i32>, disowned: bool) {
+        let gap = Gap {
+            order: batch.order,
+            resume,
+            disowned,
+        };
+        self.gap = Some(match self.gap {
+            None => gap,
+            Some(known) => {
+                let (first, other) = if known.order <= gap.order {
+                    (known, gap)
+                } else {
+                    (gap, known)
+                };
+                Gap {
+                    order: first.order,
+                    resume: first.resume.filter(|_| other.resume.is_some()),
+                    disowned: first.disowned || other.disowned,
+                }
+            }
+        });
+    }
+
+    /// Closes a gap, once nothing of the partition is in flight and nothing from before the gap is left to repeat.
+    fn settle(&mut self) {
+        if self.in_flight > 0 {
+            return;
+        }
+        self.node = None;
+        if std::mem::take(&mut self.recreated) {
+            self.gap = None;
+            self.renumber(0);
+            return;
+        }
+        let Some(gap) = self.gap else {
+            return;
+        };
+        if self
+            .retry
+            .front()
+            .is_some_and(|batch| batch.order < gap.order)
+        {
+            return;
+        }
+        self.gap = None;
+        match gap.resume {
+            Some(sequence) if self.retry.iter().all(|batch| !batch.suspect) => {
+                self.renumber(sequence);
+            }
+            _ => {
+                self.next_epoch(gap.disowned);
+                self.renumber(0);
+            }
+        }
+    }
+
+    /// Gives every batch a new sequence, from `next`, except those that may have been written under their old one: these are given up.
+    fn renumber(&mut self, next: i32) {
+        self.trusted = None;
+        self.next_sequence = next;
+        for mut batch in std::mem::take(&mut self.retry) {
+            if batch.suspect && batch.stamp.is_some() {
+                let error = fate_unknown(&batch).attempt(batch.attempts);
+                self.given_up.push((batch, error));
+            } else {
+                batch.stamp = None;
+                self.retry.push_back(batch);
+            }
+        }
+    }
+
+    /// The next epoch fences what may still be under way in the network; after the last one a new producer id is needed.
+    fn next_epoch(&mut self, disowned: bool) {
+        let Some(identity) = self.identity else {
+            return;
+        };
+        self.identity = match identity.epoch.checked_add(1) {
+            Some(epoch) if !disowned => Some(Identity { epoch, ..identity }),
+            _ => {
+                self.shunned = Some(identity.producer_id);
+                None
+            }
+        };
+    }
+}
+
+/// The sequence `count` records after `sequence`; after 2^31-1 comes 0.
+fn advance(sequence: i32, count: u32) -> i32 {
+    ((i64::from(sequence) + i64::from(count)) & 0x7fff_ffff) as i32
+}
+
+fn timed_out<T>(batch: &Batch<T>) -> Error {
+    let error = Error::new(
+        ErrorKind::Timeout,
+        "the batch was not acknowledged within delivery.timeout.ms",
+    );
+    match &batch.last_error {
+        Some(cause) => error.because(cause.clone()),
+        None => error,
+    }
+}
+
+fn fate_unknown<T>(batch: &Batch<T>) -> Error {
+    let error = Error::new(
+        ErrorKind::Timeout,
+        "an earlier attempt may have been written, and the broker can no longer tell: \
+         the batch is not sent again, since that could write it twice",
+    )
+    .with_outcome(WriteOutcome::Unknown);
+    match &batch.last_error {
+        Some(cause) => error.because(cause.clone()),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

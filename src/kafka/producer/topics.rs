@@ -1,0 +1,183 @@
+//! The topics that a producer has written to. Looked up once a record, so reading takes no lock and writes nothing: tables only grow.
+
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::partitioner::Sticky;
+use super::queue::Queue;
+
+const BUCKETS: usize = 256;
+
+/// All topics of one producer.
+#[derive(Debug)]
+pub(super) struct Topics {
+    buckets: Box<[Slot]>,
+    /// In the order of their first use.
+    all: Mutex<Vec<Arc<Topic>>>,
+}
+
+type Slot = OnceLock<Box<Link>>;
+
+#[derive(Debug)]
+struct Link {
+    topic: Arc<Topic>,
+    next: Slot,
+}
+
+/// One topic and its partitions.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub name: Arc<str>,
+    pub sticky: Sticky,
+    /// How many partitions metadata shows now; there are queues for all of them.
+    count: AtomicI32,
+    first: Segment,
+}
+
+/// Some of a topic's partitions; those that were added later are in the next one.
+#[derive(Debug)]
+struct Segment {
+    queues: Box<[Arc<Queue>]>,
+    next: OnceLock<Box<Segment>>,
+}
+
+impl Topics {
+    pub fn new() -> Self {
+        Self {
+            buckets: (0..BUCKETS).map(|_| Slot::new()).collect(),
+            all: Mutex::default(),
+        }
+    }
+
+    /// The topic called `name`, if it was inserted.
+    #[inline]
+    pub fn find(&self, name: &str) -> Option<&Arc<Topic>> {
+        let mut slot = &self.buckets[hash(name) % BUCKETS];
+        while let Some(link) = slot.get() {
+            if &*link.topic.name == name {
+                return Some(&link.topic);
+            }
+            slot = &link.next;
+        }
+        None
+    }
+
+    /// The topic called `name`, made by `make` if it is new.
+    pub fn find_or_insert(&self, name: &str, make: impl FnOnce() -> Topic) -> Arc<Topic> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = self.find(name) {
+            return topic.clone();
+        }
+        let topic = Arc::new(make());
+        let mut slot = &self.buckets[hash(name) % BUCKETS];
+        while let Some(link) = slot.get() {
+            slot = &link.next;
+        }
+        // Only this function sets slots, under the lock of `all`.
+        let _ = slot.set(Box::new(Link {
+            topic: topic.clone(),
+            next: Slot::new(),
+        }));
+        all.push(topic.clone());
+        topic
+    }
+
+    /// Every topic, in the order of first use.
+    pub fn all(&self) -> Vec<Arc<Topic>> {
+        self.all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Topic {
+    /// A topic with `count` partitions, whose queues `make` makes.
+    pub fn new(
+        name: Arc<str>,
+        sticky: Sticky,
+        count: usize,
+        make: impl FnMut(i32) -> Queue,
+    ) -> Self {
+        Self {
+            name,
+            sticky,
+            count: AtomicI32::new(count as i32),
+            first: Segment::new(0, count, make),
+        }
+    }
+
+    /// How many partitions the topic has.
+    #[inline]
+    pub fn partition_count(&self) -> i32 {
+        self.count.load(Relaxed)
+    }
+
+    /// The queue of `partition`, if there is such a partition.
+    #[inline]
+    pub fn queue(&self, partition: i32) -> Option<&Arc<Queue>> {
+        let mut index = usize::try_from(partition).ok()?;
+        let mut segment = &self.first;
+        while index >= segment.queues.len() {
+            index -= segment.queues.len();
+            segment = segment.next.get()?;
+        }
+        Some(&segment.queues[index])
+    }
+
+    /// Follows metadata to `count` partitions. Queues are never taken away: a topic made anew with fewer partitions may still have
+    /// batches to resolve. To be called by one task at a time.
+    pub fn resize(&self, count: usize, make: impl FnMut(i32) -> Queue) {
+        let mut known = 0;
+        let mut segment = &self.first;
+        loop {
+            known += segment.queues.len();
+            match segment.next.get() {
+                Some(next) => segment = next,
+                None => break,
+            }
+        }
+        if count > known {
+            let _ = segment
+                .next
+                .set(Box::new(Segment::new(known, count - known, make)));
+        }
+        self.count.store(count as i32, Relaxed);
+    }
+
+    /// Every queue, also of partitions that metadata no longer shows.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        std::iter::successors(Some(&self.first), |segment| {
+            segment.next.get().map(AsRef::as_ref)
+        })
+        .flat_map(|segment| segment.queues.iter())
+    }
+}
+
+impl Segment {
+    fn new(first: usize, count: usize, mut make: impl FnMut(i32) -> Queue) -> Self {
+        Self {
+            queues: (first..first + count)
+                .map(|partition| Arc::new(make(partition as i32)))
+                .collect(),
+            next: OnceLock::new(),
+        }
+    }
+}
+
+/// Eight bytes at a time; names come from the application, not from strangers.
+#[inline]
+fn hash(name: &str) -> usize {
+    const K: u64 = 0x9E37_79B9_7F4A_7C15;
+    let (words, tail) = name.as_bytes().as_chunks::<8>();
+    let mut hash = name.len() as u64;
+    for word in words {
+        hash = (hash ^ u64::from_le_bytes(*word))
+            .wrapping_mul(K)
+            .rotate_left(29);
+    }
+    for byte in tail {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(K);
+    }
+    (hash >> 40) as usize
+}
