@@ -26,6 +26,7 @@ struct Inner {
     code: Option<ServerError>,
     api: Option<ApiKey>,
     broker: Option<(i32, Address)>,
+    topic: Option<Arc<str>>,
     topic_partition: Option<TopicPartition>,
     /// The offset that it was about, and the first one that it is not about any more.
     offsets: Option<(i64, Option<i64>)>,
@@ -170,6 +171,7 @@ impl Error {
             code: None,
             api: None,
             broker: None,
+            topic: None,
             topic_partition: None,
             offsets: None,
             attempt: None,
@@ -201,6 +203,12 @@ impl Error {
     /// Names the broker that was spoken to; -1 while its id is not known.
     pub(crate) fn broker(mut self, id: i32, address: &Address) -> Self {
         self.edit().broker = Some((id, address.clone()));
+        self
+    }
+
+    /// Names the topic that it was about, where no partition is.
+    pub(crate) fn topic(mut self, topic: impl Into<Arc<str>>) -> Self {
+        self.edit().topic = Some(topic.into());
         self
     }
 
@@ -332,7 +340,7 @@ impl fmt::Display for Error {
                 context.push(format!("{partition} at offset {offset}"))
             }
             (Some(partition), None) => context.push(partition.to_string()),
-            _ => {}
+            (None, _) => context.extend(inner.topic.iter().map(|topic| format!("topic {topic}"))),
         }
         if let Some(attempt) = inner.attempt {
             context.push(format!("attempt {attempt}"));

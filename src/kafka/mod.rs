@@ -2,12 +2,14 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
+//! | `cluster` | who leads what, and a connection to whoever is asked for |
 //! | `config` | what a client can be told, by field, Java-style property or environment variable; the clock and the random numbers |
 //! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |
 //! | `error` | the one error type: what failed, where, why, and whether it may have happened |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `topic_partition` | the name of a partition |
 
+mod cluster;
 pub mod config;
 pub mod consumer;
 mod error;

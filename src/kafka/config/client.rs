@@ -35,6 +35,9 @@ pub struct ClientConfig {
     pub connections_max_idle: Duration,
     /// `receive.message.max.bytes`: the longest response that is accepted, in bytes. Default 128 MiB.
     pub max_frame_bytes: usize,
+    /// `allow.auto.create.topics`: whether asking for a topic that does not exist may create it, where brokers allow that. Default false,
+    /// unlike Java: a misspelt topic is an error.
+    pub allow_auto_create_topics: bool,
     /// How the client gets from an address to a byte stream. Default TCP.
     pub transport: Arc<dyn Transport>,
     /// Where record timestamps come from. Default the system.
@@ -57,6 +60,7 @@ impl Default for ClientConfig {
             retry_backoff_max: Duration::from_secs(1),
             connections_max_idle: Duration::from_secs(540),
             max_frame_bytes: 128 << 20,
+            allow_auto_create_topics: false,
             transport: Arc::new(TcpTransport),
             clock: Clock::system(),
             seed: None,
@@ -173,6 +177,13 @@ impl Configuration for ClientConfig {
             allowed: POSITIVE_MS,
             set: |config, text| {
                 parse::positive_millis(text).map(|value| config.connections_max_idle = value)
+            },
+        },
+        Property {
+            name: "allow.auto.create.topics",
+            allowed: "true or false",
+            set: |config, text| {
+                parse::boolean(text).map(|value| config.allow_auto_create_topics = value)
             },
         },
         Property {

@@ -1,0 +1,356 @@
+//! What the client knows of the cluster: brokers, topics, leaders. Plain data, replaced as a whole; the rules by which news are merged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::messages::MetadataResponse;
+use protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
+use protocol::{ErrorCode, Uuid};
+
+use crate::kafka::Address;
+
+/// What is known of the cluster at one time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Metadata {
+    /// The cluster's id.
+    pub cluster_id: Option<String>,
+    /// The broker that takes requests for the controller; -1 when not known.
+    pub controller_id: i32,
+    /// Live brokers by id.
+    pub brokers: BTreeMap<i32, Broker>,
+    /// Tracked topics that exist, by name.
+    pub topics: BTreeMap<Arc<str>, Arc<TopicMetadata>>,
+    /// What the brokers last said of tracked topics, where it was an error. The topic may be known from before.
+    pub topic_errors: BTreeMap<Arc<str>, ErrorCode>,
+    /// Goes up with every change.
+    pub generation: u64,
+}
+
+/// A live broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broker {
+    /// Its id.
+    pub id: i32,
+    /// Where it listens.
+    pub address: Address,
+    /// The rack it stands in.
+    pub rack: Option<String>,
+}
+
+/// A topic and its partitions.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TopicMetadata {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id; zero from brokers that have none. A topic made anew under the same name has another one.
+    pub id: Uuid,
+    /// Whether it is the brokers' own.
+    pub is_internal: bool,
+    /// Its partitions: the index is the partition's number.
+    pub partitions: Vec<PartitionMetadata>,
+}
+
+/// A partition and its leader.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PartitionMetadata {
+    /// The broker that leads it; `None` while there is none.
+    pub leader: Option<i32>,
+    /// Goes up with every change of leader; -1 when not known.
+    pub leader_epoch: i32,
+    /// All brokers that keep a copy.
+    pub replicas: Vec<i32>,
+    /// Those that are in sync.
+    pub isr: Vec<i32>,
+    /// What the broker said of it.
+    pub error: ErrorCode,
+}
+
+impl Metadata {
+    /// The topic of this name, if it is known.
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicMetadata>> {
+        self.topics.get(name)
+    }
+
+    /// The topic of this id, if it is known.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicMetadata>> {
+        self.topics.values().find(|topic| topic.id == id)
+    }
+
+    /// The partition, if it is known.
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionMetadata> {
+        let index = usize::try_from(partition).ok()?;
+        self.topic(topic)?.partitions.get(index)
+    }
+
+    /// The partition's leader, if it is known and has one.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
+        self.partition(topic, partition)?.leader
+    }
+
+    /// What is known after `response`. Of topics, `tracked` ones are kept: those that the response leaves out or has an error for stay as
+    /// they were, since a topic that is missing for a moment is not gone.
+    pub fn merged(&self, response: &MetadataResponse, tracked: &BTreeSet<Arc<str>>) -> Self {
+        let mut next = Self {
+            cluster_id: response
+                .cluster_id
+                .clone()
+                .or_else(|| self.cluster_id.clone()),
+            controller_id: response.controller_id,
+            brokers: brokers_of(response),
+            topics: self.topics.clone(),
+            topic_errors: self.topic_errors.clone(),
+            generation: self.generation + 1,
+        };
+        next.topics.retain(|name, _| tracked.contains(name));
+        next.topic_errors.retain(|name, _| tracked.contains(name));
+        for topic in &response.topics {
+            if let Some(name) = topic.name.as_deref().and_then(|name| tracked.get(name)) {
+                next.merge_topic(name, topic);
+            }
+        }
+        next
+    }
+
+    fn merge_topic(&mut self, name: &Arc<str>, topic: &MetadataResponseTopic) {
+        let partitions = match topic.error_code {
+            ErrorCode::NONE => partitions_of(&topic.partitions),
+            code => Err(code),
+        };
+        match partitions {
+            Ok(partitions) => {
+                let mut news = TopicMetadata {
+                    name: name.clone(),
+                    id: topic.topic_id,
+                    is_internal: topic.is_internal,
+                    partitions,
+                };
+                let known = self.topics.get(name);
+                if let Some(known) = known.filter(|known| known.id == news.id) {
+                    news.keep_newer(known);
+                }
+                if known.is_none_or(|known| **known != news) {
+                    self.topics.insert(name.clone(), Arc::new(news));
+                }
+                self.topic_errors.remove(name);
+            }
+            Err(code) => {
+                self.topic_errors.insert(name.clone(), code);
+            }
+        }
+    }
+
+    /// What is known after a broker named the partition's new leader (KIP-951); `None` when that is no news.
+    pub fn with_leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader: i32,
+        leader_epoch: i32,
+        endpoint: Option<Broker>,
+    ) -> Option<Self> {
+        let known = self.topics.get(topic)?;
+        let index = usize::try_from(partition).ok()?;
+        if leader < 0 || leader_epoch <= known.partitions.get(index)?.leader_epoch {
+            return None;
+        }
+        if endpoint.is_none() && !self.brokers.contains_key(&leader) {
+            return None;
+        }
+        let mut topic = TopicMetadata::clone(known);
+        topic.partitions[index].leader = Some(leader);
+        topic.partitions[index].leader_epoch = leader_epoch;
+        topic.partitions[index].error = ErrorCode::NONE;
+        let mut next = self.clone();
+        next.topics.insert(topic.name.clone(), Arc::new(topic));
+        next.brokers
+            .extend(endpoint.map(|broker| (broker.id, broker)));
+        next.generation += 1;
+        Some(next)
+    }
+
+    /// What is known after a broker was named that was not; `None` when that is no news.
+    pub fn with_broker(&self, broker: Broker) -> Option<Self> {
+        if self.brokers.contains_key(&broker.id) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.brokers.insert(broker.id, broker);
+        next.generation += 1;
+        Some(next)
+    }
+}
+
+impl TopicMetadata {
+    /// The same topic may be described by a broker that is behind: what is known with a later leader epoch stays, and partitions never
+    /// become fewer.
+    fn keep_newer(&mut self, known: &Self) {
+        for (news, known) in self.partitions.iter_mut().zip(&known.partitions) {
+            if news.leader_epoch >= 0 && news.leader_epoch < known.leader_epoch {
+                *news = known.clone();
+            }
+        }
+        // Without an id nobody can tell a topic that was made anew from one described by a broker that is behind.
+        if !self.id.is_zero() && self.partitions.len() < known.partitions.len() {
+            let missing = &known.partitions[self.partitions.len()..];
+            self.partitions.extend_from_slice(missing);
+        }
+    }
+}
+
+fn brokers_of(response: &MetadataResponse) -> BTreeMap<i32, Broker> {
+    let brokers = response.brokers.iter().filter_map(|broker| {
+        let port = u16::try_from(broker.port).ok()?;
+        let described = Broker {
+            id: broker.node_id,
+            address: Address::new(broker.host.as_str(), port),
+            rack: broker.rack.clone(),
+        };
+        Some((broker.node_id, described))
+    });
+    brokers.collect()
+}
+
+/// Partitions in the order of their numbers. Numbers that are not 0, 1, 2 … as many as there are make no topic.
+fn partitions_of(
+    listed: &[MetadataResponsePartition],
+) -> Result<Vec<PartitionMetadata>, ErrorCode> {
+    let mut ordered: Vec<_> = listed.iter().collect();
+    ordered.sort_by_key(|partition| partition.partition_index);
+    let numbers = ordered
+        .iter()
+        .map(|partition| i64::from(partition.partition_index));
+    if !numbers.eq(0..listed.len() as i64) || listed.is_empty() {
+        return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
+    let partitions = ordered.into_iter().map(|partition| PartitionMetadata {
+        leader: (partition.leader_id >= 0).then_some(partition.leader_id),
+        leader_epoch: partition.leader_epoch,
+        replicas: partition.replica_nodes.clone(),
+        isr: partition.isr_nodes.clone(),
+        error: partition.error_code,
+    });
+    Ok(partitions.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::messages::metadata_response::MetadataResponseBroker;
+
+    fn tracked(names: &[&str]) -> BTreeSet<Arc<str>> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    fn topic(name: &str, id: u128, leaders: &[(i32, i32)]) -> MetadataResponseTopic {
+        let partitions = leaders
+            .iter()
+            .zip(0..)
+            .map(|(leader, index)| MetadataResponsePartition {
+                partition_index: index,
+                leader_id: leader.0,
+                leader_epoch: leader.1,
+                ..Default::default()
+            });
+        MetadataResponseTopic {
+            name: Some(name.to_string()),
+            topic_id: Uuid::from_u128(id),
+            partitions: partitions.collect(),
+            ..Default::default()
+        }
+    }
+
+    fn response(topics: Vec<MetadataResponseTopic>) -> MetadataResponse {
+        let brokers = (1..=3).map(|id| MetadataResponseBroker {
+            node_id: id,
+            host: format!("kafka-{id}"),
+            port: 9092,
+            ..Default::default()
+        });
+        MetadataResponse {
+            brokers: brokers.collect(),
+            topics,
+            ..Default::default()
+        }
+    }
+
+    fn known(topics: Vec<MetadataResponseTopic>) -> Metadata {
+        Metadata::default().merged(&response(topics), &tracked(&["a", "b"]))
+    }
+
+    #[test]
+    fn a_broker_that_is_behind_does_not_move_leaders_back() {
+        let metadata = known(vec![topic("a", 1, &[(1, 5), (2, 5)])]);
+        let stale = response(vec![topic("a", 1, &[(3, 4), (3, 6)])]);
+        let merged = metadata.merged(&stale, &tracked(&["a"]));
+        assert_eq!(merged.leader("a", 0), Some(1));
+        assert_eq!(merged.leader("a", 1), Some(3));
+        assert_eq!(merged.generation, metadata.generation + 1);
+    }
+
+    #[test]
+    fn a_topic_made_anew_under_the_same_name_starts_afresh() {
+        let metadata = known(vec![topic("a", 1, &[(1, 50), (1, 50)])]);
+        let merged = metadata.merged(&response(vec![topic("a", 2, &[(3, 0)])]), &tracked(&["a"]));
+        assert_eq!(merged.leader("a", 0), Some(3));
+        assert_eq!(merged.topic("a").expect("known").partitions.len(), 1);
+    }
+
+    #[test]
+    fn a_topic_that_is_missing_for_a_moment_stays_as_it_was() {
+        let metadata = known(vec![topic("a", 1, &[(1, 5)]), topic("b", 2, &[(1, 5)])]);
+        let flapping = MetadataResponseTopic {
+            error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ..topic("a", 0, &[])
+        };
+        let merged = metadata.merged(&response(vec![flapping]), &tracked(&["a", "b"]));
+        assert_eq!(merged.leader("a", 0), Some(1));
+        assert_eq!(merged.leader("b", 0), Some(1));
+        let error = merged.topic_errors.get("a");
+        assert_eq!(error, Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        let healed = merged.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
+        assert!(healed.topic_errors.is_empty());
+        assert!(healed.topic("b").is_none(), "untracked topics are let go");
+    }
+
+    #[test]
+    fn partitions_never_become_fewer() {
+        let metadata = known(vec![topic("a", 1, &[(1, 5), (2, 5)])]);
+        let merged = metadata.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
+        assert_eq!(merged.leader("a", 1), Some(2));
+    }
+
+    #[test]
+    fn partition_numbers_that_make_no_sense_make_no_topic() {
+        for indexes in [vec![0, 2], vec![i32::MAX], vec![-1, 0], vec![0, 0], vec![]] {
+            let mut odd = topic("a", 1, &vec![(1, 1); indexes.len()]);
+            for (partition, index) in odd.partitions.iter_mut().zip(indexes) {
+                partition.partition_index = index;
+            }
+            let metadata = known(vec![odd]);
+            assert!(metadata.topic("a").is_none());
+            assert!(metadata.topic_errors.contains_key("a"));
+        }
+    }
+
+    #[test]
+    fn a_leader_hint_counts_only_when_it_is_newer() {
+        let metadata = known(vec![topic("a", 1, &[(1, 5)])]);
+        assert!(metadata.with_leader("a", 0, 2, 5, None).is_none());
+        assert!(metadata.with_leader("a", 7, 2, 6, None).is_none());
+        assert!(
+            metadata.with_leader("a", 0, 9, 6, None).is_none(),
+            "an unknown broker without an address"
+        );
+        let fourth = Broker {
+            id: 4,
+            address: Address::new("kafka-4", 9092),
+            rack: None,
+        };
+        let next = metadata
+            .with_leader("a", 0, 4, 6, Some(fourth))
+            .expect("news");
+        assert_eq!(next.leader("a", 0), Some(4));
+        assert!(next.brokers.contains_key(&4));
+        assert_eq!(next.generation, metadata.generation + 1);
+    }
+}

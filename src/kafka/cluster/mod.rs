@@ -1,0 +1,273 @@
+//! The cluster as the client sees it: who leads what, and a connection to whoever is asked for.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `backoff` | how long to pause before trying again (KIP-580) |
+//! | `coordinators` | which broker coordinates a group or a transaction |
+//! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
+//! | `pool` | one connection for each broker and purpose |
+//! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
+
+mod backoff;
+mod coordinators;
+mod metadata;
+mod pool;
+mod refresh;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+pub(crate) use self::backoff::Backoff;
+pub(crate) use self::coordinators::CoordinatorKind;
+use self::coordinators::Coordinators;
+pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata};
+use self::pool::ConnectionPool;
+pub(crate) use self::pool::Purpose;
+use self::refresh::Refresher;
+use super::net::{Call, Connection, FramePool};
+use super::{ClientConfig, Clock, Error, ErrorKind, Random, Result};
+use protocol::ErrorCode;
+
+/// A handle to a cluster. Cheap to clone; its tasks and connections end with the last handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    config: ClientConfig,
+    refresher: Arc<Refresher>,
+    coordinators: Coordinators,
+    task: AbortHandle,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Cluster {
+    /// Finds the cluster: tries every bootstrap address until one answers, again and again with pauses while that may help.
+    ///
+    /// Fails by `deadline` with an error that lists each address and why; sooner when no address can ever work, such as one that talks HTTP.
+    pub async fn connect(config: &ClientConfig, deadline: Instant) -> Result<Self> {
+        let connections = ConnectionPool::new(config.clone(), FramePool::default());
+        let refresher = Arc::new(Refresher::new(config, connections)?);
+        refresher.bootstrap(deadline).await?;
+        let task = tokio::spawn(refresher.clone().run()).abort_handle();
+        Ok(Self(Arc::new(Handle {
+            config: config.clone(),
+            refresher,
+            coordinators: Coordinators::default(),
+            task,
+        })))
+    }
+
+    /// What is known now.
+    pub fn metadata(&self) -> Arc<Metadata> {
+        self.0.refresher.metadata()
+    }
+
+    /// Changes of what is known.
+    pub fn watch(&self) -> watch::Receiver<Arc<Metadata>> {
+        self.0.refresher.watch()
+    }
+
+    /// Asks for fresh metadata soon. Many wishes become one request; never blocks.
+    pub fn refresh(&self) {
+        self.0.refresher.ask();
+    }
+
+    /// The metadata of a refresh that started after this call. Cancel safe.
+    pub async fn refreshed(&self, deadline: Instant) -> Result<Arc<Metadata>> {
+        self.0.refresher.refreshed(deadline).await
+    }
+
+    /// The topic, tracked from now on; waits until it is known.
+    ///
+    /// A topic that nobody knows is asked for until `deadline`, since it may just have been created; then the error is
+    /// [`ErrorKind::UnknownTopicOrPartition`]. A topic that this client may not see, or whose name cannot be, fails at once. Cancel safe.
+    pub async fn topic(&self, name: &str, deadline: Instant) -> Result<Arc<TopicMetadata>> {
+        self.track([name]);
+        let mut changes = self.watch();
+        loop {
+            let error = {
+                let metadata = changes.borrow_and_update();
+                if let Some(topic) = metadata.topic(name) {
+                    return Ok(topic.clone());
+                }
+                metadata.topic_errors.get(name).copied()
+            };
+            if let Some(code) = error {
+                if !may_heal(code) {
+                    return Err(Error::server(code, None).topic(name));
+                }
+                self.refresh();
+            }
+            if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return Err(unknown_topic(name, error));
+            }
+        }
+    }
+
+    /// Keeps the metadata of these topics fresh, and asks for those that are new.
+    pub fn track<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
+        self.0.refresher.track(topics);
+    }
+
+    /// Lets go of these topics with the next refresh.
+    pub fn untrack<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
+        self.0.refresher.untrack(topics);
+    }
+
+    /// A broker named the partition's leader (KIP-951). True when that was news, which then is used at once.
+    pub fn leader_hint(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader: i32,
+        leader_epoch: i32,
+        endpoint: Option<Broker>,
+    ) -> bool {
+        let news =
+            |known: &Metadata| known.with_leader(topic, partition, leader, leader_epoch, endpoint);
+        self.0.refresher.learn(news)
+    }
+
+    /// The open connection to the broker for the purpose, if there is one.
+    pub fn open_connection(&self, node: i32, purpose: Purpose) -> Option<Connection> {
+        let metadata = self.metadata();
+        let address = &metadata.brokers.get(&node)?.address;
+        self.0.refresher.connections().open(node, purpose, address)
+    }
+
+    /// The connection to the broker for the purpose. Dials when there is none, after the pause that earlier failures ask for; a failure asks
+    /// for fresh metadata. Cancel safe.
+    pub async fn connection(
+        &self,
+        node: i32,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Connection> {
+        let known = self.metadata().brokers.get(&node).cloned();
+        let broker = match known {
+            Some(broker) => broker,
+            None => {
+                let metadata = self.refreshed(deadline).await?;
+                let broker = metadata.brokers.get(&node).cloned();
+                broker.ok_or_else(|| gone(node))?
+            }
+        };
+        let connections = self.0.refresher.connections();
+        if let Some(connection) = connections.open(node, purpose, &broker.address) {
+            return Ok(connection);
+        }
+        let connected = connections
+            .connect(node, purpose, &broker.address, deadline)
+            .await;
+        if connected.is_err() {
+            self.refresh();
+        }
+        connected
+    }
+
+    /// A connection to whichever broker answers, for short questions. Cancel safe.
+    pub async fn any_connection(&self, deadline: Instant) -> Result<Connection> {
+        self.0.refresher.any_connection(deadline).await
+    }
+
+    /// A connection to the broker that takes requests for the controller. Cancel safe.
+    pub async fn controller(&self, deadline: Instant) -> Result<Connection> {
+        let metadata = self.metadata();
+        if metadata.brokers.contains_key(&metadata.controller_id) {
+            return self
+                .connection(metadata.controller_id, Purpose::Other, deadline)
+                .await;
+        }
+        self.any_connection(deadline).await
+    }
+
+    /// Sends one request to the broker and waits for its answer. Cancel safe as [`Connection::call`].
+    pub async fn call<R: Call>(
+        &self,
+        node: i32,
+        purpose: Purpose,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response> {
+        let connection = self.connection(node, purpose, deadline).await?;
+        connection.call(request, deadline).await
+    }
+
+    /// The broker that coordinates the group or transaction; asks until one answers. Cancel safe.
+    pub async fn coordinator(
+        &self,
+        kind: CoordinatorKind,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<i32> {
+        self.0.coordinators.find(self, kind, key, deadline).await
+    }
+
+    /// The coordinator is another one now, or gone: the next question asks anew.
+    pub fn coordinator_lost(&self, kind: CoordinatorKind, key: &str) {
+        self.0.coordinators.lost(kind, key);
+    }
+
+    /// Where frames go to be used again.
+    pub fn frames(&self) -> &FramePool {
+        self.0.refresher.connections().frames()
+    }
+
+    /// How the client was configured.
+    pub fn config(&self) -> &ClientConfig {
+        &self.0.config
+    }
+
+    /// A generator of random numbers for `purpose`.
+    pub fn random(&self, purpose: &str) -> Random {
+        self.0.config.random(purpose)
+    }
+
+    /// Wall time.
+    pub fn clock(&self) -> Clock {
+        self.0.config.clock
+    }
+
+    /// Pauses between the repetitions of a request, as configured.
+    pub fn retry_backoff(&self) -> Backoff {
+        Backoff::new(self.0.config.retry_backoff, self.0.config.retry_backoff_max)
+    }
+}
+
+/// Whether what a broker said of a topic may be different soon.
+fn may_heal(code: ErrorCode) -> bool {
+    code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
+}
+
+fn unknown_topic(name: &str, code: Option<ErrorCode>) -> Error {
+    match code {
+        Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Error::new(
+            ErrorKind::UnknownTopicOrPartition,
+            "the topic does not exist: create it first, or check its name",
+        ),
+        Some(code) => Error::server(code, Some("the topic's metadata did not come in time")),
+        None => Error::new(
+            ErrorKind::Timeout,
+            "the topic's metadata did not come in time",
+        ),
+    }
+    .topic(name)
+}
+
+fn gone(node: i32) -> Error {
+    Error::new(
+        ErrorKind::Connect,
+        format!("broker {node} is not in the cluster now: it may be down or removed"),
+    )
+}

@@ -1,0 +1,175 @@
+//! The connections of a client: one for each broker and purpose, dialled when first needed, again when it ended, with pauses between failures.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Backoff;
+use crate::kafka::net::{Connection, FramePool};
+use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// What a connection is for: nothing waits behind another purpose's long poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Purpose {
+    /// Produce requests.
+    Produce,
+    /// Fetch requests.
+    Fetch,
+    /// Groups and transactions.
+    Coordinator,
+    /// Everything else: short questions.
+    Other,
+}
+
+/// One for each broker and purpose.
+#[derive(Debug)]
+pub(super) struct ConnectionPool {
+    config: ClientConfig,
+    frames: FramePool,
+    slots: Mutex<BTreeMap<(i32, Purpose), Arc<Slot>>>,
+    random: Mutex<Random>,
+}
+
+/// The place of one connection.
+#[derive(Debug)]
+struct Slot {
+    state: Mutex<SlotState>,
+    /// Held by the one who dials: the others wait for what comes of it.
+    dialling: Semaphore,
+}
+
+#[derive(Debug)]
+struct SlotState {
+    connection: Option<Connection>,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+    last_error: Option<Error>,
+}
+
+impl ConnectionPool {
+    pub fn new(config: ClientConfig, frames: FramePool) -> Self {
+        let random = Mutex::new(config.random("connections"));
+        Self {
+            config,
+            frames,
+            slots: Mutex::default(),
+            random,
+        }
+    }
+
+    /// Where frames go to be used again.
+    pub fn frames(&self) -> &FramePool {
+        &self.frames
+    }
+
+    /// The open connection to the broker for the purpose, if there is one. Costs two short locks.
+    pub fn open(&self, node: i32, purpose: Purpose, address: &Address) -> Option<Connection> {
+        let slot = lock(&self.slots).get(&(node, purpose))?.clone();
+        let connection = lock(&slot.state).connection.clone();
+        connection.filter(|connection| connection.is_open() && connection.broker().1 == address)
+    }
+
+    /// How good a choice the broker is for a question that any of them can answer: the lower, the better.
+    pub fn rank(&self, node: i32, purpose: Purpose, address: &Address) -> u8 {
+        if self.open(node, purpose, address).is_some() {
+            return 0;
+        }
+        let slot = lock(&self.slots).get(&(node, purpose)).cloned();
+        let not_before = slot.and_then(|slot| lock(&slot.state).not_before);
+        match not_before {
+            Some(not_before) if not_before > Instant::now() => 2,
+            _ => 1,
+        }
+    }
+
+    /// The connection to the broker at `address` for the purpose: the open one, or a new one. Dials once, after the pause that earlier
+    /// failures ask for. Cancel safe.
+    pub async fn connect(
+        &self,
+        node: i32,
+        purpose: Purpose,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<Connection> {
+        if let Some(connection) = self.open(node, purpose, address) {
+            return Ok(connection);
+        }
+        let slot = self.slot(node, purpose);
+        let not_in_time = || {
+            let last = lock(&slot.state).last_error.clone();
+            last.unwrap_or_else(|| {
+                Error::new(
+                    ErrorKind::Timeout,
+                    "the deadline passed before a connection was made",
+                )
+            })
+            .broker(node, address)
+            .with_outcome(WriteOutcome::NotWritten)
+        };
+        let Ok(permit) = timeout_at(deadline, slot.dialling.acquire()).await else {
+            return Err(not_in_time());
+        };
+        // The semaphore is never closed: a permit always comes.
+        let _permit = permit;
+        if let Some(connection) = self.open(node, purpose, address) {
+            return Ok(connection);
+        }
+        let not_before = lock(&slot.state).not_before;
+        if let Some(not_before) = not_before {
+            if timeout_at(deadline, sleep_until(not_before)).await.is_err() {
+                return Err(not_in_time());
+            }
+        }
+        let dialled = Connection::dial(&self.config, &self.frames, node, address, deadline).await;
+        self.note(&slot, &dialled);
+        dialled
+    }
+
+    fn note(&self, slot: &Slot, dialled: &Result<Connection>) {
+        let mut state = lock(&slot.state);
+        match dialled {
+            Ok(connection) => {
+                state.connection = Some(connection.clone());
+                state.backoff.succeeded();
+                state.not_before = None;
+                state.last_error = None;
+            }
+            Err(error) => {
+                let pause = state.backoff.failed(&mut lock(&self.random));
+                state.connection = None;
+                state.not_before = Some(Instant::now() + pause);
+                state.last_error = Some(error.clone());
+            }
+        }
+    }
+
+    fn slot(&self, node: i32, purpose: Purpose) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        let slot = slots.entry((node, purpose)).or_insert_with(|| {
+            Arc::new(Slot {
+                state: Mutex::new(SlotState {
+                    connection: None,
+                    backoff: Backoff::new(
+                        self.config.reconnect_backoff,
+                        self.config.reconnect_backoff_max,
+                    ),
+                    not_before: None,
+                    last_error: None,
+                }),
+                dialling: Semaphore::new(1),
+            })
+        });
+        slot.clone()
+    }
+
+    /// Lets go of brokers that are no more.
+    pub fn retain(&self, known: impl Fn(i32) -> bool) {
+        lock(&self.slots).retain(|(node, _), _| known(*node));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
