@@ -128,16 +128,17 @@ impl Envelope {
         }
     }
 
-    /// The headers of the event, without its subject.
+    /// The headers of the event that every event has. `id` goes before the envelope's own.
     pub(crate) fn headers<'a>(
         &'a self,
         event_type: &'a str,
         source: &'a str,
+        id: Option<&'a str>,
     ) -> [(&'static str, &'a [u8]); 6] {
         [
             ("ce_specversion", SPEC_VERSION.as_bytes()),
             ("ce_type", event_type.as_bytes()),
-            ("ce_id", &self.id),
+            ("ce_id", id.map_or(&self.id[..], str::as_bytes)),
             ("ce_source", source.as_bytes()),
             ("ce_time", &self.time),
             (CONTENT_TYPE, PROTOBUF.as_bytes()),
@@ -321,7 +322,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let envelope = Envelope::new(&Ids::new(&mut Random::seeded(1)), 1_795_463_192_017);
-        let headers = envelope.headers("a.B", "/mail");
+        let headers = envelope.headers("a.B", "/mail", None);
         let event = CloudEvent::parse(headers.iter().map(|(name, value)| (*name, Some(*value))));
         assert_eq!(
             event,

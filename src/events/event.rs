@@ -3,8 +3,6 @@
 
 use std::future::Future;
 
-use bytes::BytesMut;
-
 use super::{Context, HandlerError};
 
 /// A Protobuf message that can travel as an event.
@@ -31,10 +29,10 @@ pub trait AnyEvent {
     fn key(&self) -> Option<&[u8]>;
     /// As [`Event::subject`].
     fn subject(&self) -> Option<&str>;
-    /// The number of bytes that [`AnyEvent::encode_to`] appends.
+    /// The length of the Protobuf encoding, in bytes.
     fn encoded_len(&self) -> usize;
-    /// Appends the Protobuf encoding.
-    fn encode_to(&self, out: &mut BytesMut);
+    /// Writes the Protobuf encoding into `out`, which is [`encoded_len`](AnyEvent::encoded_len) bytes long.
+    fn encode_to(&self, out: &mut [u8]);
 }
 
 impl<E: Event> AnyEvent for E {
@@ -54,9 +52,9 @@ impl<E: Event> AnyEvent for E {
         prost::Message::encoded_len(self)
     }
 
-    fn encode_to(&self, out: &mut BytesMut) {
-        // Not `encode`: it would work out the length once more, and a `BytesMut` grows by itself.
-        self.encode_raw(out);
+    fn encode_to(&self, mut out: &mut [u8]) {
+        // Not `encode`, which would work out the length once more.
+        self.encode_raw(&mut out);
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
 //! | [`record`] | a record as it came, for handlers |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
+//! | `producer` | from events to records |
 //! | `latency` | how long things take |
 //! | [`handler`] | what a handler sees and answers |
 
@@ -20,15 +21,17 @@ pub mod email;
 pub mod event;
 pub mod handler;
 mod latency;
+mod producer;
 pub mod record;
 mod set;
 
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
-pub use consumer::{ConsumerError, ConsumerMetrics, OnFailure};
+pub use consumer::{ConsumerConfig, ConsumerError, ConsumerMetrics, OnFailure};
 pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use latency::Latencies;
+pub use producer::ProducerConfig;
 pub use record::{RawHeaders, RawRecord};
 
 /// The Protobuf implementation that events are made with: its traits and its version are part of this interface.
@@ -39,6 +42,5 @@ pub use prost_types;
 /// What [`event_set!`] needs at the place where it is used. Not for other uses.
 #[doc(hidden)]
 pub mod private {
-    pub use bytes::BytesMut;
     pub use pastey::paste;
 }

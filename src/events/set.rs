@@ -119,7 +119,7 @@ macro_rules! event_set {
                 match self { $( Self::$Event(event) => $crate::events::AnyEvent::encoded_len(event), )+ }
             }
 
-            fn encode_to(&self, out: &mut $crate::events::private::BytesMut) {
+            fn encode_to(&self, out: &mut [u8]) {
                 match self { $( Self::$Event(event) => $crate::events::AnyEvent::encode_to(event, out), )+ }
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `config` | what a consumer of events can be told |
 //! | `offset_tracker` | which records of a partition are finished, and what may be committed |
 //! | `commit_metadata` | the text beside a commit that names what is finished beyond it |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
@@ -11,6 +12,7 @@
 //! | `error` | why a consumer ended, and what it does about a handler that fails |
 
 mod commit_metadata;
+mod config;
 mod error;
 mod lanes;
 mod load;
@@ -18,5 +20,6 @@ mod metrics;
 mod offset_tracker;
 mod partition;
 
+pub use config::ConsumerConfig;
 pub use error::{ConsumerError, OnFailure};
 pub use metrics::ConsumerMetrics;

@@ -53,14 +53,18 @@ impl OffsetTracker {
         }
     }
 
-    /// The tracker of a partition that is read from `position` on and has no commit yet. It has one to make: without it, a restart under
-    /// `latest` would pass over what arrived in the meantime.
-    pub(crate) fn start(position: i64) -> Self {
-        Self {
-            next: Some(position),
-            changed: true,
-            ..Self::default()
+    /// Everything before `position` has arrived, or was never there. For a partition without a commit, the first position is something
+    /// to commit: without it, a restart under `latest` would pass over what arrived in the meantime.
+    pub(crate) fn advance(&mut self, position: i64) {
+        if self.next.is_none_or(|next| next < position) {
+            self.next = Some(position);
+            self.changed |= self.in_hand.is_empty();
         }
+    }
+
+    /// Whether nothing has arrived so far, and the position is not known.
+    pub(crate) fn is_unplaced(&self) -> bool {
+        self.next.is_none()
     }
 
     /// Whether `offset` lies before what has arrived: the position was moved back, and nothing known here is about the records to come.
@@ -237,8 +241,25 @@ mod tests {
 
     #[test]
     fn a_first_position_is_committed_before_any_record() {
-        assert_eq!(OffsetTracker::start(7).take_commit(), commit(7));
+        let mut tracker = OffsetTracker::default();
+        assert!(tracker.is_unplaced());
+        tracker.advance(7);
+        assert!(!tracker.is_unplaced());
+        assert_eq!(tracker.take_commit(), commit(7));
         assert_eq!(OffsetTracker::resume(7, "").take_commit(), None);
+    }
+
+    #[test]
+    fn what_holds_no_records_is_passed_once_all_before_it_is_finished() {
+        let mut tracker = OffsetTracker::default();
+        tracker.arrive(0);
+        tracker.advance(5);
+        assert_eq!(tracker.take_commit(), None);
+        tracker.finish(0);
+        assert_eq!(tracker.take_commit(), commit(5));
+        tracker.advance(4);
+        assert_eq!(tracker.take_commit(), None);
+        assert!(tracker.is_past(4) && !tracker.is_past(5));
     }
 
     #[test]

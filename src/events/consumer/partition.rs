@@ -50,7 +50,17 @@ impl Partition {
         self.lock().tracker.is_past(offset)
     }
 
-    /// Takes in the records of one fetch; `keep` is called for those that are to be handled, `passed` is how many are not.
+    /// As [`OffsetTracker::is_unplaced`].
+    pub(crate) fn is_unplaced(&self) -> bool {
+        self.lock().tracker.is_unplaced()
+    }
+
+    /// As [`OffsetTracker::advance`].
+    pub(crate) fn advance(&self, position: i64) {
+        self.lock().tracker.advance(position);
+    }
+
+    /// Takes in records that follow each other; `keep` is called for those that are to be handled. Answers how many are not.
     pub(crate) fn arrive<R>(
         &self,
         records: impl Iterator<Item = R>,
@@ -58,15 +68,15 @@ impl Partition {
         mut keep: impl FnMut(R),
     ) -> u64 {
         let mut state = self.lock();
-        let mut passed = 0;
+        let mut finished_before = 0;
         for record in records {
             if state.tracker.arrive(offset_of(&record)) {
                 keep(record);
             } else {
-                passed += 1;
+                finished_before += 1;
             }
         }
-        passed
+        finished_before
     }
 
     /// A handler is about to begin. `false`: the partition is no longer ours, and it must not.
@@ -130,8 +140,8 @@ mod tests {
     async fn a_released_partition_is_drained_when_its_last_handler_ends() {
         let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
         let mut kept = Vec::new();
-        let passed = partition.arrive(0..3, |offset| *offset, |offset| kept.push(offset));
-        assert_eq!((kept.len(), passed), (3, 0));
+        let finished = partition.arrive(0..3, |offset| *offset, |offset| kept.push(offset));
+        assert_eq!((kept.len(), finished), (3, 0));
         assert!(partition.begin());
         assert!(partition.begin());
         partition.release();

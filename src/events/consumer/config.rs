@@ -1,0 +1,307 @@
+//! What a consumer of events can be told: by field, by Java-style property, by environment variable.
+
+use std::time::Duration;
+
+use super::OnFailure;
+use crate::kafka::config::{Configuration, Property, parse};
+use crate::kafka::{self, Error, ErrorKind, OffsetReset, Result};
+
+/// Where a consumer of events reads, as a member of which group, and how it hands events to its handler.
+///
+/// The named fields go before what [`kafka`](ConsumerConfig::kafka) says of the same thing; everything else is taken from there.
+///
+/// ```
+/// use pat_events::events::ConsumerConfig;
+/// use pat_events::kafka::Configuration;
+///
+/// let config = ConsumerConfig::from_properties([
+///     ("bootstrap.servers", "kafka-1:9092"),
+///     ("topics", "emails,tenants"),
+///     ("group.id", "indexer"),
+///     ("auto.offset.reset", "earliest"),
+/// ])?;
+/// assert_eq!(config.topics, ["emails", "tenants"]);
+/// # Ok::<(), pat_events::kafka::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by. Needed.
+    pub brokers: Vec<String>,
+    /// `topics`: the topics to read. Needed.
+    pub topics: Vec<String>,
+    /// `group.id`: the group that shares the partitions and has the commits. Needed.
+    pub group_id: String,
+    /// `auto.offset.reset`: where to begin without a commit: `earliest`, `latest` or `none`. Default latest.
+    pub auto_offset_reset: OffsetReset,
+    /// `session.timeout.ms`: a member that is silent for so long is dead to the group. Default 10 s.
+    pub session_timeout: Duration,
+    /// `max.poll.interval.ms`: a member whose handlers take in nothing for so long leaves the group. Default 5 min.
+    pub max_poll_interval: Duration,
+    /// `enable.auto.commit`. Off (the default): an offset is committed soon after its handler has finished. On: finished offsets are
+    /// committed every [`auto_commit_interval`](ConsumerConfig::auto_commit_interval). Neither way does a commit pass an unfinished
+    /// event.
+    pub enable_auto_commit: bool,
+    /// `auto.commit.interval.ms`. Default 5 s.
+    pub auto_commit_interval: Duration,
+    /// `commit.interval.ms`: the shortest time between two commits, with `enable_auto_commit` off. Default 100 ms.
+    pub commit_interval: Duration,
+    /// `concurrency`: how many handlers run at once; each key has its place in one of so many queues. Default 16.
+    pub concurrency: usize,
+    /// `queue.bytes`: the most bytes of records that wait for handlers or are being handled. Default 16 MiB.
+    pub queue_bytes: usize,
+    /// `shutdown.timeout.ms`: how long [`stop`](super::EventConsumer::stop), and the loss of a partition to another member, wait for
+    /// handlers at work. Default 30 s.
+    pub shutdown_timeout: Duration,
+    /// What becomes of an event whose handler fails. Default: the consumer stops and says why.
+    pub on_failure: OnFailure,
+    /// Everything else: fetch sizes, isolation, heartbeats, and what all clients share. Here `max_poll_records` is 5,000 by default.
+    pub kafka: kafka::ConsumerConfig,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            brokers: Vec::new(),
+            topics: Vec::new(),
+            group_id: String::new(),
+            auto_offset_reset: OffsetReset::Latest,
+            session_timeout: Duration::from_secs(10),
+            max_poll_interval: Duration::from_secs(300),
+            enable_auto_commit: false,
+            auto_commit_interval: Duration::from_secs(5),
+            commit_interval: Duration::from_millis(100),
+            concurrency: 16,
+            queue_bytes: 16 << 20,
+            shutdown_timeout: Duration::from_secs(30),
+            on_failure: OnFailure::Stop,
+            kafka: kafka::ConsumerConfig {
+                // A poll hands each queue its share: many records make the handing out cheap.
+                max_poll_records: 5_000,
+                ..kafka::ConsumerConfig::default()
+            },
+        }
+    }
+}
+
+impl ConsumerConfig {
+    /// The defaults, with `brokers` (`host:port`) and `topics` (commas between several of either) and `group_id`.
+    pub fn new(brokers: &str, topics: &str, group_id: &str) -> Self {
+        Self {
+            brokers: parse::list(brokers).unwrap_or_default(),
+            topics: parse::list(topics).unwrap_or_default(),
+            group_id: group_id.to_string(),
+            ..Self::default()
+        }
+    }
+
+    /// What the client beneath is told.
+    pub(super) fn client_config(&self) -> kafka::ConsumerConfig {
+        let mut config = self.kafka.clone();
+        config.client.bootstrap_servers.clone_from(&self.brokers);
+        config.group_id = Some(self.group_id.clone());
+        config.auto_offset_reset = self.auto_offset_reset;
+        config.session_timeout = self.session_timeout;
+        config.max_poll_interval = self.max_poll_interval;
+        // The client knows what was fetched, not what is finished: commits are made here.
+        config.enable_auto_commit = false;
+        config
+    }
+
+    /// How long finished offsets may wait for their commit.
+    pub(super) fn commit_every(&self) -> Duration {
+        if self.enable_auto_commit {
+            self.auto_commit_interval
+        } else {
+            self.commit_interval
+        }
+    }
+}
+
+const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
+
+impl Configuration for ConsumerConfig {
+    type Base = kafka::ConsumerConfig;
+
+    const PROPERTIES: &'static [Property<Self>] = &[
+        Property {
+            name: "bootstrap.servers",
+            allowed: "host:port, commas between several",
+            set: |config, text| {
+                // Read by the base as well, for its eye for wrong addresses.
+                config.kafka.set("bootstrap.servers", text).ok()?;
+                parse::list(text).map(|value| config.brokers = value)
+            },
+        },
+        Property {
+            name: "topics",
+            allowed: "names of topics, commas between several",
+            set: |config, text| parse::list(text).map(|value| config.topics = value),
+        },
+        Property {
+            name: "group.id",
+            allowed: "a text that is not empty",
+            set: |config, text| parse::text(text).map(|value| config.group_id = value),
+        },
+        Property {
+            name: "auto.offset.reset",
+            allowed: "earliest, latest or none",
+            set: |config, text| parse::value(text).map(|value| config.auto_offset_reset = value),
+        },
+        Property {
+            name: "session.timeout.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.session_timeout = value)
+            },
+        },
+        Property {
+            name: "max.poll.interval.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.max_poll_interval = value)
+            },
+        },
+        Property {
+            name: "enable.auto.commit",
+            allowed: "true or false",
+            set: |config, text| parse::boolean(text).map(|value| config.enable_auto_commit = value),
+        },
+        Property {
+            name: "auto.commit.interval.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.auto_commit_interval = value)
+            },
+        },
+        Property {
+            name: "commit.interval.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.commit_interval = value)
+            },
+        },
+        Property {
+            name: "concurrency",
+            allowed: "a number of handlers from 1 to 4096",
+            set: |config, text| {
+                parse::number_within(text, 1, MAX_CONCURRENCY)
+                    .map(|value| config.concurrency = value)
+            },
+        },
+        Property {
+            name: "queue.bytes",
+            allowed: "a number of bytes from 1 to 2147483647",
+            set: |config, text| {
+                parse::number_within(text, 1, i32::MAX as usize)
+                    .map(|value| config.queue_bytes = value)
+            },
+        },
+        Property {
+            name: "shutdown.timeout.ms",
+            allowed: POSITIVE_MS,
+            set: |config, text| {
+                parse::positive_millis(text).map(|value| config.shutdown_timeout = value)
+            },
+        },
+    ];
+
+    fn base(&mut self) -> Option<&mut Self::Base> {
+        Some(&mut self.kafka)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let wrong = |message: &'static str| Err(Error::new(ErrorKind::Config, message));
+        if self.topics.is_empty() {
+            return wrong("topics is not set: name the topics to read");
+        }
+        if self.group_id.is_empty() {
+            return wrong("group.id is not set: name the group to read as");
+        }
+        if !(1..=MAX_CONCURRENCY).contains(&self.concurrency) {
+            return wrong(
+                "concurrency is not allowed: allowed is a number of handlers from 1 to 4096",
+            );
+        }
+        let config = self.client_config();
+        config.client.bootstrap_addresses()?;
+        config.validate()
+    }
+}
+
+/// Each place has a task and counters of its own: more would only take memory.
+const MAX_CONCURRENCY: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_these() {
+        let config = ConsumerConfig::default();
+        assert_eq!(config.auto_offset_reset, OffsetReset::Latest);
+        assert_eq!(config.session_timeout, Duration::from_secs(10));
+        assert_eq!(config.max_poll_interval, Duration::from_secs(300));
+        assert!(!config.enable_auto_commit);
+        assert_eq!(config.auto_commit_interval, Duration::from_secs(5));
+        assert_eq!(config.commit_interval, Duration::from_millis(100));
+        assert_eq!(config.concurrency, 16);
+        assert_eq!(config.queue_bytes, 16 << 20);
+        assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
+        assert!(matches!(config.on_failure, OnFailure::Stop));
+        assert_eq!(config.kafka.max_poll_records, 5_000);
+    }
+
+    #[test]
+    fn the_named_fields_go_before_those_of_the_client() {
+        let mut config = ConsumerConfig::new("a:1", "x, y", "g");
+        config.kafka.enable_auto_commit = true;
+        config.enable_auto_commit = true;
+        config.kafka.group_id = Some("other".into());
+        assert_eq!(config.topics, ["x", "y"]);
+        assert_eq!(config.commit_every(), Duration::from_secs(5));
+        let client = config.client_config();
+        assert!(
+            !client.enable_auto_commit,
+            "the client would commit what is not finished"
+        );
+        assert_eq!(client.group_id.as_deref(), Some("g"));
+        assert_eq!(client.client.bootstrap_servers, ["a:1"]);
+    }
+
+    #[test]
+    fn properties_set_events_and_client_alike() {
+        let config = ConsumerConfig::from_properties([
+            ("bootstrap.servers", "a:1"),
+            ("topics", "emails"),
+            ("group.id", "g"),
+            ("auto.offset.reset", "none"),
+            ("session.timeout.ms", "45000"),
+            ("concurrency", "3"),
+            ("fetch.min.bytes", "7"),
+        ])
+        .expect("good properties");
+        assert_eq!(config.auto_offset_reset, OffsetReset::None);
+        assert_eq!(config.session_timeout, Duration::from_secs(45));
+        assert_eq!((config.concurrency, config.kafka.fetch_min_bytes), (3, 7));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let error = |pairs: &[(&str, &str)]| {
+            ConsumerConfig::from_properties(pairs.iter().copied())
+                .expect_err("not allowed")
+                .to_string()
+        };
+        assert!(error(&[]).starts_with("topics is not set"));
+        assert!(error(&[("topics", "t")]).starts_with("group.id is not set"));
+        assert!(
+            error(&[("topics", "t"), ("group.id", "g")])
+                .starts_with("bootstrap.servers is not set")
+        );
+        assert_eq!(
+            error(&[("auto.offset.reset", "newest")]),
+            "auto.offset.reset = \"newest\" is not allowed: allowed is earliest, latest or none"
+        );
+        assert!(error(&[("groupid", "g")]).contains("did you mean group.id?"));
+    }
+}
