@@ -2,6 +2,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
+//! | `admin` | topics made, removed, listed, described |
 //! | `cluster` | who leads what, and a connection to whoever is asked for |
 //! | `config` | what a client can be told, by field, Java-style property or environment variable; the clock and the random numbers |
 //! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |
@@ -9,6 +10,7 @@
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `topic_partition` | the name of a partition |
 
+pub mod admin;
 mod cluster;
 pub mod config;
 pub mod consumer;
@@ -18,6 +20,7 @@ pub mod producer;
 mod record;
 mod topic_partition;
 
+pub use admin::{Admin, NewTopic};
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{
     ConsumerConfig, IsolationLevel, OffsetReset, OwnedRecord, RecordView, Records, StartOffset,
