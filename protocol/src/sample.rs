@@ -27,6 +27,16 @@ pub fn sample(schema: &MessageSchema, version: i16, random: &mut dyn FnMut() -> 
     out.into_bytes()
 }
 
+/// Random numbers that only depend on the seed (SplitMix64).
+pub fn random(mut seed: u64) -> impl FnMut() -> u64 {
+    move || {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Values {
     Random,

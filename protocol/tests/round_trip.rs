@@ -3,28 +3,12 @@
 
 use bytes::Bytes;
 use pat_kafka_protocol::api::Codec;
-use pat_kafka_protocol::messages::{APIS, BLOBS};
+use pat_kafka_protocol::messages::codecs;
 use pat_kafka_protocol::{json, sample};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 const CASES: u32 = 32;
-
-fn codecs() -> impl Iterator<Item = &'static Codec> {
-    APIS.iter()
-        .flat_map(|api| [&api.request, &api.response])
-        .chain(BLOBS)
-}
-
-/// Random numbers from a seed (SplitMix64).
-fn random(mut seed: u64) -> impl FnMut() -> u64 {
-    move || {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-}
 
 fn in_every_version(name: &str, check: impl Fn(&Codec, i16, Bytes) -> Result<(), TestCaseError>) {
     let mut versions = 0;
@@ -40,7 +24,7 @@ fn in_every_version(name: &str, check: impl Fn(&Codec, i16, Bytes) -> Result<(),
                 check(
                     codec,
                     version,
-                    sample::sample(codec.schema, version, &mut random(seed)),
+                    sample::sample(codec.schema, version, &mut sample::random(seed)),
                 )
             });
             if let Err(error) = result {
@@ -107,7 +91,8 @@ fn tags_are_in_ascending_order_in_the_tables() {
         let tags: Vec<_> = schema.fields.iter().filter_map(|field| field.tag).collect();
         assert!(tags.is_sorted_by(|a, b| a < b), "{}: {tags:?}", schema.name);
         for field in schema.fields {
-            if let FieldType::Struct(inner) | FieldType::Array(&FieldType::Struct(inner)) = field.ty {
+            if let FieldType::Struct(inner) | FieldType::Array(&FieldType::Struct(inner)) = field.ty
+            {
                 check(inner);
             }
         }

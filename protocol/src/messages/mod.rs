@@ -204,3 +204,10 @@ pub static BLOBS: &[Codec] = &[
     Codec::of::<KRaftVersionRecord>(),
     Codec::of::<VotersRecord>(),
 ];
+
+/// Every message: requests, responses, and those that are no API.
+pub fn codecs() -> impl Iterator<Item = &'static Codec> {
+    APIS.iter()
+        .flat_map(|api| [&api.request, &api.response])
+        .chain(BLOBS)
+}
