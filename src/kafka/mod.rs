@@ -27,6 +27,8 @@ pub use consumer::{
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use net::{Address, Transport};
-pub use producer::{Acks, Delivery, Partitioner, ProducerConfig, RecordMetadata};
+pub use producer::{
+    Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
+};
 pub use record::{Header, Record};
 pub use topic_partition::TopicPartition;

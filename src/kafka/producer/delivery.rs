@@ -216,11 +216,6 @@ impl Part {
         }
     }
 
-    /// The number, within its batch as it was accepted, of the part's first record.
-    pub fn first(&self) -> u32 {
-        self.first
-    }
-
     /// Cuts off the first `count` records as a part of their own.
     pub fn split_off_front(&mut self, count: u32) -> Part {
         let completion = self.completion().clone();

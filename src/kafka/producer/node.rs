@@ -18,7 +18,7 @@ pub(super) struct Node {
     in_flight: AtomicUsize,
     /// Bytes that wait in all of its partitions.
     waiting: AtomicUsize,
-    queues: Mutex<Vec<Arc<Queue>>>,
+    queues: Mutex<Arc<Vec<Arc<Queue>>>>,
     news: Notify,
 }
 
@@ -62,7 +62,7 @@ impl Node {
         self.waiting.fetch_add(after.wrapping_sub(before), SeqCst);
     }
 
-    /// Whether `waiting` bytes are enough for a request while `in_flight` others are under way.
+    /// Whether so many waiting bytes are enough for a request while others are under way.
     pub fn is_enough(&self, waiting: usize) -> bool {
         waiting >= self.enough_bytes
     }
@@ -76,19 +76,19 @@ impl Node {
     }
 
     /// The partitions that it leads.
-    pub fn queues(&self) -> Vec<Arc<Queue>> {
+    pub fn queues(&self) -> Arc<Vec<Arc<Queue>>> {
         self.lock().clone()
     }
 
     pub fn join(&self, queue: &Arc<Queue>) {
-        self.lock().push(queue.clone());
+        Arc::make_mut(&mut *self.lock()).push(queue.clone());
     }
 
     pub fn leave(&self, queue: &Arc<Queue>) {
-        self.lock().retain(|other| !Arc::ptr_eq(other, queue));
+        Arc::make_mut(&mut *self.lock()).retain(|other| !Arc::ptr_eq(other, queue));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Queue>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Vec<Arc<Queue>>>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

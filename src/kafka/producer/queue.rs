@@ -1,6 +1,6 @@
 //! One partition behind one short lock: its accumulator, its lane, and the way to its leader. Nothing here waits.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use std::collections::VecDeque;
@@ -27,6 +27,8 @@ pub(super) struct Queue {
     pub partition: i32,
     /// Bytes that wait, so that a sender can pass over a partition without locking it.
     waiting: AtomicUsize,
+    /// Whether there is a leader to send to.
+    led: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -71,6 +73,7 @@ impl Queue {
     ) -> Self {
         Self {
             waiting: AtomicUsize::new(0),
+            led: AtomicBool::new(false),
             state: Mutex::new(State {
                 accumulator: Accumulator::new(topic.clone(), partition, limits),
                 lane: Lane::new(rules),
@@ -93,6 +96,33 @@ impl Queue {
     #[inline]
     pub fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
+    }
+
+    /// Whether the partition has a leader.
+    pub fn has_leader(&self) -> bool {
+        self.led.load(SeqCst)
+    }
+
+    /// Follows metadata to another leader, or to none. To be called by one task at a time.
+    pub fn reroute(self: &Arc<Self>, route: Option<Route>) {
+        let mut state = self.lock();
+        let leader = |route: &Option<Route>| route.as_ref().map(|route| route.leader);
+        if leader(&state.route) == leader(&route) {
+            return;
+        }
+        let waiting = self.waiting();
+        if let Some(old) = &state.route {
+            old.node.leave(self);
+            old.node.adjust(waiting, 0);
+        }
+        self.led.store(route.is_some(), SeqCst);
+        if let Some(new) = &route {
+            new.node.join(self);
+            new.node.adjust(0, waiting);
+            new.node.wake();
+        }
+        state.route = route;
+        state.lane.leader_changed();
     }
 
     /// Tells the sender of the leader what was appended, and returns how many bytes wait there, if the sender has enough to do.
@@ -165,8 +195,14 @@ impl Queue {
         Some((shipment?, leader, state.topic_id))
     }
 
-    /// An attempt succeeded.
-    pub fn written(&self, shipment: Shipment, leader: Leader, written: Written, buffers: &Buffers) {
+    /// An attempt succeeded. Returns how many records of other batches failed for good by that.
+    pub fn written(
+        &self,
+        shipment: Shipment,
+        leader: Leader,
+        written: Written,
+        buffers: &Buffers,
+    ) -> u64 {
         let (parcel, lost) = {
             let mut state = self.lock();
             let parcel = state.lane.written(shipment, leader);
@@ -175,7 +211,7 @@ impl Queue {
             (parcel, lost)
         };
         parcel.release(buffers).resolve(Ok(written));
-        drop_lost(lost, buffers);
+        drop_lost(lost, buffers)
     }
 
     /// An attempt failed. Returns how many records failed for good.
@@ -223,11 +259,16 @@ impl Queue {
         lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &reason)
     }
 
-    /// Fails everything that is not in flight, and closes; returns the number of records.
+    /// Fails everything that is not in flight, and takes in no more; returns the number of records.
     pub fn abandon(&self, error: &Error, buffers: &Buffers) -> u64 {
+        self.lock().closed = true;
+        self.refuse(error, buffers)
+    }
+
+    /// Fails everything that is not in flight; returns the number of records.
+    pub fn refuse(&self, error: &Error, buffers: &Buffers) -> u64 {
         let mut fresh = Vec::new();
         let lost = self.change(buffers, |state| {
-            state.closed = true;
             state.lane.abandon(error);
             fresh.extend(std::iter::from_fn(|| state.accumulator.take()));
         });

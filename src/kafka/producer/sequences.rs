@@ -75,6 +75,44 @@ pub(super) struct Batch<T> {
     last_error: Option<Error>,
 }
 
+impl<T> Batch<T> {
+    /// Takes the content out with `open`, which may give it back with an error.
+    pub fn unpack<U, E>(
+        self,
+        open: impl FnOnce(T) -> Result<U, (T, E)>,
+    ) -> Result<(Batch<()>, U), (Self, E)> {
+        let batch = Batch {
+            order: self.order,
+            count: self.count,
+            stamp: self.stamp,
+            suspect: self.suspect,
+            attempts: self.attempts,
+            deadline: self.deadline,
+            content: (),
+            last_error: self.last_error,
+        };
+        match open(self.content) {
+            Ok(content) => Ok((batch, content)),
+            Err((content, error)) => Err((batch.with(content), error)),
+        }
+    }
+}
+
+impl Batch<()> {
+    fn with<T>(self, content: T) -> Batch<T> {
+        Batch {
+            order: self.order,
+            count: self.count,
+            stamp: self.stamp,
+            suspect: self.suspect,
+            attempts: self.attempts,
+            deadline: self.deadline,
+            content,
+            last_error: self.last_error,
+        }
+    }
+}
+
 /// What a partition may do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -275,7 +313,7 @@ impl<T> Lane<T> {
     }
 
     /// Puts `parts` (records and content of each) in the place of `batch`, whose attempt was refused for its size.
-    pub fn split(&mut self, batch: Batch<T>, parts: impl IntoIterator<Item = (u32, T)>) {
+    pub fn split(&mut self, batch: Batch<()>, parts: impl IntoIterator<Item = (u32, T)>) {
         self.in_flight -= 1;
         self.trusted = None;
         let mut before = 0;
@@ -330,11 +368,6 @@ impl<T> Lane<T> {
     /// The batches that will not be tried again, with the reason; its outcome is right for each.
     pub fn given_up(&mut self) -> Vec<(Batch<T>, Error)> {
         std::mem::take(&mut self.given_up)
-    }
-
-    /// When the first batch that waits for a repetition is given up.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.retry.front().map(|batch| batch.deadline)
     }
 
     pub fn in_flight(&self) -> usize {

@@ -1,0 +1,219 @@
+//! Produce requests and responses: batches go in, grouped by topic; answers come out, one for each batch, in the order of the batches.
+
+use bytes::Bytes;
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::produce_response::PartitionProduceResponse;
+use protocol::messages::{ProduceRequest, ProduceResponse};
+use protocol::{ErrorCode, Uuid};
+use std::sync::Arc;
+use tokio::time::Duration;
+
+use super::config::Acks;
+
+/// Which partition a batch is for, by name and by id: the version decides which of them goes to the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Destination {
+    pub topic: Arc<str>,
+    pub topic_id: Uuid,
+    pub partition: i32,
+}
+
+/// A request that writes `batches`.
+pub(super) fn build<'a>(
+    acks: Acks,
+    timeout: Duration,
+    batches: impl IntoIterator<Item = (&'a Destination, Bytes)>,
+) -> ProduceRequest {
+    let mut topics: Vec<TopicProduceData> = Vec::new();
+    for (to, records) in batches {
+        let data = PartitionProduceData {
+            index: to.partition,
+            records: Some(records),
+            ..PartitionProduceData::default()
+        };
+        let known = topics
+            .iter_mut()
+            .rfind(|topic| *topic.name == *to.topic && topic.topic_id == to.topic_id);
+        match known {
+            Some(topic) => topic.partition_data.push(data),
+            None => topics.push(TopicProduceData {
+                name: to.topic.to_string(),
+                topic_id: to.topic_id,
+                partition_data: vec![data],
+                ..TopicProduceData::default()
+            }),
+        }
+    }
+    ProduceRequest {
+        acks: acks.number(),
+        timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+        topic_data: topics,
+        ..ProduceRequest::default()
+    }
+}
+
+/// The answers in a response, to be asked for in the order of the request's batches.
+pub(super) struct Answers {
+    topics: Vec<(String, Uuid)>,
+    /// In the broker's order; the first number is the topic's index.
+    answers: Vec<Option<(usize, PartitionProduceResponse)>>,
+    /// Where the next answer is expected.
+    next: usize,
+}
+
+impl Answers {
+    pub fn new(response: ProduceResponse) -> Self {
+        let mut topics = Vec::with_capacity(response.responses.len());
+        let mut answers = Vec::new();
+        for topic in response.responses {
+            let index = topics.len();
+            topics.push((topic.name, topic.topic_id));
+            answers.extend(
+                topic
+                    .partition_responses
+                    .into_iter()
+                    .map(|answer| Some((index, answer))),
+            );
+        }
+        Self {
+            topics,
+            answers,
+            next: 0,
+        }
+    }
+
+    /// The answer for `to`; `None` if the broker gave none, or none but one that was asked for already.
+    pub fn take(&mut self, to: &Destination) -> Option<PartitionProduceResponse> {
+        let found = self.find(to, self.next..self.answers.len());
+        let place = found.or_else(|| self.find(to, 0..self.next))?;
+        self.next = place + 1;
+        self.answers[place].take().map(|(_, answer)| answer)
+    }
+
+    fn find(&self, to: &Destination, mut range: std::ops::Range<usize>) -> Option<usize> {
+        range.find(|place| {
+            self.answers[*place]
+                .as_ref()
+                .is_some_and(|(topic, answer)| {
+                    let (name, id) = &self.topics[*topic];
+                    let same = if id.is_zero() {
+                        **name == *to.topic
+                    } else {
+                        *id == to.topic_id
+                    };
+                    same && answer.index == to.partition
+                })
+        })
+    }
+}
+
+/// The broker's words on a refusal: its message, and which records it is about (KIP-467).
+pub(super) fn explanation(answer: &PartitionProduceResponse) -> Option<String> {
+    let mut text = answer.error_message.clone().unwrap_or_default();
+    for error in answer.record_errors.iter().take(3) {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        let reason = error
+            .batch_index_error_message
+            .as_deref()
+            .unwrap_or("refused");
+        text.push_str(&format!(
+            "record {} of the batch: {reason}",
+            error.batch_index
+        ));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether metadata is out of date, given this answer.
+pub(super) fn asks_for_metadata(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER
+            | ErrorCode::LEADER_NOT_AVAILABLE
+            | ErrorCode::FENCED_LEADER_EPOCH
+            | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+            | ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::INCONSISTENT_TOPIC_ID
+            | ErrorCode::KAFKA_STORAGE_ERROR
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::messages::produce_response::TopicProduceResponse;
+
+    fn to(topic: &str, id: u128, partition: i32) -> Destination {
+        Destination {
+            topic: topic.into(),
+            topic_id: Uuid::from_u128(id),
+            partition,
+        }
+    }
+
+    fn answer(index: i32) -> PartitionProduceResponse {
+        PartitionProduceResponse {
+            index,
+            ..PartitionProduceResponse::default()
+        }
+    }
+
+    #[test]
+    fn batches_are_grouped_by_topic() {
+        let batches = [to("a", 1, 0), to("b", 2, 0), to("a", 1, 3)];
+        let request = build(
+            Acks::All,
+            Duration::from_secs(30),
+            batches.iter().map(|to| (to, Bytes::from_static(b"x"))),
+        );
+        let shape: Vec<_> = request
+            .topic_data
+            .iter()
+            .map(|topic| (&*topic.name, topic.partition_data.len()))
+            .collect();
+        assert_eq!(shape, [("a", 2), ("b", 1)]);
+        assert_eq!((request.acks, request.timeout_ms), (-1, 30_000));
+    }
+
+    #[test]
+    fn answers_find_their_batches_by_name_or_id_in_any_order() {
+        let response = |by_id: bool| ProduceResponse {
+            responses: vec![
+                TopicProduceResponse {
+                    name: if by_id {
+                        String::new()
+                    } else {
+                        "b".to_string()
+                    },
+                    topic_id: Uuid::from_u128(if by_id { 2 } else { 0 }),
+                    partition_responses: vec![answer(1), answer(0)],
+                    ..TopicProduceResponse::default()
+                },
+                TopicProduceResponse {
+                    name: if by_id {
+                        String::new()
+                    } else {
+                        "a".to_string()
+                    },
+                    topic_id: Uuid::from_u128(if by_id { 1 } else { 0 }),
+                    partition_responses: vec![answer(0)],
+                    ..TopicProduceResponse::default()
+                },
+            ],
+            ..ProduceResponse::default()
+        };
+        for by_id in [false, true] {
+            let mut answers = Answers::new(response(by_id));
+            for to in [to("a", 1, 0), to("b", 2, 0), to("b", 2, 1)] {
+                assert_eq!(
+                    answers.take(&to).map(|answer| answer.index),
+                    Some(to.partition)
+                );
+            }
+            assert!(answers.take(&to("b", 2, 1)).is_none());
+            assert!(answers.take(&to("c", 3, 0)).is_none());
+        }
+    }
+}

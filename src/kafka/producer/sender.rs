@@ -1,0 +1,430 @@
+//! One broker's sender: the task that gathers batches into requests, keeps up to five of them in flight, and tells the partitions what
+//! became of each. Decisions are the partitions' (`sequences`) and the node's; here is what awaits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::compression::{Codec, Compressor, Decompressor};
+use protocol::messages::produce_response::{NodeEndpoint, PartitionProduceResponse};
+use protocol::messages::{ProduceRequest, ProduceResponse};
+use protocol::{ApiKey, ErrorCode};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::config::Acks;
+use super::delivery::Written;
+use super::metrics::add;
+use super::node::Node;
+use super::parcel;
+use super::queue::{Queue, Shipment};
+use super::request::{self, Answers, Destination};
+use super::sequences::Leader;
+use super::shared::Shared;
+use super::verdict::{self, Verdict};
+use crate::kafka::cluster::{Backoff, Broker, Purpose};
+use crate::kafka::net::{Address, Connection, Pending, Written as Sent};
+use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// A broker's sender.
+pub(super) struct Sender {
+    shared: Arc<Shared>,
+    node: Arc<Node>,
+    connection: Option<Connection>,
+    /// Requests in flight, oldest first: a connection answers in order.
+    pipeline: VecDeque<Flight>,
+    compressor: Compressor,
+    decompressor: Decompressor,
+    random: Random,
+    /// Which partition is looked at first; moves, so that none is favoured.
+    first: usize,
+    /// Pauses between dials.
+    redial: Backoff,
+}
+
+/// A request in flight. It owns its batches.
+struct Flight {
+    answer: Answer,
+    cargo: Vec<Cargo>,
+    sent: Instant,
+}
+
+enum Answer {
+    Expected(Pending<ProduceRequest>),
+    /// With acks 0: done when written.
+    None(Sent<ProduceRequest>),
+}
+
+/// A batch of a request.
+struct Cargo {
+    queue: Arc<Queue>,
+    to: Destination,
+    leader: Leader,
+    shipment: Shipment,
+}
+
+/// What there is to send.
+struct Survey {
+    candidates: Vec<Arc<Queue>>,
+    /// When to look again if nothing happens.
+    wake_at: Option<Instant>,
+}
+
+impl Sender {
+    pub fn new(shared: Arc<Shared>, node: Arc<Node>) -> Self {
+        let random = shared.cluster.random(&format!("sender {}", node.id));
+        Self {
+            compressor: Compressor::new(shared.config.compression),
+            decompressor: Decompressor::default(),
+            connection: None,
+            pipeline: VecDeque::new(),
+            first: 0,
+            redial: shared.cluster.retry_backoff(),
+            random,
+            shared,
+            node,
+        }
+    }
+
+    /// Runs until the producer is stopped. What is in flight then resolves as "closed, fate unknown".
+    pub async fn run(mut self) {
+        while !self.shared.is_stopped() {
+            let wake_at = self.fill().await;
+            self.node.set_in_flight(self.pipeline.len());
+            tokio::select! {
+                biased;
+                result = answer(self.pipeline.front_mut()) => self.land(result),
+                () = self.node.woken() => {}
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+            }
+        }
+    }
+
+    /// Sends as long as there is room and reason to. Returns when to look again though nothing happens.
+    async fn fill(&mut self) -> Option<Instant> {
+        loop {
+            let usable = self.connection.as_ref().is_some_and(Connection::is_open);
+            let full = self.pipeline.len() >= self.shared.config.max_in_flight;
+            // What a lost connection carried resolves first: nothing of it may be overtaken.
+            if full || (!usable && !self.pipeline.is_empty()) || self.shared.is_stopped() {
+                return None;
+            }
+            let survey = self.survey(Instant::now());
+            if survey.candidates.is_empty() {
+                return survey.wake_at;
+            }
+            if !usable && let Err(moment) = self.connect().await {
+                return Some(moment);
+            }
+            let cargo = self.load(survey.candidates, Instant::now());
+            if cargo.is_empty() {
+                return survey.wake_at;
+            }
+            self.dispatch(cargo).await;
+        }
+    }
+
+    /// Which partitions have something to send, if it is time to send.
+    fn survey(&mut self, now: Instant) -> Survey {
+        let queues = self.node.queues();
+        let (mut candidates, mut wake_at): (Vec<_>, Option<Instant>) = (Vec::new(), None);
+        let (mut bytes, mut urgent) = (0, self.shared.is_urgent());
+        let start = self.first.checked_rem(queues.len()).unwrap_or(0);
+        for queue in queues[start..].iter().chain(&queues[..start]) {
+            if queue.waiting() == 0 {
+                continue;
+            }
+            let prospect = queue.prospect(&self.node, now, self.shared.config.linger);
+            wake_at = wake_at.into_iter().chain(prospect.wake_at).min();
+            if prospect.bytes > 0 {
+                bytes += prospect.bytes;
+                urgent |= prospect.urgent;
+                candidates.push(queue.clone());
+            }
+        }
+        if !(urgent || self.pipeline.is_empty() || self.node.is_enough(bytes)) {
+            candidates.clear();
+        }
+        Survey {
+            candidates,
+            wake_at,
+        }
+    }
+
+    /// Connects to the broker; fails with the moment to try again at.
+    async fn connect(&mut self) -> Result<(), Instant> {
+        let config = &self.shared.config.client;
+        let deadline = Instant::now() + config.connect_timeout;
+        let connection = self
+            .shared
+            .cluster
+            .connection(self.node.id, Purpose::Produce, deadline);
+        match connection.await {
+            Ok(connection) => {
+                self.redial.succeeded();
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(error) => {
+                if !error.is_retriable() {
+                    self.shared.refuse(&self.node, &error);
+                }
+                Err(Instant::now() + self.redial.failed(&mut self.random))
+            }
+        }
+    }
+
+    /// Takes one batch from each candidate, as many as fit into a request.
+    fn load(&mut self, candidates: Vec<Arc<Queue>>, now: Instant) -> Vec<Cargo> {
+        let mut room = self.shared.config.max_request_bytes;
+        let mut cargo = Vec::with_capacity(candidates.len());
+        for queue in candidates {
+            // The first one always fits: a batch alone is never over the limit for requests.
+            let limit = if cargo.is_empty() { usize::MAX } else { room };
+            let timeout = self.shared.config.delivery_timeout;
+            let Some((shipment, leader, topic_id)) = queue.take(&self.node, now, limit, timeout)
+            else {
+                continue;
+            };
+            room = room.saturating_sub(shipment.content.uncompressed_len());
+            self.first = self.first.wrapping_add(1);
+            cargo.push(Cargo {
+                to: Destination {
+                    topic: queue.topic.clone(),
+                    topic_id,
+                    partition: queue.partition,
+                },
+                queue,
+                leader,
+                shipment,
+            });
+            if room == 0 {
+                break;
+            }
+        }
+        cargo
+    }
+
+    /// Seals the batches and hands the request to the connection.
+    async fn dispatch(&mut self, mut cargo: Vec<Cargo>) {
+        let Some(connection) = self.connection.clone() else {
+            return;
+        };
+        let mut batches = Vec::with_capacity(cargo.len());
+        let mut repeated = 0;
+        for item in &mut cargo {
+            let stamp = item.shipment.stamp;
+            batches.push(item.shipment.content.bytes(stamp, &mut self.compressor));
+            repeated += u64::from(item.shipment.attempts > 1);
+            if self.shared.config.compression.codec() != Codec::None {
+                // Compressing takes long: others get their turn on a runtime with one thread.
+                tokio::task::yield_now().await;
+            }
+        }
+        let counters = &self.shared.counters;
+        let bytes: usize = batches.iter().map(bytes::Bytes::len).sum();
+        add(&counters.bytes_sent, bytes as u64);
+        add(&counters.batches_sent, batches.len() as u64);
+        add(&counters.retries, repeated);
+        add(&counters.requests_sent, 1);
+        let timeout = self.shared.config.client.request_timeout;
+        let request = request::build(
+            self.shared.config.acks,
+            timeout,
+            cargo.iter().map(|item| &item.to).zip(batches),
+        );
+        let sent = Instant::now();
+        let answer = match self.shared.config.acks {
+            Acks::None => connection
+                .submit_without_response(&request, sent + timeout)
+                .map(Answer::None),
+            _ => connection
+                .submit(&request, sent + timeout)
+                .map(Answer::Expected),
+        };
+        drop(request);
+        match answer {
+            Ok(answer) => self.pipeline.push_back(Flight {
+                answer,
+                cargo,
+                sent,
+            }),
+            Err(error) => self.fail_all(cargo, &error),
+        }
+    }
+
+    /// The oldest request in flight was answered, or will not be.
+    fn land(&mut self, result: Result<Option<ProduceResponse>>) {
+        let Some(flight) = self.pipeline.pop_front() else {
+            return;
+        };
+        let now = Instant::now();
+        self.shared
+            .counters
+            .request_latency
+            .record(now - flight.sent);
+        match result {
+            Ok(Some(response)) => self.settle(flight.cargo, response, now),
+            Ok(None) => {
+                for item in flight.cargo {
+                    self.deliver(item, None, None, now);
+                }
+            }
+            Err(error) => self.fail_all(flight.cargo, &error),
+        }
+    }
+
+    fn settle(&mut self, cargo: Vec<Cargo>, mut response: ProduceResponse, now: Instant) {
+        let endpoints = std::mem::take(&mut response.node_endpoints);
+        let mut answers = Answers::new(response);
+        for item in cargo {
+            let Some(answer) = answers.take(&item.to) else {
+                let error = self.explain(Error::new(
+                    ErrorKind::Protocol,
+                    "the response does not mention the partition",
+                ));
+                self.fail(item, Verdict::Retry(WriteOutcome::Unknown), error, now);
+                continue;
+            };
+            let leader = answer.current_leader.leader_id;
+            if leader >= 0 {
+                let endpoint = endpoints
+                    .iter()
+                    .find(|endpoint| endpoint.node_id == leader)
+                    .and_then(broker_at);
+                let (epoch, to) = (answer.current_leader.leader_epoch, &item.to);
+                let cluster = &self.shared.cluster;
+                cluster.leader_hint(&to.topic, to.partition, leader, epoch, endpoint);
+            }
+            self.judge(item, &answer, now);
+        }
+    }
+
+    /// Does what the broker's answer to a batch asks for.
+    fn judge(&mut self, item: Cargo, answer: &PartitionProduceResponse, now: Instant) {
+        let code = answer.error_code;
+        let verdict = verdict::of_code(code, self.shared.config.acks == Acks::All);
+        if request::asks_for_metadata(code) {
+            self.shared.cluster.refresh();
+        }
+        match verdict {
+            Verdict::Written => {
+                let known = code == ErrorCode::NONE && answer.base_offset >= 0;
+                let base_offset = known.then_some(answer.base_offset);
+                let append_time_ms =
+                    (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms);
+                self.deliver(item, base_offset, append_time_ms, now);
+            }
+            Verdict::TooLarge if item.shipment.count > 1 => self.split(item, now),
+            _ => {
+                let text = request::explanation(answer);
+                let error = self.explain(Error::server(code, text.as_deref()));
+                self.fail(item, verdict, error, now);
+            }
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        item: Cargo,
+        base_offset: Option<i64>,
+        append_time_ms: Option<i64>,
+        now: Instant,
+    ) {
+        let (counters, content) = (&self.shared.counters, &item.shipment.content);
+        add(&counters.records_delivered, u64::from(item.shipment.count));
+        add(&counters.bytes_delivered, content.uncompressed_len() as u64);
+        counters.delivery_latency.record(now - content.opened);
+        let written = Written {
+            base_offset,
+            append_time_ms,
+        };
+        let lost = item
+            .queue
+            .written(item.shipment, item.leader, written, &self.shared.buffers);
+        add(&counters.records_failed, lost);
+    }
+
+    fn split(&mut self, item: Cargo, now: Instant) {
+        let Cargo {
+            queue,
+            shipment,
+            leader,
+            to,
+        } = item;
+        match shipment.unpack(|content| parcel::split(content, &mut self.decompressor)) {
+            Ok((shipment, parts)) => {
+                add(&self.shared.counters.splits, 1);
+                let lost = queue.change(&self.shared.buffers, |state| {
+                    state.lane.split(shipment, parts)
+                });
+                add(&self.shared.counters.records_failed, lost);
+            }
+            Err((shipment, error)) => {
+                let item = Cargo {
+                    queue,
+                    to,
+                    leader,
+                    shipment,
+                };
+                self.fail(item, Verdict::TooLarge, error, now);
+            }
+        }
+    }
+
+    fn fail_all(&mut self, cargo: Vec<Cargo>, error: &Error) {
+        let (verdict, now) = (verdict::of_error(error), Instant::now());
+        self.shared.cluster.refresh();
+        for item in cargo {
+            self.fail(item, verdict, error.clone(), now);
+        }
+    }
+
+    fn fail(&mut self, item: Cargo, verdict: Verdict, error: Error, now: Instant) {
+        let backoff = self.backoff(item.shipment.attempts);
+        let lost = item.queue.failed(
+            item.shipment,
+            verdict,
+            error,
+            now,
+            backoff,
+            &self.shared.buffers,
+        );
+        add(&self.shared.counters.records_failed, lost);
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        let error = error.api(ApiKey::PRODUCE);
+        match &self.connection {
+            Some(connection) => {
+                let (id, address) = connection.broker();
+                error.broker(id, address)
+            }
+            None => error,
+        }
+    }
+
+    /// The pause after `attempts` failures in a row (KIP-580).
+    fn backoff(&mut self, attempts: u32) -> Duration {
+        let config = &self.shared.config.client;
+        let doubled = config
+            .retry_backoff
+            .saturating_mul(1 << attempts.saturating_sub(1).min(16));
+        self.random.jittered(doubled.min(config.retry_backoff_max))
+    }
+}
+
+fn broker_at(endpoint: &NodeEndpoint) -> Option<Broker> {
+    Some(Broker {
+        id: endpoint.node_id,
+        address: Address::new(&*endpoint.host, u16::try_from(endpoint.port).ok()?),
+        rack: endpoint.rack.clone(),
+    })
+}
+
+/// Waits for the answer to `flight`; for ever without one.
+async fn answer(flight: Option<&mut Flight>) -> Result<Option<ProduceResponse>> {
+    match flight.map(|flight| &mut flight.answer) {
+        Some(Answer::Expected(pending)) => pending.await.map(Some),
+        Some(Answer::None(sent)) => sent.await.map(|()| None),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,292 @@
+//! What the producer's handles, its senders and its steward share: the topics, the brokers, the memory, the phase of life.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::accumulator::Limits;
+use super::buffers::Buffers;
+use super::config::ProducerConfig;
+use super::delivery::Completion;
+use super::metrics::{Counters, ProducerMetrics, add};
+use super::node::Node;
+use super::partitioner::Sticky;
+use super::queue::{Queue, Route};
+use super::sender::Sender;
+use super::sequences::{Identity, Leader, Rules};
+use super::topics::{Topic, Topics};
+use crate::kafka::cluster::{Cluster, PartitionMetadata, TopicMetadata};
+use crate::kafka::{Error, Random};
+
+/// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
+const STICKY_BYTES: usize = 64 << 10;
+/// A request is worth sending, though others are in flight, from so many bytes on.
+const ENOUGH_BYTES: usize = 512 << 10;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub config: ProducerConfig,
+    pub cluster: Cluster,
+    pub topics: Topics,
+    pub buffers: Buffers,
+    pub counters: Counters,
+    /// Wakes the steward.
+    pub steward: Notify,
+    runtime: Handle,
+    rules: Rules,
+    limits: Limits,
+    phase: AtomicU8,
+    identity: Mutex<Option<Identity>>,
+    random: Mutex<Random>,
+    /// Guards changes of routes as well.
+    nodes: Mutex<BTreeMap<i32, Arc<Node>>>,
+    born: Instant,
+    /// When a task that enqueues last let others run, in microseconds since `born`.
+    yielded_us: AtomicU64,
+}
+
+/// The phases of life, in order.
+const RUNNING: u8 = 0;
+const CLOSING: u8 = 1;
+const STOPPED: u8 = 2;
+
+impl Shared {
+    pub fn new(config: ProducerConfig, cluster: Cluster, identity: Option<Identity>) -> Self {
+        let batch_records = config
+            .batch_records
+            .and_then(|records| u32::try_from(records).ok());
+        Self {
+            topics: Topics::new(),
+            buffers: Buffers::new(config.buffer_bytes),
+            counters: Counters::default(),
+            steward: Notify::new(),
+            runtime: Handle::current(),
+            rules: config.rules(),
+            limits: Limits {
+                batch_bytes: config.batch_bytes.min(config.max_request_bytes),
+                batch_records: batch_records.unwrap_or(u32::MAX),
+            },
+            phase: AtomicU8::new(RUNNING),
+            identity: Mutex::new(identity),
+            random: Mutex::new(cluster.random("producer")),
+            nodes: Mutex::default(),
+            born: Instant::now(),
+            yielded_us: AtomicU64::new(0),
+            config,
+            cluster,
+        }
+    }
+
+    /// Whether records are taken in.
+    pub fn is_running(&self) -> bool {
+        self.phase.load(SeqCst) == RUNNING
+    }
+
+    /// Whether nothing is sent any more.
+    pub fn is_stopped(&self) -> bool {
+        self.phase.load(SeqCst) == STOPPED
+    }
+
+    /// Whether the steward may stop everything once nothing is left to do.
+    pub fn is_closing(&self) -> bool {
+        self.phase.load(SeqCst) >= CLOSING
+    }
+
+    /// Takes in no more records, and sends the rest.
+    pub fn begin_closing(&self) {
+        let _ = self
+            .phase
+            .compare_exchange(RUNNING, CLOSING, SeqCst, SeqCst);
+        for queue in self.queues() {
+            queue.lock().closed = true;
+        }
+        self.flush();
+        self.steward.notify_one();
+    }
+
+    /// Ends everything: what is not in flight fails with `error`, and what is in flight as "fate unknown".
+    pub fn stop(&self, error: &Error) {
+        self.phase.store(STOPPED, SeqCst);
+        self.buffers.close();
+        for queue in self.queues() {
+            let lost = queue.abandon(error, &self.buffers);
+            add(&self.counters.records_failed, lost);
+        }
+        self.steward.notify_one();
+        self.wake_senders();
+    }
+
+    /// Closes every open batch, so that all are sent soon, and returns those whose fate is not known.
+    pub fn flush(&self) -> Vec<Arc<Completion>> {
+        self.queues()
+            .iter()
+            .flat_map(|queue| queue.flush())
+            .collect()
+    }
+
+    /// Whether senders should not wait for company.
+    pub fn is_urgent(&self) -> bool {
+        self.buffers.is_short() || self.is_closing()
+    }
+
+    pub fn wake_senders(&self) {
+        for node in self.nodes().values() {
+            node.wake();
+        }
+    }
+
+    /// Whether it is time that a task that enqueues without ever waiting lets others run.
+    pub fn owes_a_turn(&self) -> bool {
+        const LONG_US: u64 = 500;
+        let now_us = self.born.elapsed().as_micros() as u64;
+        let owes = now_us.saturating_sub(self.yielded_us.load(SeqCst)) >= LONG_US;
+        if owes {
+            self.yielded_us.store(now_us, SeqCst);
+        }
+        owes
+    }
+
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        let topics = self.topics.all();
+        topics
+            .iter()
+            .flat_map(|topic| topic.queues().cloned())
+            .collect()
+    }
+
+    /// The producer id that partitions start with.
+    pub fn identity(&self) -> Option<Identity> {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_identity(&self, identity: Identity) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+    }
+
+    /// Fails what waits for a producer id that nobody gives.
+    pub fn refuse_all(&self, error: &Error) {
+        for queue in self.queues() {
+            if queue.lock().lane.wants_identity() {
+                let lost = queue.refuse(error, &self.buffers);
+                add(&self.counters.records_failed, lost);
+            }
+        }
+    }
+
+    /// Fails what waits for a broker that will never take it.
+    pub fn refuse(&self, node: &Node, error: &Error) {
+        for queue in node.queues().iter() {
+            let lost = queue.refuse(error, &self.buffers);
+            add(&self.counters.records_failed, lost);
+        }
+    }
+
+    /// Follows the metadata of every topic that is known.
+    pub fn follow_all(self: &Arc<Self>) {
+        let metadata = self.cluster.metadata();
+        for topic in self.topics.all() {
+            if let Some(topic) = metadata.topic(&topic.name) {
+                self.follow(topic);
+            }
+        }
+    }
+
+    /// Follows metadata: partitions, leaders, the topic's id. Makes the topic known if it is new.
+    pub fn follow(self: &Arc<Self>, metadata: &Arc<TopicMetadata>) {
+        // One at a time, and never an older view after a newer one: the lock is held from reading to the last change.
+        let mut nodes = self.nodes();
+        let newest = self.cluster.metadata();
+        let metadata = newest.topic(&metadata.name).unwrap_or(metadata);
+        let topic = self.topics.find_or_insert(&metadata.name, || {
+            let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+            let share = self.limits.batch_bytes.min(STICKY_BYTES);
+            let sticky = Sticky::new(share, &mut random);
+            Topic::new(
+                metadata.name.clone(),
+                sticky,
+                metadata.partitions.len(),
+                |partition| self.new_queue(metadata, partition),
+            )
+        });
+        topic.resize(metadata.partitions.len(), |partition| {
+            self.new_queue(metadata, partition)
+        });
+        for (partition, queue) in metadata.partitions.iter().zip(topic.queues()) {
+            let lost = queue.change(&self.buffers, |state| {
+                if state.topic_id != metadata.id && !metadata.id.is_zero() {
+                    if !state.topic_id.is_zero() {
+                        state.lane.topic_recreated();
+                    }
+                    state.topic_id = metadata.id;
+                }
+            });
+            add(&self.counters.records_failed, lost);
+            self.route(&mut nodes, queue, partition);
+        }
+    }
+
+    fn new_queue(&self, metadata: &TopicMetadata, partition: i32) -> Queue {
+        let queue = Queue::new(
+            metadata.name.clone(),
+            partition,
+            metadata.id,
+            self.limits,
+            self.rules,
+        );
+        if let Some(identity) = self.identity() {
+            queue.adopt(identity);
+        }
+        if !self.is_running() {
+            queue.lock().closed = true;
+        }
+        queue
+    }
+
+    fn route(
+        self: &Arc<Self>,
+        nodes: &mut BTreeMap<i32, Arc<Node>>,
+        queue: &Arc<Queue>,
+        partition: &PartitionMetadata,
+    ) {
+        let route = partition.leader.map(|id| {
+            let node = nodes.entry(id).or_insert_with(|| self.spawn_sender(id));
+            Route {
+                node: node.clone(),
+                leader: Leader {
+                    node: id,
+                    epoch: partition.leader_epoch,
+                },
+            }
+        });
+        queue.reroute(route);
+    }
+
+    fn spawn_sender(self: &Arc<Self>, id: i32) -> Arc<Node> {
+        let enough = ENOUGH_BYTES.min(self.config.max_request_bytes);
+        let node = Arc::new(Node::new(id, enough));
+        self.runtime
+            .spawn(Sender::new(self.clone(), node.clone()).run());
+        node
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Node>>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn metrics(&self) -> ProducerMetrics {
+        let queues = self.queues();
+        ProducerMetrics {
+            records_accepted: queues
+                .iter()
+                .map(|queue| queue.lock().accumulator.accepted())
+                .sum(),
+            requests_in_flight: self.nodes().values().map(|node| node.in_flight()).sum(),
+            buffer_bytes_used: self.buffers.charged(),
+            ..self.counters.read()
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The producer's steward: the task that follows metadata, fails what waited too long, gets producer ids, and ends the producer when it is
+//! closed and nothing is left to do.
+
+use std::sync::Arc;
+
+use protocol::ErrorCode;
+use protocol::messages::InitProducerIdRequest;
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+
+use super::metrics::add;
+use super::sequences::Identity;
+use super::shared::Shared;
+use crate::kafka::cluster::Cluster;
+use crate::kafka::net::BoxFuture;
+use crate::kafka::{Error, ErrorKind, Random, Result};
+
+/// How often deadlines are looked at, at most.
+const TICK_MAX: Duration = Duration::from_millis(250);
+const TICK_MIN: Duration = Duration::from_millis(5);
+
+/// Runs until the producer is stopped.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut metadata = shared.cluster.watch();
+    let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
+    let mut next = Instant::now() + tick;
+    let mut identity: Option<BoxFuture<'static, Result<Identity>>> = None;
+    while !shared.is_stopped() {
+        tokio::select! {
+            biased;
+            changed = metadata.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                shared.follow_all();
+            }
+            result = renewed(&mut identity) => {
+                identity = None;
+                match result {
+                    Ok(identity) => shared.set_identity(identity),
+                    Err(error) => shared.refuse_all(&error),
+                }
+            }
+            () = shared.steward.notified() => {}
+            () = sleep_until(next) => {
+                next = Instant::now() + tick;
+                expire(&shared);
+            }
+        }
+        if identity.is_none() && lacks_identity(&shared) {
+            let deadline = Instant::now() + shared.config.delivery_timeout;
+            let cluster = shared.cluster.clone();
+            identity = Some(Box::pin(async move { obtain(&cluster, deadline).await }));
+        }
+        if shared.is_closing() && !is_busy(&shared) {
+            break;
+        }
+    }
+    shared.stop(&Error::new(ErrorKind::Closed, "the producer is closed"));
+}
+
+async fn renewed(identity: &mut Option<BoxFuture<'static, Result<Identity>>>) -> Result<Identity> {
+    match identity {
+        Some(identity) => identity.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Hands the producer id to the partitions that want one; true if one of them has used it up.
+fn lacks_identity(shared: &Shared) -> bool {
+    let Some(identity) = shared.identity() else {
+        return false;
+    };
+    let mut lacking = false;
+    for queue in shared.queues() {
+        lacking |= !queue.adopt(identity);
+    }
+    lacking
+}
+
+fn is_busy(shared: &Shared) -> bool {
+    shared.queues().iter().any(|queue| queue.lock().is_busy())
+}
+
+fn expire(shared: &Shared) {
+    let now = Instant::now();
+    let metadata = shared.cluster.metadata();
+    for queue in shared.queues() {
+        let lost = queue.expire(now, shared.config.delivery_timeout, &shared.buffers, || {
+            match metadata.topic_errors.get(&queue.topic) {
+                Some(code) => {
+                    Error::server(*code, Some("and so until delivery.timeout.ms was over"))
+                }
+                None => Error::new(
+                    ErrorKind::Timeout,
+                    "the record could not be sent within delivery.timeout.ms",
+                ),
+            }
+            .with_outcome(crate::kafka::WriteOutcome::NotWritten)
+        });
+        add(&shared.counters.records_failed, lost);
+    }
+}
+
+/// A new producer id, with epoch 0. Asks again until `deadline`, whatever broker answers.
+pub(super) async fn obtain(cluster: &Cluster, deadline: Instant) -> Result<Identity> {
+    let mut random: Random = cluster.random("producer id");
+    let mut backoff = cluster.retry_backoff();
+    loop {
+        let error = match timeout_at(deadline, ask(cluster, deadline)).await {
+            Ok(Ok(identity)) => return Ok(identity),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => Error::new(ErrorKind::Timeout, "no broker gave a producer id in time"),
+        };
+        let pause = backoff.failed(&mut random);
+        if !error.is_retriable() || Instant::now() + pause >= deadline {
+            return Err(error.with_outcome(crate::kafka::WriteOutcome::NotWritten));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn ask(cluster: &Cluster, deadline: Instant) -> Result<Identity> {
+    let connection = cluster.any_connection(deadline).await?;
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: i32::MAX,
+        ..InitProducerIdRequest::default()
+    };
+    let until = deadline.min(Instant::now() + cluster.config().request_timeout);
+    let response = connection.call(&request, until).await?;
+    if response.error_code != ErrorCode::NONE {
+        let (id, address) = connection.broker();
+        return Err(Error::server(response.error_code, None)
+            .api(protocol::ApiKey::INIT_PRODUCER_ID)
+            .broker(id, address));
+    }
+    Ok(Identity {
+        producer_id: response.producer_id,
+        epoch: response.producer_epoch,
+    })
+}
