@@ -4,6 +4,10 @@
 //! | --- | --- |
 //! | [`events`] | typed events on top of the client |
 //! | [`kafka`] | the client: records in, records out |
+//! | `broker` | an embedded Kafka, in process (feature `broker`) |
 
 pub mod events;
 pub mod kafka;
+
+#[cfg(feature = "broker")]
+pub mod broker;

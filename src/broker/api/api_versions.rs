@@ -1,0 +1,87 @@
+//! ApiVersions: what is spoken, in which versions (KIP-35, KIP-511, KIP-1242).
+
+use protocol::frame::encode_response;
+use protocol::messages::ApiVersionsRequest;
+use protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use protocol::{ApiKey, ErrorCode, Request, VersionRange};
+
+use super::{Api, Context, Outcome, Reply, offered};
+use crate::broker::cluster::Cluster;
+
+impl Api for ApiVersionsRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<ApiVersionsResponse> {
+        let other_cluster = self
+            .cluster_id
+            .as_ref()
+            .is_some_and(|id| *id != context.cluster.id);
+        let other_node = self.node_id >= 0 && self.node_id != context.node;
+        if self.cluster_id.is_some() && (other_cluster || other_node) {
+            return Reply::Message(self.refusal(context.version, ErrorCode::REBOOTSTRAP_REQUIRED));
+        }
+        if context.version >= 3
+            && !(is_name(&self.client_software_name) && is_name(&self.client_software_version))
+        {
+            return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_REQUEST));
+        }
+        let api_keys = offered(context.cluster)
+            .into_iter()
+            .map(|(key, range)| api_version(key, range))
+            .collect();
+        Reply::Message(ApiVersionsResponse {
+            api_keys,
+            finalized_features_epoch: 0,
+            ..Default::default()
+        })
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> ApiVersionsResponse {
+        ApiVersionsResponse {
+            error_code: error,
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut ApiVersionsResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+/// Answers a version that is not offered: of ApiVersions in version 0, which every client reads; of all else by closing the connection.
+pub(super) fn answer_unsupported(key: ApiKey, cluster: &Cluster, correlation_id: i32) -> Outcome {
+    if key != ApiVersionsRequest::KEY {
+        return Outcome::Disconnect;
+    }
+    let ours = offered(cluster)
+        .into_iter()
+        .filter(|(offered, _)| *offered == key);
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION,
+        api_keys: ours.map(|(key, range)| api_version(key, range)).collect(),
+        ..Default::default()
+    };
+    match encode_response(0, correlation_id, &response) {
+        Ok(frame) => Outcome::Answer {
+            frame,
+            mute_until: None,
+        },
+        Err(_) => Outcome::Disconnect,
+    }
+}
+
+fn api_version(key: ApiKey, range: VersionRange) -> ApiVersion {
+    ApiVersion {
+        api_key: key.0,
+        min_version: range.min,
+        max_version: range.max,
+        ..Default::default()
+    }
+}
+
+/// Names and versions of client software: letters, digits, `-` and `.`, the last two not at the ends.
+fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    let ends = text.bytes().next().into_iter().chain(text.bytes().last());
+    !text.is_empty()
+        && text.bytes().all(inner)
+        && ends.into_iter().all(|byte| byte.is_ascii_alphanumeric())
+}

@@ -1,0 +1,184 @@
+//! JoinGroup, SyncGroup, Heartbeat, LeaveGroup: handed to the groups, whose answer may take a while.
+
+use protocol::ErrorCode;
+use protocol::messages::join_group_response::JoinGroupResponse;
+use protocol::messages::leave_group_response::{LeaveGroupResponse, MemberResponse};
+use protocol::messages::sync_group_response::SyncGroupResponse;
+use protocol::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
+};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Api, Context, Reply};
+use crate::broker::lock;
+
+impl Context<'_> {
+    /// Fails unless this node coordinates the group.
+    pub(super) fn check_coordinator(&self, group_id: &str) -> Result<(), ErrorCode> {
+        match self.cluster.directory().coordinator(group_id) {
+            Some(endpoint) if endpoint.node == self.node => Ok(()),
+            _ => Err(ErrorCode::NOT_COORDINATOR),
+        }
+    }
+}
+
+impl Api for JoinGroupRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<JoinGroupResponse> {
+        if let Err(error) = context.check_coordinator(&self.group_id) {
+            return Reply::Message(self.refusal(context.version, error));
+        }
+        let member_id = self.member_id.clone();
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut groups = lock(&context.cluster.groups);
+            let mut random = lock(&context.cluster.random);
+            groups.join(
+                self,
+                context.version,
+                context.client_id,
+                reply,
+                Instant::now(),
+                &mut random,
+            );
+        }
+        context.cluster.groups_changed.notify_one();
+        // The reply is dropped when the member joins once more, on another connection.
+        let superseded = |_| JoinGroupResponse {
+            error_code: ErrorCode::REBALANCE_IN_PROGRESS,
+            member_id,
+            ..Default::default()
+        };
+        Reply::Message(for_version(
+            answer.await.unwrap_or_else(superseded),
+            context.version,
+        ))
+    }
+
+    fn refusal(&self, version: i16, error: ErrorCode) -> JoinGroupResponse {
+        let member_id = self.member_id.clone();
+        for_version(
+            JoinGroupResponse {
+                error_code: error,
+                member_id,
+                ..Default::default()
+            },
+            version,
+        )
+    }
+
+    fn throttle(response: &mut JoinGroupResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+/// Before version 7 there is always a protocol name, if an empty one.
+fn for_version(mut response: JoinGroupResponse, version: i16) -> JoinGroupResponse {
+    if version < 7 {
+        response.protocol_name.get_or_insert_default();
+    }
+    response
+}
+
+impl Api for SyncGroupRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<SyncGroupResponse> {
+        if let Err(error) = context.check_coordinator(&self.group_id) {
+            return Reply::Message(self.refusal(context.version, error));
+        }
+        if context.version >= 5 && (self.protocol_type.is_none() || self.protocol_name.is_none()) {
+            return Reply::Message(
+                self.refusal(context.version, ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
+            );
+        }
+        let (reply, answer) = oneshot::channel();
+        lock(&context.cluster.groups).sync(self, reply, Instant::now());
+        context.cluster.groups_changed.notify_one();
+        let superseded = |_| SyncGroupResponse {
+            error_code: ErrorCode::REBALANCE_IN_PROGRESS,
+            ..Default::default()
+        };
+        Reply::Message(answer.await.unwrap_or_else(superseded))
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> SyncGroupResponse {
+        SyncGroupResponse {
+            error_code: error,
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut SyncGroupResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+impl Api for HeartbeatRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<HeartbeatResponse> {
+        let error = match context.check_coordinator(&self.group_id) {
+            Ok(()) => lock(&context.cluster.groups).heartbeat(&self, Instant::now()),
+            Err(error) => error,
+        };
+        Reply::Message(self.refusal(context.version, error))
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> HeartbeatResponse {
+        HeartbeatResponse {
+            error_code: error,
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut HeartbeatResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+impl Api for LeaveGroupRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<LeaveGroupResponse> {
+        if let Err(error) = context.check_coordinator(&self.group_id) {
+            return Reply::Message(self.refusal(context.version, error));
+        }
+        let now = Instant::now();
+        let mut groups = lock(&context.cluster.groups);
+        if self.group_id.is_empty() {
+            return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_GROUP_ID));
+        }
+        // Up to version 2 one member leaves, and its error is the answer's.
+        if context.version < 3 {
+            let error = groups.leave(&self.group_id, &self.member_id, None, now);
+            return Reply::Message(self.refusal(context.version, error));
+        }
+        let mut members = Vec::new();
+        for member in self.members {
+            let error_code = groups.leave(
+                &self.group_id,
+                &member.member_id,
+                member.group_instance_id.as_deref(),
+                now,
+            );
+            members.push(MemberResponse {
+                member_id: member.member_id,
+                group_instance_id: member.group_instance_id,
+                error_code,
+                ..Default::default()
+            });
+        }
+        drop(groups);
+        context.cluster.groups_changed.notify_one();
+        Reply::Message(LeaveGroupResponse {
+            members,
+            ..Default::default()
+        })
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> LeaveGroupResponse {
+        LeaveGroupResponse {
+            error_code: error,
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut LeaveGroupResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}

@@ -1,0 +1,245 @@
+//! CreateTopics, with Kafka's checks and messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::ErrorCode;
+use protocol::messages::CreateTopicsRequest;
+use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
+use protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+
+use super::{Api, Context, Reply};
+use crate::broker::cluster::NewTopic;
+use crate::broker::topic::{TopicSettings, name_problem};
+
+/// Where a setting that is the topic's own comes from, in Kafka's numbering.
+const DYNAMIC_TOPIC_CONFIG: i8 = 1;
+
+impl Api for CreateTopicsRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<CreateTopicsResponse> {
+        let twice = duplicates(self.topics.iter().map(|topic| topic.name.as_str()));
+        let create = |topic: &CreatableTopic| {
+            let created = match twice.contains(topic.name.as_str()) {
+                true => Err(problem(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")),
+                false => create(topic, self.validate_only, context),
+            };
+            created.unwrap_or_else(|(error_code, message)| CreatableTopicResult {
+                name: topic.name.clone(),
+                error_code,
+                error_message: Some(message),
+                configs: Some(Vec::new()),
+                ..Default::default()
+            })
+        };
+        Reply::Message(CreateTopicsResponse {
+            topics: self.topics.iter().map(create).collect(),
+            ..Default::default()
+        })
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> CreateTopicsResponse {
+        let refused = |topic: &CreatableTopic| CreatableTopicResult {
+            name: topic.name.clone(),
+            error_code: error,
+            ..Default::default()
+        };
+        CreateTopicsResponse {
+            topics: self.topics.iter().map(refused).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut CreateTopicsResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+type Problem = (ErrorCode, String);
+
+fn problem(error: ErrorCode, message: impl Into<String>) -> Problem {
+    (error, message.into())
+}
+
+fn create(
+    asked: &CreatableTopic,
+    validate_only: bool,
+    context: &Context<'_>,
+) -> Result<CreatableTopicResult, Problem> {
+    let name = &asked.name;
+    if let Some(message) = name_problem(name) {
+        return Err(problem(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
+    }
+    check_free(name, context)?;
+    let settings = settings(asked, context)?;
+    let replicas = replicas(asked, context)?;
+    let (num_partitions, replication_factor) =
+        (replicas.len(), replicas.first().map_or(0, Vec::len));
+    let configs = configs(&settings);
+    let topic_id = match validate_only {
+        true => protocol::Uuid::ZERO,
+        false => {
+            let created = context.cluster.create_topic(NewTopic {
+                name: name.clone(),
+                replicas,
+                settings,
+            });
+            created
+                .map_err(|error| problem(error, format!("Topic '{name}' could not be created.")))?
+                .id
+        }
+    };
+    Ok(CreatableTopicResult {
+        name: name.clone(),
+        topic_id,
+        num_partitions: i32::try_from(num_partitions).unwrap_or(i32::MAX),
+        replication_factor: i16::try_from(replication_factor).unwrap_or(i16::MAX),
+        configs: Some(configs),
+        ..Default::default()
+    })
+}
+
+fn check_free(name: &str, context: &Context<'_>) -> Result<(), Problem> {
+    context
+        .cluster
+        .directory()
+        .check_free(name)
+        .map_err(|error| match error {
+            ErrorCode::TOPIC_ALREADY_EXISTS => {
+                problem(error, format!("Topic '{name}' already exists."))
+            }
+            error => problem(
+                error,
+                format!("Topic '{name}' collides with an existing topic."),
+            ),
+        })
+}
+
+fn settings(asked: &CreatableTopic, context: &Context<'_>) -> Result<TopicSettings, Problem> {
+    let mut settings = context.cluster.settings.topic.clone();
+    for config in &asked.configs {
+        let value = config.value.as_deref();
+        let value = value.ok_or_else(|| {
+            problem(
+                ErrorCode::INVALID_CONFIG,
+                format!(
+                    "Null value not supported for topic configs: {}",
+                    config.name
+                ),
+            )
+        })?;
+        settings
+            .set(&config.name, value)
+            .map_err(|message| problem(ErrorCode::INVALID_CONFIG, message))?;
+    }
+    Ok(settings)
+}
+
+fn configs(settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {
+    let config = |(name, value): (&String, &String)| CreatableTopicConfigs {
+        name: name.clone(),
+        value: Some(value.clone()),
+        config_source: DYNAMIC_TOPIC_CONFIG,
+        ..Default::default()
+    };
+    settings.configs.iter().map(config).collect()
+}
+
+fn replicas(asked: &CreatableTopic, context: &Context<'_>) -> Result<Vec<Vec<i32>>, Problem> {
+    let (defaults, directory) = (&context.cluster.settings, context.cluster.directory());
+    if !asked.assignments.is_empty() {
+        if asked.num_partitions != -1 {
+            return Err(problem(
+                ErrorCode::INVALID_REQUEST,
+                "A manual partition assignment was specified, but numPartitions was not set to -1.",
+            ));
+        }
+        if asked.replication_factor != -1 {
+            return Err(problem(
+                ErrorCode::INVALID_REQUEST,
+                "A manual partition assignment was specified, but replication factor was not set to -1.",
+            ));
+        }
+        let known = |id: &i32| directory.endpoint(*id).is_some();
+        return assigned(&asked.assignments, known);
+    }
+    let partitions = if asked.num_partitions == -1 {
+        defaults.default_partitions
+    } else {
+        asked.num_partitions
+    };
+    if partitions <= 0 {
+        return Err(problem(
+            ErrorCode::INVALID_PARTITIONS,
+            "Number of partitions was set to an invalid non-positive value.",
+        ));
+    }
+    let replication = match asked.replication_factor {
+        -1 => defaults.default_replication_factor,
+        replication => replication,
+    };
+    if replication <= 0 {
+        return Err(problem(
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
+        ));
+    }
+    let nodes = directory.node_count();
+    if usize::try_from(replication).is_ok_and(|replication| replication > nodes) {
+        return Err(problem(
+            ErrorCode::INVALID_REPLICATION_FACTOR,
+            format!(
+                "Unable to replicate the partition {replication} time(s): The target replication factor of {replication} cannot \
+                 be reached because only {nodes} broker(s) are registered."
+            ),
+        ));
+    }
+    Ok(directory.place(partitions, replication))
+}
+
+/// The replicas that an administrator names: for partitions 0 to n, the same number for each, nodes that exist, none twice.
+fn assigned(
+    assignments: &[CreatableReplicaAssignment],
+    known: impl Fn(&i32) -> bool,
+) -> Result<Vec<Vec<i32>>, Problem> {
+    let invalid = |message: String| problem(ErrorCode::INVALID_REPLICA_ASSIGNMENT, message);
+    let mut replicas = BTreeMap::new();
+    for assignment in assignments {
+        let (index, ids) = (assignment.partition_index, &assignment.broker_ids);
+        if ids.is_empty() || !duplicates(ids.iter()).is_empty() {
+            return Err(invalid(format!(
+                "Partition {index} must have replicas, each on a node of its own."
+            )));
+        }
+        if let Some(unknown) = ids.iter().find(|id| !known(id)) {
+            return Err(invalid(format!(
+                "The manual partition assignment includes broker {unknown}, but no such broker is registered."
+            )));
+        }
+        if replicas.insert(index, ids.clone()).is_some() {
+            return Err(invalid(format!(
+                "Found multiple manual partition assignments for partition {index}"
+            )));
+        }
+    }
+    if !replicas.keys().copied().eq((0..).take(replicas.len())) {
+        return Err(invalid(
+            "partitions should be a consecutive 0-based integer sequence".into(),
+        ));
+    }
+    let mut sizes: Vec<_> = replicas.values().map(Vec::len).collect();
+    sizes.dedup();
+    if sizes.len() > 1 {
+        return Err(invalid(
+            "The manual partition assignment has partitions with different numbers of replicas."
+                .into(),
+        ));
+    }
+    Ok(replicas.into_values().collect())
+}
+
+/// What occurs more than once.
+pub(super) fn duplicates<T: Ord + Copy>(items: impl Iterator<Item = T>) -> BTreeSet<T> {
+    let mut seen = BTreeSet::new();
+    items.filter(|item| !seen.insert(*item)).collect()
+}

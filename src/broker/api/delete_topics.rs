@@ -1,0 +1,98 @@
+//! DeleteTopics: by name, and from version 6 by id.
+
+use protocol::messages::DeleteTopicsRequest;
+use protocol::messages::delete_topics_request::DeleteTopicState;
+use protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
+use protocol::{ErrorCode, Uuid};
+
+use super::create_topics::duplicates;
+use super::{Api, Context, Reply};
+
+impl Api for DeleteTopicsRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<DeleteTopicsResponse> {
+        let asked = asked(&self, context.version);
+        let twice = duplicates(
+            asked
+                .iter()
+                .map(|topic| (topic.name.as_deref(), topic.topic_id)),
+        );
+        let delete = |topic: &DeleteTopicState| {
+            if twice.contains(&(topic.name.as_deref(), topic.topic_id)) {
+                return failed(topic, ErrorCode::INVALID_REQUEST);
+            }
+            delete(topic, context)
+        };
+        Reply::Message(DeleteTopicsResponse {
+            responses: asked.iter().map(delete).collect(),
+            ..Default::default()
+        })
+    }
+
+    fn refusal(&self, version: i16, error: ErrorCode) -> DeleteTopicsResponse {
+        let responses = asked(self, version)
+            .iter()
+            .map(|topic| failed(topic, error))
+            .collect();
+        DeleteTopicsResponse {
+            responses,
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut DeleteTopicsResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+/// Up to version 5 topics are named in a list of their own.
+fn asked(request: &DeleteTopicsRequest, version: i16) -> Vec<DeleteTopicState> {
+    if version >= 6 {
+        return request.topics.clone();
+    }
+    let named = |name: &String| DeleteTopicState {
+        name: Some(name.clone()),
+        ..Default::default()
+    };
+    request.topic_names.iter().map(named).collect()
+}
+
+fn delete(asked: &DeleteTopicState, context: &Context<'_>) -> DeletableTopicResult {
+    let by_id = !asked.topic_id.is_zero();
+    let name = match (&asked.name, by_id) {
+        // Exactly one of them says which topic is meant.
+        (Some(_), true) | (None, false) => return failed(asked, ErrorCode::INVALID_REQUEST),
+        (Some(name), false) => Some(name.clone()),
+        (None, true) => context
+            .cluster
+            .directory()
+            .topic_by_id(&asked.topic_id)
+            .map(|topic| topic.name.clone()),
+    };
+    let unknown = if by_id {
+        ErrorCode::UNKNOWN_TOPIC_ID
+    } else {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+    };
+    match name.and_then(|name| context.cluster.delete_topic(&name)) {
+        Some(topic) => DeletableTopicResult {
+            name: Some(topic.name.clone()),
+            topic_id: topic.id,
+            ..Default::default()
+        },
+        None => failed(asked, unknown),
+    }
+}
+
+fn failed(asked: &DeleteTopicState, error: ErrorCode) -> DeletableTopicResult {
+    let topic_id = if asked.name.is_some() {
+        Uuid::ZERO
+    } else {
+        asked.topic_id
+    };
+    DeletableTopicResult {
+        name: asked.name.clone(),
+        topic_id,
+        error_code: error,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,81 @@
+//! FindCoordinator: which node keeps a group or a transactional id (KIP-699).
+
+use protocol::ErrorCode;
+use protocol::messages::FindCoordinatorRequest;
+use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+
+use super::{Api, Context, Reply};
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+/// The first version that asks for several keys.
+const FIRST_BATCHED_VERSION: i16 = 4;
+
+impl Api for FindCoordinatorRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<FindCoordinatorResponse> {
+        let find = |key: &str| find(key, self.key_type, context);
+        if context.version >= FIRST_BATCHED_VERSION {
+            let coordinators = self.coordinator_keys.iter().map(|key| find(key)).collect();
+            return Reply::Message(FindCoordinatorResponse {
+                coordinators,
+                ..Default::default()
+            });
+        }
+        Reply::Message(single(find(&self.key)))
+    }
+
+    fn refusal(&self, version: i16, error: ErrorCode) -> FindCoordinatorResponse {
+        if version >= FIRST_BATCHED_VERSION {
+            let coordinators = self
+                .coordinator_keys
+                .iter()
+                .map(|key| failed(key, error))
+                .collect();
+            return FindCoordinatorResponse {
+                coordinators,
+                ..Default::default()
+            };
+        }
+        single(failed(&self.key, error))
+    }
+
+    fn throttle(response: &mut FindCoordinatorResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+fn find(key: &str, key_type: i8, context: &Context<'_>) -> Coordinator {
+    if key_type != GROUP && key_type != TRANSACTION {
+        return failed(key, ErrorCode::INVALID_REQUEST);
+    }
+    match context.cluster.directory().coordinator(key) {
+        Some(endpoint) => Coordinator {
+            key: key.to_owned(),
+            node_id: endpoint.node,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            ..Default::default()
+        },
+        None => failed(key, ErrorCode::COORDINATOR_NOT_AVAILABLE),
+    }
+}
+
+fn failed(key: &str, error: ErrorCode) -> Coordinator {
+    Coordinator {
+        key: key.to_owned(),
+        node_id: -1,
+        port: -1,
+        error_code: error,
+        ..Default::default()
+    }
+}
+
+fn single(coordinator: Coordinator) -> FindCoordinatorResponse {
+    FindCoordinatorResponse {
+        error_code: coordinator.error_code,
+        node_id: coordinator.node_id,
+        host: coordinator.host,
+        port: coordinator.port,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,178 @@
+//! Metadata: the nodes, and topics with their partitions and leaders. May create topics.
+
+use std::sync::Arc;
+
+use protocol::ErrorCode;
+use protocol::messages::MetadataRequest;
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+
+use super::{Api, Context, Reply};
+use crate::broker::cluster::Directory;
+use crate::broker::partition::Partition;
+use crate::broker::topic::{Topic, name_problem};
+
+/// What anybody may do with a topic where nothing is forbidden: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// The same for the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
+const ALL_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+impl Api for MetadataRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<MetadataResponse> {
+        let cluster = context.cluster;
+        let operations = if self.include_topic_authorized_operations {
+            ALL_TOPIC_OPERATIONS
+        } else {
+            i32::MIN
+        };
+        let auto_create = self.allow_auto_topic_creation && cluster.settings.auto_create_topics;
+        let all = self.topics.is_none()
+            || (context.version == 0 && self.topics.as_ref().is_some_and(Vec::is_empty));
+        let mut topics = match self.topics {
+            _ if all => {
+                let topics: Vec<_> = cluster.directory().topics().cloned().collect();
+                topics
+                    .iter()
+                    .map(|topic| described(topic, context))
+                    .collect()
+            }
+            Some(asked) => asked
+                .iter()
+                .map(|asked| describe(asked, auto_create, context))
+                .collect::<Vec<_>>(),
+            None => Vec::new(),
+        };
+        for topic in topics
+            .iter_mut()
+            .filter(|topic| topic.error_code == ErrorCode::NONE)
+        {
+            topic.topic_authorized_operations = operations;
+        }
+        let directory = cluster.directory();
+        let cluster_authorized_operations = if self.include_cluster_authorized_operations {
+            ALL_CLUSTER_OPERATIONS
+        } else {
+            i32::MIN
+        };
+        Reply::Message(MetadataResponse {
+            brokers: brokers(&directory),
+            cluster_id: Some(cluster.id.clone()),
+            controller_id: directory.controller(),
+            topics,
+            cluster_authorized_operations,
+            ..Default::default()
+        })
+    }
+
+    fn refusal(&self, version: i16, error: ErrorCode) -> MetadataResponse {
+        let refused = |asked: &MetadataRequestTopic| failed(asked.name.clone(), asked, error);
+        let topics = self.topics.iter().flatten().map(refused).collect();
+        let error_code = if version >= 13 {
+            error
+        } else {
+            ErrorCode::NONE
+        };
+        MetadataResponse {
+            topics,
+            error_code,
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut MetadataResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+fn brokers(directory: &Directory) -> Vec<MetadataResponseBroker> {
+    let broker = |endpoint: &crate::broker::cluster::Endpoint| MetadataResponseBroker {
+        node_id: endpoint.node,
+        host: endpoint.host.clone(),
+        port: i32::from(endpoint.port),
+        ..Default::default()
+    };
+    directory.running().map(broker).collect()
+}
+
+fn describe(
+    asked: &MetadataRequestTopic,
+    auto_create: bool,
+    context: &Context<'_>,
+) -> MetadataResponseTopic {
+    let Some(name) = asked.name.as_deref() else {
+        let topic = context.cluster.directory().topic_by_id(&asked.topic_id);
+        return match topic {
+            Some(topic) => described(&topic, context),
+            None => failed(None, asked, ErrorCode::UNKNOWN_TOPIC_ID),
+        };
+    };
+    if let Some(topic) = context.cluster.directory().topic(name) {
+        return described(&topic, context);
+    }
+    let error = match name_problem(name) {
+        Some(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        None if !auto_create => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        None => match context.cluster.auto_create(name) {
+            // As in Kafka, it is under way: the next request will find it.
+            Ok(_) | Err(ErrorCode::TOPIC_ALREADY_EXISTS) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            Err(error) => error,
+        },
+    };
+    failed(Some(name.to_owned()), asked, error)
+}
+
+fn failed(
+    name: Option<String>,
+    asked: &MetadataRequestTopic,
+    error: ErrorCode,
+) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: error,
+        name,
+        topic_id: asked.topic_id,
+        ..Default::default()
+    }
+}
+
+fn described(topic: &Arc<Topic>, context: &Context<'_>) -> MetadataResponseTopic {
+    let partitions = topic
+        .partitions()
+        .zip(0..)
+        .map(|(partition, index)| describe_partition(&partition, index, context));
+    MetadataResponseTopic {
+        name: Some(topic.name.clone()),
+        topic_id: topic.id,
+        partitions: partitions.collect(),
+        ..Default::default()
+    }
+}
+
+fn describe_partition(
+    partition: &Partition,
+    partition_index: i32,
+    context: &Context<'_>,
+) -> MetadataResponsePartition {
+    let error_code = if partition.leader.is_some() {
+        ErrorCode::NONE
+    } else {
+        ErrorCode::LEADER_NOT_AVAILABLE
+    };
+    let directory = context.cluster.directory();
+    let offline = partition
+        .replicas
+        .iter()
+        .copied()
+        .filter(|id| !directory.is_running(*id));
+    MetadataResponsePartition {
+        error_code,
+        partition_index,
+        leader_id: partition.leader.unwrap_or(-1),
+        leader_epoch: partition.leader_epoch,
+        replica_nodes: partition.replicas.clone(),
+        isr_nodes: partition.isr.clone(),
+        offline_replicas: offline.collect(),
+        ..Default::default()
+    }
+}

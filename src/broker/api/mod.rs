@@ -1,0 +1,225 @@
+//! One file for each API: what a request does, and how it is answered.
+//!
+//! In: a frame, the cluster, the node that it reached. Out: the frame to write, or that there is none. Handlers are thin: they look things up,
+//! ask the structs that decide, and fill in the response. [`Api`] is what a file implements; the list below is what the broker speaks.
+
+mod api_versions;
+mod coordination;
+mod create_topics;
+mod delete_topics;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_fetch;
+mod produce;
+mod records_hole;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::frame::{decode_body, decode_request_header, encode_response};
+use protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ProduceRequest, RequestHeader, SyncGroupRequest,
+};
+use protocol::{ApiKey, Decoder, ErrorCode, Request, VersionRange};
+use tokio::time::Instant;
+
+use super::cluster::Cluster;
+use super::faults::FaultAction;
+use super::lock;
+use records_hole::RecordsHoles;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// `frame` is written; then nothing is read until `mute_until`.
+    Answer {
+        frame: Vec<Bytes>,
+        mute_until: Option<Instant>,
+    },
+    /// Nothing is written.
+    Nothing,
+    Disconnect,
+}
+
+/// Where a request came in.
+pub(super) struct Context<'a> {
+    pub(super) cluster: &'a Arc<Cluster>,
+    pub(super) node: i32,
+    pub(super) version: i16,
+    pub(super) client_id: &'a str,
+}
+
+/// A handler's answer.
+enum Reply<R> {
+    Message(R),
+    /// A message in which the records are still holes.
+    WithRecords(R, RecordsHoles),
+    Nothing,
+    Disconnect,
+}
+
+/// What an API's file implements for its request.
+trait Api: Request {
+    /// The versions that Kafka 4.4 offers, where that is not all that we speak.
+    const OFFERED: VersionRange = Self::VERSIONS;
+
+    /// Does what the request asks for.
+    fn handle(self, context: &Context<'_>) -> impl Future<Output = Reply<Self::Response>> + Send;
+
+    /// Answers every part of the request with an error.
+    fn refusal(&self, version: i16, error: ErrorCode) -> Self::Response;
+
+    /// Tells the client to pause.
+    fn throttle(response: &mut Self::Response, millis: i32);
+
+    /// Whether the client reads an answer at all.
+    fn is_answered(&self) -> bool {
+        true
+    }
+}
+
+macro_rules! apis {
+    ($($request:ident,)*) => {
+        /// Every API that this cluster offers, and its versions.
+        fn offered(cluster: &Cluster) -> Vec<(ApiKey, VersionRange)> {
+            let spoken = [$(($request::KEY, <$request as Api>::OFFERED),)*];
+            spoken.into_iter().filter_map(|(key, range)| Some((key, cluster.versions(key, range)?))).collect()
+        }
+
+        async fn dispatch(header: &RequestHeader, body: Decoder, cluster: &Arc<Cluster>, node: i32) -> Outcome {
+            match ApiKey(header.request_api_key) {
+                $(key if key == $request::KEY => serve::<$request>(header, body, cluster, node).await,)*
+                // Kafka, too, closes the connection on what it can't read.
+                _ => Outcome::Disconnect,
+            }
+        }
+    };
+}
+
+apis! {
+    ProduceRequest,
+    FetchRequest,
+    ListOffsetsRequest,
+    MetadataRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
+    FindCoordinatorRequest,
+    JoinGroupRequest,
+    HeartbeatRequest,
+    LeaveGroupRequest,
+    SyncGroupRequest,
+    ApiVersionsRequest,
+    CreateTopicsRequest,
+    DeleteTopicsRequest,
+    InitProducerIdRequest,
+}
+
+/// Answers one request. What can't be read, or is in a version that is not offered, closes the connection, as Kafka does.
+pub(super) async fn answer(frame: Bytes, cluster: &Arc<Cluster>, node: i32) -> Outcome {
+    let mut body = Decoder::new(frame);
+    match decode_request_header(&mut body) {
+        Ok(header) => dispatch(&header, body, cluster, node).await,
+        Err(_) => Outcome::Disconnect,
+    }
+}
+
+async fn serve<R: Api>(
+    header: &RequestHeader,
+    mut body: Decoder,
+    cluster: &Arc<Cluster>,
+    node: i32,
+) -> Outcome {
+    let (version, correlation_id) = (header.request_api_version, header.correlation_id);
+    if !cluster
+        .versions(R::KEY, R::OFFERED)
+        .is_some_and(|range| range.contains(version))
+    {
+        return api_versions::answer_unsupported(R::KEY, cluster, correlation_id);
+    }
+    let Ok(request) = decode_body::<R>(&mut body, version) else {
+        return Outcome::Disconnect;
+    };
+    let client_id = header.client_id.as_deref().unwrap_or_default();
+    let context = Context {
+        cluster,
+        node,
+        version,
+        client_id,
+    };
+    let faults = lock(&cluster.faults).meet(R::KEY, node);
+    let (reply, mute_until) = if faults.is_empty() {
+        (request.handle(&context).await, None)
+    } else {
+        handle_with_faults(request, &context, &faults).await
+    };
+    let frame = match reply {
+        Reply::Message(response) => encode_response(version, correlation_id, &response),
+        Reply::WithRecords(response, holes) => {
+            encode_response(version, correlation_id, &response).map(|frame| holes.fill(frame))
+        }
+        Reply::Nothing => return Outcome::Nothing,
+        Reply::Disconnect => return Outcome::Disconnect,
+    };
+    match frame {
+        Ok(frame) => Outcome::Answer { frame, mute_until },
+        Err(_) => Outcome::Disconnect,
+    }
+}
+
+async fn handle_with_faults<R: Api>(
+    request: R,
+    context: &Context<'_>,
+    faults: &[FaultAction],
+) -> (Reply<R::Response>, Option<Instant>) {
+    let is_answered = request.is_answered();
+    let refuse = |request: &R, error| match is_answered {
+        true => Reply::Message(request.refusal(context.version, error)),
+        false => Reply::Disconnect,
+    };
+    let (mut delay, mut throttle, mut disconnect, mut instead) =
+        (Duration::ZERO, Duration::ZERO, false, None);
+    let mut applies = true;
+    for fault in faults {
+        match *fault {
+            FaultAction::Disconnect => return (Reply::Disconnect, None),
+            FaultAction::ApplyThenDisconnect => disconnect = true,
+            FaultAction::Delay(time) => delay += time,
+            FaultAction::Throttle(time) => throttle += time,
+            FaultAction::ApplyThenAnswer(error) => instead = Some(refuse(&request, error)),
+            FaultAction::Answer(error) => {
+                instead = Some(refuse(&request, error));
+                applies = false;
+            }
+        }
+    }
+    let applied = if applies {
+        request.handle(context).await
+    } else {
+        Reply::Nothing
+    };
+    let mut reply = instead.unwrap_or(applied);
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    if disconnect {
+        return (Reply::Disconnect, None);
+    }
+    if throttle.is_zero() {
+        return (reply, None);
+    }
+    if let Reply::Message(response) | Reply::WithRecords(response, _) = &mut reply {
+        R::throttle(
+            response,
+            i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX),
+        );
+    }
+    (reply, Some(Instant::now() + throttle))
+}

@@ -1,0 +1,136 @@
+//! OffsetCommit: stores how far a group has come (KIP-98's groups, KIP-345, KIP-516's ids from version 10).
+
+use std::sync::Arc;
+
+use protocol::ErrorCode;
+use protocol::messages::OffsetCommitRequest;
+use protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use protocol::messages::offset_commit_response::{
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use tokio::time::Instant;
+
+use super::{Api, Context, Reply};
+use crate::broker::groups::{Committed, CommitterIdentity, Groups, OffsetKey};
+use crate::broker::lock;
+use crate::broker::topic::Topic;
+
+/// The first version that names topics by their id.
+const FIRST_TOPIC_ID_VERSION: i16 = 10;
+
+impl Api for OffsetCommitRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<OffsetCommitResponse> {
+        if let Err(error) = context.check_coordinator(&self.group_id) {
+            return Reply::Message(self.refusal(context.version, error));
+        }
+        let topics: Vec<_> = self
+            .topics
+            .iter()
+            .map(|topic| find_topic(topic, context))
+            .collect();
+        let committer = CommitterIdentity {
+            generation: self.generation_id_or_member_epoch,
+            member_id: &self.member_id,
+            instance_id: self.group_instance_id.as_deref(),
+        };
+        let mut groups = lock(&context.cluster.groups);
+        if let Err(error) =
+            groups.check_commit(&self.group_id, &committer, context.version, Instant::now())
+        {
+            return Reply::Message(self.refusal(context.version, error));
+        }
+        let commit = |(asked, topic): (&OffsetCommitRequestTopic, _)| {
+            commit_topic(&self.group_id, asked, topic, &mut groups, context)
+        };
+        let topics = self.topics.iter().zip(topics).map(commit).collect();
+        Reply::Message(OffsetCommitResponse {
+            topics,
+            ..Default::default()
+        })
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> OffsetCommitResponse {
+        let refused = |topic: &OffsetCommitRequestTopic| answered(topic, |_| error);
+        OffsetCommitResponse {
+            topics: self.topics.iter().map(refused).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut OffsetCommitResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+fn find_topic(
+    asked: &OffsetCommitRequestTopic,
+    context: &Context<'_>,
+) -> Result<Arc<Topic>, ErrorCode> {
+    let directory = context.cluster.directory();
+    match context.version >= FIRST_TOPIC_ID_VERSION {
+        true => directory
+            .topic_by_id(&asked.topic_id)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
+        false => directory
+            .topic(&asked.name)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    }
+}
+
+fn commit_topic(
+    group_id: &str,
+    asked: &OffsetCommitRequestTopic,
+    topic: Result<Arc<Topic>, ErrorCode>,
+    groups: &mut Groups,
+    context: &Context<'_>,
+) -> OffsetCommitResponseTopic {
+    answered(asked, |partition| {
+        let topic = match &topic {
+            Ok(topic) => topic,
+            Err(error) => return *error,
+        };
+        if !usize::try_from(partition.partition_index)
+            .is_ok_and(|index| index < topic.partition_count())
+        {
+            return ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        }
+        let metadata = partition.committed_metadata.clone().unwrap_or_default();
+        if metadata.len() > context.cluster.settings.offset_metadata_max_bytes {
+            return ErrorCode::OFFSET_METADATA_TOO_LARGE;
+        }
+        let key = OffsetKey {
+            topic: topic.name.clone(),
+            partition: partition.partition_index,
+        };
+        let leader_epoch = partition.committed_leader_epoch;
+        groups.commit(
+            group_id,
+            key,
+            Committed {
+                offset: partition.committed_offset,
+                leader_epoch,
+                metadata,
+            },
+        );
+        ErrorCode::NONE
+    })
+}
+
+fn answered(
+    topic: &OffsetCommitRequestTopic,
+    mut error_of: impl FnMut(&OffsetCommitRequestPartition) -> ErrorCode,
+) -> OffsetCommitResponseTopic {
+    let mut answer = |partition: &OffsetCommitRequestPartition| OffsetCommitResponsePartition {
+        partition_index: partition.partition_index,
+        error_code: error_of(partition),
+        ..Default::default()
+    };
+    OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic.partitions.iter().map(&mut answer).collect(),
+        ..Default::default()
+    }
+}

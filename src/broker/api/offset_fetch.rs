@@ -1,0 +1,204 @@
+//! OffsetFetch: how far groups have come (KIP-709's several groups from version 8, KIP-516's ids from version 10).
+
+use std::collections::BTreeMap;
+
+use protocol::messages::OffsetFetchRequest;
+use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use protocol::messages::offset_fetch_response::{
+    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use protocol::{ErrorCode, Uuid};
+
+use super::{Api, Context, Reply};
+use crate::broker::groups::{Committed, OffsetKey};
+use crate::broker::lock;
+
+/// The first version that asks for several groups.
+const FIRST_BATCHED_VERSION: i16 = 8;
+/// The first version that names topics by their id.
+const FIRST_TOPIC_ID_VERSION: i16 = 10;
+
+impl Api for OffsetFetchRequest {
+    async fn handle(self, context: &Context<'_>) -> Reply<OffsetFetchResponse> {
+        let groups = asked_groups(&self, context.version)
+            .iter()
+            .map(|group| fetch(group, context))
+            .collect();
+        Reply::Message(for_version(groups, context.version))
+    }
+
+    fn refusal(&self, version: i16, error: ErrorCode) -> OffsetFetchResponse {
+        let groups = asked_groups(self, version)
+            .iter()
+            .map(|group| failed(group, error))
+            .collect();
+        for_version(groups, version)
+    }
+
+    fn throttle(response: &mut OffsetFetchResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+}
+
+/// Older requests ask for one group, in fields of their own.
+fn asked_groups(request: &OffsetFetchRequest, version: i16) -> Vec<OffsetFetchRequestGroup> {
+    if version >= FIRST_BATCHED_VERSION {
+        return request.groups.clone();
+    }
+    let topics = request.topics.as_ref().map(|topics| {
+        let topic = |topic: &protocol::messages::offset_fetch_request::OffsetFetchRequestTopic| {
+            OffsetFetchRequestTopics {
+                name: topic.name.clone(),
+                partition_indexes: topic.partition_indexes.clone(),
+                ..Default::default()
+            }
+        };
+        topics.iter().map(topic).collect()
+    });
+    vec![OffsetFetchRequestGroup {
+        group_id: request.group_id.clone(),
+        topics,
+        ..Default::default()
+    }]
+}
+
+fn for_version(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> OffsetFetchResponse {
+    if version >= FIRST_BATCHED_VERSION {
+        return OffsetFetchResponse {
+            groups,
+            ..Default::default()
+        };
+    }
+    let Some(group) = groups.pop() else {
+        return OffsetFetchResponse::default();
+    };
+    let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+        ..Default::default()
+    };
+    let topic = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let topics = group.topics.into_iter().map(topic).collect();
+    OffsetFetchResponse {
+        topics,
+        error_code: group.error_code,
+        ..Default::default()
+    }
+}
+
+fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchResponseGroup {
+    if let Err(error) = context.check_coordinator(&asked.group_id) {
+        return failed(asked, error);
+    }
+    let committed = lock(&context.cluster.groups)
+        .offsets(&asked.group_id)
+        .cloned()
+        .unwrap_or_default();
+    let topics = match &asked.topics {
+        Some(topics) => topics
+            .iter()
+            .map(|topic| fetch_topic(topic, &committed, context))
+            .collect(),
+        None => all_topics(committed, context),
+    };
+    OffsetFetchResponseGroup {
+        group_id: asked.group_id.clone(),
+        topics,
+        ..Default::default()
+    }
+}
+
+fn fetch_topic(
+    asked: &OffsetFetchRequestTopics,
+    committed: &BTreeMap<OffsetKey, Committed>,
+    context: &Context<'_>,
+) -> OffsetFetchResponseTopics {
+    let name = match context.version >= FIRST_TOPIC_ID_VERSION {
+        true => context
+            .cluster
+            .directory()
+            .topic_by_id(&asked.topic_id)
+            .map(|topic| topic.name.clone()),
+        false => Some(asked.name.clone()),
+    };
+    let find = |&partition: &i32| {
+        let Some(topic) = name.clone() else {
+            return nothing(partition, ErrorCode::UNKNOWN_TOPIC_ID);
+        };
+        let found = committed.get(&OffsetKey { topic, partition });
+        found.map_or_else(
+            || nothing(partition, ErrorCode::NONE),
+            |committed| answered(partition, committed),
+        )
+    };
+    OffsetFetchResponseTopics {
+        name: asked.name.clone(),
+        topic_id: asked.topic_id,
+        partitions: asked.partition_indexes.iter().map(find).collect(),
+        ..Default::default()
+    }
+}
+
+fn all_topics(
+    committed: BTreeMap<OffsetKey, Committed>,
+    context: &Context<'_>,
+) -> Vec<OffsetFetchResponseTopics> {
+    let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+    for (key, committed) in committed {
+        let partition = answered(key.partition, &committed);
+        match topics.last_mut().filter(|topic| topic.name == key.topic) {
+            Some(topic) => topic.partitions.push(partition),
+            None => {
+                let topic_id = context
+                    .cluster
+                    .directory()
+                    .topic(&key.topic)
+                    .map_or(Uuid::ZERO, |topic| topic.id);
+                let partitions = vec![partition];
+                topics.push(OffsetFetchResponseTopics {
+                    name: key.topic,
+                    topic_id,
+                    partitions,
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    topics
+}
+
+fn answered(partition_index: i32, committed: &Committed) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: committed.offset,
+        committed_leader_epoch: committed.leader_epoch,
+        metadata: Some(committed.metadata.clone()),
+        ..Default::default()
+    }
+}
+
+fn nothing(partition_index: i32, error: ErrorCode) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: -1,
+        metadata: Some(String::new()),
+        error_code: error,
+        ..Default::default()
+    }
+}
+
+fn failed(asked: &OffsetFetchRequestGroup, error: ErrorCode) -> OffsetFetchResponseGroup {
+    OffsetFetchResponseGroup {
+        group_id: asked.group_id.clone(),
+        error_code: error,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,199 @@
+//! Produce: checks batches and appends them.
+
+use protocol::messages::ProduceRequest;
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::produce_response::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use protocol::{ErrorCode, VersionRange};
+use tokio::time::Instant;
+
+use super::{Api, Context, Reply};
+use crate::broker::batch::{self, Refusal};
+use crate::broker::topic::Topic;
+
+/// The first version that names topics by their id (KIP-516).
+const FIRST_TOPIC_ID_VERSION: i16 = 13;
+/// The first version with leader hints (KIP-951).
+const FIRST_LEADER_HINT_VERSION: i16 = 10;
+
+impl Api for ProduceRequest {
+    // Versions 0 to 2 are offered, for the sake of old librdkafka, and not spoken (KAFKA-18659).
+    const OFFERED: VersionRange = VersionRange { min: 0, max: 13 };
+
+    async fn handle(self, context: &Context<'_>) -> Reply<ProduceResponse> {
+        let acks = self.acks;
+        if !(-1..=1).contains(&acks) {
+            return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_REQUIRED_ACKS));
+        }
+        if self.transactional_id.is_some() {
+            return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_TXN_STATE));
+        }
+        let mut response = ProduceResponse::default();
+        for topic in self.topic_data {
+            let answered = produce_topic(topic, acks, context, &mut response.node_endpoints);
+            response.responses.push(answered);
+        }
+        if acks != 0 {
+            return Reply::Message(response);
+        }
+        // Without answers, closing the connection is the only way to say that something failed.
+        let mut partitions = response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partition_responses);
+        if partitions.any(|partition| partition.error_code != ErrorCode::NONE) {
+            Reply::Disconnect
+        } else {
+            Reply::Nothing
+        }
+    }
+
+    fn refusal(&self, _: i16, error: ErrorCode) -> ProduceResponse {
+        let refused = |topic: &TopicProduceData| TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partition_responses: topic
+                .partition_data
+                .iter()
+                .map(|data| failed(data.index, error.into()))
+                .collect(),
+            ..Default::default()
+        };
+        ProduceResponse {
+            responses: self.topic_data.iter().map(refused).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn throttle(response: &mut ProduceResponse, millis: i32) {
+        response.throttle_time_ms = millis;
+    }
+
+    fn is_answered(&self) -> bool {
+        self.acks != 0
+    }
+}
+
+fn produce_topic(
+    data: TopicProduceData,
+    acks: i16,
+    context: &Context<'_>,
+    endpoints: &mut Vec<NodeEndpoint>,
+) -> TopicProduceResponse {
+    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let (topic, unknown) = {
+        let directory = context.cluster.directory();
+        match by_id {
+            true => (
+                directory.topic_by_id(&data.topic_id),
+                ErrorCode::UNKNOWN_TOPIC_ID,
+            ),
+            false => (
+                directory.topic(&data.name),
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ),
+        }
+    };
+    let mut partition_responses = Vec::with_capacity(data.partition_data.len());
+    for partition in data.partition_data {
+        let index = partition.index;
+        partition_responses.push(match &topic {
+            None => failed(index, unknown.into()),
+            Some(topic) => match append(topic, partition, acks, context) {
+                Ok(response) => response,
+                Err(refusal) if refusal.error == ErrorCode::NOT_LEADER_OR_FOLLOWER => {
+                    not_leader(topic, index, context, endpoints)
+                }
+                Err(refusal) => failed(index, refusal),
+            },
+        });
+    }
+    TopicProduceResponse {
+        name: data.name,
+        topic_id: data.topic_id,
+        partition_responses,
+        ..Default::default()
+    }
+}
+
+fn append(
+    topic: &Topic,
+    data: PartitionProduceData,
+    acks: i16,
+    context: &Context<'_>,
+) -> Result<PartitionProduceResponse, Refusal> {
+    let settings = &topic.settings;
+    // The CRC is the expensive part: before the lock.
+    let checked = batch::check(data.records, context.version, settings.max_message_bytes);
+    let mut partition = topic
+        .partition(data.index)
+        .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    partition.check_leader(context.node, -1)?;
+    let produced = checked?;
+    let min_in_sync = if acks == -1 {
+        settings.min_in_sync_replicas
+    } else {
+        0
+    };
+    let appended = partition.append(
+        context.node,
+        produced,
+        min_in_sync,
+        settings.retention_bytes,
+        Instant::now(),
+    )?;
+    Ok(PartitionProduceResponse {
+        index: data.index,
+        base_offset: appended.base_offset,
+        log_start_offset: appended.log_start_offset,
+        ..Default::default()
+    })
+}
+
+fn failed(index: i32, refusal: Refusal) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: refusal.error,
+        base_offset: -1,
+        error_message: refusal.message.map(str::to_owned),
+        ..Default::default()
+    }
+}
+
+fn not_leader(
+    topic: &Topic,
+    index: i32,
+    context: &Context<'_>,
+    endpoints: &mut Vec<NodeEndpoint>,
+) -> PartitionProduceResponse {
+    let response = failed(index, ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
+    if context.version < FIRST_LEADER_HINT_VERSION {
+        return response;
+    }
+    let leader = topic
+        .partition(index)
+        .and_then(|partition| Some((partition.leader?, partition.leader_epoch)));
+    let Some((leader_id, leader_epoch)) = leader else {
+        return response;
+    };
+    if let Some(endpoint) = context.cluster.directory().endpoint(leader_id)
+        && !endpoints.iter().any(|known| known.node_id == leader_id)
+    {
+        endpoints.push(NodeEndpoint {
+            node_id: leader_id,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            ..Default::default()
+        });
+    }
+    let current_leader = LeaderIdAndEpoch {
+        leader_id,
+        leader_epoch,
+        ..Default::default()
+    };
+    PartitionProduceResponse {
+        current_leader,
+        ..response
+    }
+}

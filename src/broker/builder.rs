@@ -1,0 +1,229 @@
+//! How a cluster is set up before it starts.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use protocol::{ApiKey, VersionRange};
+
+use super::cluster::{Cluster, Endpoint, Settings};
+use super::groups::GroupSettings;
+use super::handle::Broker;
+use super::network::Listener;
+use super::topic::TopicSettings;
+
+/// The port that in-memory nodes say they have.
+const IN_MEMORY_PORT: u16 = 9092;
+
+/// Settings of a [`Broker`] that is about to start. Names and defaults are Kafka's unless said otherwise.
+#[derive(Clone, Debug)]
+pub struct BrokerBuilder {
+    nodes: usize,
+    replication_factor: Option<i16>,
+    seed: Option<u64>,
+    settings: Settings,
+}
+
+impl Default for BrokerBuilder {
+    fn default() -> Self {
+        Self {
+            nodes: 1,
+            replication_factor: None,
+            seed: None,
+            settings: Settings {
+                default_partitions: 6,
+                default_replication_factor: 1,
+                auto_create_topics: true,
+                topic: TopicSettings {
+                    max_message_bytes: 1024 * 1024 + 12,
+                    retention_bytes: 256 * 1024 * 1024,
+                    min_in_sync_replicas: 1,
+                    configs: BTreeMap::new(),
+                },
+                groups: GroupSettings::default(),
+                fetch_max_bytes: 55 * 1024 * 1024,
+                max_request_bytes: 100 * 1024 * 1024,
+                offset_metadata_max_bytes: 4096,
+                versions: BTreeMap::new(),
+            },
+        }
+    }
+}
+
+impl BrokerBuilder {
+    /// Number of nodes, at least 1; their ids count from 1. Default 1.
+    #[must_use]
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.nodes = nodes.max(1);
+        self
+    }
+
+    /// Partitions of topics that are created without a number. Default 6 (Kafka: 1).
+    #[must_use]
+    pub fn default_partitions(mut self, partitions: i32) -> Self {
+        self.settings.default_partitions = partitions.max(1);
+        self
+    }
+
+    /// Replicas of topics that are created without a number. Default: one on each node, at most 3 (Kafka: 1).
+    #[must_use]
+    pub fn default_replication_factor(mut self, replicas: i16) -> Self {
+        self.replication_factor = Some(replicas.max(1));
+        self
+    }
+
+    /// Whether asking for an unknown topic creates it. Default true.
+    #[must_use]
+    pub fn auto_create_topics(mut self, on: bool) -> Self {
+        self.settings.auto_create_topics = on;
+        self
+    }
+
+    /// The most bytes that each partition keeps; the oldest batches go first. Default 256 MiB (Kafka: no bound). This bounds the
+    /// broker's memory.
+    #[must_use]
+    pub fn retention_bytes(mut self, bytes: u64) -> Self {
+        self.settings.topic.retention_bytes = bytes;
+        self
+    }
+
+    /// The largest batch, as compressed, in bytes (`message.max.bytes`). Default 1 MiB and 12 bytes.
+    #[must_use]
+    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+        self.settings.topic.max_message_bytes = bytes;
+        self
+    }
+
+    /// In-sync replicas that acks=all needs (`min.insync.replicas`). Default 1.
+    #[must_use]
+    pub fn min_in_sync_replicas(mut self, replicas: usize) -> Self {
+        self.settings.topic.min_in_sync_replicas = replicas.max(1);
+        self
+    }
+
+    /// The largest request in bytes; a longer one closes the connection (`socket.request.max.bytes`). Default 100 MiB.
+    #[must_use]
+    pub fn max_request_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_request_bytes = bytes;
+        self
+    }
+
+    /// How long the first rebalance of an empty group waits for more members (`group.initial.rebalance.delay.ms`). Default 0
+    /// (Kafka: 3 s).
+    #[must_use]
+    pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.settings.groups.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// The shortest session that a group member may ask for (`group.min.session.timeout.ms`). Default 6 s.
+    #[must_use]
+    pub fn min_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.groups.min_session_timeout = timeout;
+        self
+    }
+
+    /// Offers an API in these versions at most, as an older Kafka does.
+    #[must_use]
+    pub fn api_versions(mut self, api: ApiKey, min: i16, max: i16) -> Self {
+        self.settings
+            .versions
+            .insert(api, Some(VersionRange { min, max }));
+        self
+    }
+
+    /// Does not offer an API at all.
+    #[must_use]
+    pub fn without_api(mut self, api: ApiKey) -> Self {
+        self.settings.versions.insert(api, None);
+        self
+    }
+
+    /// What all of the broker's randomness comes from: ids and placement. Default: different each time.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Starts the nodes as TCP listeners: the first on `listen`, the others on the ports after it, or on free ones when its port is 0.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When an address can't be resolved or bound.
+    pub async fn start_tcp(self, listen: &str) -> io::Result<Broker> {
+        let first = tokio::net::lookup_host(listen).await?.next();
+        let first = first.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("{listen} has no address"))
+        })?;
+        let mut listeners = Vec::new();
+        for (index, node) in (1..).take(self.nodes).enumerate() {
+            let port = match first.port() {
+                0 => 0,
+                port => u16::try_from(index)
+                    .ok()
+                    .and_then(|index| port.checked_add(index))
+                    .ok_or_else(|| {
+                        io::Error::new(
+                            io::ErrorKind::InvalidInput,
+                            "not enough ports after the first one",
+                        )
+                    })?,
+            };
+            let listener = tokio::net::TcpListener::bind(SocketAddr::new(first.ip(), port)).await?;
+            let address = listener.local_addr()?;
+            let host = advertised_host(address);
+            listeners.push((
+                Endpoint {
+                    node,
+                    host,
+                    port: address.port(),
+                },
+                Listener::Tcp {
+                    address,
+                    bound: Some(listener),
+                },
+            ));
+        }
+        Ok(self.start(listeners))
+    }
+
+    /// Starts the nodes without a network: [`Broker::dial`] connects to them. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// None yet; a result as for TCP.
+    pub fn start_in_memory(self) -> io::Result<Broker> {
+        let endpoint = |node| Endpoint {
+            node,
+            host: format!("node-{node}"),
+            port: IN_MEMORY_PORT,
+        };
+        let listeners = (1..)
+            .take(self.nodes)
+            .map(|node| (endpoint(node), Listener::InMemory))
+            .collect();
+        Ok(self.start(listeners))
+    }
+
+    fn start(mut self, listeners: Vec<(Endpoint, Listener)>) -> Broker {
+        let nodes = i16::try_from(self.nodes).unwrap_or(i16::MAX);
+        self.settings.default_replication_factor = self.replication_factor.unwrap_or(3).min(nodes);
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+        let endpoints = listeners
+            .iter()
+            .map(|(endpoint, _)| endpoint.clone())
+            .collect();
+        Broker::start(Cluster::new(self.settings, endpoints, seed), listeners)
+    }
+}
+
+/// What clients are told: they can't connect to a wildcard address.
+fn advertised_host(address: SocketAddr) -> String {
+    match address.ip() {
+        ip if !ip.is_unspecified() => ip.to_string(),
+        std::net::IpAddr::V4(_) => "127.0.0.1".into(),
+        std::net::IpAddr::V6(_) => "::1".into(),
+    }
+}

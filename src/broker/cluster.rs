@@ -1,0 +1,374 @@
+//! The state that the nodes share: settings, nodes, topics, groups, sessions, faults.
+//!
+//! Locking: each lock guards one thing, is held for one step that never awaits, and nothing else is locked meanwhile, but for
+//! randomness, which is always locked last. The directory says which topics and nodes there are; a partition's own lock says who leads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{ApiKey, ErrorCode, Uuid, VersionRange};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::faults::Faults;
+use super::fetch_session::FetchSessions;
+use super::groups::{GroupSettings, Groups};
+use super::lock;
+use super::partition::Partition;
+use super::random::Random;
+use super::topic::{Topic, TopicSettings, name_problem, names_collide};
+
+/// What the whole cluster is set to.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) default_partitions: i32,
+    pub(crate) default_replication_factor: i16,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) topic: TopicSettings,
+    pub(crate) groups: GroupSettings,
+    /// The most that one Fetch response holds.
+    pub(crate) fetch_max_bytes: usize,
+    pub(crate) max_request_bytes: usize,
+    /// Kafka's `offset.metadata.max.bytes`.
+    pub(crate) offset_metadata_max_bytes: usize,
+    /// APIs that are offered in fewer versions than we could speak, or not at all.
+    pub(crate) versions: BTreeMap<ApiKey, Option<VersionRange>>,
+}
+
+/// Where a node can be reached.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Endpoint {
+    pub(crate) node: i32,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+#[derive(Debug)]
+struct Node {
+    endpoint: Endpoint,
+    running: bool,
+}
+
+/// Which nodes and topics there are.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    nodes: BTreeMap<i32, Node>,
+    topics: BTreeMap<String, Arc<Topic>>,
+    names: BTreeMap<Uuid, String>,
+    coordinators: BTreeMap<String, i32>,
+    /// Topics created so far: leaders of one begin where those of the last one did not.
+    created: usize,
+}
+
+/// A topic to be created.
+#[derive(Clone, Debug)]
+pub(crate) struct NewTopic {
+    pub(crate) name: String,
+    /// The replicas of each partition, the preferred leader first.
+    pub(crate) replicas: Vec<Vec<i32>>,
+    pub(crate) settings: TopicSettings,
+}
+
+/// All that the nodes of one cluster share.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) id: String,
+    pub(crate) settings: Settings,
+    directory: RwLock<Directory>,
+    pub(crate) groups: Mutex<Groups>,
+    /// Tells the keeper of the groups' time that a deadline may have come nearer.
+    pub(crate) groups_changed: Notify,
+    sessions: BTreeMap<i32, Mutex<FetchSessions>>,
+    pub(crate) faults: Mutex<Faults>,
+    pub(crate) random: Mutex<Random>,
+    next_producer_id: AtomicI64,
+    /// Stands for records in a response until they are written; never read.
+    pub(crate) hole: Bytes,
+}
+
+impl Cluster {
+    pub(crate) fn new(settings: Settings, endpoints: Vec<Endpoint>, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let hole = settings
+            .fetch_max_bytes
+            .max(settings.topic.max_message_bytes);
+        let sessions = endpoints
+            .iter()
+            .map(|endpoint| (endpoint.node, Mutex::default()))
+            .collect();
+        let nodes = endpoints
+            .into_iter()
+            .map(|endpoint| {
+                (
+                    endpoint.node,
+                    Node {
+                        endpoint,
+                        running: true,
+                    },
+                )
+            })
+            .collect();
+        Self {
+            id: random.uuid().to_string(),
+            directory: RwLock::new(Directory {
+                nodes,
+                topics: BTreeMap::new(),
+                names: BTreeMap::new(),
+                coordinators: BTreeMap::new(),
+                created: 0,
+            }),
+            groups: Mutex::new(Groups::new(settings.groups.clone())),
+            groups_changed: Notify::new(),
+            sessions,
+            faults: Mutex::default(),
+            random: Mutex::new(random),
+            next_producer_id: AtomicI64::new(0),
+            // Zeroed memory that nobody touches costs address space only.
+            hole: Bytes::from(vec![0; hole]),
+            settings,
+        }
+    }
+
+    pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
+        self.directory
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
+        self.directory
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn sessions(&self, node: i32) -> Option<&Mutex<FetchSessions>> {
+        self.sessions.get(&node)
+    }
+
+    pub(crate) fn next_producer_id(&self) -> i64 {
+        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The versions in which an API is offered; none when it is not.
+    pub(crate) fn versions(&self, api: ApiKey, spoken: VersionRange) -> Option<VersionRange> {
+        match self.settings.versions.get(&api) {
+            Some(restricted) => restricted
+                .as_ref()
+                .and_then(|range| range.intersection(spoken)),
+            None => Some(spoken),
+        }
+    }
+
+    /// Creates a topic; fails when there is one of this name, or one with a name too much like it.
+    pub(crate) fn create_topic(&self, new: NewTopic) -> Result<Arc<Topic>, ErrorCode> {
+        let id = lock(&self.random).uuid();
+        let mut directory = self.directory_mut();
+        directory.check_free(&new.name)?;
+        let topic = Arc::new(Topic::new(new.name.clone(), id, new.settings, new.replicas));
+        // Nobody else knows these partitions yet, so locking them here can't meet anyone.
+        for mut partition in topic.partitions() {
+            for node in directory.nodes.values().filter(|node| !node.running) {
+                partition.node_stopped(node.endpoint.node);
+            }
+        }
+        directory.names.insert(id, new.name.clone());
+        directory.topics.insert(new.name, topic.clone());
+        directory.created += 1;
+        Ok(topic)
+    }
+
+    /// Creates a topic with the defaults, as a Metadata request may ask for.
+    pub(crate) fn auto_create(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
+        let (partitions, replication) = (
+            self.settings.default_partitions,
+            self.settings.default_replication_factor,
+        );
+        let replicas = self.directory().place(partitions, replication);
+        self.create_topic(NewTopic {
+            name: name.to_owned(),
+            replicas,
+            settings: self.settings.topic.clone(),
+        })
+    }
+
+    /// Deletes a topic and what was committed for it.
+    pub(crate) fn delete_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        let topic = {
+            let mut directory = self.directory_mut();
+            let topic = directory.topics.remove(name)?;
+            directory.names.remove(&topic.id);
+            topic
+        };
+        topic
+            .partitions()
+            .for_each(|mut partition| partition.delete());
+        lock(&self.groups).topic_deleted(name);
+        Some(topic)
+    }
+
+    /// A node went down: its partitions are led by others, its coordinators move, its sessions are gone.
+    pub(crate) fn node_stopped(&self, id: i32, now: Instant) {
+        self.change_node(id, false, now, |partition| partition.node_stopped(id));
+        if let Some(sessions) = self.sessions(id) {
+            lock(sessions).clear();
+        }
+    }
+
+    /// A node is back.
+    pub(crate) fn node_started(&self, id: i32, now: Instant) {
+        self.change_node(id, true, now, |partition| partition.node_started(id));
+    }
+
+    fn change_node(&self, id: i32, running: bool, now: Instant, change: impl Fn(&mut Partition)) {
+        let group_ids = lock(&self.groups).ids();
+        let mut moved = BTreeSet::new();
+        let topics: Vec<_> = {
+            let mut directory = self.directory_mut();
+            let before: Vec<_> = group_ids
+                .iter()
+                .map(|id| directory.coordinator_id(id))
+                .collect();
+            if let Some(node) = directory.nodes.get_mut(&id) {
+                node.running = running;
+            }
+            for (group_id, before) in group_ids.into_iter().zip(before) {
+                if directory.coordinator_id(&group_id) != before {
+                    moved.insert(group_id);
+                }
+            }
+            directory.topics.values().cloned().collect()
+        };
+        for topic in topics {
+            topic
+                .partitions()
+                .for_each(|mut partition| change(&mut partition));
+        }
+        lock(&self.groups).coordinator_moved(|id| moved.contains(id), now);
+        self.groups_changed.notify_one();
+    }
+
+    /// Makes `node` the coordinator of a group or transactional id.
+    pub(crate) fn move_coordinator(&self, key: &str, node: i32, now: Instant) {
+        self.directory_mut()
+            .coordinators
+            .insert(key.to_owned(), node);
+        lock(&self.groups).coordinator_moved(|id| id == key, now);
+        self.groups_changed.notify_one();
+    }
+}
+
+/// Lets groups time out for as long as it runs.
+pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
+    /// How long to sleep when there is nothing to wait for.
+    const IDLE: Duration = Duration::from_secs(3600);
+    loop {
+        let next = lock(&cluster.groups)
+            .next_deadline()
+            .unwrap_or_else(|| Instant::now() + IDLE);
+        tokio::select! {
+            biased;
+            () = cluster.groups_changed.notified() => {}
+            () = tokio::time::sleep_until(next) => lock(&cluster.groups).expire(Instant::now()),
+        }
+    }
+}
+
+impl Directory {
+    pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.get(name).cloned()
+    }
+
+    pub(crate) fn topic_by_id(&self, id: &Uuid) -> Option<Arc<Topic>> {
+        self.topics.get(self.names.get(id)?).cloned()
+    }
+
+    /// All topics, by name.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics.values()
+    }
+
+    /// The nodes that run, by id.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Endpoint> {
+        self.nodes
+            .values()
+            .filter(|node| node.running)
+            .map(|node| &node.endpoint)
+    }
+
+    pub(crate) fn is_running(&self, id: i32) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.running)
+    }
+
+    pub(crate) fn endpoint(&self, id: i32) -> Option<&Endpoint> {
+        self.nodes.get(&id).map(|node| &node.endpoint)
+    }
+
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The node that does what a KRaft controller does: the first that runs.
+    pub(crate) fn controller(&self) -> i32 {
+        self.running().next().map_or(-1, |endpoint| endpoint.node)
+    }
+
+    /// The running node that coordinates a group or transactional id.
+    pub(crate) fn coordinator(&self, key: &str) -> Option<&Endpoint> {
+        let moved = self
+            .coordinators
+            .get(key)
+            .and_then(|id| self.nodes.get(id))
+            .filter(|node| node.running);
+        if let Some(node) = moved {
+            return Some(&node.endpoint);
+        }
+        let hash = key.bytes().fold(0usize, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        let home = self
+            .nodes
+            .values()
+            .nth(hash % self.nodes.len().max(1))
+            .filter(|node| node.running);
+        home.map(|node| &node.endpoint)
+            .or_else(|| self.running().next())
+    }
+
+    fn coordinator_id(&self, key: &str) -> Option<i32> {
+        self.coordinator(key).map(|endpoint| endpoint.node)
+    }
+
+    /// Replicas for a new topic: leaders and followers go round the nodes.
+    pub(crate) fn place(&self, partitions: i32, replication_factor: i16) -> Vec<Vec<i32>> {
+        let ids: Vec<_> = self.nodes.keys().copied().collect();
+        let replication_factor = usize::try_from(replication_factor)
+            .unwrap_or(1)
+            .min(ids.len());
+        let replica =
+            |partition: usize, index: usize| ids[(self.created + partition + index) % ids.len()];
+        let replicas = |partition: usize| {
+            (0..replication_factor)
+                .map(|index| replica(partition, index))
+                .collect()
+        };
+        (0..usize::try_from(partitions).unwrap_or(0))
+            .map(replicas)
+            .collect()
+    }
+
+    /// Whether a topic of this name may be created.
+    pub(crate) fn check_free(&self, name: &str) -> Result<(), ErrorCode> {
+        if self.topics.contains_key(name) {
+            return Err(ErrorCode::TOPIC_ALREADY_EXISTS);
+        }
+        let collides =
+            name.contains(['.', '_']) && self.topics.keys().any(|other| names_collide(other, name));
+        if name_problem(name).is_some() || collides {
+            return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
+        }
+        Ok(())
+    }
+}

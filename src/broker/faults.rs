@@ -1,0 +1,145 @@
+//! Faults on purpose: rules that make requests fail, stall or lose their answer.
+//!
+//! In: rules, and each request's API and node. Out: what is to happen to that request.
+
+use std::time::Duration;
+
+use protocol::{ApiKey, ErrorCode};
+
+/// What happens to a request that a [`Fault`] meets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FaultAction {
+    /// The request is applied, and the connection closed without an answer: the client can't know.
+    ApplyThenDisconnect,
+    /// The connection is closed; nothing is applied.
+    Disconnect,
+    /// The request is applied, and the answer held back this long; what follows on the connection waits, too.
+    Delay(Duration),
+    /// The answer says that the client is to pause (KIP-219), and the broker reads nothing from it meanwhile.
+    Throttle(Duration),
+    /// Every part of the request is answered with this error; nothing is applied.
+    Answer(ErrorCode),
+    /// The request is applied, and then answered with this error.
+    ApplyThenAnswer(ErrorCode),
+}
+
+/// A rule about requests: by default it meets the next request of its API, on any node, once.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    api: ApiKey,
+    node: Option<i32>,
+    skip: u64,
+    times: u64,
+    action: FaultAction,
+}
+
+impl Fault {
+    /// A rule for the next request of this API.
+    pub fn on(api: ApiKey, action: FaultAction) -> Self {
+        Self {
+            api,
+            node: None,
+            skip: 0,
+            times: 1,
+            action,
+        }
+    }
+
+    /// Only requests to this node.
+    #[must_use]
+    pub fn at_node(self, node: i32) -> Self {
+        Self {
+            node: Some(node),
+            ..self
+        }
+    }
+
+    /// Lets this many requests pass first.
+    #[must_use]
+    pub fn after(self, requests: u64) -> Self {
+        Self {
+            skip: requests,
+            ..self
+        }
+    }
+
+    /// Meets this many requests instead of one.
+    #[must_use]
+    pub fn times(self, requests: u64) -> Self {
+        Self {
+            times: requests,
+            ..self
+        }
+    }
+
+    /// Meets every request until the faults are cleared.
+    #[must_use]
+    pub fn always(self) -> Self {
+        self.times(u64::MAX)
+    }
+}
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    rules: Vec<Fault>,
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.rules.push(fault);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// Rules that have not met all their requests yet.
+    pub(crate) fn pending(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// What is to happen to a request, by all rules that it meets, in the order in which they were added.
+    pub(crate) fn meet(&mut self, api: ApiKey, node: i32) -> Vec<FaultAction> {
+        let mut actions = Vec::new();
+        for rule in self
+            .rules
+            .iter_mut()
+            .filter(|rule| rule.api == api && rule.node.is_none_or(|id| id == node))
+        {
+            if rule.skip > 0 {
+                rule.skip -= 1;
+            } else if rule.times > 0 {
+                rule.times -= 1;
+                actions.push(rule.action);
+            }
+        }
+        self.rules.retain(|rule| rule.times > 0);
+        actions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_meets_its_requests_and_no_others() {
+        let mut faults = Faults::default();
+        faults.add(
+            Fault::on(ApiKey::PRODUCE, FaultAction::Disconnect)
+                .at_node(2)
+                .after(1)
+                .times(2),
+        );
+        let mut met = |api, node| !faults.meet(api, node).is_empty();
+        assert!(!met(ApiKey::FETCH, 2));
+        assert!(!met(ApiKey::PRODUCE, 1));
+        assert!(!met(ApiKey::PRODUCE, 2));
+        assert!(met(ApiKey::PRODUCE, 2));
+        assert!(met(ApiKey::PRODUCE, 2));
+        assert!(!met(ApiKey::PRODUCE, 2));
+        assert_eq!(faults.pending(), 0);
+    }
+}

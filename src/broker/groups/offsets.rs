@@ -1,0 +1,54 @@
+//! Committed offsets: who may commit, and what is kept.
+
+use protocol::ErrorCode;
+use tokio::time::Instant;
+
+use super::group::{Group, State};
+
+/// The partition that an offset was committed for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OffsetKey {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+}
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+}
+
+/// Who commits: a member of a generation, or with -1 and an empty id someone who assigns partitions to themselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommitterIdentity<'a> {
+    pub(crate) generation: i32,
+    pub(crate) member_id: &'a str,
+    pub(crate) instance_id: Option<&'a str>,
+}
+
+impl Group {
+    pub(super) fn check_commit(
+        &mut self,
+        committer: &CommitterIdentity<'_>,
+        now: Instant,
+    ) -> Result<(), ErrorCode> {
+        if committer.generation < 0 && self.state == State::Empty {
+            return Ok(());
+        }
+        if committer.generation < 0
+            && committer.member_id.is_empty()
+            && committer.instance_id.is_none()
+        {
+            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        }
+        self.check_member(committer.member_id, committer.instance_id)?;
+        self.check_generation(committer.generation)?;
+        if self.state == State::CompletingRebalance {
+            return Err(ErrorCode::REBALANCE_IN_PROGRESS);
+        }
+        self.touch(committer.member_id, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! An embedded Kafka: an in-process cluster of one or several nodes that speaks the real protocol, over TCP or in memory.
+//!
+//! For demos, for fast tests, and for simulation: with a seed, a paused clock and in-memory connections a run on one thread is
+//! the same each time. Logs live in memory and are bounded by [`BrokerBuilder::retention_bytes`].
+//!
+//! The house, from the wire inwards:
+//! - [`builder`], [`handle`]: what users see: [`BrokerBuilder`], [`Broker`]
+//! - `network`: listeners and connections, one task each; `api/`: one thin handler for each API
+//! - `cluster`: what the nodes share, and the story of the locks
+//! - `topic`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
+//! - `groups/`, `fetch_session`: consumer groups and fetch sessions
+//! - `faults`: failures on purpose; `random`: the seed
+//!
+//! It shares the `protocol` crate with the client, and nothing else: the two must not share a misunderstanding.
+
+mod api;
+mod batch;
+pub mod builder;
+mod cluster;
+mod faults;
+mod fetch_session;
+mod groups;
+pub mod handle;
+mod log;
+mod network;
+mod partition;
+mod producers;
+mod random;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use builder::BrokerBuilder;
+pub use faults::{Fault, FaultAction};
+pub use handle::{Broker, LogSummary};
+
+/// Locks; what a panicking holder left behind is still consistent, as every step is complete in itself.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,220 @@
+//! One partition: who leads it, its log, its producers, and who waits for more.
+//!
+//! In: produce and fetch requests of one partition, and the cluster's decisions about leaders. Out: answers. Everything about a
+//! partition changes under its one lock, so an append can't slip past a change of leaders. The nodes are in one process and share
+//! the log: what is appended is replicated at once, the high watermark is the log's end, and a new leader misses nothing.
+
+use std::sync::{Arc, Weak};
+
+use protocol::ErrorCode;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::batch::ProducedBatch;
+use super::log::{Log, LogSlice};
+use super::producers::{Producers, Verdict};
+
+/// A partition's state; see the module.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) leader: Option<i32>,
+    pub(crate) leader_epoch: i32,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) isr: Vec<i32>,
+    pub(crate) log: Log,
+    pub(crate) producers: Producers,
+    waiters: Vec<Weak<Notify>>,
+    deleted: bool,
+}
+
+/// Where an appended batch went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Appended {
+    pub(crate) base_offset: i64,
+    pub(crate) log_start_offset: i64,
+}
+
+/// What a fetch asks of a partition.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadRequest {
+    pub(crate) node: i32,
+    pub(crate) fetch_offset: i64,
+    pub(crate) current_leader_epoch: i32,
+    pub(crate) last_fetched_epoch: i32,
+    pub(crate) max_bytes: usize,
+    pub(crate) at_least_one: bool,
+}
+
+/// What a fetch gets from a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start_offset: i64,
+    pub(crate) records: LogSlice,
+    /// The end of the newest epoch that both sides know, when the reader has followed another leader's log.
+    pub(crate) diverging: Option<(i32, i64)>,
+}
+
+impl Partition {
+    /// A new partition, led by the first of its replicas.
+    pub(crate) fn new(replicas: Vec<i32>) -> Self {
+        Self {
+            leader: replicas.first().copied(),
+            leader_epoch: 0,
+            isr: replicas.clone(),
+            replicas,
+            log: Log::default(),
+            producers: Producers::default(),
+            waiters: Vec::new(),
+            deleted: false,
+        }
+    }
+
+    /// Whether `node` leads, in the epoch that the client believes in; -1 stands for any.
+    pub(crate) fn check_leader(
+        &self,
+        node: i32,
+        current_leader_epoch: i32,
+    ) -> Result<(), ErrorCode> {
+        if self.deleted {
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        if current_leader_epoch >= 0 && self.replicas.contains(&node) {
+            if current_leader_epoch < self.leader_epoch {
+                return Err(ErrorCode::FENCED_LEADER_EPOCH);
+            }
+            if current_leader_epoch > self.leader_epoch {
+                return Err(ErrorCode::UNKNOWN_LEADER_EPOCH);
+            }
+        }
+        if self.leader == Some(node) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+        }
+    }
+
+    /// Appends a batch, unless it is already there.
+    pub(crate) fn append(
+        &mut self,
+        node: i32,
+        produced: ProducedBatch,
+        min_in_sync: usize,
+        retention_bytes: u64,
+        now: Instant,
+    ) -> Result<Appended, ErrorCode> {
+        self.check_leader(node, -1)?;
+        if self.isr.len() < min_in_sync {
+            return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        if let Some(sequenced) = &produced.sequenced
+            && let Verdict::Duplicate { base_offset } = self.producers.check(sequenced)?
+        {
+            return Ok(Appended {
+                base_offset,
+                log_start_offset: self.log.start_offset(),
+            });
+        }
+        let base_offset = self.log.append(produced.batch, self.leader_epoch);
+        if let Some(sequenced) = &produced.sequenced {
+            self.producers.appended(sequenced, base_offset, now);
+        }
+        self.log.retain(retention_bytes);
+        self.wake();
+        Ok(Appended {
+            base_offset,
+            log_start_offset: self.log.start_offset(),
+        })
+    }
+
+    /// Reads for a fetch.
+    pub(crate) fn read(&self, request: &ReadRequest) -> Result<Read, ErrorCode> {
+        self.check_leader(request.node, request.current_leader_epoch)?;
+        let high_watermark = self.log.end_offset();
+        let mut read = Read {
+            high_watermark,
+            log_start_offset: self.log.start_offset(),
+            records: LogSlice::default(),
+            diverging: None,
+        };
+        if request.last_fetched_epoch >= 0 {
+            let end = self
+                .log
+                .end_of_epoch(request.last_fetched_epoch)
+                .ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            if end.0 < request.last_fetched_epoch || end.1 < request.fetch_offset {
+                read.diverging = Some(end);
+                return Ok(read);
+            }
+        }
+        if !(self.log.start_offset()..=high_watermark).contains(&request.fetch_offset) {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        read.records = self.log.read(
+            request.fetch_offset,
+            request.max_bytes,
+            request.at_least_one,
+            high_watermark,
+        );
+        Ok(read)
+    }
+
+    /// Has `waiter` woken at the next change.
+    pub(crate) fn wait(&mut self, waiter: &Arc<Notify>) {
+        self.waiters.retain(|other| other.strong_count() > 0);
+        let waiter = Arc::downgrade(waiter);
+        if !self.waiters.iter().any(|other| other.ptr_eq(&waiter)) {
+            self.waiters.push(waiter);
+        }
+    }
+
+    /// Wakes every fetch that waits for this partition.
+    pub(crate) fn wake(&mut self) {
+        for waiter in self.waiters.drain(..).filter_map(|waiter| waiter.upgrade()) {
+            waiter.notify_one();
+        }
+    }
+
+    /// Makes `node`, or nobody, the leader, in a new epoch.
+    pub(crate) fn lead(&mut self, node: Option<i32>) {
+        self.leader = node;
+        self.leader_epoch += 1;
+        self.wake();
+    }
+
+    /// A node went down: it leaves the in-sync set, and another replica of it leads.
+    pub(crate) fn node_stopped(&mut self, node: i32) {
+        let others: Vec<_> = self
+            .isr
+            .iter()
+            .copied()
+            .filter(|other| *other != node)
+            .collect();
+        if self.leader == Some(node) {
+            self.lead(others.first().copied());
+        }
+        // The last in-sync replica stays one, as only it can lead again.
+        if !others.is_empty() {
+            self.isr = others;
+        }
+    }
+
+    /// A node came back: it catches up at once.
+    pub(crate) fn node_started(&mut self, node: i32) {
+        if !self.replicas.contains(&node) {
+            return;
+        }
+        if self.leader.is_none() && self.isr.contains(&node) {
+            self.lead(Some(node));
+        }
+        if self.leader.is_some() && !self.isr.contains(&node) {
+            self.isr.push(node);
+        }
+    }
+
+    /// The topic is gone: requests that still hold it find nothing.
+    pub(crate) fn delete(&mut self) {
+        self.deleted = true;
+        self.wake();
+    }
+}
