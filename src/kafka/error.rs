@@ -98,6 +98,11 @@ impl ServerError {
         ErrorCode(self.0).name()
     }
 
+    /// What the code says, in a few words.
+    pub fn description(self) -> &'static str {
+        ErrorCode(self.0).description()
+    }
+
     /// Whether Kafka calls the code retriable.
     pub fn is_retriable(self) -> bool {
         ErrorCode(self.0).is_retriable()
@@ -187,7 +192,7 @@ impl Error {
             Some(message) if !message.is_empty() => {
                 format!("the broker answered {code}: {message}")
             }
-            _ => format!("the broker answered {code}"),
+            _ => format!("the broker answered {code}: {}", code.description()),
         };
         let mut error = Self::new(code.kind(), text);
         error.edit().code = Some(code);
@@ -390,7 +395,8 @@ mod tests {
             .attempt(2);
         assert_eq!(
             error.to_string(),
-            "Produce, broker 2 (kafka-2:9092), emails-3, attempt 2: the broker answered NOT_LEADER_OR_FOLLOWER (6)"
+            "Produce, broker 2 (kafka-2:9092), emails-3, attempt 2: the broker answered NOT_LEADER_OR_FOLLOWER (6): \
+             this broker is not the leader, or no replica, of the partition"
         );
         assert!(error.is_retriable());
         assert!(!error.is_fatal());

@@ -1,1 +1,559 @@
+//! A client against a small cluster in memory that loses brokers, moves leaders and keeps silent, on a paused clock.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use protocol::messages::api_versions_response::ApiVersion;
+use protocol::messages::metadata_response::*;
+use protocol::messages::*;
+use protocol::{ApiKey, Decoder, Message, Uuid, frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::kafka::Address;
+use crate::kafka::net::{BoxFuture, BoxStream, Transport};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A cluster in memory. Broker `n` listens at `kafka-n:9092` unless it moved.
+#[derive(Debug, Default)]
+struct World {
+    /// Who listens where.
+    listening: BTreeMap<Address, i32>,
+    /// Brokers that take connections and bytes but never answer.
+    silent: Vec<i32>,
+    /// Topics and the leader of each partition.
+    topics: BTreeMap<String, Vec<(i32, i32)>>,
+    /// What brokers answer to FindCoordinator, first to last; the last one stays.
+    coordinators: Vec<(ErrorCode, i32)>,
+    dials: usize,
+    metadata_requests: usize,
+    coordinator_requests: usize,
+    open: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Network(Arc<Mutex<World>>);
+
+impl Transport for Network {
+    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let (network, address) = (self.clone(), address.clone());
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let node = {
+                let mut world = network.world();
+                world.dials += 1;
+                world.listening.get(&address).copied()
+            };
+            let Some(node) = node else {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            };
+            network.world().open += 1;
+            tokio::spawn(async move {
+                // However it ends, the client hung up or the broker did.
+                let _ = network.serve(node, far).await;
+                network.world().open -= 1;
+            });
+            Ok(Box::new(near) as BoxStream)
+        })
+    }
+}
+
+impl Network {
+    fn new(nodes: i32) -> Self {
+        let mut world = World {
+            coordinators: vec![(ErrorCode::NONE, 1)],
+            ..World::default()
+        };
+        for node in 1..=nodes {
+            world.listening.insert(home(node), node);
+        }
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn config(&self) -> ClientConfig {
+        ClientConfig {
+            bootstrap_servers: vec!["kafka-1:9092".to_string(), "kafka-2:9092".to_string()],
+            transport: Arc::new(self.clone()),
+            seed: Some(7),
+            ..ClientConfig::default()
+        }
+    }
+
+    async fn serve(&self, node: i32, mut stream: DuplexStream) -> io::Result<()> {
+        loop {
+            let mut frame = BytesMut::zeroed(stream.read_i32().await? as usize);
+            stream.read_exact(&mut frame).await?;
+            let mut input = Decoder::new(frame.freeze());
+            let header = frame::decode_request_header(&mut input).map_err(io::Error::other)?;
+            let gone = !self.world().listening.values().any(|alive| *alive == node);
+            if gone {
+                return Ok(());
+            }
+            if self.world().silent.contains(&node) {
+                std::future::pending::<()>().await;
+            }
+            let (version, id) = (header.request_api_version, header.correlation_id);
+            let answer = match ApiKey(header.request_api_key) {
+                ApiKey::API_VERSIONS => frame::encode_response(version, id, &versions()),
+                ApiKey::METADATA => {
+                    let request =
+                        MetadataRequest::decode(&mut input, version).map_err(io::Error::other)?;
+                    frame::encode_response(version, id, &self.metadata(&request))
+                }
+                _ => frame::encode_response(version, id, &self.coordinator()),
+            };
+            for segment in answer.map_err(io::Error::other)? {
+                stream.write_all(&segment).await?;
+            }
+        }
+    }
+
+    fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+        let mut world = self.world();
+        world.metadata_requests += 1;
+        let brokers = world
+            .listening
+            .iter()
+            .map(|(address, node)| MetadataResponseBroker {
+                node_id: *node,
+                host: address.host().to_string(),
+                port: address.port().into(),
+                ..Default::default()
+            });
+        let wanted = request
+            .topics
+            .iter()
+            .flatten()
+            .filter_map(|topic| topic.name.clone());
+        let topics = wanted.map(|name| match world.topics.get(&name) {
+            Some(leaders) => topic(name, leaders),
+            None => MetadataResponseTopic {
+                error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                name: Some(name),
+                ..Default::default()
+            },
+        });
+        MetadataResponse {
+            brokers: brokers.collect(),
+            topics: topics.collect(),
+            controller_id: 1,
+            ..Default::default()
+        }
+    }
+
+    fn coordinator(&self) -> FindCoordinatorResponse {
+        let mut world = self.world();
+        world.coordinator_requests += 1;
+        let (error_code, node_id) = match world.coordinators.len() {
+            1 => world.coordinators[0],
+            _ => world.coordinators.remove(0),
+        };
+        FindCoordinatorResponse {
+            coordinators: vec![find_coordinator_response::Coordinator {
+                error_code,
+                node_id,
+                host: home(node_id).host().to_string(),
+                port: 9092,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+}
+
+fn home(node: i32) -> Address {
+    Address::new(format!("kafka-{node}"), 9092)
+}
+
+fn topic(name: String, leaders: &[(i32, i32)]) -> MetadataResponseTopic {
+    let partitions = leaders
+        .iter()
+        .zip(0..)
+        .map(|(leader, index)| MetadataResponsePartition {
+            partition_index: index,
+            leader_id: leader.0,
+            leader_epoch: leader.1,
+            ..Default::default()
+        });
+    MetadataResponseTopic {
+        name: Some(name),
+        topic_id: Uuid::from_u128(1),
+        partitions: partitions.collect(),
+        ..Default::default()
+    }
+}
+
+fn versions() -> ApiVersionsResponse {
+    let of = |key: ApiKey| ApiVersion {
+        api_key: key.0,
+        min_version: 0,
+        max_version: key.versions().map_or(0, |range| range.max),
+        ..Default::default()
+    };
+    let keys = [
+        ApiKey::METADATA,
+        ApiKey::FIND_COORDINATOR,
+        ApiKey::API_VERSIONS,
+    ];
+    ApiVersionsResponse {
+        api_keys: keys.into_iter().map(of).collect(),
+        ..Default::default()
+    }
+}
+
+fn soon(seconds: u32) -> Instant {
+    Instant::now() + SECOND * seconds
+}
+
+async fn connected(network: &Network) -> Cluster {
+    Cluster::connect(&network.config(), soon(10))
+        .await
+        .expect("a cluster")
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bootstrap_address_that_answers_is_enough() {
+    let network = Network::new(3);
+    network.world().listening.remove(&home(1));
+    let cluster = connected(&network).await;
+    assert_eq!(cluster.metadata().brokers.len(), 2);
+    assert_eq!(cluster.metadata().controller_id, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_bootstrap_lists_each_address_and_why_by_the_deadline() {
+    let network = Network::new(0);
+    let started = Instant::now();
+    let error = Cluster::connect(&network.config(), soon(5))
+        .await
+        .expect_err("nobody there");
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    let text = error.to_string();
+    assert!(
+        text.contains("kafka-1:9092") && text.contains("kafka-2:9092"),
+        "{text}"
+    );
+    assert!(text.contains("refused"), "{text}");
+    assert!(started.elapsed() <= SECOND * 5);
+    assert!(network.world().dials >= 4, "it tried more than once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_address_that_keeps_silent_leaves_time_for_the_others() {
+    for silent in [1, 2] {
+        let network = Network::new(3);
+        network.world().silent.push(silent);
+        let started = Instant::now();
+        connected(&network).await;
+        assert!(started.elapsed() < SECOND * 6);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_bootstrap_address_is_a_configuration_error() {
+    let error = Cluster::connect(&ClientConfig::default(), soon(5))
+        .await
+        .expect_err("no address");
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_is_waited_for_while_it_comes_into_being() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let creating = async {
+        tokio::time::sleep(SECOND).await;
+        network
+            .world()
+            .topics
+            .insert("emails".to_string(), vec![(1, 0)]);
+    };
+    let (topic, ()) = tokio::join!(cluster.topic("emails", soon(10)), creating);
+    assert_eq!(topic.expect("the topic").partitions[0].leader, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_does_not_exist_is_one_clear_error_within_the_deadline() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let started = Instant::now();
+    let error = cluster
+        .topic("emials", soon(2))
+        .await
+        .expect_err("no such topic");
+    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("topic emials: the topic does not exist"),
+        "{text}"
+    );
+    assert!(started.elapsed() <= SECOND * 2);
+    assert!(
+        network.world().metadata_requests < 40,
+        "with pauses in between"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_topic_is_asked_for_at_once() {
+    let network = Network::new(1);
+    network
+        .world()
+        .topics
+        .insert("emails".to_string(), vec![(1, 0)]);
+    let cluster = connected(&network).await;
+    let started = Instant::now();
+    cluster.topic("emails", soon(10)).await.expect("the topic");
+    assert!(
+        started.elapsed() < Duration::from_millis(20),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_wishes_become_few_requests() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let before = network.world().metadata_requests;
+    for _ in 0..1_000 {
+        cluster.refresh();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let requests = network.world().metadata_requests - before;
+    assert!((5..=20).contains(&requests), "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_refreshed_when_it_gets_old() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let before = network.world().metadata_requests;
+    tokio::time::sleep(cluster.config().metadata_max_age + SECOND).await;
+    assert_eq!(network.world().metadata_requests, before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_brokers_are_gone_the_client_bootstraps_again() {
+    let network = Network::new(2);
+    network
+        .world()
+        .listening
+        .insert(Address::new("moved-1", 1), 3);
+    network
+        .world()
+        .listening
+        .insert(Address::new("moved-2", 2), 4);
+    let cluster = connected(&network).await;
+    // The whole cluster is replaced: only the bootstrap addresses lead to the new brokers.
+    {
+        let mut world = network.world();
+        world.listening.clear();
+        world.listening.insert(home(1), 11);
+        world.listening.insert(Address::new("new", 9), 12);
+    }
+    let metadata = cluster.refreshed(soon(60)).await.expect("fresh metadata");
+    assert_eq!(
+        metadata.brokers.keys().copied().collect::<Vec<_>>(),
+        [11, 12]
+    );
+    cluster
+        .connection(12, Purpose::Fetch, soon(5))
+        .await
+        .expect("a connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_keeps_silent_does_not_hold_up_a_refresh_for_good() {
+    let network = Network::new(3);
+    let cluster = connected(&network).await;
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    network.world().silent.push(1);
+    network.world().silent.push(2);
+    cluster.refreshed(soon(60)).await.expect("fresh metadata");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_hint_is_used_at_once() {
+    let network = Network::new(3);
+    network
+        .world()
+        .topics
+        .insert("emails".to_string(), vec![(1, 5)]);
+    let cluster = connected(&network).await;
+    cluster.topic("emails", soon(5)).await.expect("the topic");
+    let mut changes = cluster.watch();
+    changes.mark_unchanged();
+    assert!(!cluster.leader_hint("emails", 0, 2, 5, None));
+    assert!(!changes.has_changed().expect("open"));
+    assert!(cluster.leader_hint("emails", 0, 2, 6, None));
+    assert!(changes.has_changed().expect("open"));
+    assert_eq!(cluster.metadata().leader("emails", 0), Some(2));
+    // A broker that has not heard of it yet does not take it back.
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(cluster.metadata().leader("emails", 0), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_purpose_has_one_connection_however_many_ask() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let before = network.world().dials;
+    let dialling: Vec<_> = (0..20)
+        .map(|i| {
+            let cluster = cluster.clone();
+            let purpose = if i % 2 == 0 {
+                Purpose::Produce
+            } else {
+                Purpose::Fetch
+            };
+            tokio::spawn(async move { cluster.connection(1, purpose, soon(5)).await.map(drop) })
+        })
+        .collect();
+    for one in dialling {
+        one.await.expect("no panic").expect("a connection");
+    }
+    assert_eq!(network.world().dials, before + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ended_is_made_anew_with_pauses_between_failures() {
+    let network = Network::new(2);
+    let cluster = connected(&network).await;
+    let first = cluster
+        .connection(1, Purpose::Produce, soon(5))
+        .await
+        .expect("a connection");
+    network.world().listening.remove(&home(1));
+    assert!(
+        first
+            .call(&MetadataRequest::default(), soon(5))
+            .await
+            .is_err()
+    );
+    assert!(!first.is_open());
+    let before = network.world().dials;
+    let started = Instant::now();
+    let address = home(1);
+    let connections = cluster.0.refresher.connections();
+    for _ in 0..6 {
+        let error = connections
+            .connect(1, Purpose::Produce, &address, soon(5))
+            .await;
+        assert_eq!(error.expect_err("gone").kind(), ErrorKind::Connect);
+    }
+    assert_eq!(network.world().dials, before + 6);
+    // 50 + 100 + 200 + 400 + 800 ms, give or take a fifth.
+    let took = started.elapsed().as_millis();
+    assert!((1_200..=1_900).contains(&took), "{took}");
+    network.world().listening.insert(home(1), 1);
+    connections
+        .connect(1, Purpose::Produce, &address, soon(5))
+        .await
+        .expect("it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_moved_is_dialled_at_its_new_address() {
+    let network = Network::new(2);
+    let cluster = connected(&network).await;
+    let old = cluster
+        .connection(2, Purpose::Fetch, soon(5))
+        .await
+        .expect("a connection");
+    network.world().listening.remove(&home(2));
+    network
+        .world()
+        .listening
+        .insert(Address::new("elsewhere", 7), 2);
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    let new = cluster
+        .connection(2, Purpose::Fetch, soon(5))
+        .await
+        .expect("a connection");
+    assert_eq!(old.broker().1, &home(2));
+    assert_eq!(new.broker().1, &Address::new("elsewhere", 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_nobody_knows_is_asked_about_once_and_then_an_error() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let error = cluster
+        .connection(9, Purpose::Other, soon(5))
+        .await
+        .expect_err("unknown");
+    assert!(
+        error.to_string().contains("broker 9 is not in the cluster"),
+        "{error}"
+    );
+    assert!(error.is_retriable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_is_asked_for_until_there_is_one_and_then_remembered() {
+    let network = Network::new(2);
+    network.world().coordinators = vec![
+        (ErrorCode::COORDINATOR_NOT_AVAILABLE, -1),
+        (ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, -1),
+        (ErrorCode::NONE, 2),
+    ];
+    let cluster = connected(&network).await;
+    for _ in 0..3 {
+        let found = cluster
+            .coordinator(CoordinatorKind::Group, "mailers", soon(5))
+            .await;
+        assert_eq!(found.expect("a coordinator"), 2);
+    }
+    assert_eq!(network.world().coordinator_requests, 3);
+    network.world().coordinators = vec![(ErrorCode::NONE, 1)];
+    cluster.coordinator_lost(CoordinatorKind::Group, "mailers");
+    let found = cluster
+        .coordinator(CoordinatorKind::Group, "mailers", soon(5))
+        .await;
+    assert_eq!(found.expect("a coordinator"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_coordinator_is_an_error_at_once() {
+    let network = Network::new(1);
+    network.world().coordinators = vec![(ErrorCode::GROUP_AUTHORIZATION_FAILED, -1)];
+    let cluster = connected(&network).await;
+    let started = Instant::now();
+    let error = cluster
+        .coordinator(CoordinatorKind::Group, "mailers", soon(5))
+        .await
+        .expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Authorization);
+    assert!(started.elapsed() < SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_ends_all_tasks_and_connections() {
+    let network = Network::new(2);
+    let cluster = connected(&network).await;
+    cluster
+        .connection(1, Purpose::Produce, soon(5))
+        .await
+        .expect("a connection");
+    cluster
+        .connection(2, Purpose::Fetch, soon(5))
+        .await
+        .expect("a connection");
+    assert!(network.world().open >= 2);
+    drop(cluster);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(network.world().open, 0);
+    let requests = network.world().metadata_requests;
+    tokio::time::sleep(SECOND * 1_000).await;
+    assert_eq!(network.world().metadata_requests, requests);
+}
