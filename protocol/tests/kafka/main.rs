@@ -3,10 +3,12 @@
 //!
 //! - [`definitions`]: the definitions of all messages, out of `kafka-clients`
 //! - [`parity`]: the tables say what the definitions say
+//! - [`errors`]: the error codes are Kafka's, and so is what can be retried
 //! - [`equality`]: Kafka's classes write and read the same bytes
 
 mod definitions;
 mod equality;
+mod errors;
 mod parity;
 
 /// The JDK and Kafka's jars, found as the tests of the client find them.
@@ -24,12 +26,13 @@ use support::java::Jdk;
 
 type Case = fn(&Jdk);
 
-const CASES: [(&str, Case); 2] = [
+const CASES: [(&str, Case); 3] = [
     (
         "the_tables_say_what_kafka_s_definitions_say",
         parity::compare,
     ),
     ("java_writes_and_reads_the_same_bytes", equality::compare),
+    ("error_codes_are_kafka_s", errors::compare),
 ];
 
 fn main() {

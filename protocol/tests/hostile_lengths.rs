@@ -1,0 +1,158 @@
+//! No length is believed. In: every message in every version, with a length of 2^31-1 (or the like) written over each
+//! of its bytes in turn; and messages that pack as many elements as they can into their bytes. Out: the memory that
+//! decoding takes is bounded by the length of the input times [`BYTES_PER_INPUT_BYTE`].
+
+use allocation_counter::measure;
+use bytes::{BufMut, Bytes, BytesMut};
+use pat_kafka_protocol::messages::codecs;
+use pat_kafka_protocol::sample;
+use pat_kafka_protocol::schema::{FieldType, MessageSchema, StructSchema};
+
+/// A value of a byte, an empty string or array, is 24 bytes in memory, and a growing array is there twice while it grows.
+const BYTES_PER_INPUT_BYTE: u64 = 128;
+/// What errors and the like take, whatever the input.
+const BYTES_ALWAYS: u64 = 4096;
+
+/// 2^31-1 as an int32 and as a compact length, 2^32-1 likewise, and the longest string.
+const HOSTILE: [&[u8]; 5] = [
+    &[0x7f, 0xff, 0xff, 0xff],
+    &[0x80, 0x80, 0x80, 0x80, 0x08],
+    &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    &[0xff, 0xff, 0xff, 0xff, 0x07],
+    &[0x7f, 0xff],
+];
+
+#[test]
+fn a_hostile_length_anywhere_allocates_no_more_than_the_bound() {
+    let (mut inputs, mut worst) = (0, 0.0f64);
+    for codec in codecs() {
+        for version in codec.schema.versions.iter() {
+            let sample = sample::sample(codec.schema, version, &mut sample::random(0));
+            for (at, hostile) in
+                (0..sample.len()).flat_map(|at| HOSTILE.map(|hostile| (at, hostile)))
+            {
+                let end = sample.len().min(at + hostile.len());
+                let input = Bytes::from([&sample[..at], hostile, &sample[end..]].concat());
+                let length = input.len() as u64;
+                let allocated = measure(|| drop((codec.recode)(input, version))).bytes_max;
+                assert!(
+                    allocated <= BYTES_ALWAYS + length * BYTES_PER_INPUT_BYTE,
+                    "{} v{version} at {at}: {allocated} bytes for {length}",
+                    codec.schema.name
+                );
+                inputs += 1;
+                worst = worst.max(allocated as f64 / length as f64);
+            }
+        }
+    }
+    println!("{inputs} inputs with a hostile length; at most {worst:.0} bytes allocated per byte");
+}
+
+#[test]
+fn a_crowd_of_small_elements_allocates_no_more_than_the_bound() {
+    let (mut arrays, mut worst, mut whose) = (0, 0.0f64, String::new());
+    for codec in codecs() {
+        for version in codec.schema.versions.iter() {
+            for target in 0.. {
+                let mut crowd = Crowd {
+                    schema: codec.schema,
+                    version,
+                    arrays_left: target,
+                    out: BytesMut::new(),
+                };
+                crowd.structure(codec.schema.body);
+                if crowd.arrays_left >= 0 {
+                    break;
+                }
+                let input = crowd.out.freeze();
+                let length = input.len() as u64;
+                let mut decoded = false;
+                let allocated = measure(|| {
+                    decoded = (codec.recode)(input, version).is_ok_and(|out| out.is_ok())
+                });
+                assert!(decoded, "{} v{version}, array {target}", codec.schema.name);
+                let ratio = (allocated.bytes_max as f64) / length as f64;
+                assert!(
+                    allocated.bytes_max <= BYTES_ALWAYS + length * BYTES_PER_INPUT_BYTE,
+                    "{} v{version}, array {target}: {ratio} bytes allocated per byte",
+                    codec.schema.name
+                );
+                arrays += 1;
+                if ratio > worst {
+                    (worst, whose) = (ratio, format!("{} v{version}", codec.schema.name));
+                }
+            }
+        }
+    }
+    println!("{arrays} crowded arrays; at most {worst:.0} bytes allocated per byte, by {whose}");
+}
+
+/// Writes a message of the smallest values, with [`CROWD`] elements in one array and one in the arrays before it.
+struct Crowd<'a> {
+    schema: &'a MessageSchema,
+    version: i16,
+    /// Arrays to come before the crowded one; negative after it.
+    arrays_left: i32,
+    out: BytesMut,
+}
+
+const CROWD: usize = 5000;
+
+impl Crowd<'_> {
+    fn structure(&mut self, schema: &StructSchema) {
+        for field in schema.fields {
+            if field.tag.is_none() && field.versions.contains(self.version) {
+                let nullable = field.nullable.contains(self.version);
+                let compact = self.flexible() && field.compact;
+                self.value(field.ty, nullable, compact);
+            }
+        }
+        if self.flexible() {
+            self.out.put_u8(0);
+        }
+    }
+
+    fn flexible(&self) -> bool {
+        self.version >= self.schema.first_flexible
+    }
+
+    fn value(&mut self, ty: FieldType, nullable: bool, compact: bool) {
+        match ty {
+            FieldType::Bool | FieldType::Int8 => self.out.put_u8(0),
+            FieldType::Int16 | FieldType::Uint16 | FieldType::ErrorCode => self.out.put_i16(0),
+            FieldType::Int32 | FieldType::Uint32 => self.out.put_i32(0),
+            FieldType::Int64 | FieldType::Float64 => self.out.put_i64(0),
+            FieldType::Uuid => self.out.put_slice(&[0; 16]),
+            FieldType::String if compact => self.out.put_u8(1),
+            FieldType::String => self.out.put_i16(0),
+            FieldType::Bytes | FieldType::Records => self.length(0, compact),
+            FieldType::Struct(_) if nullable && self.arrays_left < 0 => self.out.put_i8(-1),
+            FieldType::Struct(schema) => {
+                if nullable {
+                    self.out.put_i8(1);
+                }
+                self.structure(schema);
+            }
+            FieldType::Array(element) => self.array(*element, compact),
+        }
+    }
+
+    fn array(&mut self, element: FieldType, compact: bool) {
+        self.arrays_left -= 1;
+        let count = match self.arrays_left {
+            -1 => CROWD,
+            0.. => 1,
+            _ => 0,
+        };
+        self.length(count, compact);
+        (0..count).for_each(|_| self.value(element, false, compact));
+    }
+
+    fn length(&mut self, length: usize, compact: bool) {
+        match length + 1 {
+            _ if !compact => self.out.put_i32(length as i32),
+            next if next < 0x80 => self.out.put_u8(next as u8),
+            next => self.out.put_slice(&[next as u8 | 0x80, (next >> 7) as u8]),
+        }
+    }
+}
