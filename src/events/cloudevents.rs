@@ -1,6 +1,6 @@
 //! The CloudEvents 1.0 Kafka binding in binary mode: the value is the event's data, the headers are its attributes.
 //!
-//! Out: an [`Envelope`] with the headers of one event, made without allocating. In: the headers of any record, read by
+//! Out: an `Envelope` with the headers of one event, made without allocating. In: the headers of any record, read by
 //! [`CloudEvent::parse`], which takes whatever comes: it neither fails on what it does not know nor trusts what it does.
 
 use std::error::Error;

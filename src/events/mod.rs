@@ -31,7 +31,7 @@ pub use consumer::{ConsumerConfig, ConsumerError, ConsumerMetrics, OnFailure};
 pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use latency::Latencies;
-pub use producer::ProducerConfig;
+pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
 
 /// The Protobuf implementation that events are made with: its traits and its version are part of this interface.

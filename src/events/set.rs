@@ -147,6 +147,49 @@ macro_rules! event_set {
         } )+
 
         $crate::events::private::paste! {
+            #[doc = concat!("Sends the events of [`", stringify!($Set), "`].")]
+            $vis trait $Producer {
+                $(
+                    #[doc = concat!("Sends one [`", stringify!($Event), "`] and waits until it is acknowledged, as [`EventProducer::send`].")]
+                    ///
+                    /// [`EventProducer::send`]: $crate::events::EventProducer::send
+                    fn [<send_ $Event:snake>](
+                        &self,
+                        event: &$Event,
+                    ) -> impl ::core::future::Future<
+                        Output = $crate::kafka::Result<$crate::kafka::RecordMetadata>,
+                    > + ::core::marker::Send;
+
+                    #[doc = concat!("Accepts one [`", stringify!($Event), "`] for sending, as [`EventProducer::enqueue`].")]
+                    ///
+                    /// [`EventProducer::enqueue`]: $crate::events::EventProducer::enqueue
+                    fn [<enqueue_ $Event:snake>](
+                        &self,
+                        event: &$Event,
+                    ) -> impl ::core::future::Future<
+                        Output = $crate::kafka::Result<$crate::kafka::Delivery>,
+                    > + ::core::marker::Send;
+                )+
+            }
+
+            impl $Producer for $crate::events::EventProducer {
+                $(
+                    async fn [<send_ $Event:snake>](
+                        &self,
+                        event: &$Event,
+                    ) -> $crate::kafka::Result<$crate::kafka::RecordMetadata> {
+                        self.send(event).await
+                    }
+
+                    async fn [<enqueue_ $Event:snake>](
+                        &self,
+                        event: &$Event,
+                    ) -> $crate::kafka::Result<$crate::kafka::Delivery> {
+                        self.enqueue(event).await
+                    }
+                )+
+            }
+
             #[doc = concat!("Handles the events of [`", stringify!($Set), "`].")]
             ///
             /// Methods are called for one event at a time and key, in the order of the log, and for several keys at once. An event counts

@@ -42,7 +42,7 @@ impl Load {
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+        headers: impl Iterator<Item = (impl AsRef<str>, Option<&'h [u8]>)>,
     ) {
         if !self
             .partitions
@@ -55,7 +55,7 @@ impl Load {
         self.bytes.extend_from_slice(key.unwrap_or_default());
         self.bytes.extend_from_slice(value.unwrap_or_default());
         let headers_start = self.bytes.len();
-        headers.for_each(|(name, value)| pack_header(&mut self.bytes, name, value));
+        headers.for_each(|(name, value)| pack_header(&mut self.bytes, name.as_ref(), value));
         self.entries.push(Entry {
             partition: self.partitions.len() - 1,
             offset,
@@ -88,6 +88,11 @@ impl Load {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many bytes of keys, values and headers there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// How much memory the records take up, in bytes.
@@ -128,7 +133,14 @@ mod tests {
             Some(b"value"),
             headers.into_iter(),
         );
-        load.push(&zero, 8, 80, None, Some(b""), [].into_iter());
+        load.push(
+            &zero,
+            8,
+            80,
+            None,
+            Some(b""),
+            std::iter::empty::<(&str, _)>(),
+        );
         load.push(&one, 9, 90, Some(b""), None, headers.into_iter());
         let records: Vec<_> = load
             .iter()

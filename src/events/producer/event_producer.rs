@@ -1,0 +1,142 @@
+//! Events in, CloudEvents out: headers on the stack, the value encoded straight into the open batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ProducerConfig;
+use crate::events::AnyEvent;
+use crate::events::cloudevents::{Envelope, Ids};
+use crate::kafka::{
+    Clock, Configuration, Delivery, Header, Producer, ProducerMetrics, Record, RecordMetadata,
+    Result,
+};
+
+/// Sends events to a topic. Cheap to clone; clones share everything.
+///
+/// The traits of event sets, such as [`EmailEventProducer`](crate::events::email::EmailEventProducer), add a `send_…` and an
+/// `enqueue_…` for each of their events.
+#[derive(Clone, Debug)]
+pub struct EventProducer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    producer: Producer,
+    topic: String,
+    source: String,
+    ids: Ids,
+    clock: Clock,
+}
+
+/// What may be said of an event beyond what it says itself. [`Attributes::default`] says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attributes<'a> {
+    /// `ce_id`: for an event that is sent again, the id that it had. Default: a new UUID of version 7.
+    pub id: Option<&'a str>,
+    /// `ce_subject`. Default: what the event says.
+    pub subject: Option<&'a str>,
+    /// `ce_dataschema`: the URI of the schema. Default: not sent.
+    pub data_schema: Option<&'a str>,
+    /// More headers, as they are: extensions (`ce_traceparent`) and headers of other kinds.
+    pub headers: &'a [Header<'a>],
+    /// Milliseconds since 1970, for `ce_time` and for the record. Default: now.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl EventProducer {
+    /// Connects to the cluster.
+    ///
+    /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when `config` is incomplete, and with what the client says when
+    /// no broker answers.
+    pub async fn connect(config: ProducerConfig) -> Result<Self> {
+        config.validate()?;
+        let client = config.client_config();
+        let ids = Ids::new(&mut client.client.random("event ids"));
+        let clock = client.client.clock;
+        Ok(Self(Arc::new(Inner {
+            producer: Producer::connect(client).await?,
+            topic: config.topic,
+            source: config.source,
+            ids,
+            clock,
+        })))
+    }
+
+    /// Sends one event and waits until it is acknowledged.
+    ///
+    /// Dropping the future after its first poll does not take the event back.
+    pub async fn send<E: AnyEvent + Sync + ?Sized>(&self, event: &E) -> Result<RecordMetadata> {
+        self.enqueue(event).await?.await
+    }
+
+    /// Accepts one event for sending, waiting only while the buffer is full. Events of one key that are enqueued one after the other keep
+    /// their order. The answer is a future of the delivery; dropping it changes nothing.
+    pub async fn enqueue<E: AnyEvent + Sync + ?Sized>(&self, event: &E) -> Result<Delivery> {
+        self.enqueue_with(event, Attributes::default()).await
+    }
+
+    /// As [`EventProducer::enqueue`], with more to say of the event.
+    pub async fn enqueue_with<E: AnyEvent + Sync + ?Sized>(
+        &self,
+        event: &E,
+        attributes: Attributes<'_>,
+    ) -> Result<Delivery> {
+        let inner = &*self.0;
+        let timestamp_ms = attributes
+            .timestamp_ms
+            .unwrap_or_else(|| inner.clock.now_ms());
+        let envelope = Envelope::new(&inner.ids, timestamp_ms);
+        let mut headers = [Header::null(""); 8];
+        let (required, optional) = headers.split_at_mut(6);
+        let values = envelope.headers(event.event_type(), &inner.source, attributes.id);
+        for (header, (name, value)) in required.iter_mut().zip(values) {
+            *header = Header::new(name, value);
+        }
+        let mut count = 6;
+        let subject = attributes.subject.or_else(|| event.subject());
+        let more = [
+            ("ce_subject", subject),
+            ("ce_dataschema", attributes.data_schema),
+        ];
+        for (name, value) in more {
+            if let Some(value) = value {
+                optional[count - 6] = Header::new(name, value.as_bytes());
+                count += 1;
+            }
+        }
+        let extended;
+        let headers = match attributes.headers {
+            [] => &headers[..count],
+            more => {
+                extended = [&headers[..count], more].concat();
+                &extended[..]
+            }
+        };
+        let record = Record {
+            topic: &inner.topic,
+            partition: None,
+            key: event.key(),
+            value: None,
+            headers,
+            timestamp_ms: Some(timestamp_ms),
+        };
+        inner
+            .producer
+            .enqueue_with(record, event.encoded_len(), |out| event.encode_to(out))
+            .await
+    }
+
+    /// Waits until every event that was accepted so far is delivered or has failed.
+    pub async fn flush(&self) -> Result<()> {
+        self.0.producer.flush().await
+    }
+
+    /// Flushes, no longer than `timeout`, and ends the producer for all its clones.
+    pub async fn close(&self, timeout: Duration) -> Result<()> {
+        self.0.producer.close(timeout).await
+    }
+
+    /// What was sent, delivered and failed so far, in which batches, and how long it took.
+    pub fn metrics(&self) -> ProducerMetrics {
+        self.0.producer.metrics()
+    }
+}
