@@ -1,5 +1,5 @@
-// Creates a topic and writes the records that tests/kafka/interop.rs describes, with Kafka's own client.
-// In: bootstrap servers, topic, partitions, codec, number of records. Out: nothing but the exit status.
+// Creates topics and writes to each the records that tests/kafka/interop.rs describes, with Kafka's own client.
+// In: bootstrap servers, partitions, number of records, topic=codec of each topic. Out: nothing but the exit status.
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -16,17 +16,20 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 public class WriteRecords {
     public static void main(String[] args) throws Exception {
-        String topic = args[1];
-        int partitions = Integer.parseInt(args[2]);
-        int count = Integer.parseInt(args[4]);
+        int partitions = Integer.parseInt(args[1]);
+        int count = Integer.parseInt(args[2]);
         try (var admin = Admin.create(Map.of("bootstrap.servers", args[0], "enable.metrics.push", false))) {
-            admin.createTopics(List.of(new NewTopic(topic, partitions, (short) 1))).all().get();
+            for (int a = 3; a < args.length; a++) {
+                String[] topicAndCodec = args[a].split("=");
+                admin.createTopics(List.of(new NewTopic(topicAndCodec[0], partitions, (short) 1))).all().get();
+                write(args[0], topicAndCodec[0], topicAndCodec[1], partitions, count);
+            }
         }
+    }
+
+    static void write(String servers, String topic, String codec, int partitions, int count) throws Exception {
         Map<String, Object> settings = Map.of(
-            "bootstrap.servers", args[0],
-            "compression.type", args[3],
-            "linger.ms", 20,
-            "enable.metrics.push", false);
+            "bootstrap.servers", servers, "compression.type", codec, "linger.ms", 20, "enable.metrics.push", false);
         try (var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
             List<Future<RecordMetadata>> sent = new ArrayList<>();
             for (int i = 0; i < count; i++) {

@@ -22,62 +22,93 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 }
 
 fn java_reads_what_java_writes(jdk: &Jdk, kafka: &Kafka) {
-    for codec in CODECS {
-        let topic = format!("java-to-java-{codec}");
-        java_writes(jdk, kafka, &topic, codec);
-        assert_eq!(java_reads(jdk, kafka, &topic), expected(), "{codec}");
-    }
+    java_writes(jdk, kafka, "java-to-java");
+    assert_same(
+        &java_reads(jdk, kafka, "java-to-java"),
+        &expected("java-to-java"),
+    );
 }
 
-fn java_writes(jdk: &Jdk, kafka: &Kafka, topic: &str, codec: &str) {
-    let (partitions, records) = (PARTITIONS.to_string(), RECORDS.to_string());
-    let arguments = [&kafka.bootstrap(), topic, &partitions, codec, &records];
+/// Java fills one topic for each codec, `{prefix}-{codec}`.
+fn java_writes(jdk: &Jdk, kafka: &Kafka, prefix: &str) {
+    let topics = CODECS.map(|codec| format!("{prefix}-{codec}={codec}"));
+    let (bootstrap, partitions, records) = (
+        kafka.bootstrap(),
+        PARTITIONS.to_string(),
+        RECORDS.to_string(),
+    );
+    let mut arguments = vec![bootstrap.as_str(), &partitions, &records];
+    arguments.extend(topics.iter().map(String::as_str));
     jdk.run("WriteRecords", &arguments, JAVA_WITHIN)
         .expect("Java writes");
 }
 
-fn java_reads(jdk: &Jdk, kafka: &Kafka, topic: &str) -> Lines {
+fn java_reads(jdk: &Jdk, kafka: &Kafka, prefix: &str) -> Lines {
+    let topics = CODECS.map(|codec| format!("{prefix}-{codec}"));
+    let bootstrap = kafka.bootstrap();
+    let mut arguments = vec![bootstrap.as_str()];
+    arguments.extend(topics.iter().map(String::as_str));
     let printed = jdk
-        .run("ReadRecords", &[&kafka.bootstrap(), topic], JAVA_WITHIN)
+        .run("ReadRecords", &arguments, JAVA_WITHIN)
         .expect("Java reads");
     let mut lines = Lines::new();
     for line in printed.lines() {
-        let partition = line
-            .split('\t')
-            .next()
-            .and_then(|p| p.parse().ok())
-            .expect("a line starts with its partition");
-        lines.entry(partition).or_default().push(line.to_owned());
+        lines
+            .entry(topic_and_partition(line))
+            .or_default()
+            .push(line.to_owned());
     }
     lines
 }
 
-/// What a topic holds: a line for each record of each partition, in order; the form is that of `tests/java/ReadRecords.java`.
-type Lines = BTreeMap<usize, Vec<String>>;
+/// What topics hold: the lines of each partition's records, in order; their form is that of `tests/java/ReadRecords.java`.
+type Lines = BTreeMap<String, Vec<String>>;
 
-fn expected() -> Lines {
+fn topic_and_partition(line: &str) -> String {
+    line.splitn(3, '\t').take(2).collect::<Vec<_>>().join("-")
+}
+
+fn expected(prefix: &str) -> Lines {
     let mut lines = Lines::new();
-    for i in 0..RECORDS {
-        let Expected {
-            key,
-            value,
-            headers,
-            timestamp_ms,
-        } = Expected::number(i);
-        let of_partition = lines.entry(i % PARTITIONS).or_default();
-        let offset = of_partition.len();
-        let mut line = format!(
-            "{}\t{offset}\t{timestamp_ms}\t{}\t{}",
-            i % PARTITIONS,
-            hex(key.as_deref()),
-            hex(value.as_deref())
-        );
-        for (name, value) in &headers {
-            line += &format!("\t{name}={}", hex(value.as_deref()));
+    for codec in CODECS {
+        for i in 0..RECORDS {
+            let Expected {
+                key,
+                value,
+                headers,
+                timestamp_ms,
+            } = Expected::number(i);
+            let offset = i / PARTITIONS;
+            let (key, value) = (hex(key.as_deref()), hex(value.as_deref()));
+            let mut line = format!(
+                "{prefix}-{codec}\t{}\t{offset}\t{timestamp_ms}\t{key}\t{value}",
+                i % PARTITIONS
+            );
+            for (name, value) in &headers {
+                line += &format!("\t{name}={}", hex(value.as_deref()));
+            }
+            lines
+                .entry(topic_and_partition(&line))
+                .or_default()
+                .push(line);
         }
-        of_partition.push(line);
     }
     lines
+}
+
+/// Compares line by line: a failure shows the first difference, not ten thousand lines.
+fn assert_same(read: &Lines, expected: &Lines) {
+    assert_eq!(
+        read.keys().collect::<Vec<_>>(),
+        expected.keys().collect::<Vec<_>>()
+    );
+    for (partition, lines) in expected {
+        let read = &read[partition];
+        for (read, line) in read.iter().zip(lines) {
+            assert_eq!(read, line);
+        }
+        assert_eq!(read.len(), lines.len(), "records of {partition}");
+    }
 }
 
 /// The record of this number: some keys and values are null, some headers empty, null, or there twice.
