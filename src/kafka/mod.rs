@@ -20,7 +20,9 @@ pub mod producer;
 mod record;
 mod topic_partition;
 
-pub use admin::{Admin, NewTopic};
+pub use admin::{
+    Admin, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+};
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{
     ConsumerConfig, IsolationLevel, OffsetReset, OwnedRecord, RecordView, Records, StartOffset,
