@@ -1,0 +1,117 @@
+//! Writes the seed corpora of the message targets: samples of every message and version. In: a folder, or nothing for
+//! `fuzz/corpus`. Out: a folder per target in it, with files named after what they hold.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::api::Codec;
+use protocol::frame::{request_header_version, response_header_version};
+use protocol::messages::{APIS, BLOBS, RequestHeader, ResponseHeader};
+use protocol::records::ControlRecord;
+use protocol::{Encoder, Message, sample};
+
+const SAMPLES: u64 = 4;
+
+fn main() -> io::Result<()> {
+    let mut written = 0;
+    for (index, api) in APIS.iter().enumerate() {
+        let versions = api.request.schema.versions;
+        for version in versions.iter() {
+            let choice = [index as u8, (version - versions.min) as u8];
+            for seed in 0..SAMPLES {
+                let name = format!("{}-{version}-{seed}", api.name());
+                let (request, response) = (
+                    made(&api.request, version, seed),
+                    made(&api.response, version, seed),
+                );
+                written += write("requests", &name, &[&choice[..], &request].concat())?;
+                written += write("responses", &name, &[&choice[..], &response].concat())?;
+                let flexible = version >= api.request.schema.first_flexible;
+                let header = RequestHeader {
+                    request_api_key: api.key.0,
+                    request_api_version: version,
+                    client_id: Some("seed".to_owned()),
+                    ..Default::default()
+                };
+                let frame = frame(&header, request_header_version(flexible), &request);
+                written += write(
+                    "frames",
+                    &format!("request-{name}"),
+                    &[&[0][..], &frame].concat(),
+                )?;
+                let flexible = version >= api.response.schema.first_flexible;
+                let header_version = response_header_version(api.key, flexible);
+                let frame = self::frame(&ResponseHeader::default(), header_version, &response);
+                written += write(
+                    "frames",
+                    &format!("response-{name}"),
+                    &[&[1][..], &choice, &frame].concat(),
+                )?;
+            }
+        }
+    }
+    for (index, codec) in BLOBS.iter().enumerate() {
+        let versions = codec.schema.versions;
+        for (version, seed) in versions
+            .iter()
+            .flat_map(|version| (0..SAMPLES).map(move |seed| (version, seed)))
+        {
+            let choice = [index as u8, (version - versions.min) as u8];
+            let name = format!("{}-{version}-{seed}", codec.schema.name);
+            written += write(
+                "group_blobs",
+                &name,
+                &[&choice[..], &made(codec, version, seed)].concat(),
+            )?;
+        }
+    }
+    let abort = ControlRecord::Abort {
+        coordinator_epoch: 7,
+    };
+    let commit = ControlRecord::Commit {
+        coordinator_epoch: 7,
+    };
+    for (name, record) in [
+        ("abort", abort),
+        ("commit", commit),
+        ("other", ControlRecord::Other { kind: 2 }),
+    ] {
+        let value = record.marker_value().unwrap_or_default();
+        let key = record.key();
+        written += write(
+            "control_records",
+            name,
+            &[&[key.len() as u8][..], &key, &value].concat(),
+        )?;
+    }
+    println!("{written} seeds in {}", corpus("*").display());
+    Ok(())
+}
+
+fn made(codec: &Codec, version: i16, seed: u64) -> Vec<u8> {
+    sample::sample(codec.schema, version, &mut sample::random(seed)).to_vec()
+}
+
+fn frame<H: Message>(header: &H, version: i16, message: &[u8]) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.put_i32((header.size(version) + message.len()) as i32);
+    header
+        .encode(&mut out, version)
+        .expect("a header can be encoded");
+    out.put_slice(message);
+    out.into_bytes().to_vec()
+}
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target)
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<usize> {
+    let folder = corpus(target);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(name), bytes)?;
+    Ok(1)
+}

@@ -1,0 +1,48 @@
+//! What the fuzz targets of messages share. In: bytes from the fuzzer. Out: a panic when a rule is broken.
+//!
+//! - `cargo run --manifest-path fuzz/Cargo.toml --bin seeds` writes seeds of every message and version to
+//!   `fuzz/corpus/<target>`.
+//! - `RUSTC_BOOTSTRAP=1 cargo fuzz run requests` fuzzes one target for as long as you let it; with
+//!   `-- -max_total_time=14400` for four hours. `.ci/run` runs all of them for a minute together.
+//!
+//! An input of `requests` and `responses` is one byte that chooses the API, one that chooses the version, and the message.
+
+use bytes::Bytes;
+use protocol::api::{Api, Codec};
+use protocol::messages::APIS;
+
+/// The API and version that the first two bytes choose, and the message.
+pub fn choose(data: &[u8]) -> Option<(&'static Api, i16, Bytes)> {
+    let [api, version, message @ ..] = data else {
+        return None;
+    };
+    let api = &APIS[usize::from(*api) % APIS.len()];
+    let versions = api.request.schema.versions;
+    let count = versions.max - versions.min + 1;
+    Some((
+        api,
+        versions.min + i16::from(*version) % count,
+        Bytes::copy_from_slice(message),
+    ))
+}
+
+/// What was decoded is encoded to bytes that are decoded and encoded to the same bytes; and what can be decoded can be
+/// rendered, and nothing else can.
+pub fn fixed_point(codec: &Codec, version: i16, message: Bytes) {
+    let decoded = (codec.recode)(message.clone(), version);
+    let rendered = protocol::json::render(codec.schema, version, message);
+    assert_eq!(
+        decoded.is_ok(),
+        rendered.is_ok(),
+        "{decoded:?}, but {rendered:?}"
+    );
+    let Ok(encoded) = decoded else { return };
+    let encoded = encoded.expect("what was decoded can be encoded");
+    let again = (codec.recode)(encoded.clone(), version).expect("what was encoded can be decoded");
+    assert_eq!(
+        again.expect("and encoded again"),
+        encoded,
+        "{} v{version}",
+        codec.schema.name
+    );
+}
