@@ -7,6 +7,7 @@
 //! | `config` | what a client can be told, by field, Java-style property or environment variable; the clock and the random numbers |
 //! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |
 //! | `error` | the one error type: what failed, where, why, and whether it may have happened |
+//! | `group` | the member's side of a consumer group |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `topic_partition` | the name of a partition |
 
@@ -15,6 +16,7 @@ mod cluster;
 pub mod config;
 pub mod consumer;
 mod error;
+mod group;
 pub mod net;
 pub mod producer;
 mod record;

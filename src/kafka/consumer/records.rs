@@ -30,7 +30,7 @@ pub(crate) struct Batch {
     /// The position after it.
     pub next_offset: i64,
     // Last, so that the frame is whole again when it goes back.
-    pub charge: Arc<Charge>,
+    pub _charge: Arc<Charge>,
 }
 
 impl Records {

@@ -1,0 +1,249 @@
+//! Commits, one after the other in the order in which they were asked for, so that a later one is never overtaken by the repetition of an
+//! earlier one. Each carries the generation that its partitions were held in: one that the group has moved on from is refused, never
+//! applied to what others read since.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use protocol::messages::OffsetCommitRequest;
+use protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use protocol::{ApiKey, ErrorCode, Uuid};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::core::Core;
+use super::handle::OffsetAndMetadata;
+use super::offset_fetch::id_of;
+use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
+use crate::kafka::group::coordinator::Group;
+use crate::kafka::group::membership::Identity;
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+
+/// The most commits that wait for their turn.
+const QUEUE: usize = 64;
+/// The first version that names topics by id.
+const TOPIC_IDS_FROM: i16 = 10;
+
+/// Where commits are handed in.
+#[derive(Clone)]
+pub(crate) struct Commits(mpsc::Sender<Commit>);
+
+/// One commit.
+struct Commit {
+    offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    identity: Identity,
+    group: Option<Arc<Group>>,
+    deadline: Instant,
+    done: oneshot::Sender<Result<()>>,
+}
+
+/// A commit on its way. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct PendingCommit(oneshot::Receiver<Result<()>>);
+
+/// Resolves when the coordinator has answered, or the request timeout has passed.
+impl Future for PendingCommit {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|done| done.unwrap_or_else(|_| Err(closed())))
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the consumer was closed")
+}
+
+impl Commits {
+    /// Starts the task that sends commits.
+    pub fn start(core: &Arc<Core>) -> Self {
+        let (sender, mut queue) = mpsc::channel::<Commit>(QUEUE);
+        // The task must not keep the core, and by it the cluster, alive when the consumer is dropped: the core stops its tasks.
+        let worker = core.clone();
+        core.spawn(async move {
+            while let Some(commit) = queue.recv().await {
+                let result = commit.send(&worker).await;
+                // Whoever asked may not care.
+                let _ = commit.done.send(result);
+            }
+        });
+        Self(sender)
+    }
+
+    /// Commits `offsets` after everything handed in before. The generation is the one of now.
+    pub fn submit(
+        &self,
+        core: &Core,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<PendingCommit> {
+        core.group_id()?;
+        let (done, answer) = oneshot::channel();
+        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
+        if offsets.is_empty() {
+            let _ = done.send(Ok(()));
+            return Ok(PendingCommit(answer));
+        }
+        let group = core.group();
+        let identity = match &group {
+            Some(group) => group.with(|membership| membership.identity())?,
+            None => Identity::standalone(),
+        };
+        let commit = Commit {
+            offsets,
+            identity,
+            group,
+            deadline: core.deadline(),
+            done,
+        };
+        match self.0.try_send(commit) {
+            Ok(()) => Ok(PendingCommit(answer)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Error::new(
+                ErrorKind::BufferFull,
+                format!(
+                    "{QUEUE} commits wait for the coordinator already: commit less often, or wait for each"
+                ),
+            )),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+}
+
+impl Commit {
+    /// Sends it, again with pauses while that may help.
+    async fn send(&self, core: &Core) -> Result<()> {
+        let mut attempts = 0;
+        loop {
+            let error = match self.send_once(core).await {
+                Err(error) if error.is_retriable() && error.kind() != ErrorKind::Rebalance => error,
+                done => return done,
+            };
+            attempts += 1;
+            let retry_at = Instant::now() + core.pause(attempts);
+            if retry_at >= self.deadline {
+                return Err(error);
+            }
+            sleep_until(retry_at).await;
+        }
+    }
+
+    async fn send_once(&self, core: &Core) -> Result<()> {
+        let current = self
+            .group
+            .as_ref()
+            .map(|group| group.with(|membership| membership.identity()))
+            .transpose()?;
+        if current.is_some_and(|current| current != self.identity) {
+            return Err(Error::new(
+                ErrorKind::Rebalance,
+                "the group has rebalanced since these offsets were read: poll, and commit what is assigned now",
+            ));
+        }
+        let group_id = core.group_id()?;
+        let cluster = &core.cluster;
+        let node = cluster
+            .coordinator(CoordinatorKind::Group, group_id, self.deadline)
+            .await?;
+        let metadata = cluster.metadata();
+        let answer = async {
+            let connection = cluster
+                .connection(node, Purpose::Coordinator, self.deadline)
+                .await?;
+            let newest = connection.version_of::<OffsetCommitRequest>()?;
+            let nameless = self
+                .offsets
+                .keys()
+                .any(|partition| id_of(&metadata, &partition.topic) == Uuid::ZERO);
+            let version = if nameless {
+                newest.min(TOPIC_IDS_FROM - 1)
+            } else {
+                newest
+            };
+            connection
+                .call_at(&self.request(group_id, &metadata), version, self.deadline)
+                .await
+        };
+        let response = answer
+            .await
+            .inspect_err(|_| cluster.coordinator_lost(CoordinatorKind::Group, group_id))?;
+        let refused = response.topics.iter().find_map(|topic| {
+            let name = if topic.topic_id == Uuid::ZERO {
+                None
+            } else {
+                metadata.topic_by_id(topic.topic_id)
+            };
+            let name = name.map_or(topic.name.as_str(), |known| &known.name);
+            let refused = topic
+                .partitions
+                .iter()
+                .find(|answer| answer.error_code != ErrorCode::NONE)?;
+            Some((
+                TopicPartition::new(name, refused.partition_index),
+                refused.error_code,
+            ))
+        });
+        match refused {
+            None => Ok(()),
+            Some((partition, code)) => Err(self.refused(core, group_id, partition, code)),
+        }
+    }
+
+    fn refused(
+        &self,
+        core: &Core,
+        group_id: &str,
+        partition: TopicPartition,
+        code: ErrorCode,
+    ) -> Error {
+        if let Some(group) = &self.group {
+            group
+                .tell(|membership| membership.commit_refused(&self.identity, code, Instant::now()));
+        }
+        if matches!(
+            code,
+            ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE
+        ) {
+            core.cluster
+                .coordinator_lost(CoordinatorKind::Group, group_id);
+        }
+        Error::server(code, None)
+            .api(ApiKey::OFFSET_COMMIT)
+            .topic_partition(partition.topic, partition.partition)
+    }
+
+    fn request(&self, group_id: &str, metadata: &Metadata) -> OffsetCommitRequest {
+        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+        for (partition, committed) in &self.offsets {
+            let row = OffsetCommitRequestPartition {
+                partition_index: partition.partition,
+                committed_offset: committed.offset,
+                committed_leader_epoch: committed.leader_epoch.unwrap_or(-1),
+                committed_metadata: Some(committed.metadata.clone()),
+                ..Default::default()
+            };
+            match topics.last_mut() {
+                Some(topic) if *topic.name == *partition.topic => topic.partitions.push(row),
+                _ => topics.push(OffsetCommitRequestTopic {
+                    name: partition.topic.to_string(),
+                    topic_id: id_of(metadata, &partition.topic),
+                    partitions: vec![row],
+                    ..Default::default()
+                }),
+            }
+        }
+        OffsetCommitRequest {
+            group_id: group_id.to_string(),
+            generation_id_or_member_epoch: self.identity.generation,
+            member_id: self.identity.member_id.clone(),
+            group_instance_id: self.identity.instance_id.clone(),
+            topics,
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The consumer that an application polls: subscriptions, the part of a rebalance that runs inside a poll, and handing out records.
+
+use std::fmt;
+use std::ops::Deref;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::commit::Commits;
+use super::core::{Core, Source};
+use super::cursor::{Cursor, Reader, Step};
+use super::handle::to_commit;
+use super::list_offsets::unknown_partition;
+use super::wait::wait;
+use super::{ConsumerConfig, ConsumerHandle, RebalanceListener, Records, StartOffset, scout};
+use crate::kafka::cluster::Cluster;
+use crate::kafka::config::Configuration;
+use crate::kafka::group::coordinator::Group;
+use crate::kafka::group::membership::MembershipConfig;
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+
+/// How often a waiting poll looks whether something has been going wrong for too long.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// Reads records: of partitions that it is assigned, or of the share that it gets of a group's.
+///
+/// Everything but polling is on its [`ConsumerHandle`], which it dereferences to. Dropping it ends all of its work at once, without leaving
+/// the group or committing: see [`Consumer::close`].
+///
+/// ```no_run
+/// # async fn example() -> pat_events::kafka::Result<()> {
+/// use pat_events::kafka::{Consumer, ConsumerConfig};
+/// use std::time::Duration;
+///
+/// let mut consumer = Consumer::connect(ConsumerConfig::new("localhost:9092", "mailer")).await?;
+/// consumer.subscribe(&["emails"]).await?;
+/// loop {
+///     let records = consumer.poll(Duration::from_millis(500)).await?;
+///     for record in &records {
+///         println!("{} {:?}", record.offset, record.value);
+///     }
+///     consumer.commit_sync().await?;
+/// }
+/// # }
+/// ```
+pub struct Consumer {
+    handle: ConsumerHandle,
+    listener: Option<Arc<dyn RebalanceListener>>,
+    reader: Reader,
+    /// What is being read.
+    reading: Option<Cursor>,
+    /// New partitions that the listener has not wholly been told of.
+    announcing: Option<Vec<TopicPartition>>,
+    /// Found while records before it were handed out: for the next poll.
+    postponed: Option<Error>,
+    next_auto_commit: Instant,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("assignment", &self.assignment())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deref for Consumer {
+    type Target = ConsumerHandle;
+
+    fn deref(&self) -> &ConsumerHandle {
+        &self.handle
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.core().stop();
+    }
+}
+
+impl Consumer {
+    /// Finds the cluster. Fails by the request timeout with an error that names each address and why.
+    pub async fn connect(config: ConsumerConfig) -> Result<Self> {
+        config.validate()?;
+        let deadline = Instant::now() + config.client.request_timeout;
+        let cluster = Cluster::connect(&config.client, deadline).await?;
+        let core = Core::new(config, cluster);
+        core.spawn(scout::run(core.clone()));
+        Ok(Self {
+            reader: Reader::new(core.budget.clone(), core.config.check_crcs),
+            next_auto_commit: Instant::now() + core.config.auto_commit_interval,
+            handle: ConsumerHandle {
+                commits: Commits::start(&core),
+                core,
+            },
+            listener: None,
+            reading: None,
+            announcing: None,
+            postponed: None,
+        })
+    }
+
+    /// A handle for other tasks.
+    pub fn handle(&self) -> ConsumerHandle {
+        self.handle.clone()
+    }
+
+    /// Joins the group (`group_id`) to read its share of these topics. Subscribing again replaces the topics.
+    ///
+    /// Waits until the topics are known; one that does not exist fails by the request timeout.
+    pub async fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
+        self.subscribe_to(topics, None).await
+    }
+
+    /// As [`subscribe`](Self::subscribe); `listener` is told when partitions come and go.
+    pub async fn subscribe_with(
+        &mut self,
+        topics: &[&str],
+        listener: impl RebalanceListener,
+    ) -> Result<()> {
+        self.subscribe_to(topics, Some(Arc::new(listener))).await
+    }
+
+    async fn subscribe_to(
+        &mut self,
+        topics: &[&str],
+        listener: Option<Arc<dyn RebalanceListener>>,
+    ) -> Result<()> {
+        let core = self.core().clone();
+        let group_id = core.group_id()?.to_string();
+        let deadline = core.deadline();
+        for topic in topics {
+            core.cluster.topic(topic, deadline).await?;
+        }
+        let topics = topics.iter().map(ToString::to_string).collect();
+        let mut state = core.state();
+        match &state.source {
+            Source::Nothing => {
+                let config = &core.config;
+                let membership = MembershipConfig {
+                    group_id,
+                    instance_id: config.group_instance_id.clone(),
+                    session_timeout: config.session_timeout,
+                    heartbeat_interval: config.heartbeat_interval,
+                    max_poll_interval: config.max_poll_interval,
+                };
+                let group =
+                    Group::new(membership, core.cluster.clone(), topics, core.ready.clone());
+                core.spawn(group.clone().run());
+                state.source = Source::Subscribed(group);
+            }
+            Source::Subscribed(group) => {
+                group.tell(|membership| membership.resubscribe(topics, Instant::now()))
+            }
+            Source::Assigned => return Err(in_the_way("partitions are assigned by hand")),
+            Source::Closed => return Err(closed()),
+        }
+        drop(state);
+        if listener.is_some() {
+            self.listener = listener;
+        }
+        Ok(())
+    }
+
+    /// Reads exactly these partitions, each from its start, instead of those assigned before. With a group, offsets can be committed, but
+    /// the partitions are not shared with anybody.
+    ///
+    /// Fails when a topic or partition does not exist, by the request timeout.
+    pub async fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
+        let core = self.core().clone();
+        let deadline = core.deadline();
+        for (partition, start) in partitions {
+            if *start == StartOffset::Committed {
+                core.group_id()?;
+            }
+            let topic = core.cluster.topic(&partition.topic, deadline).await?;
+            if usize::try_from(partition.partition)
+                .is_ok_and(|index| index >= topic.partitions.len())
+            {
+                return Err(unknown_partition(partition));
+            }
+        }
+        let mut state = core.state();
+        match &state.source {
+            Source::Nothing | Source::Assigned => state.source = Source::Assigned,
+            Source::Subscribed(_) => return Err(in_the_way("topics are subscribed to")),
+            Source::Closed => return Err(closed()),
+        }
+        state.clear();
+        for (partition, start) in partitions {
+            state.positions.start(partition.clone(), *start);
+        }
+        drop(state);
+        core.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Lets go of all partitions; leaves the group, if in one. What polls have returned counts as finished, and is committed first where
+    /// `enable_auto_commit` says so.
+    pub async fn unsubscribe(&mut self) -> Result<()> {
+        let core = self.core().clone();
+        let committed = self.commit_finished(core.deadline()).await;
+        if let Some(group) = core.group() {
+            self.release(&group, false).await;
+            group.close().await;
+        }
+        let mut state = core.state();
+        state.clear();
+        state.source = Source::Nothing;
+        committed
+    }
+
+    /// Returns the next records, up to `max_poll_records`; waits up to `timeout` for the first one, and returns none when none comes.
+    ///
+    /// This is also where rebalances happen, and what keeps the member in its group: call it at least every `max_poll_interval`. Calling it
+    /// says that everything it returned before is finished, which is what an automatic commit goes by.
+    ///
+    /// # Errors
+    /// A batch that cannot be read ([`ErrorKind::CorruptBatch`]) is an error that names partition and offset, each time it would be next:
+    /// [`seek`](ConsumerHandle::seek) to [`Error::resume_offset`] to go on without it; other partitions go on in the meantime. An offset that
+    /// is out of range, or missing, is an error where `auto_offset_reset` is `none`. What has been failing for `request_timeout` is an error
+    /// as well, though it is tried on. Where [`Error::is_fatal`] says so, the consumer is of no use any more; otherwise poll again.
+    ///
+    /// Cancel safe: a poll that is dropped has returned nothing, and skips nothing.
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
+        let core = self.core().clone();
+        let deadline = Instant::now() + timeout;
+        if self.reading.is_none() {
+            // Lets the fetchers of a runtime with one thread send their next request before this one's records keep the thread busy.
+            tokio::task::yield_now().await;
+        }
+        loop {
+            let mut ready = pin!(core.ready.notified());
+            ready.as_mut().enable();
+            let now = Instant::now();
+            self.take_part_in_rebalance(now).await;
+            self.auto_commit(now);
+            self.look_for_trouble(now)?;
+            let records = self.collect()?;
+            if !records.is_empty() || now >= deadline {
+                return Ok(records);
+            }
+            wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
+        }
+    }
+
+    /// Finishes: commits what polls have returned where `enable_auto_commit` says so, waits for commits under way, tells the listener, and
+    /// leaves the group, so that its partitions go to others at once.
+    ///
+    /// Takes up to the request timeout. The error is that of the last commit; everything else is done regardless.
+    pub async fn close(mut self) -> Result<()> {
+        let deadline = self.core().deadline();
+        let closed = timeout_at(deadline, self.unsubscribe()).await;
+        self.core().state().source = Source::Closed;
+        closed.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Timeout,
+                "closing the consumer took longer than the request timeout",
+            ))
+        })
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.handle.core
+    }
+
+    /// Lets go of and takes partitions, as the group wants.
+    async fn take_part_in_rebalance(&mut self, now: Instant) {
+        let Some(group) = self.core().group() else {
+            return;
+        };
+        group.with(|membership| membership.polled(now));
+        if let Some(lost) = group.with(|membership| membership.must_release()) {
+            if !lost {
+                // The error, if any, shows with the next commit: the group does not wait for this one.
+                let _ = self
+                    .commit_finished(now + self.core().config.session_timeout / 2)
+                    .await;
+            }
+            self.release(&group, lost).await;
+            group.tell(|membership| membership.released(Instant::now()));
+        }
+        if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
+            let mut state = self.core().state();
+            state.clear();
+            for partition in &assigned {
+                state
+                    .positions
+                    .start(partition.clone(), StartOffset::Committed);
+            }
+            drop(state);
+            self.core()
+                .cluster
+                .track(assigned.iter().map(|partition| &*partition.topic));
+            self.announcing = Some(assigned);
+        }
+        if let Some(assigned) = &self.announcing {
+            if let Some(listener) = &self.listener {
+                listener.on_assigned(&self.handle, assigned).await;
+            }
+            self.announcing = None;
+            self.core().changed.notify_waiters();
+        }
+    }
+
+    /// Tells the listener, and forgets the partitions.
+    async fn release(&mut self, _group: &Group, lost: bool) {
+        let partitions = self.assignment();
+        if let Some(listener) = &self.listener
+            && !partitions.is_empty()
+        {
+            match lost {
+                true => listener.on_lost(&self.handle, &partitions).await,
+                false => listener.on_revoked(&self.handle, &partitions).await,
+            }
+        }
+        self.reading = None;
+        self.postponed = None;
+        self.announcing = None;
+        self.core().state().clear();
+    }
+
+    /// Commits, now and then, what earlier polls returned. Called before anything else is handed out.
+    fn auto_commit(&mut self, now: Instant) {
+        if !self.core().config.enable_auto_commit || now < self.next_auto_commit {
+            return;
+        }
+        self.next_auto_commit = now + self.core().config.auto_commit_interval;
+        // One that fails is made up for by the next.
+        drop(self.handle.commit_async());
+    }
+
+    /// Commits everything that polls have returned, if that is to be done automatically, and waits.
+    async fn commit_finished(&self, deadline: Instant) -> Result<()> {
+        if !self.core().config.enable_auto_commit {
+            return Ok(());
+        }
+        let positions = self.core().state().positions();
+        let commit = self
+            .handle
+            .commits
+            .submit(self.core(), positions.into_iter().map(to_commit))?;
+        match timeout_at(deadline, commit).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                "the automatic commit took too long",
+            )),
+        }
+    }
+
+    /// What this poll must report instead of records.
+    fn look_for_trouble(&mut self, now: Instant) -> Result<()> {
+        if let Some(error) = self.postponed.take() {
+            return Err(error);
+        }
+        let core = self.core();
+        let patience = core.config.client.request_timeout;
+        let mut state = core.state();
+        let group = match &state.source {
+            Source::Nothing => {
+                let message =
+                    "there is nothing to poll: subscribe to topics or assign partitions first";
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+            Source::Closed => return Err(closed()),
+            Source::Assigned => None,
+            Source::Subscribed(group) => Some(group.clone()),
+        };
+        if let Some(error) = state
+            .errors
+            .pop_front()
+            .or_else(|| state.positions.overdue(now, patience))
+        {
+            return Err(error);
+        }
+        drop(state);
+        match group.and_then(|group| group.with(|membership| membership.error(now, patience))) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what was fetched, up to `max_poll_records`. The position moves with what is handed out, not before.
+    fn collect(&mut self) -> Result<Records> {
+        let core = self.handle.core.clone();
+        let most = core.config.max_poll_records;
+        let mut records = Records::default();
+        while records.count() < most {
+            let Some(mut cursor) = core.state().next_cursor(self.reading.take()) else {
+                break;
+            };
+            match cursor.read(most - records.count(), &mut self.reader) {
+                Ok(Step::End) => {
+                    core.state()
+                        .positions
+                        .piece_read(&cursor.partition, cursor.stamp);
+                    core.changed.notify_waiters();
+                }
+                Ok(step) => {
+                    let mut state = core.state();
+                    if !state
+                        .positions
+                        .advance(&cursor.partition, cursor.stamp, cursor.position)
+                    {
+                        continue;
+                    }
+                    drop(state);
+                    if let Step::Records(batch) = step {
+                        records.push(batch);
+                    }
+                    self.reading = Some(cursor);
+                }
+                Err(error) => {
+                    core.state().positions.refetch(&cursor.partition);
+                    core.changed.notify_waiters();
+                    if records.is_empty() {
+                        return Err(error);
+                    }
+                    self.postponed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(records)
+    }
+}
+
+fn in_the_way(what: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("{what}: unsubscribe first"))
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the consumer was closed")
+}

@@ -1,0 +1,290 @@
+//! What the parts of a consumer share: the state behind one short lock, the byte budget, and who wakes whom.
+//!
+//! `poll` reads and advances; fetchers and the scout ask the brokers. They meet here and nowhere else. The lock is held for bookkeeping
+//! only: batches are checked and decompressed outside of it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::ConsumerConfig;
+use super::budget::{Budget, Charge};
+use super::cursor::Cursor;
+use super::positions::{Plan, Position, Positions, Wanted};
+use crate::kafka::cluster::Cluster;
+use crate::kafka::group::coordinator::Group;
+use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
+
+/// Everything but the part that only `poll` touches.
+pub(crate) struct Core {
+    pub config: ConsumerConfig,
+    pub cluster: Cluster,
+    pub budget: Arc<Budget>,
+    /// Wakes fetchers and the scout: there is room, or something to ask or to fetch.
+    pub changed: Arc<Notify>,
+    /// Wakes `poll`: there are records, an error, or a rebalance to take part in.
+    pub ready: Arc<Notify>,
+    state: Mutex<State>,
+    random: Mutex<Random>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+/// What is behind the lock.
+#[derive(Default)]
+pub(crate) struct State {
+    pub positions: Positions,
+    /// Fetched and not yet read, the oldest first.
+    pub queue: VecDeque<Cursor>,
+    /// What the next polls must report.
+    pub errors: VecDeque<Error>,
+    pub source: Source,
+    /// The nodes that have a fetcher.
+    fetchers: BTreeSet<i32>,
+    fetches_in_flight: usize,
+}
+
+/// Where the partitions come from.
+#[derive(Clone, Default)]
+pub(crate) enum Source {
+    #[default]
+    Nothing,
+    Assigned,
+    Subscribed(Arc<Group>),
+    Closed,
+}
+
+/// A fetch that may be sent now.
+pub(crate) struct Fetch {
+    pub wanted: Vec<Wanted>,
+    pub max_bytes: usize,
+    pub charge: Charge,
+}
+
+/// What a fetcher does next.
+pub(crate) enum NextFetch {
+    Send(Fetch),
+    Wait(Option<Instant>),
+    Retire,
+}
+
+impl Core {
+    pub fn new(config: ConsumerConfig, cluster: Cluster) -> Arc<Self> {
+        let changed = Arc::new(Notify::new());
+        Arc::new(Self {
+            budget: Budget::new(config.buffer_bytes, changed.clone()),
+            random: Mutex::new(config.client.random("consumer")),
+            config,
+            cluster,
+            changed,
+            ready: Arc::default(),
+            state: Mutex::default(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pause before the repetition that follows `attempts` failures (KIP-580).
+    pub fn pause(&self, attempts: u32) -> Duration {
+        let client = &self.config.client;
+        let doubled = client
+            .retry_backoff
+            .saturating_mul(1 << attempts.saturating_sub(1).min(16));
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        random.jittered(doubled.min(client.retry_backoff_max))
+    }
+
+    /// When a request that is sent now must be answered.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.config.client.request_timeout
+    }
+
+    /// Runs `task` until it ends or the consumer does.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = tokio::spawn(task).abort_handle();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(handle);
+    }
+
+    /// Ends every task.
+    pub fn stop(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(AbortHandle::abort);
+    }
+
+    /// The group, for what needs one.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        match &self.state().source {
+            Source::Subscribed(group) => Some(group.clone()),
+            _ => None,
+        }
+    }
+
+    /// The group's id, for what needs one.
+    pub fn group_id(&self) -> Result<&str> {
+        self.config.group_id.as_deref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                "this consumer has no group to keep offsets in: set group.id",
+            )
+        })
+    }
+
+    /// Takes the nodes that need a fetcher and have none; they count as having one.
+    pub fn nodes_without_fetcher(&self) -> Vec<i32> {
+        let mut state = self.state();
+        let nodes = state.positions.nodes(Instant::now());
+        nodes
+            .into_iter()
+            .filter(|node| state.fetchers.insert(*node))
+            .collect()
+    }
+
+    /// What the fetcher of `node` does next. A fetch is charged for all that may come back.
+    pub fn next_fetch(&self, node: i32) -> NextFetch {
+        let mut state = self.state();
+        match state.positions.plan(node, Instant::now()) {
+            Plan::Retire => {
+                state.fetchers.remove(&node);
+                NextFetch::Retire
+            }
+            Plan::Wait(until) => NextFetch::Wait(until),
+            Plan::Fetch(wanted) => match self.room_for(&mut state, wanted.len()) {
+                Some(max_bytes) => {
+                    state.positions.fetching(&wanted);
+                    state.fetches_in_flight += 1;
+                    NextFetch::Send(Fetch {
+                        wanted,
+                        max_bytes,
+                        charge: self.budget.charge(max_bytes),
+                    })
+                }
+                None => NextFetch::Wait(None),
+            },
+        }
+    }
+
+    /// How many bytes a fetch of so many partitions may ask for now.
+    ///
+    /// Half of the budget at most, so that the next fetch has room while this one is read. Whatever is in use, one fetch may go when
+    /// nothing else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it.
+    fn room_for(&self, state: &mut State, partitions: usize) -> Option<usize> {
+        let each = self.config.max_partition_fetch_bytes;
+        let most = self
+            .config
+            .fetch_max_bytes
+            .min(each.saturating_mul(partitions))
+            .min(self.budget.limit() / 2);
+        let least = each.min(most);
+        if self.budget.left() < least {
+            self.drop_paused(state);
+            let alone = state.queue.is_empty() && state.fetches_in_flight == 0;
+            if self.budget.left() < least && !alone {
+                return None;
+            }
+        }
+        Some(most.min(self.budget.left().max(least)))
+    }
+
+    /// Makes room: what was fetched of partitions that are paused now is fetched again when they are resumed.
+    fn drop_paused(&self, state: &mut State) {
+        let State {
+            positions, queue, ..
+        } = state;
+        let paused: BTreeSet<TopicPartition> = positions.paused().cloned().collect();
+        if !queue
+            .iter()
+            .all(|cursor| paused.contains(&cursor.partition))
+        {
+            return;
+        }
+        for cursor in queue.drain(..) {
+            positions.refetch(&cursor.partition);
+        }
+    }
+
+    /// The fetch is over; `wanted` may be fetched again.
+    pub fn fetch_over(&self, wanted: &[Wanted]) {
+        let mut state = self.state();
+        state.fetches_in_flight = state.fetches_in_flight.saturating_sub(1);
+        state.positions.fetch_over(wanted);
+    }
+
+    /// Something about these partitions failed, all for the same reason: they pause, and the metadata may be to blame.
+    pub fn failed<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = (&'a TopicPartition, u64)>,
+        error: &Error,
+    ) {
+        let now = Instant::now();
+        let mut state = self.state();
+        for (partition, stamp) in partitions {
+            state.positions.failed(
+                partition,
+                stamp,
+                now,
+                |attempts| self.pause(attempts),
+                error,
+            );
+        }
+        drop(state);
+        self.cluster.refresh();
+        self.changed.notify_waiters();
+    }
+
+    /// The next poll returns `error`.
+    pub fn report(&self, error: Error) {
+        let mut state = self.state();
+        // One report per partition at a time: repetitions tell nothing new.
+        let known =
+            |other: &Error| other.kind() == error.kind() && other.partition() == error.partition();
+        if !state.errors.iter().any(known) {
+            state.errors.push_back(error);
+        }
+        drop(state);
+        self.ready.notify_waiters();
+    }
+}
+
+impl State {
+    /// The next fetched piece that may be read now. `reading` is the one that was read last, if it has more.
+    pub fn next_cursor(&mut self, reading: Option<Cursor>) -> Option<Cursor> {
+        if let Some(cursor) = reading {
+            self.queue.push_front(cursor);
+        }
+        let mut index = 0;
+        while let Some(cursor) = self.queue.get(index) {
+            match self
+                .positions
+                .readable(&cursor.partition, cursor.stamp, cursor.position.offset)
+            {
+                Some(true) => return self.queue.remove(index),
+                Some(false) => index += 1,
+                None => drop(self.queue.remove(index)),
+            }
+        }
+        None
+    }
+
+    /// Forgets all partitions and what was fetched of them.
+    pub fn clear(&mut self) {
+        self.positions.clear();
+        self.queue.clear();
+        self.errors.clear();
+    }
+
+    /// Every known position: what was handed out so far.
+    pub fn positions(&self) -> Vec<(TopicPartition, Position)> {
+        self.positions
+            .all()
+            .map(|(partition, position)| (partition.clone(), position))
+            .collect()
+    }
+}

@@ -1,0 +1,249 @@
+//! One partition's part of a fetch response, read on from poll to poll.
+//!
+//! In: the bytes as they came, and where the application stands. Out: runs of records that were checked to the last byte, or one error that
+//! names partition and offset. A batch is checked, and decompressed, when its turn comes; not before.
+
+use std::sync::Arc;
+
+use protocol::compression::{Codec, Decompressor};
+use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
+
+use super::budget::{Budget, Charge};
+use super::positions::Position;
+use super::read_committed::AbortedTransactions;
+use super::records::Batch;
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+
+/// Reads a partition's part of a response.
+pub(crate) struct Cursor {
+    pub partition: TopicPartition,
+    /// What it was fetched under.
+    pub stamp: u64,
+    /// The next offset to hand out.
+    pub position: Position,
+    batches: BatchIter,
+    open: Option<Open>,
+    /// There are bytes, but not one whole batch.
+    cut_off: bool,
+    aborted: Option<AbortedTransactions>,
+    charge: Arc<Charge>,
+}
+
+/// A batch that is being read.
+struct Open {
+    records: DecodedBatch,
+    after: Position,
+    charge: Arc<Charge>,
+}
+
+/// What reading on gave.
+pub(crate) enum Step {
+    /// These records; the position is now after them.
+    Records(Batch),
+    /// Nothing for the application; the position moved.
+    Skipped,
+    /// There is no more.
+    End,
+}
+
+/// What cursors read with: kept from batch to batch, because its memory is warm.
+pub(crate) struct Reader {
+    decompressor: Decompressor,
+    budget: Arc<Budget>,
+    check_crcs: bool,
+}
+
+/// A response's batches of one partition, by a glance at their headers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Glance {
+    Empty,
+    /// This offset comes after the last whole batch.
+    Until(i64),
+    /// Something is there, but no whole batch, or nothing like one.
+    Unreadable {
+        cut_off: bool,
+    },
+}
+
+/// Looks through the headers in `records` without touching what is in the batches.
+pub(crate) fn glance(records: &bytes::Bytes, from: i64) -> Glance {
+    if records.is_empty() {
+        return Glance::Empty;
+    }
+    let (mut next, mut broken) = (None, false);
+    for batch in BatchIter::new(records.clone()) {
+        match batch {
+            Ok(batch) => next = Some(batch.last_offset().saturating_add(1)),
+            Err(_) => broken = true,
+        }
+    }
+    match next {
+        Some(next) if next > from => Glance::Until(next),
+        // Only batches from before the place that was asked for.
+        Some(_) if !broken => Glance::Empty,
+        _ => Glance::Unreadable { cut_off: !broken },
+    }
+}
+
+impl Reader {
+    pub fn new(budget: Arc<Budget>, check_crcs: bool) -> Self {
+        Self {
+            decompressor: Decompressor::new(),
+            budget,
+            check_crcs,
+        }
+    }
+}
+
+impl Cursor {
+    /// Reads `records`, which were fetched from `position` on. `aborted` hides what read_committed does not show.
+    pub fn new(
+        partition: TopicPartition,
+        stamp: u64,
+        position: Position,
+        records: bytes::Bytes,
+        cut_off: bool,
+        aborted: Option<AbortedTransactions>,
+        charge: Arc<Charge>,
+    ) -> Self {
+        Self {
+            partition,
+            stamp,
+            position,
+            batches: BatchIter::new(records),
+            open: None,
+            cut_off,
+            aborted,
+            charge,
+        }
+    }
+
+    /// Reads on: up to `most` records, of one batch.
+    pub fn read(&mut self, most: usize, reader: &mut Reader) -> Result<Step> {
+        if self.open.is_none() {
+            let Some(batch) = self.next_batch()? else {
+                return Ok(Step::End);
+            };
+            let after = after(&batch);
+            self.open = self
+                .open_batch(&batch, reader)
+                .map_err(|error| self.unreadable(after.offset, error))?;
+            if self.open.is_none() {
+                self.pass(after);
+                return Ok(Step::Skipped);
+            }
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(Step::Skipped);
+        };
+        let records = match open.records.take_checked(most) {
+            Ok(records) => records,
+            Err(error) => {
+                let resume = open.after.offset;
+                return Err(self.unreadable(resume, error));
+            }
+        };
+        let charge = open.charge.clone();
+        let mut after = open.after;
+        if open.records.is_exhausted() {
+            self.open = None;
+        } else {
+            after.offset = open.records.next_offset();
+        }
+        self.pass(after);
+        if records.remaining() == 0 {
+            return Ok(Step::Skipped);
+        }
+        Ok(Step::Records(Batch {
+            partition: self.partition.clone(),
+            next_offset: after.offset,
+            records,
+            _charge: charge,
+        }))
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let beyond = self.position.offset + 1;
+        let batch = self
+            .batches
+            .next()
+            .transpose()
+            .map_err(|error| self.unreadable(beyond, error))?;
+        if batch.is_none() && std::mem::take(&mut self.cut_off) {
+            let expected = "one whole batch, but the broker's answer ends before it does";
+            let error = RecordError::Malformed {
+                what: "records",
+                at: 0,
+                expected,
+            };
+            return Err(self.unreadable(beyond, error));
+        }
+        Ok(batch)
+    }
+
+    /// Makes a batch readable; `None` when there is nothing in it for the application.
+    fn open_batch(
+        &mut self,
+        batch: &RecordBatch,
+        reader: &mut Reader,
+    ) -> Result<Option<Open>, RecordError> {
+        if batch.last_offset() < self.position.offset {
+            return Ok(None);
+        }
+        if reader.check_crcs {
+            batch.verify_crc()?;
+        }
+        let ends_transaction = batch.is_control() && batch.is_transactional();
+        let hidden = self.aborted.as_mut().is_some_and(|aborted| {
+            aborted.hides(
+                batch.producer_id(),
+                batch.last_offset(),
+                batch.is_transactional(),
+                ends_transaction,
+            )
+        });
+        if hidden || batch.is_control() {
+            return Ok(None);
+        }
+        let mut records = batch.decode(&mut reader.decompressor, reader.budget.limit())?;
+        if records.header().base_offset < self.position.offset {
+            records.skip_to(self.position.offset);
+        }
+        let borrowed = batch.magic() == 2 && batch.codec()? == Codec::None;
+        let charge = if borrowed {
+            self.charge.clone()
+        } else {
+            Arc::new(reader.budget.charge(records.data_len()))
+        };
+        Ok(Some(Open {
+            records,
+            after: after(batch),
+            charge,
+        }))
+    }
+
+    fn pass(&mut self, after: Position) {
+        if after.offset > self.position.offset {
+            self.position = after;
+        }
+    }
+
+    fn unreadable(&self, after: i64, error: RecordError) -> Error {
+        let at = self.position.offset;
+        let resume = after.max(at + 1);
+        Error::new(
+            ErrorKind::CorruptBatch,
+            format!("the batch there cannot be read, seek to offset {resume} to go on without it: {error}"),
+        )
+        .topic_partition(self.partition.topic.clone(), self.partition.partition)
+        .offset(at, Some(resume))
+    }
+}
+
+fn after(batch: &RecordBatch) -> Position {
+    let epoch = batch.partition_leader_epoch();
+    Position {
+        offset: batch.last_offset().saturating_add(1),
+        leader_epoch: (epoch >= 0).then_some(epoch),
+    }
+}

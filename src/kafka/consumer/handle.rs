@@ -1,0 +1,283 @@
+//! What can be asked of a consumer while it polls: positions, pauses, commits, offsets. Shared with the application's other tasks and with
+//! its rebalance listener.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::IsolationLevel;
+use super::commit::{Commits, PendingCommit};
+use super::core::Core;
+use super::list_offsets;
+use super::offset_fetch;
+use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+use super::positions::Position;
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+
+/// An offset to commit: that of the next record to read, not of the last one that was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetAndMetadata {
+    /// The offset of the next record to read.
+    pub offset: i64,
+    /// The leader epoch of the record before it, by which a truncated log is noticed (KIP-320).
+    pub leader_epoch: Option<i32>,
+    /// A note to keep with it, for whoever reads the committed offset.
+    pub metadata: String,
+}
+
+impl OffsetAndMetadata {
+    /// This offset, without epoch and note.
+    pub fn new(offset: i64) -> Self {
+        Self {
+            offset,
+            ..Self::default()
+        }
+    }
+}
+
+/// The offset of a record found by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetAndTimestamp {
+    /// The record's offset.
+    pub offset: i64,
+    /// The record's timestamp, in milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: Option<i32>,
+}
+
+/// A handle to a consumer, for everything but polling. Cheap to clone.
+///
+/// A [`Consumer`](crate::kafka::Consumer) dereferences to its handle. Handles do not keep a consumer alive: once it is dropped or closed,
+/// what needs a broker fails.
+#[derive(Clone)]
+pub struct ConsumerHandle {
+    pub(super) core: Arc<Core>,
+    pub(super) commits: Commits,
+}
+
+impl fmt::Debug for ConsumerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerHandle")
+            .field("assignment", &self.assignment())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConsumerHandle {
+    /// The partitions that are read now, in order.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.core.state().positions.iter().cloned().collect()
+    }
+
+    /// The offset of the next record that a poll returns; `None` when the partition is not assigned, or its start is not known yet.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.core
+            .state()
+            .positions
+            .position(partition)
+            .map(|position| position.offset)
+    }
+
+    /// Goes on reading at `offset`. What was fetched before never comes out after it.
+    ///
+    /// Fails when the partition is not assigned. An offset that is not in the log is found out by the next fetch, and falls under
+    /// `auto_offset_reset`.
+    pub fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
+        if offset < 0 {
+            let error = Error::new(
+                ErrorKind::Config,
+                format!("cannot seek to offset {offset}: offsets start at 0"),
+            );
+            return Err(error.topic_partition(partition.topic.clone(), partition.partition));
+        }
+        let position = Position {
+            offset,
+            leader_epoch: None,
+        };
+        let sought = self.core.state().positions.seek(partition, position);
+        self.changed(partition, sought)
+    }
+
+    /// Goes on reading at the start of the log. As [`seek`](Self::seek), once the leader has said where that is.
+    pub fn seek_to_beginning(&self, partition: &TopicPartition) -> Result<()> {
+        let sought = self
+            .core
+            .state()
+            .positions
+            .seek_to_timestamp(partition, EARLIEST_TIMESTAMP);
+        self.changed(partition, sought)
+    }
+
+    /// Goes on reading at the end of the log. As [`seek`](Self::seek), once the leader has said where that is.
+    pub fn seek_to_end(&self, partition: &TopicPartition) -> Result<()> {
+        let sought = self
+            .core
+            .state()
+            .positions
+            .seek_to_timestamp(partition, LATEST_TIMESTAMP);
+        self.changed(partition, sought)
+    }
+
+    /// Returns nothing more of these partitions until they are resumed. They stay assigned. Pausing twice is as pausing once.
+    pub fn pause(&self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, true)
+    }
+
+    /// Goes on where these partitions were paused. Resuming one that is not paused changes nothing.
+    pub fn resume(&self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, false)
+    }
+
+    /// The partitions that are paused.
+    pub fn paused(&self) -> Vec<TopicPartition> {
+        self.core.state().positions.paused().cloned().collect()
+    }
+
+    /// How many offsets are between the position and the end of the log (for `read_committed`: of what is committed), as of the last fetch.
+    /// `None` while nothing was fetched yet.
+    pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
+        let state = self.core.state();
+        let position = state.positions.position(partition)?;
+        let watermarks = state.positions.watermarks(partition)?;
+        let end = match self.core.config.isolation_level {
+            IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
+            _ => watermarks.high_watermark,
+        };
+        Some((end - position.offset).max(0))
+    }
+
+    /// Commits these offsets, after every commit asked for before, and waits for the coordinator.
+    ///
+    /// Fails with [`ErrorKind::Rebalance`] when this member does not hold the partitions any more: poll, and commit what is assigned then.
+    /// Retriable errors are retried until the request timeout. Dropping the future does not take the commit back.
+    pub async fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
+        self.commits
+            .submit(&self.core, offsets.iter().cloned())?
+            .await
+    }
+
+    /// Commits the positions: everything that polls have returned so far. As [`commit`](Self::commit).
+    pub async fn commit_sync(&self) -> Result<()> {
+        self.commit_async()?.await
+    }
+
+    /// As [`commit_sync`](Self::commit_sync), without waiting: commits go out in the order of these calls.
+    pub fn commit_async(&self) -> Result<PendingCommit> {
+        let positions = self.core.state().positions();
+        self.commits
+            .submit(&self.core, positions.into_iter().map(to_commit))
+    }
+
+    /// The group's committed offsets of these partitions; those without one are not in it.
+    pub async fn committed(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
+        self.core
+            .cluster
+            .track(partitions.iter().map(|partition| &*partition.topic));
+        offset_fetch::ask(&self.core, partitions, self.core.deadline()).await
+    }
+
+    /// The first offset that each partition's log still has.
+    pub async fn beginning_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>> {
+        self.offsets_at(partitions, EARLIEST_TIMESTAMP).await
+    }
+
+    /// The offset that the next record of each partition gets; for `read_committed`, that of the first record of an open transaction if
+    /// there is one.
+    pub async fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>> {
+        self.offsets_at(partitions, LATEST_TIMESTAMP).await
+    }
+
+    /// The first record of each partition that has this timestamp (milliseconds since 1970) or a later one; partitions without one are not
+    /// in it.
+    pub async fn offsets_for_times(
+        &self,
+        times: &[(TopicPartition, i64)],
+    ) -> Result<BTreeMap<TopicPartition, OffsetAndTimestamp>> {
+        let lookups = times
+            .iter()
+            .map(|(partition, time)| (partition.clone(), (*time).max(0)))
+            .collect();
+        let found = list_offsets::ask_leaders(&self.core, lookups, self.core.deadline()).await?;
+        Ok(found
+            .into_iter()
+            .filter(|(_, found)| found.offset >= 0)
+            .map(|(partition, found)| {
+                let leader_epoch = found.leader_epoch;
+                (
+                    partition,
+                    OffsetAndTimestamp {
+                        offset: found.offset,
+                        timestamp_ms: found.timestamp,
+                        leader_epoch,
+                    },
+                )
+            })
+            .collect())
+    }
+
+    async fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        timestamp: i64,
+    ) -> Result<BTreeMap<TopicPartition, i64>> {
+        let lookups = partitions
+            .iter()
+            .map(|partition| (partition.clone(), timestamp))
+            .collect();
+        let found = list_offsets::ask_leaders(&self.core, lookups, self.core.deadline()).await?;
+        Ok(found
+            .into_iter()
+            .map(|(partition, found)| (partition, found.offset))
+            .collect())
+    }
+
+    fn set_paused(&self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        for partition in partitions {
+            let known = self.core.state().positions.set_paused(partition, paused);
+            self.changed(partition, known)?;
+        }
+        Ok(())
+    }
+
+    /// Wakes whoever must know, or says that the partition is not assigned.
+    fn changed(&self, partition: &TopicPartition, known: bool) -> Result<()> {
+        if !known {
+            let error = Error::new(
+                ErrorKind::UnknownTopicOrPartition,
+                "the partition is not assigned to this consumer",
+            );
+            return Err(error.topic_partition(partition.topic.clone(), partition.partition));
+        }
+        self.core.changed.notify_waiters();
+        self.core.ready.notify_waiters();
+        Ok(())
+    }
+}
+
+/// A position as it is committed.
+pub(super) fn to_commit(
+    (partition, position): (TopicPartition, Position),
+) -> (TopicPartition, OffsetAndMetadata) {
+    let Position {
+        offset,
+        leader_epoch,
+    } = position;
+    (
+        partition,
+        OffsetAndMetadata {
+            offset,
+            leader_epoch,
+            metadata: String::new(),
+        },
+    )
+}

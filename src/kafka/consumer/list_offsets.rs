@@ -1,0 +1,201 @@
+//! Asking leaders for offsets by time: the start and the end of the log, and the first record of a time. In: partitions with a timestamp
+//! (-1 latest, -2 earliest). Out: offset and leader epoch of each, or the error of each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::messages::list_offsets_response::ListOffsetsPartitionResponse;
+use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use protocol::{ApiKey, ErrorCode};
+use tokio::time::{Instant, sleep_until};
+
+use super::IsolationLevel;
+use super::core::Core;
+use crate::kafka::cluster::Purpose;
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+
+/// What to ask about one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup {
+    pub partition: TopicPartition,
+    pub timestamp: i64,
+    pub leader_epoch: i32,
+}
+
+/// What a leader answered; an offset of -1 is "there is none".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub offset: i64,
+    pub timestamp: i64,
+    pub leader_epoch: Option<i32>,
+}
+
+/// Asks `node`, once. Every lookup has its answer; an error outside is about all of them.
+pub(crate) async fn ask(
+    core: &Core,
+    node: i32,
+    lookups: &[Lookup],
+    deadline: Instant,
+) -> Result<Vec<(TopicPartition, Result<Found>)>> {
+    let request = request(lookups, core.config.isolation_level, deadline);
+    let response = core
+        .cluster
+        .call(node, Purpose::Other, &request, deadline)
+        .await?;
+    Ok(lookups
+        .iter()
+        .map(|lookup| (lookup.partition.clone(), answer_to(lookup, &response)))
+        .collect())
+}
+
+/// Asks the leaders of all of them, again and again with pauses while that may help, until `deadline`.
+pub(crate) async fn ask_leaders(
+    core: &Core,
+    mut open: BTreeMap<TopicPartition, i64>,
+    deadline: Instant,
+) -> Result<BTreeMap<TopicPartition, Found>> {
+    let mut found = BTreeMap::new();
+    let mut attempts = 0;
+    loop {
+        let mut trouble = None;
+        for (node, lookups) in by_leader(core, &open, deadline).await? {
+            match ask(core, node, &lookups, deadline).await {
+                Ok(answers) => {
+                    for (partition, answer) in answers {
+                        match answer {
+                            Ok(answer) => {
+                                open.remove(&partition);
+                                found.insert(partition, answer);
+                            }
+                            Err(error) => trouble = Some(error),
+                        }
+                    }
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        if open.is_empty() {
+            return Ok(found);
+        }
+        attempts += 1;
+        let error = trouble.unwrap_or_else(|| no_leader(open.keys().next()));
+        let retry_at = Instant::now() + core.pause(attempts);
+        if !error.is_retriable() || retry_at >= deadline {
+            return Err(error);
+        }
+        core.cluster.refresh();
+        sleep_until(retry_at).await;
+    }
+}
+
+async fn by_leader(
+    core: &Core,
+    open: &BTreeMap<TopicPartition, i64>,
+    deadline: Instant,
+) -> Result<BTreeMap<i32, Vec<Lookup>>> {
+    let mut by_leader: BTreeMap<i32, Vec<Lookup>> = BTreeMap::new();
+    for (partition, timestamp) in open {
+        let topic = core.cluster.topic(&partition.topic, deadline).await?;
+        let index = usize::try_from(partition.partition).unwrap_or(usize::MAX);
+        let Some(known) = topic.partitions.get(index) else {
+            return Err(unknown_partition(partition));
+        };
+        if let Some(leader) = known.leader {
+            by_leader.entry(leader).or_default().push(Lookup {
+                partition: partition.clone(),
+                timestamp: *timestamp,
+                leader_epoch: known.leader_epoch,
+            });
+        }
+    }
+    Ok(by_leader)
+}
+
+/// The error for a partition that its topic does not have.
+pub(crate) fn unknown_partition(partition: &TopicPartition) -> Error {
+    Error::new(
+        ErrorKind::UnknownTopicOrPartition,
+        "the topic has no such partition",
+    )
+    .topic_partition(partition.topic.clone(), partition.partition)
+}
+
+/// The error for a partition that nobody leads.
+pub(crate) fn no_leader(partition: Option<&TopicPartition>) -> Error {
+    let error = Error::server(
+        ErrorCode::LEADER_NOT_AVAILABLE,
+        Some("the partition has no leader now"),
+    );
+    match partition {
+        Some(partition) => error.topic_partition(partition.topic.clone(), partition.partition),
+        None => error,
+    }
+}
+
+fn request(
+    lookups: &[Lookup],
+    isolation_level: IsolationLevel,
+    deadline: Instant,
+) -> ListOffsetsRequest {
+    let mut topics: BTreeMap<Arc<str>, Vec<ListOffsetsPartition>> = BTreeMap::new();
+    for lookup in lookups {
+        topics
+            .entry(lookup.partition.topic.clone())
+            .or_default()
+            .push(ListOffsetsPartition {
+                partition_index: lookup.partition.partition,
+                current_leader_epoch: lookup.leader_epoch,
+                timestamp: lookup.timestamp,
+                ..Default::default()
+            });
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: i8::from(isolation_level == IsolationLevel::ReadCommitted),
+        topics: topics
+            .into_iter()
+            .map(|(name, partitions)| ListOffsetsTopic {
+                name: name.to_string(),
+                partitions,
+                ..Default::default()
+            })
+            .collect(),
+        timeout_ms: i32::try_from(left.as_millis()).unwrap_or(i32::MAX),
+        ..Default::default()
+    }
+}
+
+fn answer_to(lookup: &Lookup, response: &ListOffsetsResponse) -> Result<Found> {
+    let TopicPartition { topic, partition } = &lookup.partition;
+    let answer = response
+        .topics
+        .iter()
+        .filter(|answered| *answered.name == **topic)
+        .flat_map(|answered| &answered.partitions)
+        .find(|answered| answered.partition_index == *partition);
+    let named = |error: Error| {
+        error
+            .api(ApiKey::LIST_OFFSETS)
+            .topic_partition(topic.clone(), *partition)
+    };
+    match answer {
+        Some(ListOffsetsPartitionResponse {
+            error_code: ErrorCode::NONE,
+            offset,
+            timestamp,
+            leader_epoch,
+            ..
+        }) => Ok(Found {
+            offset: *offset,
+            timestamp: *timestamp,
+            leader_epoch: Some(*leader_epoch).filter(|epoch| *epoch >= 0),
+        }),
+        Some(refused) => Err(named(Error::server(refused.error_code, None))),
+        None => Err(named(Error::new(
+            ErrorKind::Protocol,
+            "the broker left the partition out of its answer",
+        ))),
+    }
+}

@@ -1,0 +1,645 @@
+//! Where each assigned partition stands: what was handed out, what was fetched ahead, what must be asked for first.
+//!
+//! In: assignments, seeks, pauses, leaders, answers. Out: what to ask the coordinator and the leaders, what to fetch from a node, what is
+//! wrong for too long. No clock and no socket: `now` is an argument.
+//!
+//! Every (re)start of a partition gets a new *stamp*. An answer carries the stamp that it was asked under and is ignored when that has
+//! passed, so what was fetched before a seek never comes out after it, and a reset happens once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocol::Uuid;
+use tokio::time::Instant;
+
+use super::offset_reset::{EARLIEST_TIMESTAMP, StartOffset};
+use crate::kafka::{Error, TopicPartition};
+
+/// How many fetched, unread answers a partition may have before its node is left alone: one being read, the next at hand.
+const PIECES_AHEAD: u32 = 1;
+
+/// The assigned partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Positions {
+    partitions: BTreeMap<TopicPartition, Partition>,
+    last_stamp: u64,
+    last_turn: u64,
+}
+
+/// The next offset to hand out, and the leader epoch of the record before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub offset: i64,
+    pub leader_epoch: Option<i32>,
+}
+
+/// Who leads a partition, by the newest metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub node: Option<i32>,
+    pub epoch: i32,
+    pub topic_id: Uuid,
+}
+
+/// The log's bounds as the last fetch saw them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watermarks {
+    pub log_start: i64,
+    pub high_watermark: i64,
+    pub last_stable: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At the group's committed offset, which is yet to be learnt.
+    Committed,
+    /// At the offset of this timestamp (or -1 latest, -2 earliest), which is yet to be learnt.
+    Listed(i64),
+    /// Here, but the leader changed: its log may be shorter than what was read (KIP-320).
+    Unvalidated(Position),
+    /// Here.
+    At(Position),
+}
+
+#[derive(Debug)]
+struct Partition {
+    stamp: u64,
+    place: Place,
+    paused: bool,
+    leader: Option<Leader>,
+    /// A question about `place` is on its way.
+    asking: bool,
+    /// The offset after everything fetched.
+    fetch_from: i64,
+    /// Fetched and not yet read to the end.
+    pieces: u32,
+    in_flight: bool,
+    /// When it last had its turn in a fetch.
+    turn: u64,
+    not_before: Option<Instant>,
+    trouble: Option<Trouble>,
+    watermarks: Option<Watermarks>,
+    preferred: Option<(i32, Instant)>,
+}
+
+/// What has been failing without a success in between.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    attempts: u32,
+    error: Error,
+}
+
+/// What to ask before anything can be fetched. Each entry carries the stamp to answer under.
+#[derive(Debug, Default)]
+pub(crate) struct Questions {
+    /// The group's committed offsets of these.
+    pub committed: Vec<(TopicPartition, u64)>,
+    /// ListOffsets, by leader.
+    pub listed: BTreeMap<i32, Vec<Listing>>,
+    /// OffsetForLeaderEpoch, by leader.
+    pub epochs: BTreeMap<i32, Vec<EpochCheck>>,
+    /// These have no leader that is known.
+    pub leaderless: Vec<(TopicPartition, u64)>,
+    /// When to look again at those that wait out a backoff.
+    pub next: Option<Instant>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub partition: TopicPartition,
+    pub stamp: u64,
+    pub timestamp: i64,
+    pub leader_epoch: i32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EpochCheck {
+    pub partition: TopicPartition,
+    pub stamp: u64,
+    /// The epoch of the last record read, whose end is asked for.
+    pub epoch: i32,
+    pub leader_epoch: i32,
+}
+
+/// A partition to be fetched, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub partition: TopicPartition,
+    pub topic_id: Uuid,
+    pub stamp: u64,
+    pub offset: i64,
+    pub leader_epoch: i32,
+}
+
+/// What to do about a node.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Fetch these, those that waited longest first.
+    Fetch(Vec<Wanted>),
+    /// Nothing now; look again when something changed, or at this time.
+    Wait(Option<Instant>),
+    /// No assigned partition is fetched from there any more.
+    Retire,
+}
+
+impl Positions {
+    /// Starts `partition` at `start`, whatever it was before.
+    pub fn start(&mut self, partition: TopicPartition, start: StartOffset) {
+        let place = match start {
+            StartOffset::Committed => Place::Committed,
+            StartOffset::Offset(offset) => Place::At(Position {
+                offset,
+                leader_epoch: None,
+            }),
+            other => Place::Listed(other.timestamp()),
+        };
+        let stamp = self.new_stamp();
+        match self.partitions.get_mut(&partition) {
+            Some(known) => known.restart(stamp, place),
+            None => {
+                self.partitions
+                    .insert(partition, Partition::new(stamp, place));
+            }
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.partitions.clear();
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.keys()
+    }
+
+    /// Moves `partition` to `position`. `false` when it is not assigned.
+    pub fn seek(&mut self, partition: &TopicPartition, position: Position) -> bool {
+        self.restart(partition, Place::At(position))
+    }
+
+    /// Moves `partition` to where its leader finds `timestamp` (-1 latest, -2 earliest). `false` when it is not assigned.
+    pub fn seek_to_timestamp(&mut self, partition: &TopicPartition, timestamp: i64) -> bool {
+        self.restart(partition, Place::Listed(timestamp))
+    }
+
+    /// Pauses or resumes. `false` when it is not assigned. Doing it twice changes nothing.
+    pub fn set_paused(&mut self, partition: &TopicPartition, paused: bool) -> bool {
+        match self.partitions.get_mut(partition) {
+            Some(known) => {
+                known.paused = paused;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub fn paused(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions
+            .iter()
+            .filter(|(_, known)| known.paused)
+            .map(|(name, _)| name)
+    }
+
+    /// The next offset to be handed out, once it is known.
+    pub fn position(&self, partition: &TopicPartition) -> Option<Position> {
+        self.partitions.get(partition)?.position()
+    }
+
+    /// Every partition whose position is known, and that.
+    pub fn all(&self) -> impl Iterator<Item = (&TopicPartition, Position)> {
+        self.partitions
+            .iter()
+            .filter_map(|(name, known)| Some((name, known.position()?)))
+    }
+
+    pub fn watermarks(&self, partition: &TopicPartition) -> Option<Watermarks> {
+        self.partitions.get(partition)?.watermarks
+    }
+
+    /// Whether what was fetched under `stamp` may be handed out now; `None` when it never may.
+    pub fn readable(&self, partition: &TopicPartition, stamp: u64, offset: i64) -> Option<bool> {
+        let known = self
+            .partitions
+            .get(partition)
+            .filter(|known| known.stamp == stamp)?;
+        (known.position()?.offset == offset).then_some(!known.paused)
+    }
+
+    /// Records up to `to` are handed out. `false` when they must not be, because of a seek or a revocation in the meantime.
+    pub fn advance(&mut self, partition: &TopicPartition, stamp: u64, to: Position) -> bool {
+        let Some(known) = self.current(partition, stamp) else {
+            return false;
+        };
+        match &mut known.place {
+            Place::At(position) | Place::Unvalidated(position) if position.offset <= to.offset => {
+                *position = to;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// One fetched answer was read to its end, or given up.
+    pub fn piece_read(&mut self, partition: &TopicPartition, stamp: u64) {
+        if let Some(known) = self.current(partition, stamp) {
+            known.pieces = known.pieces.saturating_sub(1);
+        }
+    }
+
+    /// Forgets everything fetched ahead: the next fetch starts where the application stands.
+    pub fn refetch(&mut self, partition: &TopicPartition) {
+        let Some(known) = self.partitions.get(partition) else {
+            return;
+        };
+        self.restart(partition, known.place);
+    }
+
+    /// Takes the leaders of newer metadata. A partition that is not in it keeps the leader it had.
+    pub fn update_leaders(&mut self, leader_of: impl Fn(&TopicPartition) -> Option<Leader>) {
+        let mut last_stamp = self.last_stamp;
+        for (name, known) in &mut self.partitions {
+            if let Some(leader) = leader_of(name) {
+                last_stamp += 1;
+                known.led_by(leader, last_stamp);
+            }
+        }
+        self.last_stamp = last_stamp;
+    }
+
+    /// The nodes to fetch from.
+    pub fn nodes(&self, now: Instant) -> BTreeSet<i32> {
+        self.partitions
+            .values()
+            .filter_map(|known| known.node(now))
+            .collect()
+    }
+
+    /// What must be asked now; everything in the answer counts as asked.
+    pub fn questions(&mut self, now: Instant) -> Questions {
+        let mut out = Questions::default();
+        for (name, known) in &mut self.partitions {
+            if known.asking
+                || (known.leader_node().is_some() && matches!(known.place, Place::At(_)))
+            {
+                continue;
+            }
+            if let Some(at) = known.not_before.filter(|at| *at > now) {
+                out.next = Some(out.next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            known.ask(name, &mut out);
+        }
+        out
+    }
+
+    /// The coordinator's answer: the committed position, or none, in which case `policy` says where to start. The policy's `None` is "do
+    /// not": the partition waits for a seek, and the caller reports.
+    pub fn committed(
+        &mut self,
+        partition: &TopicPartition,
+        stamp: u64,
+        found: Option<Position>,
+        policy: Option<i64>,
+        retry_at: Instant,
+    ) {
+        let new_stamp = self.new_stamp();
+        let Some(known) = self.current(partition, stamp) else {
+            return;
+        };
+        if known.place != Place::Committed {
+            return;
+        }
+        match (found, policy) {
+            (Some(position), _) => known.restart(new_stamp, Place::At(position)),
+            (None, Some(timestamp)) => known.restart(new_stamp, Place::Listed(timestamp)),
+            (None, None) => {
+                known.asking = false;
+                known.not_before = Some(retry_at);
+            }
+        }
+    }
+
+    /// The leader's answer to a listing.
+    pub fn listed(&mut self, partition: &TopicPartition, stamp: u64, found: Position) {
+        let new_stamp = self.new_stamp();
+        if let Some(known) = self.current(partition, stamp)
+            && matches!(known.place, Place::Listed(_))
+        {
+            known.restart(new_stamp, Place::At(found));
+        }
+    }
+
+    /// The leader's answer to an epoch check: `end` is where its log of that epoch ends, `None` when it does not know the epoch. Gives the
+    /// position that the log was truncated to when records that were read are gone from it.
+    pub fn epoch_checked(&mut self, check: &EpochCheck, end: Option<Position>) -> Option<Position> {
+        let known = self.current(&check.partition, check.stamp)?;
+        let Place::Unvalidated(position) = known.place else {
+            return None;
+        };
+        known.asking = false;
+        match end {
+            Some(end) if end.offset < position.offset => Some(end),
+            _ => {
+                known.place = Place::At(position);
+                known.trouble = None;
+                None
+            }
+        }
+    }
+
+    /// A question or a fetch of this partition failed: try again after a pause, and remember for how long it has been so.
+    pub fn failed(
+        &mut self,
+        partition: &TopicPartition,
+        stamp: u64,
+        now: Instant,
+        pause: impl FnOnce(u32) -> Duration,
+        error: &Error,
+    ) {
+        let Some(known) = self.current(partition, stamp) else {
+            return;
+        };
+        known.asking = false;
+        let trouble = known.trouble.get_or_insert_with(|| Trouble {
+            since: now,
+            attempts: 0,
+            error: error.clone(),
+        });
+        trouble.attempts += 1;
+        trouble.error = error.clone();
+        known.not_before = Some(now + pause(trouble.attempts));
+    }
+
+    /// The error of a partition that has had no success for `patience`; it is given once per such time.
+    pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
+        self.partitions
+            .values_mut()
+            .filter_map(|known| known.trouble.as_mut())
+            .find(|trouble| now.duration_since(trouble.since) >= patience)
+            .map(|trouble| {
+                trouble.since = now;
+                trouble.error.clone()
+            })
+    }
+
+    /// What to fetch from `node` next.
+    ///
+    /// A node is left alone while one of its partitions has as much unread as it may: a fetch without it could wait at the broker for the
+    /// others while the application waits for this one.
+    pub fn plan(&self, node: i32, now: Instant) -> Plan {
+        let mut wanted = Vec::new();
+        let (mut any, mut full, mut next) = (false, false, None::<Instant>);
+        for (name, known) in &self.partitions {
+            if known.node(now) != Some(node) {
+                continue;
+            }
+            any = true;
+            let Place::At(_) = known.place else { continue };
+            if known.paused || known.in_flight {
+                continue;
+            }
+            if known.pieces > PIECES_AHEAD {
+                full = true;
+                continue;
+            }
+            match known.not_before.filter(|at| *at > now) {
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => wanted.push((known.turn, name, known)),
+            }
+        }
+        if !any {
+            return Plan::Retire;
+        }
+        if full || wanted.is_empty() {
+            return Plan::Wait(next);
+        }
+        wanted.sort_by_key(|(turn, ..)| *turn);
+        Plan::Fetch(
+            wanted
+                .into_iter()
+                .map(|(_, name, known)| known.wanted(name))
+                .collect(),
+        )
+    }
+
+    /// These are on their way.
+    pub fn fetching(&mut self, wanted: &[Wanted]) {
+        for want in wanted {
+            if let Some(known) = self.current(&want.partition, want.stamp) {
+                known.in_flight = true;
+            }
+        }
+    }
+
+    /// These are not on their way any more, whatever became of them.
+    pub fn fetch_over(&mut self, wanted: &[Wanted]) {
+        for want in wanted {
+            if let Some(known) = self.current(&want.partition, want.stamp) {
+                known.in_flight = false;
+            }
+        }
+    }
+
+    /// An answer to `want` came; `next` is the offset after its last whole batch, if it has any. `false` when it must be dropped.
+    pub fn fetched(&mut self, want: &Wanted, next: Option<i64>, watermarks: Watermarks) -> bool {
+        self.last_turn += 1;
+        let turn = self.last_turn;
+        let Some(known) = self.current(&want.partition, want.stamp) else {
+            return false;
+        };
+        known.watermarks = Some(watermarks);
+        known.trouble = None;
+        known.not_before = None;
+        let Some(next) = next.filter(|next| *next > want.offset && known.fetch_from == want.offset)
+        else {
+            return false;
+        };
+        known.fetch_from = next;
+        known.pieces += 1;
+        known.turn = turn;
+        true
+    }
+
+    /// Whether the fetch of `want` is the one that decides what is handed out next: nothing fetched before it is still unread.
+    pub fn is_next(&self, want: &Wanted) -> bool {
+        self.partitions
+            .get(&want.partition)
+            .is_some_and(|known| known.stamp == want.stamp && known.pieces == 0)
+    }
+
+    /// Starts over by a timestamp (-1 latest, -2 earliest), if nothing else happened to the partition since `stamp`.
+    pub fn reset(&mut self, partition: &TopicPartition, stamp: u64, timestamp: i64) {
+        if self.current(partition, stamp).is_some() {
+            self.restart(partition, Place::Listed(timestamp));
+        }
+    }
+
+    /// Fetch from `replica` until `until` (KIP-392), or from the leader again.
+    pub fn prefer(
+        &mut self,
+        partition: &TopicPartition,
+        stamp: u64,
+        replica: Option<(i32, Instant)>,
+    ) {
+        if let Some(known) = self.current(partition, stamp) {
+            known.preferred = replica;
+        }
+    }
+
+    pub fn leader(&self, partition: &TopicPartition) -> Option<Leader> {
+        self.partitions.get(partition)?.leader
+    }
+
+    fn restart(&mut self, partition: &TopicPartition, place: Place) -> bool {
+        let stamp = self.new_stamp();
+        match self.partitions.get_mut(partition) {
+            Some(known) => {
+                known.restart(stamp, place);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn current(&mut self, partition: &TopicPartition, stamp: u64) -> Option<&mut Partition> {
+        self.partitions
+            .get_mut(partition)
+            .filter(|known| known.stamp == stamp)
+    }
+
+    fn new_stamp(&mut self) -> u64 {
+        self.last_stamp += 1;
+        self.last_stamp
+    }
+}
+
+impl Partition {
+    fn new(stamp: u64, place: Place) -> Self {
+        let mut new = Self {
+            stamp,
+            place,
+            paused: false,
+            leader: None,
+            asking: false,
+            fetch_from: 0,
+            pieces: 0,
+            in_flight: false,
+            turn: 0,
+            not_before: None,
+            trouble: None,
+            watermarks: None,
+            preferred: None,
+        };
+        new.restart(stamp, place);
+        new
+    }
+
+    /// Under a new stamp nothing is on its way and nothing is fetched ahead. Whether it is paused, and who leads it, stays.
+    fn restart(&mut self, stamp: u64, place: Place) {
+        self.stamp = stamp;
+        self.place = place;
+        self.asking = false;
+        self.in_flight = false;
+        self.pieces = 0;
+        self.not_before = None;
+        self.trouble = None;
+        self.fetch_from = self.position().map_or(0, |position| position.offset);
+    }
+
+    fn led_by(&mut self, leader: Leader, stamp: u64) {
+        let old = self.leader.replace(leader);
+        let Some(old) = old else { return };
+        if old.topic_id != leader.topic_id
+            && old.topic_id != Uuid::ZERO
+            && leader.topic_id != Uuid::ZERO
+        {
+            // Another topic under the same name: everything in it was written since this one was subscribed to.
+            return self.restart(stamp, Place::Listed(EARLIEST_TIMESTAMP));
+        }
+        if old.node.is_none() && leader.node.is_some() {
+            self.not_before = None;
+        }
+        if let Place::At(position) = self.place
+            && position.leader_epoch.is_some()
+            && old.epoch >= 0
+            && leader.epoch > old.epoch
+        {
+            self.place = Place::Unvalidated(position);
+            self.asking = false;
+        }
+    }
+
+    fn position(&self) -> Option<Position> {
+        match self.place {
+            Place::At(position) | Place::Unvalidated(position) => Some(position),
+            Place::Committed | Place::Listed(_) => None,
+        }
+    }
+
+    fn leader_node(&self) -> Option<i32> {
+        self.leader.and_then(|leader| leader.node)
+    }
+
+    /// Where it is fetched from: a replica that the leader named, or the leader.
+    fn node(&self, now: Instant) -> Option<i32> {
+        match self.preferred {
+            Some((replica, until)) if until > now => Some(replica),
+            _ => self.leader_node(),
+        }
+    }
+
+    fn ask(&mut self, name: &TopicPartition, out: &mut Questions) {
+        let stamp = self.stamp;
+        if self.place == Place::Committed {
+            self.asking = true;
+            out.committed.push((name.clone(), stamp));
+            return;
+        }
+        let Some((node, leader_epoch)) = self
+            .leader
+            .and_then(|leader| Some((leader.node?, leader.epoch)))
+        else {
+            out.leaderless.push((name.clone(), stamp));
+            return;
+        };
+        let partition = name.clone();
+        match self.place {
+            Place::Listed(timestamp) => {
+                out.listed.entry(node).or_default().push(Listing {
+                    partition,
+                    stamp,
+                    timestamp,
+                    leader_epoch,
+                });
+            }
+            Place::Unvalidated(Position {
+                leader_epoch: Some(epoch),
+                ..
+            }) => {
+                out.epochs.entry(node).or_default().push(EpochCheck {
+                    partition,
+                    stamp,
+                    epoch,
+                    leader_epoch,
+                });
+            }
+            Place::Unvalidated(_) | Place::At(_) | Place::Committed => return,
+        }
+        self.asking = true;
+    }
+
+    fn wanted(&self, name: &TopicPartition) -> Wanted {
+        let leader = self.leader;
+        Wanted {
+            partition: name.clone(),
+            topic_id: leader.map_or(Uuid::default(), |leader| leader.topic_id),
+            stamp: self.stamp,
+            offset: self.fetch_from,
+            leader_epoch: leader.map_or(-1, |leader| leader.epoch),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "positions/tests.rs"]
+mod tests;

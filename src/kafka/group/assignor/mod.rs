@@ -1,0 +1,39 @@
+//! Who gets which partition: run by the group's leader.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `range` | each topic's partitions in consecutive runs, as Java's `RangeAssignor` |
+
+mod range;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) use range::Range;
+
+/// A group member, as its leader sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub id: String,
+    pub instance_id: Option<String>,
+    pub topics: Vec<String>,
+}
+
+/// How many partitions each topic of the group has. Topics that do not exist are not in it.
+pub(crate) type PartitionCounts = BTreeMap<Arc<str>, i32>;
+
+/// What one member gets: by topic, its partitions in ascending order.
+pub(crate) type Assignment = BTreeMap<Arc<str>, Vec<i32>>;
+
+/// A way to share a group's partitions among its members.
+pub(crate) trait Assignor: Send + Sync {
+    /// The name that members agree on it by.
+    fn name(&self) -> &'static str;
+
+    /// Each member's share, by member id. Every member is in it, if with nothing.
+    fn assign(
+        &self,
+        members: &[Member],
+        partitions: &PartitionCounts,
+    ) -> BTreeMap<String, Assignment>;
+}
