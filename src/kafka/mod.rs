@@ -27,7 +27,8 @@ pub use admin::{
 };
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{
-    ConsumerConfig, IsolationLevel, OffsetReset, OwnedRecord, RecordView, Records, StartOffset,
+    Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, OffsetAndMetadata, OffsetReset,
+    OwnedRecord, RebalanceListener, RecordView, Records, StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use net::{Address, Transport};
