@@ -27,7 +27,7 @@ mod set;
 
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
-pub use consumer::{ConsumerConfig, ConsumerError, ConsumerMetrics, OnFailure};
+pub use consumer::{ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OnFailure};
 pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use latency::Latencies;

@@ -2,6 +2,11 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `event_consumer` | the consumer as the application holds it: start, wait, stop |
+//! | `driver` | the loop that polls and hands out |
+//! | `hook` | partitions that come and go with the group |
+//! | `assigned` | the partitions that are ours |
+//! | `committing` | commits, now and then and before a partition goes |
 //! | `config` | what a consumer of events can be told |
 //! | `offset_tracker` | which records of a partition are finished, and what may be committed |
 //! | `commit_metadata` | the text beside a commit that names what is finished beyond it |
@@ -11,9 +16,14 @@
 //! | `metrics` | what is counted |
 //! | `error` | why a consumer ended, and what it does about a handler that fails |
 
+mod assigned;
 mod commit_metadata;
+mod committing;
 mod config;
+mod driver;
 mod error;
+mod event_consumer;
+mod hook;
 mod lanes;
 mod load;
 mod metrics;
@@ -22,4 +32,5 @@ mod partition;
 
 pub use config::ConsumerConfig;
 pub use error::{ConsumerError, OnFailure};
+pub use event_consumer::EventConsumer;
 pub use metrics::ConsumerMetrics;

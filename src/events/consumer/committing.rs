@@ -1,0 +1,106 @@
+//! Commits what is finished: now and then, and before a partition goes to another member.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::assigned::Assigned;
+use super::metrics::{Counters, count};
+use super::partition::Partition;
+use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata};
+use crate::kafka::{Error, ErrorKind, Result, ServerError};
+
+/// OFFSET_METADATA_TOO_LARGE: the broker allows less than it does by default.
+const METADATA_TOO_LARGE: ErrorKind = ErrorKind::Server(ServerError(12));
+
+/// Commits what is finished, `every` so often. Ends with the first failure that will not pass.
+pub(super) async fn commit_regularly(
+    consumer: &ConsumerHandle,
+    assigned: &Assigned,
+    counters: &Counters,
+    every: Duration,
+) -> Error {
+    let mut next = Instant::now();
+    loop {
+        next += every;
+        sleep_until(next).await;
+        let partitions = assigned.all();
+        // The first position of a partition is committed as well: see `OffsetTracker::advance`.
+        for partition in partitions
+            .iter()
+            .filter(|partition| partition.is_unplaced())
+        {
+            if let Some(position) = consumer.position(&partition.name) {
+                partition.advance(position);
+            }
+        }
+        match commit(consumer, &partitions, counters).await {
+            // Somebody else has the partitions, or the coordinator is away: the next poll or the next commit sees to it.
+            Err(error) if !passes(&error) => return error,
+            _ => next = next.max(Instant::now() - every),
+        }
+    }
+}
+
+/// Commits what is finished of `partitions` and not committed yet. What fails goes into the next commit.
+///
+/// Dropping the future may leave the commit made or not; it is repeated then.
+pub(super) async fn commit(
+    consumer: &ConsumerHandle,
+    partitions: &[Arc<Partition>],
+    counters: &Counters,
+) -> Result<()> {
+    let mut unsettled = Unsettled::default();
+    let mut offsets = Vec::new();
+    for partition in partitions {
+        if let Some(commit) = partition.take_commit() {
+            let offset = OffsetAndMetadata {
+                offset: commit.offset,
+                leader_epoch: None,
+                metadata: commit.metadata,
+            };
+            offsets.push((partition.name.clone(), offset));
+            unsettled.0.push(partition.clone());
+        }
+    }
+    if offsets.is_empty() {
+        return Ok(());
+    }
+    let mut result = consumer.commit(&offsets).await;
+    if result
+        .as_ref()
+        .is_err_and(|error| error.kind() == METADATA_TOO_LARGE)
+    {
+        // Better to repeat some after a restart than to commit nothing.
+        offsets
+            .iter_mut()
+            .for_each(|(_, offset)| offset.metadata.clear());
+        result = consumer.commit(&offsets).await;
+    }
+    match result {
+        Ok(()) => {
+            count(&counters.commits, 1);
+            unsettled.0.clear();
+        }
+        Err(_) => count(&counters.failed_commits, 1),
+    }
+    result
+}
+
+/// Whether waiting, polling or committing again gets over `error`.
+pub(super) fn passes(error: &Error) -> bool {
+    error.is_retriable() || matches!(error.kind(), ErrorKind::Rebalance | ErrorKind::Timeout)
+}
+
+/// Partitions whose commit is under way. Those that are left when this is dropped are committed once more.
+#[derive(Default)]
+struct Unsettled(Vec<Arc<Partition>>);
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0
+            .iter()
+            .for_each(|partition| partition.commit_failed());
+    }
+}

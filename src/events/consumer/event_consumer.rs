@@ -1,0 +1,187 @@
+//! The consumer of events as the application holds it: start it with a handler, wait for it, stop it.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::assigned::Assigned;
+use super::driver::Driver;
+use super::hook::Hook;
+use super::lanes::Lanes;
+use super::metrics::Counters;
+use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
+use crate::events::{Dispatch, EventSet};
+use crate::kafka::Configuration;
+use crate::kafka::consumer::{Consumer, ConsumerHandle};
+
+/// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
+///
+/// At least once: the offset of an event is committed when its handler has finished, never sooner. Finished events beyond an unfinished
+/// one are remembered in the commit, so that a restart repeats only what was not finished. Dropping the consumer stops it without
+/// waiting: what was not committed is handled again after the next start.
+pub struct EventConsumer<S> {
+    config: ConsumerConfig,
+    run: Mutex<Option<Run>>,
+    set: PhantomData<fn() -> S>,
+}
+
+/// From one start to the end that follows it.
+#[derive(Clone)]
+struct Run {
+    stop: watch::Sender<bool>,
+    /// How it ended; `None` while it runs.
+    end: watch::Receiver<Option<Result<(), ConsumerError>>>,
+    counters: Arc<Counters>,
+    consumer: ConsumerHandle,
+}
+
+impl<S: EventSet> EventConsumer<S> {
+    /// A consumer that is not started yet.
+    ///
+    /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when `config` is incomplete.
+    pub fn new(config: ConsumerConfig) -> crate::kafka::Result<Self> {
+        config.validate()?;
+        Ok(Self {
+            config,
+            run: Mutex::new(None),
+            set: PhantomData,
+        })
+    }
+
+    /// Connects to the cluster, joins the group, and hands events to `handler` from now on.
+    ///
+    /// Returns when the consumer runs; how it ends is told by [`wait`](Self::wait) and [`stop`](Self::stop). Fails when no broker
+    /// answers, and when the consumer runs already. After an end it can be started again. Dropping the future before it is ready starts nothing.
+    pub async fn start<H>(&self, handler: H) -> Result<(), ConsumerError>
+    where
+        S: Dispatch<H>,
+        H: Send + Sync + 'static,
+    {
+        if self.is_running() {
+            return Err(ConsumerError::Started);
+        }
+        let config = self.config.clone();
+        let mut consumer = Consumer::connect(config.client_config()).await?;
+        let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
+        let assigned = Assigned::default();
+        let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
+        let hook = Hook {
+            assigned: assigned.clone(),
+            counters: counters.clone(),
+            patience: config.shutdown_timeout,
+        };
+        consumer.subscribe_with(&topics, hook).await?;
+        let (stop, stopped) = watch::channel(false);
+        let (ended, end) = watch::channel(None);
+        {
+            let mut run = self.lock();
+            if run.as_ref().is_some_and(Run::is_running) {
+                return Err(ConsumerError::Started);
+            }
+            *run = Some(Run {
+                stop,
+                end,
+                counters: counters.clone(),
+                consumer: consumer.handle(),
+            });
+        }
+        let lanes = Lanes::start::<S, H>(
+            Arc::new(handler),
+            config.on_failure.clone(),
+            config.queue_bytes,
+            counters.clone(),
+        );
+        let driver = Driver {
+            consumer,
+            lanes,
+            assigned,
+            config,
+            counters,
+        };
+        tokio::spawn(async move {
+            let result = driver.run(stopped).await;
+            // Nobody waits any more when the consumer was dropped.
+            let _ = ended.send(Some(result));
+        });
+        Ok(())
+    }
+
+    /// Waits until the consumer ends: because it is stopped, or because something fails, which it answers with. Ready at once when it
+    /// was never started. Cancel safe.
+    pub async fn wait(&self) -> Result<(), ConsumerError> {
+        let Some(run) = self.lock().clone() else {
+            return Ok(());
+        };
+        run.ended().await
+    }
+
+    /// Lets the handlers at work finish (no longer than the shutdown timeout), begins no others, commits, and leaves the group. Answers
+    /// with the failure that ended the consumer before, if one did.
+    ///
+    /// Cancel safe: the consumer stops all the same.
+    pub async fn stop(&self) -> Result<(), ConsumerError> {
+        let Some(run) = self.lock().clone() else {
+            return Ok(());
+        };
+        run.stop.send_replace(true);
+        run.ended().await
+    }
+
+    /// [Stops](Self::stop) the consumer, for good.
+    pub async fn close(self) -> Result<(), ConsumerError> {
+        self.stop().await
+    }
+
+    /// Whether the consumer was started and has not ended.
+    pub fn is_running(&self) -> bool {
+        self.lock().as_ref().is_some_and(Run::is_running)
+    }
+
+    /// What happened since the last start, and how far the consumer is behind.
+    pub fn metrics(&self) -> ConsumerMetrics {
+        let Some(run) = self.lock().clone() else {
+            return ConsumerMetrics::default();
+        };
+        let partitions = run.consumer.assignment().into_iter();
+        let lag_by_partition: Vec<_> = partitions
+            .filter_map(|partition| {
+                let lag = u64::try_from(run.consumer.lag(&partition)?).ok()?;
+                Some((partition, lag))
+            })
+            .collect();
+        ConsumerMetrics {
+            lag: lag_by_partition.iter().map(|(_, lag)| lag).sum(),
+            lag_by_partition,
+            ..run.counters.summary(S::TYPES)
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Run>> {
+        // Nothing that is done under the lock panics half way.
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Run {
+    fn is_running(&self) -> bool {
+        self.end.borrow().is_none() && self.end.has_changed().is_ok()
+    }
+
+    async fn ended(mut self) -> Result<(), ConsumerError> {
+        match self.end.wait_for(Option::is_some).await {
+            Ok(end) => end.clone().unwrap_or(Ok(())),
+            Err(_) => Err(ConsumerError::Gone),
+        }
+    }
+}
+
+impl<S> fmt::Debug for EventConsumer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventConsumer")
+            .field("topics", &self.config.topics)
+            .field("group_id", &self.config.group_id)
+            .finish_non_exhaustive()
+    }
+}
