@@ -109,6 +109,29 @@ pub struct BrokerDescription {
     pub rack: Option<String>,
 }
 
+/// An API and the versions of it that both sides speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiVersions {
+    /// The API's number.
+    pub key: i16,
+    /// Its name; `Unknown` where this client does not know it.
+    pub name: &'static str,
+    /// The first and last version that this client speaks.
+    pub client: Option<(i16, i16)>,
+    /// The first and last version that the broker speaks.
+    pub broker: Option<(i16, i16)>,
+}
+
+impl ApiVersions {
+    /// The version that is spoken: the newest that both know.
+    pub fn chosen(&self) -> Option<i16> {
+        let (client, broker) = (self.client?, self.broker?);
+        let newest = client.1.min(broker.1);
+        (newest >= client.0.max(broker.0)).then_some(newest)
+    }
+}
+
 impl Admin {
     /// Finds the cluster. Fails within `connect_timeout` when no broker answers, with each address and why.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
@@ -222,6 +245,22 @@ impl Admin {
             controller: (metadata.controller_id >= 0).then_some(metadata.controller_id),
             brokers: brokers.collect(),
         })
+    }
+
+    /// What a broker speaks, beside what this client speaks: every API that either of them knows, by number.
+    pub async fn api_versions(&self) -> Result<Vec<ApiVersions>> {
+        let connection = self.cluster.any_connection(self.deadline()).await?;
+        let ours = protocol::messages::APIS.iter().map(|api| api.key);
+        let mut keys: Vec<_> = ours.chain(connection.broker_apis()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let described = keys.into_iter().map(|key| ApiVersions {
+            key: key.0,
+            name: key.name(),
+            client: key.versions().map(|range| (range.min, range.max)),
+            broker: connection.broker_range(key),
+        });
+        Ok(described.collect())
     }
 
     fn deadline(&self) -> Instant {

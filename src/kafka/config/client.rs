@@ -204,3 +204,60 @@ impl Configuration for ClientConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_what_the_documentation_says() {
+        let config = ClientConfig::default();
+        assert!(config.bootstrap_servers.is_empty());
+        assert_eq!(config.client_id, "pat-events");
+        assert_eq!(config.request_timeout, Duration::from_secs(30));
+        assert_eq!(config.connect_timeout, Duration::from_secs(10));
+        assert_eq!(config.metadata_max_age, Duration::from_secs(300));
+        assert_eq!(config.reconnect_backoff, Duration::from_millis(50));
+        assert_eq!(config.reconnect_backoff_max, Duration::from_secs(1));
+        assert_eq!(config.retry_backoff, Duration::from_millis(100));
+        assert_eq!(config.retry_backoff_max, Duration::from_secs(1));
+        assert_eq!(config.connections_max_idle, Duration::from_secs(540));
+        assert_eq!(config.max_frame_bytes, 134_217_728);
+        assert!(!config.allow_auto_create_topics);
+        assert_eq!(config.seed, None);
+    }
+
+    #[test]
+    fn every_property_sets_its_own_field_and_refuses_nonsense() {
+        let default = format!("{:?}", ClientConfig::default());
+        for row in ClientConfig::PROPERTIES {
+            let good = match row.name {
+                "bootstrap.servers" => "kafka:9092",
+                "client.id" => "mailer",
+                "allow.auto.create.topics" => "TRUE",
+                _ => "12345",
+            };
+            let mut config = ClientConfig::default();
+            (row.set)(&mut config, good).expect("an allowed value");
+            assert_ne!(format!("{config:?}"), default, "{} sets nothing", row.name);
+            let mut config = ClientConfig::default();
+            assert!(
+                (row.set)(&mut config, " ").is_none(),
+                "{} takes nothing",
+                row.name
+            );
+            assert_eq!(format!("{config:?}"), default);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers_for_one_purpose_and_others_for_another() {
+        let config = ClientConfig {
+            seed: Some(1),
+            ..ClientConfig::default()
+        };
+        let first = |purpose| config.random(purpose).next_u64();
+        assert_eq!(first("jitter"), first("jitter"));
+        assert_ne!(first("jitter"), first("sticky"));
+    }
+}

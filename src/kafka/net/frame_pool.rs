@@ -1,15 +1,18 @@
 //! Buffers of long frames, recycled. Fresh megabytes cost more in page faults than parsing what is in them, so a reader takes its buffer
 //! from here, and whoever is done with a frame gives it back. In: `Bytes` that nobody else holds. Out: empty buffers with room.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
 /// The most buffers that are kept.
 const MAX_BUFFERS: usize = 8;
 
-/// The largest buffer that is kept: one huge response must not stay in memory for ever.
-const MAX_BUFFER_BYTES: usize = 8 << 20;
+/// The most bytes that are kept in all: huge responses must not stay in memory for ever.
+const MAX_KEPT_BYTES: usize = 16 << 20;
+
+/// How many times larger than its frame a buffer may be: a short frame that is held for long must not hold megabytes.
+const MAX_SPARE: usize = 8;
 
 /// The smallest buffer that is worth keeping.
 const MIN_BUFFER_BYTES: usize = 16 << 10;
@@ -32,27 +35,34 @@ impl FramePool {
     pub fn give_buffer(&self, mut buffer: BytesMut) {
         buffer.clear();
         // A slice knows of its allocation no more than its own end: ask for the front back.
-        if !buffer.try_reclaim(MIN_BUFFER_BYTES) || buffer.capacity() > MAX_BUFFER_BYTES {
+        if !buffer.try_reclaim(MIN_BUFFER_BYTES) {
             return;
         }
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffers.len() < MAX_BUFFERS {
+        let mut buffers = self.lock();
+        let kept: usize = buffers.iter().map(BytesMut::capacity).sum();
+        if buffers.len() < MAX_BUFFERS && kept + buffer.capacity() <= MAX_KEPT_BYTES {
             buffers.push(buffer);
         }
     }
 
-    /// An empty buffer with room for `len` bytes if there is one, else the roomiest that there is, or a new one of at most `at_most` bytes.
+    /// An empty buffer with room for `len` bytes if there is one, else a new one of at most `at_most` bytes.
     pub fn take(&self, len: usize, at_most: usize) -> BytesMut {
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = self.lock();
         // The last one given back is the one whose memory is warm.
         let fitting = buffers
             .iter_mut()
-            .rposition(|buffer| buffer.try_reclaim(len));
-        if let Some(index) = fitting.or_else(|| buffers.len().checked_sub(1)) {
-            return buffers.swap_remove(index);
+            .rposition(|buffer| buffer.try_reclaim(len) && buffer.capacity() / MAX_SPARE <= len);
+        match fitting {
+            Some(index) => buffers.remove(index),
+            None => {
+                drop(buffers);
+                BytesMut::with_capacity(len.min(at_most))
+            }
         }
-        drop(buffers);
-        BytesMut::with_capacity(len.min(at_most))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,13 +98,21 @@ mod tests {
     }
 
     #[test]
+    fn a_short_frame_does_not_get_a_huge_buffer() {
+        let pool = FramePool::default();
+        pool.give(Bytes::from(vec![0; 4 << 20]));
+        assert!(pool.take(20_000, 1 << 20).capacity() < 1 << 20);
+        assert!(pool.take(1 << 20, 1 << 10).capacity() >= 4 << 20);
+    }
+
+    #[test]
     fn the_pool_keeps_a_bounded_number_of_bounded_buffers() {
         let pool = FramePool::default();
-        pool.give(Bytes::from(vec![0; MAX_BUFFER_BYTES * 2]));
+        pool.give(Bytes::from(vec![0; MAX_KEPT_BYTES + 1]));
+        assert!(pool.lock().is_empty());
         for _ in 0..2 * MAX_BUFFERS {
             pool.give(Bytes::from(vec![0; MIN_BUFFER_BYTES]));
         }
-        let kept = pool.buffers.lock().expect("no panic").len();
-        assert_eq!(kept, MAX_BUFFERS);
+        assert_eq!(pool.lock().len(), MAX_BUFFERS);
     }
 }

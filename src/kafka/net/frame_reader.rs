@@ -252,6 +252,26 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_bytes_give_frames_or_an_error_and_bounded_memory(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20_000),
+            small in proptest::bool::ANY,
+        ) {
+            let mut bytes = bytes;
+            if small && bytes.len() > 2 {
+                // Lengths that are likely to be accepted.
+                (bytes[0], bytes[1]) = (0, 0);
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let total = bytes.len();
+            let (frames, _) = runtime.block_on(frames_of(bytes, 1 << 12, 1 << 16));
+            assert!(frames.iter().map(|frame| frame.len() + 4).sum::<usize>() <= total);
+        }
+    }
+
     #[tokio::test]
     async fn memory_follows_the_bytes_that_came_not_the_length_that_was_announced() {
         let (mut near, mut far) = tokio::io::duplex(1 << 10);

@@ -33,6 +33,11 @@ impl BrokerVersions {
         Some((first, last))
     }
 
+    /// Every API that the broker speaks.
+    pub fn apis(&self) -> impl Iterator<Item = ApiKey> + '_ {
+        self.ranges.iter().map(|range| range.0)
+    }
+
     /// The newest version that both sides know, or an error that names the API and both ranges.
     pub fn choose<R: Request>(&self) -> Result<i16> {
         let (first, last) = (R::VERSIONS.min, R::VERSIONS.max);

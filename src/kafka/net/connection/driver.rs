@@ -246,14 +246,14 @@ impl Driver {
                 let _ = answer.send(Err(fate(&overdue(), &it.place, written)));
             }
         }
-        while self
-            .unanswered
-            .front()
-            .is_some_and(|first| first.deadline <= now)
-        {
-            if let Some(it) = self.unanswered.pop_front() {
+        // What is left of them is not wholly written: their place in the list is given up when it is.
+        let unanswered = std::mem::take(&mut self.unanswered);
+        for it in unanswered {
+            if it.deadline <= now {
                 half_written = true;
                 let _ = it.written.send(Err(fate(&overdue(), &it.place, written)));
+            } else {
+                self.unanswered.push_back(it);
             }
         }
         half_written

@@ -88,10 +88,12 @@ impl Connection {
                     )),
                 }
             }
-            Ok(Err(error)) => Err(Error::new(ErrorKind::Connect, "cannot connect").because(error)),
+            Ok(Err(error)) => {
+                Err(Error::new(ErrorKind::Connect, cannot_connect(node)).because(error))
+            }
             Err(_) => Err(Error::new(
                 ErrorKind::Connect,
-                format!("cannot connect within {:?}", started.elapsed()),
+                format!("{} within {:?}", cannot_connect(node), started.elapsed()),
             )),
         };
         connected.map_err(|error| {
@@ -145,6 +147,11 @@ impl Connection {
     /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
     pub fn broker_range(&self, api: ApiKey) -> Option<(i16, i16)> {
         self.0.versions.range(api)
+    }
+
+    /// Every API that the broker speaks.
+    pub fn broker_apis(&self) -> impl Iterator<Item = ApiKey> + '_ {
+        self.0.versions.apis()
     }
 
     /// Where frames go to be used again.
@@ -312,6 +319,14 @@ impl<R: Call> Future for Written<R> {
         let received = ready!(Pin::new(&mut self.written).poll(cx));
         let written = received.unwrap_or_else(|_| Err(task_gone()));
         Poll::Ready(written.map_err(|error| self.connection.explain::<R>(error)))
+    }
+}
+
+fn cannot_connect(node: i32) -> &'static str {
+    match node {
+        ..0 => "cannot connect",
+        // The address is the broker's word, not the configuration's: that is where to look for what is wrong.
+        0.. => "cannot connect to the address that the broker advertises",
     }
 }
 

@@ -531,6 +531,25 @@ async fn a_request_without_a_response_resolves_when_its_bytes_are_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_earliest_deadline_of_writes_without_a_response_counts_whatever_their_order() {
+    let (connection, _peer) = connected(1 << 10).await;
+    let patient = connection
+        .submit_without_response(&bulk(1 << 16), soon(50))
+        .expect("room");
+    let hasty = connection
+        .submit_without_response(&bulk(1 << 16), soon(2))
+        .expect("room");
+    let started = Instant::now();
+    let error = hasty.await.expect_err("stuck");
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    assert!(started.elapsed() < SECOND * 3);
+    let error = patient.await.expect_err("given up");
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    assert_eq!(error.outcome(), WriteOutcome::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_handle_closes_the_connection_after_what_was_queued() {
     let (connection, mut peer) = connected(1 << 10).await;
     let written = connection
