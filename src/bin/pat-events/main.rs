@@ -2,16 +2,25 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `produce` | records from lines or JSON; kcat's habits |
 //! | `topics` | lists, creates, deletes, describes |
+//! | `broker` | the embedded broker, to develop against |
+//! | `typed` | events as JSON |
 //! | `cluster` | the options by which commands find their cluster |
+//! | `bench` | measures producing and consuming, with the flags and the JSON line of other clients' benchmark programs |
 
+mod bench;
+mod broker;
 mod cluster;
+mod produce;
 mod topics;
+mod typed;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// A Kafka client in pure Rust, with typed events on top.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Program {
@@ -21,7 +30,10 @@ struct Program {
 
 #[derive(Subcommand)]
 enum Command {
+    Produce(produce::Produce),
     Topics(topics::Topics),
+    Broker(broker::BrokerCommand),
+    Bench(bench::Bench),
 }
 
 /// What a command ends with; an error is printed as one line.
@@ -39,7 +51,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Outcome {
     match command {
+        Command::Produce(produce) => on_all_cores(produce.run()),
         Command::Topics(topics) => on_all_cores(topics.run()),
+        Command::Broker(broker) => on_all_cores(broker.run()),
+        // Measured on one thread, as are the clients that it is compared with.
+        Command::Bench(bench) => bench.run(),
     }
 }
 

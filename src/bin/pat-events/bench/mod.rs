@@ -1,0 +1,94 @@
+//! `pat-events bench`: one measured run. In: the flags that all clients' benchmark programs share. Out: one line of JSON.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `load` | the records to send, from a payload file |
+//! | `measure` | wall clock, CPU time and memory of the measured window; percentiles; the line |
+//! | `produce` | modes `produce` and `pingpong` |
+
+mod load;
+mod measure;
+mod produce;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use pat_events::kafka::{Configuration, ProducerConfig};
+
+use crate::Outcome;
+use load::Load;
+
+/// Measure one run and print one line of JSON.
+#[derive(Args)]
+pub struct Bench {
+    /// What to measure.
+    #[arg(long, value_enum)]
+    mode: Mode,
+    /// The brokers, as host:port with commas between several.
+    #[arg(long, default_value = "127.0.0.1:9092")]
+    broker: String,
+    /// The topic; it must exist, with this many partitions.
+    #[arg(long, default_value = "bench")]
+    topic: String,
+    /// File of records: u32le key length, u32le value length, key, value, repeated. Record i is entry i modulo their number.
+    #[arg(long, default_value = "payload.bin")]
+    payload: PathBuf,
+    /// none, gzip, snappy, lz4 or zstd.
+    #[arg(long, default_value = "none")]
+    compression: String,
+    /// The partitions of the topic.
+    #[arg(long, default_value_t = 6)]
+    partitions: i32,
+    /// Records to measure (produce, consume, pingpong).
+    #[arg(long, default_value_t = 1_000_000)]
+    records: u64,
+    /// Records before the measured ones (produce, consume, pingpong).
+    #[arg(long, default_value_t = 0)]
+    warmup: u64,
+    /// The longest that a record may wait for others, in milliseconds.
+    #[arg(long, default_value_t = 5)]
+    linger_ms: u64,
+    /// The most bytes of a batch, before compression.
+    #[arg(long, default_value_t = 1_000_000)]
+    batch_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// Send records until the last is acknowledged.
+    Produce,
+    /// One record at a time, waiting for its acknowledgement: produce percentiles.
+    Pingpong,
+}
+
+impl Bench {
+    /// Runs it on one thread and prints the line.
+    pub fn run(&self) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let line = runtime.block_on(async {
+            match self.mode {
+                Mode::Produce => produce::produce(self).await,
+                Mode::Pingpong => produce::pingpong(self).await,
+            }
+        })?;
+        println!("{line}");
+        Ok(())
+    }
+
+    fn load(&self) -> Outcome<Load> {
+        Load::read(&self.payload).map_err(|e| format!("{}: {e}", self.payload.display()).into())
+    }
+
+    fn producer_config(&self) -> pat_events::kafka::Result<ProducerConfig> {
+        ProducerConfig::from_properties([
+            ("bootstrap.servers", self.broker.as_str()),
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("compression.type", &self.compression),
+            ("linger.ms", &self.linger_ms.to_string()),
+            ("batch.size", &self.batch_bytes.to_string()),
+        ])
+    }
+}

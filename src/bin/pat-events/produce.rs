@@ -1,0 +1,214 @@
+//! `pat-events produce`: writes records. In: lines, or the JSON that `consume --json` and `--typed` print. Out: records, all
+//! acknowledged when it ends with 0.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
+
+use clap::Args;
+use pat_events::events::EventProducer;
+use pat_events::kafka::{Header, Producer, Record};
+use serde_json::Value;
+
+use crate::Outcome;
+use crate::cluster::Cluster;
+use crate::typed::Schemas;
+
+/// Write a record for each line of the input.
+#[derive(Args)]
+pub struct Produce {
+    #[command(flatten)]
+    cluster: Cluster,
+    /// The topic to write to.
+    #[arg(short, long)]
+    topic: String,
+    /// Write to this partition; otherwise the key decides, or chance.
+    #[arg(short, long)]
+    partition: Option<i32>,
+    /// The key of every record.
+    #[arg(short, long, conflicts_with = "key_delimiter")]
+    key: Option<String>,
+    /// What stands before this delimiter in a line is the key.
+    #[arg(short = 'K', long, value_name = "DELIMITER")]
+    key_delimiter: Option<String>,
+    /// A header of every record; may be given several times.
+    #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = crate::cluster::property)]
+    headers: Vec<(String, String)>,
+    /// Write an empty value, and an empty key, as null.
+    #[arg(short = 'Z', long)]
+    null: bool,
+    /// none, gzip, snappy, lz4 or zstd.
+    #[arg(short = 'z', long, default_value = "none")]
+    compression: String,
+    /// Each line is a JSON object with key, value, headers, partition and timestamp_ms, as `consume --json` prints it.
+    #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null"])]
+    json: bool,
+    /// Each line is a JSON object with the type and the data of an event, as `consume --typed` prints it.
+    #[arg(short = 'T', long, conflicts_with_all = ["json", "key", "key_delimiter", "headers", "null", "partition"])]
+    typed: bool,
+    /// Read this file and not the standard input.
+    file: Option<PathBuf>,
+}
+
+impl Produce {
+    pub async fn run(&self) -> Outcome {
+        let given = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("compression.type", self.compression.as_str()),
+        ];
+        if self.typed {
+            let schemas = Schemas::load()?;
+            let config = self
+                .cluster
+                .config(&[&given[..], &[("topic", &self.topic), ("linger.ms", "5")]].concat())?;
+            let producer = EventProducer::connect(config).await?;
+            self.each_line(async |line| {
+                drop(producer.enqueue(&schemas.write(line)?).await?);
+                Ok(())
+            })
+            .await?;
+            return Ok(producer.flush().await?);
+        }
+        let producer = Producer::connect(self.cluster.config(&given)?).await?;
+        self.each_line(async |line| match self.json {
+            true => self.write_json(&producer, line).await,
+            false => self.write_line(&producer, line).await,
+        })
+        .await?;
+        Ok(producer.flush().await?)
+    }
+
+    /// Calls `write` for each line of the file or of the standard input; an error says which line it was.
+    async fn each_line(&self, mut write: impl AsyncFnMut(&[u8]) -> Outcome) -> Outcome {
+        let mut input: Box<dyn BufRead> = match &self.file {
+            Some(path) => Box::new(BufReader::new(
+                File::open(path).map_err(|e| format!("{}: {e}", path.display()))?,
+            )),
+            None => Box::new(io::stdin().lock()),
+        };
+        let mut line = Vec::new();
+        for number in 1u64.. {
+            line.clear();
+            // Reading blocks; the records before go out on other threads.
+            if tokio::task::block_in_place(|| input.read_until(b'\n', &mut line))? == 0 {
+                break;
+            }
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            write(line)
+                .await
+                .map_err(|e| format!("line {number}: {e}"))?;
+        }
+        Ok(())
+    }
+
+    async fn write_line(&self, producer: &Producer, line: &[u8]) -> Outcome {
+        let (key, value) = match self
+            .key_delimiter
+            .as_deref()
+            .and_then(|delimiter| split(line, delimiter.as_bytes()))
+        {
+            Some((key, value)) => (Some(key), value),
+            None => (self.key.as_deref().map(str::as_bytes), line),
+        };
+        let or_null = |bytes: &[u8]| !(self.null && bytes.is_empty());
+        let headers: Vec<_> = self
+            .headers
+            .iter()
+            .map(|(name, value)| Header::new(name, value.as_bytes()))
+            .collect();
+        let record = Record {
+            partition: self.partition,
+            key: key.filter(|key| or_null(key)),
+            value: Some(value).filter(|value| or_null(value)),
+            headers: &headers,
+            ..Record::new(&self.topic)
+        };
+        drop(producer.enqueue(record).await?);
+        Ok(())
+    }
+
+    async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome {
+        let object: Value = serde_json::from_slice(line)?;
+        let (key, value) = (bytes(&object["key"])?, bytes(&object["value"])?);
+        let pairs = object["headers"].as_array().map_or(&[][..], Vec::as_slice);
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|pair| Outcome::Ok((text(&pair[0])?, bytes(&pair[1])?)))
+            .collect::<Outcome<_>>()?;
+        let headers: Vec<_> = pairs
+            .iter()
+            .map(|(name, value)| Header {
+                key: name,
+                value: value.as_deref(),
+            })
+            .collect();
+        let partition = object["partition"]
+            .as_i64()
+            .map(i32::try_from)
+            .transpose()?;
+        let record = Record {
+            partition: self.partition.or(partition),
+            key: key.as_deref(),
+            value: value.as_deref(),
+            headers: &headers,
+            timestamp_ms: object["timestamp_ms"].as_i64(),
+            ..Record::new(&self.topic)
+        };
+        drop(producer.enqueue(record).await?);
+        Ok(())
+    }
+}
+
+fn split<'a>(line: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = line
+        .windows(delimiter.len().max(1))
+        .position(|window| window == delimiter)?;
+    Some((&line[..at], &line[at + delimiter.len()..]))
+}
+
+fn text(value: &Value) -> Outcome<&str> {
+    value
+        .as_str()
+        .ok_or_else(|| "a header is a pair of name and value".into())
+}
+
+/// The reverse of what `consume --json` shows: null, a text, or `{"hex": "…"}`.
+fn bytes(value: &Value) -> Outcome<Option<Vec<u8>>> {
+    match (value, value["hex"].as_str()) {
+        (Value::Null, _) => Ok(None),
+        (Value::String(text), _) => Ok(Some(text.clone().into_bytes())),
+        (_, Some(hex)) if hex.is_ascii() && hex.len() % 2 == 0 => {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16);
+            let bytes = (0..hex.len())
+                .step_by(2)
+                .map(byte)
+                .collect::<Result<Vec<u8>, _>>();
+            Ok(Some(bytes.map_err(|_| format!("{hex:?} is not hex"))?))
+        }
+        _ => Err(format!("expected null, a text or {{\"hex\": \"…\"}}, not {value}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_from_their_json() {
+        let read = |value| bytes(&value).expect("bytes");
+        assert_eq!(read(Value::Null), None);
+        assert_eq!(read(json!("é")), Some("é".into()));
+        assert_eq!(read(json!({"hex": "ff00"})), Some(vec![0xff, 0]));
+        assert!(bytes(&json!({"hex": "f"})).is_err());
+        assert!(bytes(&json!(7)).is_err());
+    }
+
+    #[test]
+    fn the_key_ends_at_the_first_delimiter() {
+        assert_eq!(split(b"k::v::w", b"::"), Some((&b"k"[..], &b"v::w"[..])));
+        assert_eq!(split(b"no delimiter", b"::"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Events as JSON. In: a record that is an event, or a line of JSON that describes one. Out: the other.
+//!
+//! The JSON of an event is that of Protobuf (enums and fields by name), made and read with the schemas of `proto/`.
+
+use pat_events::events::EventSet;
+use pat_events::events::email::{EmailEvents, FILE_DESCRIPTOR_SET};
+use pat_events::events::prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value;
+
+use crate::Outcome;
+
+/// The schemas of the events.
+#[derive(Clone, Debug)]
+pub struct Schemas(DescriptorPool);
+
+impl Schemas {
+    pub fn load() -> Outcome<Schemas> {
+        Ok(Schemas(DescriptorPool::decode(FILE_DESCRIPTOR_SET)?))
+    }
+
+    /// The event that a line with `type` and `data` describes.
+    pub fn write(&self, line: &[u8]) -> Outcome<EmailEvents> {
+        let mut object: Value = serde_json::from_slice(line)?;
+        let event_type = object["type"]
+            .as_str()
+            .ok_or("it names no type")?
+            .to_owned();
+        let schema = self
+            .0
+            .get_message_by_name(&event_type)
+            .ok_or_else(|| format!("no event is called {event_type:?}"))?;
+        let message = DynamicMessage::deserialize(schema, object["data"].take())?;
+        let event = EmailEvents::decode(&event_type, &message.encode_to_vec());
+        Ok(event.ok_or_else(|| format!("{event_type} is a message, but no event"))??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pat_events::events::email::{DeletionReason, EmailDeleted};
+
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_the_event_that_it_describes() {
+        let line = br#"{"type":"api.events.v1.EmailDeleted","data":{"email_id":"e-1","reason":"DELETION_REASON_USER"}}"#;
+        let event = Schemas::load()
+            .and_then(|schemas| schemas.write(line))
+            .expect("an event");
+        let expected = EmailDeleted {
+            email_id: "e-1".into(),
+            reason: DeletionReason::User.into(),
+            ..Default::default()
+        };
+        assert_eq!(event, expected.into());
+    }
+
+    #[test]
+    fn what_is_no_event_says_so() {
+        let error = |line: &[u8]| {
+            Schemas::load()
+                .and_then(|schemas| schemas.write(line))
+                .expect_err("no event")
+                .to_string()
+        };
+        assert!(
+            error(br#"{"type":"api.events.v1.EmailSent","data":{}}"#)
+                .contains("no event is called")
+        );
+        assert!(error(br#"{"type":"api.events.v1.Failure","data":{}}"#).contains("but no event"));
+        assert!(
+            error(br#"{"type":"api.events.v1.EmailDeleted","data":{"email":"e-1"}}"#)
+                .contains("email")
+        );
+    }
+}
