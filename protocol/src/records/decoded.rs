@@ -166,7 +166,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    #[inline]
+    #[inline(always)]
     fn next<'a>(
         &mut self,
         header: &BatchHeader,
@@ -204,7 +204,7 @@ impl Cursor {
 
 /// Reads the record at the start of `rest` and returns it with what follows it. Any fault is `None`, so that the path
 /// taken for every record is short; [`diagnose`] finds out which it was.
-#[inline]
+#[inline(always)]
 fn read_record<'a>(
     header: &BatchHeader,
     mut rest: &'a [u8],

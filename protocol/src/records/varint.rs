@@ -47,7 +47,7 @@ pub fn put(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Takes a number off the front of `input`; `None` when it is cut off or longer than 10 bytes.
-#[inline]
+#[inline(always)]
 pub fn take(input: &mut &[u8]) -> Option<i64> {
     match **input {
         [b0, ref rest @ ..] if b0 < 0x80 => {

@@ -118,7 +118,7 @@ fn take_header<'a>(rest: &mut &'a [u8]) -> Option<HeaderView<'a>> {
 }
 
 /// Takes a nullable byte string: a length, `-1` for null, and that many bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let len = varint::take(rest)?;
     if len < 0 {
