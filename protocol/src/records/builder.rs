@@ -5,7 +5,7 @@
 
 use super::header::HEADER_LEN;
 use super::sealed::{SealOptions, SealedBatch, seal};
-use super::varint;
+use super::varint::{self, short};
 use crate::compression::Compressor;
 
 /// The most that a record adds to its key, value and headers: length, attributes, timestamp and offset deltas, and the
@@ -139,11 +139,8 @@ impl BatchBuilder {
         }
         let out = &mut self.buffer;
         out.reserve(record_len);
-        varint::put(out, body_len as i64);
-        out.push(0);
-        varint::put(out, timestamp_delta);
-        varint::put(out, i64::from(index));
-        put_bytes(out, key);
+        put_front(out, body_len, timestamp_delta, index, key.map(<[u8]>::len));
+        out.extend_from_slice(key.unwrap_or_default());
         varint::put(out, value_len.map_or(-1, |len| len as i64));
         write_value(out);
         varint::put(out, header_count as i64);
@@ -212,6 +209,34 @@ impl BatchBuilder {
     /// Gives up the batch and returns its buffer, for a batch that is dropped rather than sent.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer
+    }
+}
+
+/// Writes a record up to the length of its key.
+#[inline]
+fn put_front(
+    out: &mut Vec<u8>,
+    body_len: usize,
+    timestamp_delta: i64,
+    index: u32,
+    key_len: Option<usize>,
+) {
+    let (body_len, index) = (body_len as i64, i64::from(index));
+    let key_len = key_len.map_or(-1, |len| len as i64);
+    if short::Writer::fits([body_len, timestamp_delta, index]) && key_len < 64 {
+        let mut front = short::Writer::default();
+        front.put(body_len);
+        front.put_zero(); // attributes
+        front.put(timestamp_delta);
+        front.put(index);
+        front.put(key_len);
+        front.finish(out);
+    } else {
+        varint::put(out, body_len);
+        out.push(0);
+        varint::put(out, timestamp_delta);
+        varint::put(out, index);
+        varint::put(out, key_len);
     }
 }
 

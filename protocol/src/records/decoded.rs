@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::RecordError;
 use super::header::{BatchHeader, TimestampType};
+use super::varint::{self, short};
 use super::view::{HeadersView, RecordView, take_bytes};
-use super::{RecordError, varint};
 
 /// Uncompressed records, and where reading them stands.
 ///
@@ -207,23 +208,27 @@ impl Cursor {
 #[inline(always)]
 fn read_record<'a>(
     header: &BatchHeader,
-    mut rest: &'a [u8],
+    rest: &'a [u8],
     least_delta: i64,
 ) -> Option<(RecordView<'a>, &'a [u8])> {
-    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
-    let (body, after) = rest.split_at_checked(len)?;
-    // The attributes of a record mean nothing yet.
-    let (_, mut body) = body.split_first()?;
-    let timestamp_delta = varint::take(&mut body)?;
-    let offset_delta = varint::take(&mut body)?;
+    let front = match read_short_front(rest) {
+        Some(front) => front,
+        None => read_front(rest)?,
+    };
+    let Front {
+        timestamp_delta,
+        offset_delta,
+        key,
+        mut body,
+        after,
+    } = front;
     if offset_delta < least_delta || offset_delta > i64::from(header.last_offset_delta) {
         return None;
     }
-    let key = take_bytes(&mut body)?;
     let value = take_bytes(&mut body)?;
     let headers = match body {
         [0] => HeadersView::default(),
-        _ => HeadersView::check(u32::try_from(varint::take(&mut body)?).ok()?, body)?,
+        _ => read_headers(body)?,
     };
     let timestamp_ms = match header.timestamp_type() {
         TimestampType::CreateTime => header.base_timestamp.wrapping_add(timestamp_delta),
@@ -237,6 +242,64 @@ fn read_record<'a>(
         headers,
     };
     Some((record, after))
+}
+
+/// A record up to its key.
+struct Front<'a> {
+    timestamp_delta: i64,
+    offset_delta: i64,
+    key: Option<&'a [u8]>,
+    /// The rest of the record.
+    body: &'a [u8],
+    /// What follows the record.
+    after: &'a [u8],
+}
+
+/// Most records begin with five short numbers. `None` when this one does not, or is malformed.
+#[inline(always)]
+fn read_short_front(rest: &[u8]) -> Option<Front<'_>> {
+    let mut front = short::Reader::new(rest)?;
+    let len = usize::try_from(front.take()?).ok()? + front.len()?;
+    front.skip(); // attributes
+    let timestamp_delta = front.take()?;
+    let offset_delta = front.take()?;
+    let key_len = front.take()?;
+    let (record, after) = rest.split_at_checked(len)?;
+    let body = record.get(front.len()?..)?;
+    let (key, body) = if key_len == -1 {
+        (None, body)
+    } else {
+        let (key, body) = body.split_at_checked(usize::try_from(key_len).ok()?)?;
+        (Some(key), body)
+    };
+    Some(Front {
+        timestamp_delta,
+        offset_delta,
+        key,
+        body,
+        after,
+    })
+}
+
+#[inline(never)]
+fn read_front(mut rest: &[u8]) -> Option<Front<'_>> {
+    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
+    let (record, after) = rest.split_at_checked(len)?;
+    // The attributes of a record mean nothing yet.
+    let (_, mut body) = record.split_first()?;
+    Some(Front {
+        timestamp_delta: varint::take(&mut body)?,
+        offset_delta: varint::take(&mut body)?,
+        key: take_bytes(&mut body)?,
+        body,
+        after,
+    })
+}
+
+#[inline(never)]
+fn read_headers(mut body: &[u8]) -> Option<HeadersView<'_>> {
+    let count = u32::try_from(varint::take(&mut body)?).ok()?;
+    HeadersView::check(count, body)
 }
 
 /// What is wrong with the record at `data[at..]`, which [`read_record`] refused.

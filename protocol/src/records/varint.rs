@@ -79,6 +79,96 @@ fn take_long(input: &mut &[u8]) -> Option<i64> {
     None
 }
 
+/// The front of most records, up to the length of the key, fits eight bytes: written and read in a register.
+pub(super) mod short {
+    use super::{unzigzag, zigzag};
+
+    /// Numbers of at most two bytes, after one another.
+    #[derive(Default)]
+    pub(in super::super) struct Writer {
+        bits: u64,
+        len: usize,
+    }
+
+    impl Writer {
+        /// Whether all of `values` take at most two bytes.
+        #[inline]
+        pub(in super::super) fn fits<const N: usize>(values: [i64; N]) -> bool {
+            values.iter().fold(0, |all, value| all | zigzag(*value)) < 1 << 14
+        }
+
+        /// Adds a number that [`fits`](Self::fits). There is room for eight bytes in all.
+        #[inline]
+        pub(in super::super) fn put(&mut self, value: i64) {
+            let bits = zigzag(value);
+            let long = u64::from(bits >= 0x80);
+            self.bits |= ((bits & 0x7F) | long << 7 | (bits & 0x3F80) << 1) << (8 * self.len);
+            self.len += 1 + long as usize;
+        }
+
+        /// Adds a zero byte.
+        #[inline]
+        pub(in super::super) fn put_zero(&mut self) {
+            self.len += 1;
+        }
+
+        /// Appends what was put to `out`.
+        #[inline]
+        pub(in super::super) fn finish(self, out: &mut Vec<u8>) {
+            let len = out.len() + self.len;
+            // A store of fixed size, and what is too much of it taken back.
+            out.extend_from_slice(&self.bits.to_le_bytes());
+            out.truncate(len);
+        }
+    }
+
+    /// Takes numbers of at most two bytes off the first eight.
+    pub(in super::super) struct Reader {
+        bits: u64,
+        len: usize,
+    }
+
+    impl Reader {
+        /// Reads the front of `input`, which must be eight bytes or longer.
+        #[inline(always)]
+        pub(in super::super) fn new(input: &[u8]) -> Option<Reader> {
+            Some(Reader {
+                bits: u64::from_le_bytes(*input.first_chunk()?),
+                len: 0,
+            })
+        }
+
+        /// Takes a number; `None` when it is longer than two bytes.
+        #[inline(always)]
+        pub(in super::super) fn take(&mut self) -> Option<i64> {
+            let bits = self.bits;
+            if bits & 0x80 == 0 {
+                self.skip();
+                Some(unzigzag(bits & 0x7F))
+            } else if bits & 0x8000 == 0 {
+                self.bits >>= 16;
+                self.len += 2;
+                Some(unzigzag((bits & 0x7F) | (bits >> 1 & 0x3F80)))
+            } else {
+                None
+            }
+        }
+
+        /// Passes over a byte.
+        #[inline(always)]
+        pub(in super::super) fn skip(&mut self) {
+            self.bits >>= 8;
+            self.len += 1;
+        }
+
+        /// Number of bytes taken; `None` when that went beyond the eight, and what was taken is void.
+        #[inline(always)]
+        pub(in super::super) fn len(&self) -> Option<usize> {
+            (self.len <= 8).then_some(self.len)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
