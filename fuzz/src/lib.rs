@@ -7,6 +7,8 @@
 //!
 //! An input of `requests` and `responses` is one byte that chooses the API, one that chooses the version, and the message.
 
+pub mod codecs;
+
 use bytes::Bytes;
 use protocol::api::{Api, Codec};
 use protocol::messages::APIS;
