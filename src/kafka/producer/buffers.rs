@@ -207,7 +207,8 @@ mod tests {
             found
         };
         assert_eq!(size, 64 << 10);
-        assert_eq!(buffers.take(size).as_ptr(), address);
+        let again = buffers.take(size);
+        assert_eq!(again.as_ptr(), address);
         for _ in 0..100 {
             buffers.give(Vec::with_capacity(64 << 10));
         }

@@ -370,10 +370,6 @@ impl<T> Lane<T> {
         std::mem::take(&mut self.given_up)
     }
 
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
     /// Whether batches wait for a repetition.
     pub fn has_retries(&self) -> bool {
         !self.retry.is_empty()

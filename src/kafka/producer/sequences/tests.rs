@@ -1,1 +1,653 @@
+//! Each test is a way in which a well-known client lost, doubled or reordered records; the last ones run thousands of random histories
+//! against a model of a broker's log.
+
+use proptest::prelude::*;
+use protocol::ErrorCode;
+
 use super::*;
+use crate::kafka::producer::verdict;
+
+const LEADER: Leader = Leader { node: 1, epoch: 0 };
+const NEXT_LEADER: Leader = Leader { node: 2, epoch: 1 };
+const NONE: Duration = Duration::ZERO;
+
+fn rules(discipline: Discipline) -> Rules {
+    Rules {
+        discipline,
+        max_in_flight: 5,
+        retries: u32::MAX,
+    }
+}
+
+fn identity(producer_id: i64, epoch: i16) -> Identity {
+    Identity { producer_id, epoch }
+}
+
+/// An idempotent lane with producer id 7; contents are numbers.
+fn lane() -> Lane<u32> {
+    let mut lane = Lane::new(rules(Discipline::Sequences));
+    assert!(lane.adopt(identity(7, 0)));
+    lane
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// What a sender would do next.
+fn next(lane: &mut Lane<u32>, leader: Leader, content: u32) -> Option<Batch<u32>> {
+    match lane.turn(Instant::now(), leader) {
+        Turn::Repeat => lane.repeat(leader),
+        Turn::Fresh => Some(lane.start(leader, 10, later(), content)),
+        Turn::Wait | Turn::Until(_) => None,
+    }
+}
+
+fn fail(lane: &mut Lane<u32>, batch: Batch<u32>, code: ErrorCode) {
+    let error = Error::server(code, None);
+    lane.failed(
+        batch,
+        verdict::of_code(code, true),
+        error,
+        Instant::now(),
+        NONE,
+    );
+}
+
+fn lose(lane: &mut Lane<u32>, batch: Batch<u32>) {
+    let error = Error::new(ErrorKind::Disconnected, "the connection ended");
+    lane.failed(
+        batch,
+        verdict::of_error(&error),
+        error,
+        Instant::now(),
+        NONE,
+    );
+}
+
+fn stamp<T>(batch: &Batch<T>) -> (i16, i32) {
+    let stamp = batch.stamp.expect("an idempotent batch has a stamp");
+    (stamp.identity.epoch, stamp.base_sequence)
+}
+
+/// A lane that has had a success, and so may have several batches in flight.
+fn trusted() -> Lane<u32> {
+    let mut lane = lane();
+    let first = next(&mut lane, LEADER, 0).unwrap();
+    lane.written(first, LEADER);
+    lane
+}
+
+fn send(lane: &mut Lane<u32>, count: u32) -> Vec<Batch<u32>> {
+    (1..=count)
+        .map(|content| next(lane, LEADER, content).unwrap())
+        .collect()
+}
+
+/// franz-go #223: two requests in flight to a fresh leader landed out of order, since a broker accepts any first sequence.
+#[test]
+fn one_batch_is_in_flight_until_a_leader_has_acknowledged_one() {
+    let mut lane = lane();
+    let first = next(&mut lane, LEADER, 0).unwrap();
+    assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+    lane.written(first, LEADER);
+    let in_flight = send(&mut lane, 5);
+    assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+    for batch in in_flight {
+        lane.written(batch, LEADER);
+    }
+    // The partition moves: the new leader has acknowledged nothing yet.
+    assert!(next(&mut lane, NEXT_LEADER, 6).is_some());
+    assert_eq!(lane.turn(Instant::now(), NEXT_LEADER), Turn::Wait);
+}
+
+#[test]
+fn nothing_goes_to_a_new_leader_while_anything_is_in_flight_to_the_old_one() {
+    let mut lane = trusted();
+    let mut in_flight = send(&mut lane, 2).into_iter();
+    assert_eq!(lane.turn(Instant::now(), NEXT_LEADER), Turn::Wait);
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    );
+    assert_eq!(lane.turn(Instant::now(), NEXT_LEADER), Turn::Wait);
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    );
+    // In order, under their old sequences, one at a time.
+    for expected in [(1, 10), (2, 20)] {
+        let batch = next(&mut lane, NEXT_LEADER, 99).unwrap();
+        assert_eq!(
+            (batch.content, batch.stamp.unwrap().base_sequence),
+            expected
+        );
+        assert_eq!(lane.turn(Instant::now(), NEXT_LEADER), Turn::Wait);
+        lane.written(batch, NEXT_LEADER);
+    }
+}
+
+#[test]
+fn a_repeated_batch_goes_before_all_later_ones_whatever_the_order_of_failures() {
+    let mut lane = trusted();
+    let in_flight = send(&mut lane, 4);
+    for batch in in_flight.into_iter().rev() {
+        lose(&mut lane, batch);
+    }
+    for expected in 1..=4 {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!(
+            (batch.content, stamp(&batch)),
+            (expected, (0, 10 * expected as i32))
+        );
+        lane.written(batch, LEADER);
+    }
+}
+
+/// KAFKA-13794: the wrong in-flight batch was removed after two batches compared equal.
+#[test]
+fn batches_have_identity_even_if_they_look_alike() {
+    let mut lane = trusted();
+    let mut in_flight = (0..3)
+        .map(|_| next(&mut lane, LEADER, 5).unwrap())
+        .collect::<Vec<_>>();
+    let last = in_flight.pop().unwrap();
+    let first = in_flight.remove(0);
+    lose(&mut lane, last);
+    lose(&mut lane, first);
+    // The second is still in flight and still accounted for.
+    assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+    lane.written(in_flight.pop().unwrap(), LEADER);
+    assert_eq!(stamp(&next(&mut lane, LEADER, 9).unwrap()), (0, 10));
+}
+
+/// KAFKA-12152, Dekaf #3342: after an epoch bump, idle partitions kept their old sequences. Here epoch and sequence are the partition's
+/// own, so that neither can change without the other.
+#[test]
+fn a_new_epoch_starts_at_sequence_zero() {
+    let mut lane = trusted();
+    let batch = send(&mut lane, 1).remove(0);
+    assert_eq!(stamp(&batch), (0, 10));
+    fail(&mut lane, batch, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    let batch = next(&mut lane, LEADER, 99).unwrap();
+    assert_eq!((batch.content, stamp(&batch)), (1, (1, 0)));
+    lane.written(batch, LEADER);
+    assert_eq!(stamp(&next(&mut lane, LEADER, 2).unwrap()), (1, 10));
+}
+
+/// librdkafka #4953: a sequence error on one partition bumped the shared epoch and doubled another partition's batches.
+#[test]
+fn recovery_of_one_partition_leaves_the_others_alone() {
+    let (mut broken, mut healthy) = (trusted(), trusted());
+    let in_flight = send(&mut healthy, 3);
+    let batch = send(&mut broken, 1).remove(0);
+    fail(&mut broken, batch, ErrorCode::UNKNOWN_PRODUCER_ID);
+    assert_eq!(stamp(&next(&mut broken, LEADER, 9).unwrap()), (1, 0));
+    for batch in in_flight {
+        lose(&mut healthy, batch);
+    }
+    for sequence in [10, 20, 30] {
+        let batch = next(&mut healthy, LEADER, 9).unwrap();
+        assert_eq!(stamp(&batch), (0, sequence));
+        healthy.written(batch, LEADER);
+    }
+}
+
+/// The project's own name for KAFKA-5793 and its kin: what was in flight after the refused batch keeps its place behind it.
+#[test]
+fn epoch_bump_keeps_order_after_unknown_producer_id() {
+    let mut lane = trusted();
+    for batch in send(&mut lane, 4) {
+        // No new epoch before the last of them is resolved.
+        assert_eq!(lane.identity.unwrap().epoch, 0);
+        fail(&mut lane, batch, ErrorCode::UNKNOWN_PRODUCER_ID);
+    }
+    for expected in 1..=4 {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!(
+            (batch.content, stamp(&batch)),
+            (expected, (1, 10 * (expected as i32 - 1)))
+        );
+        lane.written(batch, LEADER);
+    }
+    assert!(lane.given_up().is_empty());
+}
+
+/// librdkafka #3584, confluent-kafka-go #830: an out-of-order sequence at the head of line killed the whole producer.
+#[test]
+fn an_out_of_order_sequence_at_the_head_is_recovered_from() {
+    let mut lane = trusted();
+    for round in 1..=50i16 {
+        let batch = next(&mut lane, LEADER, 1).unwrap();
+        fail(&mut lane, batch, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!(stamp(&batch), (round, 0));
+        lane.written(batch, LEADER);
+    }
+    assert!(lane.given_up().is_empty());
+}
+
+#[test]
+fn an_out_of_order_sequence_behind_a_failed_batch_is_no_reason_for_a_new_epoch() {
+    let mut lane = trusted();
+    let mut in_flight = send(&mut lane, 3).into_iter();
+    lose(&mut lane, in_flight.next().unwrap());
+    for batch in in_flight {
+        fail(&mut lane, batch, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    }
+    for sequence in [10, 20, 30] {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!(stamp(&batch), (0, sequence));
+        lane.written(batch, LEADER);
+    }
+}
+
+/// KAFKA-14034, franz-go 1.20.7 #1217: a batch of unknown fate was taken as "not written" and sent again under a new sequence, or
+/// cancelled, and what followed was deduplicated away.
+#[test]
+fn a_batch_of_unknown_fate_is_repeated_as_it_was_or_reported_as_unknown_never_renumbered() {
+    for code in [
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    ] {
+        let mut lane = trusted();
+        let batch = send(&mut lane, 1).remove(0);
+        fail(&mut lane, batch, code);
+        let again = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!(stamp(&again), (0, 10));
+        // The broker has forgotten us: whether the first attempt was written can no longer be found out.
+        fail(&mut lane, again, ErrorCode::UNKNOWN_PRODUCER_ID);
+        let lost = lane.given_up();
+        assert_eq!(lost.len(), 1);
+        assert_eq!(lost[0].1.outcome(), WriteOutcome::Unknown);
+        // What follows is under an epoch of its own, so that it cannot be taken for the lost one.
+        assert_eq!(stamp(&next(&mut lane, LEADER, 2).unwrap()), (1, 0));
+    }
+}
+
+/// KAFKA-14034: UNKNOWN_SERVER_ERROR.
+#[test]
+fn after_an_unknown_server_error_the_following_batches_get_an_epoch_of_their_own() {
+    let mut lane = trusted();
+    let mut in_flight = send(&mut lane, 3).into_iter();
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::UNKNOWN_SERVER_ERROR,
+    );
+    let lost = lane.given_up();
+    assert_eq!(
+        (lost.len(), lost[0].1.outcome()),
+        (1, WriteOutcome::Unknown)
+    );
+    // Nothing moves before the others in flight are resolved.
+    assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+    for batch in in_flight {
+        fail(&mut lane, batch, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    }
+    for expected in [(2, (1, 0)), (3, (1, 10))] {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!((batch.content, stamp(&batch)), expected);
+        lane.written(batch, LEADER);
+    }
+}
+
+/// librdkafka #4438: the sequence went on after a batch that was only possibly written.
+#[test]
+fn the_next_sequence_follows_the_last_batch_whose_fate_is_known() {
+    let mut lane = trusted();
+    let in_flight = send(&mut lane, 3);
+    let mut in_flight = in_flight.into_iter();
+    lane.written(in_flight.next().unwrap(), LEADER);
+    // Certainly not written, never to be repeated: its sequences are free again.
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::INVALID_RECORD,
+    );
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+    );
+    assert_eq!(lane.given_up()[0].1.outcome(), WriteOutcome::NotWritten);
+    let batch = next(&mut lane, LEADER, 99).unwrap();
+    assert_eq!((batch.content, stamp(&batch)), (3, (0, 20)));
+}
+
+#[test]
+fn a_batch_given_up_at_its_deadline_says_whether_it_may_have_been_written() {
+    for (sent, outcome) in [
+        (true, WriteOutcome::Unknown),
+        (false, WriteOutcome::NotWritten),
+    ] {
+        let mut lane = trusted();
+        let batch = lane.start(LEADER, 10, Instant::now() + Duration::from_millis(1), 1);
+        if sent {
+            lose(&mut lane, batch);
+        } else {
+            fail(&mut lane, batch, ErrorCode::NOT_ENOUGH_REPLICAS);
+        }
+        lane.expire(Instant::now() + Duration::from_millis(2));
+        let lost = lane.given_up();
+        assert_eq!(
+            (lost[0].1.kind(), lost[0].1.outcome()),
+            (ErrorKind::Timeout, outcome)
+        );
+        // Under the old epoch only if the broker certainly stands where we think.
+        let expected = if sent { (1, 0) } else { (0, 10) };
+        assert_eq!(stamp(&next(&mut lane, LEADER, 2).unwrap()), expected);
+    }
+}
+
+/// Dekaf #3341: epoch 32767 looped for ever.
+#[test]
+fn an_exhausted_epoch_gets_a_new_producer_id() {
+    let mut lane = Lane::new(rules(Discipline::Sequences));
+    lane.adopt(identity(7, i16::MAX));
+    let batch = next(&mut lane, LEADER, 1).unwrap();
+    fail(&mut lane, batch, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+    // The same id again is no help.
+    assert!(!lane.adopt(identity(7, 0)));
+    assert!(lane.adopt(identity(8, 0)));
+    let batch = next(&mut lane, LEADER, 99).unwrap();
+    assert_eq!(
+        (batch.content, batch.stamp.unwrap().identity),
+        (1, identity(8, 0))
+    );
+}
+
+#[test]
+fn a_disowned_producer_id_is_given_up() {
+    let mut lane = trusted();
+    let batch = send(&mut lane, 1).remove(0);
+    fail(&mut lane, batch, ErrorCode::INVALID_PRODUCER_EPOCH);
+    assert!(lane.wants_identity() && !lane.adopt(identity(7, 0)));
+    assert!(lane.adopt(identity(8, 0)));
+    let batch = next(&mut lane, LEADER, 99).unwrap();
+    assert_eq!((batch.content, stamp(&batch)), (1, (0, 0)));
+}
+
+/// librdkafka 1.9.0: a topic briefly missing from metadata dropped its sequences, and the reused ones were taken for duplicates. A lane is
+/// told of new leaders and of new topics, and of nothing else that metadata says.
+#[test]
+fn sequences_outlive_changes_of_leader_and_die_with_the_topic_id() {
+    let mut lane = trusted();
+    lane.leader_changed();
+    let batch = next(&mut lane, NEXT_LEADER, 1).unwrap();
+    assert_eq!(stamp(&batch), (0, 10));
+    lane.topic_recreated();
+    // Not before what is in flight is resolved.
+    assert_eq!(lane.turn(Instant::now(), NEXT_LEADER), Turn::Wait);
+    fail(&mut lane, batch, ErrorCode::UNKNOWN_TOPIC_ID);
+    let batch = next(&mut lane, NEXT_LEADER, 99).unwrap();
+    assert_eq!((batch.content, stamp(&batch)), (1, (0, 0)));
+}
+
+#[test]
+fn the_parts_of_a_batch_that_was_too_large_keep_its_place_and_its_sequences() {
+    let mut lane = trusted();
+    let mut in_flight = send(&mut lane, 2).into_iter();
+    let (batch, _) = in_flight
+        .next()
+        .unwrap()
+        .unpack(|_| Ok::<_, (u32, ())>(()))
+        .unwrap();
+    lane.split(batch, [(4, 100), (6, 101)]);
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+    );
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        if batch.content == 101 && order.len() == 1 {
+            // The second part is too large as well.
+            order.push((batch.content, stamp(&batch).1));
+            let (batch, _) = batch.unpack(|_| Ok::<_, (u32, ())>(())).unwrap();
+            lane.split(batch, [(1, 102), (5, 103)]);
+            continue;
+        }
+        order.push((batch.content, stamp(&batch).1));
+        lane.written(batch, LEADER);
+    }
+    assert_eq!(order, [(100, 10), (101, 14), (102, 14)]);
+    assert_eq!(stamp(&next(&mut lane, LEADER, 9).unwrap()).1, 15);
+}
+
+#[test]
+fn sequences_wrap_around_to_zero_as_brokers_expect() {
+    assert_eq!(advance(i32::MAX, 1), 0);
+    assert_eq!(advance(i32::MAX - 2, 10), 7);
+    assert_eq!(advance(0, 5), 5);
+}
+
+/// Dekaf #1696: 2% of the records came out of order on a healthy broker (idempotence off, several in flight, a retry).
+#[test]
+fn without_idempotence_one_batch_is_in_flight_while_it_may_have_to_be_repeated() {
+    let mut lane = Lane::new(rules(Discipline::OneByOne));
+    for content in 0..1_000 {
+        let mut batch = next(&mut lane, LEADER, content).unwrap();
+        assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+        if content % 50 == 0 {
+            fail(&mut lane, batch, ErrorCode::NOT_ENOUGH_REPLICAS);
+            batch = next(&mut lane, LEADER, 99_999).unwrap();
+        }
+        assert_eq!(batch.content, content);
+        assert_eq!(batch.stamp, None);
+        lane.written(batch, LEADER);
+    }
+}
+
+#[test]
+fn a_backoff_holds_the_partition_until_it_is_over_or_the_leader_changes() {
+    let mut lane = trusted();
+    let batch = send(&mut lane, 1).remove(0);
+    let now = Instant::now();
+    let error = Error::server(ErrorCode::NOT_LEADER_OR_FOLLOWER, None);
+    let pause = Duration::from_secs(9);
+    lane.failed(
+        batch,
+        Verdict::Retry(WriteOutcome::NotWritten),
+        error,
+        now,
+        pause,
+    );
+    assert_eq!(lane.turn(now, LEADER), Turn::Until(now + pause));
+    lane.leader_changed();
+    assert_eq!(lane.turn(now, NEXT_LEADER), Turn::Repeat);
+}
+
+/// One replica's log as a broker keeps it: the checks of `ProducerStateManager`, and the batches that passed them.
+#[derive(Default)]
+struct Log {
+    batches: Vec<u32>,
+    /// Producer id and epoch, the next sequence, and the last five batches.
+    state: Option<(Identity, i32, Vec<i32>)>,
+}
+
+impl Log {
+    fn append(&mut self, batch: &Batch<u32>) -> ErrorCode {
+        let stamp = batch.stamp.expect("stamped");
+        let (identity, sequence) = (stamp.identity, stamp.base_sequence);
+        match &mut self.state {
+            Some((known, next, last)) if *known == identity => {
+                if last.contains(&sequence) {
+                    return ErrorCode::DUPLICATE_SEQUENCE_NUMBER;
+                }
+                if sequence != *next {
+                    return ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+                }
+                *next = advance(sequence, batch.count);
+                last.push(sequence);
+                if last.len() > 5 {
+                    last.remove(0);
+                }
+            }
+            Some((known, ..))
+                if known.producer_id == identity.producer_id && known.epoch > identity.epoch =>
+            {
+                return ErrorCode::INVALID_PRODUCER_EPOCH;
+            }
+            Some((known, ..)) if known.producer_id == identity.producer_id && sequence != 0 => {
+                return ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+            }
+            // A broker that knows nothing of the producer accepts any first sequence.
+            _ => self.state = Some((identity, advance(sequence, batch.count), vec![sequence])),
+        }
+        self.batches.push(batch.content);
+        ErrorCode::NONE
+    }
+}
+
+/// What happens to the oldest request in flight.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Answered,
+    /// Applied, but the answer is lost, and with it everything behind on the connection.
+    AnswerLost,
+    /// Never arrives, and nothing behind it does.
+    RequestLost,
+    Refused(ErrorCode),
+    /// Applied, and then an ambiguous error.
+    Ambiguous(ErrorCode),
+    /// The broker forgets the producer, as after a truncation.
+    Forgotten,
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Answered),
+        1 => Just(Fate::AnswerLost),
+        1 => Just(Fate::RequestLost),
+        1 => Just(Fate::Refused(ErrorCode::NOT_ENOUGH_REPLICAS)),
+        1 => Just(Fate::Refused(ErrorCode::INVALID_RECORD)),
+        1 => Just(Fate::Refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
+        1 => Just(Fate::Ambiguous(ErrorCode::REQUEST_TIMED_OUT)),
+        1 => Just(Fate::Ambiguous(ErrorCode::UNKNOWN_SERVER_ERROR)),
+        1 => Just(Fate::Ambiguous(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+        1 => Just(Fate::Forgotten),
+    ]
+}
+
+/// What the application was told of each batch.
+#[derive(Default)]
+struct Told {
+    written: Vec<u32>,
+    failed: Vec<(u32, WriteOutcome)>,
+}
+
+/// Plays `fates`, then heals everything and demands progress.
+fn play(fates: &[Fate], widths: &[usize]) -> (Log, Told, u32) {
+    let (mut lane, mut log, mut told) = (lane(), Log::default(), Told::default());
+    let (mut wire, mut accepted) = (VecDeque::<Batch<u32>>::new(), 0);
+    let mut ids = 8;
+    let healed = std::iter::repeat_n(&Fate::Answered, 200);
+    for (turn, fate) in fates.iter().chain(healed).enumerate() {
+        let healing = turn >= fates.len();
+        for _ in 0..widths[turn % widths.len()] {
+            if lane.wants_identity() && !lane.adopt(identity(ids, 0)) {
+                ids += 1;
+            }
+            let fresh = lane.turn(Instant::now(), LEADER) == Turn::Fresh;
+            if !(fresh && healing)
+                && let Some(batch) = next(&mut lane, LEADER, accepted)
+            {
+                accepted += u32::from(fresh);
+                wire.push_back(batch);
+            }
+        }
+        let Some(batch) = wire.pop_front() else {
+            continue;
+        };
+        let finish = |lane: &mut Lane<u32>, told: &mut Told, batch: Batch<u32>, code| {
+            match verdict::of_code(code, true) {
+                Verdict::Written => told.written.push(lane.written(batch, LEADER)),
+                _ => fail(lane, batch, code),
+            }
+        };
+        match *fate {
+            Fate::Answered => {
+                let code = log.append(&batch);
+                finish(&mut lane, &mut told, batch, code);
+            }
+            Fate::Refused(code) => finish(&mut lane, &mut told, batch, code),
+            Fate::Ambiguous(code) => {
+                let found = log.append(&batch);
+                let code = if found == ErrorCode::NONE {
+                    code
+                } else {
+                    found
+                };
+                finish(&mut lane, &mut told, batch, code);
+            }
+            Fate::AnswerLost | Fate::RequestLost => {
+                let mut arrives = matches!(fate, Fate::AnswerLost);
+                for batch in std::iter::once(batch).chain(wire.drain(..)) {
+                    if arrives {
+                        log.append(&batch);
+                    }
+                    // How far the rest got is drawn from the turn.
+                    arrives &= turn % 3 == 0;
+                    lose(&mut lane, batch);
+                }
+            }
+            Fate::Forgotten => {
+                log.state = None;
+                wire.push_front(batch);
+            }
+        }
+        for (batch, error) in lane.given_up() {
+            told.failed.push((batch.content, error.outcome()));
+        }
+    }
+    assert!(wire.is_empty() && lane.retry.is_empty(), "stuck");
+    (log, told, accepted)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Nothing acknowledged is lost, nothing is doubled, nothing is reordered, what is reported as not written is not in the log, and
+    /// every batch is reported once. (Once a broker has forgotten a producer it can no longer recognise repeats: see the next test.)
+    #[test]
+    fn no_history_loses_doubles_or_reorders(
+        fates in prop::collection::vec(fate(), 1..60),
+        widths in prop::collection::vec(0usize..4, 1..7),
+    ) {
+        let fates: Vec<_> = fates.into_iter().filter(|fate| !matches!(fate, Fate::Forgotten)).collect();
+        let (log, told, accepted) = play(&fates, &widths);
+        for pair in log.batches.windows(2) {
+            prop_assert!(pair[0] < pair[1], "doubled or reordered: {:?}", log.batches);
+        }
+        for batch in &told.written {
+            prop_assert!(log.batches.contains(batch), "lost {batch}");
+        }
+        for (batch, outcome) in &told.failed {
+            let there = log.batches.contains(batch);
+            prop_assert!(!(there && *outcome == WriteOutcome::NotWritten), "{batch} is there after all");
+        }
+        let mut reported: Vec<u32> = told.written.iter().copied().chain(told.failed.iter().map(|failed| failed.0)).collect();
+        reported.sort_unstable();
+        prop_assert_eq!(reported, (0..accepted).collect::<Vec<_>>());
+    }
+
+    /// Even when brokers forget: whatever is in the log is there in order of first arrival, nothing acknowledged is lost, and the producer
+    /// goes on.
+    #[test]
+    fn a_broker_that_forgets_the_producer_stops_nothing(
+        fates in prop::collection::vec(fate(), 1..60),
+        widths in prop::collection::vec(0usize..4, 1..7),
+    ) {
+        let (log, told, accepted) = play(&fates, &widths);
+        for batch in &told.written {
+            prop_assert!(log.batches.contains(batch), "lost {batch}");
+        }
+        prop_assert_eq!(told.written.len() + told.failed.len(), accepted as usize);
+    }
+}
