@@ -1,0 +1,332 @@
+//! Acknowledgements, order, admission, flush and close, while the brokers are well.
+
+use std::time::Duration;
+
+use pat_events::kafka::{Acks, ErrorKind, Header, Producer, Record, WriteOutcome};
+use protocol::compression::Codec;
+
+use crate::world::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_sent_record_is_in_the_log_where_the_acknowledgement_says() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    for n in 0..3 {
+        let headers = [Header::new("h", b"1"), Header::null("h")];
+        let record = Record::new("t")
+            .key(b"k")
+            .value(b"v")
+            .headers(&headers)
+            .timestamp_ms(5);
+        let written = producer.send(record).await.unwrap();
+        assert_eq!((&*written.topic, written.partition), ("t", 0));
+        assert_eq!((written.offset, written.timestamp_ms), (Some(n), 5));
+    }
+    assert_eq!(values(&broker, "t", 0), vec![b"v".to_vec(); 3]);
+    producer.close(ms(1_000)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_codec_and_every_kind_of_acknowledgement_delivers_in_order() {
+    for codec in Codec::ALL {
+        for (acks, idempotence) in [
+            (Acks::All, true),
+            (Acks::All, false),
+            (Acks::Leader, false),
+            (Acks::None, false),
+        ] {
+            let broker = one_broker(3);
+            let producer = producer(&broker, |config| {
+                config.acks = acks;
+                config.idempotence = idempotence;
+                config.compression = codec.into();
+            })
+            .await;
+            let deliveries = enqueue_numbers(&producer, 3, 0..3_000).await;
+            for (n, delivery) in deliveries.into_iter().enumerate() {
+                let written = delivery.await.unwrap();
+                let offset = (acks != Acks::None).then_some(n as i64 / 3);
+                assert_eq!(written.offset, offset);
+            }
+            // With acks 0 the bytes were written, which is not yet "appended".
+            tokio::time::sleep(ms(10)).await;
+            assert_exactly_once_in_order(&broker, 3, 3_000);
+            producer.close(ms(1_000)).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_can_be_encoded_straight_into_the_batch() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    let record = Record::new("t").key(b"k");
+    let delivery = producer.enqueue_with(record, 4, |mut value| {
+        bytes::BufMut::put_u32(&mut value, 7);
+    });
+    delivery.await.unwrap().await.unwrap();
+    assert_eq!(numbers(&broker, 0), [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn null_keys_and_values_stay_null_and_keyless_records_reach_every_partition() {
+    let broker = one_broker(4);
+    let producer = producer(&broker, |config| config.batch_bytes = 1_000).await;
+    for _ in 0..400 {
+        drop(
+            producer
+                .enqueue(Record::new("t").value(&[0; 100]))
+                .await
+                .unwrap(),
+        );
+    }
+    drop(
+        producer
+            .enqueue(Record::new("t").key(b"gone"))
+            .await
+            .unwrap(),
+    );
+    producer.flush().await.unwrap();
+    let counts: Vec<usize> = (0..4)
+        .map(|partition| values(&broker, "t", partition).len())
+        .collect();
+    assert_eq!(counts.iter().sum::<usize>(), 401);
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_record_does_not_wait_for_the_linger_time() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.linger = Duration::from_secs(5)).await;
+    producer
+        .send(Record::new("t").value(b"first"))
+        .await
+        .unwrap();
+    let before = tokio::time::Instant::now();
+    producer
+        .send(Record::new("t").value(b"second"))
+        .await
+        .unwrap();
+    assert!(before.elapsed() < ms(100), "{:?}", before.elapsed());
+}
+
+/// KAFKA-19479 in its plain form: what was accepted before the flush is resolved after it.
+#[tokio::test(start_paused = true)]
+async fn flush_covers_every_record_accepted_before_it() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| config.linger = Duration::from_secs(60)).await;
+    for round in 1..=5 {
+        let deliveries = enqueue_numbers(&producer, 3, 0..1_000).await;
+        producer.flush().await.unwrap();
+        assert!(
+            deliveries
+                .iter()
+                .all(|delivery| delivery.outcome().is_some())
+        );
+        let total: usize = (0..3)
+            .map(|partition| numbers(&broker, partition).len())
+            .sum();
+        assert_eq!(total, 1_000 * round);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_and_admission_waits_for_room() {
+    let broker = one_broker(2);
+    let producer = producer(&broker, |config| {
+        config.buffer_bytes = 256 << 10;
+        config.batch_bytes = 64 << 10;
+        config.max_request_bytes = 128 << 10;
+    })
+    .await;
+    let value = [1; 1_000];
+    for n in 0..5_000 {
+        let record = Record::new("t").partition(n % 2).value(&value);
+        drop(producer.enqueue(record).await.unwrap());
+        assert!(producer.metrics().buffer_bytes_used <= 256 << 10);
+    }
+    producer.flush().await.unwrap();
+    assert_eq!(producer.metrics().records_delivered, 5_000);
+    assert_eq!(producer.metrics().buffer_bytes_used, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_try_enqueue_fails_and_enqueue_gives_up_in_time_and_leaves_no_trace() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| {
+        config.buffer_bytes = 64 << 10;
+        config.batch_bytes = 16 << 10;
+        config.max_request_bytes = 64 << 10;
+        config.max_block = ms(500);
+    })
+    .await;
+    producer
+        .send(Record::new("t").value(b"here"))
+        .await
+        .unwrap();
+    broker.stop_node(broker.node_ids()[0]).await;
+    let value = [1; 1_000];
+    let mut accepted = 1;
+    let full = loop {
+        match producer.try_enqueue(Record::new("t").value(&value)) {
+            Ok(delivery) => drop(delivery),
+            Err(error) => break error,
+        }
+        accepted += 1;
+    };
+    assert_eq!(full.kind(), ErrorKind::BufferFull);
+    let error = producer
+        .enqueue(Record::new("t").value(&value))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::Timeout, WriteOutcome::NotWritten)
+    );
+    // Dropped while it waits: the record is not accepted, and the room it waited for is not lost.
+    let waiting =
+        tokio::time::timeout(ms(50), producer.enqueue(Record::new("t").value(&value))).await;
+    assert!(waiting.is_err());
+    broker.start_node(broker.node_ids()[0]).await.unwrap();
+    producer.flush().await.unwrap();
+    assert_eq!(values(&broker, "t", 0).len(), accepted);
+    assert_eq!(producer.metrics().buffer_bytes_used, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_delivers_what_was_accepted_and_takes_in_no_more() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| config.linger = Duration::from_secs(60)).await;
+    let deliveries = enqueue_numbers(&producer, 3, 0..500).await;
+    producer.close(ms(5_000)).await.unwrap();
+    for delivery in deliveries {
+        assert!(delivery.await.is_ok());
+    }
+    let error = producer
+        .send(Record::new("t").value(b"late"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::Closed, WriteOutcome::NotWritten)
+    );
+    producer.close(ms(5_000)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_returns_at_its_timeout_and_no_delivery_waits_for_ever() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    producer
+        .send(Record::new("t").value(b"here"))
+        .await
+        .unwrap();
+    broker.stop_node(broker.node_ids()[0]).await;
+    let deliveries = enqueue_numbers(&producer, 1, 0..10).await;
+    let before = tokio::time::Instant::now();
+    let error = producer.close(ms(300)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(before.elapsed() < ms(400), "{:?}", before.elapsed());
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_producer_delivers_in_the_background() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| config.linger = Duration::from_secs(60)).await;
+    let deliveries = enqueue_numbers(&producer, 3, 0..500).await;
+    drop(producer);
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    assert_exactly_once_in_order(&broker, 3, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_share_one_producer_and_tasks_keep_their_own_order() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    let tasks: Vec<_> = (0..8u32)
+        .map(|task| {
+            let producer: Producer = producer.clone();
+            tokio::spawn(async move {
+                for n in 0..200 {
+                    let value = (task * 1_000 + n).to_be_bytes();
+                    drop(
+                        producer
+                            .enqueue(Record::new("t").value(&value))
+                            .await
+                            .unwrap(),
+                    );
+                    if n % 17 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    producer.flush().await.unwrap();
+    let found = numbers(&broker, 0);
+    assert_eq!(found.len(), 1_600);
+    for task in 0..8 {
+        let own: Vec<u32> = found
+            .iter()
+            .copied()
+            .filter(|n| n / 1_000 == task)
+            .collect();
+        assert!(own.is_sorted() && own.len() == 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_does_not_exist_is_an_error_within_max_block() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.max_block = ms(700)).await;
+    let before = tokio::time::Instant::now();
+    let error = producer
+        .send(Record::new("nowhere").value(b"x"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::UnknownTopicOrPartition, WriteOutcome::NotWritten)
+    );
+    assert!(
+        before.elapsed() <= ms(800) && error.to_string().contains("nowhere"),
+        "{error}"
+    );
+    let error = producer
+        .send(Record::new("t").partition(5).value(b"x"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("t-5"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_count_what_happened() {
+    let broker = one_broker(2);
+    let producer = producer(&broker, |_| {}).await;
+    drop(enqueue_numbers(&producer, 2, 0..1_000).await);
+    producer.flush().await.unwrap();
+    let metrics = producer.metrics();
+    assert_eq!(
+        (
+            metrics.records_accepted,
+            metrics.records_delivered,
+            metrics.records_failed
+        ),
+        (1_000, 1_000, 0)
+    );
+    assert!(metrics.batches_sent >= 2 && metrics.requests_sent >= 1 && metrics.retries == 0);
+    assert!(metrics.bytes_delivered > 4_000 && metrics.bytes_sent == metrics.bytes_delivered);
+    assert_eq!(
+        (metrics.requests_in_flight, metrics.buffer_bytes_used),
+        (0, 0)
+    );
+    assert_eq!(metrics.request_latency.count, metrics.requests_sent);
+}

@@ -1,0 +1,309 @@
+//! Lost answers, moved leaders, forgotten producers, refused batches: what is acknowledged is in the log once and in order, and what is
+//! not says whether it may be.
+
+use std::time::Duration;
+
+use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::kafka::{ErrorKind, Record, WriteOutcome};
+use protocol::{ApiKey, ErrorCode};
+
+use crate::world::*;
+
+fn produce(action: FaultAction) -> Fault {
+    Fault::on(ApiKey::PRODUCE, action)
+}
+
+async fn deliver_all(broker: &Broker, deliveries: Vec<pat_events::kafka::Delivery>) {
+    for delivery in deliveries {
+        delivery
+            .await
+            .unwrap_or_else(|error| panic!("{error} ({:?})", broker.topics()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_neither_doubles_nor_reorders() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| config.batch_bytes = 2_000).await;
+    for skip in 0..20 {
+        broker.inject(produce(FaultAction::ApplyThenDisconnect).after(skip * 3));
+    }
+    let deliveries = enqueue_numbers(&producer, 3, 0..20_000).await;
+    deliver_all(&broker, deliveries).await;
+    assert_exactly_once_in_order(&broker, 3, 20_000);
+    assert!(producer.metrics().retries > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ambiguous_errors_neither_double_nor_reorder() {
+    for code in [
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ErrorCode::KAFKA_STORAGE_ERROR,
+    ] {
+        for action in [
+            FaultAction::ApplyThenAnswer(code),
+            FaultAction::Answer(code),
+        ] {
+            let broker = one_broker(3);
+            let producer = producer(&broker, |config| config.batch_bytes = 2_000).await;
+            for skip in [2, 5, 6, 9] {
+                broker.inject(produce(action).after(skip));
+            }
+            let deliveries = enqueue_numbers(&producer, 3, 0..5_000).await;
+            deliver_all(&broker, deliveries).await;
+            assert_exactly_once_in_order(&broker, 3, 5_000);
+        }
+    }
+}
+
+/// KAFKA-14034: UNKNOWN_SERVER_ERROR was taken as "not written", and the records were written twice.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_server_error_is_reported_as_unknown_and_what_follows_is_written_once() {
+    for action in [
+        FaultAction::ApplyThenAnswer(ErrorCode::UNKNOWN_SERVER_ERROR),
+        FaultAction::Answer(ErrorCode::UNKNOWN_SERVER_ERROR),
+    ] {
+        let broker = one_broker(1);
+        let producer = producer(&broker, |_| {}).await;
+        drop(enqueue_numbers(&producer, 1, 0..1).await);
+        producer.flush().await.unwrap();
+        broker.inject(produce(action));
+        let error = enqueue_numbers(&producer, 1, 1..2)
+            .await
+            .remove(0)
+            .await
+            .unwrap_err();
+        assert_eq!(error.outcome(), WriteOutcome::Unknown, "{error}");
+        deliver_all(&broker, enqueue_numbers(&producer, 1, 2..100).await).await;
+        let found: Vec<u32> = numbers(&broker, 0)
+            .into_iter()
+            .filter(|n| *n != 1)
+            .collect();
+        assert_eq!(found, std::iter::once(0).chain(2..100).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaders_move_with_requests_in_flight() {
+    let broker = cluster(3, |builder| builder.default_replication_factor(3));
+    broker.create_topic("t", 6).unwrap();
+    let producer = producer(&broker, |config| config.batch_bytes = 1_000).await;
+    broker.inject(produce(FaultAction::Delay(ms(3))).always());
+    let mut deliveries = Vec::new();
+    for round in 0..40u32 {
+        deliveries.extend(enqueue_numbers(&producer, 6, round * 500..(round + 1) * 500).await);
+        let partition = (round % 6) as i32;
+        let leader = broker.log("t", partition).unwrap().leader.unwrap();
+        let ids = broker.node_ids();
+        let place = ids.iter().position(|id| *id == leader).unwrap();
+        broker.move_leader("t", partition, ids[(place + 1) % ids.len()]);
+        tokio::time::sleep(ms(u64::from(round % 7))).await;
+    }
+    deliver_all(&broker, deliveries).await;
+    assert_exactly_once_in_order(&broker, 6, 20_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_stop_and_start_with_requests_in_flight() {
+    let broker = cluster(3, |builder| builder.default_replication_factor(3));
+    broker.create_topic("t", 6).unwrap();
+    let producer = producer(&broker, |config| config.batch_bytes = 1_000).await;
+    let mut deliveries = Vec::new();
+    for round in 0..12u32 {
+        let node = broker.node_ids()[round as usize % 3];
+        deliveries.extend(enqueue_numbers(&producer, 6, round * 1_000..round * 1_000 + 500).await);
+        broker.stop_node(node).await;
+        deliveries
+            .extend(enqueue_numbers(&producer, 6, round * 1_000 + 500..(round + 1) * 1_000).await);
+        tokio::time::sleep(ms(50)).await;
+        broker.start_node(node).await.unwrap();
+        tokio::time::sleep(ms(200)).await;
+    }
+    deliver_all(&broker, deliveries).await;
+    assert_exactly_once_in_order(&broker, 6, 12_000);
+}
+
+/// librdkafka #3584, confluent-kafka-go #830: an out-of-order sequence killed the whole producer.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_forgets_the_producer_is_recovered_from() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| config.batch_bytes = 2_000).await;
+    for round in 0..10u32 {
+        let deliveries = enqueue_numbers(&producer, 3, round * 1_000..(round + 1) * 1_000).await;
+        deliver_all(&broker, deliveries).await;
+        if round % 2 == 0 {
+            (0..3).for_each(|partition| broker.forget_producers("t", partition));
+        } else {
+            broker.inject(produce(FaultAction::Answer(ErrorCode::UNKNOWN_PRODUCER_ID)));
+        }
+    }
+    assert_exactly_once_in_order(&broker, 3, 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequence_errors_in_the_middle_of_a_pipeline_are_recovered_from() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| config.batch_bytes = 2_000).await;
+    for skip in [3, 8, 9, 20] {
+        broker.inject(
+            produce(FaultAction::Answer(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)).after(skip),
+        );
+    }
+    let deliveries = enqueue_numbers(&producer, 3, 0..10_000).await;
+    deliver_all(&broker, deliveries).await;
+    assert_exactly_once_in_order(&broker, 3, 10_000);
+}
+
+/// KAFKA-19479: a flush returned before the parts of a split batch were sent.
+#[tokio::test(start_paused = true)]
+async fn batches_too_large_for_the_broker_are_split_and_flush_covers_the_parts() {
+    for idempotence in [true, false] {
+        let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
+        broker.create_topic("t", 2).unwrap();
+        let producer = producer(&broker, |config| config.idempotence = idempotence).await;
+        let deliveries = enqueue_numbers(&producer, 2, 0..5_000).await;
+        producer.flush().await.unwrap();
+        for (n, delivery) in deliveries.into_iter().enumerate() {
+            let written = delivery.outcome().expect("flush waited for it").unwrap();
+            assert_eq!(written.offset, Some(n as i64 / 2));
+        }
+        assert_exactly_once_in_order(&broker, 2, 5_000);
+        assert!(producer.metrics().splits > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_record_that_is_too_large_fails_alone() {
+    let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |config| config.max_request_bytes = 20_000).await;
+    let mut deliveries = enqueue_numbers(&producer, 1, 0..10).await;
+    let large = producer
+        .enqueue(Record::new("t").value(&[0; 5_000]))
+        .await
+        .unwrap();
+    deliveries.extend(enqueue_numbers(&producer, 1, 10..20).await);
+    let error = large.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::RecordTooLarge, WriteOutcome::NotWritten),
+        "{error}"
+    );
+    deliver_all(&broker, deliveries).await;
+    assert_exactly_once_in_order(&broker, 1, 20);
+    let error = producer
+        .enqueue(Record::new("t").value(&[0; 30_000]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RecordTooLarge, "{error}");
+}
+
+/// librdkafka 1.9.0 dropped the sequences of a topic that was briefly gone; here they go with the topic id, and with nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_topic_made_anew_is_written_to_from_sequence_zero() {
+    let broker = one_broker(2);
+    let producer = producer(&broker, |config| config.client.metadata_max_age = ms(1_000)).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 0..1_000).await).await;
+    broker.delete_topic("t");
+    tokio::time::sleep(ms(3_000)).await;
+    broker.create_topic("t", 2).unwrap();
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 0..1_000).await).await;
+    assert_exactly_once_in_order(&broker, 2, 1_000);
+    // At once, and with records on their way.
+    let mut deliveries = enqueue_numbers(&producer, 2, 1_000..2_000).await;
+    broker.delete_topic("t");
+    broker.create_topic("t", 2).unwrap();
+    deliveries.extend(enqueue_numbers(&producer, 2, 2_000..3_000).await);
+    for delivery in deliveries {
+        if let Err(error) = delivery.await {
+            assert_eq!(error.outcome(), WriteOutcome::Unknown, "{error}");
+        }
+    }
+    for partition in 0..2 {
+        assert!(numbers(&broker, partition).is_sorted());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_delivered_in_time_fails_and_says_that_it_was_not_written() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.delivery_timeout = ms(2_000)).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    broker.stop_node(broker.node_ids()[0]).await;
+    let before = tokio::time::Instant::now();
+    for delivery in enqueue_numbers(&producer, 1, 1..10).await {
+        let error = delivery.await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (ErrorKind::Timeout, WriteOutcome::NotWritten),
+            "{error}"
+        );
+    }
+    assert!(before.elapsed() < ms(3_000), "{:?}", before.elapsed());
+    broker.start_node(broker.node_ids()[0]).await.unwrap();
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 10..20).await).await;
+    assert_eq!(
+        numbers(&broker, 0),
+        std::iter::once(0).chain(10..20).collect::<Vec<_>>()
+    );
+}
+
+/// franz-go 1.20.7 #1217: after a timeout of unknown fate the following records were deduplicated away.
+#[tokio::test(start_paused = true)]
+async fn a_silent_broker_leaves_unknown_fates_and_nothing_after_them_is_lost() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| {
+        config.delivery_timeout = ms(2_000);
+        config.client.request_timeout = ms(1_000);
+    })
+    .await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    broker.inject(produce(FaultAction::Delay(Duration::from_secs(20))).times(3));
+    for delivery in enqueue_numbers(&producer, 1, 1..10).await {
+        let error = delivery.await.unwrap_err();
+        assert_eq!(error.outcome(), WriteOutcome::Unknown, "{error}");
+    }
+    broker.clear_faults();
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 10..20).await).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let found = numbers(&broker, 0);
+    assert!(
+        found.is_sorted() && found.ends_with(&(10..20).collect::<Vec<_>>()),
+        "{found:?}"
+    );
+}
+
+/// Dekaf #1696: reordered on a healthy broker, found only at volume.
+#[tokio::test(start_paused = true)]
+async fn without_idempotence_order_holds_at_volume_though_batches_are_refused() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| {
+        config.idempotence = false;
+        config.batch_bytes = 4_000;
+    })
+    .await;
+    for skip in (1..200).step_by(7) {
+        broker.inject(produce(FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS)).after(skip));
+    }
+    let deliveries = enqueue_numbers(&producer, 3, 0..100_000).await;
+    deliver_all(&broker, deliveries).await;
+    assert_exactly_once_in_order(&broker, 3, 100_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_producer_goes_on_after_the_pause() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    broker.inject(produce(FaultAction::Throttle(ms(700))));
+    let before = tokio::time::Instant::now();
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 1..100).await).await;
+    assert!(
+        before.elapsed() >= ms(600) && before.elapsed() < ms(2_000),
+        "{:?}",
+        before.elapsed()
+    );
+    assert_exactly_once_in_order(&broker, 1, 100);
+}
