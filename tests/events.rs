@@ -12,9 +12,8 @@ use pat_events::events::{
     Attributes, ConsumerConfig, ConsumerError, Context, Event, EventConsumer, EventProducer,
     EventSet, HandlerError, OnFailure, ProducerConfig, RawRecord, Undecodable,
 };
-use pat_events::kafka::consumer::Consumer;
 use pat_events::kafka::{
-    ErrorKind, Header, OffsetReset, Producer, Record, StartOffset, TopicPartition,
+    Consumer, ErrorKind, Header, OffsetReset, Producer, Record, StartOffset, TopicPartition,
 };
 use tokio::time::{sleep, timeout};
 
@@ -241,10 +240,14 @@ fn email(id: impl Into<String>, number: u32) -> EmailReceived {
 async fn send_numbers(producer: &EventProducer, keys: usize, numbers: std::ops::Range<u32>) {
     for number in numbers {
         for key in 0..keys {
-            producer
-                .enqueue_email_received(&email(format!("e-{key}"), number))
-                .await
-                .expect("accepted");
+            let event = email(format!("e-{key}"), number);
+            // The flush below tells of failures.
+            drop(
+                producer
+                    .enqueue_email_received(&event)
+                    .await
+                    .expect("accepted"),
+            );
         }
     }
     producer.flush().await.expect("delivered");

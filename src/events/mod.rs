@@ -12,7 +12,6 @@
 //! | [`record`] | a record as it came, for handlers |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `producer` | from events to records |
-//! | `latency` | how long things take |
 //! | [`handler`] | what a handler sees and answers |
 
 pub mod cloudevents;
@@ -20,17 +19,17 @@ mod consumer;
 pub mod email;
 pub mod event;
 pub mod handler;
-mod latency;
 mod producer;
 pub mod record;
 mod set;
 
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
-pub use consumer::{ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OnFailure};
+pub use consumer::{
+    ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OnFailure, Tell,
+};
 pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};
-pub use latency::Latencies;
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
 

@@ -148,6 +148,8 @@ macro_rules! event_set {
 
         $crate::events::private::paste! {
             #[doc = concat!("Sends the events of [`", stringify!($Set), "`].")]
+            // A set that is private to a crate may be only read there, or only written.
+            #[allow(dead_code)]
             $vis trait $Producer {
                 $(
                     #[doc = concat!("Sends one [`", stringify!($Event), "`] and waits until it is acknowledged, as [`EventProducer::send`].")]
@@ -195,6 +197,7 @@ macro_rules! event_set {
             /// Methods are called for one event at a time and key, in the order of the log, and for several keys at once. An event counts
             /// as finished when its method returns `Ok`; until then its offset is not committed, so an event may be seen again after a
             /// restart. A panic counts as an error.
+            #[allow(dead_code)]
             $vis trait $Handler: ::core::marker::Send + ::core::marker::Sync + 'static {
                 $(
                     #[doc = concat!("Handles one [`", stringify!($Event), "`].")]

@@ -8,6 +8,7 @@
 //! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |
 //! | `error` | the one error type: what failed, where, why, and whether it may have happened |
 //! | `group` | the member's side of a consumer group |
+//! | `latency` | how long things take |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `topic_partition` | the name of a partition |
 
@@ -17,6 +18,7 @@ pub mod config;
 pub mod consumer;
 mod error;
 mod group;
+pub(crate) mod latency;
 pub mod net;
 pub mod producer;
 mod record;
@@ -31,6 +33,7 @@ pub use consumer::{
     OwnedRecord, RebalanceListener, RecordView, Records, StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
+pub use latency::Latency;
 pub use net::{Address, Transport};
 pub use producer::{
     Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,

@@ -17,8 +17,8 @@ use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
 
-use crate::kafka::consumer::{Consumer, PartitionRecords};
-use crate::kafka::{Error, RecordView, Records};
+use crate::kafka::consumer::PartitionRecords;
+use crate::kafka::{Consumer, Error, RecordView, Records};
 
 /// The longest that one poll waits.
 const POLL: Duration = Duration::from_millis(500);

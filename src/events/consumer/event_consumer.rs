@@ -13,8 +13,7 @@ use super::lanes::Lanes;
 use super::metrics::Counters;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
-use crate::kafka::Configuration;
-use crate::kafka::consumer::{Consumer, ConsumerHandle};
+use crate::kafka::{Configuration, Consumer, ConsumerHandle};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::events::latency::{Histogram, Latencies};
 use crate::kafka::TopicPartition;
+use crate::kafka::latency::{Histogram, Latency};
 
 /// What a consumer of events has done since its start, and how far it is behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ConsumerMetrics {
     /// Records fetched.
@@ -30,7 +30,7 @@ pub struct ConsumerMetrics {
     /// Commits that failed; what they held goes into the next one.
     pub failed_commits: u64,
     /// How long handlers took.
-    pub handler_latency: Latencies,
+    pub handler_latency: Latency,
     /// How many records there are beyond those fetched so far, in all partitions together.
     pub lag: u64,
     /// The same for each assigned partition.
@@ -110,7 +110,7 @@ impl Counters {
             repeated: read(&self.repeated),
             commits: read(&self.commits),
             failed_commits: read(&self.failed_commits),
-            handler_latency: Histogram::summary(
+            handler_latency: Histogram::read_all(
                 self.lanes.iter().map(|lane| &lane.handler_latency),
             ),
             lag: 0,

@@ -31,6 +31,6 @@ mod offset_tracker;
 mod partition;
 
 pub use config::ConsumerConfig;
-pub use error::{ConsumerError, OnFailure};
+pub use error::{ConsumerError, OnFailure, Tell};
 pub use event_consumer::EventConsumer;
 pub use metrics::ConsumerMetrics;

@@ -44,6 +44,6 @@ mod verdict;
 
 pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};
-pub use metrics::{Latency, ProducerMetrics};
+pub use metrics::ProducerMetrics;
 pub use partitioner::{Partition, Partitioner, murmur2, partition_of_key};
 pub use producer::Producer;
