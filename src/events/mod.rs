@@ -1,7 +1,58 @@
 //! Typed events on top of the client: a prost message in, a prost message out, CloudEvents around it on the wire.
 //!
 //! An [event set](event_set) is declared once and gives an enum, the producer's methods and the handler's trait. [`email`] is one; the
-//! example at [`event_set!`] declares another.
+//! example at [`event_set!`] declares another. With it, from end to end (on an embedded broker; with a Kafka, its address instead):
+//!
+//! ```
+//! # #[cfg(not(feature = "broker"))]
+//! # fn main() {}
+//! # #[cfg(feature = "broker")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use pat_events::events::{event_set, prost};
+//! use pat_events::events::{ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, ProducerConfig};
+//! use pat_events::kafka::OffsetReset;
+//! use tokio::sync::mpsc;
+//!
+//! #[derive(Clone, PartialEq, prost::Message)]
+//! pub struct OrderPlaced {
+//!     #[prost(string, tag = "1")]
+//!     pub order_id: String,
+//! }
+//!
+//! event_set! {
+//!     /// The life of an order.
+//!     pub enum OrderEvents, producer OrderProducer, handler OrderHandler {
+//!         OrderPlaced: type = "shop.v1.OrderPlaced", key = order_id;
+//!     }
+//! }
+//!
+//! struct Shop(mpsc::Sender<String>);
+//!
+//! impl OrderHandler for Shop {
+//!     async fn handle_order_placed(&self, _: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError> {
+//!         Ok(self.0.send(event.order_id).await?)
+//!     }
+//! }
+//!
+//! let broker = pat_events::broker::Broker::builder().start_tcp("127.0.0.1:0").await?;
+//! broker.create_topic("orders", 3)?;
+//! let brokers = broker.bootstrap_servers();
+//!
+//! let producer = EventProducer::connect(ProducerConfig::new(&brokers, "orders")).await?;
+//! producer.send_order_placed(&OrderPlaced { order_id: "o-1".into() }).await?; // acknowledged
+//!
+//! let mut config = ConsumerConfig::new(&brokers, "orders", "shop");
+//! config.auto_offset_reset = OffsetReset::Earliest;
+//! let consumer = EventConsumer::<OrderEvents>::new(config)?;
+//! let (orders, mut placed) = mpsc::channel(10);
+//! consumer.start(Shop(orders)).await?;
+//! assert_eq!(placed.recv().await.as_deref(), Some("o-1"));
+//! consumer.stop().await?; // handled, committed, left the group
+//! assert_eq!(consumer.metrics().handled, 1);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! | file | what lives there |
 //! | --- | --- |
