@@ -2,7 +2,8 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `produce` | records from lines or JSON; kcat's habits |
+//! | `demo` | the main job end to end, checked |
+//! | `produce`, `consume` | records from lines or JSON, and back; kcat's habits |
 //! | `topics` | lists, creates, deletes, describes |
 //! | `broker` | the embedded broker, to develop against |
 //! | `typed` | events as JSON |
@@ -12,6 +13,8 @@
 mod bench;
 mod broker;
 mod cluster;
+mod consume;
+mod demo;
 mod produce;
 mod topics;
 mod typed;
@@ -30,7 +33,9 @@ struct Program {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Produce(produce::Produce),
+    Consume(consume::Consume),
     Topics(topics::Topics),
     Broker(broker::BrokerCommand),
     Bench(bench::Bench),
@@ -51,7 +56,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Outcome {
     match command {
+        Command::Demo(demo) => on_all_cores(demo.run()),
         Command::Produce(produce) => on_all_cores(produce.run()),
+        Command::Consume(consume) => on_all_cores(consume.run()),
         Command::Topics(topics) => on_all_cores(topics.run()),
         Command::Broker(broker) => on_all_cores(broker.run()),
         // Measured on one thread, as are the clients that it is compared with.

@@ -2,11 +2,12 @@
 //!
 //! The JSON of an event is that of Protobuf (enums and fields by name), made and read with the schemas of `proto/`.
 
-use pat_events::events::EventSet;
 use pat_events::events::email::{EmailEvents, FILE_DESCRIPTOR_SET};
 use pat_events::events::prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage};
-use serde_json::Value;
+use pat_events::events::{CloudEvent, EventSet};
+use pat_events::kafka::RecordView;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::{Value, json};
 
 use crate::Outcome;
 
@@ -17,6 +18,29 @@ pub struct Schemas(DescriptorPool);
 impl Schemas {
     pub fn load() -> Outcome<Schemas> {
         Ok(Schemas(DescriptorPool::decode(FILE_DESCRIPTOR_SET)?))
+    }
+
+    /// The event in `record`; an error says why it is none.
+    pub fn read(&self, record: &RecordView<'_>) -> Outcome<Value> {
+        let headers: Vec<_> = record.headers.iter().collect();
+        let event = CloudEvent::parse(headers.iter().map(|header| (&*header.key, header.value)))?;
+        let event_type = event.event_type.ok_or("it has no ce_type header")?;
+        let schema = self
+            .0
+            .get_message_by_name(event_type)
+            .ok_or_else(|| format!("no event is called {event_type:?}"))?;
+        let message = DynamicMessage::decode(schema, record.value.ok_or("its value is null")?)?;
+        let names = SerializeOptions::new().use_proto_field_name(true);
+        Ok(json!({
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "type": event_type,
+            "id": event.id,
+            "source": event.source,
+            "time": event.time,
+            "data": message.serialize_with_options(serde_json::value::Serializer, &names)?,
+        }))
     }
 
     /// The event that a line with `type` and `data` describes.

@@ -5,7 +5,11 @@
 //! | `load` | the records to send, from a payload file |
 //! | `measure` | wall clock, CPU time and memory of the measured window; percentiles; the line |
 //! | `produce` | modes `produce` and `pingpong` |
+//! | `consume` | mode `consume` |
+//! | `latency` | mode `latency` |
 
+mod consume;
+mod latency;
 mod load;
 mod measure;
 mod produce;
@@ -13,7 +17,7 @@ mod produce;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use pat_events::kafka::{Configuration, ProducerConfig};
+use pat_events::kafka::{Configuration, ConsumerConfig, ProducerConfig};
 
 use crate::Outcome;
 use load::Load;
@@ -51,12 +55,22 @@ pub struct Bench {
     /// The most bytes of a batch, before compression.
     #[arg(long, default_value_t = 1_000_000)]
     batch_bytes: usize,
+    /// Records a second (latency).
+    #[arg(long, default_value_t = 10_000)]
+    rate: u64,
+    /// Seconds (latency).
+    #[arg(long, default_value_t = 10)]
+    secs: u64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
     /// Send records until the last is acknowledged.
     Produce,
+    /// Read all partitions from the start.
+    Consume,
+    /// Send at a steady rate and read back, through a group: end-to-end percentiles.
+    Latency,
     /// One record at a time, waiting for its acknowledgement: produce percentiles.
     Pingpong,
 }
@@ -70,6 +84,8 @@ impl Bench {
         let line = runtime.block_on(async {
             match self.mode {
                 Mode::Produce => produce::produce(self).await,
+                Mode::Consume => consume::consume(self).await,
+                Mode::Latency => latency::latency(self).await,
                 Mode::Pingpong => produce::pingpong(self).await,
             }
         })?;
@@ -89,6 +105,13 @@ impl Bench {
             ("compression.type", &self.compression),
             ("linger.ms", &self.linger_ms.to_string()),
             ("batch.size", &self.batch_bytes.to_string()),
+        ])
+    }
+
+    fn consumer_config(&self) -> pat_events::kafka::Result<ConsumerConfig> {
+        ConsumerConfig::from_properties([
+            ("bootstrap.servers", self.broker.as_str()),
+            ("auto.offset.reset", "earliest"),
         ])
     }
 }

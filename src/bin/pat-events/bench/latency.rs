@@ -1,0 +1,113 @@
+//! Mode `latency`: a steady stream out, and back through a group. The first 8 bytes of a value are the time it was sent.
+//! `check` = records received.
+
+use std::time::{Duration, Instant};
+
+use pat_events::kafka::{Configuration, Consumer, Producer, Record};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::Bench;
+use super::measure::{Done, Window};
+use crate::Outcome;
+
+const POLL: Duration = Duration::from_millis(500);
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+const JOIN_WITHIN: Duration = Duration::from_secs(30);
+const LAST_WITHIN: Duration = Duration::from_secs(10);
+const STAMP_BYTES: usize = 8;
+
+pub async fn latency(bench: &Bench) -> Outcome<String> {
+    let load = bench.load()?;
+    let clock = Clock(Instant::now());
+    let burst = (bench.rate / 1_000).max(1);
+    let (reader, mut joined) = read(bench, clock, burst * bench.secs * 1_000).await?;
+    let producer = Producer::connect(bench.producer_config()?).await?;
+    let probe = async {
+        while joined.try_recv().is_err() {
+            producer
+                .send(Record::new(&bench.topic).value(&[0; 64]))
+                .await?;
+            sleep(PROBE_EVERY).await;
+        }
+        Outcome::Ok(())
+    };
+    timeout(JOIN_WITHIN, probe)
+        .await
+        .map_err(|_| "no probe came back: the group never got its partitions")??;
+
+    let window = Window::start()?;
+    let mut done = Done::default();
+    let mut value = Vec::new();
+    let start = tokio::time::Instant::now();
+    for tick in 0..bench.secs * 1_000 {
+        sleep_until(start + Duration::from_millis(tick)).await;
+        for _ in 0..burst {
+            let (key, template) = load.record(done.records);
+            value.clear();
+            value.extend_from_slice(template);
+            value.resize(value.len().max(STAMP_BYTES), 0);
+            value[..STAMP_BYTES].copy_from_slice(&clock.now_ns().to_le_bytes());
+            drop(
+                producer
+                    .enqueue(Record::new(&bench.topic).key(key).value(&value))
+                    .await?,
+            );
+            done.bytes += (key.len() + value.len()) as u64;
+            done.records += 1;
+        }
+    }
+    producer.flush().await?;
+    done.latencies_ns = timeout(LAST_WITHIN, reader)
+        .await
+        .map_err(|_| "not every record came back")???;
+    done.check = done.latencies_ns.len() as u64;
+    window.report(bench, done)
+}
+
+/// Nanoseconds since the start, from 1 on: 0 is the mark of a probe.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn now_ns(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64 + 1
+    }
+}
+
+type Reader = JoinHandle<pat_events::kafka::Result<Vec<u64>>>;
+
+/// Reads this many stamped records in a task; the receiver resolves when the first probe has come.
+async fn read(
+    bench: &Bench,
+    clock: Clock,
+    records: u64,
+) -> Outcome<(Reader, oneshot::Receiver<()>)> {
+    let mut config = bench.consumer_config()?;
+    config.set(
+        "group.id",
+        &format!("{}-{}", bench.topic, std::process::id()),
+    )?;
+    let mut consumer = Consumer::connect(config).await?;
+    consumer.subscribe(&[bench.topic.as_str()]).await?;
+    let (tell, joined) = oneshot::channel();
+    let mut tell = Some(tell);
+    let reader = tokio::spawn(async move {
+        let mut latencies_ns = Vec::with_capacity(records as usize);
+        while (latencies_ns.len() as u64) < records {
+            for record in consumer.poll(POLL).await?.iter() {
+                let stamp = record
+                    .value
+                    .and_then(|value| value.first_chunk::<STAMP_BYTES>());
+                match stamp.map_or(0, |stamp| u64::from_le_bytes(*stamp)) {
+                    0 => drop(tell.take().map(|tell| tell.send(()))),
+                    sent => latencies_ns.push(clock.now_ns().saturating_sub(sent)),
+                }
+            }
+        }
+        consumer.close().await?;
+        Ok(latencies_ns)
+    });
+    Ok((reader, joined))
+}

@@ -1,0 +1,195 @@
+//! The handler of the demo: sees each event, notes it, and takes the time since it was told. In: events. Out: [`Findings`].
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use pat_events::events::email::*;
+use pat_events::events::prost_types::Timestamp;
+use pat_events::events::{Context, EventSet, HandlerError, RawRecord, Undecodable};
+
+use super::histogram::Histogram;
+use super::ledger::{Counts, Ledger};
+
+/// Sees every event of one run. Clones see for each other.
+#[derive(Clone, Debug)]
+pub struct Witness(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    run: String,
+    ready: AtomicBool,
+    findings: Mutex<Findings>,
+    handled: AtomicU64,
+}
+
+/// What the witness saw.
+#[derive(Debug, Default)]
+pub struct Findings {
+    ledger: Ledger,
+    /// From an event's making to its handling.
+    pub lag: Histogram,
+    /// In the order of [`EventSet::TYPES`].
+    pub by_type: [u64; EmailEvents::TYPES.len()],
+    /// Records that are no events of the set, or that could not be read, or whose key is not the event's.
+    pub unreadable: u64,
+}
+
+impl Witness {
+    pub fn new(run: &str) -> Witness {
+        Witness(Arc::new(Inner {
+            run: run.to_owned(),
+            ready: AtomicBool::new(false),
+            findings: Mutex::default(),
+            handled: AtomicU64::new(0),
+        }))
+    }
+
+    /// The run whose events are noted.
+    pub fn run(&self) -> &str {
+        &self.0.run
+    }
+
+    /// Whether the prologue has been handled.
+    pub fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Relaxed)
+    }
+
+    /// How many events were handled, those that came twice included.
+    pub fn handled(&self) -> u64 {
+        self.0.handled.load(Ordering::Relaxed)
+    }
+
+    /// Reads what was seen so far.
+    pub fn read<T>(&self, read: impl FnOnce(&Findings) -> T) -> T {
+        // Nothing between lock and unlock panics.
+        read(&self.0.findings.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Notes the event at this place among those of its key.
+    fn note(
+        &self,
+        context: &Context<'_>,
+        event_type: usize,
+        key: &str,
+        place: u64,
+        told: Option<Timestamp>,
+    ) -> Result<(), HandlerError> {
+        let told = told.and_then(|told| SystemTime::try_from(told).ok());
+        let lag = told.map_or(Duration::ZERO, |told| told.elapsed().unwrap_or_default());
+        let mut findings = self.0.findings.lock().unwrap_or_else(|e| e.into_inner());
+        findings.lag.record(lag.as_micros() as u64);
+        findings.by_type[event_type] += 1;
+        findings.unreadable += u64::from(context.key() != Some(key.as_bytes()));
+        findings.ledger.note(key, place);
+        self.0.handled.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn unreadable(&self) -> Result<(), HandlerError> {
+        self.0
+            .findings
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .unreadable += 1;
+        Ok(())
+    }
+}
+
+impl Findings {
+    pub fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+}
+
+/// The second argument is the place of the type in [`EmailEvents::TYPES`], the fourth the stage of the email as the story tells it.
+impl EmailEventHandler for Witness {
+    async fn handle_email_received(
+        &self,
+        context: &Context<'_>,
+        event: EmailReceived,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 0, &event.email_id, 0, event.received_at)
+    }
+
+    async fn handle_email_validated(
+        &self,
+        context: &Context<'_>,
+        event: EmailValidated,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 2, &event.email_id, 1, event.validated_at)
+    }
+
+    async fn handle_email_processed(
+        &self,
+        context: &Context<'_>,
+        event: EmailProcessed,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 1, &event.email_id, 2, event.processed_at)
+    }
+
+    async fn handle_workflow_triggered(
+        &self,
+        context: &Context<'_>,
+        event: WorkflowTriggered,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 3, &event.email_id, 3, event.triggered_at)
+    }
+
+    async fn handle_plugin_execution_required(
+        &self,
+        context: &Context<'_>,
+        event: PluginExecutionRequired,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 4, &event.email_id, 4, event.required_at)
+    }
+
+    async fn handle_plugin_execution_completed(
+        &self,
+        context: &Context<'_>,
+        event: PluginExecutionCompleted,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 5, &event.email_id, 5, event.completed_at)
+    }
+
+    async fn handle_email_deleted(
+        &self,
+        context: &Context<'_>,
+        event: EmailDeleted,
+    ) -> Result<(), HandlerError> {
+        self.note(context, 6, &event.email_id, 6, event.deleted_at)
+    }
+
+    async fn handle_tenant_event(
+        &self,
+        context: &Context<'_>,
+        event: TenantEvent,
+    ) -> Result<(), HandlerError> {
+        if event.revision == 0 {
+            self.0
+                .ready
+                .fetch_or(event.event_id == self.0.run, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.note(
+            context,
+            7,
+            &event.tenant_id,
+            event.revision - 1,
+            event.occurred_at,
+        )
+    }
+
+    async fn handle_unknown(&self, _: &Context<'_>, _: RawRecord<'_>) -> Result<(), HandlerError> {
+        self.unreadable()
+    }
+
+    async fn handle_undecodable(
+        &self,
+        _: &Context<'_>,
+        _: RawRecord<'_>,
+        _: Undecodable,
+    ) -> Result<(), HandlerError> {
+        self.unreadable()
+    }
+}
