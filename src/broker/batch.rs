@@ -12,12 +12,16 @@ use super::producers::Sequenced;
 
 /// The first version of Produce that may carry zstd (KIP-110).
 const FIRST_ZSTD_VERSION: i16 = 7;
+/// Where a batch says which format it has.
+const MAGIC_AT: usize = 16;
 
 /// Why a batch is not taken, for one partition of a Produce response.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) error: ErrorCode,
     pub(crate) message: Option<&'static str>,
+    /// Whether Kafka finds it only when it appends, and then tells where the log begins.
+    pub(crate) by_log: bool,
 }
 
 impl From<ErrorCode> for Refusal {
@@ -25,6 +29,7 @@ impl From<ErrorCode> for Refusal {
         Self {
             error,
             message: None,
+            by_log: false,
         }
     }
 }
@@ -33,6 +38,14 @@ fn invalid(message: &'static str) -> Refusal {
     Refusal {
         error: ErrorCode::INVALID_RECORD,
         message: Some(message),
+        by_log: false,
+    }
+}
+
+fn rejected(message: &'static str) -> Refusal {
+    Refusal {
+        by_log: true,
+        ..invalid(message)
     }
 }
 
@@ -50,7 +63,11 @@ pub(crate) fn check(
     version: i16,
     max_message_bytes: usize,
 ) -> Result<ProducedBatch, Refusal> {
-    let mut batches = BatchIter::new(records.unwrap_or_default());
+    let records = records.unwrap_or_default();
+    if matches!(records.get(MAGIC_AT), Some(0 | 1)) {
+        return Err(invalid("a batch must have magic 2"));
+    }
+    let mut batches = BatchIter::new(records);
     let batch = match batches.next() {
         Some(Ok(batch)) => batch,
         Some(Err(_)) => return Err(ErrorCode::CORRUPT_MESSAGE.into()),
@@ -60,9 +77,6 @@ pub(crate) fn check(
             ));
         }
     };
-    if batch.magic() != 2 {
-        return Err(invalid("a batch must have magic 2"));
-    }
     if batches.next().is_some() {
         return Err(invalid(
             "a Produce request must have no more than one batch for each partition",
@@ -87,10 +101,20 @@ fn check_batch(batch: &RecordBatch, version: i16, max_message_bytes: usize) -> R
             return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
         }
         Ok(_) => {}
-        Err(_) => return Err(invalid("unknown compression codec")),
+        // Kafka has no better name for it.
+        Err(_) => {
+            return Err(Refusal {
+                by_log: true,
+                ..ErrorCode::UNKNOWN_SERVER_ERROR.into()
+            });
+        }
+    }
+    if batch.is_transactional() {
+        // The request names no transactional id: one that does is refused as a whole.
+        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
     }
     if batch.base_offset() != 0 {
-        return Err(invalid("the base offset of a batch must be 0"));
+        return Err(rejected("the base offset of a batch must be 0"));
     }
     if batch.bytes().len() > max_message_bytes {
         return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
@@ -99,17 +123,15 @@ fn check_batch(batch: &RecordBatch, version: i16, max_message_bytes: usize) -> R
         return Err(ErrorCode::CORRUPT_MESSAGE.into());
     }
     if batch.is_control() {
-        return Err(invalid("clients are not allowed to write control records"));
+        return Err(rejected("clients are not allowed to write control records"));
     }
     if batch.record_count() <= 0 || batch.record_count() - 1 != batch.header().last_offset_delta {
-        return Err(invalid(
+        return Err(rejected(
             "the number of records does not fit the last offset",
         ));
     }
-    if batch.producer_id() >= 0 && (batch.producer_epoch() < 0 || batch.base_sequence() < 0) {
-        return Err(invalid(
-            "a batch with a producer id must have an epoch and a sequence",
-        ));
+    if batch.producer_id() >= 0 && batch.base_sequence() < 0 {
+        return Err(rejected("a batch with a producer id must have a sequence"));
     }
     Ok(())
 }

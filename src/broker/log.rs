@@ -131,20 +131,21 @@ impl Log {
         self.batches.iter()
     }
 
+    /// A leader begins an epoch here; epochs without a record leave no trace.
+    pub(crate) fn begin_epoch(&mut self, epoch: i32) {
+        let start_offset = self.end_offset;
+        self.epochs
+            .retain(|begun| begun.start_offset < start_offset);
+        self.epochs.push(EpochStart {
+            epoch,
+            start_offset,
+        });
+    }
+
     /// Appends a batch and returns the offset of its first record.
     pub(crate) fn append(&mut self, batch: NewBatch, leader_epoch: i32) -> i64 {
         let base_offset = self.end_offset;
         let last_offset = base_offset + i64::from(batch.last_offset_delta);
-        if self
-            .epochs
-            .last()
-            .is_none_or(|last| last.epoch < leader_epoch)
-        {
-            self.epochs.push(EpochStart {
-                epoch: leader_epoch,
-                start_offset: base_offset,
-            });
-        }
         let highest = self
             .batches
             .back()
@@ -241,20 +242,16 @@ impl Log {
         Some(self.epochs.get(after.checked_sub(1)?)?.epoch)
     }
 
-    /// The newest leader epoch that appended something.
-    pub(crate) fn latest_epoch(&self) -> Option<i32> {
-        self.epochs.last().map(|last| last.epoch)
-    }
-
-    /// The largest epoch not beyond `epoch` and the offset at which it ended (KIP-101, KIP-279).
+    /// Where an epoch ended, as far as is known: the largest epoch not beyond it, and the offset after its last record (KIP-101,
+    /// KIP-279). None for an epoch that is yet to come.
     pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        let after = self.epochs.partition_point(|start| start.epoch <= epoch);
-        let found = self.epochs.get(after.checked_sub(1)?)?;
-        let end = self
-            .epochs
-            .get(after)
-            .map_or(self.end_offset, |next| next.start_offset);
-        Some((found.epoch, end))
+        let after = self.epochs.partition_point(|begun| begun.epoch <= epoch);
+        let floor = after.checked_sub(1).and_then(|at| self.epochs.get(at));
+        match (floor, self.epochs.get(after)) {
+            (Some(found), Some(next)) => Some((found.epoch, next.start_offset)),
+            (Some(last), None) => (last.epoch == epoch).then_some((epoch, self.end_offset)),
+            (None, first) => Some((epoch, first?.start_offset)),
+        }
     }
 
     /// The first batch that has a record with at least this timestamp.
@@ -295,6 +292,7 @@ mod tests {
 
     fn log_of(sizes: &[usize]) -> Log {
         let mut log = Log::default();
+        log.begin_epoch(0);
         for (index, size) in sizes.iter().enumerate() {
             log.append(batch(*size, 10, index as i64), 0);
         }
@@ -304,6 +302,7 @@ mod tests {
     #[test]
     fn offsets_count_records_and_the_served_head_carries_them() {
         let mut log = log_of(&[100]);
+        log.begin_epoch(2);
         assert_eq!(log.append(batch(80, 3, 5), 2), 10);
         assert_eq!(log.end_offset(), 13);
         let bytes = log.read(11, 1000, false, 13).to_bytes();
@@ -355,14 +354,17 @@ mod tests {
     #[test]
     fn epochs_tell_where_they_ended() {
         let mut log = log_of(&[100, 100]);
+        log.begin_epoch(2);
+        log.begin_epoch(3);
         log.append(batch(100, 5, 0), 3);
         assert_eq!(log.end_of_epoch(0), Some((0, 20)));
         assert_eq!(log.end_of_epoch(2), Some((0, 20)));
-        assert_eq!(log.end_of_epoch(9), Some((3, 25)));
+        assert_eq!(log.end_of_epoch(3), Some((3, 25)));
+        assert_eq!(log.end_of_epoch(4), None);
         assert_eq!(log.epoch_at(19), Some(0));
         assert_eq!(log.epoch_at(20), Some(3));
         log.truncate(22);
-        assert_eq!((log.end_offset(), log.latest_epoch()), (20, Some(0)));
+        assert_eq!((log.end_offset(), log.end_of_epoch(0)), (20, Some((0, 20))));
     }
 
     #[test]

@@ -26,8 +26,6 @@ mod network;
 mod partition;
 mod producers;
 mod random;
-#[cfg(test)]
-mod tests;
 mod topic;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

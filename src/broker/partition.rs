@@ -58,12 +58,14 @@ pub(crate) struct Read {
 impl Partition {
     /// A new partition, led by the first of its replicas.
     pub(crate) fn new(replicas: Vec<i32>) -> Self {
+        let mut log = Log::default();
+        log.begin_epoch(0);
         Self {
             leader: replicas.first().copied(),
             leader_epoch: 0,
             isr: replicas.clone(),
             replicas,
-            log: Log::default(),
+            log,
             producers: Producers::default(),
             waiters: Vec::new(),
             deleted: false,
@@ -179,6 +181,9 @@ impl Partition {
     pub(crate) fn lead(&mut self, node: Option<i32>) {
         self.leader = node;
         self.leader_epoch += 1;
+        if node.is_some() {
+            self.log.begin_epoch(self.leader_epoch);
+        }
         self.wake();
     }
 

@@ -20,11 +20,6 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number in `0..bound`; 0 when `bound` is 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next_u64() % (bound as u64).max(1)) as usize
-    }
-
     /// A positive number, as fetch session ids are.
     pub(crate) fn positive_i32(&mut self) -> i32 {
         ((self.next_u64() >> 33) as i32).max(1)

@@ -10,13 +10,17 @@ use crate::broker::cluster::Cluster;
 
 impl Api for ApiVersionsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<ApiVersionsResponse> {
-        let other_cluster = self
-            .cluster_id
-            .as_ref()
-            .is_some_and(|id| *id != context.cluster.id);
-        let other_node = self.node_id >= 0 && self.node_id != context.node;
-        if self.cluster_id.is_some() && (other_cluster || other_node) {
-            return Reply::Message(self.refusal(context.version, ErrorCode::REBOOTSTRAP_REQUIRED));
+        match (self.cluster_id.as_ref(), self.node_id) {
+            (None, -1) => {}
+            (None, _) | (Some(_), -1) => {
+                return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_REQUEST));
+            }
+            (Some(id), node) if *id != context.cluster.id || node != context.node => {
+                return Reply::Message(
+                    self.refusal(context.version, ErrorCode::REBOOTSTRAP_REQUIRED),
+                );
+            }
+            (Some(_), _) => {}
         }
         if context.version >= 3
             && !(is_name(&self.client_software_name) && is_name(&self.client_software_version))

@@ -72,10 +72,12 @@ impl Api for JoinGroupRequest {
     }
 }
 
-/// Before version 7 there is always a protocol name, if an empty one.
+/// Before version 7 there is always a protocol name, if an empty one; after, an error has none.
 fn for_version(mut response: JoinGroupResponse, version: i16) -> JoinGroupResponse {
     if version < 7 {
         response.protocol_name.get_or_insert_default();
+    } else if response.error_code != ErrorCode::NONE {
+        response.protocol_name = None;
     }
     response
 }

@@ -11,6 +11,7 @@ use protocol::messages::create_topics_response::{
 
 use super::{Api, Context, Reply};
 use crate::broker::cluster::NewTopic;
+use crate::broker::lock;
 use crate::broker::topic::{TopicSettings, name_problem};
 
 /// Where a setting that is the topic's own comes from, in Kafka's numbering.
@@ -20,20 +21,23 @@ impl Api for CreateTopicsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<CreateTopicsResponse> {
         let twice = duplicates(self.topics.iter().map(|topic| topic.name.as_str()));
         let create = |topic: &CreatableTopic| {
-            let created = match twice.contains(topic.name.as_str()) {
-                true => Err(problem(ErrorCode::INVALID_REQUEST, "Duplicate topic name.")),
-                false => create(topic, self.validate_only, context),
-            };
-            created.unwrap_or_else(|(error_code, message)| CreatableTopicResult {
-                name: topic.name.clone(),
-                error_code,
-                error_message: Some(message),
-                configs: Some(Vec::new()),
-                ..Default::default()
-            })
+            let created = create(topic, self.validate_only, context);
+            created.unwrap_or_else(|problem| failed(&topic.name, problem))
         };
+        // What is named twice is answered once.
+        let twin = |name: &&str| {
+            failed(
+                name,
+                problem(ErrorCode::INVALID_REQUEST, "Duplicate topic name."),
+            )
+        };
+        let once = self
+            .topics
+            .iter()
+            .filter(|topic| !twice.contains(topic.name.as_str()));
+        let topics = twice.iter().map(twin).chain(once.map(create)).collect();
         Reply::Message(CreateTopicsResponse {
-            topics: self.topics.iter().map(create).collect(),
+            topics,
             ..Default::default()
         })
     }
@@ -57,6 +61,16 @@ impl Api for CreateTopicsRequest {
 
 type Problem = (ErrorCode, String);
 
+fn failed(name: &str, (error_code, message): Problem) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name: name.to_owned(),
+        error_code,
+        error_message: Some(message),
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
 fn problem(error: ErrorCode, message: impl Into<String>) -> Problem {
     (error, message.into())
 }
@@ -77,7 +91,8 @@ fn create(
         (replicas.len(), replicas.first().map_or(0, Vec::len));
     let configs = configs(&settings);
     let topic_id = match validate_only {
-        true => protocol::Uuid::ZERO,
+        // Kafka names the id that the topic would have had.
+        true => lock(&context.cluster.random).uuid(),
         false => {
             let created = context.cluster.create_topic(NewTopic {
                 name: name.clone(),

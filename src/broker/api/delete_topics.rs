@@ -1,9 +1,9 @@
 //! DeleteTopics: by name, and from version 6 by id.
 
+use protocol::ErrorCode;
 use protocol::messages::DeleteTopicsRequest;
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
-use protocol::{ErrorCode, Uuid};
 
 use super::create_topics::duplicates;
 use super::{Api, Context, Reply};
@@ -84,14 +84,9 @@ fn delete(asked: &DeleteTopicState, context: &Context<'_>) -> DeletableTopicResu
 }
 
 fn failed(asked: &DeleteTopicState, error: ErrorCode) -> DeletableTopicResult {
-    let topic_id = if asked.name.is_some() {
-        Uuid::ZERO
-    } else {
-        asked.topic_id
-    };
     DeletableTopicResult {
         name: asked.name.clone(),
-        topic_id,
+        topic_id: asked.topic_id,
         error_code: error,
         ..Default::default()
     }

@@ -194,12 +194,13 @@ fn read_all(
     context: &Context<'_>,
     waiter: Option<&Arc<Notify>>,
 ) -> Vec<Outcome> {
-    let mut room = limits.max_bytes;
+    let (mut room, mut nothing_yet) = (limits.max_bytes, true);
     let mut outcomes = Vec::with_capacity(wanted.len());
     for wanted in wanted {
-        let outcome = read_partition(wanted, room, room == limits.max_bytes, context, waiter);
+        let outcome = read_partition(wanted, room, nothing_yet, context, waiter);
         if let Ok(read) = &outcome {
             room = room.saturating_sub(read.records.len);
+            nothing_yet &= read.records.len == 0;
         }
         outcomes.push(outcome);
     }
@@ -314,7 +315,15 @@ impl Filling<'_> {
     }
 
     fn failed_partition(&mut self, partition_index: i32, failure: Failure) -> PartitionData {
-        let data = failed(partition_index, failure.error);
+        let unknown = matches!(
+            failure.error,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID
+        );
+        let data = PartitionData {
+            // Kafka has a list without entries for what is unknown, and none for other errors.
+            aborted_transactions: unknown.then(Vec::new),
+            ..failed(partition_index, failure.error)
+        };
         let moved = matches!(
             failure.error,
             ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH

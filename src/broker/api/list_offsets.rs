@@ -75,7 +75,12 @@ fn list_topic(asked: &ListOffsetsTopic, context: &Context<'_>) -> ListOffsetsTop
                 partition_index: asked.partition_index,
                 offset,
                 timestamp,
-                leader_epoch,
+                // Older versions have no place for it.
+                leader_epoch: if context.version >= 4 {
+                    leader_epoch
+                } else {
+                    -1
+                },
                 ..Default::default()
             },
             Err(error) => failed(asked.partition_index, error),

@@ -1,5 +1,6 @@
 //! Metadata: the nodes, and topics with their partitions and leaders. May create topics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::ErrorCode;
@@ -30,7 +31,7 @@ impl Api for MetadataRequest {
         let auto_create = self.allow_auto_topic_creation && cluster.settings.auto_create_topics;
         let all = self.topics.is_none()
             || (context.version == 0 && self.topics.as_ref().is_some_and(Vec::is_empty));
-        let mut topics = match self.topics {
+        let mut topics: Vec<_> = match self.topics {
             _ if all => {
                 let topics: Vec<_> = cluster.directory().topics().cloned().collect();
                 topics
@@ -38,15 +39,22 @@ impl Api for MetadataRequest {
                     .map(|topic| described(topic, context))
                     .collect()
             }
-            Some(asked) => asked
-                .iter()
-                .map(|asked| describe(asked, auto_create, context))
-                .collect::<Vec<_>>(),
+            Some(asked) => {
+                let mut seen = BTreeSet::new();
+                let new = |asked: &&MetadataRequestTopic| {
+                    seen.insert((asked.name.clone(), asked.topic_id))
+                };
+                asked
+                    .iter()
+                    .filter(new)
+                    .map(|asked| describe(asked, auto_create, context))
+                    .collect()
+            }
             None => Vec::new(),
         };
         for topic in topics
             .iter_mut()
-            .filter(|topic| topic.error_code == ErrorCode::NONE)
+            .filter(|topic| topic.error_code != ErrorCode::UNKNOWN_TOPIC_ID)
         {
             topic.topic_authorized_operations = operations;
         }

@@ -130,7 +130,16 @@ fn append(
         .partition(data.index)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
     partition.check_leader(context.node, -1)?;
-    let produced = checked?;
+    let log_start_offset = partition.log.start_offset();
+    let late = |refusal: Refusal| PartitionProduceResponse {
+        log_start_offset,
+        ..failed(data.index, refusal)
+    };
+    let produced = match checked {
+        Ok(produced) => produced,
+        Err(refusal) if refusal.by_log => return Ok(late(refusal)),
+        Err(refusal) => return Err(refusal),
+    };
     let min_in_sync = if acks == -1 {
         settings.min_in_sync_replicas
     } else {
@@ -142,7 +151,15 @@ fn append(
         min_in_sync,
         settings.retention_bytes,
         Instant::now(),
-    )?;
+    );
+    let appended = match appended {
+        Err(
+            error @ (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::INVALID_PRODUCER_EPOCH),
+        ) => {
+            return Ok(late(error.into()));
+        }
+        appended => appended?,
+    };
     Ok(PartitionProduceResponse {
         index: data.index,
         base_offset: appended.base_offset,
