@@ -1,4 +1,4 @@
-//! Which broker coordinates a group or a transaction: asked for, remembered, forgotten when it moved.
+//! Which broker coordinates a group: asked for, remembered, forgotten when it moved.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,6 @@ use crate::kafka::{Address, Error, ErrorKind, Result};
 pub(crate) enum CoordinatorKind {
     /// A consumer group; the key is its id.
     Group = 0,
-    /// A transaction; the key is the transactional id.
-    Transaction = 1,
 }
 
 /// Coordinators that were found.

@@ -76,17 +76,6 @@ impl Metadata {
         self.topics.values().find(|topic| topic.id == id)
     }
 
-    /// The partition, if it is known.
-    pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionMetadata> {
-        let index = usize::try_from(partition).ok()?;
-        self.topic(topic)?.partitions.get(index)
-    }
-
-    /// The partition's leader, if it is known and has one.
-    pub fn leader(&self, topic: &str, partition: i32) -> Option<i32> {
-        self.partition(topic, partition)?.leader
-    }
-
     /// What is known after `response`. Of topics, `tracked` ones are kept: those that the response leaves out or has an error for stay as
     /// they were, since a topic that is missing for a moment is not gone.
     pub fn merged(&self, response: &MetadataResponse, tracked: &BTreeSet<Arc<str>>) -> Self {
@@ -273,6 +262,10 @@ mod tests {
         }
     }
 
+    fn leader(metadata: &Metadata, topic: &str, partition: usize) -> Option<i32> {
+        metadata.topic(topic)?.partitions.get(partition)?.leader
+    }
+
     fn known(topics: Vec<MetadataResponseTopic>) -> Metadata {
         Metadata::default().merged(&response(topics), &tracked(&["a", "b"]))
     }
@@ -282,8 +275,8 @@ mod tests {
         let metadata = known(vec![topic("a", 1, &[(1, 5), (2, 5)])]);
         let stale = response(vec![topic("a", 1, &[(3, 4), (3, 6)])]);
         let merged = metadata.merged(&stale, &tracked(&["a"]));
-        assert_eq!(merged.leader("a", 0), Some(1));
-        assert_eq!(merged.leader("a", 1), Some(3));
+        assert_eq!(leader(&merged, "a", 0), Some(1));
+        assert_eq!(leader(&merged, "a", 1), Some(3));
         assert_eq!(merged.generation, metadata.generation + 1);
     }
 
@@ -291,7 +284,7 @@ mod tests {
     fn a_topic_made_anew_under_the_same_name_starts_afresh() {
         let metadata = known(vec![topic("a", 1, &[(1, 50), (1, 50)])]);
         let merged = metadata.merged(&response(vec![topic("a", 2, &[(3, 0)])]), &tracked(&["a"]));
-        assert_eq!(merged.leader("a", 0), Some(3));
+        assert_eq!(leader(&merged, "a", 0), Some(3));
         assert_eq!(merged.topic("a").expect("known").partitions.len(), 1);
     }
 
@@ -303,8 +296,8 @@ mod tests {
             ..topic("a", 0, &[])
         };
         let merged = metadata.merged(&response(vec![flapping]), &tracked(&["a", "b"]));
-        assert_eq!(merged.leader("a", 0), Some(1));
-        assert_eq!(merged.leader("b", 0), Some(1));
+        assert_eq!(leader(&merged, "a", 0), Some(1));
+        assert_eq!(leader(&merged, "b", 0), Some(1));
         let error = merged.topic_errors.get("a");
         assert_eq!(error, Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         let healed = merged.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
@@ -316,7 +309,7 @@ mod tests {
     fn partitions_never_become_fewer() {
         let metadata = known(vec![topic("a", 1, &[(1, 5), (2, 5)])]);
         let merged = metadata.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
-        assert_eq!(merged.leader("a", 1), Some(2));
+        assert_eq!(leader(&merged, "a", 1), Some(2));
     }
 
     #[test]
@@ -349,7 +342,7 @@ mod tests {
         let next = metadata
             .with_leader("a", 0, 4, 6, Some(fourth))
             .expect("news");
-        assert_eq!(next.leader("a", 0), Some(4));
+        assert_eq!(leader(&next, "a", 0), Some(4));
         assert!(next.brokers.contains_key(&4));
         assert_eq!(next.generation, metadata.generation + 1);
     }

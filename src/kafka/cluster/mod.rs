@@ -30,7 +30,7 @@ use self::pool::ConnectionPool;
 pub(crate) use self::pool::Purpose;
 use self::refresh::Refresher;
 use super::net::{Call, Connection, FramePool};
-use super::{ClientConfig, Clock, Error, ErrorKind, Random, Result};
+use super::{ClientConfig, Error, ErrorKind, Random, Result};
 use protocol::ErrorCode;
 
 /// A handle to a cluster. Cheap to clone; its tasks and connections end with the last handle.
@@ -120,11 +120,6 @@ impl Cluster {
         self.0.refresher.track(topics);
     }
 
-    /// Lets go of these topics with the next refresh.
-    pub fn untrack<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        self.0.refresher.untrack(topics);
-    }
-
     /// A broker named the partition's leader (KIP-951). True when that was news, which then is used at once.
     pub fn leader_hint(
         &self,
@@ -137,13 +132,6 @@ impl Cluster {
         let news =
             |known: &Metadata| known.with_leader(topic, partition, leader, leader_epoch, endpoint);
         self.0.refresher.learn(news)
-    }
-
-    /// The open connection to the broker for the purpose, if there is one.
-    pub fn open_connection(&self, node: i32, purpose: Purpose) -> Option<Connection> {
-        let metadata = self.metadata();
-        let address = &metadata.brokers.get(&node)?.address;
-        self.0.refresher.connections().open(node, purpose, address)
     }
 
     /// The connection to the broker for the purpose. Dials when there is none, after the pause that earlier failures ask for; a failure asks
@@ -219,11 +207,6 @@ impl Cluster {
         self.0.coordinators.lost(kind, key);
     }
 
-    /// Where frames go to be used again.
-    pub fn frames(&self) -> &FramePool {
-        self.0.refresher.connections().frames()
-    }
-
     /// How the client was configured.
     pub fn config(&self) -> &ClientConfig {
         &self.0.config
@@ -232,11 +215,6 @@ impl Cluster {
     /// A generator of random numbers for `purpose`.
     pub fn random(&self, purpose: &str) -> Random {
         self.0.config.random(purpose)
-    }
-
-    /// Wall time.
-    pub fn clock(&self) -> Clock {
-        self.0.config.clock
     }
 
     /// Pauses between the repetitions of a request, as configured.

@@ -117,10 +117,10 @@ impl ConnectionPool {
             return Ok(connection);
         }
         let not_before = lock(&slot.state).not_before;
-        if let Some(not_before) = not_before {
-            if timeout_at(deadline, sleep_until(not_before)).await.is_err() {
-                return Err(not_in_time());
-            }
+        if let Some(not_before) = not_before
+            && timeout_at(deadline, sleep_until(not_before)).await.is_err()
+        {
+            return Err(not_in_time());
         }
         let dialled = Connection::dial(&self.config, &self.frames, node, address, deadline).await;
         self.note(&slot, &dialled);

@@ -107,13 +107,6 @@ impl Refresher {
         }
     }
 
-    pub fn untrack<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        let mut tracked = lock(&self.tracked);
-        for topic in topics {
-            tracked.remove(topic);
-        }
-    }
-
     /// Publishes what `news` makes of what is known; false when it makes nothing of it.
     pub fn learn(&self, news: impl FnOnce(&Metadata) -> Option<Metadata>) -> bool {
         self.metadata.send_if_modified(|known| match news(known) {

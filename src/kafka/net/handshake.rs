@@ -62,8 +62,7 @@ impl<'a> Handshake<'a> {
         // The error code comes first in all versions.
         let refused = body.clone().get_i16().ok() == Some(ErrorCode::UNSUPPORTED_VERSION.0);
         let version = if refused { 0 } else { version };
-        frame::decode_body(&mut body, version)
-            .map_err(|error| undecodable::<ApiVersionsRequest>(error))
+        frame::decode_body(&mut body, version).map_err(undecodable::<ApiVersionsRequest>)
     }
 
     /// Sends a request and reads its response's body.
@@ -71,7 +70,7 @@ impl<'a> Handshake<'a> {
         self.correlation_id += 1;
         let segments =
             frame::encode_request(version, self.correlation_id, Some(self.client_id), request)
-                .map_err(|error| unencodable::<R>(error))?;
+                .map_err(unencodable::<R>)?;
         let lost = |error| {
             Error::new(
                 ErrorKind::Disconnected,
@@ -93,8 +92,8 @@ impl<'a> Handshake<'a> {
             .api(R::KEY));
         };
         let mut body = Decoder::new(frame);
-        let answered = frame::decode_response_header(&mut body, R::KEY, version)
-            .map_err(|error| undecodable::<R>(error))?;
+        let answered =
+            frame::decode_response_header(&mut body, R::KEY, version).map_err(undecodable::<R>)?;
         if answered != self.correlation_id {
             return Err(Error::new(
                 ErrorKind::Protocol,

@@ -164,11 +164,6 @@ impl Connection {
         self.0.queue.is_open()
     }
 
-    /// Returns when the connection has ended. Cancel safe.
-    pub async fn closed(&self) {
-        self.0.queue.closed().await;
-    }
-
     /// Sends a request in the newest version that both sides speak, and waits for its response.
     ///
     /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped before the request's first byte was
@@ -249,16 +244,14 @@ impl Connection {
         let correlation_id = self.0.next_correlation_id.fetch_add(1, Ordering::Relaxed);
         let encoded =
             frame::encode_request(version, correlation_id, Some(&self.0.client_id), request);
-        let pushed = encoded
-            .map_err(|error| unencodable::<R>(error))
-            .and_then(|frame| {
-                self.0.queue.push(Queued {
-                    correlation_id,
-                    frame,
-                    deadline,
-                    answer,
-                })
-            });
+        let pushed = encoded.map_err(unencodable::<R>).and_then(|frame| {
+            self.0.queue.push(Queued {
+                correlation_id,
+                frame,
+                deadline,
+                answer,
+            })
+        });
         pushed.map_err(|error| {
             self.0.queue.release();
             self.explain::<R>(error.with_outcome(WriteOutcome::NotWritten))

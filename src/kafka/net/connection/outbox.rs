@@ -48,11 +48,6 @@ impl Outbox {
         self.written
     }
 
-    /// Whether everything is out.
-    pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// Whether another frame would only wait here.
     pub fn is_full(&self) -> bool {
         self.end - self.written >= ENOUGH_BYTES || self.segments.len() >= MAX_SLICES

@@ -2,11 +2,12 @@
 //! can still be withdrawn.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
@@ -56,7 +57,7 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     /// One permit for each request that may still be accepted.
     room: Semaphore,
-    closed: watch::Sender<bool>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +92,7 @@ impl Queue {
         Self {
             inner: Mutex::default(),
             room: Semaphore::new(MAX_REQUESTS),
-            closed: watch::Sender::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -248,7 +249,7 @@ impl Queue {
             queued.answer.fail(error);
         }
         self.room.close();
-        self.closed.send_replace(true);
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Why it ended, if it did.
@@ -263,13 +264,7 @@ impl Queue {
     }
 
     pub fn is_open(&self) -> bool {
-        !*self.closed.borrow()
-    }
-
-    /// Returns when it has ended.
-    pub async fn closed(&self) {
-        // The sender lives as long as we do, so waiting cannot fail.
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+        !self.closed.load(Ordering::Acquire)
     }
 }
 

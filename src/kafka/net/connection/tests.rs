@@ -44,6 +44,13 @@ async fn dial(config: &ClientConfig) -> Result<Connection> {
     Connection::dial(config, &FramePool::default(), 1, &address, soon(60)).await
 }
 
+/// Returns when the connection has ended.
+async fn ended(connection: &Connection) {
+    while connection.is_open() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn soon(seconds: u32) -> Instant {
     Instant::now() + SECOND * seconds
 }
@@ -271,7 +278,7 @@ async fn a_truncated_frame_fails_its_request_as_unknown() {
         "{text}"
     );
     assert!(!connection.is_open());
-    connection.closed().await;
+    ended(&connection).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -500,7 +507,7 @@ async fn a_broker_that_stops_answering_loses_its_connection() {
         .await
         .expect_err("silence");
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    tokio::time::timeout(SECOND * 30, connection.closed())
+    tokio::time::timeout(SECOND * 30, ended(&connection))
         .await
         .expect("given up");
 }
@@ -509,7 +516,7 @@ async fn a_broker_that_stops_answering_loses_its_connection() {
 async fn an_idle_connection_is_closed() {
     let (connection, _peer) = connected(1 << 16).await;
     let started = Instant::now();
-    connection.closed().await;
+    ended(&connection).await;
     let idle = ClientConfig::default().connections_max_idle;
     assert!(started.elapsed() >= idle && started.elapsed() < idle + SECOND);
 }
