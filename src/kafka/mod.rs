@@ -20,6 +20,8 @@ mod error;
 mod group;
 pub(crate) mod latency;
 pub mod net;
+#[cfg(planted_defects)]
+pub mod planted;
 pub mod producer;
 mod record;
 mod topic_partition;

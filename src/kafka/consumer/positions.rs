@@ -13,6 +13,8 @@ use protocol::Uuid;
 use tokio::time::Instant;
 
 use super::offset_reset::{EARLIEST_TIMESTAMP, StartOffset};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Error, TopicPartition};
 
 /// How many fetched, unread answers a partition may have before its node is left alone: one being read, the next at hand.
@@ -570,6 +572,13 @@ impl Partition {
     }
 
     fn position(&self) -> Option<Position> {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::PositionBeforeDelivery) {
+            return (self.fetch_from > 0).then_some(Position {
+                offset: self.fetch_from,
+                leader_epoch: None,
+            });
+        }
         match self.place {
             Place::At(position) | Place::Unvalidated(position) => Some(position),
             Place::Committed | Place::Listed(_) => None,

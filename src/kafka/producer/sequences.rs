@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 use tokio::time::{Duration, Instant};
 
 use super::verdict::Verdict;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Error, ErrorKind, WriteOutcome};
 
 /// Who the brokers think is writing.
@@ -226,6 +228,10 @@ impl<T> Lane<T> {
     /// The next batch to repeat, in flight to `leader` from now on; for [`Turn::Repeat`].
     pub fn repeat(&mut self, leader: Leader) -> Option<Batch<T>> {
         let mut batch = self.retry.pop_front()?;
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::SequenceNotRestored) {
+            batch.stamp = None;
+        }
         self.depart(&mut batch, leader);
         Some(batch)
     }

@@ -1,0 +1,26 @@
+//! Defects planted on purpose, to prove that the simulation finds such defects. Built with `--cfg planted_defects` only, which nothing but
+//! that proof sets.
+
+use std::cell::Cell;
+
+/// A defect, of a kind that clients have shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// A batch that is sent again gets a new sequence number instead of its own.
+    SequenceNotRestored,
+    /// A consumer's position moves when records were fetched, not when they are handed out.
+    PositionBeforeDelivery,
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
+}
+
+/// Gives this thread's clients the defect; `None` takes it back.
+pub fn plant(defect: Option<Defect>) {
+    PLANTED.set(defect);
+}
+
+pub(crate) fn is_planted(defect: Defect) -> bool {
+    PLANTED.get() == Some(defect)
+}

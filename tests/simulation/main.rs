@@ -1,0 +1,144 @@
+//! The whole client, from API to bytes, against the embedded broker in one process: one thread, a paused clock, an in-memory network, and
+//! everything random from one seed.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `world` | one run: set up, harm, heal, demand progress |
+//! | `producers`, `readers` | the applications |
+//! | `network` | delays, stalls, cuts at any byte |
+//! | `history`, `checker` | what the applications saw, and whether that is right |
+//! | `dice` | where chance comes from |
+//!
+//! `cargo test --test simulation` runs some seeds. `SEED=n` runs one, twice, and prints its hash and what came of it; `SEEDS=1000` runs so
+//! many, from `FIRST_SEED` (0) on. A seed that fails is printed with how to run it again.
+//!
+//! `RUSTFLAGS="--cfg planted_defects" cargo test --test simulation` builds defects into the client that the simulation must then find.
+
+mod checker;
+mod dice;
+mod history;
+mod network;
+mod producers;
+mod readers;
+mod world;
+
+use crate::world::{Outcome, run};
+
+/// How many seeds a plain test run takes.
+const SEEDS: u64 = 200;
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text:?} is not a number")),
+    )
+}
+
+fn report(outcome: &Outcome) -> String {
+    let Outcome {
+        seed,
+        setup,
+        violations,
+        stuck,
+        ..
+    } = outcome;
+    format!(
+        "seed {seed}: {stuck:?} {violations:?}\n{setup}\nrun it again with: SEED={seed} cargo test --test simulation -- --nocapture"
+    )
+}
+
+#[test]
+fn nothing_is_lost_doubled_reordered_or_stuck() {
+    if let Some(seed) = variable("SEED") {
+        let outcome = run(seed);
+        println!(
+            "seed {seed}: history {:016x}, {} events, {} in the log",
+            outcome.history.hash(),
+            outcome.history.events.len(),
+            outcome.history.log.len()
+        );
+        assert!(outcome.is_clean(), "{}", report(&outcome));
+        return;
+    }
+    let first = variable("FIRST_SEED").unwrap_or(0);
+    let seeds = first..first + variable("SEEDS").unwrap_or(SEEDS);
+    let (mut events, mut written) = (0, 0);
+    for seed in seeds.clone() {
+        let outcome = run(seed);
+        events += outcome.history.events.len();
+        written += outcome.history.log.len();
+        assert!(outcome.is_clean(), "{}", report(&outcome));
+    }
+    println!("seeds {seeds:?}: no violation in {events} events, {written} records written");
+    assert!(
+        written > 0,
+        "a simulation in which nothing is written shows nothing"
+    );
+}
+
+#[test]
+fn a_seed_gives_the_same_history_each_time() {
+    for seed in variable("SEED").map_or(0..5, |seed| seed..seed + 1) {
+        assert_eq!(
+            run(seed).history.hash(),
+            run(seed).history.hash(),
+            "seed {seed}"
+        );
+    }
+}
+
+/// A simulation that finds nothing would be worth nothing: the seeds must show each planted defect for what it is.
+#[cfg(planted_defects)]
+mod planted_defects {
+    use pat_events::kafka::planted::{Defect, plant};
+
+    use super::*;
+    use crate::checker::Violation;
+
+    fn found(defect: Defect) -> Outcome {
+        plant(Some(defect));
+        let outcome = (0..SEEDS)
+            .map(run)
+            .find(|outcome| !outcome.violations.is_empty());
+        let outcome =
+            outcome.unwrap_or_else(|| panic!("{defect:?} was not found in {SEEDS} seeds"));
+        println!(
+            "{defect:?}: found by seed {}: {:?}",
+            outcome.seed, outcome.violations[0]
+        );
+        outcome
+    }
+
+    #[test]
+    fn a_sequence_number_not_restored_after_a_retry_is_found() {
+        let outcome = found(Defect::SequenceNotRestored);
+        let expected = |violation: &Violation| {
+            matches!(
+                violation,
+                Violation::Doubled(_) | Violation::Reordered { .. }
+            )
+        };
+        assert!(
+            outcome.violations.iter().any(expected),
+            "{}",
+            report(&outcome)
+        );
+    }
+
+    #[test]
+    fn a_position_advanced_before_delivery_is_found() {
+        let outcome = found(Defect::PositionBeforeDelivery);
+        let expected = |violation: &Violation| {
+            matches!(
+                violation,
+                Violation::CommittedUnread { .. } | Violation::NeverRead { .. }
+            )
+        };
+        assert!(
+            outcome.violations.iter().any(expected),
+            "{}",
+            report(&outcome)
+        );
+    }
+}

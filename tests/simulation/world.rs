@@ -1,0 +1,268 @@
+//! One run: a seed becomes an embedded cluster, a network with weather, producers, readers and mishaps; all of it on one thread, under a
+//! paused clock. In: the seed. Out: the history, and what the producers had promised.
+
+use std::time::Duration;
+
+use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::kafka::{ClientConfig, Clock};
+use protocol::compression::Decompressor;
+use protocol::records::BatchIter;
+use protocol::{ApiKey, ErrorCode};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::checker::{Promise, Violation, check};
+use crate::dice::Dice;
+use crate::history::{History, Id, Scribe};
+use crate::network::{Network, Weather};
+use crate::producers::{self, Load};
+use crate::readers;
+
+pub const TOPIC: &str = "events";
+pub const GROUP: &str = "group";
+
+/// How long a healed system may take to finish what it was given.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What came of one run.
+#[derive(Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    pub setup: String,
+    pub history: History,
+    pub violations: Vec<Violation>,
+    /// Nothing moved any more, or something took longer than [`PATIENCE`] after everything had healed.
+    pub stuck: Option<String>,
+}
+
+impl Outcome {
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty() && self.stuck.is_none()
+    }
+}
+
+/// Everything a run's parts share.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub broker: Broker,
+    pub network: Network,
+    pub scribe: Scribe,
+    pub partitions: i32,
+    epoch_ms: Clock,
+    request_timeout: Duration,
+    seed: u64,
+}
+
+impl World {
+    /// The configuration of the `nth` client.
+    pub fn client(&self, nth: u32) -> ClientConfig {
+        let mut config = ClientConfig::new(&self.broker.bootstrap_servers());
+        config.client_id = format!("client-{nth}");
+        config.transport = std::sync::Arc::new(self.network.clone());
+        config.clock = self.epoch_ms;
+        config.seed = Some(self.seed ^ u64::from(nth) << 32);
+        config.request_timeout = self.request_timeout;
+        config.connect_timeout = self.request_timeout;
+        config.metadata_max_age = Duration::from_secs(30);
+        config
+    }
+
+    /// The log of every partition, as it stands: (partition, offset, record).
+    pub fn log(&self) -> Vec<(i32, i64, Id)> {
+        let mut log = Vec::new();
+        let mut decompressor = Decompressor::default();
+        for partition in 0..self.partitions {
+            let summary = self.broker.log(TOPIC, partition).expect("the topic stays");
+            for bytes in summary.batches {
+                for batch in BatchIter::new(bytes) {
+                    let batch = batch.expect("the broker checks batches");
+                    let mut records = batch
+                        .decode(&mut decompressor, 1 << 20)
+                        .expect("the broker checks batches");
+                    while let Some(record) = records.next_record() {
+                        let record = record.expect("the broker checks batches");
+                        let id = record
+                            .value
+                            .and_then(Id::from_value)
+                            .expect("all values hold an id");
+                        log.push((partition, record.offset, id));
+                    }
+                }
+            }
+        }
+        log
+    }
+}
+
+/// Runs a seed from its beginning to its end.
+pub fn run(seed: u64) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing");
+    runtime.block_on(live(seed))
+}
+
+async fn live(seed: u64) -> Outcome {
+    let dice = Dice::new(seed);
+    let nodes = dice.between(1, 3) as usize;
+    let partitions = dice.between(1, 4) as i32;
+    let broker = Broker::builder()
+        .nodes(nodes)
+        .seed(dice.next())
+        .start_in_memory()
+        .expect("memory needs nothing");
+    broker
+        .create_topic(TOPIC, partitions)
+        .expect("a first topic");
+    let weather = Weather::draw(&dice);
+    let world = World {
+        network: Network::new(broker.clone(), dice.fork(), weather),
+        broker,
+        scribe: Scribe::default(),
+        partitions,
+        epoch_ms: Clock::simulated(1_800_000_000_000),
+        request_timeout: *dice.pick(&[
+            Duration::from_millis(700),
+            Duration::from_secs(3),
+            Duration::from_secs(30),
+        ]),
+        seed: dice.next(),
+    };
+    let load = Load::draw(&dice);
+    let setup = format!(
+        "{nodes} nodes, {partitions} partitions, {weather:?}, {:?}, {load:?}",
+        world.request_timeout
+    );
+
+    let mut sending = JoinSet::new();
+    for nth in 0..load.producers {
+        sending.spawn(producers::produce(world.clone(), load, nth, dice.fork()));
+    }
+    let readers = readers::Readers::start(&world, &dice);
+    let trouble = tokio::spawn(make_trouble(world.clone(), dice.fork()));
+    sleep(dice.millis(1_000, 40_000)).await;
+
+    trouble.abort();
+    // It was told to stop: that is all its result can say.
+    let _ = trouble.await;
+    heal(&world).await;
+    let stuck = settle(&world, sending, &readers).await.err();
+    readers.stop().await;
+    world.broker.shutdown().await;
+
+    let history = History {
+        events: world.scribe.events(),
+        log: world.log(),
+    };
+    let promise = Promise {
+        idempotent: load.idempotence,
+    };
+    let violations = check(&history, promise, &readers::groups(&history));
+    Outcome {
+        seed,
+        setup,
+        history,
+        violations,
+        stuck,
+    }
+}
+
+async fn heal(world: &World) {
+    world.broker.clear_faults();
+    world.network.heal();
+    for node in world.broker.node_ids() {
+        world
+            .broker
+            .start_node(node)
+            .await
+            .expect("memory has no ports to lose");
+    }
+}
+
+/// Waits until everything sent is reported and everything written is read.
+async fn settle(
+    world: &World,
+    mut sending: JoinSet<()>,
+    readers: &readers::Readers,
+) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    while let Some(ended) = timeout(PATIENCE, sending.join_next())
+        .await
+        .map_err(|_| "a producer does not finish".to_string())?
+    {
+        ended.map_err(|error| format!("a producer's task failed: {error}"))?;
+    }
+    let log = world.log();
+    while Instant::now() < deadline {
+        if let Some(problem) = readers.problem() {
+            return Err(problem);
+        }
+        if readers.have_read(&world.scribe.events(), &log) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    Err("the readers do not reach the end".to_string())
+}
+
+/// Does harm, now and then, until it is stopped.
+async fn make_trouble(world: World, dice: Dice) {
+    let broker = &world.broker;
+    let pause_ms = *dice.pick(&[100, 1_000, 5_000]);
+    loop {
+        sleep(dice.millis(1, pause_ms)).await;
+        let node = *dice.pick(&broker.node_ids());
+        match dice.between(0, 9) {
+            0..=2 => {
+                let partition = dice.between(0, world.partitions as u64 - 1) as i32;
+                broker.move_leader(TOPIC, partition, node);
+            }
+            3 => broker.stop_node(node).await,
+            4..=5 => broker
+                .start_node(node)
+                .await
+                .expect("memory has no ports to lose"),
+            6 => broker.move_coordinator(GROUP, node),
+            7 => broker.disconnect_node(node),
+            _ => broker.inject(draw_fault(&dice)),
+        }
+    }
+}
+
+fn draw_fault(dice: &Dice) -> Fault {
+    let api = *dice.pick(&[
+        ApiKey::PRODUCE,
+        ApiKey::PRODUCE,
+        ApiKey::PRODUCE,
+        ApiKey::FETCH,
+        ApiKey::METADATA,
+        ApiKey::LIST_OFFSETS,
+        ApiKey::OFFSET_COMMIT,
+        ApiKey::OFFSET_FETCH,
+        ApiKey::JOIN_GROUP,
+        ApiKey::SYNC_GROUP,
+        ApiKey::HEARTBEAT,
+        ApiKey::FIND_COORDINATOR,
+        ApiKey::INIT_PRODUCER_ID,
+    ]);
+    let pause = dice.millis(1, 3_000);
+    let mut actions = vec![
+        FaultAction::ApplyThenDisconnect,
+        FaultAction::Disconnect,
+        FaultAction::Delay(pause),
+        FaultAction::Throttle(pause),
+    ];
+    if api == ApiKey::PRODUCE {
+        actions.extend([
+            FaultAction::Answer(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS),
+            FaultAction::Answer(ErrorCode::KAFKA_STORAGE_ERROR),
+            FaultAction::ApplyThenAnswer(ErrorCode::REQUEST_TIMED_OUT),
+            FaultAction::ApplyThenAnswer(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+            FaultAction::ApplyThenAnswer(ErrorCode::UNKNOWN_SERVER_ERROR),
+        ]);
+    }
+    Fault::on(api, *dice.pick(&actions)).times(dice.between(1, 4))
+}
