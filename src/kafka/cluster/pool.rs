@@ -131,9 +131,11 @@ impl ConnectionPool {
         let mut state = lock(&slot.state);
         match dialled {
             Ok(connection) => {
-                state.connection = Some(connection.clone());
+                // A broker that takes connections just to drop them must not be dialled without a pause either.
                 state.backoff.succeeded();
-                state.not_before = None;
+                let pause = state.backoff.clone().failed(&mut lock(&self.random));
+                state.connection = Some(connection.clone());
+                state.not_before = Some(Instant::now() + pause);
                 state.last_error = None;
             }
             Err(error) => {

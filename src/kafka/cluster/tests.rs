@@ -29,6 +29,8 @@ struct World {
     topics: BTreeMap<String, Vec<(i32, i32)>>,
     /// What brokers answer to FindCoordinator, first to last; the last one stays.
     coordinators: Vec<(ErrorCode, i32)>,
+    /// Whether connections are dropped instead of requests answered.
+    dropping: bool,
     dials: usize,
     metadata_requests: usize,
     coordinator_requests: usize,
@@ -95,7 +97,7 @@ impl Network {
             let mut input = Decoder::new(frame.freeze());
             let header = frame::decode_request_header(&mut input).map_err(io::Error::other)?;
             let gone = !self.world().listening.values().any(|alive| *alive == node);
-            if gone {
+            if gone || self.world().dropping {
                 return Ok(());
             }
             if self.world().silent.contains(&node) {
@@ -465,6 +467,24 @@ async fn a_connection_that_ended_is_made_anew_with_pauses_between_failures() {
         .connect(1, Purpose::Produce, &address, soon(5))
         .await
         .expect("it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_drops_every_connection_is_not_dialled_without_a_pause() {
+    let network = Network::new(2);
+    let cluster = connected(&network).await;
+    let before = network.world().dials;
+    let until = soon(1);
+    while Instant::now() < until {
+        let connection = cluster.connection(2, Purpose::Fetch, soon(5)).await;
+        let connection = connection.expect("a connection");
+        network.world().dropping = true;
+        let answer = connection.call(&MetadataRequest::default(), soon(5)).await;
+        assert!(answer.is_err());
+        network.world().dropping = false;
+    }
+    let dials = network.world().dials - before;
+    assert!((10..=30).contains(&dials), "{dials}");
 }
 
 #[tokio::test(start_paused = true)]
