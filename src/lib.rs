@@ -11,3 +11,8 @@ pub mod kafka;
 
 #[cfg(feature = "broker")]
 pub mod broker;
+
+/// The README's examples, so that they compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
