@@ -21,6 +21,8 @@ const MAX_BATCH: usize = i32::MAX as usize;
 pub struct BatchBuilder {
     /// Room for the header, then the records.
     pub(super) buffer: Vec<u8>,
+    /// Bytes of `buffer` that are whole records: an `encode` that panics leaves a piece of one behind them.
+    len: usize,
     count: u32,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -38,6 +40,7 @@ impl BatchBuilder {
         buffer.extend_from_slice(&[0; HEADER_LEN]);
         BatchBuilder {
             buffer,
+            len: HEADER_LEN,
             count: 0,
             base_timestamp: 0,
             max_timestamp: 0,
@@ -77,7 +80,7 @@ impl BatchBuilder {
 
     /// Appends a record whose value is written by `encode` straight into the batch, and returns the record's index.
     ///
-    /// `encode` gets exactly `value_len` bytes, all zero, and fills them: what it leaves stays zero.
+    /// `encode` gets exactly `value_len` bytes, all zero, and fills them: what it leaves stays zero. Should it panic, the batch is as before.
     ///
     /// # Errors
     /// [`BatchFull`] when the batch cannot take the record; it is then as before, and `encode` was not called.
@@ -107,7 +110,7 @@ impl BatchBuilder {
         )
     }
 
-    #[inline]
+    #[inline(always)]
     fn put<'h, H>(
         &mut self,
         timestamp_ms: i64,
@@ -124,30 +127,37 @@ impl BatchBuilder {
             self.base_timestamp = timestamp_ms;
             self.max_timestamp = timestamp_ms;
         }
-        let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp);
         let (header_count, headers_len) = measure(headers.clone());
-        let body_len = 1
-            + varint::len(timestamp_delta)
-            + varint::len(i64::from(index))
-            + len_of_bytes(key.map(<[u8]>::len))
-            + len_of_bytes(value_len)
-            + varint::len_of_len(header_count)
-            + headers_len;
-        let record_len = varint::len_of_len(body_len) + body_len;
-        if record_len > MAX_BATCH - self.buffer.len() {
+        let front = Front {
+            timestamp_delta: timestamp_ms.wrapping_sub(self.base_timestamp),
+            index: i64::from(index),
+            key_len: key.map_or(-1, |key| key.len() as i64),
+            after_key: key.map_or(0, <[u8]>::len)
+                + len_of_bytes(value_len)
+                + varint::len_of_len(header_count)
+                + headers_len,
+        };
+        // No sum can overflow: all of this is in memory.
+        if self.len + RECORD_OVERHEAD + front.after_key > MAX_BATCH {
             return Err(BatchFull);
         }
         let out = &mut self.buffer;
-        out.reserve(record_len);
-        put_front(out, body_len, timestamp_delta, index, key.map(<[u8]>::len));
-        out.extend_from_slice(key.unwrap_or_default());
+        out.truncate(self.len);
+        out.reserve(RECORD_OVERHEAD + front.after_key);
+        front.put(out);
+        put_content(out, key.unwrap_or_default());
         varint::put(out, value_len.map_or(-1, |len| len as i64));
         write_value(out);
-        varint::put(out, header_count as i64);
-        for (key, value) in headers {
-            put_bytes(out, Some(key.as_bytes()));
-            put_bytes(out, value);
+        if header_count == 0 {
+            out.push(0);
+        } else {
+            varint::put(out, header_count as i64);
+            for (key, value) in headers {
+                put_bytes(out, Some(key.as_bytes()));
+                put_bytes(out, value);
+            }
         }
+        self.len = out.len();
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
         self.count = index + 1;
         Ok(index)
@@ -155,7 +165,7 @@ impl BatchBuilder {
 
     /// Number of bytes that the batch takes uncompressed, its header included.
     pub fn len(&self) -> usize {
-        self.buffer.len()
+        self.len
     }
 
     /// Whether the batch has no records.
@@ -195,7 +205,8 @@ impl BatchBuilder {
     ///
     /// A compressed batch is written to the compressor's spare buffer, and the builder's buffer becomes the next spare. Should
     /// the codec fail, the records go out uncompressed, which every reader understands, rather than be lost.
-    pub fn seal(self, options: &SealOptions, compressor: &mut Compressor) -> SealedBatch {
+    pub fn seal(mut self, options: &SealOptions, compressor: &mut Compressor) -> SealedBatch {
+        self.buffer.truncate(self.len);
         seal(
             self.buffer,
             self.count,
@@ -207,36 +218,46 @@ impl BatchBuilder {
     }
 
     /// Gives up the batch and returns its buffer, for a batch that is dropped rather than sent.
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub fn into_buffer(mut self) -> Vec<u8> {
+        self.buffer.truncate(self.len);
         self.buffer
     }
 }
 
-/// Writes a record up to the length of its key.
-#[inline]
-fn put_front(
-    out: &mut Vec<u8>,
-    body_len: usize,
+/// A record up to the length of its key.
+struct Front {
     timestamp_delta: i64,
-    index: u32,
-    key_len: Option<usize>,
-) {
-    let (body_len, index) = (body_len as i64, i64::from(index));
-    let key_len = key_len.map_or(-1, |len| len as i64);
-    if short::Writer::fits([body_len, timestamp_delta, index]) && key_len < 64 {
-        let mut front = short::Writer::default();
-        front.put(body_len);
-        front.put_zero(); // attributes
-        front.put(timestamp_delta);
-        front.put(index);
-        front.put(key_len);
-        front.finish(out);
-    } else {
-        varint::put(out, body_len);
-        out.push(0);
-        varint::put(out, timestamp_delta);
-        varint::put(out, index);
-        varint::put(out, key_len);
+    index: i64,
+    key_len: i64,
+    /// Bytes of the record after this.
+    after_key: usize,
+}
+
+impl Front {
+    #[inline(always)]
+    fn put(&self, out: &mut Vec<u8>) {
+        let after_key = self.after_key as i64;
+        // 8,000 and the few bytes of the front stay below the two bytes' 8,191, and so does half of that for a key.
+        if !short::fits([self.timestamp_delta, self.index]) || after_key > 8000 || self.key_len > 63
+        {
+            return self.put_long(out);
+        }
+        let body = short::Writer::default()
+            .put(0) // attributes
+            .put(self.timestamp_delta)
+            .put(self.index)
+            .put(self.key_len);
+        body.prepend(body.len() as i64 + after_key).finish(out);
+    }
+
+    #[inline(never)]
+    fn put_long(&self, out: &mut Vec<u8>) {
+        let numbers = [0, self.timestamp_delta, self.index, self.key_len];
+        let len: usize = numbers.into_iter().map(varint::len).sum();
+        varint::put(out, (len + self.after_key) as i64);
+        for number in numbers {
+            varint::put(out, number);
+        }
     }
 }
 
@@ -255,13 +276,38 @@ pub(super) fn len_of_bytes(len: Option<usize>) -> usize {
     len.map_or(1, |len| varint::len_of_len(len) + len)
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
             varint::put(out, bytes.len() as i64);
-            out.extend_from_slice(bytes);
+            put_content(out, bytes);
         }
         None => out.push(1), // -1
+    }
+}
+
+/// Appends `bytes`. Keys and headers are mostly a few bytes, where two overlapping stores beat a call to `memcpy`.
+#[inline(always)]
+fn put_content(out: &mut Vec<u8>, bytes: &[u8]) {
+    match bytes.len() {
+        8..=16 => put_overlapping::<8>(out, bytes),
+        17..=32 => put_overlapping::<16>(out, bytes),
+        33..=64 => put_overlapping::<32>(out, bytes),
+        _ => out.extend_from_slice(bytes),
+    }
+}
+
+/// Appends `bytes`, which are N to 2N: the first N, and over their end the last N.
+#[inline(always)]
+fn put_overlapping<const N: usize>(out: &mut Vec<u8>, bytes: &[u8]) {
+    match (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) {
+        (Some(first), Some(last)) => {
+            let len = out.len() + bytes.len();
+            out.extend_from_slice(first);
+            out.truncate(len - N);
+            out.extend_from_slice(last);
+        }
+        _ => out.extend_from_slice(bytes),
     }
 }

@@ -53,7 +53,7 @@ impl DecodedBatch {
     }
 
     /// Reads the next record; `None` after the last. After an error there is nothing more.
-    #[inline]
+    #[inline(always)]
     pub fn next_record(&mut self) -> Option<Result<RecordView<'_>, RecordError>> {
         self.cursor.next(&self.header, &self.data)
     }
@@ -151,7 +151,7 @@ pub struct Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Result<RecordView<'a>, RecordError>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         self.cursor.next(&self.header, self.data)
     }

@@ -180,6 +180,27 @@ fn a_record_takes_no_more_than_the_size_foretold() {
 }
 
 #[test]
+fn an_encoder_that_panics_leaves_the_batch_as_it_was() {
+    let mut batch = BatchBuilder::new(Vec::new());
+    batch.append(1, None, Some(b"first"), NONE).unwrap();
+    let len = batch.len();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = batch.append_with(2, Some(b"k"), 100, NONE, |_| panic!("as the test wants"));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((batch.len(), batch.count()), (len, 1));
+    let mut other = BatchBuilder::new(batch.into_buffer());
+    for value in [b"second", b"third "] {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = other.append_with(2, Some(b"k"), 100, NONE, |_| panic!("as the test wants"));
+        }));
+        assert!(panicked.is_err());
+        other.append(3, None, Some(value), NONE).unwrap();
+    }
+    assert_eq!(read(seal(other, Codec::None)).unwrap().len(), 2);
+}
+
+#[test]
 fn restamping_changes_the_producers_fields_and_keeps_the_batch_whole() {
     let mut batch = BatchBuilder::new(Vec::new());
     batch.append(5, Some(b"k"), Some(b"v"), NONE).unwrap();

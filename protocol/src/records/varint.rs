@@ -4,19 +4,19 @@
 pub const MAX_LEN: usize = 10;
 
 /// Maps small numbers of either sign to small unsigned ones.
-#[inline]
+#[inline(always)]
 pub const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// The inverse of [`zigzag`].
-#[inline]
+#[inline(always)]
 pub const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 /// Number of bytes that `value` takes.
-#[inline]
+#[inline(always)]
 pub const fn len(value: i64) -> usize {
     // ceil(bits / 7) for 1 to 64 bits, without a division.
     let bits = 64 - (zigzag(value) | 1).leading_zeros();
@@ -24,26 +24,29 @@ pub const fn len(value: i64) -> usize {
 }
 
 /// Number of bytes that a length takes.
-#[inline]
+#[inline(always)]
 pub const fn len_of_len(len: usize) -> usize {
     self::len(len as i64)
 }
 
 /// Appends `value` to `out`.
-#[inline]
+#[inline(always)]
 pub fn put(out: &mut Vec<u8>, value: i64) {
-    let mut bits = zigzag(value);
-    if bits < 0x80 {
-        out.push(bits as u8);
-    } else if bits < 0x4000 {
-        out.extend_from_slice(&[bits as u8 | 0x80, (bits >> 7) as u8]);
+    if short::fits([value]) {
+        short::Writer::default().put(value).finish(out);
     } else {
-        while bits >= 0x80 {
-            out.push(bits as u8 | 0x80);
-            bits >>= 7;
-        }
-        out.push(bits as u8);
+        put_long(out, value);
     }
+}
+
+#[inline(never)]
+fn put_long(out: &mut Vec<u8>, value: i64) {
+    let mut bits = zigzag(value);
+    while bits >= 0x80 {
+        out.push(bits as u8 | 0x80);
+        bits >>= 7;
+    }
+    out.push(bits as u8);
 }
 
 /// Takes a number off the front of `input`; `None` when it is cut off or longer than 10 bytes.
@@ -79,47 +82,68 @@ fn take_long(input: &mut &[u8]) -> Option<i64> {
     None
 }
 
-/// The front of most records, up to the length of the key, fits eight bytes: written and read in a register.
+/// Most numbers of a record take one byte or two. Up to eight bytes of them are written and read in a register, without a
+/// branch or a bounds check for each.
 pub(super) mod short {
     use super::{unzigzag, zigzag};
 
-    /// Numbers of at most two bytes, after one another.
-    #[derive(Default)]
+    /// Whether all of `values` take at most two bytes.
+    #[inline(always)]
+    pub(in super::super) fn fits<const N: usize>(values: [i64; N]) -> bool {
+        values.iter().fold(0, |all, value| all | zigzag(*value)) < 1 << 14
+    }
+
+    /// Numbers that [`fits`], after one another: eight bytes at most.
+    #[derive(Clone, Copy, Default)]
     pub(in super::super) struct Writer {
         bits: u64,
         len: usize,
     }
 
     impl Writer {
-        /// Whether all of `values` take at most two bytes.
-        #[inline]
-        pub(in super::super) fn fits<const N: usize>(values: [i64; N]) -> bool {
-            values.iter().fold(0, |all, value| all | zigzag(*value)) < 1 << 14
+        /// Number of bytes written.
+        #[inline(always)]
+        pub(in super::super) fn len(self) -> usize {
+            self.len
         }
 
-        /// Adds a number that [`fits`](Self::fits). There is room for eight bytes in all.
-        #[inline]
-        pub(in super::super) fn put(&mut self, value: i64) {
-            let bits = zigzag(value);
-            let long = u64::from(bits >= 0x80);
-            self.bits |= ((bits & 0x7F) | long << 7 | (bits & 0x3F80) << 1) << (8 * self.len);
-            self.len += 1 + long as usize;
+        /// Adds a number at the end.
+        #[inline(always)]
+        pub(in super::super) fn put(self, value: i64) -> Writer {
+            let (bits, len) = spread(value);
+            Writer {
+                bits: self.bits | bits << (8 * self.len),
+                len: self.len + len,
+            }
         }
 
-        /// Adds a zero byte.
-        #[inline]
-        pub(in super::super) fn put_zero(&mut self) {
-            self.len += 1;
+        /// Adds a number at the front.
+        #[inline(always)]
+        pub(in super::super) fn prepend(self, value: i64) -> Writer {
+            let (bits, len) = spread(value);
+            Writer {
+                bits: bits | self.bits << (8 * len),
+                len: self.len + len,
+            }
         }
 
-        /// Appends what was put to `out`.
-        #[inline]
+        /// Appends what was written to `out`.
+        #[inline(always)]
         pub(in super::super) fn finish(self, out: &mut Vec<u8>) {
             let len = out.len() + self.len;
             // A store of fixed size, and what is too much of it taken back.
             out.extend_from_slice(&self.bits.to_le_bytes());
             out.truncate(len);
         }
+    }
+
+    /// The bytes of a number that fits, the first one lowest, and how many they are.
+    #[inline(always)]
+    fn spread(value: i64) -> (u64, usize) {
+        let bits = zigzag(value);
+        let long = u64::from(bits >= 0x80);
+        let spread = (bits & 0x7F) | long << 7 | (bits & 0x3F80) << 1;
+        (spread, 1 + long as usize)
     }
 
     /// Takes numbers of at most two bytes off the first eight.

@@ -110,7 +110,7 @@ impl<'a> Iterator for HeadersIter<'a> {
 
 impl ExactSizeIterator for HeadersIter<'_> {}
 
-#[inline]
+#[inline(always)]
 fn take_header<'a>(rest: &mut &'a [u8]) -> Option<HeaderView<'a>> {
     let key = take_bytes(rest)??;
     let value = take_bytes(rest)?;
