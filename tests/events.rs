@@ -574,6 +574,47 @@ async fn a_rebalance_finishes_and_commits_before_the_partitions_go() {
 }
 
 #[tokio::test]
+async fn a_backlog_of_slow_events_neither_costs_the_place_in_the_group_nor_holds_a_rebalance_up() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    send_numbers(&producer, 30, 0..20).await;
+    let seen = Arc::new(Seen::default());
+    let handler = Handler {
+        work: Duration::from_millis(10),
+        ..Handler::of(&seen)
+    };
+    let full = |config: &mut ConsumerConfig| {
+        config.concurrency = 1;
+        config.queue_bytes = 1;
+        config.max_poll_interval = Duration::from_secs(1);
+        config.kafka.heartbeat_interval = Duration::from_millis(100);
+    };
+    let first = consumer_with(&broker, full);
+    first.start(handler.clone()).await.expect("started");
+    seen.until(150).await;
+    assert_eq!(
+        first.metrics().failed_polls,
+        0,
+        "{:?}",
+        first.metrics().last_error
+    );
+    let second = consumer_with(&broker, full);
+    second.start(handler).await.expect("started");
+    let shared = async {
+        while second.metrics().handled == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(3), shared)
+        .await
+        .expect("the second gets its share while the first is busy");
+    seen.until(600).await;
+    first.stop().await.expect("stopped well");
+    second.stop().await.expect("stopped well");
+    seen.assert_once_and_in_order(30, 20);
+}
+
+#[tokio::test]
 async fn cut_connections_hold_nothing_up_for_good() {
     let broker = broker().await;
     let producer = producer(&broker).await;

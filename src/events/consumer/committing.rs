@@ -88,9 +88,13 @@ pub(super) async fn commit(
     result
 }
 
-/// Whether waiting, polling or committing again gets over `error`.
+/// Whether waiting, polling or committing again gets over `error`. A corrupt batch is not got over: somebody has to decide to pass it.
 pub(super) fn passes(error: &Error) -> bool {
-    error.is_retriable() || matches!(error.kind(), ErrorKind::Rebalance | ErrorKind::Timeout)
+    match error.kind() {
+        ErrorKind::CorruptBatch => false,
+        ErrorKind::Rebalance => true,
+        _ => error.is_retriable(),
+    }
 }
 
 /// Partitions whose commit is under way. Those that are left when this is dropped are committed once more.

@@ -1,11 +1,13 @@
 //! The loop that polls the client and gives each lane its records. Thin: which records are to be handled and what may be committed is
 //! the trackers' decision, who handles what the lanes'.
 
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::assigned::Assigned;
 use super::committing::{commit, commit_regularly, passes};
@@ -16,14 +18,15 @@ use super::load::Load;
 use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
-
 use crate::kafka::consumer::PartitionRecords;
-use crate::kafka::{Consumer, Error, RecordView, Records};
+use crate::kafka::{Consumer, Error, RecordView, Records, Result};
 
 /// The longest that one poll waits.
 const POLL: Duration = Duration::from_millis(500);
 /// The pause after a failed poll that may be repeated.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long lanes may be full before the group is given a sign of life.
+const FULL: Duration = Duration::from_millis(200);
 
 pub(super) struct Driver {
     pub consumer: Consumer,
@@ -70,18 +73,68 @@ async fn work(
     counters: &Counters,
 ) -> Error {
     loop {
-        match consumer.poll(POLL).await {
-            Ok(records) if records.is_empty() => {}
-            Ok(records) => {
-                let loads = sort(&records, lanes, assigned, counters);
-                // The memory that was fetched into goes back before anything is waited for.
-                drop(records);
-                lanes.hand_out(loads).await;
-            }
-            Err(error) if passes(&error) => sleep(PAUSE).await,
+        let loads = match poll(consumer, POLL, lanes, assigned, counters).await {
+            Ok(loads) => loads,
             Err(error) => return error,
+        };
+        if let Err(error) = hand_out(loads, consumer, lanes, assigned, counters).await {
+            return error;
         }
     }
+}
+
+/// Polls, and sorts what comes. Failures that pass are counted, and answered with nothing after a pause.
+async fn poll(
+    consumer: &mut Consumer,
+    patience: Duration,
+    lanes: &Lanes,
+    assigned: &Assigned,
+    counters: &Counters,
+) -> Result<Vec<Load>> {
+    match consumer.poll(patience).await {
+        Ok(records) if records.is_empty() => Ok(Vec::new()),
+        Ok(records) => Ok(sort(&records, lanes, assigned, counters)),
+        Err(error) if passes(&error) => {
+            counters.poll_failed(error);
+            sleep(PAUSE).await;
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives each lane its load. While the lanes are full, goes on polling, with all partitions paused, as long as handlers finish: so slow
+/// handlers with much before them hold no rebalance up, and only one that is stuck for `max_poll_interval` costs the place in the group.
+async fn hand_out(
+    loads: Vec<Load>,
+    consumer: &mut Consumer,
+    lanes: &Lanes,
+    assigned: &Assigned,
+    counters: &Counters,
+) -> Result<()> {
+    let mut waiting = VecDeque::from([loads]);
+    let mut paused = false;
+    while let Some(loads) = waiting.pop_front() {
+        let mut handing = pin!(lanes.hand_out(loads));
+        let mut ended = counters.ended();
+        while timeout(FULL, handing.as_mut()).await.is_err() {
+            let ended_before = std::mem::replace(&mut ended, counters.ended());
+            if ended == ended_before {
+                continue;
+            }
+            paused = true;
+            // Partitions that the last of these polls brought are paused before the next.
+            consumer.pause(&consumer.assignment())?;
+            let more = poll(consumer, Duration::ZERO, lanes, assigned, counters).await?;
+            if !more.is_empty() {
+                waiting.push_back(more);
+            }
+        }
+    }
+    if paused {
+        consumer.resume(&consumer.paused())?;
+    }
+    Ok(())
 }
 
 /// Copies `records` into one load for each lane, those left out that were finished before a restart.

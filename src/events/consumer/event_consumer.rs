@@ -13,7 +13,7 @@ use super::lanes::Lanes;
 use super::metrics::Counters;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
-use crate::kafka::{Configuration, Consumer, ConsumerHandle};
+use crate::kafka::{Configuration, Consumer, ConsumerHandle, TopicPartition};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///
@@ -33,7 +33,8 @@ struct Run {
     /// How it ended; `None` while it runs.
     end: watch::Receiver<Option<Result<(), ConsumerError>>>,
     counters: Arc<Counters>,
-    consumer: ConsumerHandle,
+    /// For the lag. Gone after the end: a handle keeps connections open.
+    consumer: Arc<Mutex<Option<ConsumerHandle>>>,
 }
 
 impl<S: EventSet> EventConsumer<S> {
@@ -74,6 +75,7 @@ impl<S: EventSet> EventConsumer<S> {
         consumer.subscribe_with(&topics, hook).await?;
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(None);
+        let handle = Arc::new(Mutex::new(Some(consumer.handle())));
         {
             let mut run = self.lock();
             if run.as_ref().is_some_and(Run::is_running) {
@@ -83,7 +85,7 @@ impl<S: EventSet> EventConsumer<S> {
                 stop,
                 end,
                 counters: counters.clone(),
-                consumer: consumer.handle(),
+                consumer: handle.clone(),
             });
         }
         let lanes = Lanes::start::<S, H>(
@@ -101,6 +103,7 @@ impl<S: EventSet> EventConsumer<S> {
         };
         tokio::spawn(async move {
             let result = driver.run(stopped).await;
+            *lock(&handle) = None;
             // Nobody waits any more when the consumer was dropped.
             let _ = ended.send(Some(result));
         });
@@ -143,13 +146,7 @@ impl<S: EventSet> EventConsumer<S> {
         let Some(run) = self.lock().clone() else {
             return ConsumerMetrics::default();
         };
-        let partitions = run.consumer.assignment().into_iter();
-        let lag_by_partition: Vec<_> = partitions
-            .filter_map(|partition| {
-                let lag = u64::try_from(run.consumer.lag(&partition)?).ok()?;
-                Some((partition, lag))
-            })
-            .collect();
+        let lag_by_partition = lock(&run.consumer).as_ref().map_or_else(Vec::new, lag_of);
         ConsumerMetrics {
             lag: lag_by_partition.iter().map(|(_, lag)| lag).sum(),
             lag_by_partition,
@@ -158,9 +155,23 @@ impl<S: EventSet> EventConsumer<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Run>> {
-        // Nothing that is done under the lock panics half way.
-        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.run)
     }
+}
+
+fn lag_of(consumer: &ConsumerHandle) -> Vec<(TopicPartition, u64)> {
+    let assignment = consumer.assignment().into_iter();
+    assignment
+        .filter_map(|partition| {
+            let lag = u64::try_from(consumer.lag(&partition)?).ok()?;
+            Some((partition, lag))
+        })
+        .collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks panics half way.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Run {

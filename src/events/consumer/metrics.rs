@@ -1,12 +1,13 @@
 //! What a consumer of events counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::kafka::TopicPartition;
 use crate::kafka::latency::{Histogram, Latency};
+use crate::kafka::{Error, TopicPartition};
 
 /// What a consumer of events has done since its start, and how far it is behind.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConsumerMetrics {
     /// Records fetched.
@@ -29,6 +30,10 @@ pub struct ConsumerMetrics {
     pub commits: u64,
     /// Commits that failed; what they held goes into the next one.
     pub failed_commits: u64,
+    /// Polls that failed in a way that passes; they are repeated.
+    pub failed_polls: u64,
+    /// What the last of these polls failed with.
+    pub last_error: Option<Error>,
     /// How long handlers took.
     pub handler_latency: Latency,
     /// How many records there are beyond those fetched so far, in all partitions together.
@@ -69,6 +74,8 @@ pub(crate) struct Counters {
     pub repeated: AtomicU64,
     pub commits: AtomicU64,
     pub failed_commits: AtomicU64,
+    failed_polls: AtomicU64,
+    last_error: Mutex<Option<Error>>,
     pub lanes: Vec<LaneCounters>,
 }
 
@@ -80,8 +87,29 @@ impl Counters {
             repeated: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             failed_commits: AtomicU64::new(0),
+            failed_polls: AtomicU64::new(0),
+            last_error: Mutex::new(None),
             lanes: (0..lanes).map(|_| LaneCounters::new(types)).collect(),
         }
+    }
+
+    pub(crate) fn poll_failed(&self, error: Error) {
+        count(&self.failed_polls, 1);
+        *self.last_error() = Some(error);
+    }
+
+    /// How many handlers have ended, however they did.
+    pub(crate) fn ended(&self) -> u64 {
+        let lanes = self.lanes.iter();
+        lanes
+            .map(|lane| read(&lane.handled) + read(&lane.failed))
+            .sum()
+    }
+
+    fn last_error(&self) -> MutexGuard<'_, Option<Error>> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was counted; the lag is for others to fill in.
@@ -110,6 +138,8 @@ impl Counters {
             repeated: read(&self.repeated),
             commits: read(&self.commits),
             failed_commits: read(&self.failed_commits),
+            failed_polls: read(&self.failed_polls),
+            last_error: self.last_error().clone(),
             handler_latency: Histogram::read_all(
                 self.lanes.iter().map(|lane| &lane.handler_latency),
             ),
