@@ -4,9 +4,9 @@
 //! message! {
 //!     /// What the message is for, and the KIPs that shaped it.
 //!     fetch_request: FetchRequest, versions 4-18, flexible 12+ {
-//!         cluster_id:  string = None,  12+ nullable 12+ tag 0, ignorable;
-//!         max_bytes:   int32 = 0x7fffffff, 3+, ignorable;
-//!         topics:      [FetchTopic],   0+;
+//!         cluster_id: string = None,    12+ nullable 12+ tag 0, ignorable;
+//!         max_bytes:  int32 = i32::MAX, 3+, ignorable;
+//!         topics:     [FetchTopic],     0+;
 //!     }
 //!     FetchTopic { … }
 //! }
@@ -91,7 +91,7 @@ macro_rules! structure {
         #[derive(Clone, Debug, PartialEq)]
         pub struct $Name {
             $(
-                #[doc = concat!("Kafka's `", stringify!($ty), "`, versions ", stringify!($from $(- $to)?), ".")]
+                #[doc = concat!("Kafka's `", stringify!($ty), "`, from version ", $from $(, " to ", $to)?, ".")]
                 pub $field: rust_type!($ty $($null_from)?),
             )*
             /// Tagged fields that the tables do not know, as they came.
