@@ -4,10 +4,10 @@
 //! until the group is ready, everything else is answered at once. Nothing in here knows tasks or sockets: whoever owns it calls
 //! [`Groups::expire`] when [`Groups::next_deadline`] has passed.
 //!
-//! - [`group`]: one group's state, members and rebalances
-//! - [`join`]: JoinGroup
-//! - [`membership`]: SyncGroup, Heartbeat, LeaveGroup, expiry
-//! - [`offsets`]: OffsetCommit and OffsetFetch
+//! - `group`: one group's state, members and rebalances
+//! - `join`: JoinGroup
+//! - `membership`: SyncGroup, Heartbeat, LeaveGroup, expiry
+//! - `offsets`: OffsetCommit and OffsetFetch
 
 mod group;
 mod join;
