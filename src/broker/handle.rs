@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use super::builder::BrokerBuilder;
 use super::cluster::{Cluster, Endpoint, NewTopic, keep_groups_time};
 use super::faults::Fault;
+use super::lock;
 use super::network::{Command, IN_MEMORY_BUFFER_BYTES, Listener, run_node};
 use super::topic::Topic;
-use super::{batch, lock};
 
 /// Connections that may wait to be taken in by a node.
 const BACKLOG: usize = 64;
@@ -241,17 +241,14 @@ impl Broker {
     /// Cuts the end of a partition's log off at `offset`, under a new leader epoch, as an unclean election does.
     pub fn truncate_log(&self, topic: &str, partition: i32, offset: i64) {
         self.with_partition(topic, partition, |partition| {
-            partition.log.truncate(offset);
-            partition.producers.clear();
-            let leader = partition.leader;
-            partition.lead(leader);
+            partition.truncate(offset);
         });
     }
 
     /// Drops the oldest batches of a partition until at most `bytes` are left, as retention does.
     pub fn retain_log(&self, topic: &str, partition: i32, bytes: u64) {
         self.with_partition(topic, partition, |partition| {
-            partition.log.retain(bytes);
+            partition.retain(bytes);
             partition.wake();
         });
     }
@@ -261,16 +258,15 @@ impl Broker {
         self.with_partition(topic, partition, |partition| partition.producers.clear());
     }
 
-    /// Appends batches without checking more than where they end: corrupt ones, control records, whatever a test needs. Returns how many.
+    /// Appends batches without checking more than where they end: corrupt ones, transactions and their markers, whatever a test
+    /// needs. Returns how many.
     pub fn append_unchecked(&self, topic: &str, partition: i32, batches: Bytes) -> usize {
         self.with_partition(topic, partition, |partition| {
-            let epoch = partition.leader_epoch;
             let mut appended = 0;
             for batch in BatchIter::new(batches).map_while(Result::ok) {
-                partition.log.append(batch::stored(&batch), epoch);
+                partition.append_unchecked(&batch);
                 appended += 1;
             }
-            partition.wake();
             appended
         })
         .unwrap_or(0)

@@ -56,6 +56,8 @@ impl StoredBatch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogSlice {
     pub(crate) len: usize,
+    /// The offset after the last batch of which there is something.
+    pub(crate) end_offset: i64,
     pieces: Vec<Piece>,
 }
 
@@ -227,6 +229,7 @@ impl Log {
                 tail,
             });
             slice.len += length;
+            slice.end_offset = batch.last_offset + 1;
             if length < batch.bytes.len() {
                 break;
             }

@@ -8,6 +8,7 @@
 //! - `network`: listeners and connections, one task each; `api/`: one thin handler for each API
 //! - `cluster`: what the nodes share, and the story of the locks
 //! - `topic`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
+//! - `transactions`: what read_committed readers see; filled by tests only, for now
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
 //! - `faults`: failures on purpose; `random`: the seed
 //!
@@ -27,6 +28,7 @@ mod partition;
 mod producers;
 mod random;
 mod topic;
+mod transactions;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -7,12 +7,14 @@
 use std::sync::{Arc, Weak};
 
 use protocol::ErrorCode;
+use protocol::records::RecordBatch;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::batch::ProducedBatch;
+use super::batch::{self, ProducedBatch};
 use super::log::{Log, LogSlice};
 use super::producers::{Producers, Verdict};
+use super::transactions::{Aborted, Transactions};
 
 /// A partition's state; see the module.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Partition {
     pub(crate) isr: Vec<i32>,
     pub(crate) log: Log,
     pub(crate) producers: Producers,
+    transactions: Transactions,
     waiters: Vec<Weak<Notify>>,
     deleted: bool,
 }
@@ -43,16 +46,20 @@ pub(crate) struct ReadRequest {
     pub(crate) last_fetched_epoch: i32,
     pub(crate) max_bytes: usize,
     pub(crate) at_least_one: bool,
+    pub(crate) read_committed: bool,
 }
 
 /// What a fetch gets from a partition.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     pub(crate) high_watermark: i64,
+    pub(crate) last_stable_offset: i64,
     pub(crate) log_start_offset: i64,
     pub(crate) records: LogSlice,
     /// The end of the newest epoch that both sides know, when the reader has followed another leader's log.
     pub(crate) diverging: Option<(i32, i64)>,
+    /// For a read_committed reader: what of these records is void.
+    pub(crate) aborted: Option<Vec<Aborted>>,
 }
 
 impl Partition {
@@ -67,6 +74,7 @@ impl Partition {
             replicas,
             log,
             producers: Producers::default(),
+            transactions: Transactions::default(),
             waiters: Vec::new(),
             deleted: false,
         }
@@ -121,12 +129,38 @@ impl Partition {
         if let Some(sequenced) = &produced.sequenced {
             self.producers.appended(sequenced, base_offset, now);
         }
-        self.log.retain(retention_bytes);
+        self.retain(retention_bytes);
         self.wake();
         Ok(Appended {
             base_offset,
             log_start_offset: self.log.start_offset(),
         })
+    }
+
+    /// Appends whatever it is, for tests.
+    pub(crate) fn append_unchecked(&mut self, batch: &RecordBatch) {
+        let base_offset = self.log.append(batch::stored(batch), self.leader_epoch);
+        self.transactions.appended(batch, base_offset);
+        self.wake();
+    }
+
+    /// Drops the oldest batches, and what is known of them.
+    pub(crate) fn retain(&mut self, max_bytes: u64) {
+        self.log.retain(max_bytes);
+        self.transactions.retain_from(self.log.start_offset());
+    }
+
+    /// Cuts the log off, under a new leader epoch; what producers wrote is forgotten.
+    pub(crate) fn truncate(&mut self, offset: i64) {
+        self.log.truncate(offset);
+        self.transactions.truncate(self.log.end_offset());
+        self.producers.clear();
+        self.lead(self.leader);
+    }
+
+    /// Up to where read_committed readers may read.
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.transactions.last_stable_offset(self.log.end_offset())
     }
 
     /// Reads for a fetch.
@@ -135,9 +169,11 @@ impl Partition {
         let high_watermark = self.log.end_offset();
         let mut read = Read {
             high_watermark,
+            last_stable_offset: self.last_stable_offset(),
             log_start_offset: self.log.start_offset(),
             records: LogSlice::default(),
             diverging: None,
+            aborted: request.read_committed.then(Vec::new),
         };
         if request.last_fetched_epoch >= 0 {
             let end = self
@@ -152,12 +188,23 @@ impl Partition {
         if !(self.log.start_offset()..=high_watermark).contains(&request.fetch_offset) {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
+        let end = if request.read_committed {
+            read.last_stable_offset
+        } else {
+            high_watermark
+        };
         read.records = self.log.read(
             request.fetch_offset,
             request.max_bytes,
             request.at_least_one,
-            high_watermark,
+            end,
         );
+        if request.read_committed && read.records.len > 0 {
+            read.aborted = Some(
+                self.transactions
+                    .aborted(request.fetch_offset, read.records.end_offset),
+            );
+        }
         Ok(read)
     }
 

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use pat_events::broker::Broker;
 use protocol::ErrorCode;
-use protocol::compression::{Codec, Compression};
+use protocol::compression::{Codec, Compression, Compressor};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::fetch_response::PartitionData;
 use protocol::messages::{FetchRequest, MetadataRequest};
-use protocol::records::{BatchIter, SealOptions};
+use protocol::records::{BatchBuilder, BatchIter, ControlRecord, SealOptions};
 
 use crate::parity::{outcome, produce_request};
 use crate::raw::{Raw, batch, batch_of};
@@ -197,4 +197,66 @@ async fn a_request_behind_a_long_poll_waits_for_it() {
         (first[..4].to_vec(), second[..4].to_vec()),
         (vec![0, 0, 0, 1], vec![0, 0, 0, 2])
     );
+}
+
+#[tokio::test]
+async fn read_committed_stops_at_open_transactions_and_names_aborted_ones() {
+    let (broker, mut raw) = broker(Broker::builder());
+    let abort = ControlRecord::Abort {
+        coordinator_epoch: 0,
+    };
+    for marker in [None, Some(abort), None] {
+        let mut builder = BatchBuilder::new(Vec::new());
+        match &marker {
+            Some(marker) => builder.append(
+                1,
+                Some(&marker.key()),
+                marker.marker_value().as_ref().map(|v| &v[..]),
+                [],
+            ),
+            None => builder.append(1, None, Some(b"v"), []),
+        }
+        .expect("room for a record");
+        let options = SealOptions {
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            control: marker.is_some(),
+        };
+        let sealed = builder.seal(&options, &mut Compressor::new(Compression::NONE));
+        broker.append_unchecked("t", 0, sealed.into_bytes());
+    }
+    let partition = FetchPartition {
+        partition_max_bytes: 1000,
+        ..Default::default()
+    };
+    let topics = vec![FetchTopic {
+        topic: "t".into(),
+        partitions: vec![partition],
+        ..Default::default()
+    }];
+    for (isolation_level, batches, aborted) in [(0, 3, None), (1, 2, Some(vec![(7, 0)]))] {
+        let request = FetchRequest {
+            isolation_level,
+            max_bytes: 1000,
+            topics: topics.clone(),
+            ..Default::default()
+        };
+        let response = raw.call(12, &request).await.expect("an answer");
+        let answered = &response.responses[0].partitions[0];
+        assert_eq!(
+            (answered.high_watermark, answered.last_stable_offset),
+            (3, 2)
+        );
+        let records = answered.records.clone().expect("records");
+        assert_eq!(BatchIter::strict(records).count(), batches);
+        let void = answered.aborted_transactions.as_ref();
+        let void = void.map(|void| {
+            void.iter()
+                .map(|void| (void.producer_id, void.first_offset))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(void, aborted);
+    }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use protocol::messages::FetchRequest;
 use protocol::messages::fetch_request::{FetchTopic, ForgottenTopic};
 use protocol::messages::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
+    NodeEndpoint, PartitionData,
 };
 use protocol::{ErrorCode, Uuid};
 use tokio::sync::Notify;
@@ -18,6 +18,7 @@ use super::{Api, Context, Reply};
 use crate::broker::fetch_session::{Answered, Context as Session, PartitionKey, Wanted};
 use crate::broker::lock;
 use crate::broker::partition::{Read, ReadRequest};
+use crate::broker::transactions::Aborted;
 
 const FIRST_TOPIC_ID_VERSION: i16 = 13;
 const FIRST_LEADER_HINT_VERSION: i16 = 16;
@@ -74,7 +75,6 @@ impl Api for FetchRequest {
         };
         let mut filling = Filling {
             context,
-            read_committed: self.isolation_level == READ_COMMITTED,
             response: FetchResponse {
                 session_id,
                 ..Default::default()
@@ -143,6 +143,7 @@ struct Limits {
     min_bytes: usize,
     max_bytes: usize,
     deadline: Instant,
+    read_committed: bool,
 }
 
 impl Limits {
@@ -154,6 +155,7 @@ impl Limits {
             min_bytes: size(request.min_bytes).min(max_bytes),
             max_bytes,
             deadline: now + max_wait,
+            read_committed: request.isolation_level == READ_COMMITTED,
         }
     }
 }
@@ -197,7 +199,7 @@ fn read_all(
     let (mut room, mut nothing_yet) = (limits.max_bytes, true);
     let mut outcomes = Vec::with_capacity(wanted.len());
     for wanted in wanted {
-        let outcome = read_partition(wanted, room, nothing_yet, context, waiter);
+        let outcome = read_partition(wanted, limits, room, nothing_yet, context, waiter);
         if let Ok(read) = &outcome {
             room = room.saturating_sub(read.records.len);
             nothing_yet &= read.records.len == 0;
@@ -209,6 +211,7 @@ fn read_all(
 
 fn read_partition(
     wanted: &Wanted,
+    limits: &Limits,
     room: usize,
     at_least_one: bool,
     context: &Context<'_>,
@@ -239,6 +242,7 @@ fn read_partition(
         last_fetched_epoch: wanted.last_fetched_epoch,
         max_bytes: usize::try_from(wanted.max_bytes).unwrap_or(0).min(room),
         at_least_one,
+        read_committed: limits.read_committed,
     };
     partition.read(&request).map_err(|error| Failure {
         error,
@@ -270,7 +274,6 @@ fn answered(outcome: &Outcome) -> Answered {
 /// Puts partitions into a response, in order.
 struct Filling<'a> {
     context: &'a Context<'a>,
-    read_committed: bool,
     response: FetchResponse,
     holes: RecordsHoles,
 }
@@ -305,10 +308,12 @@ impl Filling<'_> {
         PartitionData {
             partition_index,
             high_watermark: read.high_watermark,
-            last_stable_offset: read.high_watermark,
+            last_stable_offset: read.last_stable_offset,
             log_start_offset: read.log_start_offset,
             diverging_epoch: diverging.unwrap_or_default(),
-            aborted_transactions: self.read_committed.then(Vec::new),
+            aborted_transactions: read
+                .aborted
+                .map(|aborted| aborted.iter().map(aborted_transaction).collect()),
             records: Some(self.holes.place(read.records)),
             ..Default::default()
         }
@@ -368,6 +373,14 @@ fn failed(partition_index: i32, error: ErrorCode) -> PartitionData {
         error_code: error,
         high_watermark: -1,
         records: Some(Bytes::new()),
+        ..Default::default()
+    }
+}
+
+fn aborted_transaction(aborted: &Aborted) -> AbortedTransaction {
+    AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
         ..Default::default()
     }
 }

@@ -13,6 +13,8 @@ use super::{Api, Context, Reply};
 use crate::broker::log::StoredBatch;
 use crate::broker::partition::Partition;
 
+const READ_COMMITTED: i8 = 1;
+
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -25,10 +27,11 @@ const MAX_DECOMPRESSED_BYTES: usize = 1 << 30;
 
 impl Api for ListOffsetsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<ListOffsetsResponse> {
+        let read_committed = self.isolation_level == READ_COMMITTED;
         let topics = self
             .topics
             .iter()
-            .map(|topic| list_topic(topic, context))
+            .map(|topic| list_topic(topic, read_committed, context))
             .collect();
         Reply::Message(ListOffsetsResponse {
             topics,
@@ -57,7 +60,11 @@ impl Api for ListOffsetsRequest {
     }
 }
 
-fn list_topic(asked: &ListOffsetsTopic, context: &Context<'_>) -> ListOffsetsTopicResponse {
+fn list_topic(
+    asked: &ListOffsetsTopic,
+    read_committed: bool,
+    context: &Context<'_>,
+) -> ListOffsetsTopicResponse {
     let topic = context.cluster.directory().topic(&asked.name);
     let list = |asked: &ListOffsetsPartition| {
         let partition = topic
@@ -65,7 +72,7 @@ fn list_topic(asked: &ListOffsetsTopic, context: &Context<'_>) -> ListOffsetsTop
             .and_then(|topic| topic.partition(asked.partition_index));
         match partition
             .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-            .and_then(|found| find(&found, asked, context))
+            .and_then(|found| find(&found, asked, read_committed, context))
         {
             Ok(Found {
                 offset,
@@ -116,6 +123,7 @@ const NOTHING: Found = Found {
 fn find(
     partition: &Partition,
     asked: &ListOffsetsPartition,
+    read_committed: bool,
     context: &Context<'_>,
 ) -> Result<Found, ErrorCode> {
     if !is_spoken(asked.timestamp, context.version) {
@@ -125,7 +133,11 @@ fn find(
     let log = &partition.log;
     let found = match asked.timestamp {
         LATEST => Found {
-            offset: log.end_offset(),
+            offset: if read_committed {
+                partition.last_stable_offset()
+            } else {
+                log.end_offset()
+            },
             timestamp: -1,
             leader_epoch: partition.leader_epoch,
         },
