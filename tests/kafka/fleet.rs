@@ -4,14 +4,22 @@
 use std::env;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use std::time::Duration;
+
 use libtest_mimic::{Completion, Failed, Trial};
+use pat_events::broker::Broker;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use crate::support::java::Jdk;
 use crate::support::kafka::Kafka;
 
+const CASE_WITHIN: Duration = Duration::from_secs(180);
+
 /// What the trials share.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fleet {
+    embedded: OnceLock<Embedded>,
     jdk: OnceLock<Result<Arc<Jdk>, String>>,
     one: Shared,
     three: Shared,
@@ -19,6 +27,50 @@ pub struct Fleet {
 
 /// A cluster that several trials use one after the other: one of them may be killing its brokers.
 type Shared = Mutex<Option<Result<Arc<Kafka>, String>>>;
+
+/// The embedded broker, over TCP, on threads of its own: trials come and go with theirs.
+struct Embedded {
+    broker: Broker,
+    _runtime: Runtime,
+}
+
+impl Embedded {
+    fn start() -> Embedded {
+        let runtime = runtime();
+        let broker = Broker::builder()
+            .default_partitions(6)
+            .start_tcp("127.0.0.1:0");
+        let broker = runtime.block_on(broker).expect("a free port");
+        Embedded {
+            broker,
+            _runtime: runtime,
+        }
+    }
+}
+
+/// What a case of the suite runs against.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `host:port` of its brokers.
+    pub bootstrap: String,
+}
+
+/// Runs a case on a runtime of its own; a case that gets stuck fails.
+pub fn block_on(case: impl Future<Output = ()>) {
+    runtime().block_on(async {
+        timeout(CASE_WITHIN, case)
+            .await
+            .expect("the case ends in time")
+    });
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
 
 impl Fleet {
     /// A trial that needs a single Kafka broker.
@@ -49,6 +101,30 @@ impl Fleet {
                 kafka.keep_logs();
             }
         }
+    }
+
+    /// Trials of one case: on the embedded broker, and on a single Kafka broker.
+    pub fn on_both<F>(self: &Arc<Self>, name: &str, case: fn(Target) -> F) -> [Trial; 2]
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let fleet = Arc::clone(self);
+        let embedded = Trial::test(format!("embedded::{name}"), move || {
+            let bootstrap = fleet
+                .embedded
+                .get_or_init(Embedded::start)
+                .broker
+                .bootstrap_servers();
+            block_on(case(Target { bootstrap }));
+            Ok(())
+        });
+        let on_kafka = self.on_one(name, move |_, kafka| {
+            let target = Target {
+                bootstrap: kafka.bootstrap(),
+            };
+            block_on(case(target));
+        });
+        [embedded, on_kafka]
     }
 
     fn trial(

@@ -7,26 +7,122 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use pat_events::kafka::{
+    Admin, ClientConfig, Configuration, Consumer, ConsumerConfig, Header, NewTopic, Producer,
+    ProducerConfig, Record, RecordView, StartOffset, TopicPartition,
+};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, block_on};
 use crate::support::java::Jdk;
 use crate::support::kafka::Kafka;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const RECORDS: usize = 2_000;
 const PARTITIONS: usize = 3;
+const POLL: Duration = Duration::from_millis(500);
 const JAVA_WITHIN: Duration = Duration::from_secs(60);
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
-    vec![fleet.on_one("java_reads_what_java_writes", java_reads_what_java_writes)]
+    vec![
+        fleet.on_one("java_reads_what_we_write", |jdk, kafka| {
+            block_on(we_write(kafka, "to-java"));
+            assert_same(&java_reads(jdk, kafka, "to-java"), &expected("to-java"));
+        }),
+        fleet.on_one("we_read_what_java_writes", |jdk, kafka| {
+            java_writes(jdk, kafka, "from-java");
+            block_on(async {
+                assert_same(&we_read(kafka, "from-java").await, &expected("from-java"))
+            });
+        }),
+    ]
 }
 
-fn java_reads_what_java_writes(jdk: &Jdk, kafka: &Kafka) {
-    java_writes(jdk, kafka, "java-to-java");
-    assert_same(
-        &java_reads(jdk, kafka, "java-to-java"),
-        &expected("java-to-java"),
-    );
+async fn we_write(kafka: &Kafka, prefix: &str) {
+    let servers = kafka.bootstrap();
+    let admin = Admin::connect(ClientConfig::new(&servers))
+        .await
+        .expect("connected");
+    for codec in CODECS {
+        let topic = format!("{prefix}-{codec}");
+        admin
+            .create_topic(&NewTopic::new(&topic, PARTITIONS as i32))
+            .await
+            .expect("created");
+        let properties = [
+            ("bootstrap.servers", servers.as_str()),
+            ("compression.type", codec),
+        ];
+        let config = ProducerConfig::from_properties(properties).expect("good properties");
+        let producer = Producer::connect(config).await.expect("connected");
+        for i in 0..RECORDS {
+            let Expected {
+                key,
+                value,
+                headers,
+                timestamp_ms,
+            } = Expected::number(i);
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(key, value)| Header {
+                    key,
+                    value: value.as_deref(),
+                })
+                .collect();
+            let record = Record {
+                partition: Some((i % PARTITIONS) as i32),
+                key: key.as_deref(),
+                value: value.as_deref(),
+                headers: &headers,
+                timestamp_ms: Some(timestamp_ms),
+                ..Record::new(&topic)
+            };
+            drop(producer.enqueue(record).await.expect("admitted"));
+        }
+        producer.flush().await.expect("all delivered");
+    }
+}
+
+async fn we_read(kafka: &Kafka, prefix: &str) -> Lines {
+    let consumer = ConsumerConfig {
+        client: ClientConfig::new(&kafka.bootstrap()),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Consumer::connect(consumer).await.expect("connected");
+    let topics = CODECS.map(|codec| format!("{prefix}-{codec}"));
+    let partitions = topics
+        .iter()
+        .flat_map(|topic| (0..PARTITIONS).map(|p| TopicPartition::new(topic.as_str(), p as i32)));
+    let starts: Vec<_> = partitions
+        .map(|partition| (partition, StartOffset::Earliest))
+        .collect();
+    consumer.assign(&starts).await.expect("assigned");
+    let mut lines = Lines::new();
+    let mut read = 0;
+    while read < RECORDS * CODECS.len() {
+        for record in consumer.poll(POLL).await.expect("polled").iter() {
+            let RecordView {
+                topic,
+                partition,
+                offset,
+                timestamp_ms,
+                ..
+            } = record;
+            let mut line = format!(
+                "{topic}\t{partition}\t{offset}\t{timestamp_ms}\t{}\t{}",
+                hex(record.key),
+                hex(record.value)
+            );
+            for header in record.headers.iter() {
+                line += &format!("\t{}={}", header.key, hex(header.value));
+            }
+            lines
+                .entry(topic_and_partition(&line))
+                .or_default()
+                .push(line);
+            read += 1;
+        }
+    }
+    lines
 }
 
 /// Java fills one topic for each codec, `{prefix}-{codec}`.

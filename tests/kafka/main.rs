@@ -6,8 +6,10 @@
 mod support;
 
 mod brokers;
+mod failover;
 mod fleet;
 mod interop;
+mod suite;
 
 use std::sync::Arc;
 
@@ -18,10 +20,13 @@ use fleet::Fleet;
 fn main() {
     let arguments = Arguments::from_args();
     let fleet = Arc::new(Fleet::default());
-    let trials = brokers::trials(&fleet)
-        .into_iter()
-        .chain(interop::trials(&fleet))
-        .collect();
+    let trials = [
+        suite::trials(&fleet),
+        brokers::trials(&fleet),
+        interop::trials(&fleet),
+        failover::trials(&fleet),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no destructors, and the brokers end in theirs.
     fleet.end(conclusion.has_failed());

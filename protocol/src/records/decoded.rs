@@ -42,9 +42,9 @@ impl DecodedBatch {
         self.cursor.remaining as usize
     }
 
-    /// Whether nothing is left, neither a record nor bytes that belong to none.
+    /// Whether nothing is left: no record, none that the header promises and the bytes lack, and no bytes that belong to none.
     pub fn is_exhausted(&self) -> bool {
-        self.cursor.at >= self.data.len()
+        self.cursor.remaining == 0 && self.cursor.at >= self.data.len()
     }
 
     /// Number of bytes of uncompressed records, read or not.
