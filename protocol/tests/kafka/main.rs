@@ -5,7 +5,9 @@
 //! - [`parity`]: the tables say what the definitions say
 //! - [`errors`]: the error codes are Kafka's, and so is what can be retried
 //! - [`equality`]: Kafka's classes write and read the same bytes
+//! - [`batches`]: Kafka's classes read our record batches, and we read theirs
 
+mod batches;
 mod definitions;
 mod equality;
 mod errors;
@@ -26,13 +28,17 @@ use support::java::Jdk;
 
 type Case = fn(&Jdk);
 
-const CASES: [(&str, Case); 3] = [
+const CASES: [(&str, Case); 4] = [
     (
         "the_tables_say_what_kafka_s_definitions_say",
         parity::compare,
     ),
     ("java_writes_and_reads_the_same_bytes", equality::compare),
     ("error_codes_are_kafka_s", errors::compare),
+    (
+        "java_reads_our_record_batches_and_we_java_s",
+        batches::compare,
+    ),
 ];
 
 fn main() {
