@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{ApiKey, ErrorCode, Uuid, VersionRange};
@@ -262,16 +261,18 @@ impl Cluster {
 
 /// Lets groups time out for as long as it runs.
 pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
-    /// How long to sleep when there is nothing to wait for.
-    const IDLE: Duration = Duration::from_secs(3600);
     loop {
-        let next = lock(&cluster.groups)
-            .next_deadline()
-            .unwrap_or_else(|| Instant::now() + IDLE);
+        let next = lock(&cluster.groups).next_deadline();
+        let passed = async {
+            match next {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = cluster.groups_changed.notified() => {}
-            () = tokio::time::sleep_until(next) => lock(&cluster.groups).expire(Instant::now()),
+            () = passed => lock(&cluster.groups).expire(Instant::now()),
         }
     }
 }

@@ -20,8 +20,10 @@ use super::cluster::Cluster;
 
 /// What an in-memory connection holds in each direction before a writer has to wait.
 pub(crate) const IN_MEMORY_BUFFER_BYTES: usize = 64 * 1024;
-/// How much is read at once at first; a longer frame doubles it as its bytes arrive.
+/// Room to read into at the least, so that small frames come several at a time.
 const READ_BYTES: usize = 64 * 1024;
+/// How much room a long frame gets before its bytes are there; beyond that it doubles as they arrive.
+const TRUSTED_BYTES: usize = 1024 * 1024;
 /// Pieces written in one call.
 const MAX_SLICES: usize = 64;
 
@@ -135,7 +137,8 @@ async fn fill<R: AsyncRead + Unpin>(
     while buffer.len() < wanted {
         let missing = wanted - buffer.len();
         if buffer.capacity() - buffer.len() < missing.min(READ_BYTES) {
-            buffer.reserve(missing.min(buffer.len().max(READ_BYTES)));
+            let believed = missing.min(buffer.len().max(TRUSTED_BYTES));
+            buffer.reserve(believed.max(READ_BYTES));
         }
         if reader.read_buf(buffer).await? == 0 {
             return Ok(false);
