@@ -69,6 +69,24 @@ async fn a_value_can_be_encoded_straight_into_the_batch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_encoder_that_panics_leaves_no_trace() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    drop(enqueue_numbers(&producer, 1, 0..2).await);
+    let other = producer.clone();
+    let encoding = tokio::spawn(async move {
+        let record = Record::new("t").key(b"k");
+        other
+            .enqueue_with(record, 1_000, |_| panic!("on purpose"))
+            .await
+    });
+    assert!(encoding.await.is_err());
+    drop(enqueue_numbers(&producer, 1, 2..4).await);
+    producer.flush().await.unwrap();
+    assert_exactly_once_in_order(&broker, 1, 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn null_keys_and_values_stay_null_and_keyless_records_reach_every_partition() {
     let broker = one_broker(4);
     let producer = producer(&broker, |config| config.batch_bytes = 1_000).await;

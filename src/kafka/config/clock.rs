@@ -38,7 +38,7 @@ impl Clock {
             Source::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| {
-                    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+                    since.as_secs() as i64 * 1_000 + i64::from(since.subsec_millis())
                 }),
             Source::Simulated { epoch_ms, origin } => {
                 let passed = i64::try_from(origin.elapsed().as_millis()).unwrap_or(i64::MAX);

@@ -17,6 +17,7 @@
 //! | `sender` | the task that keeps requests in flight to one broker |
 //! | `request` | Produce requests and responses |
 //! | `steward` | the task that follows metadata and deadlines |
+//! | `timestamps` | wall time, read once a millisecond |
 //! | `shared` | what all of them share |
 //! | `metrics` | what is counted |
 
@@ -39,6 +40,7 @@ mod sender;
 mod sequences;
 mod shared;
 mod steward;
+mod timestamps;
 mod topics;
 mod verdict;
 

@@ -79,6 +79,29 @@ impl Parcel {
         bytes
     }
 
+    /// Cuts off about the first half of the records. Leaves all as it was when it fails: with one record, or if it cannot be read.
+    pub fn split_front(&mut self, decompressor: &mut Decompressor) -> Result<Parcel> {
+        let [front, rest] = match &self.payload {
+            Payload::Sealed(sealed, _) if sealed.count() > 1 => halve(sealed, decompressor)?,
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::RecordTooLarge,
+                    "the broker refuses the record for its size: send a smaller one, or raise max.message.bytes of the topic",
+                ));
+            }
+        };
+        let charged = self.charged / 2;
+        let front = Parcel {
+            part: self.part.split_off_front(front.count()),
+            payload: Payload::Open(front),
+            opened: self.opened,
+            charged,
+        };
+        self.payload = Payload::Open(rest);
+        self.charged -= charged;
+        Ok(front)
+    }
+
     /// Gives the memory back. The duty to the records comes out: resolving it wakes them.
     pub fn release(self, buffers: &Buffers) -> Part {
         buffers.discharge(self.charged);
@@ -92,36 +115,6 @@ impl Parcel {
         }
         self.part
     }
-}
-
-/// Cuts a batch into two of about the same size. Fails, and gives the batch back as it was, if it has one record or cannot be read.
-pub(super) fn split(
-    mut parcel: Parcel,
-    decompressor: &mut Decompressor,
-) -> Result<[(u32, Parcel); 2], (Parcel, Error)> {
-    let halves = match &parcel.payload {
-        Payload::Sealed(sealed, _) if sealed.count() > 1 => halve(sealed, decompressor),
-        _ => Err(Error::new(
-            ErrorKind::RecordTooLarge,
-            "the broker refuses the record for its size: send a smaller one, or raise max.message.bytes of the topic",
-        )),
-    };
-    let [front, rest] = match halves {
-        Ok(halves) => halves,
-        Err(error) => return Err((parcel, error)),
-    };
-    let (front_count, rest_count) = (front.count(), rest.count());
-    let part = parcel.part.split_off_front(front_count);
-    let charged = parcel.charged / 2;
-    parcel.payload = Payload::Open(rest);
-    parcel.charged -= charged;
-    let front = Parcel {
-        payload: Payload::Open(front),
-        part,
-        opened: parcel.opened,
-        charged,
-    };
-    Ok([(front_count, front), (rest_count, parcel)])
 }
 
 /// The records of `batch` in two new batches.
@@ -256,11 +249,10 @@ mod tests {
             let mut decompressor = Decompressor::default();
             let mut whole = parcel(11);
             whole.bytes(stamp(0, 0), &mut compressor);
-            let halves = split(whole, &mut decompressor).unwrap();
+            let front = whole.split_front(&mut decompressor).unwrap();
+            assert!((4..8).contains(&front.count()), "{}", front.count());
             let mut keys = Vec::new();
-            for (count, mut half) in halves {
-                assert!((4..8).contains(&count), "{count}");
-                assert_eq!(count, half.count());
+            for mut half in [front, whole] {
                 let batch = RecordBatch::read(half.bytes(None, &mut compressor)).unwrap();
                 let decoded = batch.decode(&mut decompressor, 1 << 20).unwrap();
                 for record in decoded.records() {
@@ -280,7 +272,9 @@ mod tests {
         let mut compressor = Compressor::new(Compression::NONE);
         let mut parcel = parcel(1);
         parcel.bytes(None, &mut compressor);
-        let (_, error) = split(parcel, &mut Decompressor::default()).unwrap_err();
+        let error = parcel
+            .split_front(&mut Decompressor::default())
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
     }
 }

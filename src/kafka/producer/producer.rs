@@ -318,7 +318,7 @@ impl Producer {
         };
         let timestamp_ms = match record.timestamp_ms {
             Some(timestamp_ms) => timestamp_ms,
-            None => shared.config.client.clock.now_ms(),
+            None => shared.timestamps.now_ms(),
         };
         let mut state = queue.lock();
         if state.closed {

@@ -332,9 +332,11 @@ impl State {
     fn forget_resolved(&mut self) {
         while self
             .unresolved
-            .pop_front_if(|oldest| oldest.is_resolved())
-            .is_some()
-        {}
+            .front()
+            .is_some_and(|oldest| oldest.is_resolved())
+        {
+            self.unresolved.pop_front();
+        }
     }
 
     /// Whether anything accepted is not resolved yet.

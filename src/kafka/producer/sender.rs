@@ -14,7 +14,6 @@ use super::config::Acks;
 use super::delivery::Written;
 use super::metrics::add;
 use super::node::Node;
-use super::parcel;
 use super::queue::{Queue, Shipment};
 use super::request::{self, Answers, Destination};
 use super::sequences::Leader;
@@ -236,8 +235,8 @@ impl Sender {
             Acks::None => connection
                 .submit_without_response(&request, sent + timeout)
                 .map(Answer::None),
-            _ => connection
-                .submit(&request, sent + timeout)
+            _ => version(&connection, &cargo)
+                .and_then(|version| connection.submit_at(&request, version, sent + timeout))
                 .map(Answer::Expected),
         };
         drop(request);
@@ -313,7 +312,7 @@ impl Sender {
                     (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms);
                 self.deliver(item, base_offset, append_time_ms, now);
             }
-            Verdict::TooLarge if item.shipment.count > 1 => self.split(item, now),
+            Verdict::TooLarge => self.split(item, now),
             _ => {
                 let text = request::explanation(answer);
                 let error = self.explain(Error::server(code, text.as_deref()));
@@ -343,30 +342,16 @@ impl Sender {
         add(&counters.records_failed, lost);
     }
 
-    fn split(&mut self, item: Cargo, now: Instant) {
-        let Cargo {
-            queue,
-            shipment,
-            leader,
-            to,
-        } = item;
-        match shipment.unpack(|content| parcel::split(content, &mut self.decompressor)) {
-            Ok((shipment, parts)) => {
+    fn split(&mut self, mut item: Cargo, now: Instant) {
+        match item.shipment.content.split_front(&mut self.decompressor) {
+            Ok(front) => {
                 add(&self.shared.counters.splits, 1);
-                let lost = queue.change(&self.shared.buffers, |state| {
-                    state.lane.split(shipment, parts)
+                let lost = item.queue.change(&self.shared.buffers, |state| {
+                    state.lane.split(item.shipment, front.count(), front);
                 });
                 add(&self.shared.counters.records_failed, lost);
             }
-            Err((shipment, error)) => {
-                let item = Cargo {
-                    queue,
-                    to,
-                    leader,
-                    shipment,
-                };
-                self.fail(item, Verdict::TooLarge, error, now);
-            }
+            Err(error) => self.fail(item, Verdict::TooLarge, error, now),
         }
     }
 
@@ -410,6 +395,18 @@ impl Sender {
             .saturating_mul(1 << attempts.saturating_sub(1).min(16));
         self.random.jittered(doubled.min(config.retry_backoff_max))
     }
+}
+
+/// The version to speak: the newest, unless that knows topics by ids only and metadata came from a broker that has none.
+fn version(connection: &Connection, cargo: &[Cargo]) -> Result<i16> {
+    const LAST_WITH_NAMES: i16 = 12;
+    let newest = connection.version_of::<ProduceRequest>()?;
+    let nameless = cargo.iter().any(|item| item.to.topic_id.is_zero());
+    Ok(if nameless {
+        newest.min(LAST_WITH_NAMES)
+    } else {
+        newest
+    })
 }
 
 fn broker_at(endpoint: &NodeEndpoint) -> Option<Broker> {

@@ -77,44 +77,6 @@ pub(super) struct Batch<T> {
     last_error: Option<Error>,
 }
 
-impl<T> Batch<T> {
-    /// Takes the content out with `open`, which may give it back with an error.
-    pub fn unpack<U, E>(
-        self,
-        open: impl FnOnce(T) -> Result<U, (T, E)>,
-    ) -> Result<(Batch<()>, U), (Self, E)> {
-        let batch = Batch {
-            order: self.order,
-            count: self.count,
-            stamp: self.stamp,
-            suspect: self.suspect,
-            attempts: self.attempts,
-            deadline: self.deadline,
-            content: (),
-            last_error: self.last_error,
-        };
-        match open(self.content) {
-            Ok(content) => Ok((batch, content)),
-            Err((content, error)) => Err((batch.with(content), error)),
-        }
-    }
-}
-
-impl Batch<()> {
-    fn with<T>(self, content: T) -> Batch<T> {
-        Batch {
-            order: self.order,
-            count: self.count,
-            stamp: self.stamp,
-            suspect: self.suspect,
-            attempts: self.attempts,
-            deadline: self.deadline,
-            content,
-            last_error: self.last_error,
-        }
-    }
-}
-
 /// What a partition may do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -318,34 +280,37 @@ impl<T> Lane<T> {
         self.settle();
     }
 
-    /// Puts `parts` (records and content of each) in the place of `batch`, whose attempt was refused for its size.
-    pub fn split(&mut self, batch: Batch<()>, parts: impl IntoIterator<Item = (u32, T)>) {
+    /// An attempt was refused for the batch's size, and its first `count` records were cut off as `front`: both parts take its place.
+    pub fn split(&mut self, mut rest: Batch<T>, count: u32, front: T) {
         self.in_flight -= 1;
         self.trusted = None;
-        let mut before = 0;
-        for (count, content) in parts {
-            let part = Batch {
-                order: (batch.order.0, batch.order.1 + before),
-                count,
-                stamp: batch.stamp.map(|stamp| Stamp {
-                    base_sequence: advance(stamp.base_sequence, before),
-                    ..stamp
-                }),
-                suspect: batch.suspect,
-                attempts: 0,
-                deadline: batch.deadline,
-                content,
-                last_error: batch.last_error.clone(),
-            };
-            before += count;
-            self.put_back(part);
+        let front = Batch {
+            order: rest.order,
+            count,
+            stamp: rest.stamp,
+            suspect: rest.suspect,
+            attempts: 0,
+            deadline: rest.deadline,
+            content: front,
+            last_error: rest.last_error.clone(),
+        };
+        rest.order.1 += count;
+        rest.count -= count;
+        rest.attempts = 0;
+        if let Some(stamp) = &mut rest.stamp {
+            stamp.base_sequence = advance(stamp.base_sequence, count);
         }
+        self.put_back(front);
+        self.put_back(rest);
         self.settle();
     }
 
     /// Gives up what waits for a repetition longer than it may.
     pub fn expire(&mut self, now: Instant) {
-        while let Some(batch) = self.retry.pop_front_if(|batch| batch.deadline <= now) {
+        let late = |batch: &Batch<T>| batch.deadline <= now;
+        while self.retry.front().is_some_and(late)
+            && let Some(batch) = self.retry.pop_front()
+        {
             let error = timed_out(&batch);
             self.give_up(batch, error);
         }

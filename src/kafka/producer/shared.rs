@@ -18,6 +18,7 @@ use super::partitioner::Sticky;
 use super::queue::{Queue, Route};
 use super::sender::Sender;
 use super::sequences::{Identity, Leader, Rules};
+use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Cluster, PartitionMetadata, TopicMetadata};
 use crate::kafka::{Error, Random};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub topics: Topics,
     pub buffers: Buffers,
     pub counters: Counters,
+    pub timestamps: Timestamps,
     /// Wakes the steward.
     pub steward: Notify,
     runtime: Handle,
@@ -63,6 +65,7 @@ impl Shared {
             topics: Topics::new(),
             buffers: Buffers::new(config.buffer_bytes),
             counters: Counters::default(),
+            timestamps: Timestamps::new(config.client.clock),
             steward: Notify::new(),
             runtime: Handle::current(),
             rules: config.rules(),

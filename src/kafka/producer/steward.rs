@@ -1,6 +1,7 @@
 //! The producer's steward: the task that follows metadata, fails what waited too long, gets producer ids, and ends the producer when it is
 //! closed and nothing is left to do.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use protocol::ErrorCode;
@@ -24,6 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
     let mut next = Instant::now() + tick;
     let mut identity: Option<BoxFuture<'static, Result<Identity>>> = None;
+    let mut clock = pin!(shared.timestamps.forget());
     while !shared.is_stopped() {
         tokio::select! {
             biased;
@@ -40,6 +42,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     Err(error) => shared.refuse_all(&error),
                 }
             }
+            () = &mut clock => {}
             () = shared.steward.notified() => {}
             () = sleep_until(next) => {
                 next = Instant::now() + tick;

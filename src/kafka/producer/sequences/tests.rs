@@ -392,32 +392,31 @@ fn sequences_outlive_changes_of_leader_and_die_with_the_topic_id() {
 fn the_parts_of_a_batch_that_was_too_large_keep_its_place_and_its_sequences() {
     let mut lane = trusted();
     let mut in_flight = send(&mut lane, 2).into_iter();
-    let (batch, _) = in_flight
-        .next()
-        .unwrap()
-        .unpack(|_| Ok::<_, (u32, ())>(()))
-        .unwrap();
-    lane.split(batch, [(4, 100), (6, 101)]);
+    lane.split(in_flight.next().unwrap(), 4, 100);
     fail(
         &mut lane,
         in_flight.next().unwrap(),
         ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
     );
     let mut order = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         let batch = next(&mut lane, LEADER, 99).unwrap();
-        if batch.content == 101 && order.len() == 1 {
-            // The second part is too large as well.
-            order.push((batch.content, stamp(&batch).1));
-            let (batch, _) = batch.unpack(|_| Ok::<_, (u32, ())>(())).unwrap();
-            lane.split(batch, [(1, 102), (5, 103)]);
-            continue;
+        order.push((batch.content, stamp(&batch).1, batch.count));
+        if order.len() == 2 {
+            // The rest is too large as well.
+            lane.split(batch, 1, 102);
+        } else {
+            lane.written(batch, LEADER);
         }
-        order.push((batch.content, stamp(&batch).1));
-        lane.written(batch, LEADER);
     }
-    assert_eq!(order, [(100, 10), (101, 14), (102, 14)]);
-    assert_eq!(stamp(&next(&mut lane, LEADER, 9).unwrap()).1, 15);
+    let expected = [
+        (100, 10, 4),
+        (1, 14, 6),
+        (102, 14, 1),
+        (1, 15, 5),
+        (2, 20, 10),
+    ];
+    assert_eq!(order, expected);
 }
 
 #[test]
