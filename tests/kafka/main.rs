@@ -9,6 +9,7 @@ mod brokers;
 mod failover;
 mod fleet;
 mod interop;
+mod program;
 mod suite;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ fn main() {
         suite::trials(&fleet),
         brokers::trials(&fleet),
         interop::trials(&fleet),
+        program::trials(&fleet),
         failover::trials(&fleet),
     ];
     let trials = trials.into_iter().flatten().collect();

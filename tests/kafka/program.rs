@@ -1,0 +1,157 @@
+//! The program against brokers: what it writes it reads again, in each of its forms, and its demo finds nothing wrong. In: the
+//! program as built for this test. Out: what it prints, and its exit status.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+
+use crate::fleet::{Fleet, Target};
+use crate::support::guarded::Guarded;
+use crate::support::java::folder;
+
+const ENDS_WITHIN: Duration = Duration::from_secs(120);
+const EVENTS: &str = "50000";
+
+pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
+    let embedded = Trial::test(
+        "embedded::the_demo_finds_each_event_once_and_in_order",
+        || {
+            demo(&[]);
+            Ok(())
+        },
+    );
+    let both = [
+        fleet.on_both(
+            "lines_come_back_as_they_were_written",
+            lines_come_back_as_they_were_written,
+        ),
+        fleet.on_both(
+            "events_as_json_come_back_typed",
+            events_as_json_come_back_typed,
+        ),
+    ];
+    let on_kafka = [
+        fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
+            demo(&["--brokers", &kafka.bootstrap()])
+        }),
+        fleet.on_three("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
+            demo(&["--brokers", &kafka.bootstrap()])
+        }),
+    ];
+    both.into_iter()
+        .flatten()
+        .chain(on_kafka)
+        .chain([embedded])
+        .collect()
+}
+
+fn demo(more: &[&str]) {
+    let said = run(
+        &[&["demo", "--json", "--events", EVENTS], more].concat(),
+        None,
+    );
+    let last = said.lines().last().expect("a line of JSON");
+    for part in [
+        "\"events_sent\":50000",
+        "\"events_handled\":50000",
+        "\"duplicates\":0",
+        "\"out_of_order\":0",
+    ] {
+        assert!(last.contains(part), "no {part} in {last}");
+    }
+}
+
+async fn lines_come_back_as_they_were_written(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(
+        &["topics", "-b", brokers, "create", "lines", "-p", "1"],
+        None,
+    );
+    run(
+        &[
+            "produce", "-b", brokers, "-t", "lines", "-K", ":", "-H", "n=1", "-z", "zstd",
+        ],
+        Some("k1:one\nk2:two\n:three"),
+    );
+    let read = |more: &[&str]| {
+        run(
+            &[&["consume", "-b", brokers, "-t", "lines", "-e"], more].concat(),
+            None,
+        )
+    };
+    assert_eq!(read(&[]), "one\ntwo\nthree\n");
+    assert_eq!(read(&["-K", "=", "-c", "1"]), "k1=one\n");
+    assert_eq!(
+        read(&["-o", "-1", "-f", r"%p/%o %k(%K) %s %h\n"]),
+        "0/2 (0) three n=1\n"
+    );
+    let json = read(&["--json"]);
+    assert!(
+        json.starts_with(r#"{"headers":[["n","1"]],"key":"k1","offset":0,"partition":0,"#),
+        "{json}"
+    );
+    run(
+        &["produce", "-b", brokers, "-t", "lines", "--json"],
+        Some(&json),
+    );
+    assert_eq!(read(&["-o", "3"]), "one\ntwo\nthree\n");
+}
+
+async fn events_as_json_come_back_typed(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(
+        &["topics", "-b", brokers, "create", "typed", "-p", "1"],
+        None,
+    );
+    let line = r#"{"type":"api.events.v1.EmailDeleted","data":{"email_id":"e-1","reason":"DELETION_REASON_USER"}}"#;
+    run(
+        &["produce", "-b", brokers, "-t", "typed", "--typed"],
+        Some(line),
+    );
+    let read = run(
+        &["consume", "-b", brokers, "-t", "typed", "-e", "--typed"],
+        None,
+    );
+    assert!(
+        read.starts_with(r#"{"data":{"email_id":"e-1","reason":"DELETION_REASON_USER"},"#),
+        "{read}"
+    );
+    assert!(
+        read.contains(r#""type":"api.events.v1.EmailDeleted""#),
+        "{read}"
+    );
+}
+
+/// Runs the program to its end, with `input` as the file that it reads, and returns what it printed.
+fn run(arguments: &[&str], input: Option<&str>) -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    let file = |kind| folder().join(format!("program-{}-{number}.{kind}", std::process::id()));
+    let (output, errors, lines) = (file("out"), file("err"), file("in"));
+    let mut arguments: Vec<_> = arguments.iter().map(std::ffi::OsString::from).collect();
+    if let Some(input) = input {
+        fs::write(&lines, input).expect("the input can be written");
+        arguments.push(lines.clone().into());
+    }
+    let program = Guarded::start(
+        env!("CARGO_BIN_EXE_pat-events"),
+        &arguments,
+        &output,
+        &errors,
+    );
+    let status = program.expect("it starts").wait(ENDS_WITHIN);
+    let [output, errors] = [output, errors].map(|path| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let _ = fs::remove_file(path);
+        text
+    });
+    let _ = fs::remove_file(lines);
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{arguments:?}: {status:?} {errors}"
+    );
+    output
+}
