@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pat_events::kafka::{Acks, ErrorKind, Header, Producer, Record, WriteOutcome};
+use pat_events::kafka::producer::{Partition, partition_of_key};
+use pat_events::kafka::{Acks, ErrorKind, Header, Partitioner, Producer, Record, WriteOutcome};
 use protocol::compression::Codec;
 
 use crate::world::*;
@@ -110,6 +111,66 @@ async fn null_keys_and_values_stay_null_and_keyless_records_reach_every_partitio
         .collect();
     assert_eq!(counts.iter().sum::<usize>(), 401);
     assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
+}
+
+/// Sends every record to the partition that its value names.
+#[derive(Debug)]
+struct ByValue;
+
+impl Partition for ByValue {
+    fn partition(&self, record: &Record<'_>, partitions: i32) -> i32 {
+        record
+            .value
+            .map_or(0, |value| i32::from(value[3]) % partitions)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_can_choose_partitions_and_keys_choose_as_java_does() {
+    let broker = one_broker(6);
+    let own = producer(&broker, |config| {
+        config.partitioner = Partitioner::Custom(std::sync::Arc::new(ByValue));
+    })
+    .await;
+    for n in 0..60u32 {
+        let delivery = own
+            .enqueue(Record::new("t").key(b"k").value(&n.to_be_bytes()))
+            .await
+            .unwrap();
+        assert_eq!(delivery.partition(), n as i32 % 6);
+    }
+    let by_key = producer(&broker, |_| {}).await;
+    for key in ["a", "bc", "def", "ghij", "01234567890123456789012345"] {
+        let delivery = by_key
+            .enqueue(Record::new("t").key(key.as_bytes()))
+            .await
+            .unwrap();
+        assert_eq!(delivery.partition(), partition_of_key(key.as_bytes(), 6));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_topics_share_requests_and_every_record_lands_in_its_own() {
+    let broker = cluster(3, |builder| builder);
+    let topics: Vec<String> = (0..40).map(|n| format!("topic-{n}")).collect();
+    for topic in &topics {
+        broker.create_topic(topic, 3).unwrap();
+    }
+    let producer = producer(&broker, |_| {}).await;
+    for n in 0..4_000usize {
+        let topic = &topics[n % topics.len()];
+        let record = Record::new(topic)
+            .partition(n as i32 % 3)
+            .value(topic.as_bytes());
+        drop(producer.enqueue(record).await.unwrap());
+    }
+    producer.flush().await.unwrap();
+    for topic in &topics {
+        let found: Vec<_> = (0..3)
+            .flat_map(|partition| values(&broker, topic, partition))
+            .collect();
+        assert!(found.len() == 100 && found.iter().all(|value| value == topic.as_bytes()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -226,6 +226,39 @@ async fn a_topic_made_anew_is_written_to_from_sequence_zero() {
     }
 }
 
+/// librdkafka 1.9.0: a topic that was briefly missing from metadata lost its sequences, and the reused ones looked like duplicates.
+#[tokio::test(start_paused = true)]
+async fn a_topic_briefly_missing_from_metadata_keeps_its_sequences() {
+    let broker = one_broker(3);
+    let producer = producer(&broker, |config| {
+        config.client.metadata_max_age = ms(200);
+        config.batch_bytes = 2_000;
+    })
+    .await;
+    let mut end = 0;
+    for code in [
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode::LEADER_NOT_AVAILABLE,
+    ] {
+        deliver_all(
+            &broker,
+            enqueue_numbers(&producer, 3, end..end + 1_000).await,
+        )
+        .await;
+        broker.inject(Fault::on(ApiKey::METADATA, FaultAction::Answer(code)).always());
+        broker.inject(produce(FaultAction::ApplyThenAnswer(
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        )));
+        let mut deliveries = enqueue_numbers(&producer, 3, end + 1_000..end + 2_000).await;
+        tokio::time::sleep(ms(2_000)).await;
+        broker.clear_faults();
+        deliveries.extend(enqueue_numbers(&producer, 3, end + 2_000..end + 3_000).await);
+        deliver_all(&broker, deliveries).await;
+        end += 3_000;
+    }
+    assert_exactly_once_in_order(&broker, 3, end);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_delivered_in_time_fails_and_says_that_it_was_not_written() {
     let broker = one_broker(1);
