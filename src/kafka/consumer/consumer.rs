@@ -353,7 +353,10 @@ impl Consumer {
 
     /// What this poll must report instead of records.
     fn look_for_trouble(&mut self, now: Instant) -> Result<()> {
-        if let Some(error) = self.postponed.take() {
+        if let Some(error) = self.postponed.take()
+            && let Some(partition) = error.partition()
+            && self.position(partition) == error.failed_offset()
+        {
             return Err(error);
         }
         let core = self.core();

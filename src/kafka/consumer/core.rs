@@ -158,7 +158,6 @@ impl Core {
             Plan::Wait(until) => NextFetch::Wait(until),
             Plan::Fetch(wanted) => match self.room_for(&mut state, wanted.len()) {
                 Some(max_bytes) => {
-                    state.positions.fetching(&wanted);
                     state.fetches_in_flight += 1;
                     NextFetch::Send(Fetch {
                         wanted,
@@ -210,11 +209,10 @@ impl Core {
         }
     }
 
-    /// The fetch is over; `wanted` may be fetched again.
-    pub fn fetch_over(&self, wanted: &[Wanted]) {
+    /// A fetch is over.
+    pub fn fetch_over(&self) {
         let mut state = self.state();
         state.fetches_in_flight = state.fetches_in_flight.saturating_sub(1);
-        state.positions.fetch_over(wanted);
     }
 
     /// Something about these partitions failed, all for the same reason: they pause, and the metadata may be to blame.

@@ -57,8 +57,8 @@ pub(crate) struct Reader {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Glance {
     Empty,
-    /// This offset comes after the last whole batch.
-    Until(i64),
+    /// This is the place after the last whole batch.
+    Until(Position),
     /// Something is there, but no whole batch, or nothing like one.
     Unreadable {
         cut_off: bool,
@@ -73,12 +73,12 @@ pub(crate) fn glance(records: &bytes::Bytes, from: i64) -> Glance {
     let (mut next, mut broken) = (None, false);
     for batch in BatchIter::new(records.clone()) {
         match batch {
-            Ok(batch) => next = Some(batch.last_offset().saturating_add(1)),
+            Ok(batch) => next = Some(after(&batch)),
             Err(_) => broken = true,
         }
     }
     match next {
-        Some(next) if next > from => Glance::Until(next),
+        Some(next) if next.offset > from => Glance::Until(next),
         // Only batches from before the place that was asked for.
         Some(_) if !broken => Glance::Empty,
         _ => Glance::Unreadable { cut_off: !broken },
@@ -247,3 +247,6 @@ fn after(batch: &RecordBatch) -> Position {
         leader_epoch: (epoch >= 0).then_some(epoch),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,9 @@ const SESSIONS_FROM: i16 = 7;
 /// The first version that names topics by id instead of by name.
 pub(super) const TOPIC_IDS_FROM: i16 = 13;
 
+/// The first version that says which epoch the last record was of.
+const LAST_EPOCH_FROM: i16 = 12;
+
 const NO_SESSION: i32 = 0;
 /// Asks for a new session, ending the one that is named.
 const INITIAL_EPOCH: i32 = 0;
@@ -37,6 +40,7 @@ pub(crate) struct FetchSession {
 struct Member {
     topic_id: Uuid,
     offset: i64,
+    last_epoch: i32,
     leader_epoch: i32,
     max_bytes: i32,
 }
@@ -60,7 +64,7 @@ impl FetchSession {
         };
         for want in wanted {
             if full || self.members.get(&want.partition) != new.get(&want.partition) {
-                add_wanted(&mut request.topics, want, max_bytes);
+                add_wanted(&mut request.topics, want, max_bytes, version);
             }
         }
         if !full {
@@ -91,17 +95,18 @@ impl FetchSession {
         self.id = session_id;
     }
 
-    /// The broker refused the session: the next request starts another one. `false` when the error is not about sessions.
+    /// The broker refused the session: the next request starts another one. `false` when there was no session to refuse, or the error is not
+    /// about sessions.
     pub fn refused(&mut self, error: ErrorCode) -> bool {
+        let had_session = self.epoch != INITIAL_EPOCH;
         match error {
             ErrorCode::FETCH_SESSION_ID_NOT_FOUND => *self = Self::default(),
-            ErrorCode::INVALID_FETCH_SESSION_EPOCH
-            | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
-            | ErrorCode::INCONSISTENT_TOPIC_ID
-            | ErrorCode::UNKNOWN_TOPIC_ID => self.lost(),
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR => {
+                self.lost();
+            }
             _ => return false,
         }
-        true
+        had_session
     }
 
     /// Nobody knows whether the broker saw the last request: the next one ends the session and starts another one.
@@ -127,6 +132,7 @@ impl Member {
         Self {
             topic_id: want.topic_id,
             offset: want.offset,
+            last_epoch: want.last_epoch,
             leader_epoch: want.leader_epoch,
             max_bytes,
         }
@@ -134,11 +140,16 @@ impl Member {
 }
 
 /// Adds a partition, keeping the order: one under the topic that the last one was under joins it.
-fn add_wanted(topics: &mut Vec<FetchTopic>, want: &Wanted, max_bytes: i32) {
+fn add_wanted(topics: &mut Vec<FetchTopic>, want: &Wanted, max_bytes: i32, version: i16) {
     let partition = FetchPartition {
         partition: want.partition.partition,
         current_leader_epoch: want.leader_epoch,
         fetch_offset: want.offset,
+        last_fetched_epoch: if version < LAST_EPOCH_FROM {
+            -1
+        } else {
+            want.last_epoch
+        },
         partition_max_bytes: max_bytes,
         ..Default::default()
     };
@@ -181,6 +192,7 @@ mod tests {
             topic_id: Uuid::from_u128(1),
             stamp: 1,
             offset,
+            last_epoch: 2,
             leader_epoch: 3,
         }
     }
@@ -284,12 +296,16 @@ mod tests {
             summary(&session.request(&[want(0, 4)], 100, 12)),
             (78, 1, vec![], vec![])
         );
+        assert!(!session.refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         assert!(session.refused(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
         assert_eq!(
             summary(&session.request(&[want(0, 4)], 100, 12)),
             (0, 0, vec![0], vec![])
         );
-        assert!(!session.refused(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        assert!(
+            !session.refused(ErrorCode::FETCH_SESSION_ID_NOT_FOUND),
+            "there is none now"
+        );
     }
 
     #[test]

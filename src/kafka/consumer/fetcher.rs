@@ -7,12 +7,11 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::messages::fetch_response::PartitionData;
+use protocol::messages::fetch_response::{NodeEndpoint, PartitionData};
 use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::Instant;
 
-use super::IsolationLevel;
 use super::budget::Charge;
 use super::core::{Core, Fetch, NextFetch, State};
 use super::cursor::{Cursor, Glance, glance};
@@ -20,8 +19,9 @@ use super::fetch_session::{FetchSession, TOPIC_IDS_FROM};
 use super::positions::{Position, Wanted, Watermarks};
 use super::read_committed::AbortedTransactions;
 use super::wait::wait;
-use crate::kafka::cluster::Purpose;
-use crate::kafka::net::{Connection, FramePool};
+use super::{IsolationLevel, OffsetReset};
+use crate::kafka::cluster::{Broker, Purpose};
+use crate::kafka::net::{Address, Connection, FramePool};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// For how long a replica that the leader named is fetched from before the leader is asked again (KIP-392).
@@ -59,14 +59,15 @@ async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: F
         charge,
     } = fetch;
     let answer = ask(core, node, session, &wanted, max_bytes).await;
-    core.fetch_over(&wanted);
+    core.fetch_over();
     let error = match answer {
-        Ok(answer) if answer.response.error_code == ErrorCode::NONE => {
+        Ok(mut answer) if answer.response.error_code == ErrorCode::NONE => {
             session.answered(answer.response.session_id);
             return Intake {
                 core,
                 node,
                 wanted: &wanted,
+                endpoints: std::mem::take(&mut answer.response.node_endpoints),
             }
             .take(answer, charge);
         }
@@ -140,6 +141,7 @@ struct Intake<'a> {
     core: &'a Core,
     node: i32,
     wanted: &'a [Wanted],
+    endpoints: Vec<NodeEndpoint>,
 }
 
 impl Intake<'_> {
@@ -183,6 +185,7 @@ impl Intake<'_> {
 
     fn take_partition(&self, want: &Wanted, data: &mut PartitionData, charge: &Arc<Charge>) {
         match data.error_code {
+            ErrorCode::NONE if data.diverging_epoch.end_offset >= 0 => self.diverged(want, data),
             ErrorCode::NONE => self.take_records(want, data, charge),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(want),
             code => {
@@ -190,23 +193,38 @@ impl Intake<'_> {
                     .api(ApiKey::FETCH)
                     .topic_partition(want.partition.topic.clone(), want.partition.partition)
                     .offset(want.offset, None);
-                if data.current_leader.leader_id >= 0 {
-                    let TopicPartition { topic, partition } = &want.partition;
-                    let leader = &data.current_leader;
-                    self.core.cluster.leader_hint(
-                        topic,
-                        *partition,
-                        leader.leader_id,
-                        leader.leader_epoch,
-                        None,
-                    );
-                }
+                self.hint(&want.partition, data);
                 if !error.is_retriable() || code == ErrorCode::CORRUPT_MESSAGE {
                     self.core.report(error.clone());
                 }
                 self.core.failed([(&want.partition, want.stamp)], &error);
             }
         }
+    }
+
+    /// Uses the leader that the answer names (KIP-951).
+    fn hint(&self, partition: &TopicPartition, data: &PartitionData) {
+        let (leader, epoch) = (
+            data.current_leader.leader_id,
+            data.current_leader.leader_epoch,
+        );
+        if leader < 0 {
+            return;
+        }
+        let endpoint = self
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.node_id == leader);
+        let broker = endpoint.and_then(|endpoint| {
+            let port = u16::try_from(endpoint.port).ok()?;
+            Some(Broker {
+                id: leader,
+                address: Address::new(endpoint.host.as_str(), port),
+                rack: endpoint.rack.clone(),
+            })
+        });
+        let cluster = &self.core.cluster;
+        cluster.leader_hint(&partition.topic, partition.partition, leader, epoch, broker);
     }
 
     fn take_records(&self, want: &Wanted, data: &mut PartitionData, charge: &Arc<Charge>) {
@@ -221,10 +239,14 @@ impl Intake<'_> {
                 .prefer(&want.partition, want.stamp, Some(replica));
         }
         let records = data.records.take().unwrap_or_default();
+        let beyond = Position {
+            offset: want.offset.saturating_add(1),
+            leader_epoch: None,
+        };
         let (next, cut_off) = match glance(&records, want.offset) {
             Glance::Empty => (None, false),
             Glance::Until(next) => (Some(next), false),
-            Glance::Unreadable { cut_off } => (Some(want.offset.saturating_add(1)), cut_off),
+            Glance::Unreadable { cut_off } => (Some(beyond), cut_off),
         };
         let watermarks = Watermarks {
             log_start: data.log_start_offset,
@@ -258,6 +280,28 @@ impl Intake<'_> {
         if state.positions.fetched(want, next, watermarks) {
             state.queue.push_back(cursor);
         }
+    }
+
+    /// The leader's log has another past than what was read (KIP-320): goes back to where it parted, unless the policy forbids to move.
+    fn diverged(&self, want: &Wanted, data: &PartitionData) {
+        let end = Position {
+            offset: data.diverging_epoch.end_offset,
+            leader_epoch: Some(data.diverging_epoch.epoch).filter(|epoch| *epoch >= 0),
+        };
+        let mut state = self.core.state();
+        let truncated_to = state.positions.diverged(want, end);
+        if let Some(end) = truncated_to
+            && self.core.config.auto_offset_reset != OffsetReset::None
+        {
+            state.positions.seek(&want.partition, end);
+        } else if truncated_to.is_some() {
+            drop(state);
+            let error = truncated(want, end);
+            self.core.report(error.clone());
+            return self.core.failed([(&want.partition, want.stamp)], &error);
+        }
+        drop(state);
+        self.core.changed.notify_waiters();
     }
 
     /// The offset is not in the log. What was fetched before it is read first; then the policy decides, once.
@@ -300,6 +344,16 @@ impl Intake<'_> {
         drop(state);
         self.core.changed.notify_waiters();
     }
+}
+
+fn truncated(want: &Wanted, end: Position) -> Error {
+    let message = format!(
+        "records that were read are gone: the leader's log ends at offset {}, and auto.offset.reset = none: seek to go on",
+        end.offset
+    );
+    Error::new(ErrorKind::OffsetOutOfRange, message)
+        .topic_partition(want.partition.topic.clone(), want.partition.partition)
+        .offset(want.offset, None)
 }
 
 /// A topic as a response names it.

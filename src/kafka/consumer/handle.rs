@@ -11,7 +11,7 @@ use super::core::Core;
 use super::list_offsets;
 use super::offset_fetch;
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
-use super::positions::Position;
+use super::positions::{Position, Positions};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
@@ -95,28 +95,21 @@ impl ConsumerHandle {
             offset,
             leader_epoch: None,
         };
-        let sought = self.core.state().positions.seek(partition, position);
-        self.changed(partition, sought)
+        self.sought(partition, |positions| positions.seek(partition, position))
     }
 
     /// Goes on reading at the start of the log. As [`seek`](Self::seek), once the leader has said where that is.
     pub fn seek_to_beginning(&self, partition: &TopicPartition) -> Result<()> {
-        let sought = self
-            .core
-            .state()
-            .positions
-            .seek_to_timestamp(partition, EARLIEST_TIMESTAMP);
-        self.changed(partition, sought)
+        self.sought(partition, |positions| {
+            positions.seek_to_timestamp(partition, EARLIEST_TIMESTAMP)
+        })
     }
 
     /// Goes on reading at the end of the log. As [`seek`](Self::seek), once the leader has said where that is.
     pub fn seek_to_end(&self, partition: &TopicPartition) -> Result<()> {
-        let sought = self
-            .core
-            .state()
-            .positions
-            .seek_to_timestamp(partition, LATEST_TIMESTAMP);
-        self.changed(partition, sought)
+        self.sought(partition, |positions| {
+            positions.seek_to_timestamp(partition, LATEST_TIMESTAMP)
+        })
     }
 
     /// Returns nothing more of these partitions until they are resumed. They stay assigned. Pausing twice is as pausing once.
@@ -239,6 +232,21 @@ impl ConsumerHandle {
             .into_iter()
             .map(|(partition, found)| (partition, found.offset))
             .collect())
+    }
+
+    /// What went wrong where the partition was is of no interest any more.
+    fn sought(
+        &self,
+        partition: &TopicPartition,
+        seek: impl FnOnce(&mut Positions) -> bool,
+    ) -> Result<()> {
+        let mut state = self.core.state();
+        let known = seek(&mut state.positions);
+        state
+            .errors
+            .retain(|error| error.partition() != Some(partition));
+        drop(state);
+        self.changed(partition, known)
     }
 
     fn set_paused(&self, partitions: &[TopicPartition], paused: bool) -> Result<()> {

@@ -57,8 +57,6 @@ enum Place {
     Committed,
     /// At the offset of this timestamp (or -1 latest, -2 earliest), which is yet to be learnt.
     Listed(i64),
-    /// Here, but the leader changed: its log may be shorter than what was read (KIP-320).
-    Unvalidated(Position),
     /// Here.
     At(Position),
 }
@@ -71,11 +69,11 @@ struct Partition {
     leader: Option<Leader>,
     /// A question about `place` is on its way.
     asking: bool,
-    /// The offset after everything fetched.
+    /// The offset after everything fetched, and the leader epoch of the record before it.
     fetch_from: i64,
+    fetch_epoch: Option<i32>,
     /// Fetched and not yet read to the end.
     pieces: u32,
-    in_flight: bool,
     /// When it last had its turn in a fetch.
     turn: u64,
     not_before: Option<Instant>,
@@ -99,8 +97,6 @@ pub(crate) struct Questions {
     pub committed: Vec<(TopicPartition, u64)>,
     /// ListOffsets, by leader.
     pub listed: BTreeMap<i32, Vec<Listing>>,
-    /// OffsetForLeaderEpoch, by leader.
-    pub epochs: BTreeMap<i32, Vec<EpochCheck>>,
     /// These have no leader that is known.
     pub leaderless: Vec<(TopicPartition, u64)>,
     /// When to look again at those that wait out a backoff.
@@ -115,15 +111,6 @@ pub(crate) struct Listing {
     pub leader_epoch: i32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EpochCheck {
-    pub partition: TopicPartition,
-    pub stamp: u64,
-    /// The epoch of the last record read, whose end is asked for.
-    pub epoch: i32,
-    pub leader_epoch: i32,
-}
-
 /// A partition to be fetched, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -131,6 +118,8 @@ pub(crate) struct Wanted {
     pub topic_id: Uuid,
     pub stamp: u64,
     pub offset: i64,
+    /// The leader epoch of the record before it, by which the leader notices that its log has another past (KIP-595).
+    pub last_epoch: i32,
     pub leader_epoch: i32,
 }
 
@@ -233,7 +222,7 @@ impl Positions {
             return false;
         };
         match &mut known.place {
-            Place::At(position) | Place::Unvalidated(position) if position.offset <= to.offset => {
+            Place::At(position) if position.offset <= to.offset => {
                 *position = to;
                 true
             }
@@ -331,25 +320,7 @@ impl Positions {
         }
     }
 
-    /// The leader's answer to an epoch check: `end` is where its log of that epoch ends, `None` when it does not know the epoch. Gives the
-    /// position that the log was truncated to when records that were read are gone from it.
-    pub fn epoch_checked(&mut self, check: &EpochCheck, end: Option<Position>) -> Option<Position> {
-        let known = self.current(&check.partition, check.stamp)?;
-        let Place::Unvalidated(position) = known.place else {
-            return None;
-        };
-        known.asking = false;
-        match end {
-            Some(end) if end.offset < position.offset => Some(end),
-            _ => {
-                known.place = Place::At(position);
-                known.trouble = None;
-                None
-            }
-        }
-    }
-
-    /// A question or a fetch of this partition failed: try again after a pause, and remember for how long it has been so.
+    /// A question or a fetch of this partition failed: try again after a pause, the leader if it was another replica, and remember for how long it has been so.
     pub fn failed(
         &mut self,
         partition: &TopicPartition,
@@ -362,6 +333,7 @@ impl Positions {
             return;
         };
         known.asking = false;
+        known.preferred = None;
         let trouble = known.trouble.get_or_insert_with(|| Trouble {
             since: now,
             attempts: 0,
@@ -397,7 +369,7 @@ impl Positions {
             }
             any = true;
             let Place::At(_) = known.place else { continue };
-            if known.paused || known.in_flight {
+            if known.paused {
                 continue;
             }
             if known.pieces > PIECES_AHEAD {
@@ -424,26 +396,13 @@ impl Positions {
         )
     }
 
-    /// These are on their way.
-    pub fn fetching(&mut self, wanted: &[Wanted]) {
-        for want in wanted {
-            if let Some(known) = self.current(&want.partition, want.stamp) {
-                known.in_flight = true;
-            }
-        }
-    }
-
-    /// These are not on their way any more, whatever became of them.
-    pub fn fetch_over(&mut self, wanted: &[Wanted]) {
-        for want in wanted {
-            if let Some(known) = self.current(&want.partition, want.stamp) {
-                known.in_flight = false;
-            }
-        }
-    }
-
-    /// An answer to `want` came; `next` is the offset after its last whole batch, if it has any. `false` when it must be dropped.
-    pub fn fetched(&mut self, want: &Wanted, next: Option<i64>, watermarks: Watermarks) -> bool {
+    /// An answer to `want` came; `next` is the place after its last whole batch, if it has any. `false` when it must be dropped.
+    pub fn fetched(
+        &mut self,
+        want: &Wanted,
+        next: Option<Position>,
+        watermarks: Watermarks,
+    ) -> bool {
         self.last_turn += 1;
         let turn = self.last_turn;
         let Some(known) = self.current(&want.partition, want.stamp) else {
@@ -452,14 +411,27 @@ impl Positions {
         known.watermarks = Some(watermarks);
         known.trouble = None;
         known.not_before = None;
-        let Some(next) = next.filter(|next| *next > want.offset && known.fetch_from == want.offset)
+        let Some(next) =
+            next.filter(|next| next.offset > want.offset && known.fetch_from == want.offset)
         else {
             return false;
         };
-        known.fetch_from = next;
+        known.fetch_from = next.offset;
+        known.fetch_epoch = next.leader_epoch;
         known.pieces += 1;
         known.turn = turn;
         true
+    }
+
+    /// The leader's log parted from what was fetched at `end`: what was fetched ahead is fetched anew. Gives `end` when even records that
+    /// were handed out are gone from the log.
+    pub fn diverged(&mut self, want: &Wanted, end: Position) -> Option<Position> {
+        let position = self.current(&want.partition, want.stamp)?.position()?;
+        if end.offset < position.offset {
+            return Some(end);
+        }
+        self.refetch(&want.partition);
+        None
     }
 
     /// Whether the fetch of `want` is the one that decides what is handed out next: nothing fetched before it is still unread.
@@ -524,8 +496,8 @@ impl Partition {
             leader: None,
             asking: false,
             fetch_from: 0,
+            fetch_epoch: None,
             pieces: 0,
-            in_flight: false,
             turn: 0,
             not_before: None,
             trouble: None,
@@ -541,11 +513,12 @@ impl Partition {
         self.stamp = stamp;
         self.place = place;
         self.asking = false;
-        self.in_flight = false;
         self.pieces = 0;
         self.not_before = None;
         self.trouble = None;
-        self.fetch_from = self.position().map_or(0, |position| position.offset);
+        let position = self.position();
+        self.fetch_from = position.map_or(0, |position| position.offset);
+        self.fetch_epoch = position.and_then(|position| position.leader_epoch);
     }
 
     fn led_by(&mut self, leader: Leader, stamp: u64) {
@@ -561,14 +534,6 @@ impl Partition {
         if old.node.is_none() && leader.node.is_some() {
             self.not_before = None;
         }
-        if let Place::At(position) = self.place
-            && position.leader_epoch.is_some()
-            && old.epoch >= 0
-            && leader.epoch > old.epoch
-        {
-            self.place = Place::Unvalidated(position);
-            self.asking = false;
-        }
     }
 
     fn position(&self) -> Option<Position> {
@@ -580,7 +545,7 @@ impl Partition {
             });
         }
         match self.place {
-            Place::At(position) | Place::Unvalidated(position) => Some(position),
+            Place::At(position) => Some(position),
             Place::Committed | Place::Listed(_) => None,
         }
     }
@@ -621,18 +586,7 @@ impl Partition {
                     leader_epoch,
                 });
             }
-            Place::Unvalidated(Position {
-                leader_epoch: Some(epoch),
-                ..
-            }) => {
-                out.epochs.entry(node).or_default().push(EpochCheck {
-                    partition,
-                    stamp,
-                    epoch,
-                    leader_epoch,
-                });
-            }
-            Place::Unvalidated(_) | Place::At(_) | Place::Committed => return,
+            Place::At(_) | Place::Committed => return,
         }
         self.asking = true;
     }
@@ -644,11 +598,11 @@ impl Partition {
             topic_id: leader.map_or(Uuid::default(), |leader| leader.topic_id),
             stamp: self.stamp,
             offset: self.fetch_from,
+            last_epoch: self.fetch_epoch.unwrap_or(-1),
             leader_epoch: leader.map_or(-1, |leader| leader.epoch),
         }
     }
 }
 
 #[cfg(test)]
-#[path = "positions/tests.rs"]
 mod tests;

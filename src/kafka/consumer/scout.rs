@@ -1,28 +1,20 @@
 //! The task that finds out what must be known before a partition can be fetched: its leader, the group's committed offset, the offset of a
-//! reset, and, after a change of leader, whether the log still has what was read. Also starts a fetcher for each leader.
+//! reset. Also starts a fetcher for each leader.
 
 use std::pin::pin;
 use std::sync::Arc;
 
-use protocol::messages::OffsetForLeaderEpochRequest;
-use protocol::messages::offset_for_leader_epoch_request::{
-    OffsetForLeaderPartition, OffsetForLeaderTopic,
-};
-use protocol::{ApiKey, ErrorCode};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::core::Core;
 use super::list_offsets::{self, Lookup, no_leader};
 use super::offset_fetch;
-use super::positions::{EpochCheck, Leader, Listing, Position, Questions};
+use super::positions::{Leader, Listing, Position, Questions};
 use super::wait::wait;
 use super::{OffsetReset, fetcher};
-use crate::kafka::cluster::{Metadata, Purpose};
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
-
-/// The epoch and the end of an epoch that a leader does not know.
-const UNDEFINED: i64 = -1;
+use crate::kafka::cluster::Metadata;
+use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 /// Asks until the consumer ends.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -85,9 +77,6 @@ fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
     }
     for (node, listings) in questions.listed {
         asking.spawn(ask_listed(core.clone(), node, listings));
-    }
-    for (node, checks) in questions.epochs {
-        asking.spawn(ask_epochs(core.clone(), node, checks));
     }
 }
 
@@ -194,105 +183,4 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
         }
     }
     again
-}
-
-async fn ask_epochs(core: Arc<Core>, node: i32, checks: Vec<EpochCheck>) {
-    match ask_ends_of_epochs(&core, node, &checks).await {
-        Err(error) if error.kind() == ErrorKind::UnsupportedVersion => {
-            for check in &checks {
-                core.state().positions.epoch_checked(check, None);
-            }
-        }
-        Err(error) => core.failed(
-            checks.iter().map(|check| (&check.partition, check.stamp)),
-            &error,
-        ),
-        Ok(answers) => {
-            for (check, answer) in checks.iter().zip(answers) {
-                match answer {
-                    Ok(end) => take_end_of_epoch(&core, check, end),
-                    Err(error) => core.failed([(&check.partition, check.stamp)], &error),
-                }
-            }
-        }
-    }
-    core.changed.notify_waiters();
-}
-
-/// Where the leader's log of each epoch ends; `None` where it does not know the epoch.
-async fn ask_ends_of_epochs(
-    core: &Core,
-    node: i32,
-    checks: &[EpochCheck],
-) -> Result<Vec<Result<Option<Position>>>> {
-    let mut request = OffsetForLeaderEpochRequest {
-        replica_id: -1,
-        ..Default::default()
-    };
-    for check in checks {
-        request.topics.push(OffsetForLeaderTopic {
-            topic: check.partition.topic.to_string(),
-            partitions: vec![OffsetForLeaderPartition {
-                partition: check.partition.partition,
-                current_leader_epoch: check.leader_epoch,
-                leader_epoch: check.epoch,
-                ..Default::default()
-            }],
-            ..Default::default()
-        });
-    }
-    let response = core
-        .cluster
-        .call(node, Purpose::Other, &request, core.deadline())
-        .await?;
-    let answer_to = |check: &EpochCheck| {
-        let TopicPartition { topic, partition } = &check.partition;
-        let answers = response
-            .topics
-            .iter()
-            .filter(|answered| *answered.topic == **topic);
-        let answer = answers
-            .flat_map(|answered| &answered.partitions)
-            .find(|answer| answer.partition == *partition);
-        let code = answer.map_or(ErrorCode::UNKNOWN_SERVER_ERROR, |answer| answer.error_code);
-        match answer {
-            Some(answer) if code == ErrorCode::NONE => {
-                let known = answer.end_offset != UNDEFINED && answer.leader_epoch >= 0;
-                let leader_epoch = Some(answer.leader_epoch);
-                Ok(known.then_some(Position {
-                    offset: answer.end_offset,
-                    leader_epoch,
-                }))
-            }
-            _ => Err(Error::server(code, None)
-                .api(ApiKey::OFFSET_FOR_LEADER_EPOCH)
-                .topic_partition(topic.clone(), *partition)),
-        }
-    };
-    Ok(checks.iter().map(answer_to).collect())
-}
-
-/// Goes back to where the log was truncated to (KIP-320), unless the policy forbids to move.
-fn take_end_of_epoch(core: &Core, check: &EpochCheck, end: Option<Position>) {
-    let mut state = core.state();
-    let Some(truncated_to) = state.positions.epoch_checked(check, end) else {
-        return;
-    };
-    if core.config.auto_offset_reset != OffsetReset::None {
-        state.positions.seek(&check.partition, truncated_to);
-        return;
-    }
-    drop(state);
-    let TopicPartition { topic, partition } = check.partition.clone();
-    let error = Error::new(
-        ErrorKind::OffsetOutOfRange,
-        format!(
-            "records that were read are gone: the new leader's log ends at offset {}, and auto.offset.reset = none; seek to go on",
-            truncated_to.offset
-        ),
-    )
-    .topic_partition(topic, partition)
-    .offset(truncated_to.offset, None);
-    core.report(error.clone());
-    core.failed([(&check.partition, check.stamp)], &error);
 }

@@ -25,7 +25,6 @@ throttled_since! {
     ProduceRequest: 6;
     FetchRequest: 8;
     ListOffsetsRequest: 3;
-    OffsetForLeaderEpochRequest: 2;
     MetadataRequest: 6;
     OffsetCommitRequest: 4;
     OffsetFetchRequest: 4;

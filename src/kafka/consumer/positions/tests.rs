@@ -1,1 +1,277 @@
 //! What holds for positions, whatever happens in between.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kafka::ErrorKind;
+
+fn tp(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+fn at(offset: i64) -> Position {
+    Position {
+        offset,
+        leader_epoch: None,
+    }
+}
+
+const LEADER: Leader = Leader {
+    node: Some(1),
+    epoch: 3,
+    topic_id: Uuid::ZERO,
+};
+
+const WATERMARKS: Watermarks = Watermarks {
+    log_start: 0,
+    high_watermark: 1_000,
+    last_stable: 1_000,
+};
+
+/// Positions of `count` partitions led by node 1, each at offset 0.
+fn led(count: i32) -> Positions {
+    let mut positions = Positions::default();
+    for partition in 0..count {
+        positions.start(tp(partition), StartOffset::Offset(0));
+    }
+    positions.update_leaders(|_| Some(LEADER));
+    positions
+}
+
+fn wanted(positions: &Positions) -> Vec<Wanted> {
+    match positions.plan(1, Instant::now()) {
+        Plan::Fetch(wanted) => wanted,
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_from_before_a_seek_is_dropped() {
+    let mut positions = led(1);
+    let asked = wanted(&positions);
+    assert!(positions.seek(&tp(0), at(500)));
+    assert!(!positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
+    assert_eq!(positions.position(&tp(0)), Some(at(500)));
+    assert_eq!(wanted(&positions)[0].offset, 500);
+}
+
+/// franz-go 1.20.3: delivered records were fetched again after a replica was checked anew.
+#[tokio::test]
+async fn the_position_only_moves_forward_except_by_seek_or_reset() {
+    let mut positions = led(1);
+    let asked = wanted(&positions);
+    assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
+    assert!(positions.advance(&tp(0), asked[0].stamp, at(10)));
+    positions.piece_read(&tp(0), asked[0].stamp);
+    let until = Instant::now() + Duration::from_secs(60);
+    positions.prefer(&tp(0), asked[0].stamp, Some((2, until)));
+    positions.update_leaders(|_| Some(Leader { epoch: 9, ..LEADER }));
+    assert!(
+        !positions.fetched(&asked[0], Some(at(10)), WATERMARKS),
+        "the same answer again"
+    );
+    assert!(!positions.advance(&tp(0), asked[0].stamp, at(4)));
+    positions.prefer(&tp(0), asked[0].stamp, None);
+    assert_eq!(wanted(&positions)[0].offset, 10);
+}
+
+/// franz-go 1.21.4: a reset was applied twice.
+#[tokio::test]
+async fn a_reset_is_applied_once() {
+    let mut positions = led(1);
+    let stamp = wanted(&positions)[0].stamp;
+    positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP);
+    positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP);
+    let questions = positions.questions(Instant::now());
+    let listing = &questions.listed[&1][0];
+    assert!(
+        positions.questions(Instant::now()).listed.is_empty(),
+        "asked twice"
+    );
+    positions.listed(&tp(0), listing.stamp, at(70));
+    assert!(positions.advance(&tp(0), wanted(&positions)[0].stamp, at(90)));
+    positions.listed(&tp(0), listing.stamp, at(70));
+    assert_eq!(positions.position(&tp(0)), Some(at(90)));
+}
+
+/// Java KAFKA-16198: metadata that did not know a partition yet dropped it.
+#[tokio::test]
+async fn metadata_that_lacks_a_partition_takes_nothing_away() {
+    let mut positions = Positions::default();
+    positions.start(tp(0), StartOffset::Earliest);
+    positions.update_leaders(|_| None);
+    let questions = positions.questions(Instant::now());
+    assert_eq!(questions.leaderless.len(), 1);
+    assert_eq!(positions.iter().collect::<Vec<_>>(), [&tp(0)]);
+    positions.update_leaders(|_| Some(LEADER));
+    assert_eq!(positions.questions(Instant::now()).listed[&1].len(), 1);
+    positions.update_leaders(|_| None);
+    assert_eq!(positions.nodes(Instant::now()), BTreeSet::from([1]));
+}
+
+#[tokio::test]
+async fn a_node_is_left_alone_while_one_of_its_partitions_has_enough_unread() {
+    let mut positions = led(2);
+    for end in [10, 20] {
+        let asked = wanted(&positions);
+        assert_eq!(asked.len(), 2);
+        let (busy, idle) = asked
+            .iter()
+            .partition::<Vec<_>, _>(|want| want.partition == tp(0));
+        assert!(positions.fetched(busy[0], Some(at(end)), WATERMARKS));
+        positions.fetched(idle[0], None, WATERMARKS);
+    }
+    assert!(matches!(
+        positions.plan(1, Instant::now()),
+        Plan::Wait(None)
+    ));
+    let stamp = positions.partitions[&tp(0)].stamp;
+    positions.piece_read(&tp(0), stamp);
+    assert_eq!(wanted(&positions).len(), 2);
+    positions.set_paused(&tp(1), true);
+    assert_eq!(wanted(&positions).len(), 1);
+}
+
+#[tokio::test]
+async fn the_partition_that_waited_longest_comes_first() {
+    let mut positions = led(3);
+    let asked = wanted(&positions);
+    assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
+    let order: Vec<i32> = wanted(&positions)
+        .iter()
+        .map(|want| want.partition.partition)
+        .collect();
+    assert_eq!(order, [1, 2, 0]);
+}
+
+#[tokio::test]
+async fn a_truncated_log_takes_back_what_was_fetched_ahead() {
+    let mut positions = led(1);
+    let asked = wanted(&positions);
+    positions.fetched(&asked[0], Some(at(100)), WATERMARKS);
+    positions.advance(&tp(0), asked[0].stamp, at(40));
+    let ahead = wanted(&positions);
+    assert_eq!(ahead[0].offset, 100);
+    assert_eq!(positions.diverged(&ahead[0], at(60)), None);
+    assert_eq!(
+        wanted(&positions)[0].offset,
+        40,
+        "nothing that was handed out is gone"
+    );
+    let again = wanted(&positions);
+    assert_eq!(positions.diverged(&again[0], at(30)), Some(at(30)));
+}
+
+#[tokio::test]
+async fn what_fails_for_too_long_is_reported_once_in_a_while() {
+    let mut positions = led(1);
+    let start = Instant::now();
+    let asked = wanted(&positions);
+    let stamp = asked[0].stamp;
+    let error = Error::new(ErrorKind::Disconnected, "gone");
+    let pause = Duration::from_millis(100);
+    for second in 0..70 {
+        let now = start + Duration::from_secs(second);
+        positions.failed(&tp(0), stamp, now, |_| pause, &error);
+        let reported = positions.overdue(now, Duration::from_secs(30)).is_some();
+        assert_eq!(reported, second == 30 || second == 60, "second {second}");
+    }
+    positions.fetched(&asked[0], None, WATERMARKS);
+    let later = start + Duration::from_secs(500);
+    assert!(positions.overdue(later, Duration::from_secs(30)).is_none());
+}
+
+/// One thing that can happen to a partition.
+#[derive(Clone, Debug)]
+enum Event {
+    Fetch,
+    /// The oldest answer comes, with so many records.
+    Answer(i64),
+    /// The oldest answer is lost.
+    Lost,
+    /// A poll reads up to so many records.
+    Poll(i64),
+    Seek(i64),
+    Pause(bool),
+    OutOfRange,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        4 => Just(Event::Fetch),
+        4 => (0i64..50).prop_map(Event::Answer),
+        1 => Just(Event::Lost),
+        6 => (1i64..40).prop_map(Event::Poll),
+        1 => (0i64..500).prop_map(Event::Seek),
+        1 => any::<bool>().prop_map(Event::Pause),
+        1 => Just(Event::OutOfRange),
+    ];
+    prop::collection::vec(event, 1..200)
+}
+
+proptest! {
+    /// librdkafka 2.0/2.1: offsets were skipped around seek, pause or rebalance.
+    #[test]
+    fn nothing_is_skipped_or_repeated_whatever_happens(events in events()) {
+        let mut positions = led(1);
+        let mut on_their_way: Vec<Wanted> = Vec::new();
+        // (stamp, next, end) of what was fetched.
+        let mut queue: Vec<(u64, i64, i64)> = Vec::new();
+        let (mut expected, mut paused) = (0, false);
+        for event in events {
+            match event {
+                Event::Fetch => on_their_way.extend(wanted(&positions)),
+                Event::Lost if !on_their_way.is_empty() => drop(on_their_way.remove(0)),
+                Event::Answer(count) if !on_their_way.is_empty() => {
+                    let want = on_their_way.remove(0);
+                    let end = want.offset + count;
+                    if positions.fetched(&want, Some(at(end)), WATERMARKS) {
+                        queue.push((want.stamp, want.offset, end));
+                    }
+                }
+                Event::Poll(most) => {
+                    while let Some((stamp, next, end)) = queue.first().copied() {
+                        match positions.readable(&tp(0), stamp, next) {
+                            None => {
+                                queue.remove(0);
+                            }
+                            Some(false) => {
+                                prop_assert!(paused);
+                                break;
+                            }
+                            Some(true) => {
+                                prop_assert!(!paused);
+                                prop_assert_eq!(next, expected);
+                                expected = end.min(next + most);
+                                prop_assert!(positions.advance(&tp(0), stamp, at(expected)));
+                                queue[0].1 = expected;
+                                if expected == end {
+                                    queue.remove(0);
+                                    positions.piece_read(&tp(0), stamp);
+                                }
+                                break;
+                            }
+                        }
+                    }
+                }
+                Event::Seek(offset) => {
+                    positions.seek(&tp(0), at(offset));
+                    expected = offset;
+                }
+                Event::Pause(pause) => {
+                    positions.set_paused(&tp(0), pause);
+                    paused = pause;
+                }
+                Event::OutOfRange => {
+                    let stamp = positions.partitions[&tp(0)].stamp;
+                    positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP);
+                    let listing = positions.questions(Instant::now()).listed[&1][0].clone();
+                    positions.listed(&tp(0), listing.stamp, at(3));
+                    expected = 3;
+                }
+                Event::Lost | Event::Answer(_) => {}
+            }
+            prop_assert_eq!(positions.position(&tp(0)), Some(at(expected)));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What reading a partition's part of a response gives, batch by batch.
+
+use bytes::{Bytes, BytesMut};
+use protocol::compression::{Compression, Compressor};
+use protocol::records::{BatchBuilder, ControlRecord, SealOptions, assign_offsets};
+
+use super::*;
+
+/// Batches as a broker serves them: offsets and leader epochs filled in.
+#[derive(Default)]
+struct Log {
+    bytes: BytesMut,
+    next: i64,
+}
+
+impl Log {
+    fn append(&mut self, values: &[&str], options: &SealOptions) {
+        let none: [(&str, Option<&[u8]>); 0] = [];
+        let mut builder = BatchBuilder::new(Vec::new());
+        for value in values {
+            builder
+                .append(0, None, Some(value.as_bytes()), none)
+                .expect("room");
+        }
+        self.push(builder, options, values.len());
+    }
+
+    fn end_transaction(&mut self, producer_id: i64, marker: ControlRecord) {
+        let none: [(&str, Option<&[u8]>); 0] = [];
+        let mut builder = BatchBuilder::new(Vec::new());
+        let value = marker.marker_value().expect("a marker");
+        builder
+            .append(0, Some(&marker.key()), Some(&value), none)
+            .expect("room");
+        let options = SealOptions {
+            control: true,
+            ..transaction(producer_id)
+        };
+        self.push(builder, &options, 1);
+    }
+
+    fn push(&mut self, builder: BatchBuilder, options: &SealOptions, count: usize) {
+        let sealed = builder.seal(options, &mut Compressor::new(Compression::NONE));
+        let mut bytes = sealed.bytes().to_vec();
+        assign_offsets(&mut bytes, self.next, 4).expect("a batch");
+        self.bytes.extend_from_slice(&bytes);
+        self.next += count as i64;
+    }
+
+    fn abort(&mut self, producer_id: i64) {
+        self.end_transaction(
+            producer_id,
+            ControlRecord::Abort {
+                coordinator_epoch: 0,
+            },
+        );
+    }
+
+    fn commit(&mut self, producer_id: i64) {
+        self.end_transaction(
+            producer_id,
+            ControlRecord::Commit {
+                coordinator_epoch: 0,
+            },
+        );
+    }
+}
+
+fn transaction(producer_id: i64) -> SealOptions {
+    SealOptions {
+        producer_id,
+        producer_epoch: 0,
+        transactional: true,
+        ..SealOptions::default()
+    }
+}
+
+fn cursor(records: Bytes, from: i64, aborted: Option<AbortedTransactions>) -> (Cursor, Reader) {
+    let budget = Budget::new(1 << 20, Arc::default());
+    let charge = Arc::new(budget.charge(records.len()));
+    let position = Position {
+        offset: from,
+        leader_epoch: None,
+    };
+    let partition = TopicPartition::new("t", 0);
+    let cut_off = matches!(glance(&records, from), Glance::Unreadable { cut_off: true });
+    let cursor = Cursor::new(partition, 1, position, records, cut_off, aborted, charge);
+    (cursor, Reader::new(budget, true))
+}
+
+/// Reads to the end, `most` at a time: offset and value of each record.
+fn read_all(cursor: &mut Cursor, reader: &mut Reader, most: usize) -> Result<Vec<(i64, String)>> {
+    let mut all = Vec::new();
+    loop {
+        match cursor.read(most, reader)? {
+            Step::End => return Ok(all),
+            Step::Skipped => {}
+            Step::Records(batch) => {
+                for record in batch.records.records() {
+                    let record = record.expect("checked before");
+                    let value = String::from_utf8_lossy(record.value.unwrap_or_default());
+                    all.push((record.offset, value.into_owned()));
+                }
+                assert_eq!(batch.next_offset, cursor.position.offset);
+            }
+        }
+    }
+}
+
+/// librdkafka 1.7.0, franz-go 1.21.4.
+#[test]
+fn read_committed_shows_exactly_the_committed_records_whatever_the_brokers_order() {
+    let mut log = Log::default();
+    log.append(&["aborted"], &transaction(1));
+    log.append(&["b", "c"], &transaction(2));
+    log.append(&["d"], &SealOptions::default());
+    log.abort(1);
+    log.append(&["e"], &transaction(1));
+    log.commit(2);
+    log.commit(1);
+    log.abort(2);
+    log.append(&["f"], &transaction(2));
+    log.commit(2);
+    log.append(&["aborted"], &transaction(1));
+    log.abort(1);
+    let end = log.next;
+    let records = log.bytes.freeze();
+    for listed in [[(1, 0), (2, 8), (1, 11)], [(1, 11), (1, 0), (2, 8)]] {
+        let aborted = AbortedTransactions::new(listed);
+        let (mut cursor, mut reader) = cursor(records.clone(), 0, Some(aborted));
+        let all = read_all(&mut cursor, &mut reader, 500).expect("readable");
+        let values: Vec<&str> = all.iter().map(|(_, value)| &**value).collect();
+        assert_eq!(values, ["b", "c", "d", "e", "f"]);
+        let end = Position {
+            offset: end,
+            leader_epoch: Some(4),
+        };
+        assert_eq!(cursor.position, end, "the position passes what is hidden");
+    }
+}
+
+#[test]
+fn a_batch_that_begins_before_the_position_is_read_from_the_position_on() {
+    let mut log = Log::default();
+    log.append(&["a", "b", "c", "d"], &SealOptions::default());
+    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 2, None);
+    let all = read_all(&mut cursor, &mut reader, 1).expect("readable");
+    assert_eq!(all, [(2, "c".to_string()), (3, "d".to_string())]);
+}
+
+#[test]
+fn a_batch_that_is_cut_off_at_the_end_is_left_for_the_next_fetch() {
+    let mut log = Log::default();
+    log.append(&["a"], &SealOptions::default());
+    let whole = log.bytes.len();
+    log.append(&["b"], &SealOptions::default());
+    log.bytes.truncate(whole + 40);
+    let records = log.bytes.freeze();
+    let after = Position {
+        offset: 1,
+        leader_epoch: Some(4),
+    };
+    assert_eq!(glance(&records, 0), Glance::Until(after));
+    let (mut cursor, mut reader) = cursor(records, 0, None);
+    assert_eq!(
+        read_all(&mut cursor, &mut reader, 9)
+            .expect("readable")
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn an_answer_without_one_whole_batch_is_an_error_that_names_the_place() {
+    let mut log = Log {
+        next: 7,
+        ..Log::default()
+    };
+    log.append(&["a"], &SealOptions::default());
+    log.bytes.truncate(30);
+    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 7, None);
+    let error = read_all(&mut cursor, &mut reader, 9).expect_err("nothing whole");
+    assert_eq!(error.kind(), ErrorKind::CorruptBatch);
+    assert_eq!(
+        (error.failed_offset(), error.resume_offset()),
+        (Some(7), Some(8))
+    );
+    assert!(error.to_string().contains("t-0 at offset 7"), "{error}");
+}
+
+#[test]
+fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
+    let mut builder = BatchBuilder::new(Vec::new());
+    let none: [(&str, Option<&[u8]>); 0] = [];
+    builder
+        .append(0, None, Some(&[b'x'; 50_000]), none)
+        .expect("room");
+    let compression = protocol::compression::Codec::Zstd.into();
+    let sealed = builder.seal(&SealOptions::default(), &mut Compressor::new(compression));
+    let compressed = sealed.bytes().len();
+    let (mut cursor, mut reader) = cursor(sealed.bytes().clone(), 0, None);
+    let budget = reader.budget.clone();
+    assert_eq!(budget.left(), (1 << 20) - compressed);
+    let Ok(Step::Records(batch)) = cursor.read(1, &mut reader) else {
+        panic!("a record");
+    };
+    assert!(budget.left() < (1 << 20) - 50_000);
+    drop(batch);
+    assert_eq!(budget.left(), (1 << 20) - compressed);
+    drop(cursor);
+    assert_eq!(budget.left(), 1 << 20);
+}

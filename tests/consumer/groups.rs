@@ -1,0 +1,386 @@
+//! Membership, rebalances and commits.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use pat_events::kafka::net::BoxFuture;
+use pat_events::kafka::{
+    Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, TopicPartition,
+};
+
+use crate::world::*;
+
+/// What a listener was told, in order.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<(&'static str, Vec<i32>)>>>);
+
+impl Told {
+    fn note(&self, what: &'static str, partitions: &[TopicPartition]) {
+        let partitions = partitions
+            .iter()
+            .map(|partition| partition.partition)
+            .collect();
+        self.0.lock().expect("no panic").push((what, partitions));
+    }
+
+    fn all(&self) -> Vec<(&'static str, Vec<i32>)> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+impl RebalanceListener for Told {
+    fn on_assigned<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.note("assigned", partitions) })
+    }
+
+    fn on_revoked<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.note("revoked", partitions);
+            consumer
+                .commit_sync()
+                .await
+                .expect("a commit inside the hook");
+        })
+    }
+
+    fn on_lost<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            self.note("lost", partitions);
+            let error = consumer
+                .commit_sync()
+                .await
+                .expect_err("not theirs any more");
+            assert_eq!(error.kind(), ErrorKind::Rebalance);
+        })
+    }
+}
+
+async fn poll_both(one: &mut Consumer, other: &mut Consumer, rounds: usize) {
+    for _ in 0..rounds {
+        one.poll(ms(20)).await.expect("a poll");
+        other.poll(ms(20)).await.expect("a poll");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_share_the_partitions_and_a_leaver_hands_its_share_over() {
+    let broker = one_broker(5);
+    let mut one = member(&broker, |_| {}).await;
+    assigned(&mut one, 5).await;
+    let mut other = member(&broker, |_| {}).await;
+    poll_both(&mut one, &mut other, 300).await;
+    let (ones, others) = (one.assignment(), other.assignment());
+    assert_eq!(
+        (ones.len() + others.len(), ones.len().abs_diff(others.len())),
+        (5, 1)
+    );
+    assert_eq!(
+        ones.into_iter()
+            .chain(others)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        5
+    );
+    other.close().await.expect("leaves");
+    assigned(&mut one, 5).await;
+}
+
+/// Java KAFKA-20332, KAFKA-14196: records of a partition being revoked were still handed out.
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_revoked_partition_comes_out_after_its_hook() {
+    let broker = one_broker(2);
+    for partition in 0..2 {
+        fill(&broker, partition, 0..50_000, 100);
+    }
+    let told = Told::default();
+    let mut one = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.max_poll_records = 50;
+    })
+    .await;
+    one.subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    let mut other = None;
+    let mut next = [0, 0];
+    for round in 0..300 {
+        let before = told.all().len();
+        let records = one.poll(ms(20)).await.expect("a poll");
+        let holds: BTreeSet<_> = one.assignment().into_iter().collect();
+        if told.all().len() > before {
+            next = [0, 0];
+            for partition in &holds {
+                let committed = one
+                    .committed(std::slice::from_ref(partition))
+                    .await
+                    .expect("offsets");
+                next[partition.partition as usize] = committed
+                    .get(partition)
+                    .map_or(0, |committed| committed.offset);
+            }
+        }
+        for record in &records {
+            assert!(
+                holds.contains(record.topic_partition()),
+                "round {round}: {record:?} is not this member's"
+            );
+            let next = &mut next[record.partition as usize];
+            assert_eq!(
+                record.offset, *next,
+                "round {round}: from the committed offset on, nothing skipped"
+            );
+            *next += 1;
+        }
+        if round == 40 {
+            let mut second = member(&broker, |_| {}).await;
+            other = Some(tokio::spawn(async move {
+                loop {
+                    second.poll(ms(50)).await.expect("a poll");
+                }
+            }));
+        }
+        tokio::time::sleep(ms(30)).await;
+    }
+    other.expect("a second member").abort();
+    let told = told.all();
+    assert_eq!(
+        told[..2],
+        [("assigned", vec![0, 1]), ("revoked", vec![0, 1])]
+    );
+    assert_eq!((told[2].0, told[2].1.len(), told.len()), ("assigned", 1, 3));
+}
+
+/// Java KAFKA-18641, franz-go #57: an automatic commit covered records that had not been processed.
+#[tokio::test(start_paused = true)]
+async fn an_automatic_commit_never_passes_what_the_application_has_finished() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..1_000, 10);
+    let mut consumer = member(&broker, |config| {
+        config.enable_auto_commit = true;
+        config.auto_commit_interval = ms(100);
+        config.max_poll_records = 10;
+    })
+    .await;
+    let mut finished = 0;
+    for _ in 0..80 {
+        let records = consumer.poll(ms(500)).await.expect("a poll");
+        let in_hand = records.count() as i64;
+        // A slow application: several intervals pass while it has these records in hand.
+        tokio::time::sleep(ms(250)).await;
+        let committed = broker.committed_offset("g", "t", 0).unwrap_or(0);
+        assert!(
+            committed <= finished,
+            "{committed} committed, {finished} finished"
+        );
+        finished += in_hand;
+    }
+    assert!(broker.committed_offset("g", "t", 0).unwrap_or(0) >= finished - 20);
+    consumer.close().await.expect("closes");
+    assert_eq!(
+        broker.committed_offset("g", "t", 0),
+        Some(finished),
+        "close commits what was returned"
+    );
+}
+
+/// librdkafka #4059, #2933: commits during a rebalance moved offsets backwards, or failed for good.
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_an_earlier_generation_is_refused_and_the_member_rejoins() {
+    let broker = one_broker(2);
+    fill(&broker, 0, 0..100, 10);
+    let mut one = member(&broker, |config| config.session_timeout = ms(6_000)).await;
+    assigned(&mut one, 2).await;
+    let mut other = member(&broker, |_| {}).await;
+    for _ in 0..200 {
+        other.poll(ms(20)).await.expect("a poll");
+        one.poll(ms(20)).await.expect("a poll");
+    }
+    let theirs = other.assignment();
+    assert_eq!(theirs.len(), 1);
+    let ahead = OffsetAndMetadata::new(50);
+    other
+        .commit(&[(theirs[0].clone(), ahead)])
+        .await
+        .expect("its own");
+    // The other one is put out of the group while it does not poll.
+    let handle = other.handle();
+    let started = tokio::time::Instant::now();
+    while one.assignment().len() < 2 {
+        one.poll(ms(100)).await.expect("a poll");
+        if started.elapsed() > ms(400_000) {
+            panic!("the silent member was never put out");
+        }
+    }
+    let behind = OffsetAndMetadata::new(10);
+    let error = handle
+        .commit(&[(theirs[0].clone(), behind)])
+        .await
+        .expect_err("not its own any more");
+    assert_eq!(error.kind(), ErrorKind::Rebalance, "{error}");
+    assert_eq!(
+        broker.committed_offset("g", "t", theirs[0].partition),
+        Some(50),
+        "nothing moved back"
+    );
+    for _ in 0..300 {
+        other.poll(ms(20)).await.expect("a poll");
+        one.poll(ms(20)).await.expect("a poll");
+    }
+    assert_eq!((one.assignment().len(), other.assignment().len()), (1, 1));
+    let again = other.assignment();
+    other
+        .commit(&[(again[0].clone(), OffsetAndMetadata::new(60))])
+        .await
+        .expect("its own again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_poll_leaves_and_comes_back_with_its_next_poll() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let told = Told::default();
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.max_poll_interval = ms(8_000);
+    })
+    .await;
+    consumer
+        .subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    assigned(&mut consumer, 1).await;
+    tokio::time::sleep(ms(20_000)).await;
+    let mut other = member(&broker, |_| {}).await;
+    assigned(&mut other, 1).await;
+    other.close().await.expect("leaves");
+    assigned(&mut consumer, 1).await;
+    assert_eq!(
+        told.all(),
+        [
+            ("assigned", vec![0]),
+            ("lost", vec![0]),
+            ("assigned", vec![0])
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_member_that_comes_back_in_time_moves_no_partition() {
+    let broker = one_broker(4);
+    let fixed = |name: &'static str| {
+        move |config: &mut pat_events::kafka::ConsumerConfig| {
+            config.group_instance_id = Some(name.to_string());
+            config.session_timeout = ms(30_000);
+        }
+    };
+    let mut one = member(&broker, fixed("one")).await;
+    let mut other = member(&broker, fixed("other")).await;
+    poll_both(&mut one, &mut other, 300).await;
+    let (ones, others) = (one.assignment(), other.assignment());
+    assert_eq!((ones.len(), others.len()), (2, 2));
+    other.close().await.expect("stops");
+    let mut back = member(&broker, fixed("other")).await;
+    poll_both(&mut one, &mut back, 200).await;
+    assert_eq!((one.assignment(), back.assignment()), (ones, others));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_instance_of_the_same_name_fences_the_first_for_good() {
+    let broker = one_broker(2);
+    let fixed = |config: &mut pat_events::kafka::ConsumerConfig| {
+        config.group_instance_id = Some("x".to_string())
+    };
+    let mut one = member(&broker, fixed).await;
+    assigned(&mut one, 2).await;
+    let mut other = member(&broker, fixed).await;
+    assigned(&mut other, 2).await;
+    let mut fenced = None;
+    for _ in 0..200 {
+        if let Err(error) = one.poll(ms(50)).await {
+            fenced = Some(error);
+            break;
+        }
+    }
+    let error = fenced.expect("the first instance hears of it");
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert!(error.is_fatal());
+    assert_eq!(one.assignment(), [], "what it held is another's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_go_out_in_the_order_of_the_calls() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = member(&broker, |config| config.max_poll_records = 10).await;
+    let mut pending = Vec::new();
+    for _ in 0..10 {
+        consumer.poll(ms(5_000)).await.expect("a poll");
+        pending.push(consumer.commit_async().expect("room for a commit"));
+    }
+    consumer.commit_sync().await.expect("the last one");
+    for commit in pending {
+        commit.await.expect("each of them");
+    }
+    let position = consumer.position(&tp(0));
+    assert_eq!(broker.committed_offset("g", "t", 0), position);
+    let note = OffsetAndMetadata {
+        offset: 7,
+        leader_epoch: None,
+        metadata: "note".to_string(),
+    };
+    consumer
+        .commit(&[(tp(0), note.clone())])
+        .await
+        .expect("commits");
+    assert_eq!(
+        consumer.committed(&[tp(0)]).await.expect("offsets")[&tp(0)],
+        note
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_goes_on_where_it_committed() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = member(&broker, |config| config.max_poll_records = 33).await;
+    assert_eq!(read(&mut consumer, 33).await.len(), 33);
+    consumer.commit_sync().await.expect("commits");
+    consumer.close().await.expect("leaves");
+    let mut consumer = member(&broker, |_| {}).await;
+    let rest: Vec<u32> = (33..100).collect();
+    assert_eq!(read(&mut consumer, 67).await, rest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscribing_to_other_topics_replaces_the_partitions() {
+    let broker = one_broker(2);
+    broker.create_topic("u", 3).expect("a new topic");
+    let mut consumer = member(&broker, |_| {}).await;
+    assigned(&mut consumer, 2).await;
+    consumer.subscribe(&["u"]).await.expect("a topic");
+    assigned(&mut consumer, 3).await;
+    assert!(
+        consumer
+            .assignment()
+            .iter()
+            .all(|partition| &*partition.topic == "u")
+    );
+    consumer.unsubscribe().await.expect("leaves");
+    assert_eq!(consumer.assignment(), []);
+    consumer
+        .assign(&[(tp(0), pat_events::kafka::StartOffset::Earliest)])
+        .await
+        .expect("assigned by hand");
+}

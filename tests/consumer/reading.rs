@@ -1,0 +1,320 @@
+//! Positions, seeks, pauses, resets, codecs and lag, while the brokers are well.
+
+use std::time::Duration;
+
+use pat_events::kafka::{ErrorKind, OffsetReset, StartOffset, TopicPartition};
+use protocol::compression::Codec;
+
+use crate::world::*;
+
+#[tokio::test(start_paused = true)]
+async fn every_codec_is_read_once_and_in_order() {
+    for codec in Codec::ALL {
+        let broker = one_broker(2);
+        fill_with(&broker, 0, 0..1_000, 300, codec.into());
+        fill_with(&broker, 1, 0..1_000, 77, codec.into());
+        let mut consumer = reader(&broker, 2, |_| {}).await;
+        let mut seen = [0, 0];
+        while seen != [1_000, 1_000] {
+            let records = consumer.poll(ms(1_000)).await.expect("records");
+            assert!(
+                !records.is_empty() && records.count() <= 500,
+                "{codec:?} at {seen:?}"
+            );
+            for record in &records {
+                let next = &mut seen[record.partition as usize];
+                assert_eq!(record.offset, *next, "{codec:?}");
+                assert_eq!(record.value, Some(&(*next as u32).to_be_bytes()[..]));
+                assert_eq!(
+                    (record.key, record.timestamp_ms),
+                    (Some(&b"key"[..]), 1_000 + *next)
+                );
+                assert_eq!(record.headers.get("h"), Some(Some(&b"1"[..])));
+                *next += 1;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owned_record_is_the_view_it_came_from() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..3, 3);
+    let mut consumer = reader(&broker, 1, |_| {}).await;
+    let records = consumer.poll(ms(1_000)).await.expect("records");
+    let owned: Vec<_> = records.iter().map(|record| record.to_owned()).collect();
+    assert_eq!(
+        records
+            .partitions()
+            .map(|run| run.next_offset())
+            .collect::<Vec<_>>(),
+        [3]
+    );
+    drop(records);
+    drop(consumer);
+    let second = &owned[1];
+    assert_eq!(
+        (
+            &*second.topic,
+            second.partition,
+            second.offset,
+            second.timestamp_ms
+        ),
+        ("t", 0, 1, 1_001)
+    );
+    assert_eq!(
+        (second.key.as_deref(), second.value.as_deref()),
+        (Some(&b"key"[..]), Some(&[0, 0, 0, 1][..]))
+    );
+    assert_eq!(second.header("h"), Some(Some(&b"1"[..])));
+    assert_eq!(second.header("other"), None);
+}
+
+/// librdkafka 2.0/2.1, franz-go: records from before a seek came out after it, and offsets were skipped around it.
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_before_a_seek_never_comes_out_after_it() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..5_000, 100);
+    let mut consumer = reader(&broker, 1, |config| config.max_poll_records = 70).await;
+    let mut expected = 0;
+    let mut jump = 7;
+    for round in 0..400 {
+        for number in read(&mut consumer, 1).await {
+            assert_eq!(number, expected, "round {round}");
+            expected += 1;
+        }
+        assert_eq!(consumer.position(&tp(0)), Some(i64::from(expected)));
+        if round % 3 == 0 {
+            jump = (jump * 31 + 17) % 4_500;
+            consumer.seek(&tp(0), i64::from(jump)).expect("assigned");
+            expected = jump;
+        }
+        if expected >= 4_900 {
+            consumer.seek(&tp(0), 0).expect("assigned");
+            expected = 0;
+        }
+    }
+}
+
+/// librdkafka #4686: resuming a partition that was not paused rewound it.
+#[tokio::test(start_paused = true)]
+async fn pausing_and_resuming_skips_and_repeats_nothing_however_often() {
+    let broker = one_broker(2);
+    fill(&broker, 0, 0..3_000, 50);
+    fill(&broker, 1, 0..3_000, 50);
+    let mut consumer = reader(&broker, 2, |config| config.max_poll_records = 40).await;
+    let mut next = [0, 0];
+    for round in 0_usize..500 {
+        let quiet = (round / 5) % 3;
+        for partition in 0..2 {
+            let paused = partition as usize == quiet;
+            for _ in 0..1 + round % 2 {
+                match paused {
+                    true => consumer.pause(&[tp(partition)]).expect("assigned"),
+                    false => consumer.resume(&[tp(partition)]).expect("assigned"),
+                }
+            }
+        }
+        for record in &consumer.poll(ms(20)).await.expect("a poll") {
+            assert_ne!(
+                record.partition as usize, quiet,
+                "a paused partition's record came out"
+            );
+            assert_eq!(record.offset, next[record.partition as usize]);
+            next[record.partition as usize] += 1;
+        }
+    }
+    assert_eq!(next, [3_000, 3_000]);
+}
+
+/// franz-go 1.21.4 and #1416: a reset was applied twice, or skipped records that were still there.
+#[tokio::test(start_paused = true)]
+async fn a_reset_happens_once_to_the_place_that_its_policy_names() {
+    for (policy, expected) in [(OffsetReset::Earliest, 900), (OffsetReset::Latest, 1_000)] {
+        let broker = one_broker(1);
+        fill(&broker, 0, 0..1_000, 100);
+        let size = broker.log("t", 0).expect("a log").size_bytes;
+        broker.retain_log("t", 0, size / 10);
+        assert_eq!(broker.log("t", 0).expect("a log").start_offset, 900);
+        let mut consumer = consumer(&broker, |config| config.auto_offset_reset = policy).await;
+        consumer
+            .assign(&[(tp(0), StartOffset::Offset(5))])
+            .await
+            .expect("assigned");
+        let mut all = numbers(&consumer.poll(ms(2_000)).await.expect("a poll"));
+        fill(&broker, 0, 1_000..1_010, 10);
+        all.extend(read(&mut consumer, 10).await);
+        let expected: Vec<u32> = (expected..1_010).collect();
+        assert_eq!(all, expected, "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_an_offset_that_is_gone_is_an_error_until_the_application_seeks() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = consumer(&broker, |config| {
+        config.auto_offset_reset = OffsetReset::None
+    })
+    .await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Offset(99))])
+        .await
+        .expect("assigned");
+    for _ in 0..2 {
+        let error = consumer.poll(ms(5_000)).await.expect_err("out of range");
+        assert_eq!(error.kind(), ErrorKind::OffsetOutOfRange);
+        assert_eq!(
+            (error.partition(), error.failed_offset()),
+            (Some(&tp(0)), Some(99))
+        );
+    }
+    consumer.seek(&tp(0), 4).expect("assigned");
+    assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_without_committed_offset_and_without_policy_is_an_error() {
+    let broker = one_broker(1);
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.auto_offset_reset = OffsetReset::None;
+    })
+    .await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Committed)])
+        .await
+        .expect("assigned");
+    let error = consumer
+        .poll(ms(5_000))
+        .await
+        .expect_err("nowhere to start");
+    assert_eq!(
+        (error.kind(), error.partition()),
+        (ErrorKind::NoOffset, Some(&tp(0)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_are_found_by_time_and_at_both_ends() {
+    let broker = one_broker(2);
+    fill(&broker, 0, 0..100, 10);
+    let consumer = consumer(&broker, |_| {}).await;
+    let both = [tp(0), tp(1)];
+    let ends = consumer.end_offsets(&both).await.expect("offsets");
+    assert_eq!(ends.into_values().collect::<Vec<_>>(), [100, 0]);
+    let starts = consumer.beginning_offsets(&both).await.expect("offsets");
+    assert_eq!(starts.into_values().collect::<Vec<_>>(), [0, 0]);
+    let found = consumer
+        .offsets_for_times(&[(tp(0), 1_042), (tp(1), 0)])
+        .await
+        .expect("offsets");
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[&tp(0)].offset, found[&tp(0)].timestamp_ms),
+        (42, 1_042)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_starts_where_it_is_told() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    for (start, first) in [
+        (StartOffset::Earliest, 0),
+        (StartOffset::Offset(33), 33),
+        (StartOffset::Timestamp(1_050), 50),
+        (StartOffset::Timestamp(9_999), 100),
+        (StartOffset::Latest, 100),
+    ] {
+        let mut consumer = consumer(&broker, |_| {}).await;
+        consumer.assign(&[(tp(0), start)]).await.expect("assigned");
+        let records = consumer.poll(ms(1_000)).await.expect("a poll");
+        assert_eq!(
+            values(&records).first().map_or(100, |(offset, _)| *offset),
+            first,
+            "{start:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_what_is_left_to_read() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = reader(&broker, 1, |config| config.max_poll_records = 30).await;
+    assert_eq!(consumer.lag(&tp(0)), None);
+    consumer.poll(ms(1_000)).await.expect("records");
+    assert_eq!(consumer.lag(&tp(0)), Some(70));
+    read(&mut consumer, 70).await;
+    assert_eq!(consumer.lag(&tp(0)), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_exist_is_named_within_the_deadline() {
+    let broker = one_broker(1);
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.client.request_timeout = Duration::from_secs(3);
+    })
+    .await;
+    let nowhere = TopicPartition::new("nowhere", 0);
+    let error = consumer
+        .assign(&[(nowhere, StartOffset::Earliest)])
+        .await
+        .expect_err("no such topic");
+    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
+    assert!(error.to_string().contains("nowhere"), "{error}");
+    let error = consumer
+        .assign(&[(tp(7), StartOffset::Earliest)])
+        .await
+        .expect_err("no such partition");
+    assert_eq!(
+        (error.kind(), error.partition()),
+        (ErrorKind::UnknownTopicOrPartition, Some(&tp(7)))
+    );
+    let error = consumer
+        .subscribe(&["t", "nowhere"])
+        .await
+        .expect_err("no such topic");
+    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
+    let error = consumer.poll(ms(10)).await.expect_err("nothing to poll");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let error = consumer.seek(&tp(0), 1).expect_err("not assigned");
+    assert_eq!(error.partition(), Some(&tp(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_made_anew_under_the_same_name_is_read_from_its_start() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = reader(&broker, 1, |config| {
+        config.client.metadata_max_age = ms(500)
+    })
+    .await;
+    assert_eq!(read(&mut consumer, 100).await.len(), 100);
+    broker.delete_topic("t");
+    consumer.poll(ms(1_000)).await.ok();
+    broker.create_topic("t", 1).expect("a new topic");
+    fill(&broker, 0, 0..200, 10);
+    let all: Vec<u32> = (0..200).collect();
+    assert_eq!(read(&mut consumer, 200).await, all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_budget_slows_reading_down_and_stops_nothing() {
+    let broker = one_broker(3);
+    for partition in 0..3 {
+        fill(&broker, partition, 0..5_000, 500);
+    }
+    let mut consumer = reader(&broker, 3, |config| config.buffer_bytes = 20_000).await;
+    let mut held = Vec::new();
+    let mut count = 0;
+    while count < 15_000 {
+        let records = consumer.poll(ms(10_000)).await.expect("records");
+        assert!(!records.is_empty(), "stuck at {count}");
+        count += records.count();
+        held.push(records);
+    }
+    assert_eq!(count, 15_000);
+}

@@ -1,0 +1,219 @@
+//! A broker in memory, batches for its logs, a consumer connected to it, and what it read.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pat_events::broker::{Broker, BrokerBuilder};
+use pat_events::kafka::net::{BoxFuture, BoxStream};
+use pat_events::kafka::{
+    Address, ClientConfig, Clock, Consumer, ConsumerConfig, ErrorKind, OffsetReset, Records,
+    StartOffset, TopicPartition, Transport,
+};
+use protocol::compression::{Compression, Compressor};
+use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
+
+/// Dials the embedded broker.
+#[derive(Clone, Debug)]
+struct InMemory(Broker);
+
+impl Transport for InMemory {
+    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let dialled = self.0.dial(address.host(), address.port());
+        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
+    }
+}
+
+/// A cluster of `nodes`, with what `build` changes.
+pub fn cluster(nodes: usize, build: impl FnOnce(BrokerBuilder) -> BrokerBuilder) -> Broker {
+    build(Broker::builder().nodes(nodes).seed(7))
+        .start_in_memory()
+        .expect("an in-memory cluster starts")
+}
+
+/// A single broker with the topic `t` of `partitions`.
+pub fn one_broker(partitions: i32) -> Broker {
+    let broker = cluster(1, |builder| builder);
+    broker.create_topic("t", partitions).expect("a new topic");
+    broker
+}
+
+/// How a consumer without a group reaches `broker`.
+pub fn config(broker: &Broker) -> ConsumerConfig {
+    ConsumerConfig {
+        client: ClientConfig {
+            transport: Arc::new(InMemory(broker.clone())),
+            clock: Clock::simulated(1_700_000_000_000),
+            seed: Some(42),
+            ..ClientConfig::new(&broker.bootstrap_servers())
+        },
+        auto_offset_reset: OffsetReset::Earliest,
+        ..ConsumerConfig::default()
+    }
+}
+
+pub async fn consumer(broker: &Broker, change: impl FnOnce(&mut ConsumerConfig)) -> Consumer {
+    let mut config = config(broker);
+    change(&mut config);
+    Consumer::connect(config)
+        .await
+        .expect("a consumer connects")
+}
+
+/// A consumer of the first `partitions` of `t`, from their start.
+pub async fn reader(
+    broker: &Broker,
+    partitions: i32,
+    change: impl FnOnce(&mut ConsumerConfig),
+) -> Consumer {
+    let mut consumer = consumer(broker, change).await;
+    let all: Vec<_> = (0..partitions)
+        .map(|partition| (tp(partition), StartOffset::Earliest))
+        .collect();
+    consumer.assign(&all).await.expect("partitions that exist");
+    consumer
+}
+
+/// A member of the group `g` that subscribed to `t`.
+pub async fn member(broker: &Broker, change: impl FnOnce(&mut ConsumerConfig)) -> Consumer {
+    let mut consumer = consumer(broker, |config| {
+        config.group_id = Some("g".to_string());
+        change(config);
+    })
+    .await;
+    consumer
+        .subscribe(&["t"])
+        .await
+        .expect("a topic that exists");
+    consumer
+}
+
+/// Partition `partition` of `t`.
+pub fn tp(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+pub fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// A batch whose values are the numbers `range`.
+pub fn batch(range: Range<u32>, compression: Compression, options: &SealOptions) -> Bytes {
+    let mut builder = BatchBuilder::new(Vec::new());
+    for number in range {
+        let value = number.to_be_bytes();
+        builder
+            .append(
+                1_000 + i64::from(number),
+                Some(b"key"),
+                Some(&value),
+                [("h", Some(&b"1"[..]))],
+            )
+            .expect("room in the batch");
+    }
+    builder
+        .seal(options, &mut Compressor::new(compression))
+        .bytes()
+        .clone()
+}
+
+/// The marker that ends the transaction of `producer_id`.
+pub fn marker(producer_id: i64, commit: bool) -> Bytes {
+    let marker = match commit {
+        true => ControlRecord::Commit {
+            coordinator_epoch: 0,
+        },
+        false => ControlRecord::Abort {
+            coordinator_epoch: 0,
+        },
+    };
+    let mut builder = BatchBuilder::new(Vec::new());
+    let value = marker.marker_value().expect("a marker");
+    let none: [(&str, Option<&[u8]>); 0] = [];
+    builder
+        .append(1_000, Some(&marker.key()), Some(&value), none)
+        .expect("room in the batch");
+    let options = SealOptions {
+        producer_id,
+        producer_epoch: 0,
+        transactional: true,
+        control: true,
+        ..Default::default()
+    };
+    builder
+        .seal(&options, &mut Compressor::new(Compression::NONE))
+        .bytes()
+        .clone()
+}
+
+/// Appends the numbers `range` to `t`-`partition`, `each` to a batch.
+pub fn fill(broker: &Broker, partition: i32, range: Range<u32>, each: u32) {
+    fill_with(broker, partition, range, each, Compression::NONE);
+}
+
+pub fn fill_with(
+    broker: &Broker,
+    partition: i32,
+    range: Range<u32>,
+    each: u32,
+    compression: Compression,
+) {
+    let mut batches = BytesMut::new();
+    for start in range.clone().step_by(each as usize) {
+        let end = range.end.min(start + each);
+        batches.extend_from_slice(&batch(start..end, compression, &SealOptions::default()));
+    }
+    broker.append_unchecked("t", partition, batches.freeze());
+}
+
+/// The numbers in `records`, each checked to lie at the offset of the same number.
+pub fn numbers(records: &Records) -> Vec<u32> {
+    values(records)
+        .into_iter()
+        .map(|(_, number)| number)
+        .collect()
+}
+
+/// Offset and number of each record.
+pub fn values(records: &Records) -> Vec<(i64, u32)> {
+    records
+        .iter()
+        .map(|record| {
+            let value = record.value.expect("a value");
+            (
+                record.offset,
+                u32::from_be_bytes(value.try_into().expect("four bytes")),
+            )
+        })
+        .collect()
+}
+
+/// Polls until `count` numbers came, or nothing came for ten seconds. Retriable errors are polled through.
+pub async fn read(consumer: &mut Consumer, count: usize) -> Vec<u32> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        match consumer.poll(ms(10_000)).await {
+            Ok(records) if records.is_empty() => break,
+            Ok(records) => all.extend(numbers(&records)),
+            Err(error) if error.is_retriable() && error.kind() != ErrorKind::CorruptBatch => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    all
+}
+
+/// Polls until the consumer holds `count` partitions.
+pub async fn assigned(consumer: &mut Consumer, count: usize) {
+    for _ in 0..600 {
+        consumer.poll(ms(50)).await.expect("a poll");
+        if consumer.assignment().len() == count {
+            return;
+        }
+    }
+    panic!(
+        "{} of {count} partitions after 30 s",
+        consumer.assignment().len()
+    );
+}
