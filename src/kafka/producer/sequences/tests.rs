@@ -195,7 +195,7 @@ fn recovery_of_one_partition_leaves_the_others_alone() {
     }
 }
 
-/// The project's own name for KAFKA-5793 and its kin: what was in flight after the refused batch keeps its place behind it.
+/// What was in flight behind the refused batch keeps its place behind it under the new epoch.
 #[test]
 fn epoch_bump_keeps_order_after_unknown_producer_id() {
     let mut lane = trusted();
