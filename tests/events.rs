@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pat_events::broker::Broker;
+use pat_events::broker::{Broker, Fault, FaultAction};
 use pat_events::events::email::*;
 use pat_events::events::{
     Attributes, ConsumerConfig, ConsumerError, Context, Event, EventConsumer, EventProducer,
@@ -15,6 +15,7 @@ use pat_events::events::{
 use pat_events::kafka::{
     Consumer, ErrorKind, Header, OffsetReset, Producer, Record, StartOffset, TopicPartition,
 };
+use protocol::{ApiKey, ErrorCode};
 use tokio::time::{sleep, timeout};
 
 const TOPIC: &str = "emails";
@@ -629,6 +630,70 @@ async fn cut_connections_hold_nothing_up_for_good() {
     seen.until(1_000).await;
     consumer.stop().await.expect("stopped well");
     seen.assert_once_and_in_order(20, 50);
+}
+
+/// What the group has committed, over all partitions.
+fn committed(broker: &Broker) -> i64 {
+    (0..3)
+        .filter_map(|partition| broker.committed_offset("test", TOPIC, partition))
+        .sum()
+}
+
+#[tokio::test]
+async fn commits_that_fail_are_made_again() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let consumer = consumer(&broker);
+    consumer.start(Handler::of(&seen)).await.expect("started");
+    for (round, action) in [
+        FaultAction::Answer(ErrorCode::OFFSET_METADATA_TOO_LARGE),
+        FaultAction::Answer(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+        FaultAction::ApplyThenDisconnect,
+        FaultAction::Disconnect,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, action));
+        let round = round as u32;
+        send_numbers(&producer, 10, round..round + 1).await;
+        let all = i64::from(round + 1) * 10;
+        let made = async {
+            while committed(&broker) < all || broker.pending_faults() > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, made)
+            .await
+            .unwrap_or_else(|_| panic!("{action:?}: {} of {all}", committed(&broker)));
+    }
+    consumer.stop().await.expect("stopped well");
+    seen.assert_once_and_in_order(10, 4);
+}
+
+#[tokio::test]
+async fn a_commit_that_may_not_be_made_ends_the_consumer() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let consumer = consumer(&broker);
+    consumer.start(Handler::default()).await.expect("started");
+    broker.inject(
+        Fault::on(
+            ApiKey::OFFSET_COMMIT,
+            FaultAction::Answer(ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        )
+        .always(),
+    );
+    send_numbers(&producer, 1, 0..1).await;
+    let error = timeout(PATIENCE, consumer.wait())
+        .await
+        .expect("ends by itself")
+        .expect_err("no commit");
+    assert!(
+        matches!(&error, ConsumerError::Kafka(error) if error.kind() == ErrorKind::Authorization),
+        "{error}"
+    );
 }
 
 #[tokio::test]

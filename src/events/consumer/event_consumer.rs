@@ -122,7 +122,7 @@ impl<S: EventSet> EventConsumer<S> {
     /// Lets the handlers at work finish (no longer than the shutdown timeout), begins no others, commits, and leaves the group. Answers
     /// with the failure that ended the consumer before, if one did.
     ///
-    /// Cancel safe: the consumer stops all the same.
+    /// Cancel safe: the consumer stops all the same. Not for a handler to wait for, as this waits for the handler.
     pub async fn stop(&self) -> Result<(), ConsumerError> {
         let Some(run) = self.lock().clone() else {
             return Ok(());

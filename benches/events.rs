@@ -1,0 +1,185 @@
+//! What the typed layer costs per event: encoding one, reading and dispatching one, and all of it between producer and handler on an
+//! embedded broker. `cargo bench --bench events`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use pat_events::broker::Broker;
+use pat_events::events::email::*;
+use pat_events::events::prost_types::Timestamp;
+use pat_events::events::{
+    AnyEvent, ConsumerConfig, Context, Dispatch, Event, EventConsumer, EventProducer, HandlerError,
+    ProducerConfig, RawHeaders, RawRecord,
+};
+use pat_events::kafka::OffsetReset;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+fn main() {
+    divan::main();
+}
+
+/// An email as they come: some headers, two recipients, one attachment; about 700 bytes.
+fn email(number: usize) -> EmailReceived {
+    let address = |name: &str| EmailAddress {
+        address: format!("{name}@example.org"),
+        display_name: name.to_string(),
+    };
+    let header = |name: &str, value: &str| EmailHeader {
+        name: name.into(),
+        value: value.into(),
+    };
+    EmailReceived {
+        email_id: format!("01a209f2-1dd1-7af4-afd1-{:012}", number % 10_000),
+        tenant_id: "tenant-42".into(),
+        message_id: "CAF8Q=yQ0b1@mail.example.org".into(),
+        from: Some(address("ann")),
+        to: vec![address("bob"), address("cid")],
+        subject: "Minutes of the meeting on Thursday".into(),
+        headers: vec![
+            header(
+                "Received",
+                "from mx1.example.org (mx1.example.org [192.0.2.7]) by mail.example.net",
+            ),
+            header(
+                "DKIM-Signature",
+                "v=1; a=rsa-sha256; d=example.org; s=k1; bh=47DEQpj8HBSa",
+            ),
+            header("Content-Type", "multipart/mixed; boundary=\"b1\""),
+        ],
+        size_bytes: 48_213,
+        received_at: Some(Timestamp {
+            seconds: 1_795_463_192,
+            nanos: 17_000_000,
+        }),
+        protocol: IngestProtocol::Smtp.into(),
+        attachments: vec![Attachment {
+            attachment_id: "a-1".into(),
+            filename: "minutes.pdf".into(),
+            content_type: "application/pdf".into(),
+            size_bytes: 40_112,
+            ..Default::default()
+        }],
+        storage_uri: "s3://mail/2026/11/23/01a209f2".into(),
+        ..Default::default()
+    }
+}
+
+/// Counts, and tells when it has counted enough.
+#[derive(Default)]
+struct Count {
+    left: AtomicUsize,
+    done: Notify,
+}
+
+#[derive(Clone)]
+struct Counting(Arc<Count>);
+
+impl Counting {
+    async fn count(&self) -> Result<(), HandlerError> {
+        if self.0.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.done.notify_one();
+        }
+        Ok(())
+    }
+}
+
+macro_rules! counts {
+    ($($handle:ident: $event:ty),+) => {
+        impl EmailEventHandler for Counting {
+            $(async fn $handle(&self, _: &Context<'_>, event: $event) -> Result<(), HandlerError> {
+                divan::black_box(event);
+                self.count().await
+            })+
+        }
+    };
+}
+
+counts! {
+    handle_email_received: EmailReceived, handle_email_processed: EmailProcessed, handle_email_validated: EmailValidated,
+    handle_workflow_triggered: WorkflowTriggered, handle_plugin_execution_required: PluginExecutionRequired,
+    handle_plugin_execution_completed: PluginExecutionCompleted, handle_email_deleted: EmailDeleted, handle_tenant_event: TenantEvent
+}
+
+#[divan::bench]
+fn encode(bencher: Bencher<'_, '_>) {
+    let event = email(1);
+    let mut out = vec![0; event.encoded_len()];
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
+        let len = AnyEvent::encoded_len(&event);
+        event.encode_to(&mut out[..len]);
+    });
+}
+
+#[divan::bench]
+fn dispatch(bencher: Bencher<'_, '_>) {
+    let runtime = Runtime::new().expect("a runtime");
+    let event = email(1);
+    let mut value = vec![0; AnyEvent::encoded_len(&event)];
+    event.encode_to(&mut value);
+    let headers = [
+        ("ce_specversion", Some(&b"1.0"[..])),
+        ("ce_type", Some(EmailReceived::TYPE.as_bytes())),
+        ("ce_id", Some(b"01a209f2-1dd1-7af4-afd1-771b6e772407")),
+        ("ce_source", Some(b"pat-events")),
+        ("ce_time", Some(b"2026-11-23T19:46:32.017Z")),
+        ("content-type", Some(b"application/protobuf")),
+    ];
+    let record = RawRecord {
+        topic: "emails",
+        partition: 0,
+        offset: 7,
+        timestamp_ms: 0,
+        key: None,
+        value: Some(&value),
+        headers: RawHeaders::new(&headers),
+    };
+    let handler = Counting(Arc::default());
+    bencher.counter(ItemsCount::new(100usize)).bench_local(|| {
+        runtime.block_on(async {
+            for _ in 0..100 {
+                let dispatched =
+                    EmailEvents::dispatch(&handler, &Context::new(divan::black_box(record))).await;
+                assert!(dispatched.result.is_ok());
+            }
+        });
+    });
+}
+
+/// From the producer through the embedded broker to the handler: all three in this process.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn end_to_end(bencher: Bencher<'_, '_>) {
+    const EVENTS: usize = 200_000;
+    let runtime = Runtime::new().expect("a runtime");
+    let events: Vec<EmailReceived> = (0..1_000).map(email).collect();
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .bench_local(|| runtime.block_on(run(&events, EVENTS)));
+}
+
+async fn run(events: &[EmailReceived], count: usize) {
+    let broker = Broker::builder()
+        .start_tcp("127.0.0.1:0")
+        .await
+        .expect("a broker");
+    broker.create_topic("emails", 6).expect("a new topic");
+    let brokers = broker.bootstrap_servers();
+    let mut config = ConsumerConfig::new(&brokers, "emails", "bench");
+    config.auto_offset_reset = OffsetReset::Earliest;
+    let handler = Counting(Arc::default());
+    handler.0.left.store(count, Ordering::Relaxed);
+    let consumer = EventConsumer::<EmailEvents>::new(config).expect("good");
+    consumer.start(handler.clone()).await.expect("started");
+    let producer = EventProducer::connect(ProducerConfig::new(&brokers, "emails"))
+        .await
+        .expect("connected");
+    for event in events.iter().cycle().take(count) {
+        drop(producer.enqueue(event).await.expect("accepted"));
+    }
+    producer.flush().await.expect("delivered");
+    handler.0.done.notified().await;
+    consumer.close().await.expect("stopped well");
+    broker.shutdown().await;
+}
