@@ -9,7 +9,7 @@ use protocol::{ApiKey, ErrorCode, Request};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::cluster::Cluster;
-use super::net::{Call, Connection};
+use super::net::Call;
 use super::{Address, ClientConfig, Configuration, Error, ErrorKind, Result};
 
 /// A client for cluster administration. Cheap to clone.
@@ -130,6 +130,13 @@ impl ApiVersions {
         let newest = client.1.min(broker.1);
         (newest >= client.0.max(broker.0)).then_some(newest)
     }
+}
+
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Any,
+    Controller,
 }
 
 impl Admin {
@@ -281,9 +288,8 @@ impl Admin {
             ..Default::default()
         };
         let deadline = self.deadline();
-        let connect = async || self.cluster.any_connection(deadline).await;
         let response = self
-            .call(connect, |_| request.clone(), |_| false, deadline)
+            .call(Asked::Any, |_| request.clone(), |_| false, deadline)
             .await?;
         Ok(response.topics)
     }
@@ -295,15 +301,14 @@ impl Admin {
         moved: impl Fn(&R::Response) -> bool,
     ) -> Result<R::Response> {
         let deadline = self.deadline();
-        let connect = async || self.cluster.controller(deadline).await;
-        self.call(connect, request, moved, deadline).await
+        self.call(Asked::Controller, request, moved, deadline).await
     }
 
     /// Sends a request in the version that the broker speaks, again with pauses while that may help. What may have been done is not
     /// repeated.
     async fn call<R: Call>(
         &self,
-        connect: impl AsyncFn() -> Result<Connection>,
+        asked: Asked,
         request: impl Fn(i16) -> R,
         moved: impl Fn(&R::Response) -> bool,
         deadline: Instant,
@@ -311,7 +316,7 @@ impl Admin {
         let mut backoff = self.cluster.retry_backoff();
         let mut random = self.cluster.random("admin");
         loop {
-            let error = match self.call_once(&connect, &request, deadline).await {
+            let error = match self.call_once(asked, &request, deadline).await {
                 Ok(response) if moved(&response) => {
                     Error::server(ErrorCode::NOT_CONTROLLER, None).api(R::KEY)
                 }
@@ -333,11 +338,14 @@ impl Admin {
 
     async fn call_once<R: Call>(
         &self,
-        connect: impl AsyncFn() -> Result<Connection>,
+        asked: Asked,
         request: impl Fn(i16) -> R,
         deadline: Instant,
     ) -> Result<R::Response> {
-        let connection = connect().await?;
+        let connection = match asked {
+            Asked::Any => self.cluster.any_connection(deadline).await?,
+            Asked::Controller => self.cluster.controller(deadline).await?,
+        };
         let version = connection.version_of::<R>()?;
         connection
             .call_at(&request(version), version, deadline)

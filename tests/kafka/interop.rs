@@ -217,9 +217,9 @@ struct Expected {
 
 impl Expected {
     fn number(i: usize) -> Expected {
-        let key = (i % 5 != 0).then(|| format!("key-{}", i % 50).into_bytes());
-        let value =
-            (i % 7 != 0).then(|| format!("value-{i}-{}", "abcdefgh".repeat(i % 40)).into_bytes());
+        let key = (!i.is_multiple_of(5)).then(|| format!("key-{}", i % 50).into_bytes());
+        let value = (!i.is_multiple_of(7))
+            .then(|| format!("value-{i}-{}", "abcdefgh".repeat(i % 40)).into_bytes());
         let mut headers = Vec::new();
         if i % 2 == 1 {
             headers.push(("number", Some(i.to_string().into_bytes())));
