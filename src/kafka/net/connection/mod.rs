@@ -185,14 +185,9 @@ impl Connection {
         self.enqueue(request, version, deadline)?.await
     }
 
-    /// Encodes and queues a request now: requests go out in the order of these calls. Its response is what [`Pending`] resolves to.
+    /// Encodes and queues a request now, in a version that the caller chose: requests go out in the order of these calls. Its response is what [`Pending`] resolves to.
     ///
     /// Fails with [`ErrorKind::BufferFull`] when too many requests wait already. Dropping the [`Pending`] is as dropping a call.
-    pub fn submit<R: Call>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
-        self.submit_at(request, self.version_of::<R>()?, deadline)
-    }
-
-    /// As [`Connection::submit`], in a version that the caller chose.
     pub fn submit_at<R: Call>(
         &self,
         request: &R,
@@ -204,7 +199,7 @@ impl Connection {
         self.enqueue(request, version, deadline)
     }
 
-    /// As [`Connection::submit`], for a request that gets no response (acks=0): resolves when its bytes are out.
+    /// As [`Connection::submit_at`], for a request that gets no response (acks=0): resolves when its bytes are out.
     pub fn submit_without_response<R: Call>(
         &self,
         request: &R,

@@ -13,6 +13,12 @@ use crate::kafka::net::{BoxFuture, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+impl Connection {
+    fn submit<R: Call>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
+        self.submit_at(request, self.version_of::<R>()?, deadline)
+    }
+}
+
 /// A network on which one peer listens, everywhere; it takes one connection.
 #[derive(Debug)]
 struct OnePeer(Mutex<Option<DuplexStream>>);
