@@ -147,13 +147,13 @@ fn order(history: &History, found: &mut Vec<Violation>) {
             continue;
         }
         let Some(key) = keys.get(&id) else { continue };
-        if let Some(earlier) = last.insert((id.producer, *key), id) {
-            if earlier.number > id.number {
-                found.push(Violation::Reordered {
-                    earlier: id,
-                    later: earlier,
-                });
-            }
+        if let Some(earlier) = last.insert((id.producer, *key), id)
+            && earlier.number > id.number
+        {
+            found.push(Violation::Reordered {
+                earlier: id,
+                later: earlier,
+            });
         }
     }
 }
