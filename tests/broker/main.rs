@@ -9,3 +9,4 @@ mod fetching;
 mod nodes;
 mod parity;
 mod raw;
+mod versions;

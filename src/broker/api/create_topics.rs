@@ -17,6 +17,9 @@ use crate::broker::topic::{TopicSettings, name_problem};
 /// Where a setting that is the topic's own comes from, in Kafka's numbering.
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 
+/// The most partitions that Kafka's controller creates at once.
+const MAX_PARTITIONS: i32 = 10_000;
+
 impl Api for CreateTopicsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<CreateTopicsResponse> {
         let twice = duplicates(self.topics.iter().map(|topic| topic.name.as_str()));
@@ -187,6 +190,12 @@ fn replicas(asked: &CreatableTopic, context: &Context<'_>) -> Result<Vec<Vec<i32
         return Err(problem(
             ErrorCode::INVALID_PARTITIONS,
             "Number of partitions was set to an invalid non-positive value.",
+        ));
+    }
+    if partitions > MAX_PARTITIONS {
+        return Err(problem(
+            ErrorCode::POLICY_VIOLATION,
+            "Excessively large number of partitions per request.",
         ));
     }
     let replication = match asked.replication_factor {
