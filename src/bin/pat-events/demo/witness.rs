@@ -75,6 +75,10 @@ impl Witness {
         place: u64,
         told: Option<Timestamp>,
     ) -> Result<(), HandlerError> {
+        if !key.starts_with(&self.0.run) {
+            // Of an earlier run on the same topic.
+            return Ok(());
+        }
         let told = told.and_then(|told| SystemTime::try_from(told).ok());
         let lag = told.map_or(Duration::ZERO, |told| told.elapsed().unwrap_or_default());
         let mut findings = self.0.findings.lock().unwrap_or_else(|e| e.into_inner());
