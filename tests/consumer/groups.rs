@@ -12,7 +12,10 @@ use crate::world::*;
 
 /// What a listener was told, in order.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(&'static str, Vec<i32>)>>>);
+struct Told(Arc<Mutex<Vec<Change>>>);
+
+/// What happened, and to which partitions.
+type Change = (&'static str, Vec<i32>);
 
 impl Told {
     fn note(&self, what: &'static str, partitions: &[TopicPartition]) {
