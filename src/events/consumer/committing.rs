@@ -57,7 +57,7 @@ pub(super) async fn commit(
         if let Some(commit) = partition.take_commit() {
             let offset = OffsetAndMetadata {
                 offset: commit.offset,
-                leader_epoch: None,
+                leader_epoch: commit.leader_epoch,
                 metadata: commit.metadata,
             };
             offsets.push((partition.name.clone(), offset));

@@ -144,7 +144,7 @@ fn sort(records: &Records, lanes: &Lanes, assigned: &Assigned, counters: &Counte
         let partition = partition_of(run, assigned);
         let finished_before = partition.arrive(
             run.iter(),
-            |record| record.offset,
+            |record| (record.offset, record.leader_epoch),
             |record| {
                 let RecordView {
                     offset,

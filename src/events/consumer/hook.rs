@@ -40,11 +40,16 @@ impl RebalanceListener for Hook {
                 }
             };
             for name in partitions {
-                let tracker = committed
-                    .remove(name)
-                    .map_or_else(OffsetTracker::default, |commit| {
-                        OffsetTracker::resume(commit.offset, &commit.metadata)
-                    });
+                let tracker =
+                    committed
+                        .remove(name)
+                        .map_or_else(OffsetTracker::default, |commit| {
+                            OffsetTracker::resume(
+                                commit.offset,
+                                commit.leader_epoch,
+                                &commit.metadata,
+                            )
+                        });
                 self.assigned.put(name.clone(), tracker);
             }
         })

@@ -21,6 +21,8 @@ pub(crate) struct OffsetTracker {
     next: Option<i64>,
     /// Finished before a restart and not met again so far: ascending, apart from each other, none empty.
     remembered: VecDeque<Range<i64>>,
+    /// Where each leader's records begin, ascending: the epochs that commits go with (KIP-320).
+    epochs: VecDeque<(i64, i32)>,
     /// Whether there is something to commit that [`OffsetTracker::take_commit`] has not given yet.
     changed: bool,
 }
@@ -36,6 +38,8 @@ struct InHand {
 pub(crate) struct Commit {
     /// The first offset that is not finished.
     pub offset: i64,
+    /// The epoch of the leader that appended the record before it, if that is known.
+    pub leader_epoch: Option<i32>,
     /// What is finished beyond it.
     pub metadata: String,
 }
@@ -45,8 +49,12 @@ const SWEEP_FROM: usize = 1_024;
 
 impl OffsetTracker {
     /// The tracker of a partition whose group has committed `committed` with `metadata`. Metadata of another maker tells nothing.
-    pub(crate) fn resume(committed: i64, metadata: &str) -> Self {
+    pub(crate) fn resume(committed: i64, leader_epoch: Option<i32>, metadata: &str) -> Self {
         Self {
+            epochs: leader_epoch
+                .map(|epoch| (committed - 1, epoch))
+                .into_iter()
+                .collect(),
             next: Some(committed),
             remembered: commit_metadata::decode(committed, metadata).into(),
             ..Self::default()
@@ -73,8 +81,13 @@ impl OffsetTracker {
     }
 
     /// A record arrives, not before [any other](OffsetTracker::is_past); there may be holes. `false`: it was finished before a restart.
-    pub(crate) fn arrive(&mut self, offset: i64) -> bool {
+    pub(crate) fn arrive(&mut self, offset: i64, leader_epoch: Option<i32>) -> bool {
         self.next = Some(offset + 1);
+        if let Some(epoch) = leader_epoch
+            && self.epochs.back().is_none_or(|(_, last)| *last != epoch)
+        {
+            self.epochs.push_back((offset, epoch));
+        }
         while self
             .remembered
             .front()
@@ -121,7 +134,25 @@ impl OffsetTracker {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let next = self.next?;
+        let (offset, finished) = self.finished_beyond(self.next?);
+        while self.epochs.get(1).is_some_and(|(begin, _)| *begin < offset) {
+            self.epochs.pop_front();
+        }
+        let epoch = self.epochs.front().filter(|(begin, _)| *begin < offset);
+        Some(Commit {
+            offset,
+            leader_epoch: epoch.map(|(_, epoch)| *epoch),
+            metadata: commit_metadata::encode(offset, &finished),
+        })
+    }
+
+    /// What was taken last could not be committed: it is given again.
+    pub(crate) fn commit_failed(&mut self) {
+        self.changed = true;
+    }
+
+    /// The first offset that is not finished, and what is finished beyond it: ascending, apart from each other.
+    fn finished_beyond(&self, next: i64) -> (i64, Vec<Range<i64>>) {
         let mut unfinished = self.unfinished();
         let first = unfinished.next();
         let mut offset = first.unwrap_or(next);
@@ -145,13 +176,7 @@ impl OffsetTracker {
                 note(range.start.max(next)..range.end);
             }
         }
-        let metadata = commit_metadata::encode(offset, &finished);
-        Some(Commit { offset, metadata })
-    }
-
-    /// What was taken last could not be committed: it is given again.
-    pub(crate) fn commit_failed(&mut self) {
-        self.changed = true;
+        (offset, finished)
     }
 
     fn unfinished(&self) -> impl Iterator<Item = i64> {
@@ -171,6 +196,7 @@ mod tests {
     fn commit(offset: i64) -> Option<Commit> {
         Some(Commit {
             offset,
+            leader_epoch: None,
             metadata: String::new(),
         })
     }
@@ -179,7 +205,7 @@ mod tests {
     fn a_commit_never_passes_an_unfinished_record() {
         let mut tracker = OffsetTracker::default();
         assert_eq!(tracker.take_commit(), None);
-        assert!((10..14).all(|offset| tracker.arrive(offset)));
+        assert!((10..14).all(|offset| tracker.arrive(offset, None)));
         tracker.finish(11);
         tracker.finish(13);
         assert_eq!(tracker.take_commit().map(|commit| commit.offset), Some(10));
@@ -193,35 +219,39 @@ mod tests {
     #[test]
     fn a_restart_repeats_nothing_that_was_finished_beyond_the_gap() {
         let mut tracker = OffsetTracker::default();
-        (0..6).for_each(|offset| assert!(tracker.arrive(offset)));
+        (0..6).for_each(|offset| assert!(tracker.arrive(offset, None)));
         for offset in [1, 2, 4] {
             tracker.finish(offset);
         }
         let commit = tracker.take_commit().expect("something was finished");
         assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(commit.offset, &commit.metadata);
-        let again: Vec<i64> = (0..8).filter(|offset| tracker.arrive(*offset)).collect();
+        let mut tracker = OffsetTracker::resume(commit.offset, None, &commit.metadata);
+        let again: Vec<i64> = (0..8)
+            .filter(|offset| tracker.arrive(*offset, None))
+            .collect();
         assert_eq!(again, [0, 3, 5, 6, 7]);
     }
 
     #[test]
     fn what_was_remembered_survives_a_second_restart_before_it_is_met_again() {
         let mut tracker = OffsetTracker::default();
-        (0..10).for_each(|offset| assert!(tracker.arrive(offset)));
+        (0..10).for_each(|offset| assert!(tracker.arrive(offset, None)));
         for offset in [2, 3, 8] {
             tracker.finish(offset);
         }
         let first = tracker.take_commit().expect("something was finished");
-        let mut tracker = OffsetTracker::resume(first.offset, &first.metadata);
-        assert!(tracker.arrive(0));
-        assert!(tracker.arrive(1));
+        let mut tracker = OffsetTracker::resume(first.offset, None, &first.metadata);
+        assert!(tracker.arrive(0, None));
+        assert!(tracker.arrive(1, None));
         for offset in [0, 1] {
             tracker.finish(offset);
         }
         let second = tracker.take_commit().expect("something was finished");
         assert_eq!(second.offset, 4, "2 and 3 are finished: the next is 4");
-        let mut tracker = OffsetTracker::resume(second.offset, &second.metadata);
-        let again: Vec<i64> = (4..10).filter(|offset| tracker.arrive(*offset)).collect();
+        let mut tracker = OffsetTracker::resume(second.offset, None, &second.metadata);
+        let again: Vec<i64> = (4..10)
+            .filter(|offset| tracker.arrive(*offset, None))
+            .collect();
         assert_eq!(again, [4, 5, 6, 7, 9]);
     }
 
@@ -229,7 +259,7 @@ mod tests {
     fn holes_in_the_log_hold_nothing_up() {
         let mut tracker = OffsetTracker::default();
         for offset in [5, 9, 20] {
-            assert!(tracker.arrive(offset));
+            assert!(tracker.arrive(offset, None));
         }
         for offset in [5, 9] {
             tracker.finish(offset);
@@ -246,13 +276,13 @@ mod tests {
         tracker.advance(7);
         assert!(!tracker.is_unplaced());
         assert_eq!(tracker.take_commit(), commit(7));
-        assert_eq!(OffsetTracker::resume(7, "").take_commit(), None);
+        assert_eq!(OffsetTracker::resume(7, None, "").take_commit(), None);
     }
 
     #[test]
     fn what_holds_no_records_is_passed_once_all_before_it_is_finished() {
         let mut tracker = OffsetTracker::default();
-        tracker.arrive(0);
+        tracker.arrive(0, None);
         tracker.advance(5);
         assert_eq!(tracker.take_commit(), None);
         tracker.finish(0);
@@ -265,7 +295,7 @@ mod tests {
     #[test]
     fn a_commit_that_failed_is_given_again() {
         let mut tracker = OffsetTracker::default();
-        tracker.arrive(0);
+        tracker.arrive(0, None);
         tracker.finish(0);
         assert_eq!(tracker.take_commit(), commit(1));
         tracker.commit_failed();
@@ -275,7 +305,7 @@ mod tests {
     #[test]
     fn offsets_that_are_not_in_hand_are_passed_over() {
         let mut tracker = OffsetTracker::default();
-        tracker.arrive(3);
+        tracker.arrive(3, None);
         tracker.finish(2);
         tracker.finish(4);
         assert_eq!(tracker.take_commit(), None);
@@ -287,17 +317,42 @@ mod tests {
     #[test]
     fn one_slow_record_does_not_make_the_tracker_grow() {
         let mut tracker = OffsetTracker::default();
-        tracker.arrive(0);
+        tracker.arrive(0, None);
         for offset in 1..200_000 {
-            tracker.arrive(offset);
+            tracker.arrive(offset, None);
             tracker.finish(offset);
         }
         assert!(tracker.in_hand.len() <= SWEEP_FROM + 2);
         let commit = tracker.take_commit().expect("much was finished");
         assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(0, &commit.metadata);
-        let again = (0..200_001).filter(|offset| tracker.arrive(*offset));
+        let mut tracker = OffsetTracker::resume(0, None, &commit.metadata);
+        let again = (0..200_001).filter(|offset| tracker.arrive(*offset, None));
         assert_eq!(again.collect::<Vec<_>>(), [0, 200_000]);
+    }
+
+    #[test]
+    fn a_commit_goes_with_the_epoch_of_the_record_before_it() {
+        let epoch =
+            |tracker: &mut OffsetTracker| tracker.take_commit().map(|commit| commit.leader_epoch);
+        let mut tracker = OffsetTracker::resume(10, Some(3), "");
+        tracker.arrive(10, Some(3));
+        tracker.arrive(11, Some(5));
+        tracker.arrive(12, Some(6));
+        tracker.finish(11);
+        assert_eq!(epoch(&mut tracker), Some(Some(3)), "up to 10, exclusive");
+        tracker.finish(10);
+        assert_eq!(epoch(&mut tracker), Some(Some(5)), "up to 12, exclusive");
+        tracker.finish(12);
+        assert_eq!(epoch(&mut tracker), Some(Some(6)));
+        assert_eq!(tracker.epochs.len(), 1);
+        let mut tracker = OffsetTracker::default();
+        tracker.arrive(0, Some(1));
+        tracker.commit_failed();
+        assert_eq!(
+            epoch(&mut tracker),
+            Some(None),
+            "nothing stands before the first record"
+        );
     }
 
     proptest! {
@@ -314,10 +369,10 @@ mod tests {
             for (life, (arriving, finishing)) in lives.iter().chain([&last]).enumerate() {
                 let mut tracker = committed
                     .as_ref()
-                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, &commit.metadata));
+                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, &commit.metadata));
                 let from = committed.as_ref().map_or(0, |commit| commit.offset);
                 let mut in_hand: Vec<i64> =
-                    log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset)).collect();
+                    log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset, None)).collect();
                 for offset in &in_hand {
                     prop_assert!(!finished.contains(offset), "{offset} is handled twice");
                 }

@@ -60,17 +60,18 @@ impl Partition {
         self.lock().tracker.advance(position);
     }
 
-    /// Takes in records that follow each other; `keep` is called for those that are to be handled. Answers how many are not.
+    /// Takes in records that follow each other, each with its offset and leader epoch; `keep` is called for those that are to be handled. Answers how many are not.
     pub(crate) fn arrive<R>(
         &self,
         records: impl Iterator<Item = R>,
-        offset_of: impl Fn(&R) -> i64,
+        place_of: impl Fn(&R) -> (i64, Option<i32>),
         mut keep: impl FnMut(R),
     ) -> u64 {
         let mut state = self.lock();
         let mut finished_before = 0;
         for record in records {
-            if state.tracker.arrive(offset_of(&record)) {
+            let (offset, leader_epoch) = place_of(&record);
+            if state.tracker.arrive(offset, leader_epoch) {
                 keep(record);
             } else {
                 finished_before += 1;
@@ -140,7 +141,7 @@ mod tests {
     async fn a_released_partition_is_drained_when_its_last_handler_ends() {
         let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
         let mut kept = Vec::new();
-        let finished = partition.arrive(0..3, |offset| *offset, |offset| kept.push(offset));
+        let finished = partition.arrive(0..3, |offset| (*offset, None), |offset| kept.push(offset));
         assert_eq!((kept.len(), finished), (3, 0));
         assert!(partition.begin());
         assert!(partition.begin());
@@ -157,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_record_is_not_passed_by_the_commit() {
         let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
-        partition.arrive(0..2, |offset| *offset, drop);
+        partition.arrive(0..2, |offset| (*offset, None), drop);
         assert!(partition.begin());
         partition.end(0, false);
         assert!(partition.begin());

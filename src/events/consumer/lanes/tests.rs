@@ -100,7 +100,7 @@ impl Setup {
         let records = (from..).zip(keys);
         self.partition.arrive(
             records,
-            |(offset, _)| *offset,
+            |(offset, _)| (*offset, None),
             |(offset, key)| {
                 let step = Step {
                     of: key.to_string(),
