@@ -482,13 +482,19 @@ fn number(bytes: Option<&[u8]>) -> u64 {
 }
 
 impl Target {
-    /// Creates a topic of three partitions, named after the case.
+    /// Creates a topic of three partitions, named after the case, and waits until their leaders answer: with acks=0 nobody would be told
+    /// that they do not yet.
     async fn topic(&self, name: &str) -> String {
         let admin = self.admin().await;
         admin
             .create_topic(&NewTopic::new(name, PARTITIONS))
             .await
             .expect("created");
+        let partitions: Vec<_> = (0..PARTITIONS)
+            .map(|p| TopicPartition::new(name, p))
+            .collect();
+        let ends = self.consumer(&[]).await.end_offsets(&partitions).await;
+        assert_eq!(ends.expect("led").len(), partitions.len());
         name.to_owned()
     }
 
