@@ -387,3 +387,22 @@ async fn subscribing_to_other_topics_replaces_the_partitions() {
         .await
         .expect("assigned by hand");
 }
+
+#[tokio::test(start_paused = true)]
+async fn leaving_waits_for_commits_under_way_and_takes_no_more() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = member(&broker, |_| {}).await;
+    assert_eq!(read(&mut consumer, 100).await.len(), 100);
+    let handle = consumer.handle();
+    let pending = consumer.commit_async().expect("room for a commit");
+    consumer.unsubscribe().await.expect("leaves");
+    pending.await.expect("was sent before leaving");
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
+    let late = handle.commit(&[(tp(0), OffsetAndMetadata::new(5))]).await;
+    assert_eq!(
+        late.expect_err("not a member any more").kind(),
+        ErrorKind::Closed
+    );
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
+}

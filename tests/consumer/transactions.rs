@@ -1,5 +1,6 @@
-//! What is shown of a log with transactions. What read_committed hides is tested beside the filter: the broker lists no aborted ones.
+//! What is shown of a log with transactions.
 
+use pat_events::kafka::IsolationLevel;
 use protocol::compression::Compression;
 use protocol::records::SealOptions;
 
@@ -15,7 +16,7 @@ fn transactional(producer_id: i64) -> SealOptions {
 }
 
 #[tokio::test(start_paused = true)]
-async fn read_uncommitted_shows_everything_but_the_markers() {
+async fn read_committed_shows_exactly_the_committed_records_and_read_uncommitted_all() {
     let broker = one_broker(1);
     let append = |bytes| assert_eq!(broker.append_unchecked("t", 0, bytes), 1);
     let data = |range, producer| batch(range, Compression::NONE, &transactional(producer));
@@ -38,4 +39,18 @@ async fn read_uncommitted_shows_everything_but_the_markers() {
         Some(51),
         "the position passes the markers"
     );
+
+    let mut consumer = reader(&broker, 1, |config| {
+        config.isolation_level = IsolationLevel::ReadCommitted;
+    })
+    .await;
+    let committed: Vec<u32> = (10..30).chain(31..41).chain(44..50).collect();
+    assert_eq!(read(&mut consumer, 36).await, committed);
+    assert!(consumer.poll(ms(1_000)).await.expect("a poll").is_empty());
+    assert_eq!(
+        consumer.position(&tp(0)),
+        Some(51),
+        "the position passes what is hidden"
+    );
+    assert_eq!(consumer.lag(&tp(0)), Some(0));
 }

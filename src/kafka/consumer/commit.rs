@@ -16,7 +16,7 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::core::Core;
+use super::core::{Core, Source};
 use super::handle::OffsetAndMetadata;
 use super::offset_fetch::id_of;
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
@@ -58,7 +58,7 @@ impl Future for PendingCommit {
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the consumer was closed")
+    Error::new(ErrorKind::Closed, "the consumer was unsubscribed or closed")
 }
 
 impl Commits {
@@ -77,6 +77,21 @@ impl Commits {
         Self(sender)
     }
 
+    /// Returns once everything handed in before is answered.
+    pub async fn settled(&self, core: &Core) {
+        let (done, answer) = oneshot::channel();
+        let nothing = Commit {
+            offsets: BTreeMap::new(),
+            identity: Identity::standalone(),
+            group: None,
+            deadline: core.deadline(),
+            done,
+        };
+        if self.0.send(nothing).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
     /// Commits `offsets` after everything handed in before. The generation is the one of now.
     pub fn submit(
         &self,
@@ -90,10 +105,14 @@ impl Commits {
             let _ = done.send(Ok(()));
             return Ok(PendingCommit(answer));
         }
-        let group = core.group();
-        let identity = match &group {
-            Some(group) => group.with(|membership| membership.identity())?,
-            None => Identity::standalone(),
+        let source = core.state().source.clone();
+        let (group, identity) = match source {
+            Source::Subscribed(group) => {
+                let identity = group.with(|membership| membership.identity())?;
+                (Some(group), identity)
+            }
+            Source::Nothing | Source::Assigned => (None, Identity::standalone()),
+            Source::Left | Source::Closed => return Err(closed()),
         };
         let commit = Commit {
             offsets,
@@ -118,6 +137,9 @@ impl Commits {
 impl Commit {
     /// Sends it, again with pauses while that may help.
     async fn send(&self, core: &Core) -> Result<()> {
+        if self.offsets.is_empty() {
+            return Ok(());
+        }
         let mut attempts = 0;
         loop {
             let error = match self.send_once(core).await {

@@ -137,7 +137,7 @@ impl Consumer {
         let topics = topics.iter().map(ToString::to_string).collect();
         let mut state = core.state();
         match &state.source {
-            Source::Nothing => {
+            Source::Nothing | Source::Left => {
                 let config = &core.config;
                 let membership = MembershipConfig {
                     group_id,
@@ -184,7 +184,7 @@ impl Consumer {
         }
         let mut state = core.state();
         match &state.source {
-            Source::Nothing | Source::Assigned => state.source = Source::Assigned,
+            Source::Nothing | Source::Left | Source::Assigned => state.source = Source::Assigned,
             Source::Subscribed(_) => return Err(in_the_way("topics are subscribed to")),
             Source::Closed => return Err(closed()),
         }
@@ -204,11 +204,13 @@ impl Consumer {
         let committed = self.commit_finished(core.deadline()).await;
         if let Some(group) = core.group() {
             self.release(&group, false).await;
+            self.handle.commits.settled(&core).await;
             group.close().await;
         }
+        self.reading = None;
         let mut state = core.state();
         state.clear();
-        state.source = Source::Nothing;
+        state.source = Source::Left;
         committed
     }
 
@@ -363,7 +365,7 @@ impl Consumer {
         let patience = core.config.client.request_timeout;
         let mut state = core.state();
         let group = match &state.source {
-            Source::Nothing => {
+            Source::Nothing | Source::Left => {
                 let message =
                     "there is nothing to poll: subscribe to topics or assign partitions first";
                 return Err(Error::new(ErrorKind::Config, message));

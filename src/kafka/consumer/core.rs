@@ -52,8 +52,11 @@ pub(crate) struct State {
 pub(crate) enum Source {
     #[default]
     Nothing,
+    /// By hand.
     Assigned,
     Subscribed(Arc<Group>),
+    /// From nowhere any more: what was read as a member of a group cannot be committed now.
+    Left,
     Closed,
 }
 

@@ -245,14 +245,19 @@ impl Group {
     }
 }
 
+/// The number of partitions of each topic. One that does not exist has none, and is noticed once it does.
 fn counts_of<'a>(metadata: &Metadata, topics: impl Iterator<Item = &'a str>) -> PartitionCounts {
+    let count_of = |topic: &str| {
+        metadata
+            .topic(topic)
+            .map_or(0, |known| known.partitions.len())
+    };
     topics
-        .filter_map(|topic| {
-            let known = metadata.topic(topic)?;
-            Some((
-                known.name.clone(),
-                i32::try_from(known.partitions.len()).unwrap_or(i32::MAX),
-            ))
+        .map(|topic| {
+            (
+                topic.into(),
+                i32::try_from(count_of(topic)).unwrap_or(i32::MAX),
+            )
         })
         .collect()
 }

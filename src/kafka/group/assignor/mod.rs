@@ -19,7 +19,7 @@ pub(crate) struct Member {
     pub topics: Vec<String>,
 }
 
-/// How many partitions each topic of the group has. Topics that do not exist are not in it.
+/// How many partitions each topic of the group has: none where the topic does not exist (yet).
 pub(crate) type PartitionCounts = BTreeMap<Arc<str>, i32>;
 
 /// What one member gets: by topic, its partitions in ascending order.

@@ -132,6 +132,21 @@ async fn the_leader_counts_partitions_and_shares_them_out() {
     );
 }
 
+/// franz-go 1.21.6: topics that were not known when the group was formed were never consumed.
+#[tokio::test]
+async fn a_topic_that_comes_to_be_later_calls_for_another_round() {
+    let now = Instant::now();
+    let mut member = new(now);
+    member.next(now);
+    member.joined(joined_as("a", "a", 1), now, |_| PAUSE);
+    member.share_out(Ok(PartitionCounts::from([("t".into(), 0)])), now, |_| PAUSE);
+    assert!(matches!(member.next(now), Action::Sync(_)));
+    member.synced(synced_with(&[]), now, |_| PAUSE);
+    assert_eq!(member.take_assigned(), Some(Vec::new()));
+    member.partitions_now(|_| PartitionCounts::from([("t".into(), 6)]), now);
+    assert_eq!(member.must_release(), Some(false));
+}
+
 #[tokio::test]
 async fn a_rebalance_waits_for_the_application_and_keeps_the_place_by_heartbeats() {
     let now = Instant::now();
