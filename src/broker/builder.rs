@@ -23,6 +23,7 @@ pub struct BrokerBuilder {
     nodes: usize,
     replication_factor: Option<i16>,
     seed: Option<u64>,
+    advertised_host: Option<String>,
     settings: Settings,
 }
 
@@ -32,6 +33,7 @@ impl Default for BrokerBuilder {
             nodes: 1,
             replication_factor: None,
             seed: None,
+            advertised_host: None,
             settings: Settings {
                 default_partitions: 6,
                 default_replication_factor: 1,
@@ -148,6 +150,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// The host that clients are told to connect to over TCP. Default: the address that is listened on, or loopback when that is all
+    /// addresses.
+    #[must_use]
+    pub fn advertised_host(mut self, host: impl Into<String>) -> Self {
+        self.advertised_host = Some(host.into());
+        self
+    }
+
     /// Starts the nodes as TCP listeners: the first on `listen`, the others on the ports after it, or on free ones when its port is 0.
     /// Must be called within a tokio runtime.
     ///
@@ -174,7 +184,8 @@ impl BrokerBuilder {
             };
             let listener = tokio::net::TcpListener::bind(SocketAddr::new(first.ip(), port)).await?;
             let address = listener.local_addr()?;
-            let host = advertised_host(address);
+            let host = self.advertised_host.clone();
+            let host = host.unwrap_or_else(|| reachable_host(address));
             listeners.push((
                 Endpoint {
                     node,
@@ -220,7 +231,7 @@ impl BrokerBuilder {
 }
 
 /// What clients are told: they can't connect to a wildcard address.
-fn advertised_host(address: SocketAddr) -> String {
+fn reachable_host(address: SocketAddr) -> String {
     match address.ip() {
         ip if !ip.is_unspecified() => ip.to_string(),
         std::net::IpAddr::V4(_) => "127.0.0.1".into(),

@@ -123,9 +123,7 @@ impl Broker {
             .nodes
             .keys()
             .filter_map(|id| directory.endpoint(*id));
-        let text: Vec<_> = addresses
-            .map(|endpoint| format!("{}:{}", endpoint.host, endpoint.port))
-            .collect();
+        let text: Vec<_> = addresses.map(Endpoint::to_string).collect();
         text.join(",")
     }
 

@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use protocol::frame::{LENGTH_BYTES, frame_length};
@@ -24,6 +25,8 @@ pub(crate) const IN_MEMORY_BUFFER_BYTES: usize = 64 * 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// How much room a long frame gets before its bytes are there; beyond that it doubles as they arrive.
 const TRUSTED_BYTES: usize = 1024 * 1024;
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 /// Pieces written in one call.
 const MAX_SLICES: usize = 64;
 
@@ -64,12 +67,13 @@ pub(crate) async fn run_node(
                 }
             },
             Some(_) = connections.join_next() => {}
-            accepted = accept(listener.as_ref()) => {
-                // A connection that died before it was accepted is nobody's problem.
-                if let Ok(stream) = accepted {
+            accepted = accept(listener.as_ref()) => match accepted {
+                Ok(stream) => {
                     connections.spawn(serve(stream, cluster.clone(), node));
                 }
-            }
+                // It died before it was accepted, or there are no more descriptors: others may have better luck.
+                Err(_) => tokio::time::sleep(ACCEPT_BACKOFF).await,
+            },
         }
     }
 }

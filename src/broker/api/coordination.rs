@@ -140,32 +140,33 @@ impl Api for LeaveGroupRequest {
         if let Err(error) = context.check_coordinator(&self.group_id) {
             return Reply::Message(self.refusal(context.version, error));
         }
-        let now = Instant::now();
-        let mut groups = lock(&context.cluster.groups);
         if self.group_id.is_empty() {
             return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_GROUP_ID));
         }
+        let leave = |member_id: &str, instance_id: Option<&str>| {
+            lock(&context.cluster.groups).leave(
+                &self.group_id,
+                member_id,
+                instance_id,
+                Instant::now(),
+            )
+        };
         // Up to version 2 one member leaves, and its error is the answer's.
         if context.version < 3 {
-            let error = groups.leave(&self.group_id, &self.member_id, None, now);
+            let error = leave(&self.member_id, None);
+            context.cluster.groups_changed.notify_one();
             return Reply::Message(self.refusal(context.version, error));
         }
         let mut members = Vec::new();
-        for member in self.members {
-            let error_code = groups.leave(
-                &self.group_id,
-                &member.member_id,
-                member.group_instance_id.as_deref(),
-                now,
-            );
+        for member in &self.members {
+            let error_code = leave(&member.member_id, member.group_instance_id.as_deref());
             members.push(MemberResponse {
-                member_id: member.member_id,
-                group_instance_id: member.group_instance_id,
+                member_id: member.member_id.clone(),
+                group_instance_id: member.group_instance_id.clone(),
                 error_code,
                 ..Default::default()
             });
         }
-        drop(groups);
         context.cluster.groups_changed.notify_one();
         Reply::Message(LeaveGroupResponse {
             members,

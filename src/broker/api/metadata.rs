@@ -116,7 +116,8 @@ fn describe(
             None => failed(None, asked, ErrorCode::UNKNOWN_TOPIC_ID),
         };
     };
-    if let Some(topic) = context.cluster.directory().topic(name) {
+    let topic = context.cluster.directory().topic(name);
+    if let Some(topic) = topic {
         return described(&topic, context);
     }
     let error = match name_problem(name) {
@@ -145,14 +146,19 @@ fn failed(
 }
 
 fn described(topic: &Arc<Topic>, context: &Context<'_>) -> MetadataResponseTopic {
-    let partitions = topic
-        .partitions()
-        .zip(0..)
-        .map(|(partition, index)| describe_partition(&partition, index, context));
+    let running: Vec<_> = context
+        .cluster
+        .directory()
+        .running()
+        .map(|endpoint| endpoint.node)
+        .collect();
+    let partitions = topic.partitions().zip(0..);
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
         topic_id: topic.id,
-        partitions: partitions.collect(),
+        partitions: partitions
+            .map(|(partition, index)| describe_partition(&partition, index, &running))
+            .collect(),
         ..Default::default()
     }
 }
@@ -160,19 +166,18 @@ fn described(topic: &Arc<Topic>, context: &Context<'_>) -> MetadataResponseTopic
 fn describe_partition(
     partition: &Partition,
     partition_index: i32,
-    context: &Context<'_>,
+    running: &[i32],
 ) -> MetadataResponsePartition {
     let error_code = if partition.leader.is_some() {
         ErrorCode::NONE
     } else {
         ErrorCode::LEADER_NOT_AVAILABLE
     };
-    let directory = context.cluster.directory();
     let offline = partition
         .replicas
         .iter()
         .copied()
-        .filter(|id| !directory.is_running(*id));
+        .filter(|id| !running.contains(id));
     MetadataResponsePartition {
         error_code,
         partition_index,
