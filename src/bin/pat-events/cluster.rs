@@ -10,6 +10,7 @@ pub struct Cluster {
     #[arg(
         short,
         long,
+        global = true,
         env = "KAFKA_BOOTSTRAP_SERVERS",
         default_value = "localhost:9092"
     )]
@@ -22,7 +23,7 @@ pub struct Cluster {
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// An option of the client by its Java-style name; may be given several times.
-    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = property)]
+    #[arg(short = 'X', global = true, value_name = "NAME=VALUE", value_parser = property)]
     options: Vec<(String, String)>,
 }
 

@@ -432,7 +432,9 @@ impl Membership {
         match code {
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member_id.clear();
-                self.try_again(Error::server(code, None), now, pause);
+                // Not the code's own error: the member goes on under a new id, so that polling again makes sense.
+                let message = "the coordinator does not know this member any more: it joins anew";
+                self.try_again(Error::new(ErrorKind::Rebalance, message), now, pause);
             }
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => {
                 self.forget_generation();
