@@ -1,4 +1,4 @@
-//! Writes the seed corpora of the message targets: samples of every message and version. In: a folder, or nothing for
+//! Writes the seed corpora: samples of every message and version, and record batches of every codec. In: a folder, or nothing for
 //! `fuzz/corpus`. Out: a folder per target in it, with files named after what they hold.
 
 use std::fs;
@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::api::Codec;
+use protocol::compression::{self, Compressor};
 use protocol::frame::{request_header_version, response_header_version};
 use protocol::messages::{APIS, BLOBS, RequestHeader, ResponseHeader};
-use protocol::records::ControlRecord;
+use protocol::records::{BatchBuilder, ControlRecord, HEADER_LEN, SealOptions};
 use protocol::{Encoder, Message, sample};
 
 const SAMPLES: u64 = 4;
@@ -85,8 +86,35 @@ fn main() -> io::Result<()> {
             &[&[key.len() as u8][..], &key, &value].concat(),
         )?;
     }
+    written += batches()?;
     println!("{written} seeds in {}", corpus("*").display());
     Ok(())
+}
+
+/// Record batches, and the compressed records in them, of every codec.
+fn batches() -> io::Result<usize> {
+    let mut written = 0;
+    for codec in compression::Codec::ALL {
+        let mut compressor = Compressor::new(codec.into());
+        for count in [1, 3, 200] {
+            let mut batch = BatchBuilder::new(Vec::new());
+            for index in 0..count {
+                let value = format!("value {index} ").repeat(index as usize % 7);
+                let headers = [("name", Some(value.as_bytes())), ("empty", None)];
+                batch
+                    .append(index * 40, Some(b"key"), Some(value.as_bytes()), headers)
+                    .expect("room");
+            }
+            let sealed = batch.seal(&SealOptions::default(), &mut compressor);
+            let name = format!("{codec}-{count}");
+            written += write("record_batches", &name, sealed.bytes())?;
+            if codec != compression::Codec::None {
+                let target = format!("decompress_{codec}");
+                written += write(&target, &name, &sealed.bytes()[HEADER_LEN..])?;
+            }
+        }
+    }
+    Ok(written)
 }
 
 fn made(codec: &Codec, version: i16, seed: u64) -> Vec<u8> {
