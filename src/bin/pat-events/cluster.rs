@@ -1,6 +1,7 @@
 //! The options by which every command finds its cluster. In: flags and the environment. Out: any of the client's configurations.
 
 use clap::Args;
+use pat_events::kafka::config::variable_name;
 use pat_events::kafka::{Configuration, Result};
 
 /// Where the cluster is, and what else the client is told.
@@ -40,7 +41,9 @@ impl Options {
     pub fn config<C: Configuration>(&self, brokers: &str, given: &[(&str, &str)]) -> Result<C> {
         let given = [&[("bootstrap.servers", brokers)], given].concat();
         let mut config = C::from_variables(|variable| {
-            let given = given.iter().find(|(name, _)| variable_of(name) == variable);
+            let given = given
+                .iter()
+                .find(|(name, _)| variable_name(name) == variable);
             given
                 .map(|(_, value)| (*value).to_owned())
                 .or_else(|| std::env::var(variable).ok())
@@ -51,11 +54,6 @@ impl Options {
         config.validate()?;
         Ok(config)
     }
-}
-
-/// The environment variable of a property: `linger.ms` is `KAFKA_LINGER_MS`.
-fn variable_of(name: &str) -> String {
-    format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_"))
 }
 
 /// Reads `name=value`.

@@ -16,5 +16,5 @@ mod random;
 
 pub use client::ClientConfig;
 pub use clock::Clock;
-pub use properties::{Configuration, Property};
+pub use properties::{Configuration, Property, variable_name};
 pub use random::Random;

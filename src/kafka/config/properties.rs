@@ -80,8 +80,8 @@ pub(crate) fn property_names<C: Configuration>() -> Vec<&'static str> {
     names
 }
 
-/// `linger.ms` → `KAFKA_LINGER_MS`.
-fn variable_name(name: &str) -> String {
+/// The environment variable that sets a property: `linger.ms` → `KAFKA_LINGER_MS`.
+pub fn variable_name(name: &str) -> String {
     format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_"))
 }
 

@@ -203,7 +203,7 @@ impl Consumer {
         let core = self.core().clone();
         let committed = self.commit_finished(core.deadline()).await;
         if let Some(group) = core.group() {
-            self.release(&group, false).await;
+            self.release(false).await;
             self.handle.commits.settled(&core).await;
             group.close().await;
         }
@@ -281,7 +281,7 @@ impl Consumer {
                     .commit_finished(now + self.core().config.session_timeout / 2)
                     .await;
             }
-            self.release(&group, lost).await;
+            self.release(lost).await;
             group.tell(|membership| membership.released(Instant::now()));
         }
         if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
@@ -308,7 +308,7 @@ impl Consumer {
     }
 
     /// Tells the listener, and forgets the partitions.
-    async fn release(&mut self, _group: &Group, lost: bool) {
+    async fn release(&mut self, lost: bool) {
         let partitions = self.assignment();
         if let Some(listener) = &self.listener
             && !partitions.is_empty()
