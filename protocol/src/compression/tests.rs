@@ -168,6 +168,31 @@ fn zstd_without_a_content_size_is_read_within_the_limit() {
 }
 
 #[test]
+fn a_zstd_window_that_only_a_whole_frame_could_do_without_is_refused_at_every_limit() {
+    // Six bytes of content in a frame whose header asks for a window of 160 MiB: a stream refuses that, one pass needs none.
+    let frame = |window| {
+        let mut frame = vec![0x28, 0xB5, 0x2F, 0xFD, 0, window, 0x31, 0, 0];
+        frame.extend_from_slice(b"record");
+        frame
+    };
+    for limit in [LIMIT, 6, 5] {
+        let error = decompress(Codec::Zstd, &frame(0x8A), limit).unwrap_err();
+        assert!(error.to_string().contains("167772160"), "{error}");
+    }
+    let largest = 0x88;
+    for limit in [LIMIT, 6] {
+        assert_eq!(
+            decompress(Codec::Zstd, &frame(largest), limit).unwrap(),
+            b"record"
+        );
+    }
+    assert!(matches!(
+        decompress(Codec::Zstd, &frame(largest), 5),
+        Err(CompressionError::TooLarge { .. })
+    ));
+}
+
+#[test]
 fn lz4_with_linked_blocks_and_every_checksum_is_read() {
     let mut packed = hex(LZ4_LINKED_CHECKED);
     assert_eq!(decompress(Codec::Lz4, &packed, LIMIT).unwrap(), text(1270));

@@ -2,6 +2,7 @@
 //!
 //! Decoding takes the fast one-shot path whenever the frames' own headers bound the output below the limit
 //! (a bound, not a promise: it counts what each block can become at most), and a stream cut off at the limit otherwise.
+//! Both give the same verdict on the same bytes; only a stream needs a window, so the bound on windows is held before either.
 
 use super::{Buffer, Codec, CompressionError};
 
@@ -16,6 +17,8 @@ pub(super) use self::backend::Encoder;
 const DEFAULT_LEVEL: i32 = 3;
 /// The most one block decodes to (RFC 8878).
 const MAX_BLOCK: u64 = 128 << 10;
+/// The largest window that decoders of streams accept unless told otherwise, Kafka's Java client among them.
+const MAX_WINDOW: u64 = 128 << 20;
 const MAGIC: u32 = 0xFD2F_B528;
 /// Magic numbers of frames to skip, less their low four bits.
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
@@ -32,11 +35,17 @@ impl Decoder {
         limit: usize,
         out: &mut Buffer,
     ) -> Result<(), CompressionError> {
-        let bound = OutputBound::of(data);
-        if bound.declared > limit as u64 {
+        let headers = Headers::of(data);
+        if headers.declared > limit as u64 {
             return Err(too_large(limit));
         }
-        if out.is_empty() && bound.at_most <= limit as u64 {
+        if headers.window > MAX_WINDOW {
+            return Err(corrupt(format_args!(
+                "a frame needs a window of {} bytes, more than the {MAX_WINDOW} that any reader has to have",
+                headers.window
+            )));
+        }
+        if out.is_empty() && headers.at_most <= limit as u64 {
             return self.backend.decompress_whole(data, out);
         }
         self.backend.decompress_stream(data, limit, out)
@@ -58,29 +67,32 @@ fn corrupt(reason: impl ToString) -> CompressionError {
     }
 }
 
-/// What the headers of frames and blocks say about the size of the output.
-struct OutputBound {
+/// What the headers of frames and blocks say.
+struct Headers {
     /// Sum of the sizes that frames declare.
     declared: u64,
     /// What the blocks can decode to at most; the maximum when the headers make no sense.
     at_most: u64,
+    /// The largest window of a frame: how far back its blocks may reach.
+    window: u64,
 }
 
-impl OutputBound {
+impl Headers {
     /// Walks the headers alone: a few bytes for each 128 KiB of content.
-    fn of(mut data: &[u8]) -> OutputBound {
-        let mut bound = OutputBound {
+    fn of(mut data: &[u8]) -> Headers {
+        let mut headers = Headers {
             declared: 0,
             at_most: 0,
+            window: 0,
         };
         while !data.is_empty() {
-            let Some(rest) = bound.add_frame(data) else {
-                bound.at_most = u64::MAX;
+            let Some(rest) = headers.add_frame(data) else {
+                headers.at_most = u64::MAX;
                 break;
             };
             data = rest;
         }
-        bound
+        headers
     }
 
     fn add_frame<'a>(&mut self, data: &'a [u8]) -> Option<&'a [u8]> {
@@ -97,6 +109,11 @@ impl OutputBound {
         let dictionary_len = [0, 1, 2, 4][usize::from(descriptor & 3)];
         let size_at = 5 + usize::from(!single_segment) + dictionary_len;
         let (size_len, declared) = content_size(data.get(size_at..)?, descriptor)?;
+        let window = match declared {
+            Some(declared) if single_segment => declared,
+            _ => window_size(*data.get(5)?),
+        };
+        self.window = self.window.max(window);
         let blocks = data.get(size_at + size_len..)?;
         let (at_most, rest) = blocks_bound(blocks)?;
         self.declared = self.declared.saturating_add(declared.unwrap_or(0));
@@ -106,6 +123,12 @@ impl OutputBound {
         let checksum_len = if descriptor & 4 != 0 { 4 } else { 0 };
         rest.get(checksum_len..)
     }
+}
+
+/// What a Window_Descriptor says: a power of two, and eighths of it.
+fn window_size(descriptor: u8) -> u64 {
+    let base = 1u64 << (10 + (descriptor >> 3));
+    base + base / 8 * u64::from(descriptor & 7)
 }
 
 /// Length of the Frame_Content_Size field, and what it says.
@@ -254,7 +277,7 @@ mod c {
     use zstd::zstd_safe::compress_bound;
 
     use super::super::Codec;
-    use super::{Buffer, CompressionError, DEFAULT_LEVEL, OutputBound, corrupt, too_large};
+    use super::{Buffer, CompressionError, DEFAULT_LEVEL, Headers, corrupt, too_large};
 
     const STREAM_CHUNK: usize = 64 << 10;
 
@@ -318,7 +341,7 @@ mod c {
                 Some(context) => context,
                 none => none.insert(Decompressor::new().map_err(corrupt)?),
             };
-            let bound = OutputBound::of(data).at_most;
+            let bound = Headers::of(data).at_most;
             out.with_vec(|vec| {
                 vec.reserve(usize::try_from(bound).map_err(corrupt)?);
                 context.decompress_to_buffer(data, vec).map_err(corrupt)
