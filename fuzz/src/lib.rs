@@ -1,9 +1,9 @@
 //! What the fuzz targets of messages share. In: bytes from the fuzzer. Out: a panic when a rule is broken.
 //!
-//! - `cargo run --manifest-path fuzz/Cargo.toml --bin seeds` writes seeds of every message and version to
-//!   `fuzz/corpus/<target>`.
-//! - `RUSTC_BOOTSTRAP=1 cargo fuzz run requests` fuzzes one target for as long as you let it; with
-//!   `-- -max_total_time=14400` for four hours. `.ci/run` runs all of them for a minute together.
+//! - `.ci/fuzz 600` builds all targets, seeds their corpora and fuzzes each for 600 seconds; `.ci/fuzz 14400 frames` one for four
+//!   hours. `.ci/run` runs all of them for a minute together.
+//! - `cargo run --manifest-path fuzz/Cargo.toml --bin seeds` writes the seeds alone: every message and version, every codec.
+//! - `RUSTC_BOOTSTRAP=1 cargo fuzz run frames` works as well, on the same corpora.
 //!
 //! An input of `requests` and `responses` is one byte that chooses the API, one that chooses the version, and the message.
 

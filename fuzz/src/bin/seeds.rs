@@ -1,5 +1,5 @@
-//! Writes the seed corpora: samples of every message and version, and record batches of every codec. In: a folder, or nothing for
-//! `fuzz/corpus`. Out: a folder per target in it, with files named after what they hold.
+//! Writes the seed corpora: samples of every message and version, and record batches of every codec. In: nothing. Out: a folder
+//! per target in `fuzz/corpus`, with files named after what they hold.
 
 use std::fs;
 use std::io;
