@@ -8,7 +8,7 @@ use protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataReque
 use protocol::{ApiKey, ErrorCode, Request};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Purpose};
 use super::net::Call;
 use super::{Address, ClientConfig, Configuration, Error, ErrorKind, Result};
 
@@ -254,9 +254,12 @@ impl Admin {
         })
     }
 
-    /// What a broker speaks, beside what this client speaks: every API that either of them knows, by number.
-    pub async fn api_versions(&self) -> Result<Vec<ApiVersions>> {
-        let connection = self.cluster.any_connection(self.deadline()).await?;
+    /// What the broker of this id speaks, beside what this client speaks: every API that either of them knows, by number.
+    pub async fn api_versions(&self, broker: i32) -> Result<Vec<ApiVersions>> {
+        let cluster = &self.cluster;
+        let connection = cluster
+            .connection(broker, Purpose::Other, self.deadline())
+            .await?;
         let ours = protocol::messages::APIS.iter().map(|api| api.key);
         let mut keys: Vec<_> = ours.chain(connection.broker_apis()).collect();
         keys.sort_unstable();

@@ -27,7 +27,8 @@ mod record;
 mod topic_partition;
 
 pub use admin::{
-    Admin, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+    Admin, ApiVersions, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription,
+    TopicDescription,
 };
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{

@@ -32,6 +32,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             "events_as_json_come_back_typed",
             events_as_json_come_back_typed,
         ),
+        fleet.on_both(
+            "the_apis_are_listed_with_the_versions_of_both_sides",
+            the_apis_are_listed_with_the_versions_of_both_sides,
+        ),
     ];
     let on_kafka = [
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
@@ -122,6 +126,19 @@ async fn events_as_json_come_back_typed(target: Target) {
     assert!(
         read.contains(r#""type":"api.events.v1.EmailDeleted""#),
         "{read}"
+    );
+}
+
+async fn the_apis_are_listed_with_the_versions_of_both_sides(target: Target) {
+    let table = run(&["api", "-b", &target.bootstrap], None);
+    assert!(table.contains(&target.bootstrap), "{table}");
+    let spoken = table.lines().find(|line| line.contains(" Metadata "));
+    let spoken: Vec<_> = spoken.expect("a line").split_whitespace().collect();
+    assert_eq!(spoken[..3], ["3", "Metadata", "0-13"]);
+    let json = run(&["api", "-b", &target.bootstrap, "--json"], None);
+    assert!(
+        json.contains(r#""api":"Metadata","broker":["#) && json.contains(r#""chosen":13,"#),
+        "{json}"
     );
 }
 

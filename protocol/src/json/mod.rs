@@ -1,19 +1,23 @@
 //! Any message as JSON for people to read: bytes and a schema in, text out.
 //!
 //! It walks the [schema](crate::schema) along the bytes, so it needs no code per message. Ids are in Kafka's base64,
-//! error codes by name, byte strings in hex, floats that are not numbers as null. Tagged fields that are not there are
-//! left out; unknown ones are under `unknown_tagged_fields`.
+//! error codes by name, byte strings in hex, record batches with their records, floats that are not numbers as null. Tagged fields
+//! that are not there are left out; unknown ones are under `unknown_tagged_fields`.
+
+mod records;
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 
+use crate::compression::Decompressor;
 use crate::schema::{FieldSchema, FieldType, MessageSchema, StructSchema};
 use crate::wire::field::Context;
 use crate::wire::tags::TagReader;
 use crate::{DecodeError, Decoder, ErrorCode, TaggedFields};
 
-/// The message in `bytes`, which it must fill, as indented JSON.
+/// The message in `bytes`, which it must fill, as indented JSON. Records of which there are more than 64 bytes for each byte of their
+/// field are not printed.
 pub fn render(schema: &MessageSchema, version: i16, bytes: Bytes) -> Result<String, DecodeError> {
     let context = Context {
         version,
@@ -23,6 +27,7 @@ pub fn render(schema: &MessageSchema, version: i16, bytes: Bytes) -> Result<Stri
         input: Decoder::new(bytes),
         out: String::new(),
         indent: 0,
+        decompressor: Decompressor::new(),
     };
     printer
         .structure(schema.body, context)
@@ -38,6 +43,7 @@ struct Printer {
     input: Decoder,
     out: String,
     indent: usize,
+    decompressor: Decompressor,
 }
 
 impl Printer {
@@ -138,7 +144,10 @@ impl Printer {
                 match self.input.get_length(context.flexible)? {
                     Some(length) => {
                         let bytes = self.input.take(length)?;
-                        self.hex(&bytes);
+                        match ty {
+                            FieldType::Records => self.batches(bytes),
+                            _ => self.hex(&bytes),
+                        }
                     }
                     None => self.null(nullable, start)?,
                 }
@@ -240,7 +249,10 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::messages::{HeartbeatResponse, MetadataRequest};
+    use crate::compression::{Codec, Compressor};
+    use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use crate::messages::{HeartbeatResponse, MetadataRequest, ProduceRequest};
+    use crate::records::{BatchBuilder, HEADER_LEN, SealOptions};
     use crate::{Encoder, Message, Uuid};
 
     fn rendered<M: Message>(message: &M, version: i16) -> String {
@@ -284,6 +296,71 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(r#""name": "a \"b\"""#), "{text}");
+    }
+
+    fn produced(records: Bytes) -> String {
+        let partition = PartitionProduceData {
+            index: 7,
+            records: Some(records),
+            ..Default::default()
+        };
+        let topic = TopicProduceData {
+            partition_data: vec![partition],
+            ..Default::default()
+        };
+        let request = ProduceRequest {
+            topic_data: vec![topic],
+            ..Default::default()
+        };
+        rendered(&request, 13)
+    }
+
+    fn batch(codec: Codec, value: &[u8]) -> Vec<u8> {
+        let mut batch = BatchBuilder::new(Vec::new());
+        let headers = [("trace", Some(&b"\xff\x00"[..])), ("empty", None)];
+        batch
+            .append(5, Some(b"k\"1"), Some(value), headers)
+            .unwrap();
+        batch.append(9, None, None, []).unwrap();
+        let sealed = batch.seal(&SealOptions::default(), &mut Compressor::new(codec.into()));
+        sealed.into_bytes().to_vec()
+    }
+
+    #[test]
+    fn records_are_readable_in_every_codec() {
+        for codec in Codec::ALL {
+            let text = produced(batch(codec, b"one event").into());
+            for part in [
+                &format!(r#""codec": "{codec}""#),
+                r#""crc": "right""#,
+                r#""offset": 1,"#,
+                r#""timestamp_ms": 9,"#,
+                r#""key": "k\"1""#,
+                r#""value": "one event""#,
+                r#""value": null"#,
+                r#""hex": "ff00""#,
+                r#""empty": null"#,
+            ] {
+                assert!(text.contains(part), "{part} is not in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_records_is_said_in_their_place() {
+        let whole = batch(Codec::Lz4, b"value");
+        let mut damaged = whole.clone();
+        damaged[HEADER_LEN] ^= 1;
+        let text = produced([&whole[..], &damaged, &whole[..20]].concat().into());
+        assert!(text.contains(r#""crc": "wrong""#), "{text}");
+        assert!(text.contains(r#""malformed": "corrupt lz4 data"#), "{text}");
+        assert!(text.contains(r#""bytes_of_a_batch_cut_off": 20"#), "{text}");
+        let bomb = batch(Codec::Zstd, &vec![0; 1 << 20]);
+        let text = produced(bomb.into());
+        assert!(
+            text.contains(r#""malformed": "zstd data decompresses to more than"#),
+            "{text}"
+        );
     }
 
     #[test]

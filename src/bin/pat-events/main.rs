@@ -6,14 +6,17 @@
 //! | `produce`, `consume` | records from lines or JSON, and back; kcat's habits |
 //! | `topics` | lists, creates, deletes, describes |
 //! | `broker` | the embedded broker, to develop against |
+//! | `api`, `decode` | what brokers speak, and what captured bytes say |
 //! | `typed` | events as JSON |
 //! | `cluster` | the options by which commands find their cluster |
 //! | `bench` | measures producing and consuming, with the flags and the JSON line of other clients' benchmark programs |
 
+mod api;
 mod bench;
 mod broker;
 mod cluster;
 mod consume;
+mod decode;
 mod demo;
 mod produce;
 mod topics;
@@ -38,6 +41,8 @@ enum Command {
     Consume(consume::Consume),
     Topics(topics::Topics),
     Broker(broker::BrokerCommand),
+    Api(api::Api),
+    Decode(decode::Decode),
     Bench(bench::Bench),
 }
 
@@ -61,6 +66,8 @@ fn run(command: Command) -> Outcome {
         Command::Consume(consume) => on_all_cores(consume.run()),
         Command::Topics(topics) => on_all_cores(topics.run()),
         Command::Broker(broker) => on_all_cores(broker.run()),
+        Command::Api(api) => on_all_cores(api.run()),
+        Command::Decode(decode) => decode.run(),
         // Measured on one thread, as are the clients that it is compared with.
         Command::Bench(bench) => bench.run(),
     }
