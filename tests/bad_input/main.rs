@@ -4,7 +4,7 @@
 mod scripted;
 
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pat_events::kafka::{
@@ -158,6 +158,36 @@ fn a_misspelt_option_of_the_program_gives_the_nearest_one() {
         said.contains("--rcords") && said.contains("--records"),
         "{said}"
     );
+}
+
+#[test]
+fn bytes_that_are_no_frame_end_the_program_with_one_line() {
+    let program = Command::new(env!("CARGO_BIN_EXE_pat-events"))
+        .args(["decode", "00 00 00 09 00 12"])
+        .output()
+        .expect("it runs");
+    assert_eq!(program.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&program.stderr);
+    assert!(
+        said.starts_with("error: the frame at byte 0: 9 bytes should follow")
+            && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_program_quietly() {
+    let heartbeat = "00000012 000c 0000 00000001 ffff 0000 00000000 0000";
+    let mut program = Command::new(env!("CARGO_BIN_EXE_pat-events"))
+        .args(["decode", &[heartbeat; 1000].concat()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(program.stdout.take());
+    let ended = program.wait_with_output().expect("it ends");
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(ended.stderr.is_empty(), "{ended:?}");
 }
 
 /// The error of a producer that is to send one record to the broker at this address.

@@ -1,5 +1,7 @@
 //! `pat-events api`: what brokers speak. In: the cluster. Out: for each API this client's versions, the brokers', and the one chosen.
 
+use std::io::{self, Write};
+
 use clap::Args;
 use pat_events::kafka::{Admin, ApiVersions, BrokerDescription};
 use serde_json::json;
@@ -39,40 +41,52 @@ impl Api {
                 None => tables.push((vec![broker], spoken)),
             }
         }
+        let mut out = io::stdout();
         for (brokers, spoken) in &tables {
             match self.json {
-                true => print_json(brokers, spoken),
-                false => print_table(brokers, spoken),
+                true => print_json(brokers, spoken, &mut out)?,
+                false => print_table(brokers, spoken, &mut out)?,
             }
         }
         Ok(())
     }
 }
 
-fn print_table(brokers: &[BrokerDescription], spoken: &[ApiVersions]) {
+fn print_table(
+    brokers: &[BrokerDescription],
+    spoken: &[ApiVersions],
+    out: &mut impl Write,
+) -> io::Result<()> {
     for broker in brokers {
-        println!("broker {} at {}", broker.id, broker.address);
+        writeln!(out, "broker {} at {}", broker.id, broker.address)?;
     }
     let range = |range: Option<(i16, i16)>| match range {
         Some((first, last)) if first == last => first.to_string(),
         Some((first, last)) => format!("{first}-{last}"),
         None => "-".to_owned(),
     };
-    println!(
+    writeln!(
+        out,
         "{:>4}  {:<36} {:>7} {:>7} {:>7}",
         "key", "api", "client", "broker", "chosen"
-    );
+    )?;
     for api in spoken {
         let (client, broker) = (range(api.client), range(api.broker));
         let chosen = range(api.chosen().map(|version| (version, version)));
-        println!(
+        writeln!(
+            out,
             "{:>4}  {:<36} {client:>7} {broker:>7} {chosen:>7}",
             api.key, api.name
-        );
+        )?;
     }
+    Ok(())
 }
 
-fn print_json(brokers: &[BrokerDescription], spoken: &[ApiVersions]) {
+fn print_json(
+    brokers: &[BrokerDescription],
+    spoken: &[ApiVersions],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let brokers: Vec<i32> = brokers.iter().map(|broker| broker.id).collect();
     for api in spoken {
         let line = json!({
@@ -83,6 +97,7 @@ fn print_json(brokers: &[BrokerDescription], spoken: &[ApiVersions]) {
             "broker": api.broker,
             "chosen": api.chosen(),
         });
-        println!("{line}");
+        writeln!(out, "{line}")?;
     }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! `pat-events broker`: an in-memory Kafka for development. In: an address to listen on. Out: it runs until it is interrupted.
 
+use std::io::{self, Write};
+
 use clap::Args;
 use pat_events::broker::Broker;
 use tokio::signal;
@@ -30,7 +32,7 @@ impl BrokerCommand {
             .default_partitions(self.partitions)
             .retention_bytes(self.retention_bytes);
         let broker = builder.start_tcp(&self.listen).await?;
-        println!("{}", broker.bootstrap_servers());
+        writeln!(io::stdout(), "{}", broker.bootstrap_servers())?;
         signal::ctrl_c().await?;
         broker.shutdown().await;
         Ok(())

@@ -2,7 +2,7 @@
 //! object for each.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -43,16 +43,19 @@ impl Decode {
                 unhex(&read).unwrap_or(read)
             }
         };
-        self.print(bytes.into(), &mut |text| println!("{text}"))
+        self.print(bytes.into(), &mut io::stdout())
     }
 
-    fn print(&self, bytes: Bytes, out: &mut impl FnMut(&str)) -> Outcome {
+    fn print(&self, bytes: Bytes, out: &mut impl Write) -> Outcome {
         if bytes.is_empty() {
             return Err("there are no bytes to decode".into());
         }
         if let Some((codec, version)) = self.message {
-            out(&json::render(codec.schema, version, bytes)?);
-            return Ok(());
+            return Ok(writeln!(
+                out,
+                "{}",
+                json::render(codec.schema, version, bytes)?
+            )?);
         }
         let mut at = 0;
         while at < bytes.len() {
@@ -65,7 +68,7 @@ impl Decode {
                 Ok((text, end))
             });
             let (text, end) = told.map_err(|error| format!("the frame at byte {at}: {error}"))?;
-            out(&text);
+            writeln!(out, "{text}")?;
             at = end;
         }
         Ok(())
@@ -223,9 +226,9 @@ mod tests {
     fn decoded(options: &[&str], bytes: &[u8]) -> Outcome<Vec<Value>> {
         let line = Line::try_parse_from([&["decode"], options].concat())?;
         let mut printed = Vec::new();
-        let print = &mut |text: &str| printed.push(serde_json::from_str(text).expect("JSON"));
-        line.decode.print(bytes.to_vec().into(), print)?;
-        Ok(printed)
+        line.decode.print(bytes.to_vec().into(), &mut printed)?;
+        let objects = serde_json::Deserializer::from_slice(&printed).into_iter();
+        Ok(objects.collect::<Result<_, _>>()?)
     }
 
     fn error(options: &[&str], bytes: &[u8]) -> String {

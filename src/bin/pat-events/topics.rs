@@ -1,5 +1,7 @@
 //! `pat-events topics`: lists, creates, deletes and describes topics. In: names. Out: a line for each topic or partition.
 
+use std::io::{self, Write};
+
 use clap::{Args, Subcommand};
 use pat_events::kafka::{Admin, NewTopic, TopicDescription};
 
@@ -54,11 +56,12 @@ enum Action {
 impl Topics {
     pub async fn run(&self) -> Outcome {
         let admin = Admin::connect(self.cluster.config(&[])?).await?;
+        let mut out = io::stdout();
         match &self.action {
             Action::List { internal } => {
                 for topic in admin.list_topics().await? {
                     if *internal || !topic.is_internal {
-                        println!("{}", topic.name);
+                        writeln!(out, "{}", topic.name)?;
                     }
                 }
             }
@@ -90,7 +93,7 @@ impl Topics {
             Action::Describe { topics } => {
                 let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
                 for topic in admin.describe_topics(&topics).await? {
-                    print(&topic?);
+                    print(&topic?, &mut out)?;
                 }
             }
         }
@@ -98,7 +101,7 @@ impl Topics {
     }
 }
 
-fn print(topic: &TopicDescription) {
+fn print(topic: &TopicDescription, out: &mut impl Write) -> io::Result<()> {
     let nodes = |nodes: &[i32]| {
         nodes
             .iter()
@@ -114,9 +117,11 @@ fn print(topic: &TopicDescription) {
             nodes(&partition.replicas),
             nodes(&partition.in_sync_replicas),
         );
-        println!(
+        writeln!(
+            out,
             "{} partition {} leader {leader} replicas {replicas} in-sync {in_sync}",
             topic.name, partition.partition
-        );
+        )?;
     }
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod load;
 mod measure;
 mod produce;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -89,8 +90,7 @@ impl Bench {
                 Mode::Pingpong => produce::pingpong(self).await,
             }
         })?;
-        println!("{line}");
-        Ok(())
+        Ok(writeln!(io::stdout(), "{line}")?)
     }
 
     fn load(&self) -> Outcome<Load> {

@@ -9,7 +9,7 @@ mod format;
 mod start;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -69,18 +69,8 @@ impl Consume {
         let ends = self.start(&mut consumer).await?;
         let read = self.read(&mut consumer, &ends).await;
         let closed = consumer.close().await;
-        match read {
-            // Whoever read our output has seen enough.
-            Err(error)
-                if error
-                    .downcast_ref::<io::Error>()
-                    .is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error),
-            Ok(()) => Ok(closed?),
-        }
+        read?;
+        Ok(closed?)
     }
 
     fn config(&self) -> Outcome<ConsumerConfig> {

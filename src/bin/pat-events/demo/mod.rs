@@ -15,7 +15,7 @@ mod report;
 mod story;
 mod witness;
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -94,11 +94,12 @@ impl Demo {
         if let Some(broker) = embedded {
             broker.shutdown().await;
         }
-        match self.json {
-            true => println!("{}", report.json()),
-            false => print!("{report}"),
-        }
-        report.verdict()
+        let printed = match self.json {
+            true => writeln!(io::stdout(), "{}", report.json()),
+            false => write!(io::stdout(), "{report}"),
+        };
+        report.verdict()?;
+        Ok(printed?)
     }
 
     async fn on(&self, brokers: &str) -> Outcome<Report> {
