@@ -50,6 +50,8 @@ pub struct Api {
     pub request: Codec,
     /// What brokers answer.
     pub response: Codec,
+    /// The number of the Kafka Improvement Proposal that brought it; `None` for those that are older, and for UnregisterController.
+    pub kip: Option<u16>,
 }
 
 impl Api {

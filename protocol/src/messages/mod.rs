@@ -80,10 +80,10 @@ use crate::api::{Api, ApiKey, Codec};
 use crate::{Request, Response};
 
 macro_rules! apis {
-    ($($key:literal $NAME:ident: $Request:ident => $Response:ident;)*) => {
+    ($($key:literal $NAME:ident: $Request:ident => $Response:ident $(, KIP-$kip:literal)?;)*) => {
         impl ApiKey {
             $(
-                #[doc = concat!("[`", stringify!($Request), "`] and [`", stringify!($Response), "`].")]
+                #[doc = concat!("[`", stringify!($Request), "`] and [`", stringify!($Response), "`]" $(, ", of KIP-", $kip)?, ".")]
                 pub const $NAME: ApiKey = ApiKey($key);
             )*
         }
@@ -101,7 +101,12 @@ macro_rules! apis {
 
         /// Every API, by ascending key.
         pub static APIS: &[Api] = &[
-            $(Api { key: ApiKey::$NAME, request: Codec::of::<$Request>(), response: Codec::of::<$Response>() },)*
+            $(Api {
+                key: ApiKey::$NAME,
+                request: Codec::of::<$Request>(),
+                response: Codec::of::<$Response>(),
+                kip: first!($(Some($kip),)? None),
+            },)*
         ];
     };
 }
@@ -120,71 +125,71 @@ apis! {
     14 SYNC_GROUP:                                SyncGroupRequest                             => SyncGroupResponse;
     15 DESCRIBE_GROUPS:                           DescribeGroupsRequest                        => DescribeGroupsResponse;
     16 LIST_GROUPS:                               ListGroupsRequest                            => ListGroupsResponse;
-    17 SASL_HANDSHAKE:                            SaslHandshakeRequest                         => SaslHandshakeResponse;
-    18 API_VERSIONS:                              ApiVersionsRequest                           => ApiVersionsResponse;
-    19 CREATE_TOPICS:                             CreateTopicsRequest                          => CreateTopicsResponse;
-    20 DELETE_TOPICS:                             DeleteTopicsRequest                          => DeleteTopicsResponse;
-    21 DELETE_RECORDS:                            DeleteRecordsRequest                         => DeleteRecordsResponse;
-    22 INIT_PRODUCER_ID:                          InitProducerIdRequest                        => InitProducerIdResponse;
-    23 OFFSET_FOR_LEADER_EPOCH:                   OffsetForLeaderEpochRequest                  => OffsetForLeaderEpochResponse;
-    24 ADD_PARTITIONS_TO_TXN:                     AddPartitionsToTxnRequest                    => AddPartitionsToTxnResponse;
-    25 ADD_OFFSETS_TO_TXN:                        AddOffsetsToTxnRequest                       => AddOffsetsToTxnResponse;
-    26 END_TXN:                                   EndTxnRequest                                => EndTxnResponse;
-    27 WRITE_TXN_MARKERS:                         WriteTxnMarkersRequest                       => WriteTxnMarkersResponse;
-    28 TXN_OFFSET_COMMIT:                         TxnOffsetCommitRequest                       => TxnOffsetCommitResponse;
-    29 DESCRIBE_ACLS:                             DescribeAclsRequest                          => DescribeAclsResponse;
-    30 CREATE_ACLS:                               CreateAclsRequest                            => CreateAclsResponse;
-    31 DELETE_ACLS:                               DeleteAclsRequest                            => DeleteAclsResponse;
-    32 DESCRIBE_CONFIGS:                          DescribeConfigsRequest                       => DescribeConfigsResponse;
-    33 ALTER_CONFIGS:                             AlterConfigsRequest                          => AlterConfigsResponse;
-    34 ALTER_REPLICA_LOG_DIRS:                    AlterReplicaLogDirsRequest                   => AlterReplicaLogDirsResponse;
-    35 DESCRIBE_LOG_DIRS:                         DescribeLogDirsRequest                       => DescribeLogDirsResponse;
-    36 SASL_AUTHENTICATE:                         SaslAuthenticateRequest                      => SaslAuthenticateResponse;
-    37 CREATE_PARTITIONS:                         CreatePartitionsRequest                      => CreatePartitionsResponse;
-    38 CREATE_DELEGATION_TOKEN:                   CreateDelegationTokenRequest                 => CreateDelegationTokenResponse;
-    39 RENEW_DELEGATION_TOKEN:                    RenewDelegationTokenRequest                  => RenewDelegationTokenResponse;
-    40 EXPIRE_DELEGATION_TOKEN:                   ExpireDelegationTokenRequest                 => ExpireDelegationTokenResponse;
-    41 DESCRIBE_DELEGATION_TOKEN:                 DescribeDelegationTokenRequest               => DescribeDelegationTokenResponse;
-    42 DELETE_GROUPS:                             DeleteGroupsRequest                          => DeleteGroupsResponse;
-    43 ELECT_LEADERS:                             ElectLeadersRequest                          => ElectLeadersResponse;
-    44 INCREMENTAL_ALTER_CONFIGS:                 IncrementalAlterConfigsRequest               => IncrementalAlterConfigsResponse;
-    45 ALTER_PARTITION_REASSIGNMENTS:             AlterPartitionReassignmentsRequest           => AlterPartitionReassignmentsResponse;
-    46 LIST_PARTITION_REASSIGNMENTS:              ListPartitionReassignmentsRequest            => ListPartitionReassignmentsResponse;
-    47 OFFSET_DELETE:                             OffsetDeleteRequest                          => OffsetDeleteResponse;
-    48 DESCRIBE_CLIENT_QUOTAS:                    DescribeClientQuotasRequest                  => DescribeClientQuotasResponse;
-    49 ALTER_CLIENT_QUOTAS:                       AlterClientQuotasRequest                     => AlterClientQuotasResponse;
-    50 DESCRIBE_USER_SCRAM_CREDENTIALS:           DescribeUserScramCredentialsRequest          => DescribeUserScramCredentialsResponse;
-    51 ALTER_USER_SCRAM_CREDENTIALS:              AlterUserScramCredentialsRequest             => AlterUserScramCredentialsResponse;
-    55 DESCRIBE_QUORUM:                           DescribeQuorumRequest                        => DescribeQuorumResponse;
-    57 UPDATE_FEATURES:                           UpdateFeaturesRequest                        => UpdateFeaturesResponse;
-    60 DESCRIBE_CLUSTER:                          DescribeClusterRequest                       => DescribeClusterResponse;
-    61 DESCRIBE_PRODUCERS:                        DescribeProducersRequest                     => DescribeProducersResponse;
-    64 UNREGISTER_BROKER:                         UnregisterBrokerRequest                      => UnregisterBrokerResponse;
-    65 DESCRIBE_TRANSACTIONS:                     DescribeTransactionsRequest                  => DescribeTransactionsResponse;
-    66 LIST_TRANSACTIONS:                         ListTransactionsRequest                      => ListTransactionsResponse;
-    68 CONSUMER_GROUP_HEARTBEAT:                  ConsumerGroupHeartbeatRequest                => ConsumerGroupHeartbeatResponse;
-    69 CONSUMER_GROUP_DESCRIBE:                   ConsumerGroupDescribeRequest                 => ConsumerGroupDescribeResponse;
-    71 GET_TELEMETRY_SUBSCRIPTIONS:               GetTelemetrySubscriptionsRequest             => GetTelemetrySubscriptionsResponse;
-    72 PUSH_TELEMETRY:                            PushTelemetryRequest                         => PushTelemetryResponse;
-    74 LIST_CONFIG_RESOURCES:                     ListConfigResourcesRequest                   => ListConfigResourcesResponse;
-    75 DESCRIBE_TOPIC_PARTITIONS:                 DescribeTopicPartitionsRequest               => DescribeTopicPartitionsResponse;
-    76 SHARE_GROUP_HEARTBEAT:                     ShareGroupHeartbeatRequest                   => ShareGroupHeartbeatResponse;
-    77 SHARE_GROUP_DESCRIBE:                      ShareGroupDescribeRequest                    => ShareGroupDescribeResponse;
-    78 SHARE_FETCH:                               ShareFetchRequest                            => ShareFetchResponse;
-    79 SHARE_ACKNOWLEDGE:                         ShareAcknowledgeRequest                      => ShareAcknowledgeResponse;
-    80 ADD_RAFT_VOTER:                            AddRaftVoterRequest                          => AddRaftVoterResponse;
-    81 REMOVE_RAFT_VOTER:                         RemoveRaftVoterRequest                       => RemoveRaftVoterResponse;
-    83 INITIALIZE_SHARE_GROUP_STATE:              InitializeShareGroupStateRequest             => InitializeShareGroupStateResponse;
-    84 READ_SHARE_GROUP_STATE:                    ReadShareGroupStateRequest                   => ReadShareGroupStateResponse;
-    85 WRITE_SHARE_GROUP_STATE:                   WriteShareGroupStateRequest                  => WriteShareGroupStateResponse;
-    86 DELETE_SHARE_GROUP_STATE:                  DeleteShareGroupStateRequest                 => DeleteShareGroupStateResponse;
-    87 READ_SHARE_GROUP_STATE_SUMMARY:            ReadShareGroupStateSummaryRequest            => ReadShareGroupStateSummaryResponse;
-    88 STREAMS_GROUP_HEARTBEAT:                   StreamsGroupHeartbeatRequest                 => StreamsGroupHeartbeatResponse;
-    89 STREAMS_GROUP_DESCRIBE:                    StreamsGroupDescribeRequest                  => StreamsGroupDescribeResponse;
-    90 DESCRIBE_SHARE_GROUP_OFFSETS:              DescribeShareGroupOffsetsRequest             => DescribeShareGroupOffsetsResponse;
-    91 ALTER_SHARE_GROUP_OFFSETS:                 AlterShareGroupOffsetsRequest                => AlterShareGroupOffsetsResponse;
-    92 DELETE_SHARE_GROUP_OFFSETS:                DeleteShareGroupOffsetsRequest               => DeleteShareGroupOffsetsResponse;
-    93 STREAMS_GROUP_TOPOLOGY_DESCRIPTION_UPDATE: StreamsGroupTopologyDescriptionUpdateRequest => StreamsGroupTopologyDescriptionUpdateResponse;
+    17 SASL_HANDSHAKE:                            SaslHandshakeRequest                         => SaslHandshakeResponse, KIP-43;
+    18 API_VERSIONS:                              ApiVersionsRequest                           => ApiVersionsResponse, KIP-35;
+    19 CREATE_TOPICS:                             CreateTopicsRequest                          => CreateTopicsResponse, KIP-4;
+    20 DELETE_TOPICS:                             DeleteTopicsRequest                          => DeleteTopicsResponse, KIP-4;
+    21 DELETE_RECORDS:                            DeleteRecordsRequest                         => DeleteRecordsResponse, KIP-107;
+    22 INIT_PRODUCER_ID:                          InitProducerIdRequest                        => InitProducerIdResponse, KIP-98;
+    23 OFFSET_FOR_LEADER_EPOCH:                   OffsetForLeaderEpochRequest                  => OffsetForLeaderEpochResponse, KIP-101;
+    24 ADD_PARTITIONS_TO_TXN:                     AddPartitionsToTxnRequest                    => AddPartitionsToTxnResponse, KIP-98;
+    25 ADD_OFFSETS_TO_TXN:                        AddOffsetsToTxnRequest                       => AddOffsetsToTxnResponse, KIP-98;
+    26 END_TXN:                                   EndTxnRequest                                => EndTxnResponse, KIP-98;
+    27 WRITE_TXN_MARKERS:                         WriteTxnMarkersRequest                       => WriteTxnMarkersResponse, KIP-98;
+    28 TXN_OFFSET_COMMIT:                         TxnOffsetCommitRequest                       => TxnOffsetCommitResponse, KIP-98;
+    29 DESCRIBE_ACLS:                             DescribeAclsRequest                          => DescribeAclsResponse, KIP-140;
+    30 CREATE_ACLS:                               CreateAclsRequest                            => CreateAclsResponse, KIP-140;
+    31 DELETE_ACLS:                               DeleteAclsRequest                            => DeleteAclsResponse, KIP-140;
+    32 DESCRIBE_CONFIGS:                          DescribeConfigsRequest                       => DescribeConfigsResponse, KIP-133;
+    33 ALTER_CONFIGS:                             AlterConfigsRequest                          => AlterConfigsResponse, KIP-133;
+    34 ALTER_REPLICA_LOG_DIRS:                    AlterReplicaLogDirsRequest                   => AlterReplicaLogDirsResponse, KIP-113;
+    35 DESCRIBE_LOG_DIRS:                         DescribeLogDirsRequest                       => DescribeLogDirsResponse, KIP-113;
+    36 SASL_AUTHENTICATE:                         SaslAuthenticateRequest                      => SaslAuthenticateResponse, KIP-152;
+    37 CREATE_PARTITIONS:                         CreatePartitionsRequest                      => CreatePartitionsResponse, KIP-195;
+    38 CREATE_DELEGATION_TOKEN:                   CreateDelegationTokenRequest                 => CreateDelegationTokenResponse, KIP-48;
+    39 RENEW_DELEGATION_TOKEN:                    RenewDelegationTokenRequest                  => RenewDelegationTokenResponse, KIP-48;
+    40 EXPIRE_DELEGATION_TOKEN:                   ExpireDelegationTokenRequest                 => ExpireDelegationTokenResponse, KIP-48;
+    41 DESCRIBE_DELEGATION_TOKEN:                 DescribeDelegationTokenRequest               => DescribeDelegationTokenResponse, KIP-48;
+    42 DELETE_GROUPS:                             DeleteGroupsRequest                          => DeleteGroupsResponse, KIP-229;
+    43 ELECT_LEADERS:                             ElectLeadersRequest                          => ElectLeadersResponse, KIP-183;
+    44 INCREMENTAL_ALTER_CONFIGS:                 IncrementalAlterConfigsRequest               => IncrementalAlterConfigsResponse, KIP-339;
+    45 ALTER_PARTITION_REASSIGNMENTS:             AlterPartitionReassignmentsRequest           => AlterPartitionReassignmentsResponse, KIP-455;
+    46 LIST_PARTITION_REASSIGNMENTS:              ListPartitionReassignmentsRequest            => ListPartitionReassignmentsResponse, KIP-455;
+    47 OFFSET_DELETE:                             OffsetDeleteRequest                          => OffsetDeleteResponse, KIP-496;
+    48 DESCRIBE_CLIENT_QUOTAS:                    DescribeClientQuotasRequest                  => DescribeClientQuotasResponse, KIP-546;
+    49 ALTER_CLIENT_QUOTAS:                       AlterClientQuotasRequest                     => AlterClientQuotasResponse, KIP-546;
+    50 DESCRIBE_USER_SCRAM_CREDENTIALS:           DescribeUserScramCredentialsRequest          => DescribeUserScramCredentialsResponse, KIP-554;
+    51 ALTER_USER_SCRAM_CREDENTIALS:              AlterUserScramCredentialsRequest             => AlterUserScramCredentialsResponse, KIP-554;
+    55 DESCRIBE_QUORUM:                           DescribeQuorumRequest                        => DescribeQuorumResponse, KIP-595;
+    57 UPDATE_FEATURES:                           UpdateFeaturesRequest                        => UpdateFeaturesResponse, KIP-584;
+    60 DESCRIBE_CLUSTER:                          DescribeClusterRequest                       => DescribeClusterResponse, KIP-700;
+    61 DESCRIBE_PRODUCERS:                        DescribeProducersRequest                     => DescribeProducersResponse, KIP-664;
+    64 UNREGISTER_BROKER:                         UnregisterBrokerRequest                      => UnregisterBrokerResponse, KIP-631;
+    65 DESCRIBE_TRANSACTIONS:                     DescribeTransactionsRequest                  => DescribeTransactionsResponse, KIP-664;
+    66 LIST_TRANSACTIONS:                         ListTransactionsRequest                      => ListTransactionsResponse, KIP-664;
+    68 CONSUMER_GROUP_HEARTBEAT:                  ConsumerGroupHeartbeatRequest                => ConsumerGroupHeartbeatResponse, KIP-848;
+    69 CONSUMER_GROUP_DESCRIBE:                   ConsumerGroupDescribeRequest                 => ConsumerGroupDescribeResponse, KIP-848;
+    71 GET_TELEMETRY_SUBSCRIPTIONS:               GetTelemetrySubscriptionsRequest             => GetTelemetrySubscriptionsResponse, KIP-714;
+    72 PUSH_TELEMETRY:                            PushTelemetryRequest                         => PushTelemetryResponse, KIP-714;
+    74 LIST_CONFIG_RESOURCES:                     ListConfigResourcesRequest                   => ListConfigResourcesResponse, KIP-714;
+    75 DESCRIBE_TOPIC_PARTITIONS:                 DescribeTopicPartitionsRequest               => DescribeTopicPartitionsResponse, KIP-966;
+    76 SHARE_GROUP_HEARTBEAT:                     ShareGroupHeartbeatRequest                   => ShareGroupHeartbeatResponse, KIP-932;
+    77 SHARE_GROUP_DESCRIBE:                      ShareGroupDescribeRequest                    => ShareGroupDescribeResponse, KIP-932;
+    78 SHARE_FETCH:                               ShareFetchRequest                            => ShareFetchResponse, KIP-932;
+    79 SHARE_ACKNOWLEDGE:                         ShareAcknowledgeRequest                      => ShareAcknowledgeResponse, KIP-932;
+    80 ADD_RAFT_VOTER:                            AddRaftVoterRequest                          => AddRaftVoterResponse, KIP-853;
+    81 REMOVE_RAFT_VOTER:                         RemoveRaftVoterRequest                       => RemoveRaftVoterResponse, KIP-853;
+    83 INITIALIZE_SHARE_GROUP_STATE:              InitializeShareGroupStateRequest             => InitializeShareGroupStateResponse, KIP-932;
+    84 READ_SHARE_GROUP_STATE:                    ReadShareGroupStateRequest                   => ReadShareGroupStateResponse, KIP-932;
+    85 WRITE_SHARE_GROUP_STATE:                   WriteShareGroupStateRequest                  => WriteShareGroupStateResponse, KIP-932;
+    86 DELETE_SHARE_GROUP_STATE:                  DeleteShareGroupStateRequest                 => DeleteShareGroupStateResponse, KIP-932;
+    87 READ_SHARE_GROUP_STATE_SUMMARY:            ReadShareGroupStateSummaryRequest            => ReadShareGroupStateSummaryResponse, KIP-932;
+    88 STREAMS_GROUP_HEARTBEAT:                   StreamsGroupHeartbeatRequest                 => StreamsGroupHeartbeatResponse, KIP-1071;
+    89 STREAMS_GROUP_DESCRIBE:                    StreamsGroupDescribeRequest                  => StreamsGroupDescribeResponse, KIP-1071;
+    90 DESCRIBE_SHARE_GROUP_OFFSETS:              DescribeShareGroupOffsetsRequest             => DescribeShareGroupOffsetsResponse, KIP-932;
+    91 ALTER_SHARE_GROUP_OFFSETS:                 AlterShareGroupOffsetsRequest                => AlterShareGroupOffsetsResponse, KIP-932;
+    92 DELETE_SHARE_GROUP_OFFSETS:                DeleteShareGroupOffsetsRequest               => DeleteShareGroupOffsetsResponse, KIP-932;
+    93 STREAMS_GROUP_TOPOLOGY_DESCRIPTION_UPDATE: StreamsGroupTopologyDescriptionUpdateRequest => StreamsGroupTopologyDescriptionUpdateResponse, KIP-1331;
     94 UNREGISTER_CONTROLLER:                     UnregisterControllerRequest                  => UnregisterControllerResponse;
 }
 
