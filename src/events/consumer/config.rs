@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::OnFailure;
-use crate::kafka::config::{Configuration, Property, parse};
+use crate::kafka::config::values::{
+    ADDRESSES, BYTES, FLAG, Kind, NAMES, POSITIVE_MILLIS, TEXT, list,
+};
+use crate::kafka::config::{Configuration, Property, properties};
 use crate::kafka::{self, Error, ErrorKind, OffsetReset, Result};
 
 /// Where a consumer of events reads, as a member of which group, and how it hands events to its handler.
@@ -87,8 +90,8 @@ impl ConsumerConfig {
     /// The defaults, with `brokers` (`host:port`) and `topics` (commas between several of either) and `group_id`.
     pub fn new(brokers: &str, topics: &str, group_id: &str) -> Self {
         Self {
-            brokers: parse::list(brokers).unwrap_or_default(),
-            topics: parse::list(topics).unwrap_or_default(),
+            brokers: list(brokers),
+            topics: list(topics),
             group_id: group_id.to_string(),
             ..Self::default()
         }
@@ -117,99 +120,32 @@ impl ConsumerConfig {
     }
 }
 
-const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
+/// Each place has a task and counters of its own: more would only take memory.
+const HANDLERS: Kind<usize> = Kind::number::<1, 4_096>("a number of handlers from 1 to 4096");
 
 impl Configuration for ConsumerConfig {
     type Base = kafka::ConsumerConfig;
 
-    const PROPERTIES: &'static [Property<Self>] = &[
-        Property {
-            name: "bootstrap.servers",
-            allowed: "host:port, commas between several",
-            set: |config, text| {
-                // Read by the base as well, for its eye for wrong addresses.
-                config.kafka.set("bootstrap.servers", text).ok()?;
-                parse::list(text).map(|value| config.brokers = value)
-            },
-        },
-        Property {
-            name: "topics",
-            allowed: "names of topics, commas between several",
-            set: |config, text| parse::list(text).map(|value| config.topics = value),
-        },
-        Property {
-            name: "group.id",
-            allowed: "a text that is not empty",
-            set: |config, text| parse::text(text).map(|value| config.group_id = value),
-        },
-        Property {
-            name: "auto.offset.reset",
-            allowed: "earliest, latest or none",
-            set: |config, text| parse::value(text).map(|value| config.auto_offset_reset = value),
-        },
-        Property {
-            name: "session.timeout.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.session_timeout = value)
-            },
-        },
-        Property {
-            name: "max.poll.interval.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.max_poll_interval = value)
-            },
-        },
-        Property {
-            name: "enable.auto.commit",
-            allowed: "true or false",
-            set: |config, text| parse::boolean(text).map(|value| config.enable_auto_commit = value),
-        },
-        Property {
-            name: "auto.commit.interval.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.auto_commit_interval = value)
-            },
-        },
-        Property {
-            name: "commit.interval.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.commit_interval = value)
-            },
-        },
-        Property {
-            name: "concurrency",
-            allowed: "a number of handlers from 1 to 4096",
-            set: |config, text| {
-                parse::number_within(text, 1, MAX_CONCURRENCY)
-                    .map(|value| config.concurrency = value)
-            },
-        },
-        Property {
-            name: "queue.bytes",
-            allowed: "a number of bytes from 1 to 2147483647",
-            set: |config, text| {
-                parse::number_within(text, 1, i32::MAX as usize)
-                    .map(|value| config.queue_bytes = value)
-            },
-        },
-        Property {
-            name: "shutdown.timeout.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.shutdown_timeout = value)
-            },
-        },
-    ];
+    const PROPERTIES: &'static [Property<Self>] = properties! {
+        "bootstrap.servers": ADDRESSES => brokers;
+        "topics": NAMES => topics;
+        "group.id": TEXT => group_id;
+        "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
+        "session.timeout.ms": POSITIVE_MILLIS => session_timeout;
+        "max.poll.interval.ms": POSITIVE_MILLIS => max_poll_interval;
+        "enable.auto.commit": FLAG => enable_auto_commit;
+        "auto.commit.interval.ms": POSITIVE_MILLIS => auto_commit_interval;
+        "commit.interval.ms": POSITIVE_MILLIS => commit_interval;
+        "concurrency": HANDLERS => concurrency;
+        "queue.bytes": BYTES => queue_bytes;
+        "shutdown.timeout.ms": POSITIVE_MILLIS => shutdown_timeout;
+    };
 
     fn base(&mut self) -> Option<&mut Self::Base> {
         Some(&mut self.kafka)
     }
 
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let wrong = |message: &'static str| Err(Error::new(ErrorKind::Config, message));
         if self.topics.is_empty() {
             return wrong("topics is not set: name the topics to read");
@@ -217,19 +153,11 @@ impl Configuration for ConsumerConfig {
         if self.group_id.is_empty() {
             return wrong("group.id is not set: name the group to read as");
         }
-        if !(1..=MAX_CONCURRENCY).contains(&self.concurrency) {
-            return wrong(
-                "concurrency is not allowed: allowed is a number of handlers from 1 to 4096",
-            );
-        }
         let config = self.client_config();
         config.client.bootstrap_addresses()?;
         config.validate()
     }
 }
-
-/// Each place has a task and counters of its own: more would only take memory.
-const MAX_CONCURRENCY: usize = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use protocol::compression::Compression;
 
-use crate::kafka::config::{Configuration, Property, parse};
+use crate::kafka::config::values::{ADDRESSES, COMPRESSION, COUNT, FLAG, MILLIS, TEXT, list};
+use crate::kafka::config::{Configuration, Property, properties};
 use crate::kafka::{self, Error, ErrorKind, Result};
 
 /// Where a producer of events writes, and how.
@@ -64,7 +65,7 @@ impl ProducerConfig {
     /// The defaults, with `brokers` (`host:port`, commas between several) and `topic`.
     pub fn new(brokers: &str, topic: &str) -> Self {
         Self {
-            brokers: parse::list(brokers).unwrap_or_default(),
+            brokers: list(brokers),
             topic: topic.to_string(),
             ..Self::default()
         }
@@ -85,66 +86,27 @@ impl ProducerConfig {
 impl Configuration for ProducerConfig {
     type Base = kafka::ProducerConfig;
 
-    const PROPERTIES: &'static [Property<Self>] = &[
-        Property {
-            name: "bootstrap.servers",
-            allowed: "host:port, commas between several",
-            set: |config, text| {
-                // Read by the base as well, for its eye for wrong addresses.
-                config.kafka.set("bootstrap.servers", text).ok()?;
-                parse::list(text).map(|value| config.brokers = value)
-            },
-        },
-        Property {
-            name: "topic",
-            allowed: "the name of a topic",
-            set: |config, text| parse::text(text).map(|value| config.topic = value),
-        },
-        Property {
-            name: "source",
-            allowed: "a URI reference that is not empty",
-            set: |config, text| parse::text(text).map(|value| config.source = value),
-        },
-        Property {
-            name: "compression.type",
-            allowed: "none, gzip, snappy, lz4 or zstd, with a level after a colon",
-            set: |config, text| parse::value(text).map(|value| config.compression = value),
-        },
-        Property {
-            name: "enable.idempotence",
-            allowed: "true or false",
-            set: |config, text| parse::boolean(text).map(|value| config.idempotence = value),
-        },
-        Property {
-            name: "batch.records",
-            allowed: "a number of events, 1 or more",
-            set: |config, text| {
-                parse::number_within(text, 1, usize::MAX).map(|value| config.batch_size = value)
-            },
-        },
-        Property {
-            name: "linger.ms",
-            allowed: "a number of milliseconds, 0 or more",
-            set: |config, text| parse::millis(text).map(|value| config.flush_timeout = value),
-        },
-    ];
+    const PROPERTIES: &'static [Property<Self>] = properties! {
+        "bootstrap.servers": ADDRESSES => brokers;
+        "topic": TEXT => topic;
+        "source": TEXT => source;
+        "compression.type": COMPRESSION => compression;
+        "enable.idempotence": FLAG => idempotence;
+        "batch.records": COUNT => batch_size;
+        "linger.ms": MILLIS => flush_timeout;
+    };
 
     fn base(&mut self) -> Option<&mut Self::Base> {
         Some(&mut self.kafka)
     }
 
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let wrong = |message| Err(Error::new(ErrorKind::Config, message));
         if self.topic.is_empty() {
             return wrong("topic is not set: name the topic to write to");
         }
         if self.source.is_empty() {
             return wrong("source is empty: name who the events are from, such as /mail/inbound");
-        }
-        if self.batch_size == 0 {
-            return wrong(
-                "batch.records = 0 is not allowed: allowed is a number of events, 1 or more",
-            );
         }
         let config = self.client_config();
         config.client.bootstrap_addresses()?;
@@ -228,7 +190,7 @@ mod tests {
         assert!(error(&[("topic", "t")]).starts_with("bootstrap.servers is not set"));
         assert_eq!(
             error(&[("batch.records", "0")]),
-            "batch.records = \"0\" is not allowed: allowed is a number of events, 1 or more"
+            "batch.records = \"0\" is not allowed: allowed is a number from 1 to 2147483647"
         );
         assert!(error(&[("compression.type", "rar")]).contains("allowed is none, gzip"));
         assert!(error(&[("tropic", "t")]).contains("did you mean topic?"));

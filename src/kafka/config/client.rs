@@ -4,7 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Clock, Configuration, Property, Random, parse};
+use super::values::{ADDRESSES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
+use super::{Clock, Configuration, Property, Random, properties};
 use crate::kafka::net::{Address, TcpTransport, Transport};
 use crate::kafka::{Error, ErrorKind, Result};
 
@@ -72,7 +73,7 @@ impl ClientConfig {
     /// The defaults, with `bootstrap_servers` (`host:port`, commas between several).
     pub fn new(bootstrap_servers: &str) -> Self {
         Self {
-            bootstrap_servers: parse::list(bootstrap_servers).unwrap_or_default(),
+            bootstrap_servers: list(bootstrap_servers),
             ..Self::default()
         }
     }
@@ -105,102 +106,32 @@ impl ClientConfig {
     }
 }
 
-const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
-const MS: &str = "a number of milliseconds, 0 or more";
+const FRAME_BYTES: Kind<usize> =
+    Kind::number::<1_000, MAX_BYTES>("a number of bytes from 1000 to 2147483647");
 
 impl Configuration for ClientConfig {
     type Base = Self;
 
-    const PROPERTIES: &'static [Property<Self>] = &[
-        Property {
-            name: "bootstrap.servers",
-            allowed: "host:port, commas between several",
-            set: |config, text| {
-                let servers = parse::list(text)?;
-                servers
-                    .iter()
-                    .try_for_each(|server| server.parse::<Address>().ok().map(drop))?;
-                config.bootstrap_servers = servers;
-                Some(())
-            },
-        },
-        Property {
-            name: "client.id",
-            allowed: "a text that is not empty",
-            set: |config, text| parse::text(text).map(|value| config.client_id = value),
-        },
-        Property {
-            name: "request.timeout.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.request_timeout = value)
-            },
-        },
-        Property {
-            name: "socket.connection.setup.timeout.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.connect_timeout = value)
-            },
-        },
-        Property {
-            name: "metadata.max.age.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.metadata_max_age = value)
-            },
-        },
-        Property {
-            name: "reconnect.backoff.ms",
-            allowed: MS,
-            set: |config, text| parse::millis(text).map(|value| config.reconnect_backoff = value),
-        },
-        Property {
-            name: "reconnect.backoff.max.ms",
-            allowed: MS,
-            set: |config, text| {
-                parse::millis(text).map(|value| config.reconnect_backoff_max = value)
-            },
-        },
-        Property {
-            name: "retry.backoff.ms",
-            allowed: MS,
-            set: |config, text| parse::millis(text).map(|value| config.retry_backoff = value),
-        },
-        Property {
-            name: "retry.backoff.max.ms",
-            allowed: MS,
-            set: |config, text| parse::millis(text).map(|value| config.retry_backoff_max = value),
-        },
-        Property {
-            name: "connections.max.idle.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.connections_max_idle = value)
-            },
-        },
-        Property {
-            name: "allow.auto.create.topics",
-            allowed: "true or false",
-            set: |config, text| {
-                parse::boolean(text).map(|value| config.allow_auto_create_topics = value)
-            },
-        },
-        Property {
-            name: "receive.message.max.bytes",
-            allowed: "a number of bytes from 1000 to 2147483647",
-            set: |config, text| {
-                parse::number_within(text, 1_000, i32::MAX as usize)
-                    .map(|value| config.max_frame_bytes = value)
-            },
-        },
-    ];
+    const PROPERTIES: &'static [Property<Self>] = properties! {
+        "bootstrap.servers": ADDRESSES => bootstrap_servers;
+        "client.id": TEXT => client_id;
+        "request.timeout.ms": POSITIVE_MILLIS => request_timeout;
+        "socket.connection.setup.timeout.ms": POSITIVE_MILLIS => connect_timeout;
+        "metadata.max.age.ms": POSITIVE_MILLIS => metadata_max_age;
+        "reconnect.backoff.ms": MILLIS => reconnect_backoff;
+        "reconnect.backoff.max.ms": MILLIS => reconnect_backoff_max;
+        "retry.backoff.ms": MILLIS => retry_backoff;
+        "retry.backoff.max.ms": MILLIS => retry_backoff_max;
+        "connections.max.idle.ms": POSITIVE_MILLIS => connections_max_idle;
+        "allow.auto.create.topics": FLAG => allow_auto_create_topics;
+        "receive.message.max.bytes": FRAME_BYTES => max_frame_bytes;
+    };
 
     fn base(&mut self) -> Option<&mut Self> {
         None
     }
 
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         Ok(())
     }
 }

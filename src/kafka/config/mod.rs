@@ -4,17 +4,19 @@
 //! | --- | --- |
 //! | `client` | the options that producer, consumer and admin share |
 //! | `clock` | wall time, from the system or simulated |
-//! | `parse` | text to value, for the rows of property tables |
 //! | `properties` | the mechanism: one row per Java-style name; from pairs and from the environment |
 //! | `random` | seeded random numbers |
+//! | `values` | what properties can be: text to value, and which values are allowed |
 
 mod client;
 mod clock;
-pub mod parse;
+#[macro_use]
 mod properties;
 mod random;
+pub(crate) mod values;
 
 pub use client::ClientConfig;
 pub use clock::Clock;
+pub(crate) use properties::properties;
 pub use properties::{Configuration, Property, variable_name};
 pub use random::Random;

@@ -12,7 +12,25 @@ pub struct Property<C> {
     pub allowed: &'static str,
     /// Reads the text and sets the value; `None` when the text is not allowed.
     pub set: fn(&mut C, &str) -> Option<()>,
+    /// The value, to be shown, when it is not allowed: a field can be given any.
+    pub wrong: fn(&C) -> Option<String>,
 }
+
+/// The rows of a configuration: name, kind of value, field.
+macro_rules! properties {
+    ($($name:literal: $kind:expr => $field:ident;)*) => {
+        &[$($crate::kafka::config::Property {
+            name: $name,
+            allowed: $kind.allowed,
+            set: |config, text| {
+                config.$field = $kind.read(text)?.into();
+                Some(())
+            },
+            wrong: |config| $kind.wrong(&config.$field),
+        },)*]
+    };
+}
+pub(crate) use properties;
 
 /// A configuration that can be set by name.
 ///
@@ -27,8 +45,20 @@ pub trait Configuration: Default + 'static {
     /// The base; `None` when it rests on nothing.
     fn base(&mut self) -> Option<&mut Self::Base>;
 
-    /// Checks what no single value can show, after all were set.
-    fn validate(&self) -> Result<()>;
+    /// Checks what no single value can show, and the base.
+    fn check(&self) -> Result<()>;
+
+    /// Checks everything, after all was set; producer, consumer and admin do before they begin.
+    ///
+    /// Fails with [`ErrorKind::Config`] and names what is not allowed.
+    fn validate(&self) -> Result<()> {
+        self.check()?;
+        let mut rows = Self::PROPERTIES.iter();
+        match rows.find_map(|row| Some((row, (row.wrong)(self)?))) {
+            Some((row, value)) => Err(not_allowed(row, &value)),
+            None => Ok(()),
+        }
+    }
 
     /// Sets the property that Java calls `name`.
     ///
@@ -87,15 +117,19 @@ pub fn variable_name(name: &str) -> String {
 
 fn set_known<C: Configuration>(config: &mut C, name: &str, value: &str) -> Option<Result<()>> {
     if let Some(row) = C::PROPERTIES.iter().find(|row| row.name == name) {
-        return Some((row.set)(config, value).ok_or_else(|| {
-            let allowed = row.allowed;
-            Error::new(
-                ErrorKind::Config,
-                format!("{name} = {value:?} is not allowed: allowed is {allowed}"),
-            )
-        }));
+        return Some(
+            (row.set)(config, value).ok_or_else(|| not_allowed(row, &format!("{value:?}"))),
+        );
     }
     set_known(config.base()?, name, value)
+}
+
+fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
+    let Property { name, allowed, .. } = row;
+    Error::new(
+        ErrorKind::Config,
+        format!("{name} = {value} is not allowed: allowed is {allowed}"),
+    )
 }
 
 fn unknown<C: Configuration>(name: &str) -> Error {
@@ -162,8 +196,21 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(
             error.to_string(),
-            "request.timeout.ms = \"soon\" is not allowed: allowed is a number of milliseconds, 1 or more"
+            "request.timeout.ms = \"soon\" is not allowed: allowed is a number of milliseconds from 1 to 2147483647"
         );
+    }
+
+    #[test]
+    fn a_wrong_field_is_found_before_anything_begins() {
+        let config = ClientConfig {
+            request_timeout: Duration::MAX,
+            ..ClientConfig::new("a:1")
+        };
+        let error = config.validate().expect_err("no clock goes so far");
+        let text = error.to_string();
+        assert!(text.starts_with("request.timeout.ms = "), "{text}");
+        assert!(text.ends_with("from 1 to 2147483647"), "{text}");
+        assert!(ClientConfig::from_properties([("retry.backoff.ms", "2147483648")]).is_err());
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::OffsetReset;
-use crate::kafka::config::{Configuration, Property, parse};
+use crate::kafka::config::values::{
+    BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT,
+};
+use crate::kafka::config::{Configuration, Property, properties};
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
 /// Whether records of transactions that are open or were aborted are handed out.
@@ -15,6 +18,10 @@ pub enum IsolationLevel {
     ReadUncommitted,
     /// Only records without a transaction and records of committed ones, up to the first transaction that is still open (KIP-98).
     ReadCommitted,
+}
+
+impl IsolationLevel {
+    const KIND: Kind<IsolationLevel> = Kind::any("read_uncommitted or read_committed");
 }
 
 impl FromStr for IsolationLevel {
@@ -108,122 +115,37 @@ impl ConsumerConfig {
     }
 }
 
-const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
-const BYTES: &str = "a number of bytes from 1 to 2147483647";
-
-fn bytes(text: &str) -> Option<usize> {
-    parse::number_within(text, 1, i32::MAX as usize)
-}
+const MIN_BYTES: Kind<usize> =
+    Kind::number::<0, MAX_BYTES>("a number of bytes from 0 to 2147483647");
 
 impl Configuration for ConsumerConfig {
     type Base = ClientConfig;
 
-    const PROPERTIES: &'static [Property<Self>] = &[
-        Property {
-            name: "group.id",
-            allowed: "a text that is not empty",
-            set: |config, text| parse::text(text).map(|value| config.group_id = Some(value)),
-        },
-        Property {
-            name: "group.instance.id",
-            allowed: "a text that is not empty",
-            set: |config, text| {
-                parse::text(text).map(|value| config.group_instance_id = Some(value))
-            },
-        },
-        Property {
-            name: "auto.offset.reset",
-            allowed: "earliest, latest or none",
-            set: |config, text| parse::value(text).map(|value| config.auto_offset_reset = value),
-        },
-        Property {
-            name: "enable.auto.commit",
-            allowed: "true or false",
-            set: |config, text| parse::boolean(text).map(|value| config.enable_auto_commit = value),
-        },
-        Property {
-            name: "auto.commit.interval.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.auto_commit_interval = value)
-            },
-        },
-        Property {
-            name: "session.timeout.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.session_timeout = value)
-            },
-        },
-        Property {
-            name: "heartbeat.interval.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.heartbeat_interval = value)
-            },
-        },
-        Property {
-            name: "max.poll.interval.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.max_poll_interval = value)
-            },
-        },
-        Property {
-            name: "max.poll.records",
-            allowed: "a number from 1 to 2147483647",
-            set: |config, text| bytes(text).map(|value| config.max_poll_records = value),
-        },
-        Property {
-            name: "fetch.min.bytes",
-            allowed: "a number of bytes from 0 to 2147483647",
-            set: |config, text| {
-                parse::number_within(text, 0, i32::MAX as usize)
-                    .map(|value| config.fetch_min_bytes = value)
-            },
-        },
-        Property {
-            name: "fetch.max.bytes",
-            allowed: BYTES,
-            set: |config, text| bytes(text).map(|value| config.fetch_max_bytes = value),
-        },
-        Property {
-            name: "max.partition.fetch.bytes",
-            allowed: BYTES,
-            set: |config, text| bytes(text).map(|value| config.max_partition_fetch_bytes = value),
-        },
-        Property {
-            name: "fetch.max.wait.ms",
-            allowed: "a number of milliseconds, 0 or more",
-            set: |config, text| parse::millis(text).map(|value| config.fetch_max_wait = value),
-        },
-        Property {
-            name: "isolation.level",
-            allowed: "read_uncommitted or read_committed",
-            set: |config, text| parse::value(text).map(|value| config.isolation_level = value),
-        },
-        Property {
-            name: "check.crcs",
-            allowed: "true or false",
-            set: |config, text| parse::boolean(text).map(|value| config.check_crcs = value),
-        },
-        Property {
-            name: "client.rack",
-            allowed: "a text that is not empty",
-            set: |config, text| parse::text(text).map(|value| config.client_rack = Some(value)),
-        },
-        Property {
-            name: "buffer.memory",
-            allowed: BYTES,
-            set: |config, text| bytes(text).map(|value| config.buffer_bytes = value),
-        },
-    ];
+    const PROPERTIES: &'static [Property<Self>] = properties! {
+        "group.id": TEXT => group_id;
+        "group.instance.id": TEXT => group_instance_id;
+        "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
+        "enable.auto.commit": FLAG => enable_auto_commit;
+        "auto.commit.interval.ms": POSITIVE_MILLIS => auto_commit_interval;
+        "session.timeout.ms": POSITIVE_MILLIS => session_timeout;
+        "heartbeat.interval.ms": POSITIVE_MILLIS => heartbeat_interval;
+        "max.poll.interval.ms": POSITIVE_MILLIS => max_poll_interval;
+        "max.poll.records": COUNT => max_poll_records;
+        "fetch.min.bytes": MIN_BYTES => fetch_min_bytes;
+        "fetch.max.bytes": BYTES => fetch_max_bytes;
+        "max.partition.fetch.bytes": BYTES => max_partition_fetch_bytes;
+        "fetch.max.wait.ms": MILLIS => fetch_max_wait;
+        "isolation.level": IsolationLevel::KIND => isolation_level;
+        "check.crcs": FLAG => check_crcs;
+        "client.rack": TEXT => client_rack;
+        "buffer.memory": BYTES => buffer_bytes;
+    };
 
     fn base(&mut self) -> Option<&mut ClientConfig> {
         Some(&mut self.client)
     }
 
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
         let (heartbeat, session) = (self.heartbeat_interval, self.session_timeout);
         if heartbeat >= session {
@@ -242,9 +164,6 @@ impl Configuration for ConsumerConfig {
                     return wrong(format!("{name} needs a group: set group.id"));
                 }
             }
-        }
-        if self.max_poll_records == 0 {
-            return wrong("max.poll.records = 0 is not allowed: allowed is 1 or more".to_string());
         }
         self.client.validate()
     }

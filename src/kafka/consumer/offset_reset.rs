@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::kafka::config::values::Kind;
+
 /// ListOffsets' name for the end of the log.
 pub(crate) const LATEST_TIMESTAMP: i64 = -1;
 /// ListOffsets' name for its beginning.
@@ -31,6 +33,10 @@ impl OffsetReset {
 }
 
 /// `earliest`, `latest` or `none`.
+impl OffsetReset {
+    pub(crate) const KIND: Kind<OffsetReset> = Kind::any("earliest, latest or none");
+}
+
 impl FromStr for OffsetReset {
     type Err = ();
 

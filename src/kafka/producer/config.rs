@@ -7,7 +7,10 @@ use protocol::compression::Compression;
 
 use super::partitioner::Partitioner;
 use super::sequences::{Discipline, Rules};
-use crate::kafka::config::{Property, parse};
+use crate::kafka::config::values::{
+    BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
+};
+use crate::kafka::config::{Property, properties};
 use crate::kafka::{ClientConfig, Configuration, Error, ErrorKind, Result};
 
 /// How a producer batches, compresses, sends and repeats.
@@ -62,6 +65,8 @@ pub enum Acks {
 }
 
 impl Acks {
+    const KIND: Kind<Acks> = Kind::any("0, 1, -1 or all");
+
     /// The number in a Produce request.
     pub(super) fn number(self) -> i16 {
         match self {
@@ -136,97 +141,35 @@ impl ProducerConfig {
     }
 }
 
-const BYTES: &str = "a number of bytes, 1 or more";
-const MS: &str = "a number of milliseconds, 0 or more";
-const POSITIVE_MS: &str = "a number of milliseconds, 1 or more";
+const MEMORY: Kind<usize> =
+    Kind::number::<1, { u32::MAX as usize }>("a number of bytes from 1 to 4294967295");
+const IN_FLIGHT: Kind<usize> =
+    Kind::number::<1, 1_000>("a number from 1 to 1000, and at most 5 with idempotence");
+const RETRIES: Kind<u32> = Kind::any("a number from 0 to 4294967295");
 
 impl Configuration for ProducerConfig {
     type Base = ClientConfig;
 
-    const PROPERTIES: &'static [Property<Self>] = &[
-        Property {
-            name: "acks",
-            allowed: "0, 1, -1 or all",
-            set: |config, text| parse::value(text).map(|value| config.acks = value),
-        },
-        Property {
-            name: "enable.idempotence",
-            allowed: "true or false",
-            set: |config, text| parse::boolean(text).map(|value| config.idempotence = value),
-        },
-        Property {
-            name: "compression.type",
-            allowed: "none, gzip, snappy, lz4 or zstd; gzip and zstd with a level if you like, as in zstd:7",
-            set: |config, text| parse::value(text).map(|value| config.compression = value),
-        },
-        Property {
-            name: "batch.size",
-            allowed: BYTES,
-            set: |config, text| {
-                parse::number_within(text, 1, i32::MAX as usize)
-                    .map(|value| config.batch_bytes = value)
-            },
-        },
-        Property {
-            name: "batch.records",
-            allowed: "a number of records, 1 or more",
-            set: |config, text| {
-                parse::number_within(text, 1, i32::MAX as usize)
-                    .map(|value| config.batch_records = Some(value))
-            },
-        },
-        Property {
-            name: "linger.ms",
-            allowed: MS,
-            set: |config, text| parse::millis(text).map(|value| config.linger = value),
-        },
-        Property {
-            name: "buffer.memory",
-            allowed: BYTES,
-            set: |config, text| {
-                parse::number_within(text, 1, u32::MAX as usize)
-                    .map(|value| config.buffer_bytes = value)
-            },
-        },
-        Property {
-            name: "max.in.flight.requests.per.connection",
-            allowed: "a number from 1 to 1000, and at most 5 with idempotence",
-            set: |config, text| {
-                parse::number_within(text, 1, 1_000).map(|value| config.max_in_flight = value)
-            },
-        },
-        Property {
-            name: "max.request.size",
-            allowed: BYTES,
-            set: |config, text| {
-                parse::number_within(text, 1, i32::MAX as usize)
-                    .map(|value| config.max_request_bytes = value)
-            },
-        },
-        Property {
-            name: "delivery.timeout.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| {
-                parse::positive_millis(text).map(|value| config.delivery_timeout = value)
-            },
-        },
-        Property {
-            name: "max.block.ms",
-            allowed: POSITIVE_MS,
-            set: |config, text| parse::positive_millis(text).map(|value| config.max_block = value),
-        },
-        Property {
-            name: "retries",
-            allowed: "a number from 0 to 4294967295",
-            set: |config, text| parse::value(text).map(|value| config.retries = value),
-        },
-    ];
+    const PROPERTIES: &'static [Property<Self>] = properties! {
+        "acks": Acks::KIND => acks;
+        "enable.idempotence": FLAG => idempotence;
+        "compression.type": COMPRESSION => compression;
+        "batch.size": BYTES => batch_bytes;
+        "batch.records": COUNT => batch_records;
+        "linger.ms": MILLIS => linger;
+        "buffer.memory": MEMORY => buffer_bytes;
+        "max.in.flight.requests.per.connection": IN_FLIGHT => max_in_flight;
+        "max.request.size": BYTES => max_request_bytes;
+        "delivery.timeout.ms": POSITIVE_MILLIS => delivery_timeout;
+        "max.block.ms": POSITIVE_MILLIS => max_block;
+        "retries": RETRIES => retries;
+    };
 
     fn base(&mut self) -> Option<&mut ClientConfig> {
         Some(&mut self.client)
     }
 
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Result<()> {
         self.client.validate()?;
         let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
         if self.idempotence && self.acks != Acks::All {
@@ -247,11 +190,6 @@ impl Configuration for ProducerConfig {
                 "buffer.memory = {} is not allowed: it must hold at least one batch and one request, {largest} bytes",
                 self.buffer_bytes
             ));
-        }
-        if self.batch_bytes == 0 || self.max_request_bytes == 0 || self.batch_records == Some(0) {
-            return wrong(
-                "batch.size, batch.records and max.request.size must be 1 or more".into(),
-            );
         }
         if self.delivery_timeout < self.linger {
             return wrong(format!(
