@@ -15,6 +15,8 @@ use pat_events::events::{
 use pat_events::kafka::{
     Consumer, ErrorKind, Header, OffsetReset, Producer, Record, StartOffset, TopicPartition,
 };
+use protocol::compression::{Compression, Compressor};
+use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{sleep, timeout};
 
@@ -591,6 +593,7 @@ async fn a_backlog_of_slow_events_neither_costs_the_place_in_the_group_nor_holds
         config.concurrency = 1;
         config.queue_bytes = 1;
         config.max_poll_interval = Duration::from_secs(4);
+        config.shutdown_timeout = Duration::from_secs(3);
         config.kafka.heartbeat_interval = Duration::from_millis(100);
     };
     let first = consumer_with(&broker, full);
@@ -731,14 +734,96 @@ async fn latest_does_not_lose_what_arrives_between_two_starts() {
 }
 
 #[tokio::test]
+async fn latest_does_not_lose_what_arrives_after_a_stop_before_the_first_commit() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let latest = |config: &mut ConsumerConfig| {
+        config.auto_offset_reset = OffsetReset::Latest;
+        config.enable_auto_commit = true;
+        config.auto_commit_interval = Duration::from_secs(600);
+    };
+    let first = consumer_with(&broker, latest);
+    first.start(Handler::of(&seen)).await.expect("started");
+    let placed = async {
+        while first.metrics().lag_by_partition.len() < 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, placed).await.expect("all positions");
+    first.stop().await.expect("stopped well");
+    send_numbers(&producer, 3, 0..1).await;
+    let second = consumer_with(&broker, latest);
+    second.start(Handler::of(&seen)).await.expect("started");
+    seen.until(3).await;
+    second.stop().await.expect("stopped well");
+}
+
+#[tokio::test]
+async fn commits_pass_what_holds_no_events() {
+    let broker = broker().await;
+    let consumer = consumer(&broker);
+    let mut marker = BatchBuilder::new(Vec::new());
+    let commit = ControlRecord::Commit {
+        coordinator_epoch: 0,
+    };
+    let value = commit.marker_value().expect("a marker has one");
+    marker
+        .append(0, Some(&commit.key()), Some(&value), [])
+        .expect("room");
+    let options = SealOptions {
+        producer_id: 1,
+        producer_epoch: 0,
+        transactional: true,
+        control: true,
+        ..SealOptions::default()
+    };
+    let marker = marker.seal(&options, &mut Compressor::new(Compression::NONE));
+    broker.append_unchecked(TOPIC, 0, marker.into_bytes());
+    consumer.start(Handler::default()).await.expect("started");
+    let passed = async {
+        while broker.committed_offset("test", TOPIC, 0) != Some(1) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, passed)
+        .await
+        .expect("the marker is passed");
+    consumer.stop().await.expect("stopped well");
+}
+
+#[tokio::test]
+async fn committed_offsets_that_cannot_be_had_are_told_until_they_come() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let unstable = FaultAction::Answer(ErrorCode::UNSTABLE_OFFSET_COMMIT);
+    broker.inject(Fault::on(ApiKey::OFFSET_FETCH, unstable).always());
+    let seen = Arc::new(Seen::default());
+    let consumer = consumer_with(&broker, |config| {
+        config.kafka.client.request_timeout = Duration::from_secs(1)
+    });
+    consumer.start(Handler::of(&seen)).await.expect("started");
+    send_numbers(&producer, 3, 0..1).await;
+    let told = async {
+        while consumer.metrics().failed_polls == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.expect("somebody is told");
+    assert!(consumer.metrics().last_error.is_some());
+    broker.clear_faults();
+    seen.until(3).await;
+    consumer.stop().await.expect("stopped well");
+}
+
+#[tokio::test]
 async fn a_hanging_handler_does_not_hang_the_stop() {
+    const SHUTDOWN: Duration = Duration::from_secs(5);
     let broker = broker().await;
     let producer = producer(&broker).await;
     send_numbers(&producer, 1, 0..3).await;
     let seen = Arc::new(Seen::default());
-    let consumer = consumer_with(&broker, |config| {
-        config.shutdown_timeout = Duration::from_millis(200)
-    });
+    let consumer = consumer_with(&broker, |config| config.shutdown_timeout = SHUTDOWN);
     consumer
         .start(Handler {
             work: Duration::from_secs(3_600),
@@ -753,11 +838,18 @@ async fn a_hanging_handler_does_not_hang_the_stop() {
     };
     timeout(PATIENCE, received).await.expect("fetched");
     sleep(Duration::from_millis(50)).await;
-    let error = timeout(PATIENCE, consumer.stop())
+    let error = timeout(2 * SHUTDOWN, consumer.stop())
         .await
-        .expect("no hang")
+        .expect("the handler is waited for once")
         .expect_err("unfinished");
     assert!(matches!(error, ConsumerError::Unfinished), "{error}");
+    // The group was left: nobody has to wait for the session of 45 s to end.
+    let next = consumer_with(&broker, |_| {});
+    next.start(Handler::of(&seen)).await.expect("started");
+    timeout(Duration::from_secs(30), seen.until(3))
+        .await
+        .expect("the next member begins at once");
+    next.stop().await.expect("stopped well");
 }
 
 #[tokio::test]
@@ -769,6 +861,28 @@ async fn what_is_wrong_is_said_at_once() {
     let config = ConsumerConfig::new(&broker.bootstrap_servers(), TOPIC, "");
     let error = EventConsumer::<EmailEvents>::new(config).expect_err("no group");
     assert_eq!(error.kind(), ErrorKind::Config);
+    let producer = producer(&broker).await;
+    for (attributes, named) in [
+        (
+            Attributes {
+                headers: &[Header::new("ce_type", b"other")],
+                ..Attributes::default()
+            },
+            "ce_type",
+        ),
+        (
+            Attributes {
+                id: Some(""),
+                ..Attributes::default()
+            },
+            "id",
+        ),
+    ] {
+        let refused = producer.enqueue_with(&email("e-1", 0), attributes).await;
+        let error = refused.expect_err("nobody could read it");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(named), "{error}");
+    }
 
     let consumer = consumer(&broker);
     consumer.stop().await.expect("nothing to stop");

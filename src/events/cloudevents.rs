@@ -18,6 +18,14 @@ pub const PROTOBUF: &str = "application/protobuf";
 
 const CONTENT_TYPE: &str = "content-type";
 
+/// Whether a header of this name is one of those that [`CloudEvent::parse`] takes, each of which may be there once.
+pub(crate) fn is_attribute(name: &str) -> bool {
+    matches!(
+        name.strip_prefix(PREFIX),
+        Some("specversion" | "type" | "id" | "source" | "time" | "subject" | "dataschema")
+    ) || name == CONTENT_TYPE
+}
+
 /// Whether `content_type` means Protobuf, parameters aside.
 pub fn is_protobuf(content_type: &str) -> bool {
     let essence = content_type

@@ -93,4 +93,37 @@ pub use prost_types;
 #[doc(hidden)]
 pub mod private {
     pub use pastey::paste;
+
+    /// Whether all of `types` are there, each once.
+    pub const fn are_distinct(types: &[&str]) -> bool {
+        let mut i = 0;
+        while i < types.len() {
+            let mut j = 0;
+            while j < i {
+                if equal(types[i].as_bytes(), types[j].as_bytes()) {
+                    return false;
+                }
+                j += 1;
+            }
+            if types[i].is_empty() {
+                return false;
+            }
+            i += 1;
+        }
+        true
+    }
+
+    const fn equal(one: &[u8], other: &[u8]) -> bool {
+        if one.len() != other.len() {
+            return false;
+        }
+        let mut i = 0;
+        while i < one.len() {
+            if one[i] != other[i] {
+                return false;
+            }
+            i += 1;
+        }
+        true
+    }
 }

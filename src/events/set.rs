@@ -73,6 +73,27 @@
 /// assert_eq!(OrderPlaced::TYPE, "shop.v1.OrderPlaced");
 /// # }
 /// ```
+///
+/// Two events with one type do not compile:
+/// ```compile_fail
+/// # use pat_events::events::{event_set, prost};
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// pub struct OrderPlaced {
+///     #[prost(string, tag = "1")]
+///     pub order_id: String,
+/// }
+/// #[derive(Clone, PartialEq, prost::Message)]
+/// pub struct OrderShipped {
+///     #[prost(string, tag = "1")]
+///     pub order_id: String,
+/// }
+/// event_set! {
+///     pub enum OrderEvents, producer OrderProducer, handler OrderHandler {
+///         OrderPlaced: type = "shop.v1.OrderPlaced", key = order_id;
+///         OrderShipped: type = "shop.v1.OrderPlaced", key = order_id;
+///     }
+/// }
+/// ```
 #[macro_export]
 macro_rules! event_set {
     (
@@ -123,6 +144,11 @@ macro_rules! event_set {
                 match self { $( Self::$Event(event) => $crate::events::AnyEvent::encode_to(event, out), )+ }
             }
         }
+
+        const _: () = ::core::assert!(
+            $crate::events::private::are_distinct(<$Set as $crate::events::EventSet>::TYPES),
+            "two events of the set have the same type, or one has none: the second would never reach its handler"
+        );
 
         impl $crate::events::EventSet for $Set {
             const TYPES: &'static [&'static str] = &[ $( <$Event as $crate::events::Event>::TYPE, )+ ];

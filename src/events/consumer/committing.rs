@@ -25,17 +25,7 @@ pub(super) async fn commit_regularly(
     loop {
         next += every;
         sleep_until(next).await;
-        let partitions = assigned.all();
-        // The first position of a partition is committed as well: see `OffsetTracker::advance`.
-        for partition in partitions
-            .iter()
-            .filter(|partition| partition.is_unplaced())
-        {
-            if let Some(position) = consumer.position(&partition.name) {
-                partition.advance(position);
-            }
-        }
-        match commit(consumer, &partitions, counters).await {
+        match commit(consumer, &assigned.all(), counters).await {
             // Somebody else has the partitions, or the coordinator is away: the next poll or the next commit sees to it.
             Err(error) if !passes(&error) => return error,
             _ => next = next.max(Instant::now() - every),
@@ -54,6 +44,11 @@ pub(super) async fn commit(
     let mut unsettled = Unsettled::default();
     let mut offsets = Vec::new();
     for partition in partitions {
+        // Where nothing came yet, the first position is something to commit; where markers or hidden records were passed, the last one. What
+        // a poll has returned is in hand already: it is sorted before anything else runs in this task.
+        if let Some(position) = consumer.position(&partition.name) {
+            partition.advance(position);
+        }
         if let Some(commit) = partition.take_commit() {
             let offset = OffsetAndMetadata {
                 offset: commit.offset,

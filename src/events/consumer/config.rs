@@ -53,7 +53,7 @@ pub struct ConsumerConfig {
     /// `queue.bytes`: the most bytes of records that wait for handlers or are being handled. Default 16 MiB.
     pub queue_bytes: usize,
     /// `shutdown.timeout.ms`: how long [`stop`](super::EventConsumer::stop), and the loss of a partition to another member, wait for
-    /// handlers at work. Default 30 s.
+    /// handlers at work; below `max.poll.interval.ms`. Default 30 s.
     pub shutdown_timeout: Duration,
     /// What becomes of an event whose handler fails. Default: the consumer stops and says why.
     pub on_failure: OnFailure,
@@ -153,6 +153,18 @@ impl Configuration for ConsumerConfig {
         if self.group_id.is_empty() {
             return wrong("group.id is not set: name the group to read as");
         }
+        let (shutdown, poll) = (self.shutdown_timeout, self.max_poll_interval);
+        if shutdown >= poll {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "shutdown.timeout.ms = {} must be below max.poll.interval.ms = {}: a member that waits longer for its handlers \
+                     has lost its place before it can commit what they finished",
+                    shutdown.as_millis(),
+                    poll.as_millis()
+                ),
+            ));
+        }
         let config = self.client_config();
         config.client.bootstrap_addresses()?;
         config.validate()
@@ -229,6 +241,16 @@ mod tests {
         assert_eq!(
             error(&[("auto.offset.reset", "newest")]),
             "auto.offset.reset = \"newest\" is not allowed: allowed is earliest, latest or none"
+        );
+        let ready = [
+            ("bootstrap.servers", "a:1"),
+            ("topics", "t"),
+            ("group.id", "g"),
+        ];
+        let late = error(&[&ready[..], &[("max.poll.interval.ms", "30000")]].concat());
+        assert!(
+            late.starts_with("shutdown.timeout.ms = 30000 must be below max.poll.interval.ms"),
+            "{late}"
         );
         assert!(error(&[("groupid", "g")]).contains("did you mean group.id?"));
     }

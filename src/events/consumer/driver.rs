@@ -56,6 +56,11 @@ impl Driver {
             error = work(&mut consumer, &lanes, &assigned, &counters) => Err(error),
         };
         let stopped = lanes.stop(config.shutdown_timeout).await;
+        // Who is still at work has had that time: leaving the group does not wait for them again.
+        assigned
+            .all()
+            .iter()
+            .for_each(|partition| partition.abandon());
         let committed = commit(&handle, &assigned.all(), &counters).await;
         let closed = consumer.close().await;
         stopped?;

@@ -34,7 +34,11 @@ impl RebalanceListener for Hook {
             let mut committed = loop {
                 match consumer.committed(partitions).await {
                     Ok(committed) => break committed,
-                    Err(error) if passes(&error) => sleep(PAUSE).await,
+                    Err(error) if passes(&error) => {
+                        // The poll that this is part of does not return meanwhile: nobody else can tell.
+                        self.counters.poll_failed(error);
+                        sleep(PAUSE).await;
+                    }
                     // The client asks the same to find its positions: its next poll fails with this.
                     Err(_) => return,
                 }

@@ -12,7 +12,7 @@ use crate::kafka::{Error, TopicPartition};
 pub struct ConsumerMetrics {
     /// Records fetched.
     pub received: u64,
-    /// Bytes of keys, values and headers fetched, after decompression.
+    /// Bytes of what was handed out to be handled: keys, values, and headers with 8 bytes more for each.
     pub received_bytes: u64,
     /// Records whose handler has finished its work, whatever they were.
     pub handled: u64,
@@ -36,7 +36,9 @@ pub struct ConsumerMetrics {
     pub last_error: Option<Error>,
     /// How long handlers took.
     pub handler_latency: Latency,
-    /// How many records there are beyond those fetched so far, in all partitions together.
+    /// How many records there are beyond those fetched so far, in all partitions together, as of the last fetch. What was fetched and is not
+    /// handled yet is not in it: that is [`received`](Self::received) less [`handled`](Self::handled), [`failed`](Self::failed) and
+    /// [`repeated`](Self::repeated), of at most `queue.bytes` and one poll.
     pub lag: u64,
     /// The same for each assigned partition.
     pub lag_by_partition: Vec<(TopicPartition, u64)>,

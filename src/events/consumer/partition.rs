@@ -26,6 +26,8 @@ struct State {
     running: usize,
     /// Whether no handler may begin any more.
     released: bool,
+    /// Whether handlers at work are not waited for.
+    abandoned: bool,
 }
 
 impl Partition {
@@ -40,6 +42,7 @@ impl Partition {
                 tracker,
                 running: 0,
                 released: false,
+                abandoned: false,
             }),
             drained: Notify::new(),
         }
@@ -48,11 +51,6 @@ impl Partition {
     /// As [`OffsetTracker::is_past`].
     pub(crate) fn is_past(&self, offset: i64) -> bool {
         self.lock().tracker.is_past(offset)
-    }
-
-    /// As [`OffsetTracker::is_unplaced`].
-    pub(crate) fn is_unplaced(&self) -> bool {
-        self.lock().tracker.is_unplaced()
     }
 
     /// As [`OffsetTracker::advance`].
@@ -106,15 +104,27 @@ impl Partition {
         self.lock().released = true;
     }
 
+    /// From now on no handler begins, and those at work have had their time: nobody waits for them any more.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        (state.released, state.abandoned) = (true, true);
+        self.drained.notify_waiters();
+    }
+
     /// Waits until no handler is at work any more, after [`Partition::release`].
     pub(crate) async fn drained(&self) {
         loop {
             let drained = self.drained.notified();
-            if self.lock().running == 0 {
+            if self.is_drained() {
                 return;
             }
             drained.await;
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        let state = self.lock();
+        state.running == 0 || state.abandoned
     }
 
     /// As [`OffsetTracker::take_commit`].
@@ -153,6 +163,15 @@ mod tests {
         };
         tokio::join!(partition.drained(), ended);
         assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(2));
+    }
+
+    #[tokio::test]
+    async fn handlers_of_an_abandoned_partition_are_not_waited_for() {
+        let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
+        partition.arrive(0..1, |offset| (*offset, None), drop);
+        assert!(partition.begin());
+        tokio::join!(partition.drained(), async { partition.abandon() });
+        assert!(!partition.begin());
     }
 
     #[tokio::test]

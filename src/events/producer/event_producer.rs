@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::ProducerConfig;
 use crate::events::AnyEvent;
-use crate::events::cloudevents::{Envelope, Ids};
+use crate::events::cloudevents::{Envelope, Ids, is_attribute};
 use crate::kafka::{
-    Clock, Configuration, Delivery, Header, Producer, ProducerMetrics, Record, RecordMetadata,
-    Result,
+    Clock, Configuration, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
+    RecordMetadata, Result,
 };
 
 /// Sends events to a topic. Cheap to clone; clones share everything.
@@ -36,10 +36,26 @@ pub struct Attributes<'a> {
     pub subject: Option<&'a str>,
     /// `ce_dataschema`: the URI of the schema. Default: not sent.
     pub data_schema: Option<&'a str>,
-    /// More headers, as they are: extensions (`ce_traceparent`) and headers of other kinds.
+    /// More headers, as they are: extensions (`ce_traceparent`) and headers of other kinds. Not those of the attributes themselves.
     pub headers: &'a [Header<'a>],
     /// Milliseconds since 1970, for `ce_time` and for the record. Default: now.
     pub timestamp_ms: Option<i64>,
+}
+
+impl Attributes<'_> {
+    fn check(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
+        if self.id == Some("") {
+            return wrong("the id of an event is empty: leave it out for a new one".to_string());
+        }
+        match self.headers.iter().find(|header| is_attribute(header.key)) {
+            Some(header) => wrong(format!(
+                "the header {} is an attribute of every event: leave it out of the headers, or set it by its own field",
+                header.key
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 impl EventProducer {
@@ -75,11 +91,15 @@ impl EventProducer {
     }
 
     /// As [`EventProducer::enqueue`], with more to say of the event.
+    ///
+    /// Fails with [`ErrorKind::Config`] when the id is empty, or when one of the headers is an attribute that the event has anyway: with
+    /// two of them nobody could read it.
     pub async fn enqueue_with<E: AnyEvent + Sync + ?Sized>(
         &self,
         event: &E,
         attributes: Attributes<'_>,
     ) -> Result<Delivery> {
+        attributes.check()?;
         let inner = &*self.0;
         let timestamp_ms = attributes
             .timestamp_ms
@@ -125,7 +145,8 @@ impl EventProducer {
             .await
     }
 
-    /// Waits until every event that was accepted so far is delivered or has failed.
+    /// Waits until every event that was accepted so far is delivered or has failed; fails with the first of those that were on their way
+    /// when it was called. What failed before is told by its [`Delivery`] and by the [`metrics`](Self::metrics).
     pub async fn flush(&self) -> Result<()> {
         self.0.producer.flush().await
     }
