@@ -86,8 +86,14 @@ impl Codec {
             },
             recode: |bytes, version| {
                 let message: M = decode_all(bytes, version)?;
-                let mut out = Encoder::with_capacity(message.size(version));
-                Ok(message.encode(&mut out, version).map(|()| out.into_bytes()))
+                let size = message.size(version);
+                let mut out = Encoder::with_capacity(size);
+                Ok(message.encode(&mut out, version).map(|()| {
+                    let bytes = out.into_bytes();
+                    // The length before a frame is made of sizes.
+                    debug_assert_eq!(bytes.len(), size, "{} v{version}", M::NAME);
+                    bytes
+                }))
             },
             debug: |bytes, version| Ok(format!("{:#?}", decode_all::<M>(bytes, version)?)),
         }

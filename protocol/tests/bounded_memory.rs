@@ -3,7 +3,7 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
-use pat_kafka_protocol::compression::{Codec, Compressor, Decompressor};
+use pat_kafka_protocol::compression::{Buffer, Codec, CompressionError, Compressor, Decompressor};
 use pat_kafka_protocol::records::{
     BatchBuilder, BatchIter, RecordBatch, RecordError, SealOptions, reclaim,
 };
@@ -123,6 +123,27 @@ fn a_bomb_takes_no_more_than_the_limit_allows() {
         let most = (CONTEXT + GROWTH * LIMIT) as u64;
         assert!(allocated.bytes_max <= most, "{codec}: {allocated:?}");
     }
+}
+
+#[test]
+fn a_zstd_bomb_that_says_nothing_of_its_size_takes_its_window_and_keeps_nothing() {
+    // A frame without a content size, with a window of 128 MiB: blocks of four bytes that say "128 KiB of zeros".
+    let mut bomb = vec![0x28, 0xB5, 0x2F, 0xFD, 0, 0x88];
+    for _ in 0..64 {
+        bomb.extend([0x02, 0, 0x10, 0]);
+    }
+    let mut decompressor = Decompressor::new();
+    let mut result = Ok(());
+    let allocated = measure(|| {
+        let mut out = Buffer::new();
+        result = decompressor.decompress(Codec::Zstd, &bomb, LIMIT, &mut out);
+    });
+    let (codec, limit) = (Codec::Zstd, LIMIT);
+    assert_eq!(result, Err(CompressionError::TooLarge { codec, limit }));
+    let most = (CONTEXT + (GROWTH + 2) * LIMIT) as u64;
+    assert!(allocated.bytes_max <= most, "{allocated:?}");
+    let kept = allocated.bytes_current;
+    assert!(kept <= CONTEXT as i64, "{allocated:?}");
 }
 
 #[test]

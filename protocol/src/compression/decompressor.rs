@@ -38,8 +38,8 @@ impl Decompressor {
 
     /// Appends the decompressed form of `data` to `out`, no more than `limit` bytes of it.
     ///
-    /// Memory grows with what was really decoded: at most in proportion to `data`, never by a length that it claims,
-    /// and never beyond `limit` and a block.
+    /// Memory grows with what was really decoded, never by a length that `data` claims: at most three times `limit` while the output
+    /// grows, twice `limit` more for a zstd stream that says nothing of its size, and 512 KiB for the codecs' own state.
     ///
     /// # Errors
     /// [`CompressionError::TooLarge`] when there is more than `limit`, [`CompressionError::Corrupt`] when `data` is

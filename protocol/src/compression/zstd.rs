@@ -234,27 +234,27 @@ mod rust {
                 .map_err(corrupt)
         }
 
-        /// Decodes piece by piece until the end or the limit.
+        /// Decodes piece by piece until the end or the limit, with a context of its own: one that has streamed keeps its window.
         pub(super) fn decompress_stream(
             &mut self,
             data: &[u8],
             limit: usize,
             out: &mut Buffer,
         ) -> Result<(), CompressionError> {
-            self.context.reset();
+            let mut context = Decompressor::new();
             let mut at = 0;
             let mut left = limit;
             loop {
                 // One byte more than is left shows that there is too much.
                 let room = out.room(STREAM_CHUNK.min(left.saturating_add(1)));
                 let mut written = 0;
-                self.context
+                context
                     .decompress_stream(data, &mut at, room, &mut written)
                     .map_err(corrupt)?;
                 left = left.checked_sub(written).ok_or_else(|| too_large(limit))?;
                 out.advance(written);
                 if written == 0 && at == data.len() {
-                    return self.context.finish().map_err(corrupt);
+                    return context.finish().map_err(corrupt);
                 }
             }
         }

@@ -16,8 +16,10 @@ use crate::wire::field::Context;
 use crate::wire::tags::TagReader;
 use crate::{DecodeError, Decoder, ErrorCode, TaggedFields};
 
-/// The message in `bytes`, which it must fill, as indented JSON. Records of which there are more than 64 bytes for each byte of their
-/// field are not printed.
+/// The message in `bytes`, which it must fill, as indented JSON.
+///
+/// Takes no more memory than 1,024 bytes for each byte, and 512 KiB for codecs: records that decompress to more than 64 bytes for each
+/// byte of their field, or come to more than 256 bytes of JSON for each, are not printed, which the JSON says in their place.
 pub fn render(schema: &MessageSchema, version: i16, bytes: Bytes) -> Result<String, DecodeError> {
     let context = Context {
         version,
@@ -249,9 +251,12 @@ impl Printer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::decode_all;
     use crate::compression::{Codec, Compressor};
     use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
-    use crate::messages::{HeartbeatResponse, MetadataRequest, ProduceRequest};
+    use crate::messages::{
+        FindCoordinatorRequest, HeartbeatResponse, MetadataRequest, ProduceRequest,
+    };
     use crate::records::{BatchBuilder, HEADER_LEN, SealOptions};
     use crate::{Encoder, Message, Uuid};
 
@@ -355,12 +360,39 @@ mod tests {
         assert!(text.contains(r#""crc": "wrong""#), "{text}");
         assert!(text.contains(r#""malformed": "corrupt lz4 data"#), "{text}");
         assert!(text.contains(r#""bytes_of_a_batch_cut_off": 20"#), "{text}");
+        let mut many = BatchBuilder::new(Vec::new());
+        for _ in 0..20_000 {
+            many.append(0, None, Some(&[0; 20]), []).unwrap();
+        }
+        let many = many.seal(
+            &SealOptions::default(),
+            &mut Compressor::new(Codec::Zstd.into()),
+        );
+        let most = 300 * many.bytes().len();
+        let text = produced(many.into_bytes());
+        assert!(
+            text.contains(r#""records_not_printed": "#) && text.len() < most,
+            "{}",
+            text.len()
+        );
         let bomb = batch(Codec::Zstd, &vec![0; 1 << 20]);
         let text = produced(bomb.into());
         assert!(
             text.contains(r#""malformed": "zstd data decompresses to more than"#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_cannot_be_rendered() {
+        // A compact string of one byte more than strings may have.
+        let mut bytes = vec![0x81, 0x80, 0x02];
+        bytes.resize(3 + 0x8000, b'k');
+        bytes.extend([0, 0]);
+        let bytes = Bytes::from(bytes);
+        let schema = FindCoordinatorRequest::schema();
+        let error = decode_all::<FindCoordinatorRequest>(bytes.clone(), 3).unwrap_err();
+        assert_eq!(render(schema, 3, bytes), Err(error));
     }
 
     #[test]

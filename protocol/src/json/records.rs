@@ -8,13 +8,16 @@ use bytes::Bytes;
 use super::Printer;
 use crate::records::{BatchIter, RecordBatch, RecordError, RecordView, TimestampType};
 
-/// Decompressed bytes that are printed for each byte of the field, at most.
+/// Decompressed bytes for each byte of the field, at most.
 const EXPANSION: usize = 64;
+/// Bytes of JSON for each byte of the field, at most.
+const PRINTED: usize = 256;
 
 impl Printer {
     pub(super) fn batches(&mut self, bytes: Bytes) {
         let mut rest = bytes.len();
         let mut allowed = bytes.len().saturating_mul(EXPANSION);
+        let full = self.out.len() + bytes.len().saturating_mul(PRINTED);
         self.open('[');
         for batch in BatchIter::new(bytes) {
             self.item();
@@ -23,7 +26,7 @@ impl Printer {
                 Ok(batch) => {
                     rest -= batch.bytes().len();
                     self.header(&batch);
-                    self.records(&batch, &mut allowed);
+                    self.records(&batch, &mut allowed, full);
                 }
                 Err(error) => {
                     rest = 0;
@@ -71,23 +74,28 @@ impl Printer {
         self.number("control", header.is_control());
     }
 
-    /// The records of a batch, of which `allowed` bytes may still be printed.
-    fn records(&mut self, batch: &RecordBatch, allowed: &mut usize) {
+    /// The records of a batch, of which `allowed` bytes may still be decompressed, up to a `full` output.
+    fn records(&mut self, batch: &RecordBatch, allowed: &mut usize, full: usize) {
         let decoded = match batch.decode(&mut self.decompressor, *allowed) {
             Ok(decoded) => decoded,
             Err(error) => return self.malformed(&error),
         };
         *allowed = allowed.saturating_sub(decoded.data_len());
         let mut malformed = None;
+        let mut not_printed = 0;
         self.key("records");
         self.open('[');
         for record in decoded.records() {
             match record {
+                Ok(_) if self.out.len() > full => not_printed += 1,
                 Ok(record) => self.record(&record),
                 Err(error) => malformed = Some(error),
             }
         }
         self.close(']');
+        if not_printed > 0 {
+            self.number("records_not_printed", not_printed);
+        }
         if let Some(error) = malformed {
             self.malformed(&error);
         }

@@ -151,14 +151,19 @@ impl Decoder {
         }
     }
 
-    /// Reads the length of a string (2 bytes, or compact): `None` is null.
+    /// Reads the length of a string (2 bytes, or compact), which the compact form could say to be longer than a string can be: `None` is
+    /// null.
     #[inline]
     pub fn get_string_length(&mut self, compact: bool) -> Result<Option<usize>, DecodeError> {
+        let start = self.position;
         let length = if compact {
             self.get_compact_length()?
         } else {
             i64::from(self.get_i16()?)
         };
+        if length > i64::from(i16::MAX) {
+            return Err(DecodeError::new(start, "a string of at most 32767 bytes"));
+        }
         self.checked_length(length)
     }
 

@@ -188,11 +188,7 @@ impl Nullable for String {
     }
     #[inline(never)]
     fn decode_nullable(input: &mut Decoder, context: Context) -> Result<Option<Self>, DecodeError> {
-        let start = input.position();
         match input.get_string_length(context.flexible)? {
-            Some(length) if length > i16::MAX as usize => {
-                Err(DecodeError::new(start, "a string of at most 32767 bytes"))
-            }
             Some(length) => Ok(Some(input.take_str(length)?.to_owned())),
             None => Ok(None),
         }
