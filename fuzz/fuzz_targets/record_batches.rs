@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pat_events_fuzz::codecs::LIMIT;
+use pat_events_fuzz::bounded;
+use pat_events_fuzz::codecs::{LIMIT, most_memory};
 use protocol::compression::{Compressor, Decompressor};
 use protocol::records::{
     BatchBuilder, BatchIter, ControlRecord, DecodedBatch, RecordBatch, SealOptions,
@@ -13,7 +14,9 @@ fuzz_target!(|data: &[u8]| {
     let mut decompressor = Decompressor::new();
     for batch in BatchIter::new(Bytes::copy_from_slice(data)).flatten() {
         let _ = batch.verify_crc();
-        let Ok(mut decoded) = batch.decode(&mut decompressor, LIMIT) else {
+        let Ok(mut decoded) = bounded(most_memory(LIMIT), || {
+            batch.decode(&mut decompressor, LIMIT)
+        }) else {
             continue;
         };
         if decoded.check().is_ok() {

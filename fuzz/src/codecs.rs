@@ -1,18 +1,24 @@
 //! What the fuzz targets of codecs and batches share.
 
+use crate::{CONTEXTS, bounded};
 use protocol::compression::{Buffer, Codec, CompressionError, Compressor, Decompressor};
 
 /// Bytes that decompressing may come to.
 pub const LIMIT: usize = 4 << 20;
 
-/// Decompresses `data`, holds the result to the limit, and, when there is one, packs and unpacks it again.
+/// Memory while decompressing to at most `limit` bytes: the output, twice while it grows, and the window of a zstd stream.
+pub fn most_memory(limit: usize) -> usize {
+    5 * limit + CONTEXTS
+}
+
+/// Decompresses `data`, holds the result and the memory to the limit, and, when there is one, packs and unpacks it again.
 pub fn decompress(codec: Codec, data: &[u8]) {
     let mut decompressor = Decompressor::new();
     let mut content = Buffer::new();
-    if decompressor
-        .decompress(codec, data, LIMIT, &mut content)
-        .is_err()
-    {
+    let result = bounded(most_memory(LIMIT), || {
+        decompressor.decompress(codec, data, LIMIT, &mut content)
+    });
+    if result.is_err() {
         return;
     }
     assert!(content.len() <= LIMIT);

@@ -28,11 +28,28 @@ pub fn choose(data: &[u8]) -> Option<(&'static Api, i16, Bytes)> {
     ))
 }
 
+/// Memory for the contexts of all codecs, however small the input.
+pub const CONTEXTS: usize = 1 << 20;
+
+/// Runs `work`, which must not hold more than `most` bytes at any time.
+pub fn bounded<T>(most: usize, work: impl FnOnce() -> T) -> T {
+    let mut result = None;
+    let taken = allocation_counter::measure(|| result = Some(work()));
+    assert!(taken.bytes_max <= most as u64, "{taken:?}, but {most}");
+    result.expect("it was run")
+}
+
 /// What was decoded is encoded to bytes that are decoded and encoded to the same bytes; and what can be decoded can be
-/// rendered, and nothing else can.
+/// rendered, and nothing else can. Memory is bounded by the input: 128 bytes for each of its own and 4 KiB to decode and encode, 1,024 for
+/// each and the codecs' contexts to render.
 pub fn fixed_point(codec: &Codec, version: i16, message: Bytes) {
-    let decoded = (codec.recode)(message.clone(), version);
-    let rendered = protocol::json::render(codec.schema, version, message);
+    let len = message.len();
+    let decoded = bounded(128 * len + 4096, || {
+        (codec.recode)(message.clone(), version)
+    });
+    let rendered = bounded(1024 * len + CONTEXTS, || {
+        protocol::json::render(codec.schema, version, message)
+    });
     assert_eq!(
         decoded.is_ok(),
         rendered.is_ok(),
