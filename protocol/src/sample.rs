@@ -17,11 +17,30 @@ const UNKNOWN_TAG: u64 = 1000;
 
 /// A message of this version, with random numbers from `random`. The same numbers give the same message.
 pub fn sample(schema: &MessageSchema, version: i16, random: &mut dyn FnMut() -> u64) -> Bytes {
+    write(schema, version, random, false)
+}
+
+/// A message of this version with everything in it: one element in every array, nothing null, every tagged field. The
+/// rest is random.
+pub fn full(schema: &MessageSchema, version: i16, random: &mut dyn FnMut() -> u64) -> Bytes {
+    write(schema, version, random, true)
+}
+
+fn write(
+    schema: &MessageSchema,
+    version: i16,
+    random: &mut dyn FnMut() -> u64,
+    full: bool,
+) -> Bytes {
     let context = Context {
         version,
         flexible: version >= schema.first_flexible,
     };
-    let mut sampler = Sampler { random, context };
+    let mut sampler = Sampler {
+        random,
+        context,
+        full,
+    };
     let mut out = Encoder::new();
     sampler.structure(schema.body, &mut out, Values::Random);
     out.into_bytes()
@@ -46,6 +65,8 @@ enum Values {
 struct Sampler<'a> {
     random: &'a mut dyn FnMut() -> u64,
     context: Context,
+    /// Whether everything is there.
+    full: bool,
 }
 
 impl Sampler<'_> {
@@ -79,12 +100,15 @@ impl Sampler<'_> {
         let mut tagged = Vec::new();
         if values == Values::Random {
             for field in fields {
-                let content = self.content(field, Values::Random);
-                if self.below(2) == 0 && content != self.content(field, Values::Default) {
-                    tagged.push((field.tag.unwrap_or_default(), content));
-                }
+                let default = self.content(field, Values::Default);
+                // So many for a full message that one of them is not the default.
+                let tries = if self.full { 100 } else { self.below(2) };
+                let content = (0..tries)
+                    .map(|_| self.content(field, Values::Random))
+                    .find(|content| *content != default);
+                tagged.extend(content.map(|content| (field.tag.unwrap_or_default(), content)));
             }
-            if self.below(8) == 0 {
+            if !self.full && self.below(8) == 0 {
                 tagged.push((
                     (UNKNOWN_TAG + self.below(UNKNOWN_TAG)) as u32,
                     Bytes::from_static(b"unknown"),
@@ -110,7 +134,7 @@ impl Sampler<'_> {
         let nullable = field.nullable.contains(self.context.version);
         let compact = self.context.flexible && field.compact;
         let null = match values {
-            Values::Random => self.below(4) == 0,
+            Values::Random => !self.full && self.below(4) == 0,
             Values::Default => {
                 field.default == Some("None") || matches!(field.ty, FieldType::Records)
             }
@@ -156,7 +180,11 @@ impl Sampler<'_> {
                 out.put_slice(&bytes);
             }
             FieldType::Array(element) => {
-                let count = self.below(LONGEST_ARRAY + 1);
+                let count = if self.full {
+                    1
+                } else {
+                    self.below(LONGEST_ARRAY + 1)
+                };
                 put_length(count as usize, compact, out);
                 (0..count).for_each(|_| self.value(*element, compact, out));
             }

@@ -1,4 +1,4 @@
-//! What record batches take of memory: nothing for each record, and what a limit allows for a hostile batch.
+//! What record batches take of memory: nothing for each record, and what a limit allows for a hostile batch or message set.
 //! In: batches, bombs and absurd lengths. Out: counts of a counting allocator.
 
 use allocation_counter::{AllocationInfo, measure};
@@ -23,6 +23,38 @@ fn sealed(records: usize, value: &[u8], codec: Codec) -> Bytes {
     batch
         .seal(&SealOptions::default(), &mut compressor)
         .into_bytes()
+}
+
+/// Messages of magic 0 or 1, or one that has them inside it, compressed.
+fn message_set(messages: usize, value: &[u8], magic: u8, codec: Codec) -> Bytes {
+    let message = |offset: usize, codec: Codec, value: &[u8]| {
+        let content = [
+            &[magic, codec as u8],
+            &[0; 8][..8 * usize::from(magic)], // the time, from magic 1 on
+            &(-1i32).to_be_bytes(),            // no key
+            &(value.len() as i32).to_be_bytes(),
+            value,
+        ]
+        .concat();
+        let crc = [0; 4]; // which decoding leaves to `verify_crc`
+        let length = (crc.len() + content.len()) as i32;
+        [
+            &(offset as i64).to_be_bytes()[..],
+            &length.to_be_bytes(),
+            &crc,
+            &content,
+        ]
+        .concat()
+    };
+    let set = (0..messages).map(|offset| message(offset, Codec::None, value));
+    let set = set.collect::<Vec<_>>().concat();
+    if codec == Codec::None {
+        return set.into();
+    }
+    let mut compressed = Vec::new();
+    let mut compressor = Compressor::new(codec.into());
+    compressor.compress(&set, &mut compressed).unwrap();
+    message(messages - 1, codec, &compressed).into()
 }
 
 /// Decodes whatever batches there are, with a decompressor of its own.
@@ -147,15 +179,44 @@ fn a_zstd_bomb_that_says_nothing_of_its_size_takes_its_window_and_keeps_nothing(
 }
 
 #[test]
-fn a_hostile_number_anywhere_in_a_batch_takes_no_memory() {
+fn small_messages_inside_a_compressed_one_take_no_more_than_large_ones() {
+    for (magic, message_len) in [(0, 26), (1, 34)] {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4] {
+            let messages = LIMIT / message_len;
+            let set = message_set(messages, b"", magic, codec);
+            let (result, allocated) = decode(set, LIMIT);
+            assert_eq!(result, Ok(messages), "magic {magic}, {codec}");
+            let most = (CONTEXT + GROWTH * LIMIT) as u64;
+            assert!(
+                allocated.bytes_max <= most,
+                "magic {magic}, {codec}: {allocated:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_hostile_number_anywhere_in_a_batch_or_message_set_takes_no_memory() {
     let hostile = [
         &[0x7F, 0xFF, 0xFF, 0xFF][..],
         &[0x80, 0, 0, 0],
         &[0xFE, 0xFF, 0xFF, 0xFF, 0x0F],
         &[0xFF, 0xFF, 0xFF, 0x7F],
     ];
-    for codec in Codec::ALL {
-        let batch = sealed(3, b"value", codec);
+    let batches = Codec::ALL.map(|codec| (format!("{codec}"), sealed(3, b"value", codec)));
+    // zstd came with magic 2.
+    let legacy = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4];
+    let sets = [0, 1].into_iter().flat_map(|magic| {
+        legacy.map(|codec| {
+            (
+                format!("magic {magic}, {codec}"),
+                message_set(3, b"value", magic, codec),
+            )
+        })
+    });
+    let mut inputs = 0;
+    for (name, batch) in batches.into_iter().chain(sets) {
+        assert_eq!(decode(batch.clone(), usize::MAX).0, Ok(3), "{name}");
         for at in 0..batch.len() {
             for number in hostile {
                 let mut bytes = batch.to_vec();
@@ -164,9 +225,11 @@ fn a_hostile_number_anywhere_in_a_batch_takes_no_memory() {
                 let (_, allocated) = decode(Bytes::from(bytes), usize::MAX);
                 assert!(
                     allocated.bytes_max <= CONTEXT as u64,
-                    "{codec}, {number:?} at {at}: {allocated:?}"
+                    "{name}, {number:?} at {at}: {allocated:?}"
                 );
+                inputs += 1;
             }
         }
     }
+    println!("{inputs} batches and message sets with a hostile number");
 }

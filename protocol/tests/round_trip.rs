@@ -20,6 +20,10 @@ fn in_every_version(name: &str, check: impl Fn(&Codec, i16, Bytes) -> Result<(),
                 failure_persistence: None,
                 ..Config::default()
             });
+            let full = sample::full(codec.schema, version, &mut sample::random(0));
+            if let Err(error) = check(codec, version, full) {
+                panic!("{} v{version}, full: {error}", codec.schema.name);
+            }
             let result = runner.run(&any::<u64>(), |seed| {
                 check(
                     codec,
@@ -33,7 +37,7 @@ fn in_every_version(name: &str, check: impl Fn(&Codec, i16, Bytes) -> Result<(),
         }
     }
     println!(
-        "{name}: {} messages, {versions} versions, {CASES} cases each",
+        "{name}: {} messages, {versions} versions, a full one and {CASES} cases each",
         codecs().count()
     );
 }

@@ -45,7 +45,9 @@ impl Decoder {
                 headers.window
             )));
         }
-        if out.is_empty() && headers.at_most <= limit as u64 {
+        // Headers that make no sense bound nothing, whatever the limit.
+        let bounded = headers.at_most < u64::MAX && headers.at_most <= limit as u64;
+        if out.is_empty() && bounded {
             return self.backend.decompress_whole(data, out);
         }
         self.backend.decompress_stream(data, limit, out)

@@ -73,7 +73,7 @@ pub(super) fn decode(
     let wrapper = read_message(&mut &batch.bytes()[..], 0)?;
     let codec = batch.codec()?;
     if codec == Codec::None {
-        return encode(batch, &[wrapper]);
+        return encode(batch, batch.bytes().len(), std::iter::once(Ok(wrapper)));
     }
     let Some(compressed) = wrapper.value else {
         return Err(RecordError::malformed("compressed message", 0, "a value"));
@@ -88,11 +88,7 @@ pub(super) fn decode(
         &mut set,
     )
     .map_err(RecordError::from)
-    .and_then(|()| {
-        let mut messages = read_set(set.as_slice())?;
-        place(&wrapper, batch.timestamp_type(), &mut messages);
-        encode(batch, &messages)
-    });
+    .and_then(|()| encode_set(batch, &wrapper, set.as_slice()));
     decompressor.pool().give(set);
     decoded
 }
@@ -115,67 +111,89 @@ fn decompress(
     }
 }
 
-/// The messages of an uncompressed set, which must be whole.
-fn read_set(mut set: &[u8]) -> Result<Vec<Message<'_>>, RecordError> {
-    let len = set.len();
-    let mut messages = Vec::new();
-    while !set.is_empty() {
-        let at = len - set.len();
-        let message = read_message(&mut set, at)?;
-        if message.attributes & CODEC_MASK != 0 {
-            return Err(RecordError::malformed(
-                "compressed message",
-                at,
-                "no message inside it to be compressed again",
-            ));
-        }
-        messages.push(message);
-    }
-    if messages.is_empty() {
-        return Err(RecordError::malformed(
-            "compressed message",
-            0,
-            "messages inside it",
-        ));
-    }
-    Ok(messages)
+/// Walks the messages of an uncompressed set, which must be whole and have no compressed ones in it.
+#[derive(Clone)]
+struct Messages<'a> {
+    rest: &'a [u8],
+    at: usize,
 }
 
-/// Gives messages the offsets and timestamps that the message around them says.
-fn place(wrapper: &Message<'_>, timestamp_type: TimestampType, messages: &mut [Message<'_>]) {
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<Message<'a>, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (at, len) = (self.at, self.rest.len());
+        let message = read_message(&mut self.rest, at).and_then(|message| {
+            match message.attributes & CODEC_MASK {
+                0 => Ok(message),
+                _ => Err(RecordError::malformed(
+                    "compressed message",
+                    at,
+                    "no message inside it to be compressed again",
+                )),
+            }
+        });
+        self.at += len - self.rest.len();
+        if message.is_err() {
+            self.rest = &[];
+        }
+        Some(message)
+    }
+}
+
+/// Writes the messages of a set as records of magic 2, with the offsets and timestamps that the message around them says.
+fn encode_set(
+    batch: &RecordBatch,
+    wrapper: &Message<'_>,
+    set: &[u8],
+) -> Result<DecodedBatch, RecordError> {
+    let messages = Messages { rest: set, at: 0 };
     if wrapper.magic == 0 {
-        return;
+        return encode(batch, set.len(), messages);
     }
     // From magic 1 on offsets inside count from the first, and the outer one is the last (KIP-31).
-    let last = messages.last().map_or(0, |message| message.offset);
+    let last = messages
+        .clone()
+        .try_fold(0, |_, message| Ok::<_, RecordError>(message?.offset))?;
     let base = wrapper.offset.wrapping_sub(last);
-    for message in messages {
-        message.offset = message.offset.wrapping_add(base);
-        if timestamp_type == TimestampType::LogAppendTime {
-            message.timestamp = wrapper.timestamp;
-        }
-    }
+    let appended = batch.timestamp_type() == TimestampType::LogAppendTime;
+    let placed = messages.map(|message| {
+        let message = message?;
+        Ok(Message {
+            offset: message.offset.wrapping_add(base),
+            timestamp: if appended {
+                wrapper.timestamp
+            } else {
+                message.timestamp
+            },
+            ..message
+        })
+    });
+    encode(batch, set.len(), placed)
 }
 
-/// Writes messages as records of magic 2.
-fn encode(batch: &RecordBatch, messages: &[Message<'_>]) -> Result<DecodedBatch, RecordError> {
-    let base_offset = messages.first().map_or(0, |message| message.offset);
-    let last_offset = messages.last().map_or(0, |message| message.offset);
+/// Writes messages, which are `len` bytes long together, as records of magic 2.
+fn encode<'a>(
+    batch: &RecordBatch,
+    len: usize,
+    messages: impl Iterator<Item = Result<Message<'a>, RecordError>>,
+) -> Result<DecodedBatch, RecordError> {
     let misplaced =
         || RecordError::malformed("offset of a message", 0, "one close above the first");
-    let last_offset_delta = last_offset
-        .checked_sub(base_offset)
-        .and_then(|delta| i32::try_from(delta).ok())
-        .filter(|delta| *delta >= 0)
-        .ok_or_else(misplaced)?;
     let base_timestamp = batch.base_timestamp();
+    let mut base_offset = None;
+    let mut last_offset_delta = 0;
     let mut max_timestamp = NO_TIMESTAMP;
-    let mut records = Vec::new();
+    let mut record_count = 0;
+    // A record is hardly ever longer than the message that it was.
+    let mut records = Vec::with_capacity(len);
     for message in messages {
-        let offset_delta = message
-            .offset
-            .checked_sub(base_offset)
-            .ok_or_else(misplaced)?;
+        let message = message?;
+        let base = *base_offset.get_or_insert(message.offset);
+        let offset_delta = message.offset.checked_sub(base).ok_or_else(misplaced)?;
         let timestamp_delta = message.timestamp.wrapping_sub(base_timestamp);
         let body_len = 1
             + varint::len(timestamp_delta)
@@ -190,13 +208,24 @@ fn encode(batch: &RecordBatch, messages: &[Message<'_>]) -> Result<DecodedBatch,
         put_bytes(&mut records, message.key);
         put_bytes(&mut records, message.value);
         records.push(0);
+        last_offset_delta = offset_delta;
         max_timestamp = max_timestamp.max(message.timestamp);
+        record_count += 1;
     }
+    let base_offset = base_offset.ok_or(RecordError::malformed(
+        "compressed message",
+        0,
+        "messages inside it",
+    ))?;
+    let last_offset_delta = i32::try_from(last_offset_delta)
+        .ok()
+        .filter(|delta| *delta >= 0)
+        .ok_or_else(misplaced)?;
     let header = BatchHeader {
         base_offset,
         last_offset_delta,
         max_timestamp,
-        record_count: messages.len() as i32,
+        record_count,
         ..*batch.header()
     };
     Ok(DecodedBatch::new(header, Bytes::from(records)))
