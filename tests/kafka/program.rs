@@ -1,6 +1,7 @@
 //! The program against brokers: what it writes it reads again, in each of its forms, and its demo finds nothing wrong. In: the
 //! program as built for this test. Out: what it prints, and its exit status.
 
+use std::ffi::OsString;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -35,6 +36,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "the_apis_are_listed_with_the_versions_of_both_sides",
             the_apis_are_listed_with_the_versions_of_both_sides,
+        ),
+        fleet.on_both(
+            "a_record_that_is_lost_early_fails_the_program_and_names_its_line",
+            a_record_that_is_lost_early_fails_the_program_and_names_its_line,
         ),
     ];
     let on_kafka = [
@@ -142,23 +147,72 @@ async fn the_apis_are_listed_with_the_versions_of_both_sides(target: Target) {
     );
 }
 
-/// Runs the program to its end, with `input` as the file that it reads, and returns what it printed.
+async fn a_record_that_is_lost_early_fails_the_program_and_names_its_line(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    let limit = "max.message.bytes=100000";
+    run(
+        &[
+            "topics", "-b", brokers, "create", "lost", "-p", "1", "-c", limit,
+        ],
+        None,
+    );
+    let large = "x".repeat(200_000);
+    // Enough behind it that its fate is known long before the input ends.
+    let small = format!("{}\n", "y".repeat(99)).repeat(100_000);
+    let produce = [
+        "produce",
+        "-b",
+        brokers,
+        "-t",
+        "lost",
+        "-X",
+        "batch.size=50000",
+    ];
+    let errors = fails(&produce, Some(&format!("first\n{large}\n{small}")));
+    assert!(errors.contains("line 2: "), "{errors}");
+    assert!(errors.contains("max.message.bytes"), "{errors}");
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+struct Ended {
+    /// `None` when it did not end by itself.
+    status: Option<i32>,
+    output: String,
+    errors: String,
+}
+
+/// Runs the program to its good end, with `input` as the file that it reads, and returns what it printed.
 fn run(arguments: &[&str], input: Option<&str>) -> String {
+    let ended = end_of(&[], arguments, input);
+    assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
+    ended.output
+}
+
+/// As [`run`], for a run that is to fail; returns what it says of that.
+fn fails(arguments: &[&str], input: Option<&str>) -> String {
+    let ended = end_of(&[], arguments, input);
+    assert_eq!(ended.status, Some(1), "{arguments:?}: {ended:?}");
+    ended.errors
+}
+
+/// Runs the program to its end, in the environment of this process and these variables.
+fn end_of(variables: &[(&str, &str)], arguments: &[&str], input: Option<&str>) -> Ended {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let file = |kind| folder().join(format!("program-{}-{number}.{kind}", std::process::id()));
     let (output, errors, lines) = (file("out"), file("err"), file("in"));
-    let mut arguments: Vec<_> = arguments.iter().map(std::ffi::OsString::from).collect();
+    let variables = variables
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let mut command: Vec<OsString> = variables.map(OsString::from).collect();
+    command.push(env!("CARGO_BIN_EXE_pat-events").into());
+    command.extend(arguments.iter().map(OsString::from));
     if let Some(input) = input {
         fs::write(&lines, input).expect("the input can be written");
-        arguments.push(lines.clone().into());
+        command.push(lines.clone().into());
     }
-    let program = Guarded::start(
-        env!("CARGO_BIN_EXE_pat-events"),
-        &arguments,
-        &output,
-        &errors,
-    );
+    let program = Guarded::start("env", &command, &output, &errors);
     let status = program.expect("it starts").wait(ENDS_WITHIN);
     let [output, errors] = [output, errors].map(|path| {
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -166,9 +220,9 @@ fn run(arguments: &[&str], input: Option<&str>) -> String {
         text
     });
     let _ = fs::remove_file(lines);
-    assert!(
-        status.is_some_and(|status| status.success()),
-        "{arguments:?}: {status:?} {errors}"
-    );
-    output
+    Ended {
+        status: status.and_then(|status| status.code()),
+        output,
+        errors,
+    }
 }

@@ -1,5 +1,11 @@
 //! `pat-events produce`: writes records. In: lines, or the JSON that `consume --json` and `--typed` print. Out: records, all
 //! acknowledged when it ends with 0.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `deliveries` | what became of each line |
+
+mod deliveries;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -7,12 +13,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pat_events::events::EventProducer;
-use pat_events::kafka::{Header, Producer, Record};
+use pat_events::kafka::{self, Delivery, Header, Producer, Record};
 use serde_json::Value;
 
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::typed::Schemas;
+use deliveries::Deliveries;
 
 /// Write a record for each line of the input.
 #[derive(Args)]
@@ -63,24 +70,39 @@ impl Produce {
                 .cluster
                 .config(&[&given[..], &[("topic", &self.topic), ("linger.ms", "5")]].concat())?;
             let producer = EventProducer::connect(config).await?;
-            self.each_line(async |line| {
-                drop(producer.enqueue(&schemas.write(line)?).await?);
-                Ok(())
-            })
-            .await?;
-            return Ok(producer.flush().await?);
+            let accept = async |line: &[u8]| Ok(producer.enqueue(&schemas.write(line)?).await?);
+            return self.write_all(accept, producer.flush()).await;
         }
         let producer = Producer::connect(self.cluster.config(&given)?).await?;
-        self.each_line(async |line| match self.json {
+        let accept = async |line: &[u8]| match self.json {
             true => self.write_json(&producer, line).await,
             false => self.write_line(&producer, line).await,
-        })
-        .await?;
-        Ok(producer.flush().await?)
+        };
+        self.write_all(accept, producer.flush()).await
     }
 
-    /// Calls `write` for each line of the file or of the standard input; an error says which line it was.
-    async fn each_line(&self, mut write: impl AsyncFnMut(&[u8]) -> Outcome) -> Outcome {
+    /// Has each line accepted, and waits until all that were are acknowledged. An error says which line it was.
+    async fn write_all(
+        &self,
+        accept: impl AsyncFn(&[u8]) -> Outcome<Delivery>,
+        flush: impl Future<Output = kafka::Result<()>>,
+    ) -> Outcome {
+        let mut deliveries = Deliveries::default();
+        self.each_line(async |number, line| {
+            deliveries.make_room().await?;
+            let accepted = accept(line).await;
+            let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
+            deliveries.push(number, delivery);
+            Ok(())
+        })
+        .await?;
+        // The deliveries tell what failed, and of which line it was.
+        let _ = flush.await;
+        deliveries.all().await
+    }
+
+    /// Calls `write` with the number and the text of each line of the file or of the standard input.
+    async fn each_line(&self, mut write: impl AsyncFnMut(u64, &[u8]) -> Outcome) -> Outcome {
         let mut input: Box<dyn BufRead> = match &self.file {
             Some(path) => Box::new(BufReader::new(
                 File::open(path).map_err(|e| format!("{}: {e}", path.display()))?,
@@ -95,14 +117,12 @@ impl Produce {
                 break;
             }
             let line = line.strip_suffix(b"\n").unwrap_or(&line);
-            write(line)
-                .await
-                .map_err(|e| format!("line {number}: {e}"))?;
+            write(number, line).await?;
         }
         Ok(())
     }
 
-    async fn write_line(&self, producer: &Producer, line: &[u8]) -> Outcome {
+    async fn write_line(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
         let (key, value) = match self
             .key_delimiter
             .as_deref()
@@ -124,11 +144,10 @@ impl Produce {
             headers: &headers,
             ..Record::new(&self.topic)
         };
-        drop(producer.enqueue(record).await?);
-        Ok(())
+        Ok(producer.enqueue(record).await?)
     }
 
-    async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome {
+    async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
         let object: Value = serde_json::from_slice(line)?;
         let (key, value) = (bytes(&object["key"])?, bytes(&object["value"])?);
         let pairs = object["headers"].as_array().map_or(&[][..], Vec::as_slice);
@@ -155,8 +174,7 @@ impl Produce {
             timestamp_ms: object["timestamp_ms"].as_i64(),
             ..Record::new(&self.topic)
         };
-        drop(producer.enqueue(record).await?);
-        Ok(())
+        Ok(producer.enqueue(record).await?)
     }
 }
 
