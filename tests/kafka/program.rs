@@ -41,6 +41,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             "a_record_that_is_lost_early_fails_the_program_and_names_its_line",
             a_record_that_is_lost_early_fails_the_program_and_names_its_line,
         ),
+        fleet.on_both(
+            "good_lines_before_a_bad_one_are_written",
+            good_lines_before_a_bad_one_are_written,
+        ),
     ];
     let on_kafka = [
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
@@ -171,6 +175,30 @@ async fn a_record_that_is_lost_early_fails_the_program_and_names_its_line(target
     let errors = fails(&produce, Some(&format!("first\n{large}\n{small}")));
     assert!(errors.contains("line 2: "), "{errors}");
     assert!(errors.contains("max.message.bytes"), "{errors}");
+}
+
+async fn good_lines_before_a_bad_one_are_written(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(&["topics", "-b", brokers, "create", "bad", "-p", "1"], None);
+    // No batch leaves by its age before the program is done.
+    let produce = [
+        "produce",
+        "-b",
+        brokers,
+        "-t",
+        "bad",
+        "--json",
+        "-X",
+        "linger.ms=60000",
+    ];
+    let lines = r#"{"value":"one"}
+{"value":"two"}
+{"value":3}
+{"value":"four"}"#;
+    let errors = fails(&produce, Some(lines));
+    assert!(errors.contains("line 3: "), "{errors}");
+    let read = run(&["consume", "-b", brokers, "-t", "bad", "-e"], None);
+    assert_eq!(read, "one\ntwo\n");
 }
 
 /// How a run of the program ended.

@@ -29,11 +29,12 @@ impl Deliveries {
                 true => Some(oldest.await),
                 false => oldest.outcome(),
             };
-            match outcome {
-                None => return Ok(()),
-                Some(outcome) => outcome.map_err(|error| lost(*line, &error))?,
+            let Some(outcome) = outcome else {
+                return Ok(());
             };
+            let line = *line;
             self.open.pop_front();
+            outcome.map_err(|error| lost(line, &error))?;
         }
     }
 
@@ -42,7 +43,7 @@ impl Deliveries {
         self.open.push_back((line, delivery));
     }
 
-    /// Waits for all of them. Fails with the first failure, and says how many records failed.
+    /// Waits for all that are left. Fails with the first failure, and says how many more there are.
     pub async fn all(self) -> Outcome {
         let (mut first, mut failed) = (None, 0u64);
         for (line, delivery) in self.open {
@@ -54,7 +55,7 @@ impl Deliveries {
         match first {
             None => Ok(()),
             Some(first) if failed == 1 => Err(first.into()),
-            Some(first) => Err(format!("{first}; {failed} records failed in all").into()),
+            Some(first) => Err(format!("{first}; {} more records failed", failed - 1).into()),
         }
     }
 }

@@ -81,24 +81,29 @@ impl Produce {
         self.write_all(accept, producer.flush()).await
     }
 
-    /// Has each line accepted, and waits until all that were are acknowledged. An error says which line it was.
+    /// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
+    /// was.
     async fn write_all(
         &self,
         accept: impl AsyncFn(&[u8]) -> Outcome<Delivery>,
         flush: impl Future<Output = kafka::Result<()>>,
     ) -> Outcome {
         let mut deliveries = Deliveries::default();
-        self.each_line(async |number, line| {
-            deliveries.make_room().await?;
-            let accepted = accept(line).await;
-            let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
-            deliveries.push(number, delivery);
-            Ok(())
-        })
-        .await?;
-        // The deliveries tell what failed, and of which line it was.
+        let read = self
+            .each_line(async |number, line| {
+                deliveries.make_room().await?;
+                let accepted = accept(line).await;
+                let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
+                deliveries.push(number, delivery);
+                Ok(())
+            })
+            .await;
+        // Whatever ended the reading, the lines before it were accepted. Their deliveries tell what failed, and of which line it was.
         let _ = flush.await;
-        deliveries.all().await
+        match (read, deliveries.all().await) {
+            (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
+            (read, delivered) => read.and(delivered),
+        }
     }
 
     /// Calls `write` with the number and the text of each line of the file or of the standard input.
