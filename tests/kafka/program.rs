@@ -45,6 +45,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             "good_lines_before_a_bad_one_are_written",
             good_lines_before_a_bad_one_are_written,
         ),
+        fleet.on_both(
+            "a_group_goes_on_after_what_was_printed",
+            a_group_goes_on_after_what_was_printed,
+        ),
     ];
     let on_kafka = [
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
@@ -199,6 +203,25 @@ async fn good_lines_before_a_bad_one_are_written(target: Target) {
     assert!(errors.contains("line 3: "), "{errors}");
     let read = run(&["consume", "-b", brokers, "-t", "bad", "-e"], None);
     assert_eq!(read, "one\ntwo\n");
+}
+
+async fn a_group_goes_on_after_what_was_printed(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(
+        &["topics", "-b", brokers, "create", "counted", "-p", "1"],
+        None,
+    );
+    run(
+        &["produce", "-b", brokers, "-t", "counted"],
+        Some("1\n2\n3\n4\n5\n"),
+    );
+    let read = |more: &[&str]| {
+        let consume = ["consume", "-b", brokers, "-t", "counted", "-G", "counted"];
+        run(&[&consume[..], more].concat(), None)
+    };
+    assert_eq!(read(&["-c", "2"]), "1\n2\n");
+    assert_eq!(read(&["-c", "2"]), "3\n4\n");
+    assert_eq!(read(&["-e"]), "5\n");
 }
 
 /// How a run of the program ended.

@@ -13,7 +13,10 @@ use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use clap::Args;
-use pat_events::kafka::{Admin, Consumer, ConsumerConfig, Records, StartOffset, TopicPartition};
+use pat_events::kafka::{
+    Admin, Consumer, ConsumerConfig, ErrorKind, OffsetAndMetadata, Records, StartOffset,
+    TopicPartition,
+};
 use tokio::signal;
 
 use crate::Outcome;
@@ -79,7 +82,11 @@ impl Consume {
         } else {
             "earliest"
         };
-        let mut given = vec![("auto.offset.reset", reset)];
+        // An automatic commit would go by what polls returned, which may be more than what was printed.
+        let mut given = vec![
+            ("auto.offset.reset", reset),
+            ("enable.auto.commit", "false"),
+        ];
         if let Some(group) = &self.group {
             given.push(("group.id", group));
         }
@@ -158,24 +165,59 @@ impl Consume {
                 _ = &mut interrupted => break,
                 records = consumer.poll(POLL) => records?,
             };
-            left -= print(&records, &format, left, &mut out)?;
-            if self.group.is_some() && !records.is_empty() {
-                consumer.commit_async()?;
+            let printed = print(&records, &format, left, &mut out)?;
+            left -= printed.records;
+            if self.group.is_some() {
+                match printed.commit(consumer).await {
+                    // The partitions changed hands in the meantime; whoever has them now prints these records again.
+                    Err(error) if error.kind() == ErrorKind::Rebalance && left > 0 => {
+                        eprintln!("warning: not committed: {error}");
+                    }
+                    committed => committed?,
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Prints at most `most` records and returns how many it printed.
-fn print(records: &Records, format: &Format, most: u64, out: &mut impl Write) -> io::Result<u64> {
-    let mut printed = 0;
-    for record in records
-        .iter()
-        .take(usize::try_from(most).unwrap_or(usize::MAX))
-    {
-        format.write(&record, out)?;
-        printed += 1;
+/// What was printed of the records of one poll.
+#[derive(Default)]
+struct Printed {
+    records: u64,
+    /// Where each partition goes on after it.
+    next: BTreeMap<TopicPartition, OffsetAndMetadata>,
+}
+
+impl Printed {
+    async fn commit(self, consumer: &Consumer) -> pat_events::kafka::Result<()> {
+        let offsets: Vec<_> = self.next.into_iter().collect();
+        consumer.commit(&offsets).await
+    }
+}
+
+/// Prints at most `most` records.
+fn print(
+    records: &Records,
+    format: &Format,
+    most: u64,
+    out: &mut impl Write,
+) -> io::Result<Printed> {
+    let mut printed = Printed::default();
+    for run in records.partitions() {
+        let left = usize::try_from(most - printed.records).unwrap_or(usize::MAX);
+        let mut next = None;
+        for record in run.iter().take(left) {
+            format.write(&record, out)?;
+            printed.records += 1;
+            next = Some(OffsetAndMetadata {
+                leader_epoch: record.leader_epoch,
+                ..OffsetAndMetadata::new(record.offset + 1)
+            });
+        }
+        if let Some(next) = next {
+            printed.next.insert(run.partition().clone(), next);
+        }
     }
     out.flush()?;
     Ok(printed)
