@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use pat_events::kafka::{Consumer, ConsumerConfig};
 
 use crate::fleet::{Fleet, Target};
 use crate::support::guarded::Guarded;
@@ -48,6 +49,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "a_group_goes_on_after_what_was_printed",
             a_group_goes_on_after_what_was_printed,
+        ),
+        fleet.on_both(
+            "a_member_ends_at_the_ends_of_its_share",
+            a_member_ends_at_the_ends_of_its_share,
         ),
     ];
     let on_kafka = [
@@ -222,6 +227,50 @@ async fn a_group_goes_on_after_what_was_printed(target: Target) {
     assert_eq!(read(&["-c", "2"]), "1\n2\n");
     assert_eq!(read(&["-c", "2"]), "3\n4\n");
     assert_eq!(read(&["-e"]), "5\n");
+}
+
+async fn a_member_ends_at_the_ends_of_its_share(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(
+        &["topics", "-b", brokers, "create", "its-share", "-p", "2"],
+        None,
+    );
+    for partition in ["0", "1"] {
+        run(
+            &["produce", "-b", brokers, "-t", "its-share", "-p", partition],
+            Some(partition),
+        );
+    }
+    let config = ConsumerConfig::new(brokers, "its-share");
+    let mut other = Consumer::connect(config).await.expect("a consumer");
+    other.subscribe(&["its-share"]).await.expect("a topic");
+    while other.assignment().is_empty() {
+        other
+            .poll(Duration::from_millis(100))
+            .await
+            .expect("a poll");
+    }
+    let other = tokio::spawn(async move {
+        loop {
+            // Commits nothing: what it holds is never at its end for the group.
+            let _ = other.poll(Duration::from_millis(100)).await;
+        }
+    });
+    let read = run(
+        &[
+            "consume",
+            "-b",
+            brokers,
+            "-t",
+            "its-share",
+            "-G",
+            "its-share",
+            "-e",
+        ],
+        None,
+    );
+    other.abort();
+    assert!(["0\n", "1\n"].contains(&read.as_str()), "{read:?}");
 }
 
 /// How a run of the program ended.

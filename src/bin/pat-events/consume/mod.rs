@@ -3,8 +3,10 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `start` | where reading starts, as kcat spells it |
+//! | `ends` | where it stops, if it is to stop at the end of the log |
 //! | `format` | how a record is shown |
 
+mod ends;
 mod format;
 mod start;
 
@@ -22,6 +24,7 @@ use tokio::signal;
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::typed::Schemas;
+use ends::{Ends, Share};
 use format::Format;
 use start::Start;
 
@@ -93,16 +96,18 @@ impl Consume {
         Ok(self.cluster.config(&given)?)
     }
 
-    /// Subscribes or assigns. Returns where each partition ends when reading is to stop there.
-    async fn start(&self, consumer: &mut Consumer) -> Outcome<BTreeMap<TopicPartition, i64>> {
-        if self.group.is_some() {
+    /// Subscribes or assigns. Returns where reading is to stop.
+    async fn start(&self, consumer: &mut Consumer) -> Outcome<Ends> {
+        let share = self.group.is_some().then(Share::default);
+        if let Some(share) = &share {
             if !matches!(
                 self.offset,
                 None | Some(Start::Stored | Start::Beginning | Start::End)
             ) {
                 return Err("with a group, reading starts at its committed offsets: -o takes stored, beginning or end".into());
             }
-            consumer.subscribe(&[self.topic.as_str()]).await?;
+            let topics = [self.topic.as_str()];
+            consumer.subscribe_with(&topics, share.clone()).await?;
         }
         let partitions = self.partitions().await?;
         let ends = match self.offset {
@@ -116,7 +121,7 @@ impl Consume {
                 .map(|p| (p.clone(), self.start_of(ends.get(p).copied().unwrap_or(0))));
             consumer.assign(&starts.collect::<Vec<_>>()).await?;
         }
-        Ok(if self.exit { ends } else { BTreeMap::new() })
+        Ok(Ends::new(ends, share))
     }
 
     fn start_of(&self, end: i64) -> StartOffset {
@@ -149,7 +154,7 @@ impl Consume {
     }
 
     /// Prints until the count, the ends, or an interrupt.
-    async fn read(&self, consumer: &mut Consumer, ends: &BTreeMap<TopicPartition, i64>) -> Outcome {
+    async fn read(&self, consumer: &mut Consumer, ends: &Ends) -> Outcome {
         let mut out = BufWriter::new(io::stdout().lock());
         let format = match &self.format {
             Some(format) => format.clone(),
@@ -159,7 +164,7 @@ impl Consume {
         };
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut interrupted = std::pin::pin!(signal::ctrl_c());
-        while left > 0 && !(self.exit && at_ends(consumer, ends)) {
+        while left > 0 && !(self.exit && ends.are_reached(consumer)) {
             let records = tokio::select! {
                 biased;
                 _ = &mut interrupted => break,
@@ -221,13 +226,4 @@ fn print(
     }
     out.flush()?;
     Ok(printed)
-}
-
-fn at_ends(consumer: &Consumer, ends: &BTreeMap<TopicPartition, i64>) -> bool {
-    ends.iter().all(|(partition, end)| {
-        *end == 0
-            || consumer
-                .position(partition)
-                .is_some_and(|position| position >= *end)
-    })
 }
