@@ -25,6 +25,13 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             Ok(())
         },
     );
+    let options_of_the_demo = Trial::test(
+        "embedded::the_demo_gives_options_to_those_that_know_them",
+        || {
+            the_demo_gives_options_to_those_that_know_them();
+            Ok(())
+        },
+    );
     let both = [
         fleet.on_both(
             "lines_come_back_as_they_were_written",
@@ -54,6 +61,14 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             "a_member_ends_at_the_ends_of_its_share",
             a_member_ends_at_the_ends_of_its_share,
         ),
+        fleet.on_both(
+            "reading_takes_the_options_of_consumers",
+            reading_takes_the_options_of_consumers,
+        ),
+        fleet.on_both(
+            "the_environment_chooses_the_codec_unless_the_command_line_does",
+            the_environment_chooses_the_codec_unless_the_command_line_does,
+        ),
     ];
     let on_kafka = [
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
@@ -66,7 +81,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     both.into_iter()
         .flatten()
         .chain(on_kafka)
-        .chain([embedded])
+        .chain([embedded, options_of_the_demo])
         .collect()
 }
 
@@ -271,6 +286,62 @@ async fn a_member_ends_at_the_ends_of_its_share(target: Target) {
     );
     other.abort();
     assert!(["0\n", "1\n"].contains(&read.as_str()), "{read:?}");
+}
+
+async fn reading_takes_the_options_of_consumers(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(
+        &["topics", "-b", brokers, "create", "options", "-p", "2"],
+        None,
+    );
+    run(
+        &["produce", "-b", brokers, "-t", "options", "-X", "acks=all"],
+        Some("one"),
+    );
+    let consume = ["consume", "-b", brokers, "-t", "options", "-e", "-X"];
+    let with = |option| [&consume[..], &[option]].concat();
+    assert_eq!(run(&with("fetch.min.bytes=2"), None), "one\n");
+    let errors = fails(&with("fetch.min.byte=2"), None);
+    assert!(errors.contains("did you mean fetch.min.bytes?"), "{errors}");
+}
+
+fn the_demo_gives_options_to_those_that_know_them() {
+    demo(&[
+        "-X",
+        "fetch.max.wait.ms=100",
+        "-X",
+        "max.request.size=500000",
+        "-X",
+        "client.id=demo",
+    ]);
+    let errors = fails(&["demo", "-X", "fetch.max.wait=100"], None);
+    assert!(
+        errors.contains("did you mean fetch.max.wait.ms?"),
+        "{errors}"
+    );
+    let errors = fails(&["demo", "-X", "max.request.size=much"], None);
+    assert!(errors.contains("allowed is a number"), "{errors}");
+}
+
+async fn the_environment_chooses_the_codec_unless_the_command_line_does(target: Target) {
+    let brokers = target.bootstrap.as_str();
+    run(
+        &["topics", "-b", brokers, "create", "codec", "-p", "1"],
+        None,
+    );
+    let codec = [("KAFKA_COMPRESSION_TYPE", "brotli")];
+    let produce = ["produce", "-b", brokers, "-t", "codec"];
+    let ended = end_of(&codec, &produce, Some("one"));
+    assert!(
+        ended.errors.contains("compression.type = \"brotli\""),
+        "{ended:?}"
+    );
+    let ended = end_of(
+        &codec,
+        &[&produce[..], &["-z", "zstd"]].concat(),
+        Some("one"),
+    );
+    assert_eq!(ended.status, Some(0), "{ended:?}");
 }
 
 /// How a run of the program ended.

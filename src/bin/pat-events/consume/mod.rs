@@ -140,7 +140,7 @@ impl Consume {
         if let Some(partition) = self.partition {
             return Ok(vec![of(partition)]);
         }
-        let admin = Admin::connect(self.cluster.config(&[])?).await?;
+        let admin = Admin::connect(self.config()?.client).await?;
         let described = admin
             .describe_topics(&[self.topic.as_str()])
             .await?

@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pat_events::broker::Broker;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{ConsumerConfig, EventConsumer, EventProducer, ProducerConfig};
-use pat_events::kafka::{Admin, NewTopic};
+use pat_events::kafka::{Admin, ClientConfig, NewTopic};
 use tokio::signal;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -67,9 +67,9 @@ pub struct Demo {
     /// The most events in one batch.
     #[arg(long, default_value_t = 1_000)]
     batch_size: usize,
-    /// none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, default_value = "none")]
-    compression: String,
+    /// none, gzip, snappy, lz4 or zstd. Default: none, or what KAFKA_COMPRESSION_TYPE says.
+    #[arg(short = 'z', long)]
+    compression: Option<String>,
     /// Print one line of JSON and nothing else.
     #[arg(long)]
     json: bool,
@@ -111,7 +111,13 @@ impl Demo {
             .topic
             .clone()
             .unwrap_or_else(|| format!("pat-events-{run}"));
-        let admin = Admin::connect(self.options.config(brokers, &[])?).await?;
+        let consumer = self.consumer_config(brokers, &topic, &run)?;
+        let producer = self.producer_config(brokers, &topic)?;
+        let client = ClientConfig {
+            bootstrap_servers: consumer.brokers.clone(),
+            ..consumer.kafka.client.clone()
+        };
+        let admin = Admin::connect(client).await?;
         if self.topic.is_none()
             || !admin
                 .list_topics()
@@ -123,7 +129,7 @@ impl Demo {
                 .create_topic(&NewTopic::new(&topic, self.partitions))
                 .await?;
         }
-        let report = self.through(brokers, &topic, &run).await;
+        let report = self.through(consumer, producer, &run).await;
         if self.topic.is_none() {
             admin
                 .delete_topics(&[topic.as_str()])
@@ -134,29 +140,41 @@ impl Demo {
         report
     }
 
-    /// Sends the story of one run through the topic.
-    async fn through(&self, brokers: &str, topic: &str, run: &str) -> Outcome<Report> {
-        let consumer: ConsumerConfig = self.options.config(
-            brokers,
-            &[
-                ("topics", topic),
-                ("group.id", run),
-                ("auto.offset.reset", "earliest"),
-            ],
-        )?;
+    fn consumer_config(&self, brokers: &str, topic: &str, run: &str) -> Outcome<ConsumerConfig> {
+        let given = [
+            ("topics", topic),
+            ("group.id", run),
+            ("auto.offset.reset", "earliest"),
+        ];
+        let options = &self.options;
+        Ok(options.config_beside::<ConsumerConfig, ProducerConfig>(brokers, &given)?)
+    }
+
+    fn producer_config(&self, brokers: &str, topic: &str) -> Outcome<ProducerConfig> {
+        let batch_records = self.batch_size.to_string();
+        let mut given = vec![
+            ("topic", topic),
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("batch.records", &batch_records),
+        ];
+        if let Some(codec) = &self.compression {
+            given.push(("compression.type", codec));
+        }
+        let options = &self.options;
+        Ok(options.config_beside::<ProducerConfig, ConsumerConfig>(brokers, &given)?)
+    }
+
+    /// Sends the story of one run through its topic.
+    async fn through(
+        &self,
+        consumer: ConsumerConfig,
+        producer: ProducerConfig,
+        run: &str,
+    ) -> Outcome<Report> {
         let consumer = EventConsumer::<EmailEvents>::new(consumer)?;
         let witness = Witness::new(run);
         consumer.start(witness.clone()).await?;
-        let producer: ProducerConfig = self.options.config(
-            brokers,
-            &[
-                ("topic", topic),
-                ("acks", "all"),
-                ("enable.idempotence", "true"),
-                ("compression.type", &self.compression),
-                ("batch.records", &self.batch_size.to_string()),
-            ],
-        )?;
         let producer = EventProducer::connect(producer).await?;
         self.await_consumer(&producer, &witness).await?;
 

@@ -44,9 +44,9 @@ pub struct Produce {
     /// Write an empty value, and an empty key, as null.
     #[arg(short = 'Z', long)]
     null: bool,
-    /// none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, default_value = "none")]
-    compression: String,
+    /// none, gzip, snappy, lz4 or zstd. Default: none, or what KAFKA_COMPRESSION_TYPE says.
+    #[arg(short = 'z', long)]
+    compression: Option<String>,
     /// Each line is a JSON object with key, value, headers, partition and timestamp_ms, as `consume --json` prints it.
     #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null"])]
     json: bool,
@@ -59,17 +59,14 @@ pub struct Produce {
 
 impl Produce {
     pub async fn run(&self) -> Outcome {
-        let given = [
-            ("acks", "all"),
-            ("enable.idempotence", "true"),
-            ("compression.type", self.compression.as_str()),
-        ];
+        let mut given = vec![("acks", "all"), ("enable.idempotence", "true")];
+        if let Some(codec) = &self.compression {
+            given.push(("compression.type", codec));
+        }
         if self.typed {
             let schemas = Schemas::load()?;
-            let config = self
-                .cluster
-                .config(&[&given[..], &[("topic", &self.topic), ("linger.ms", "5")]].concat())?;
-            let producer = EventProducer::connect(config).await?;
+            given.extend([("topic", self.topic.as_str()), ("linger.ms", "5")]);
+            let producer = EventProducer::connect(self.cluster.config(&given)?).await?;
             let accept = async |line: &[u8]| Ok(producer.enqueue(&schemas.write(line)?).await?);
             return self.write_all(accept, producer.flush()).await;
         }
