@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use pat_events::kafka::{Consumer, ConsumerConfig};
+use pat_events::kafka::{Consumer, ConsumerConfig, TopicPartition};
 
 use crate::fleet::{Fleet, Target};
 use crate::support::guarded::Guarded;
@@ -68,6 +69,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "the_environment_chooses_the_codec_unless_the_command_line_does",
             the_environment_chooses_the_codec_unless_the_command_line_does,
+        ),
+        fleet.on_both(
+            "the_demo_reports_when_its_consumer_is_put_out",
+            the_demo_reports_when_its_consumer_is_put_out,
         ),
     ];
     let on_kafka = [
@@ -321,6 +326,54 @@ fn the_demo_gives_options_to_those_that_know_them() {
     );
     let errors = fails(&["demo", "-X", "max.request.size=much"], None);
     assert!(errors.contains("allowed is a number"), "{errors}");
+}
+
+async fn the_demo_reports_when_its_consumer_is_put_out(target: Target) {
+    let brokers = target.bootstrap.clone();
+    run(
+        &["topics", "-b", &brokers, "create", "put-out", "-p", "1"],
+        None,
+    );
+    let usurper = tokio::spawn(async move {
+        let mut config = ConsumerConfig::new(&brokers, "put-out");
+        config.group_instance_id = Some("the-one".into());
+        let mut usurper = Consumer::connect(config).await.expect("a consumer");
+        let partition = TopicPartition::new("put-out", 0);
+        // The demo is well under way.
+        while usurper
+            .end_offsets(slice::from_ref(&partition))
+            .await
+            .expect("an end")[&partition]
+            < 100
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        usurper.subscribe(&["put-out"]).await.expect("a topic");
+        loop {
+            let _ = usurper.poll(Duration::from_millis(100)).await;
+        }
+    });
+    let demo = [
+        "demo",
+        "--json",
+        "--brokers",
+        &target.bootstrap,
+        "--topic",
+        "put-out",
+        "--rate",
+        "500",
+        "--events",
+        "1000000",
+        "-X",
+        "group.id=put-out",
+        "-X",
+        "group.instance.id=the-one",
+    ];
+    let ended = end_of(&[], &demo, None);
+    usurper.abort();
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.output.contains("\"events_sent\":"), "{ended:?}");
+    assert!(ended.errors.contains("FENCED_INSTANCE_ID"), "{ended:?}");
 }
 
 async fn the_environment_chooses_the_codec_unless_the_command_line_does(target: Target) {
