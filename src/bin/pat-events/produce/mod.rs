@@ -4,8 +4,10 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `deliveries` | what became of each line |
+//! | `json` | a record as a line of JSON |
 
 mod deliveries;
+mod json;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -14,12 +16,12 @@ use std::path::PathBuf;
 use clap::Args;
 use pat_events::events::EventProducer;
 use pat_events::kafka::{self, Delivery, Header, Producer, Record};
-use serde_json::Value;
 
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::typed::Schemas;
 use deliveries::Deliveries;
+use json::JsonRecord;
 
 /// Write a record for each line of the input.
 #[derive(Args)]
@@ -47,7 +49,7 @@ pub struct Produce {
     /// none, gzip, snappy, lz4 or zstd. Default: none, or what KAFKA_COMPRESSION_TYPE says.
     #[arg(short = 'z', long)]
     compression: Option<String>,
-    /// Each line is a JSON object with key, value, headers, partition and timestamp_ms, as `consume --json` prints it.
+    /// Each line is a JSON object with value, and if need be key, headers, partition and timestamp_ms, as `consume --json` prints it.
     #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null"])]
     json: bool,
     /// Each line is a JSON object with the type and the data of an event, as `consume --typed` prints it.
@@ -150,31 +152,22 @@ impl Produce {
     }
 
     async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
-        let object: Value = serde_json::from_slice(line)?;
-        let (key, value) = (bytes(&object["key"])?, bytes(&object["value"])?);
-        let pairs = object["headers"].as_array().map_or(&[][..], Vec::as_slice);
-        let pairs: Vec<_> = pairs
-            .iter()
-            .map(|pair| Outcome::Ok((text(&pair[0])?, bytes(&pair[1])?)))
-            .collect::<Outcome<_>>()?;
-        let headers: Vec<_> = pairs
+        let read = JsonRecord::parse(line)?;
+        let headers: Vec<_> = read
+            .headers
             .iter()
             .map(|(name, value)| Header {
                 key: name,
                 value: value.as_deref(),
             })
             .collect();
-        let partition = object["partition"]
-            .as_i64()
-            .map(i32::try_from)
-            .transpose()?;
         let record = Record {
-            partition: self.partition.or(partition),
-            key: key.as_deref(),
-            value: value.as_deref(),
+            topic: &self.topic,
+            partition: self.partition.or(read.partition),
+            key: read.key.as_deref(),
+            value: read.value.as_deref(),
             headers: &headers,
-            timestamp_ms: object["timestamp_ms"].as_i64(),
-            ..Record::new(&self.topic)
+            timestamp_ms: read.timestamp_ms,
         };
         Ok(producer.enqueue(record).await?)
     }
@@ -187,44 +180,9 @@ fn split<'a>(line: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&line[..at], &line[at + delimiter.len()..]))
 }
 
-fn text(value: &Value) -> Outcome<&str> {
-    value
-        .as_str()
-        .ok_or_else(|| "a header is a pair of name and value".into())
-}
-
-/// The reverse of what `consume --json` shows: null, a text, or `{"hex": "…"}`.
-fn bytes(value: &Value) -> Outcome<Option<Vec<u8>>> {
-    match (value, value["hex"].as_str()) {
-        (Value::Null, _) => Ok(None),
-        (Value::String(text), _) => Ok(Some(text.clone().into_bytes())),
-        (_, Some(hex)) if hex.is_ascii() && hex.len() % 2 == 0 => {
-            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16);
-            let bytes = (0..hex.len())
-                .step_by(2)
-                .map(byte)
-                .collect::<Result<Vec<u8>, _>>();
-            Ok(Some(bytes.map_err(|_| format!("{hex:?} is not hex"))?))
-        }
-        _ => Err(format!("expected null, a text or {{\"hex\": \"…\"}}, not {value}").into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn bytes_come_back_from_their_json() {
-        let read = |value| bytes(&value).expect("bytes");
-        assert_eq!(read(Value::Null), None);
-        assert_eq!(read(json!("é")), Some("é".into()));
-        assert_eq!(read(json!({"hex": "ff00"})), Some(vec![0xff, 0]));
-        assert!(bytes(&json!({"hex": "f"})).is_err());
-        assert!(bytes(&json!(7)).is_err());
-    }
 
     #[test]
     fn the_key_ends_at_the_first_delimiter() {
