@@ -39,21 +39,38 @@ impl Options {
     /// The defaults, changed by environment variables (`KAFKA_LINGER_MS`), by `brokers` and what the command has `given`, and by what
     /// the user said with `-X`: the last one counts.
     pub fn config<C: Configuration>(&self, brokers: &str, given: &[(&str, &str)]) -> Result<C> {
-        let given = [&[("bootstrap.servers", brokers)], given].concat();
-        let mut config = C::from_variables(|variable| {
-            let given = given
-                .iter()
-                .find(|(name, _)| variable_name(name) == variable);
-            given
-                .map(|(_, value)| (*value).to_owned())
-                .or_else(|| std::env::var(variable).ok())
-        })?;
-        for (name, value) in &self.options {
-            config.set(name, value)?;
-        }
-        config.validate()?;
-        Ok(config)
+        self.config_beside::<C, C>(brokers, given)
     }
+
+    /// As [`Options::config`], for a command that has an `Other` configuration as well: what only that one knows is not for this one.
+    pub fn config_beside<C: Configuration, Other: Configuration>(
+        &self,
+        brokers: &str,
+        given: &[(&str, &str)],
+    ) -> Result<C> {
+        let mut pairs = [&[("bootstrap.servers", brokers)], given].concat();
+        let mut trial = C::default();
+        for (name, value) in &self.options {
+            if knows::<C>(name) || !knows::<Other>(name) {
+                // What is misspelt or wrong is found here: variables are only looked up.
+                trial.set(name, value)?;
+                pairs.push((name, value));
+            }
+        }
+        C::from_variables(|variable| {
+            let mut latest_first = pairs.iter().rev();
+            match latest_first.find(|(name, _)| variable_name(name) == variable) {
+                Some((_, value)) => Some((*value).to_owned()),
+                None => std::env::var(variable).ok(),
+            }
+        })
+    }
+}
+
+/// Whether there is an option of this name in `C`, or in what it rests on.
+fn knows<C: Configuration>(name: &str) -> bool {
+    let here = C::PROPERTIES.iter().any(|property| property.name == name);
+    here || (C::default().base().is_some() && knows::<C::Base>(name))
 }
 
 /// Reads `name=value`.
@@ -61,5 +78,61 @@ pub fn property(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected NAME=VALUE, such as linger.ms=20".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pat_events::kafka::{Acks, ConsumerConfig, ErrorKind, ProducerConfig};
+
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Options {
+        let options = pairs
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()));
+        Options {
+            options: options.collect(),
+        }
+    }
+
+    #[test]
+    fn an_option_completes_what_is_not_allowed_without_it() {
+        let config: ConsumerConfig = options(&[("group.id", "g")])
+            .config("a:1", &[("enable.auto.commit", "true")])
+            .expect("a group to commit in");
+        assert_eq!(config.group_id.as_deref(), Some("g"));
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        let config: ProducerConfig = options(&[("retries", "2"), ("retries", "3")])
+            .config("a:1", &[("retries", "1")])
+            .expect("numbers");
+        assert_eq!(config.retries, 3);
+    }
+
+    #[test]
+    fn an_option_goes_to_the_configurations_that_know_it() {
+        let options = options(&[
+            ("fetch.min.bytes", "7"),
+            ("acks", "all"),
+            ("client.id", "x"),
+        ]);
+        let consumer = options.config_beside::<ConsumerConfig, ProducerConfig>("a:1", &[]);
+        let producer = options.config_beside::<ProducerConfig, ConsumerConfig>("a:1", &[]);
+        let (consumer, producer) = (consumer.expect("its own"), producer.expect("its own"));
+        assert_eq!((consumer.fetch_min_bytes, producer.acks), (7, Acks::All));
+        assert_eq!(
+            [consumer.client.client_id, producer.client.client_id],
+            ["x", "x"]
+        );
+    }
+
+    #[test]
+    fn an_option_that_no_configuration_knows_is_an_error() {
+        let options = options(&[("fetch_min_bytes", "7")]);
+        let config = options.config_beside::<ConsumerConfig, ProducerConfig>("a:1", &[]);
+        assert_eq!(config.expect_err("misspelt").kind(), ErrorKind::Config);
     }
 }

@@ -21,8 +21,8 @@ const STAMP_BYTES: usize = 8;
 pub async fn latency(bench: &Bench) -> Outcome<String> {
     let load = bench.load()?;
     let clock = Clock(Instant::now());
-    let burst = (bench.rate / 1_000).max(1);
-    let (reader, mut joined) = read(bench, clock, burst * bench.secs * 1_000).await?;
+    let milliseconds = bench.secs * 1_000;
+    let (reader, mut joined) = read(bench, clock, due(bench.rate, milliseconds)).await?;
     let producer = Producer::connect(bench.producer_config()?).await?;
     let probe = async {
         while joined.try_recv().is_err() {
@@ -41,9 +41,9 @@ pub async fn latency(bench: &Bench) -> Outcome<String> {
     let mut done = Done::default();
     let mut value = Vec::new();
     let start = tokio::time::Instant::now();
-    for tick in 0..bench.secs * 1_000 {
+    for tick in 0..milliseconds {
         sleep_until(start + Duration::from_millis(tick)).await;
-        for _ in 0..burst {
+        while done.records < due(bench.rate, tick + 1) {
             let (key, template) = load.record(done.records);
             value.clear();
             value.extend_from_slice(template);
@@ -64,6 +64,11 @@ pub async fn latency(bench: &Bench) -> Outcome<String> {
         .map_err(|_| "not every record came back")???;
     done.check = done.latencies_ns.len() as u64;
     window.report(bench, done)
+}
+
+/// How many records are due in the first `milliseconds` at this rate per second.
+fn due(rate: u64, milliseconds: u64) -> u64 {
+    (u128::from(rate) * u128::from(milliseconds) / 1_000) as u64
 }
 
 /// Nanoseconds since the start, from 1 on: 0 is the mark of a probe.
@@ -110,4 +115,21 @@ async fn read(
         Ok(latencies_ns)
     });
     Ok((reader, joined))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rate_is_kept_and_sent_evenly() {
+        for rate in [1, 3, 500, 1_000, 1_999, 10_500] {
+            assert_eq!(due(rate, 7_000), rate * 7);
+            let even = rate / 1_000;
+            for tick in 0..2_000 {
+                let burst = due(rate, tick + 1) - due(rate, tick);
+                assert!(burst == even || burst == even + 1, "{burst} at {rate}/s");
+            }
+        }
+    }
 }

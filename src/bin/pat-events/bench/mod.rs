@@ -57,7 +57,7 @@ pub struct Bench {
     #[arg(long, default_value_t = 1_000_000)]
     batch_bytes: usize,
     /// Records a second (latency).
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
     /// Seconds (latency).
     #[arg(long, default_value_t = 10)]

@@ -3,8 +3,10 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `start` | where reading starts, as kcat spells it |
+//! | `ends` | where it stops, if it is to stop at the end of the log |
 //! | `format` | how a record is shown |
 
+mod ends;
 mod format;
 mod start;
 
@@ -13,12 +15,16 @@ use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use clap::Args;
-use pat_events::kafka::{Admin, Consumer, ConsumerConfig, Records, StartOffset, TopicPartition};
+use pat_events::kafka::{
+    Admin, Consumer, ConsumerConfig, ErrorKind, OffsetAndMetadata, Records, StartOffset,
+    TopicPartition,
+};
 use tokio::signal;
 
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::typed::Schemas;
+use ends::{Ends, Share};
 use format::Format;
 use start::Start;
 
@@ -79,23 +85,29 @@ impl Consume {
         } else {
             "earliest"
         };
-        let mut given = vec![("auto.offset.reset", reset)];
+        // An automatic commit would go by what polls returned, which may be more than what was printed.
+        let mut given = vec![
+            ("auto.offset.reset", reset),
+            ("enable.auto.commit", "false"),
+        ];
         if let Some(group) = &self.group {
             given.push(("group.id", group));
         }
         Ok(self.cluster.config(&given)?)
     }
 
-    /// Subscribes or assigns. Returns where each partition ends when reading is to stop there.
-    async fn start(&self, consumer: &mut Consumer) -> Outcome<BTreeMap<TopicPartition, i64>> {
-        if self.group.is_some() {
+    /// Subscribes or assigns. Returns where reading is to stop.
+    async fn start(&self, consumer: &mut Consumer) -> Outcome<Ends> {
+        let share = self.group.is_some().then(Share::default);
+        if let Some(share) = &share {
             if !matches!(
                 self.offset,
                 None | Some(Start::Stored | Start::Beginning | Start::End)
             ) {
                 return Err("with a group, reading starts at its committed offsets: -o takes stored, beginning or end".into());
             }
-            consumer.subscribe(&[self.topic.as_str()]).await?;
+            let topics = [self.topic.as_str()];
+            consumer.subscribe_with(&topics, share.clone()).await?;
         }
         let partitions = self.partitions().await?;
         let ends = match self.offset {
@@ -109,7 +121,7 @@ impl Consume {
                 .map(|p| (p.clone(), self.start_of(ends.get(p).copied().unwrap_or(0))));
             consumer.assign(&starts.collect::<Vec<_>>()).await?;
         }
-        Ok(if self.exit { ends } else { BTreeMap::new() })
+        Ok(Ends::new(ends, share))
     }
 
     fn start_of(&self, end: i64) -> StartOffset {
@@ -128,7 +140,7 @@ impl Consume {
         if let Some(partition) = self.partition {
             return Ok(vec![of(partition)]);
         }
-        let admin = Admin::connect(self.cluster.config(&[])?).await?;
+        let admin = Admin::connect(self.config()?.client).await?;
         let described = admin
             .describe_topics(&[self.topic.as_str()])
             .await?
@@ -142,7 +154,7 @@ impl Consume {
     }
 
     /// Prints until the count, the ends, or an interrupt.
-    async fn read(&self, consumer: &mut Consumer, ends: &BTreeMap<TopicPartition, i64>) -> Outcome {
+    async fn read(&self, consumer: &mut Consumer, ends: &Ends) -> Outcome {
         let mut out = BufWriter::new(io::stdout().lock());
         let format = match &self.format {
             Some(format) => format.clone(),
@@ -152,40 +164,66 @@ impl Consume {
         };
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut interrupted = std::pin::pin!(signal::ctrl_c());
-        while left > 0 && !(self.exit && at_ends(consumer, ends)) {
+        while left > 0 && !(self.exit && ends.are_reached(consumer)) {
             let records = tokio::select! {
                 biased;
                 _ = &mut interrupted => break,
                 records = consumer.poll(POLL) => records?,
             };
-            left -= print(&records, &format, left, &mut out)?;
-            if self.group.is_some() && !records.is_empty() {
-                consumer.commit_async()?;
+            let printed = print(&records, &format, left, &mut out)?;
+            left -= printed.records;
+            if self.group.is_some() {
+                match printed.commit(consumer).await {
+                    // The partitions changed hands in the meantime; whoever has them now prints these records again.
+                    Err(error) if error.kind() == ErrorKind::Rebalance && left > 0 => {
+                        eprintln!("warning: not committed: {error}");
+                    }
+                    committed => committed?,
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Prints at most `most` records and returns how many it printed.
-fn print(records: &Records, format: &Format, most: u64, out: &mut impl Write) -> io::Result<u64> {
-    let mut printed = 0;
-    for record in records
-        .iter()
-        .take(usize::try_from(most).unwrap_or(usize::MAX))
-    {
-        format.write(&record, out)?;
-        printed += 1;
+/// What was printed of the records of one poll.
+#[derive(Default)]
+struct Printed {
+    records: u64,
+    /// Where each partition goes on after it.
+    next: BTreeMap<TopicPartition, OffsetAndMetadata>,
+}
+
+impl Printed {
+    async fn commit(self, consumer: &Consumer) -> pat_events::kafka::Result<()> {
+        let offsets: Vec<_> = self.next.into_iter().collect();
+        consumer.commit(&offsets).await
+    }
+}
+
+/// Prints at most `most` records.
+fn print(
+    records: &Records,
+    format: &Format,
+    most: u64,
+    out: &mut impl Write,
+) -> io::Result<Printed> {
+    let mut printed = Printed::default();
+    for run in records.partitions() {
+        let left = usize::try_from(most - printed.records).unwrap_or(usize::MAX);
+        let mut next = None;
+        for record in run.iter().take(left) {
+            format.write(&record, out)?;
+            printed.records += 1;
+            next = Some(OffsetAndMetadata {
+                leader_epoch: record.leader_epoch,
+                ..OffsetAndMetadata::new(record.offset + 1)
+            });
+        }
+        if let Some(next) = next {
+            printed.next.insert(run.partition().clone(), next);
+        }
     }
     out.flush()?;
     Ok(printed)
-}
-
-fn at_ends(consumer: &Consumer, ends: &BTreeMap<TopicPartition, i64>) -> bool {
-    ends.iter().all(|(partition, end)| {
-        *end == 0
-            || consumer
-                .position(partition)
-                .is_some_and(|position| position >= *end)
-    })
 }

@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pat_events::broker::Broker;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{ConsumerConfig, EventConsumer, EventProducer, ProducerConfig};
-use pat_events::kafka::{Admin, NewTopic};
+use pat_events::kafka::{Admin, ClientConfig, NewTopic};
 use tokio::signal;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -67,9 +67,9 @@ pub struct Demo {
     /// The most events in one batch.
     #[arg(long, default_value_t = 1_000)]
     batch_size: usize,
-    /// none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, default_value = "none")]
-    compression: String,
+    /// none, gzip, snappy, lz4 or zstd. Default: none, or what KAFKA_COMPRESSION_TYPE says.
+    #[arg(short = 'z', long)]
+    compression: Option<String>,
     /// Print one line of JSON and nothing else.
     #[arg(long)]
     json: bool,
@@ -111,7 +111,13 @@ impl Demo {
             .topic
             .clone()
             .unwrap_or_else(|| format!("pat-events-{run}"));
-        let admin = Admin::connect(self.options.config(brokers, &[])?).await?;
+        let consumer = self.consumer_config(brokers, &topic, &run)?;
+        let producer = self.producer_config(brokers, &topic)?;
+        let client = ClientConfig {
+            bootstrap_servers: consumer.brokers.clone(),
+            ..consumer.kafka.client.clone()
+        };
+        let admin = Admin::connect(client).await?;
         if self.topic.is_none()
             || !admin
                 .list_topics()
@@ -123,53 +129,90 @@ impl Demo {
                 .create_topic(&NewTopic::new(&topic, self.partitions))
                 .await?;
         }
-        let report = self.through(brokers, &topic, &run).await;
-        if self.topic.is_none() {
-            admin
-                .delete_topics(&[topic.as_str()])
-                .await?
-                .into_iter()
-                .collect::<Result<Vec<()>, _>>()?;
+        let mut report = self.through(consumer, producer, &run).await;
+        if self.topic.is_none()
+            && let (Err(error), Ok(report)) = (delete(&admin, &topic).await, &mut report)
+        {
+            report.add_trouble(format!("the topic {topic} was not deleted: {error}"));
         }
         report
     }
 
-    /// Sends the story of one run through the topic.
-    async fn through(&self, brokers: &str, topic: &str, run: &str) -> Outcome<Report> {
-        let consumer: ConsumerConfig = self.options.config(
-            brokers,
-            &[
-                ("topics", topic),
-                ("group.id", run),
-                ("auto.offset.reset", "earliest"),
-            ],
-        )?;
+    fn consumer_config(&self, brokers: &str, topic: &str, run: &str) -> Outcome<ConsumerConfig> {
+        let given = [
+            ("topics", topic),
+            ("group.id", run),
+            ("auto.offset.reset", "earliest"),
+        ];
+        let options = &self.options;
+        Ok(options.config_beside::<ConsumerConfig, ProducerConfig>(brokers, &given)?)
+    }
+
+    fn producer_config(&self, brokers: &str, topic: &str) -> Outcome<ProducerConfig> {
+        let batch_records = self.batch_size.to_string();
+        let mut given = vec![
+            ("topic", topic),
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("batch.records", &batch_records),
+        ];
+        if let Some(codec) = &self.compression {
+            given.push(("compression.type", codec));
+        }
+        let options = &self.options;
+        Ok(options.config_beside::<ProducerConfig, ConsumerConfig>(brokers, &given)?)
+    }
+
+    /// Sends the story of one run through its topic.
+    async fn through(
+        &self,
+        consumer: ConsumerConfig,
+        producer: ProducerConfig,
+        run: &str,
+    ) -> Outcome<Report> {
         let consumer = EventConsumer::<EmailEvents>::new(consumer)?;
         let witness = Witness::new(run);
         consumer.start(witness.clone()).await?;
-        let producer: ProducerConfig = self.options.config(
-            brokers,
-            &[
-                ("topic", topic),
-                ("acks", "all"),
-                ("enable.idempotence", "true"),
-                ("compression.type", &self.compression),
-                ("batch.records", &self.batch_size.to_string()),
-            ],
-        )?;
         let producer = EventProducer::connect(producer).await?;
-        self.await_consumer(&producer, &witness).await?;
+        tokio::select! {
+            biased;
+            ended = consumer.wait() => {
+                ended?;
+                return Err("the consumer ended before it handled anything".into());
+            }
+            ready = self.await_consumer(&producer, &witness) => ready?,
+        }
 
         let bar = self.progress_bar();
         let start = Instant::now();
-        let sent = self.send(&producer, &witness, run, &bar).await?;
+        let mut progress = Progress::new(start);
+        let accepted_before = producer.metrics().records_accepted;
+        // Whatever ends the sending, what was sent is awaited and reported. Why the consumer ended is what its stop says.
+        let sending = tokio::select! {
+            biased;
+            _ = signal::ctrl_c() => Ok(()),
+            _ = consumer.wait() => Ok(()),
+            sending = self.send(&producer, &witness, &mut progress, &bar) => sending,
+        };
         let produced_in = start.elapsed();
-        let handled_in = await_handled(&witness, sent, start, &bar).await;
+        // The last event may have been accepted by a call that did not come to its end.
+        let sent = producer.metrics().records_accepted - accepted_before;
+        tokio::select! {
+            biased;
+            _ = signal::ctrl_c() => {}
+            _ = consumer.wait() => {}
+            () = await_handled(|| witness.handled(), sent, &mut progress, &bar) => {}
+        }
         sleep(AFTERMATH).await;
         bar.finish_and_clear();
-        consumer.stop().await?;
-        producer.close(QUIET).await?;
-        Ok(witness.read(|findings| Report::new(sent, findings, produced_in, handled_in)))
+        let ended = end(&consumer, &producer).await;
+        let handled_in = progress.at - start;
+        let mut report =
+            witness.read(|findings| Report::new(sent, findings, produced_in, handled_in));
+        for trouble in [sending, ended].into_iter().filter_map(Result::err) {
+            report.add_trouble(trouble.to_string());
+        }
+        Ok(report)
     }
 
     /// Waits until the group has its partitions: joining is not part of an event's lag.
@@ -189,20 +232,17 @@ impl Demo {
         Ok(())
     }
 
-    /// Sends until the story ends, or an interrupt comes, and waits for the last acknowledgement. Returns how many were sent.
+    /// Sends until the story ends, and waits for the last acknowledgement. Fails when nothing is handled for long while much is under way.
     async fn send(
         &self,
         producer: &EventProducer,
         witness: &Witness,
-        run: &str,
+        progress: &mut Progress,
         bar: &ProgressBar,
-    ) -> Outcome<u64> {
-        let interrupt = tokio::spawn(signal::ctrl_c());
+    ) -> Outcome {
         let start = Instant::now();
-        let mut sent = 0;
-        for event in Story::new(run, self.events) {
+        for (sent, event) in (1u64..).zip(Story::new(witness.run(), self.events)) {
             drop(producer.enqueue(&event).await?);
-            sent += 1;
             if let Some(rate) = self.rate {
                 // A timer is no finer than a millisecond: events go out in bursts of what is due.
                 let due = start
@@ -214,20 +254,13 @@ impl Demo {
                 }
             } else if sent % 1_000 == 0 {
                 tokio::task::yield_now().await;
-                while sent - witness.handled().min(sent) > MOST_UNDER_WAY {
-                    sleep(LOOK_EVERY).await;
-                }
+                await_room(|| witness.handled(), sent, progress).await?;
             }
             if sent % 1_000 == 0 {
                 bar.set_position(witness.handled());
-                if interrupt.is_finished() {
-                    break;
-                }
             }
         }
-        interrupt.abort();
-        producer.flush().await?;
-        Ok(sent)
+        Ok(producer.flush().await?)
     }
 
     fn progress_bar(&self) -> ProgressBar {
@@ -242,23 +275,124 @@ impl Demo {
     }
 }
 
-/// Waits until that many events are handled, or none came for long. Returns how long after `start` that was.
-async fn await_handled(
-    witness: &Witness,
-    sent: u64,
-    start: Instant,
-    bar: &ProgressBar,
-) -> Duration {
-    let (mut handled, mut progress) = (0, Instant::now());
-    loop {
-        let now = witness.handled();
-        bar.set_position(now);
-        if now > handled {
-            (handled, progress) = (now, Instant::now());
+/// How many events were handled, and when the last of them was.
+#[derive(Debug)]
+struct Progress {
+    handled: u64,
+    at: Instant,
+}
+
+impl Progress {
+    fn new(now: Instant) -> Progress {
+        Progress {
+            handled: 0,
+            at: now,
         }
-        if handled >= sent || progress.elapsed() > QUIET {
-            return progress - start;
+    }
+
+    fn note(&mut self, handled: u64, now: Instant) {
+        if handled > self.handled {
+            *self = Progress { handled, at: now };
+        }
+    }
+
+    /// Whether none was handled for so long that what is missing counts as lost.
+    fn is_over(&self, now: Instant) -> bool {
+        now - self.at > QUIET
+    }
+}
+
+/// Waits until few enough of the events sent are under way. Fails when none is handled for long.
+async fn await_room(handled: impl Fn() -> u64, sent: u64, progress: &mut Progress) -> Outcome {
+    loop {
+        progress.note(handled(), Instant::now());
+        if sent.saturating_sub(progress.handled) <= MOST_UNDER_WAY {
+            return Ok(());
+        }
+        if progress.is_over(Instant::now()) {
+            let quiet = QUIET.as_secs();
+            return Err(format!("no event was handled within {quiet} s").into());
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until that many events are handled, or none is for long.
+async fn await_handled(
+    handled: impl Fn() -> u64,
+    sent: u64,
+    progress: &mut Progress,
+    bar: &ProgressBar,
+) {
+    loop {
+        progress.note(handled(), Instant::now());
+        bar.set_position(progress.handled);
+        if progress.handled >= sent || progress.is_over(Instant::now()) {
+            return;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Ends both, unless an interrupt comes first: brokers that are gone may take long to be given up.
+async fn end(consumer: &EventConsumer<EmailEvents>, producer: &EventProducer) -> Outcome {
+    let ended = async { tokio::join!(consumer.stop(), producer.close(QUIET)) };
+    tokio::select! {
+        biased;
+        _ = signal::ctrl_c() => Err("interrupted before consumer and producer had ended".into()),
+        (stopped, closed) = ended => {
+            stopped?;
+            Ok(closed?)
+        }
+    }
+}
+
+/// Deletes the topic, unless an interrupt comes first.
+async fn delete(admin: &Admin, topic: &str) -> Outcome {
+    let topics = [topic];
+    tokio::select! {
+        biased;
+        _ = signal::ctrl_c() => Err("interrupted".into()),
+        deleted = admin.delete_topics(&topics) => Ok(deleted?.into_iter().collect::<Result<(), _>>()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn sending_goes_on_as_soon_as_there_is_room() {
+        let handled = Cell::new(0);
+        let one_more = || handled.replace(handled.get() + 1);
+        let mut progress = Progress::new(Instant::now());
+        let room = await_room(one_more, MOST_UNDER_WAY + 10, &mut progress).await;
+        assert!(room.is_ok());
+        assert_eq!(progress.handled, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sending_ends_when_nothing_is_handled_for_long() {
+        let start = Instant::now();
+        let mut progress = Progress::new(start);
+        let room = await_room(|| 1, MOST_UNDER_WAY + 2, &mut progress).await;
+        assert!(room.is_err());
+        assert!((QUIET..QUIET * 2).contains(&start.elapsed()));
+        // The quiet is not waited for again.
+        let bar = ProgressBar::hidden();
+        await_handled(|| 1, MOST_UNDER_WAY + 2, &mut progress, &bar).await;
+        assert!(start.elapsed() < QUIET * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_events_are_waited_for_as_long_as_they_come() {
+        let start = Instant::now();
+        let one_a_second = || start.elapsed().as_secs();
+        let mut progress = Progress::new(start);
+        await_handled(one_a_second, 100, &mut progress, &ProgressBar::hidden()).await;
+        assert_eq!(progress.handled, 100);
+        assert_eq!((progress.at - start).as_secs(), 100);
     }
 }

@@ -22,6 +22,7 @@ pub struct Report {
     lag: Histogram,
     produce_events_per_s: f64,
     consume_events_per_s: f64,
+    troubles: Vec<String>,
 }
 
 impl Report {
@@ -41,7 +42,13 @@ impl Report {
             lag: findings.lag.clone(),
             produce_events_per_s: per_s(sent, produced_in),
             consume_events_per_s: per_s(counts.distinct, handled_in),
+            troubles: Vec::new(),
         }
+    }
+
+    /// Adds what went wrong beside the events.
+    pub fn add_trouble(&mut self, trouble: String) {
+        self.troubles.push(trouble);
     }
 
     /// One line for machines.
@@ -66,19 +73,21 @@ impl Report {
         })
     }
 
-    /// An error unless every event was handled once and in the order of its key.
+    /// An error unless every event was handled once and in the order of its key, and nothing else went wrong.
     pub fn verdict(&self) -> Outcome {
         let Counts {
             duplicates,
             out_of_order,
             ..
         } = self.counts;
-        match (self.missing(), duplicates, out_of_order, self.unreadable) {
-            (0, 0, 0, 0) => Ok(()),
-            (missing, ..) => {
-                let unreadable = self.unreadable;
-                Err(format!("{missing} events missing, {duplicates} doubled, {out_of_order} out of order, {unreadable} unreadable").into())
-            }
+        let mut wrong = self.troubles.clone();
+        let (missing, unreadable) = (self.missing(), self.unreadable);
+        if (missing, duplicates, out_of_order, unreadable) != (0, 0, 0, 0) {
+            wrong.push(format!("{missing} events missing, {duplicates} doubled, {out_of_order} out of order, {unreadable} unreadable"));
+        }
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(wrong.join("; ").into()),
         }
     }
 
@@ -148,6 +157,7 @@ mod tests {
             lag: Histogram::default(),
             produce_events_per_s: 1.0,
             consume_events_per_s: 1.0,
+            troubles: Vec::new(),
         }
     }
 
@@ -181,6 +191,19 @@ mod tests {
             })
             .verdict()
             .is_err()
+        );
+    }
+    #[test]
+    fn a_trouble_is_told_before_what_came_of_it() {
+        let mut report = report(Counts {
+            distinct: 9,
+            ..Counts::default()
+        });
+        report.add_trouble("the consumer stopped".into());
+        let verdict = report.verdict().expect_err("a trouble").to_string();
+        assert!(
+            verdict.starts_with("the consumer stopped; 1 events missing"),
+            "{verdict}"
         );
     }
 }

@@ -1,5 +1,13 @@
 //! `pat-events produce`: writes records. In: lines, or the JSON that `consume --json` and `--typed` print. Out: records, all
 //! acknowledged when it ends with 0.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `deliveries` | what became of each line |
+//! | `json` | a record as a line of JSON |
+
+mod deliveries;
+mod json;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -7,12 +15,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use pat_events::events::EventProducer;
-use pat_events::kafka::{Header, Producer, Record};
-use serde_json::Value;
+use pat_events::kafka::{self, Delivery, Header, Producer, Record};
 
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::typed::Schemas;
+use deliveries::Deliveries;
+use json::JsonRecord;
 
 /// Write a record for each line of the input.
 #[derive(Args)]
@@ -37,10 +46,10 @@ pub struct Produce {
     /// Write an empty value, and an empty key, as null.
     #[arg(short = 'Z', long)]
     null: bool,
-    /// none, gzip, snappy, lz4 or zstd.
-    #[arg(short = 'z', long, default_value = "none")]
-    compression: String,
-    /// Each line is a JSON object with key, value, headers, partition and timestamp_ms, as `consume --json` prints it.
+    /// none, gzip, snappy, lz4 or zstd. Default: none, or what KAFKA_COMPRESSION_TYPE says.
+    #[arg(short = 'z', long)]
+    compression: Option<String>,
+    /// Each line is a JSON object with value, and if need be key, headers, partition and timestamp_ms, as `consume --json` prints it.
     #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null"])]
     json: bool,
     /// Each line is a JSON object with the type and the data of an event, as `consume --typed` prints it.
@@ -52,35 +61,52 @@ pub struct Produce {
 
 impl Produce {
     pub async fn run(&self) -> Outcome {
-        let given = [
-            ("acks", "all"),
-            ("enable.idempotence", "true"),
-            ("compression.type", self.compression.as_str()),
-        ];
+        let mut given = vec![("acks", "all"), ("enable.idempotence", "true")];
+        if let Some(codec) = &self.compression {
+            given.push(("compression.type", codec));
+        }
         if self.typed {
             let schemas = Schemas::load()?;
-            let config = self
-                .cluster
-                .config(&[&given[..], &[("topic", &self.topic), ("linger.ms", "5")]].concat())?;
-            let producer = EventProducer::connect(config).await?;
-            self.each_line(async |line| {
-                drop(producer.enqueue(&schemas.write(line)?).await?);
-                Ok(())
-            })
-            .await?;
-            return Ok(producer.flush().await?);
+            given.extend([("topic", self.topic.as_str()), ("linger.ms", "5")]);
+            let producer = EventProducer::connect(self.cluster.config(&given)?).await?;
+            let accept = async |line: &[u8]| Ok(producer.enqueue(&schemas.write(line)?).await?);
+            return self.write_all(accept, producer.flush()).await;
         }
         let producer = Producer::connect(self.cluster.config(&given)?).await?;
-        self.each_line(async |line| match self.json {
+        let accept = async |line: &[u8]| match self.json {
             true => self.write_json(&producer, line).await,
             false => self.write_line(&producer, line).await,
-        })
-        .await?;
-        Ok(producer.flush().await?)
+        };
+        self.write_all(accept, producer.flush()).await
     }
 
-    /// Calls `write` for each line of the file or of the standard input; an error says which line it was.
-    async fn each_line(&self, mut write: impl AsyncFnMut(&[u8]) -> Outcome) -> Outcome {
+    /// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
+    /// was.
+    async fn write_all(
+        &self,
+        accept: impl AsyncFn(&[u8]) -> Outcome<Delivery>,
+        flush: impl Future<Output = kafka::Result<()>>,
+    ) -> Outcome {
+        let mut deliveries = Deliveries::default();
+        let read = self
+            .each_line(async |number, line| {
+                deliveries.make_room().await?;
+                let accepted = accept(line).await;
+                let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
+                deliveries.push(number, delivery);
+                Ok(())
+            })
+            .await;
+        // Whatever ended the reading, the lines before it were accepted. Their deliveries tell what failed, and of which line it was.
+        let _ = flush.await;
+        match (read, deliveries.all().await) {
+            (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
+            (read, delivered) => read.and(delivered),
+        }
+    }
+
+    /// Calls `write` with the number and the text of each line of the file or of the standard input.
+    async fn each_line(&self, mut write: impl AsyncFnMut(u64, &[u8]) -> Outcome) -> Outcome {
         let mut input: Box<dyn BufRead> = match &self.file {
             Some(path) => Box::new(BufReader::new(
                 File::open(path).map_err(|e| format!("{}: {e}", path.display()))?,
@@ -95,14 +121,12 @@ impl Produce {
                 break;
             }
             let line = line.strip_suffix(b"\n").unwrap_or(&line);
-            write(line)
-                .await
-                .map_err(|e| format!("line {number}: {e}"))?;
+            write(number, line).await?;
         }
         Ok(())
     }
 
-    async fn write_line(&self, producer: &Producer, line: &[u8]) -> Outcome {
+    async fn write_line(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
         let (key, value) = match self
             .key_delimiter
             .as_deref()
@@ -124,39 +148,28 @@ impl Produce {
             headers: &headers,
             ..Record::new(&self.topic)
         };
-        drop(producer.enqueue(record).await?);
-        Ok(())
+        Ok(producer.enqueue(record).await?)
     }
 
-    async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome {
-        let object: Value = serde_json::from_slice(line)?;
-        let (key, value) = (bytes(&object["key"])?, bytes(&object["value"])?);
-        let pairs = object["headers"].as_array().map_or(&[][..], Vec::as_slice);
-        let pairs: Vec<_> = pairs
-            .iter()
-            .map(|pair| Outcome::Ok((text(&pair[0])?, bytes(&pair[1])?)))
-            .collect::<Outcome<_>>()?;
-        let headers: Vec<_> = pairs
+    async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
+        let read = JsonRecord::parse(line)?;
+        let headers: Vec<_> = read
+            .headers
             .iter()
             .map(|(name, value)| Header {
                 key: name,
                 value: value.as_deref(),
             })
             .collect();
-        let partition = object["partition"]
-            .as_i64()
-            .map(i32::try_from)
-            .transpose()?;
         let record = Record {
-            partition: self.partition.or(partition),
-            key: key.as_deref(),
-            value: value.as_deref(),
+            topic: &self.topic,
+            partition: self.partition.or(read.partition),
+            key: read.key.as_deref(),
+            value: read.value.as_deref(),
             headers: &headers,
-            timestamp_ms: object["timestamp_ms"].as_i64(),
-            ..Record::new(&self.topic)
+            timestamp_ms: read.timestamp_ms,
         };
-        drop(producer.enqueue(record).await?);
-        Ok(())
+        Ok(producer.enqueue(record).await?)
     }
 }
 
@@ -167,44 +180,9 @@ fn split<'a>(line: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&line[..at], &line[at + delimiter.len()..]))
 }
 
-fn text(value: &Value) -> Outcome<&str> {
-    value
-        .as_str()
-        .ok_or_else(|| "a header is a pair of name and value".into())
-}
-
-/// The reverse of what `consume --json` shows: null, a text, or `{"hex": "…"}`.
-fn bytes(value: &Value) -> Outcome<Option<Vec<u8>>> {
-    match (value, value["hex"].as_str()) {
-        (Value::Null, _) => Ok(None),
-        (Value::String(text), _) => Ok(Some(text.clone().into_bytes())),
-        (_, Some(hex)) if hex.is_ascii() && hex.len() % 2 == 0 => {
-            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16);
-            let bytes = (0..hex.len())
-                .step_by(2)
-                .map(byte)
-                .collect::<Result<Vec<u8>, _>>();
-            Ok(Some(bytes.map_err(|_| format!("{hex:?} is not hex"))?))
-        }
-        _ => Err(format!("expected null, a text or {{\"hex\": \"…\"}}, not {value}").into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn bytes_come_back_from_their_json() {
-        let read = |value| bytes(&value).expect("bytes");
-        assert_eq!(read(Value::Null), None);
-        assert_eq!(read(json!("é")), Some("é".into()));
-        assert_eq!(read(json!({"hex": "ff00"})), Some(vec![0xff, 0]));
-        assert!(bytes(&json!({"hex": "f"})).is_err());
-        assert!(bytes(&json!(7)).is_err());
-    }
 
     #[test]
     fn the_key_ends_at_the_first_delimiter() {
