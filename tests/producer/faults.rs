@@ -340,3 +340,29 @@ async fn a_throttled_producer_goes_on_after_the_pause() {
     );
     assert_exactly_once_in_order(&broker, 1, 100);
 }
+
+/// Nothing is sent to a partition without a leader, so nothing fails that would make anyone ask again: a short outage lasted until the
+/// metadata was old, and the records were given up before that.
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_asked_about_until_it_has_one() {
+    let broker = cluster(2, |builder| builder.default_replication_factor(1));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |_| {}).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    let leader = broker.log("t", 0).unwrap().leader.unwrap();
+    broker.stop_node(leader).await;
+    let mut deliveries = enqueue_numbers(&producer, 1, 1..10).await;
+    tokio::time::sleep(ms(1_000)).await;
+    // New topics whose first metadata shows no leader are no different.
+    for topic in ["new-1", "new-2"] {
+        broker.create_topic(topic, 1).unwrap();
+        let record = Record::new(topic).value(b"v");
+        deliveries.push(producer.enqueue(record).await.unwrap());
+    }
+    tokio::time::sleep(ms(1_000)).await;
+    broker.start_node(leader).await.unwrap();
+    let before = tokio::time::Instant::now();
+    deliver_all(&broker, deliveries).await;
+    assert!(before.elapsed() < ms(5_000), "{:?}", before.elapsed());
+    assert_exactly_once_in_order(&broker, 1, 10);
+}

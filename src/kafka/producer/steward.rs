@@ -47,6 +47,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = sleep_until(next) => {
                 next = Instant::now() + tick;
                 expire(&shared);
+                ask_for_leaders(&shared);
             }
         }
         if identity.is_none() && lacks_identity(&shared) {
@@ -101,6 +102,18 @@ fn expire(shared: &Shared) {
             .with_outcome(crate::kafka::WriteOutcome::NotWritten)
         });
         add(&shared.counters.records_failed, lost);
+    }
+}
+
+/// Asks for metadata while records wait for a partition without a leader. Nothing of it is sent, so nothing fails that would ask; the
+/// cluster paces what is asked for.
+fn ask_for_leaders(shared: &Shared) {
+    let queues = shared.queues();
+    if queues
+        .iter()
+        .any(|queue| queue.waiting() > 0 && !queue.has_leader())
+    {
+        shared.cluster.refresh();
     }
 }
 
