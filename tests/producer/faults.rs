@@ -366,3 +366,24 @@ async fn a_partition_without_a_leader_is_asked_about_until_it_has_one() {
     assert!(before.elapsed() < ms(5_000), "{:?}", before.elapsed());
     assert_exactly_once_in_order(&broker, 1, 10);
 }
+
+/// Written by its name into a topic made anew, of which metadata had not told yet, a batch was the first of the new log; the next one,
+/// numbered anew from zero, was taken for its repetition, acknowledged, and lost.
+#[tokio::test(start_paused = true)]
+async fn what_a_topic_made_anew_took_by_its_name_hides_nothing_that_follows() {
+    let broker = cluster(1, |builder| builder.api_versions(ApiKey::PRODUCE, 3, 12));
+    broker.create_topic("t", 2).unwrap();
+    broker.create_topic("other", 1).unwrap();
+    let producer = producer(&broker, |_| {}).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 1..2).await).await;
+    broker.delete_topic("t");
+    broker.create_topic("t", 2).unwrap();
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 0..1).await).await;
+    // The metadata of a new topic comes at once, and with it the other id.
+    producer
+        .send(Record::new("other").value(b"v"))
+        .await
+        .unwrap();
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 2..3).await).await;
+    assert_eq!(numbers(&broker, 0), [0, 2]);
+}

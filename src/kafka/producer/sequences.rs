@@ -9,7 +9,7 @@
 //! - Producer id, epoch and next sequence belong to the *partition*, since that is where brokers keep them: recovery under a new epoch
 //!   starts at sequence 0, waits until nothing of the partition is in flight, and cannot touch another partition.
 //! - Only a batch that was certainly not written gets a new sequence. One that may have been is given up as "unknown" by then.
-//! - Nothing here is forgotten when the topic vanishes from metadata; only a new topic id starts afresh.
+//! - Nothing here is forgotten when the topic vanishes from metadata; only a new topic id starts afresh, under a new epoch.
 
 use std::collections::VecDeque;
 
@@ -397,7 +397,10 @@ impl<T> Lane<T> {
         }
         self.node = None;
         if std::mem::take(&mut self.recreated) {
-            self.gap = None;
+            // The new log may have taken a batch by the topic's name, under the old epoch: nothing may look like that one. And one whose
+            // brokers are of different minds about the id may be the old log after all.
+            let gap = self.gap.take();
+            self.next_epoch(gap.is_some_and(|gap| gap.disowned));
             self.renumber(0);
             return;
         }
