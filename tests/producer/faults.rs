@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction};
-use pat_events::kafka::{ErrorKind, Record, WriteOutcome};
+use pat_events::kafka::{Acks, ErrorKind, Record, WriteOutcome};
 use protocol::{ApiKey, ErrorCode};
 
 use crate::world::*;
@@ -386,4 +386,33 @@ async fn what_a_topic_made_anew_took_by_its_name_hides_nothing_that_follows() {
         .unwrap();
     deliver_all(&broker, enqueue_numbers(&producer, 2, 2..3).await).await;
     assert_eq!(numbers(&broker, 0), [0, 2]);
+}
+
+/// With acks 0 a broker can say that it no longer leads only by hanging up: everything went to the old leader until the metadata was old.
+#[tokio::test(start_paused = true)]
+async fn without_acknowledgements_a_leader_that_moved_is_found_once_the_old_one_hangs_up() {
+    let broker = cluster(2, |builder| builder.default_replication_factor(2));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |config| {
+        config.acks = Acks::None;
+        config.idempotence = false;
+    })
+    .await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    tokio::time::sleep(ms(10)).await;
+    let ids = broker.node_ids();
+    let leader = broker.log("t", 0).unwrap().leader.unwrap();
+    let other = ids.into_iter().find(|id| *id != leader).unwrap();
+    assert!(broker.move_leader("t", 0, other));
+    for number in 1..10 {
+        let sent = enqueue_numbers(&producer, 1, number..number + 1).await;
+        deliver_all(&broker, sent).await;
+        tokio::time::sleep(ms(300)).await;
+    }
+    // The first ones went to the old leader, and nobody says so: that is what acks 0 is.
+    assert!(
+        numbers(&broker, 0).ends_with(&(4..10).collect::<Vec<_>>()),
+        "{:?}",
+        numbers(&broker, 0)
+    );
 }

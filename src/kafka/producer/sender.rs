@@ -106,6 +106,10 @@ impl Sender {
             if full || (!usable && !self.pipeline.is_empty()) || self.shared.is_stopped() {
                 return None;
             }
+            if !usable && self.connection.take().is_some() {
+                // With acks 0 hanging up is all that a broker can do to say that it no longer leads.
+                self.shared.cluster.refresh();
+            }
             let survey = self.survey(Instant::now());
             if survey.candidates.is_empty() {
                 return survey.wake_at;
