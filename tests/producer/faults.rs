@@ -416,3 +416,41 @@ async fn without_acknowledgements_a_leader_that_moved_is_found_once_the_old_one_
         numbers(&broker, 0)
     );
 }
+
+/// The new leader's sender saw a batch in flight elsewhere and waited for its end, of which nobody told it.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_what_was_in_flight_to_the_old_leader_wakes_the_sender_of_the_new_one() {
+    for action in [
+        FaultAction::Delay(ms(500)),
+        FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS),
+        FaultAction::Answer(ErrorCode::MESSAGE_TOO_LARGE),
+    ] {
+        let broker = cluster(2, |builder| builder.default_replication_factor(2));
+        broker.create_topic("t", 1).unwrap();
+        broker.create_topic("other", 1).unwrap();
+        let producer = producer(&broker, |_| {}).await;
+        deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+        let leader = broker.log("t", 0).unwrap().leader.unwrap();
+        let ids = broker.node_ids();
+        let next = ids.into_iter().find(|id| *id != leader).unwrap();
+        broker.inject(produce(action).at_node(leader));
+        if action != FaultAction::Delay(ms(500)) {
+            broker.inject(produce(FaultAction::Delay(ms(500))).at_node(leader));
+        }
+        let mut deliveries = enqueue_numbers(&producer, 1, 1..3).await;
+        tokio::time::sleep(ms(100)).await;
+        assert!(broker.move_leader("t", 0, next));
+        // The metadata of a new topic comes at once, and with it the news of the move.
+        let record = Record::new("other").value(b"v");
+        deliveries.push(producer.enqueue(record).await.unwrap());
+        deliveries.extend(enqueue_numbers(&producer, 1, 3..5).await);
+        let before = tokio::time::Instant::now();
+        deliver_all(&broker, deliveries).await;
+        assert!(
+            before.elapsed() < ms(2_000),
+            "{action:?}: {:?}",
+            before.elapsed()
+        );
+        assert_exactly_once_in_order(&broker, 1, 5);
+    }
+}

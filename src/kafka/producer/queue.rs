@@ -203,13 +203,7 @@ impl Queue {
         written: Written,
         buffers: &Buffers,
     ) -> u64 {
-        let (parcel, lost) = {
-            let mut state = self.lock();
-            let parcel = state.lane.written(shipment, leader);
-            let lost = state.lane.given_up();
-            self.count(&state);
-            (parcel, lost)
-        };
+        let (parcel, lost) = self.with(|state| state.lane.written(shipment, leader));
         parcel.release(buffers).resolve(Ok(written));
         drop_lost(lost, buffers)
     }
@@ -231,13 +225,24 @@ impl Queue {
 
     /// Changes the state, and resolves what was given up by that; returns the number of records that failed.
     pub fn change(&self, buffers: &Buffers, change: impl FnOnce(&mut State)) -> u64 {
-        let lost = {
-            let mut state = self.lock();
-            change(&mut state);
-            self.count(&state);
-            state.lane.given_up()
-        };
+        let ((), lost) = self.with(change);
         drop_lost(lost, buffers)
+    }
+
+    /// Changes the state, and sees to what follows from that. Returns what `change` does, and what was given up by it.
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, Vec<(Shipment, Error)>) {
+        let mut state = self.lock();
+        let held_up = state.is_held_up();
+        let changed = change(&mut state);
+        self.count(&state);
+        if held_up
+            && !state.is_held_up()
+            && let Some(route) = &state.route
+        {
+            // It is another sender's task that brought this about.
+            route.node.wake();
+        }
+        (changed, state.lane.given_up())
     }
 
     /// Fails what waits for longer than it may; returns the number of records. `reason` says why they could not be sent.
@@ -321,6 +326,12 @@ impl State {
             .as_ref()
             .filter(|route| route.node.id == node.id)
             .map(|route| route.leader)
+    }
+
+    /// Whether the leader has to wait for the end of what is in flight to an earlier one.
+    fn is_held_up(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| self.lane.is_elsewhere(route.node.id))
     }
 
     /// Remembers a new batch until its fate is known.

@@ -143,7 +143,7 @@ impl<T> Lane<T> {
 
     /// What may be sent to `leader` now.
     pub fn turn(&self, now: Instant, leader: Leader) -> Turn {
-        let elsewhere = self.in_flight > 0 && self.node != Some(leader.node);
+        let elsewhere = self.is_elsewhere(leader.node);
         let blocked = self.gap.is_some_and(|gap| {
             let next = self.retry.front().map(|batch| batch.order);
             next.is_none_or(|order| order >= gap.order)
@@ -159,6 +159,11 @@ impl<T> Lane<T> {
             _ if self.retry.is_empty() => Turn::Fresh,
             _ => Turn::Repeat,
         }
+    }
+
+    /// Whether something is in flight to another broker than `node`.
+    pub fn is_elsewhere(&self, node: i32) -> bool {
+        self.in_flight > 0 && self.node != Some(node)
     }
 
     fn allowance(&self, leader: Leader) -> usize {
