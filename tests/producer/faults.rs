@@ -454,3 +454,24 @@ async fn the_end_of_what_was_in_flight_to_the_old_leader_wakes_the_sender_of_the
         assert_exactly_once_in_order(&broker, 1, 5);
     }
 }
+
+/// The parts of a batch that is cut up go out again: without retries, small batches in flight behind it came before them.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_cut_up_stays_before_later_ones_though_nothing_is_retried() {
+    let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |config| {
+        config.idempotence = false;
+        config.retries = 0;
+    })
+    .await;
+    broker.inject(produce(FaultAction::Delay(ms(50))));
+    let mut deliveries = enqueue_numbers(&producer, 1, 0..1_000).await;
+    for number in 1_000..1_003 {
+        tokio::time::sleep(ms(10)).await;
+        deliveries.extend(enqueue_numbers(&producer, 1, number..number + 1).await);
+    }
+    deliver_all(&broker, deliveries).await;
+    assert!(producer.metrics().splits > 0);
+    assert_exactly_once_in_order(&broker, 1, 1_003);
+}

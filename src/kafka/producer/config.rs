@@ -37,7 +37,7 @@ pub struct ProducerConfig {
     /// Default 32 MiB.
     pub buffer_bytes: usize,
     /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order. Without it, only one batch of a
-    /// partition is in flight as long as it may have to be repeated. Default 5.
+    /// partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
     pub max_in_flight: usize,
     /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
     pub max_request_bytes: usize,
@@ -130,7 +130,7 @@ impl ProducerConfig {
             (true, _) => (Discipline::Sequences, self.retries),
             // Without an answer there is nothing to repeat a batch for.
             (false, Acks::None) => (Discipline::NoRetries, 0),
-            (false, _) if self.retries == 0 => (Discipline::NoRetries, 0),
+            // Also without retries: what is too large is cut up, and its parts are sent again.
             (false, _) => (Discipline::OneByOne, self.retries),
         };
         Rules {
@@ -253,13 +253,17 @@ mod tests {
 
     /// Dekaf #1696: with several in flight and a retry, 2% of the records came out of order.
     #[test]
-    fn without_idempotence_one_batch_is_in_flight_as_long_as_retries_are_possible() {
+    fn without_idempotence_one_batch_is_in_flight_as_long_as_it_may_be_sent_again() {
         let mut config = ProducerConfig {
             idempotence: false,
             ..ProducerConfig::default()
         };
         assert_eq!(config.rules().discipline, Discipline::OneByOne);
+        // Not repeated, but perhaps cut up: only where no answer comes is a batch never sent again.
         config.retries = 0;
+        assert_eq!(config.rules().discipline, Discipline::OneByOne);
+        assert_eq!(config.rules().retries, 0);
+        config.acks = Acks::None;
         assert_eq!(config.rules().discipline, Discipline::NoRetries);
     }
 }

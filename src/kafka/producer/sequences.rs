@@ -58,7 +58,7 @@ pub(super) enum Discipline {
     Sequences,
     /// One batch in flight.
     OneByOne,
-    /// Nothing: no batch is ever sent twice.
+    /// Nothing: no batch is ever sent twice, nor a part of it.
     NoRetries,
 }
 
