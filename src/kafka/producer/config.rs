@@ -11,6 +11,7 @@ use crate::kafka::config::values::{
     BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
 };
 use crate::kafka::config::{Property, properties};
+use crate::kafka::net::MAX_REQUESTS;
 use crate::kafka::{ClientConfig, Configuration, Error, ErrorKind, Result};
 
 /// How a producer batches, compresses, sends and repeats.
@@ -36,7 +37,7 @@ pub struct ProducerConfig {
     /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up.
     /// Default 32 MiB.
     pub buffer_bytes: usize,
-    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order. Without it, only one batch of a
+    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it, only one batch of a
     /// partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
     pub max_in_flight: usize,
     /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
@@ -144,7 +145,7 @@ impl ProducerConfig {
 const MEMORY: Kind<usize> =
     Kind::number::<1, { u32::MAX as usize }>("a number of bytes from 1 to 4294967295");
 const IN_FLIGHT: Kind<usize> =
-    Kind::number::<1, 1_000>("a number from 1 to 1000, and at most 5 with idempotence");
+    Kind::number::<1, MAX_REQUESTS>("a number from 1 to 256, and at most 5 with idempotence");
 const RETRIES: Kind<u32> = Kind::any("a number from 0 to 4294967295");
 
 impl Configuration for ProducerConfig {
@@ -249,6 +250,21 @@ mod tests {
             text.contains("acks") && text.contains("-1 or all"),
             "{text}"
         );
+    }
+
+    /// A connection takes no more: what comes on top of that was refused, and lost where nothing is repeated.
+    #[test]
+    fn no_more_requests_are_in_flight_than_a_connection_takes() {
+        let with = |number: &str| {
+            ProducerConfig::from_properties([
+                ("enable.idempotence", "false"),
+                ("bootstrap.servers", "localhost:9092"),
+                ("max.in.flight.requests.per.connection", number),
+            ])
+        };
+        assert_eq!(with("256").unwrap().max_in_flight, MAX_REQUESTS);
+        let text = with("257").unwrap_err().to_string();
+        assert!(text.contains("from 1 to 256"), "{text}");
     }
 
     /// Dekaf #1696: with several in flight and a retry, 2% of the records came out of order.

@@ -182,9 +182,10 @@ impl Driver {
             .is_some_and(|first| first.place.end <= written)
         {
             if let Some(first) = self.unanswered.pop_front() {
+                // First the room: whoever hears of it may want that at once.
+                self.queue.release();
                 // A receiver that is gone has lost interest.
                 let _ = first.written.send(Ok(()));
-                self.queue.release();
             }
         }
     }

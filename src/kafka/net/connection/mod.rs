@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use self::driver::{Driver, Limits};
+pub(crate) use self::queue::MAX_REQUESTS;
 use self::queue::{Answer, Queue, Queued};
 use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
