@@ -409,3 +409,27 @@ async fn metrics_count_what_happened() {
     );
     assert_eq!(metrics.request_latency.count, metrics.requests_sent);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_for_which_no_metadata_comes_was_certainly_not_written() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.max_block = ms(500)).await;
+    producer
+        .send(Record::new("t").value(b"here"))
+        .await
+        .unwrap();
+    broker.stop_node(broker.node_ids()[0]).await;
+    let before = tokio::time::Instant::now();
+    for record in [
+        Record::new("t").partition(5).value(b"x"),
+        Record::new("elsewhere").value(b"x"),
+    ] {
+        let error = producer.enqueue(record).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (ErrorKind::Timeout, WriteOutcome::NotWritten),
+            "{error}"
+        );
+    }
+    assert!(before.elapsed() <= ms(1_100), "{:?}", before.elapsed());
+}

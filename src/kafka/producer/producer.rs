@@ -270,7 +270,9 @@ impl Producer {
                 }
                 Step::UnknownPartition(_) => {
                     refreshed = true;
-                    let metadata = shared.cluster.refreshed(deadline).await?;
+                    let metadata = shared.cluster.refreshed(deadline).await;
+                    let metadata =
+                        metadata.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
                     if let Some(topic) = metadata.topic(measured.record.topic) {
                         shared.follow(topic);
                     }
