@@ -263,10 +263,19 @@ impl Refresher {
         let metadata = self.metadata();
         let nodes = self.known_nodes();
         let mut failures = Vec::new();
-        for broker in nodes.iter().filter_map(|node| metadata.brokers.get(node)) {
+        for (place, node) in nodes.iter().enumerate() {
+            let Some(broker) = metadata.brokers.get(node) else {
+                continue;
+            };
+            let is_last = place + 1 == nodes.len();
+            let until = if is_last {
+                deadline
+            } else {
+                half_way(deadline)
+            };
             match self
                 .connections
-                .connect(broker.id, Purpose::Other, &broker.address, deadline)
+                .connect(broker.id, Purpose::Other, &broker.address, until)
                 .await
             {
                 Ok(connection) => return Ok(connection),

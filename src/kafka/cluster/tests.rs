@@ -582,3 +582,16 @@ async fn the_last_handle_ends_all_tasks_and_connections() {
     tokio::time::sleep(SECOND * 1_000).await;
     assert_eq!(network.world().metadata_requests, requests);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_keeps_silent_leaves_time_for_another_one_to_be_asked() {
+    for silent in [1, 2] {
+        let network = Network::new(2);
+        let cluster = connected(&network).await;
+        network.world().silent.push(silent);
+        let started = Instant::now();
+        let connection = cluster.any_connection(soon(6)).await.expect("a connection");
+        assert_ne!(connection.broker().0, silent);
+        assert!(started.elapsed() < SECOND * 6);
+    }
+}
