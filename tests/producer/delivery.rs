@@ -433,3 +433,16 @@ async fn a_record_for_which_no_metadata_comes_was_certainly_not_written() {
     }
     assert!(before.elapsed() <= ms(1_100), "{:?}", before.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn close_may_wait_for_ever() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.linger = Duration::from_secs(60)).await;
+    let deliveries = enqueue_numbers(&producer, 1, 0..10).await;
+    producer.close(Duration::MAX).await.unwrap();
+    assert!(
+        deliveries
+            .iter()
+            .all(|delivery| delivery.outcome().is_some())
+    );
+}

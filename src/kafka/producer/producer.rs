@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::records::{BatchBuilder, BatchFull};
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant};
 
 use super::accumulator::{News, Refused};
 use super::buffers::Credit;
@@ -195,9 +195,8 @@ impl Producer {
     /// [`ErrorKind::Closed`], not written, and what was in flight with the same, fate unknown. Dropping the future leaves the producer
     /// closing in the background.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
         self.shared.begin_closing();
-        let result = timeout_at(deadline, self.flush()).await;
+        let result = tokio::time::timeout(timeout, self.flush()).await;
         let in_time = result.is_ok();
         self.shared.stop(&Error::new(
             ErrorKind::Closed,
