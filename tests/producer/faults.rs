@@ -475,3 +475,35 @@ async fn a_batch_that_is_cut_up_stays_before_later_ones_though_nothing_is_retrie
     assert!(producer.metrics().splits > 0);
     assert_exactly_once_in_order(&broker, 1, 1_003);
 }
+
+/// A refusal that no repetition can change was asked for again at once, one request after the other.
+#[tokio::test(start_paused = true)]
+async fn a_producer_id_that_is_refused_is_asked_for_again_with_pauses() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    broker.inject(produce(FaultAction::Answer(
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+    )));
+    let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+    broker.inject(Fault::on(ApiKey::INIT_PRODUCER_ID, FaultAction::Answer(code)).times(50));
+    let error = enqueue_numbers(&producer, 1, 1..2)
+        .await
+        .remove(0)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::Authorization, WriteOutcome::NotWritten),
+        "{error}"
+    );
+    tokio::time::sleep(ms(10_000)).await;
+    assert_eq!(broker.pending_faults(), 1, "50 requests in ten seconds");
+    broker.clear_faults();
+    tokio::time::sleep(ms(2_000)).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 2..10).await).await;
+    assert_eq!(
+        numbers(&broker, 0),
+        std::iter::once(0).chain(2..10).collect::<Vec<_>>()
+    );
+}
