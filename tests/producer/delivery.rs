@@ -446,3 +446,25 @@ async fn close_may_wait_for_ever() {
             .all(|delivery| delivery.outcome().is_some())
     );
 }
+
+/// A record is written with its batch's header: one that fills the buffer to the last bytes without it could never be taken in.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fits_the_limit_fits_the_buffer() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| {
+        config.buffer_bytes = 20_000;
+        config.batch_bytes = 20_000;
+        config.max_request_bytes = 20_000;
+        config.max_block = ms(500);
+    })
+    .await;
+    let mut taken = 0;
+    for len in 19_850..20_000 {
+        let value = vec![0; len];
+        match producer.send(Record::new("t").value(&value)).await {
+            Ok(_) => taken += 1,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::RecordTooLarge, "{error}"),
+        }
+    }
+    assert!(taken > 0);
+}

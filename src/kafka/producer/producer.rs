@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::records::{BatchBuilder, BatchFull};
+use protocol::records::{BatchBuilder, BatchFull, HEADER_LEN};
 use tokio::time::{Duration, Instant};
 
 use super::accumulator::{News, Refused};
@@ -380,8 +380,10 @@ impl Producer {
 
     fn check_size(&self, measured: &Measured<'_>) -> Result<()> {
         let limit = self.shared.config.max_request_bytes;
-        if measured.size > limit {
-            return Err(too_large(measured.record, measured.size, limit));
+        // No batch is less than its header and a record, and the buffer may hold no more than the limit.
+        let size = HEADER_LEN + measured.size;
+        if size > limit {
+            return Err(too_large(measured.record, size, limit));
         }
         Ok(())
     }
