@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pat_events::kafka::producer::{Partition, partition_of_key};
 use pat_events::kafka::{Acks, ErrorKind, Header, Partitioner, Producer, Record, WriteOutcome};
+use protocol::ApiKey;
 use protocol::compression::Codec;
 
 use crate::world::*;
@@ -467,4 +468,22 @@ async fn a_record_that_fits_the_limit_fits_the_buffer() {
         }
     }
     assert!(taken > 0);
+}
+
+/// The newest Produce knows topics by their ids only, which metadata from older brokers lacks.
+#[tokio::test(start_paused = true)]
+async fn topics_without_an_id_are_written_to_by_name_whatever_the_acknowledgement() {
+    for acks in [Acks::None, Acks::Leader, Acks::All] {
+        let broker = cluster(1, |builder| builder.api_versions(ApiKey::METADATA, 0, 9));
+        broker.create_topic("t", 1).unwrap();
+        let producer = producer(&broker, |config| {
+            config.acks = acks;
+            config.idempotence = acks == Acks::All;
+        })
+        .await;
+        drop(enqueue_numbers(&producer, 1, 0..10).await);
+        producer.flush().await.unwrap();
+        tokio::time::sleep(ms(10)).await;
+        assert_exactly_once_in_order(&broker, 1, 10);
+    }
 }

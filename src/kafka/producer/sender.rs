@@ -235,14 +235,16 @@ impl Sender {
             cargo.iter().map(|item| &item.to).zip(batches),
         );
         let sent = Instant::now();
-        let answer = match self.shared.config.acks {
-            Acks::None => connection
-                .submit_without_response(&request, sent + timeout)
-                .map(Answer::None),
-            _ => version(&connection, &cargo)
-                .and_then(|version| connection.submit_at(&request, version, sent + timeout))
-                .map(Answer::Expected),
-        };
+        let deadline = sent + timeout;
+        let answer =
+            version(&connection, &cargo).and_then(|version| match self.shared.config.acks {
+                Acks::None => connection
+                    .submit_without_response_at(&request, version, deadline)
+                    .map(Answer::None),
+                _ => connection
+                    .submit_at(&request, version, deadline)
+                    .map(Answer::Expected),
+            });
         drop(request);
         match answer {
             Ok(answer) => self.pipeline.push_back(Flight {

@@ -201,12 +201,12 @@ impl Connection {
     }
 
     /// As [`Connection::submit_at`], for a request that gets no response (acks=0): resolves when its bytes are out.
-    pub fn submit_without_response<R: Call>(
+    pub fn submit_without_response_at<R: Call>(
         &self,
         request: &R,
+        version: i16,
         deadline: Instant,
     ) -> Result<Written<R>> {
-        let version = self.version_of::<R>()?;
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
         let (sender, written) = oneshot::channel();

@@ -17,6 +17,14 @@ impl Connection {
     fn submit<R: Call>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
         self.submit_at(request, self.version_of::<R>()?, deadline)
     }
+
+    fn submit_without_response<R: Call>(
+        &self,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<Written<R>> {
+        self.submit_without_response_at(request, self.version_of::<R>()?, deadline)
+    }
 }
 
 /// A network on which one peer listens, everywhere; it takes one connection.
