@@ -167,8 +167,8 @@ impl Connection {
 
     /// Sends a request in the newest version that both sides speak, and waits for its response.
     ///
-    /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped before the request's first byte was
-    /// written, it is withdrawn; after that the driver completes the frame, and throws away the answer.
+    /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped while the request waits in the queue,
+    /// it is withdrawn; once the driver has taken it to be written, it is sent, and its answer thrown away.
     pub async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
         self.call_at(request, self.version_of::<R>()?, deadline)
             .await
