@@ -58,6 +58,17 @@ async fn an_absurd_length_is_refused_before_its_bytes_are_awaited() {
     }
 }
 
+/// Taken as they are, they would make a producer that doubles what it repeats, and says nothing.
+#[tokio::test]
+async fn a_producer_id_that_is_none_is_refused() {
+    for (id, epoch, word) in [(-1, 0, "id -1"), (-7, 5, "id -7"), (1, -1, "epoch -1")] {
+        let scripted = Scripted::start(Answer::ProducerId(id, epoch)).await;
+        let error = producing_to(scripted.address()).await;
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        assert_names(&error, &["InitProducerId", scripted.address(), word]);
+    }
+}
+
 #[tokio::test]
 async fn a_topic_that_does_not_exist_is_named() {
     let scripted = Scripted::start(Answer::Batch(scripted::batch())).await;

@@ -37,6 +37,8 @@ pub enum Answer {
     FrameLength(i32),
     /// Properly, with these bytes as the partition's records.
     Batch(Vec<u8>),
+    /// Properly, with this producer id and epoch.
+    ProducerId(i64, i16),
 }
 
 /// A broker that listens until the test's runtime ends.
@@ -122,17 +124,31 @@ async fn serve(mut stream: TcpStream, answer: Arc<Answer>, port: u16) -> std::io
                 stream.read_u8().await?;
             }
             Answer::Batch(batch) => {
-                let response = respond(Bytes::from(request), batch, port);
-                for segment in response {
-                    stream.write_all(&segment).await?;
-                }
+                let response = respond(Bytes::from(request), batch, (1, 0), port);
+                write(&mut stream, response).await?;
+            }
+            Answer::ProducerId(id, epoch) => {
+                let response = respond(Bytes::from(request), &[], (*id, *epoch), port);
+                write(&mut stream, response).await?;
             }
         }
     }
 }
 
+async fn write(stream: &mut TcpStream, response: Vec<Bytes>) -> std::io::Result<()> {
+    for segment in response {
+        stream.write_all(&segment).await?;
+    }
+    Ok(())
+}
+
 /// The proper answer to a request.
-fn respond(request: Bytes, batch: &[u8], port: u16) -> Vec<Bytes> {
+fn respond(
+    request: Bytes,
+    batch: &[u8],
+    (producer_id, producer_epoch): (i64, i16),
+    port: u16,
+) -> Vec<Bytes> {
     let mut input = Decoder::new(request);
     let header = frame::decode_request_header(&mut input).expect("our client's header");
     let (version, id) = (header.request_api_version, header.correlation_id);
@@ -145,7 +161,14 @@ fn respond(request: Bytes, batch: &[u8], port: u16) -> Vec<Bytes> {
         }
         ApiKey::LIST_OFFSETS => encode(version, id, &list_offsets()),
         ApiKey::FETCH => encode(version, id, &fetch(batch)),
-        ApiKey::INIT_PRODUCER_ID => encode(version, id, &InitProducerIdResponse::default()),
+        ApiKey::INIT_PRODUCER_ID => {
+            let given = InitProducerIdResponse {
+                producer_id,
+                producer_epoch,
+                ..Default::default()
+            };
+            encode(version, id, &given)
+        }
         other => panic!("nobody asks the scripted broker for {other:?}"),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pat_events::kafka::producer::{Partition, partition_of_key};
 use pat_events::kafka::{Acks, ErrorKind, Header, Partitioner, Producer, Record, WriteOutcome};
+use protocol::ApiKey;
 use protocol::compression::Codec;
 
 use crate::world::*;
@@ -408,4 +409,81 @@ async fn metrics_count_what_happened() {
         (0, 0)
     );
     assert_eq!(metrics.request_latency.count, metrics.requests_sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_for_which_no_metadata_comes_was_certainly_not_written() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.max_block = ms(500)).await;
+    producer
+        .send(Record::new("t").value(b"here"))
+        .await
+        .unwrap();
+    broker.stop_node(broker.node_ids()[0]).await;
+    let before = tokio::time::Instant::now();
+    for record in [
+        Record::new("t").partition(5).value(b"x"),
+        Record::new("elsewhere").value(b"x"),
+    ] {
+        let error = producer.enqueue(record).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (ErrorKind::Timeout, WriteOutcome::NotWritten),
+            "{error}"
+        );
+    }
+    assert!(before.elapsed() <= ms(1_100), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_may_wait_for_ever() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.linger = Duration::from_secs(60)).await;
+    let deliveries = enqueue_numbers(&producer, 1, 0..10).await;
+    producer.close(Duration::MAX).await.unwrap();
+    assert!(
+        deliveries
+            .iter()
+            .all(|delivery| delivery.outcome().is_some())
+    );
+}
+
+/// A record is written with its batch's header: one that fills the buffer to the last bytes without it could never be taken in.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fits_the_limit_fits_the_buffer() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| {
+        config.buffer_bytes = 20_000;
+        config.batch_bytes = 20_000;
+        config.max_request_bytes = 20_000;
+        config.max_block = ms(500);
+    })
+    .await;
+    let mut taken = 0;
+    for len in 19_850..20_000 {
+        let value = vec![0; len];
+        match producer.send(Record::new("t").value(&value)).await {
+            Ok(_) => taken += 1,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::RecordTooLarge, "{error}"),
+        }
+    }
+    assert!(taken > 0);
+}
+
+/// The newest Produce knows topics by their ids only, which metadata from older brokers lacks.
+#[tokio::test(start_paused = true)]
+async fn topics_without_an_id_are_written_to_by_name_whatever_the_acknowledgement() {
+    for acks in [Acks::None, Acks::Leader, Acks::All] {
+        let broker = cluster(1, |builder| builder.api_versions(ApiKey::METADATA, 0, 9));
+        broker.create_topic("t", 1).unwrap();
+        let producer = producer(&broker, |config| {
+            config.acks = acks;
+            config.idempotence = acks == Acks::All;
+        })
+        .await;
+        drop(enqueue_numbers(&producer, 1, 0..10).await);
+        producer.flush().await.unwrap();
+        tokio::time::sleep(ms(10)).await;
+        assert_exactly_once_in_order(&broker, 1, 10);
+    }
 }

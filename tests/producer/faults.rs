@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction};
-use pat_events::kafka::{ErrorKind, Record, WriteOutcome};
+use pat_events::kafka::{Acks, ErrorKind, Record, WriteOutcome};
 use protocol::{ApiKey, ErrorCode};
 
 use crate::world::*;
@@ -339,4 +339,171 @@ async fn a_throttled_producer_goes_on_after_the_pause() {
         before.elapsed()
     );
     assert_exactly_once_in_order(&broker, 1, 100);
+}
+
+/// Nothing is sent to a partition without a leader, so nothing fails that would make anyone ask again: a short outage lasted until the
+/// metadata was old, and the records were given up before that.
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_asked_about_until_it_has_one() {
+    let broker = cluster(2, |builder| builder.default_replication_factor(1));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |_| {}).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    let leader = broker.log("t", 0).unwrap().leader.unwrap();
+    broker.stop_node(leader).await;
+    let mut deliveries = enqueue_numbers(&producer, 1, 1..10).await;
+    tokio::time::sleep(ms(1_000)).await;
+    // New topics whose first metadata shows no leader are no different.
+    for topic in ["new-1", "new-2"] {
+        broker.create_topic(topic, 1).unwrap();
+        let record = Record::new(topic).value(b"v");
+        deliveries.push(producer.enqueue(record).await.unwrap());
+    }
+    tokio::time::sleep(ms(1_000)).await;
+    broker.start_node(leader).await.unwrap();
+    let before = tokio::time::Instant::now();
+    deliver_all(&broker, deliveries).await;
+    assert!(before.elapsed() < ms(5_000), "{:?}", before.elapsed());
+    assert_exactly_once_in_order(&broker, 1, 10);
+}
+
+/// Written by its name into a topic made anew, of which metadata had not told yet, a batch was the first of the new log; the next one,
+/// numbered anew from zero, was taken for its repetition, acknowledged, and lost.
+#[tokio::test(start_paused = true)]
+async fn what_a_topic_made_anew_took_by_its_name_hides_nothing_that_follows() {
+    let broker = cluster(1, |builder| builder.api_versions(ApiKey::PRODUCE, 3, 12));
+    broker.create_topic("t", 2).unwrap();
+    broker.create_topic("other", 1).unwrap();
+    let producer = producer(&broker, |_| {}).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 1..2).await).await;
+    broker.delete_topic("t");
+    broker.create_topic("t", 2).unwrap();
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 0..1).await).await;
+    // The metadata of a new topic comes at once, and with it the other id.
+    producer
+        .send(Record::new("other").value(b"v"))
+        .await
+        .unwrap();
+    deliver_all(&broker, enqueue_numbers(&producer, 2, 2..3).await).await;
+    assert_eq!(numbers(&broker, 0), [0, 2]);
+}
+
+/// With acks 0 a broker can say that it no longer leads only by hanging up: everything went to the old leader until the metadata was old.
+#[tokio::test(start_paused = true)]
+async fn without_acknowledgements_a_leader_that_moved_is_found_once_the_old_one_hangs_up() {
+    let broker = cluster(2, |builder| builder.default_replication_factor(2));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |config| {
+        config.acks = Acks::None;
+        config.idempotence = false;
+    })
+    .await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    tokio::time::sleep(ms(10)).await;
+    let ids = broker.node_ids();
+    let leader = broker.log("t", 0).unwrap().leader.unwrap();
+    let other = ids.into_iter().find(|id| *id != leader).unwrap();
+    assert!(broker.move_leader("t", 0, other));
+    for number in 1..10 {
+        let sent = enqueue_numbers(&producer, 1, number..number + 1).await;
+        deliver_all(&broker, sent).await;
+        tokio::time::sleep(ms(300)).await;
+    }
+    // The first ones went to the old leader, and nobody says so: that is what acks 0 is.
+    assert!(
+        numbers(&broker, 0).ends_with(&(4..10).collect::<Vec<_>>()),
+        "{:?}",
+        numbers(&broker, 0)
+    );
+}
+
+/// The new leader's sender saw a batch in flight elsewhere and waited for its end, of which nobody told it.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_what_was_in_flight_to_the_old_leader_wakes_the_sender_of_the_new_one() {
+    for action in [
+        FaultAction::Delay(ms(500)),
+        FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS),
+        FaultAction::Answer(ErrorCode::MESSAGE_TOO_LARGE),
+    ] {
+        let broker = cluster(2, |builder| builder.default_replication_factor(2));
+        broker.create_topic("t", 1).unwrap();
+        broker.create_topic("other", 1).unwrap();
+        let producer = producer(&broker, |_| {}).await;
+        deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+        let leader = broker.log("t", 0).unwrap().leader.unwrap();
+        let ids = broker.node_ids();
+        let next = ids.into_iter().find(|id| *id != leader).unwrap();
+        broker.inject(produce(action).at_node(leader));
+        if action != FaultAction::Delay(ms(500)) {
+            broker.inject(produce(FaultAction::Delay(ms(500))).at_node(leader));
+        }
+        let mut deliveries = enqueue_numbers(&producer, 1, 1..3).await;
+        tokio::time::sleep(ms(100)).await;
+        assert!(broker.move_leader("t", 0, next));
+        // The metadata of a new topic comes at once, and with it the news of the move.
+        let record = Record::new("other").value(b"v");
+        deliveries.push(producer.enqueue(record).await.unwrap());
+        deliveries.extend(enqueue_numbers(&producer, 1, 3..5).await);
+        let before = tokio::time::Instant::now();
+        deliver_all(&broker, deliveries).await;
+        assert!(
+            before.elapsed() < ms(2_000),
+            "{action:?}: {:?}",
+            before.elapsed()
+        );
+        assert_exactly_once_in_order(&broker, 1, 5);
+    }
+}
+
+/// The parts of a batch that is cut up go out again: without retries, small batches in flight behind it came before them.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_cut_up_stays_before_later_ones_though_nothing_is_retried() {
+    let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
+    broker.create_topic("t", 1).unwrap();
+    let producer = producer(&broker, |config| {
+        config.idempotence = false;
+        config.retries = 0;
+    })
+    .await;
+    broker.inject(produce(FaultAction::Delay(ms(50))));
+    let mut deliveries = enqueue_numbers(&producer, 1, 0..1_000).await;
+    for number in 1_000..1_003 {
+        tokio::time::sleep(ms(10)).await;
+        deliveries.extend(enqueue_numbers(&producer, 1, number..number + 1).await);
+    }
+    deliver_all(&broker, deliveries).await;
+    assert!(producer.metrics().splits > 0);
+    assert_exactly_once_in_order(&broker, 1, 1_003);
+}
+
+/// A refusal that no repetition can change was asked for again at once, one request after the other.
+#[tokio::test(start_paused = true)]
+async fn a_producer_id_that_is_refused_is_asked_for_again_with_pauses() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |_| {}).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    broker.inject(produce(FaultAction::Answer(
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+    )));
+    let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
+    broker.inject(Fault::on(ApiKey::INIT_PRODUCER_ID, FaultAction::Answer(code)).times(50));
+    let error = enqueue_numbers(&producer, 1, 1..2)
+        .await
+        .remove(0)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::Authorization, WriteOutcome::NotWritten),
+        "{error}"
+    );
+    tokio::time::sleep(ms(10_000)).await;
+    assert_eq!(broker.pending_faults(), 1, "50 requests in ten seconds");
+    broker.clear_faults();
+    tokio::time::sleep(ms(2_000)).await;
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 2..10).await).await;
+    assert_eq!(
+        numbers(&broker, 0),
+        std::iter::once(0).chain(2..10).collect::<Vec<_>>()
+    );
 }

@@ -88,21 +88,20 @@ impl Cluster {
         self.0.refresher.refreshed(deadline).await
     }
 
-    /// The topic, tracked from now on; waits until it is known.
+    /// The topic, tracked from now on; waits until it is known, and asks no longer for one that does not come to be.
     ///
     /// A topic that nobody knows is asked for until `deadline`, since it may just have been created; then the error is
     /// [`ErrorKind::UnknownTopicOrPartition`]. A topic that this client may not see, or whose name cannot be, fails at once. Cancel safe.
     pub async fn topic(&self, name: &str, deadline: Instant) -> Result<Arc<TopicMetadata>> {
-        self.track([name]);
+        let _waiting = self.0.refresher.wait_for(name);
         let mut changes = self.watch();
         loop {
-            let error = {
-                let metadata = changes.borrow_and_update();
-                if let Some(topic) = metadata.topic(name) {
-                    return Ok(topic.clone());
-                }
-                metadata.topic_errors.get(name).copied()
-            };
+            let metadata = changes.borrow_and_update().clone();
+            if let Some(topic) = metadata.topic(name) {
+                self.track([name]);
+                return Ok(topic.clone());
+            }
+            let error = metadata.topic_errors.get(name).copied();
             if let Some(code) = error {
                 if !may_heal(code) {
                     return Err(Error::server(code, None).topic(name));

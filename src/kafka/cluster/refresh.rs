@@ -1,6 +1,6 @@
 //! Keeps the metadata fresh: on wish, when it gets old, and by bootstrapping again when all known brokers are gone (KIP-899).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::ErrorCode;
@@ -21,7 +21,7 @@ pub(super) struct Refresher {
     bootstrap: Vec<Address>,
     connections: ConnectionPool,
     metadata: watch::Sender<Arc<Metadata>>,
-    tracked: Mutex<BTreeSet<Arc<str>>>,
+    wanted: Mutex<BTreeMap<Arc<str>, Interest>>,
     /// How many refreshes were wished for, ever.
     asked: watch::Sender<Wish>,
     /// The last wish that was fulfilled: by a refresh that started after it.
@@ -33,8 +33,36 @@ pub(super) struct Refresher {
 #[derive(Clone, Copy, Debug, Default)]
 struct Wish {
     number: u64,
-    /// The last wish that does not have to wait out the pause: it is about a topic never asked for before.
+    /// The last wish that does not have to wait out the pause: it is about a topic of which nothing is known.
     urgent: u64,
+}
+
+/// Who wants a topic's metadata; nobody asks for a topic that none of them does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Interest {
+    /// Somebody wants to hear of it from now on.
+    lasting: bool,
+    /// How many wait for it to come into being.
+    waiting: usize,
+}
+
+/// Keeps a topic asked for while somebody waits for it.
+#[derive(Debug)]
+pub(super) struct Wait<'a> {
+    refresher: &'a Refresher,
+    topic: &'a str,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut wanted = lock(&self.refresher.wanted);
+        if let Some(interest) = wanted.get_mut(self.topic) {
+            interest.waiting -= 1;
+            if interest.waiting == 0 && !interest.lasting {
+                wanted.remove(self.topic);
+            }
+        }
+    }
 }
 
 impl Refresher {
@@ -44,7 +72,7 @@ impl Refresher {
             bootstrap: config.bootstrap_addresses()?,
             connections,
             metadata: watch::Sender::default(),
-            tracked: Mutex::default(),
+            wanted: Mutex::default(),
             asked: watch::Sender::default(),
             fulfilled: watch::Sender::default(),
             last_error: Mutex::default(),
@@ -91,20 +119,46 @@ impl Refresher {
         }
     }
 
+    /// Asks for these topics from now on, at once for those of which nothing is known.
     pub fn track<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        let mut tracked = lock(&self.tracked);
-        let before = tracked.len();
-        for topic in topics {
-            if !tracked.contains(topic) {
-                tracked.insert(Arc::from(topic));
-            }
+        self.want(topics, |interest| interest.lasting = true);
+    }
+
+    /// Asks for the topic, at once if nothing is known of it, until what is returned is dropped.
+    pub fn wait_for<'a>(&'a self, topic: &'a str) -> Wait<'a> {
+        self.want([topic], |interest| interest.waiting += 1);
+        Wait {
+            refresher: self,
+            topic,
         }
-        if tracked.len() > before {
+    }
+
+    fn want<'a>(&self, topics: impl IntoIterator<Item = &'a str>, change: impl Fn(&mut Interest)) {
+        let metadata = self.metadata();
+        let mut wanted = lock(&self.wanted);
+        let (mut is_any_new, mut is_urgent) = (false, false);
+        for topic in topics {
+            if let Some(interest) = wanted.get_mut(topic) {
+                change(interest);
+                continue;
+            }
+            change(wanted.entry(Arc::from(topic)).or_default());
+            is_any_new = true;
+            // One who asks for what is not there, again and again, gets no more than others do.
+            is_urgent |= !metadata.topic_errors.contains_key(topic);
+        }
+        if is_any_new {
             self.asked.send_modify(|wish| {
                 wish.number += 1;
-                wish.urgent = wish.number;
+                if is_urgent {
+                    wish.urgent = wish.number;
+                }
             });
         }
+    }
+
+    fn wanted(&self) -> BTreeSet<Arc<str>> {
+        lock(&self.wanted).keys().cloned().collect()
     }
 
     /// Publishes what `news` makes of what is known; false when it makes nothing of it.
@@ -225,14 +279,17 @@ impl Refresher {
     }
 
     async fn refresh_over(&self, connection: &Connection, deadline: Instant) -> Result<()> {
-        let tracked = lock(&self.tracked).clone();
-        let topics = tracked.iter().map(|name| MetadataRequestTopic {
+        let wanted = self.wanted();
+        let topics = wanted.iter().map(|name| MetadataRequestTopic {
             name: Some(name.to_string()),
             ..Default::default()
         });
+        // A topic that was there before and is gone was deleted by somebody: it is not for us to bring it back.
+        let metadata = self.metadata();
+        let is_any_new = wanted.iter().any(|name| metadata.topic(name).is_none());
         let request = MetadataRequest {
             topics: Some(topics.collect()),
-            allow_auto_topic_creation: self.config.allow_auto_create_topics,
+            allow_auto_topic_creation: self.config.allow_auto_create_topics && is_any_new,
             ..Default::default()
         };
         let response = connection.call(&request, deadline).await?;
@@ -250,9 +307,9 @@ impl Refresher {
                     .broker(node, address),
             );
         }
-        // Topics that were tracked or let go while the question was under way count as they are now.
-        let tracked = lock(&self.tracked).clone();
-        self.learn(|known| Some(known.merged(response, &tracked)));
+        // Topics that were wanted or let go while the question was under way count as they are now.
+        let wanted = self.wanted();
+        self.learn(|known| Some(known.merged(response, &wanted)));
         let metadata = self.metadata();
         self.connections
             .retain(|node| metadata.brokers.contains_key(&node));
@@ -263,10 +320,19 @@ impl Refresher {
         let metadata = self.metadata();
         let nodes = self.known_nodes();
         let mut failures = Vec::new();
-        for broker in nodes.iter().filter_map(|node| metadata.brokers.get(node)) {
+        for (place, node) in nodes.iter().enumerate() {
+            let Some(broker) = metadata.brokers.get(node) else {
+                continue;
+            };
+            let is_last = place + 1 == nodes.len();
+            let until = if is_last {
+                deadline
+            } else {
+                half_way(deadline)
+            };
             match self
                 .connections
-                .connect(broker.id, Purpose::Other, &broker.address, deadline)
+                .connect(broker.id, Purpose::Other, &broker.address, until)
                 .await
             {
                 Ok(connection) => return Ok(connection),

@@ -31,6 +31,10 @@ struct World {
     coordinators: Vec<(ErrorCode, i32)>,
     /// Whether connections are dropped instead of requests answered.
     dropping: bool,
+    /// Whether topics are created when a request that allows it asks for them.
+    auto_create: bool,
+    /// The topics that the last metadata request asked for.
+    asked: Vec<String>,
     dials: usize,
     metadata_requests: usize,
     coordinator_requests: usize,
@@ -90,6 +94,14 @@ impl Network {
         }
     }
 
+    /// As [`Network::config`], for a client that lets topics be created.
+    fn creating(&self) -> ClientConfig {
+        ClientConfig {
+            allow_auto_create_topics: true,
+            ..self.config()
+        }
+    }
+
     async fn serve(&self, node: i32, mut stream: DuplexStream) -> io::Result<()> {
         loop {
             let mut frame = BytesMut::zeroed(stream.read_i32().await? as usize);
@@ -131,25 +143,40 @@ impl Network {
                 port: address.port().into(),
                 ..Default::default()
             });
-        let wanted = request
+        let asked: Vec<_> = request
             .topics
             .iter()
             .flatten()
-            .filter_map(|topic| topic.name.clone());
-        let topics = wanted.map(|name| match world.topics.get(&name) {
-            Some(leaders) => topic(name, leaders),
-            None => MetadataResponseTopic {
-                error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-                name: Some(name),
-                ..Default::default()
-            },
-        });
-        MetadataResponse {
+            .filter_map(|topic| topic.name.clone())
+            .collect();
+        let topics = asked
+            .iter()
+            .cloned()
+            .map(|name| match world.topics.get(&name) {
+                Some(leaders) => topic(name, leaders),
+                None => MetadataResponseTopic {
+                    error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    name: Some(name),
+                    ..Default::default()
+                },
+            });
+        let response = MetadataResponse {
             brokers: brokers.collect(),
             topics: topics.collect(),
             controller_id: 1,
             ..Default::default()
+        };
+        if world.auto_create && request.allow_auto_topic_creation {
+            // As in Kafka, it is under way: the next request will find it.
+            for name in &asked {
+                world
+                    .topics
+                    .entry(name.clone())
+                    .or_insert_with(|| vec![(1, 0)]);
+            }
         }
+        world.asked = asked;
+        response
     }
 
     fn coordinator(&self) -> FindCoordinatorResponse {
@@ -581,4 +608,94 @@ async fn the_last_handle_ends_all_tasks_and_connections() {
     let requests = network.world().metadata_requests;
     tokio::time::sleep(SECOND * 1_000).await;
     assert_eq!(network.world().metadata_requests, requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_keeps_silent_leaves_time_for_another_one_to_be_asked() {
+    for silent in [1, 2] {
+        let network = Network::new(2);
+        let cluster = connected(&network).await;
+        network.world().silent.push(silent);
+        let started = Instant::now();
+        let connection = cluster.any_connection(soon(6)).await.expect("a connection");
+        assert_ne!(connection.broker().0, silent);
+        assert!(started.elapsed() < SECOND * 6);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_was_deleted_is_not_created_again_by_a_refresh() {
+    let network = Network::new(1);
+    network.world().auto_create = true;
+    let cluster = Cluster::connect(&network.creating(), soon(10))
+        .await
+        .expect("a cluster");
+    cluster.topic("emails", soon(5)).await.expect("created");
+    network.world().topics.clear();
+    for _ in 0..3 {
+        cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    }
+    assert!(network.world().topics.is_empty());
+    // It is still known, and a new one can still come into being.
+    assert!(cluster.metadata().topic("emails").is_some());
+    cluster.topic("news", soon(5)).await.expect("created");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_does_not_exist_is_not_asked_for_for_ever() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    for name in ["emials", "emals"] {
+        let error = cluster
+            .topic(name, soon(1))
+            .await
+            .expect_err("no such topic");
+        assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
+    }
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert!(
+        network.world().asked.is_empty(),
+        "{:?}",
+        network.world().asked
+    );
+    assert!(cluster.metadata().topic_errors.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_gives_up_waiting_for_a_topic_takes_it_from_nobody_else() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let creating = async {
+        tokio::time::sleep(SECOND * 3).await;
+        network
+            .world()
+            .topics
+            .insert("emails".to_string(), vec![(1, 0)]);
+    };
+    let (hasty, patient, ()) = tokio::join!(
+        cluster.topic("emails", soon(1)),
+        cluster.topic("emails", soon(10)),
+        creating
+    );
+    assert!(hasty.is_err());
+    assert!(patient.is_ok());
+    // Nor from those who want to hear of it whenever it comes.
+    cluster.track(["later"]);
+    assert!(cluster.topic("later", soon(1)).await.is_err());
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(network.world().asked, ["emails", "later"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_again_and_again_for_a_topic_that_does_not_exist_makes_few_requests() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let before = network.world().metadata_requests;
+    let until = soon(2);
+    while Instant::now() < until {
+        let deadline = Instant::now() + Duration::from_millis(2);
+        assert!(cluster.topic("emials", deadline).await.is_err());
+    }
+    let requests = network.world().metadata_requests - before;
+    assert!((5..=50).contains(&requests), "{requests}");
 }

@@ -24,6 +24,6 @@ mod versions;
 
 pub use address::Address;
 pub(crate) use call::Call;
-pub(crate) use connection::{Connection, Pending, Written};
+pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub(crate) use frame_pool::FramePool;
 pub use transport::{BoxFuture, BoxStream, Stream, TcpTransport, Transport};

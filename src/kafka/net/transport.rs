@@ -3,12 +3,19 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::Address;
+
+/// How long one address of a name is tried alone, before the next one is tried beside it (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -29,7 +36,8 @@ pub trait Transport: Debug + Send + Sync + 'static {
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>>;
 }
 
-/// Plain TCP with `TCP_NODELAY`. Every address that a name resolves to is tried in turn.
+/// Plain TCP with `TCP_NODELAY`. Of the addresses that a name resolves to, the first one to take the connection is used: each gets a
+/// short head start over the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpTransport;
 
@@ -37,9 +45,133 @@ impl Transport for TcpTransport {
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
         let address = address.clone();
         Box::pin(async move {
-            let stream = TcpStream::connect((address.host(), address.port())).await?;
+            let addresses = lookup_host((address.host(), address.port())).await?;
+            let stream = first_of(addresses.collect(), TcpStream::connect).await?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxStream)
         })
+    }
+}
+
+/// Connects to the first address that answers, in the order given; an error names each of them.
+async fn first_of<T, F>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>> + Send + 'static,
+{
+    // Dropping the set abandons every attempt in it.
+    let mut attempts = JoinSet::new();
+    let mut failures = Vec::new();
+    let mut addresses = addresses.into_iter();
+    loop {
+        if let Some(address) = addresses.next() {
+            let attempt = connect(address);
+            attempts.spawn(async move { attempt.await.map_err(|error| (address, error)) });
+        }
+        tokio::select! {
+            biased;
+            attempt = attempts.join_next() => match attempt {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(failure))) => failures.push(failure),
+                Some(Err(lost)) => return Err(lost.into()),
+                None => return Err(all_failed(failures)),
+            },
+            () = sleep(HEAD_START), if addresses.len() > 0 => {}
+        }
+    }
+}
+
+fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    let Some((_, first)) = failures.first() else {
+        return io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    };
+    let kind = first.kind();
+    let each: Vec<_> = failures
+        .iter()
+        .map(|(address, error)| format!("{address}: {error}"))
+        .collect();
+    io::Error::new(kind, each.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Port 1 takes no notice, port 2 refuses, port 3 takes a while, any other one connects.
+    async fn connect(address: SocketAddr) -> io::Result<u16> {
+        match address.port() {
+            1 => std::future::pending::<()>().await,
+            2 => return Err(io::ErrorKind::ConnectionRefused.into()),
+            3 => sleep(Duration::from_millis(400)).await,
+            _ => {}
+        }
+        Ok(address.port())
+    }
+
+    fn addresses(ports: &[u16]) -> Vec<SocketAddr> {
+        let address = |port: &u16| SocketAddr::from(([127, 0, 0, 1], *port));
+        ports.iter().map(address).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_address_that_answers_is_used_and_one_that_does_not_holds_up_the_next_but_shortly()
+     {
+        for (ports, used, after_ms) in [
+            (&[4, 5][..], 4, 0),
+            (&[2, 5], 5, 0),
+            (&[1, 5], 5, 250),
+            (&[1, 1, 2, 5], 5, 500),
+            (&[3, 1], 3, 400),
+        ] {
+            let started = Instant::now();
+            assert_eq!(first_of(addresses(ports), connect).await.unwrap(), used);
+            let took = started.elapsed().as_millis();
+            assert!(
+                (after_ms..after_ms + 10).contains(&took),
+                "{ports:?}: {took}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_names_every_address() {
+        let error = first_of(addresses(&[2, 2]), connect).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let text = error.to_string();
+        assert_eq!(
+            text.matches("127.0.0.1:2: connection refused").count(),
+            2,
+            "{text}"
+        );
+        let error = first_of(addresses(&[]), connect).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn giving_up_abandons_every_attempt() {
+        let held = Arc::new(());
+        let connect = |_| {
+            let held = held.clone();
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Ok(())
+            }
+        };
+        let dialling = first_of(addresses(&[1, 1]), connect);
+        assert!(
+            tokio::time::timeout(HEAD_START * 2, dialling)
+                .await
+                .is_err()
+        );
+        sleep(HEAD_START).await;
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

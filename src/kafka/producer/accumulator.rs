@@ -27,6 +27,7 @@ pub(super) struct Limits {
 pub(super) struct Raw {
     pub builder: BatchBuilder,
     pub part: Part,
+    /// When its first record came.
     pub opened: Instant,
     /// Bytes of the budget that its memory counts for.
     pub charged: usize,
@@ -93,21 +94,21 @@ impl Accumulator {
 
     /// Takes in a record of at most `size` bytes, which `write` appends to a batch. Memory is charged to `credit`, or to the budget.
     ///
-    /// `now` is asked only when a batch is opened.
+    /// `now` is asked only for the first record of a batch.
     #[inline]
     pub fn append(
         &mut self,
         size: usize,
         buffers: &Buffers,
         credit: Option<&mut Credit<'_>>,
-        now: impl FnOnce() -> Instant,
+        now: impl Fn() -> Instant,
         write: impl FnOnce(&mut BatchBuilder) -> Option<u32>,
     ) -> Result<Appended, Refused> {
         let fits = self.open.as_ref().is_some_and(|open| {
             open.builder.len() + size <= open.charged && self.has_room(&open.builder, size)
         });
         if !fits {
-            self.make_room(size, buffers, credit, now)?;
+            self.make_room(size, buffers, credit, &now)?;
         }
         let Some(open) = &mut self.open else {
             return Err(Refused::TooLarge);
@@ -115,6 +116,10 @@ impl Accumulator {
         let before = open.builder.len();
         let index = write(&mut open.builder).ok_or(Refused::TooLarge)?;
         self.accepted += 1;
+        if index == 0 {
+            // Not when the batch was made: that may be long ago, if the first record did not come to be.
+            open.opened = now();
+        }
         let after = open.builder.len();
         let news = if after >= self.limits.batch_bytes || index + 1 >= self.limits.batch_records {
             News::Full
@@ -148,7 +153,7 @@ impl Accumulator {
         size: usize,
         buffers: &Buffers,
         mut credit: Option<&mut Credit<'_>>,
-        now: impl FnOnce() -> Instant,
+        now: impl Fn() -> Instant,
     ) -> Result<(), Refused> {
         let mut charge = |bytes: usize| {
             let paid = credit.as_mut().is_some_and(|credit| credit.spend(bytes));
@@ -330,6 +335,19 @@ mod tests {
             .map(|raw| raw.builder.count())
             .collect();
         assert_eq!(counts, [1, 1, 1]);
+    }
+
+    /// An encoder that panicked on the first record left an empty batch behind, and what came into it later was as old as that.
+    #[test]
+    fn a_batch_is_as_old_as_its_first_record() {
+        let buffers = Buffers::new(1 << 20);
+        let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
+        let none = accumulator.append(100, &buffers, None, Instant::now, |_| None);
+        assert!(none.is_err());
+        let limit = Instant::now();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        put(&mut accumulator, &buffers, 100).unwrap();
+        assert!(accumulator.oldest().is_some_and(|opened| opened > limit));
     }
 
     #[test]

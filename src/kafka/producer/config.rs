@@ -11,6 +11,7 @@ use crate::kafka::config::values::{
     BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
 };
 use crate::kafka::config::{Property, properties};
+use crate::kafka::net::MAX_REQUESTS;
 use crate::kafka::{ClientConfig, Configuration, Error, ErrorKind, Result};
 
 /// How a producer batches, compresses, sends and repeats.
@@ -36,8 +37,8 @@ pub struct ProducerConfig {
     /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up.
     /// Default 32 MiB.
     pub buffer_bytes: usize,
-    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order. Without it, only one batch of a
-    /// partition is in flight as long as it may have to be repeated. Default 5.
+    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it, only one batch of a
+    /// partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
     pub max_in_flight: usize,
     /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
     pub max_request_bytes: usize,
@@ -130,7 +131,7 @@ impl ProducerConfig {
             (true, _) => (Discipline::Sequences, self.retries),
             // Without an answer there is nothing to repeat a batch for.
             (false, Acks::None) => (Discipline::NoRetries, 0),
-            (false, _) if self.retries == 0 => (Discipline::NoRetries, 0),
+            // Also without retries: what is too large is cut up, and its parts are sent again.
             (false, _) => (Discipline::OneByOne, self.retries),
         };
         Rules {
@@ -144,7 +145,7 @@ impl ProducerConfig {
 const MEMORY: Kind<usize> =
     Kind::number::<1, { u32::MAX as usize }>("a number of bytes from 1 to 4294967295");
 const IN_FLIGHT: Kind<usize> =
-    Kind::number::<1, 1_000>("a number from 1 to 1000, and at most 5 with idempotence");
+    Kind::number::<1, MAX_REQUESTS>("a number from 1 to 256, and at most 5 with idempotence");
 const RETRIES: Kind<u32> = Kind::any("a number from 0 to 4294967295");
 
 impl Configuration for ProducerConfig {
@@ -251,15 +252,34 @@ mod tests {
         );
     }
 
+    /// A connection takes no more: what comes on top of that was refused, and lost where nothing is repeated.
+    #[test]
+    fn no_more_requests_are_in_flight_than_a_connection_takes() {
+        let with = |number: &str| {
+            ProducerConfig::from_properties([
+                ("enable.idempotence", "false"),
+                ("bootstrap.servers", "localhost:9092"),
+                ("max.in.flight.requests.per.connection", number),
+            ])
+        };
+        assert_eq!(with("256").unwrap().max_in_flight, MAX_REQUESTS);
+        let text = with("257").unwrap_err().to_string();
+        assert!(text.contains("from 1 to 256"), "{text}");
+    }
+
     /// Dekaf #1696: with several in flight and a retry, 2% of the records came out of order.
     #[test]
-    fn without_idempotence_one_batch_is_in_flight_as_long_as_retries_are_possible() {
+    fn without_idempotence_one_batch_is_in_flight_as_long_as_it_may_be_sent_again() {
         let mut config = ProducerConfig {
             idempotence: false,
             ..ProducerConfig::default()
         };
         assert_eq!(config.rules().discipline, Discipline::OneByOne);
+        // Not repeated, but perhaps cut up: only where no answer comes is a batch never sent again.
         config.retries = 0;
+        assert_eq!(config.rules().discipline, Discipline::OneByOne);
+        assert_eq!(config.rules().retries, 0);
+        config.acks = Acks::None;
         assert_eq!(config.rules().discipline, Discipline::NoRetries);
     }
 }

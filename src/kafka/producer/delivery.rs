@@ -73,7 +73,7 @@ impl Delivery {
                 partition: self.completion.partition,
                 offset: written
                     .base_offset
-                    .map(|base| base + i64::from(self.index - segment.first)),
+                    .map(|base| base.saturating_add(i64::from(self.index - segment.first))),
                 timestamp_ms: written.append_time_ms.unwrap_or(self.timestamp_ms),
             }),
             Err(error) => Err(error.clone()),
@@ -327,6 +327,14 @@ mod tests {
         let error = handle.outcome().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed);
         assert_eq!(error.outcome(), WriteOutcome::Unknown);
+    }
+
+    #[test]
+    fn an_offset_that_no_log_has_is_no_reason_to_panic() {
+        let part = Part::whole("t".into(), 0);
+        let handle = Delivery::new(part.completion().clone(), 5, 0);
+        part.resolve(written(i64::MAX - 1));
+        assert_eq!(offset(&handle), Some(i64::MAX));
     }
 
     #[tokio::test]

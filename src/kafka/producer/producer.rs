@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use protocol::records::{BatchBuilder, BatchFull};
-use tokio::time::{Duration, Instant, timeout_at};
+use protocol::records::{BatchBuilder, BatchFull, HEADER_LEN};
+use tokio::time::{Duration, Instant};
 
 use super::accumulator::{News, Refused};
 use super::buffers::Credit;
@@ -195,9 +195,8 @@ impl Producer {
     /// [`ErrorKind::Closed`], not written, and what was in flight with the same, fate unknown. Dropping the future leaves the producer
     /// closing in the background.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
         self.shared.begin_closing();
-        let result = timeout_at(deadline, self.flush()).await;
+        let result = tokio::time::timeout(timeout, self.flush()).await;
         let in_time = result.is_ok();
         self.shared.stop(&Error::new(
             ErrorKind::Closed,
@@ -270,7 +269,9 @@ impl Producer {
                 }
                 Step::UnknownPartition(_) => {
                     refreshed = true;
-                    let metadata = shared.cluster.refreshed(deadline).await?;
+                    let metadata = shared.cluster.refreshed(deadline).await;
+                    let metadata =
+                        metadata.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
                     if let Some(topic) = metadata.topic(measured.record.topic) {
                         shared.follow(topic);
                     }
@@ -379,8 +380,10 @@ impl Producer {
 
     fn check_size(&self, measured: &Measured<'_>) -> Result<()> {
         let limit = self.shared.config.max_request_bytes;
-        if measured.size > limit {
-            return Err(too_large(measured.record, measured.size, limit));
+        // No batch is less than its header and a record, and the buffer may hold no more than the limit.
+        let size = HEADER_LEN + measured.size;
+        if size > limit {
+            return Err(too_large(measured.record, size, limit));
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(super) struct State {
     pub topic_id: Uuid,
     /// No record is taken in any more.
     pub closed: bool,
+    /// Why nothing is sent any more: what is still in flight is not put back, since nobody would send it again.
+    ended: Option<Error>,
     /// Batches whose fate may not be known yet, oldest first.
     unresolved: VecDeque<Arc<Completion>>,
 }
@@ -80,6 +82,7 @@ impl Queue {
                 route: None,
                 topic_id,
                 closed: false,
+                ended: None,
                 unresolved: VecDeque::new(),
             }),
             topic,
@@ -203,13 +206,7 @@ impl Queue {
         written: Written,
         buffers: &Buffers,
     ) -> u64 {
-        let (parcel, lost) = {
-            let mut state = self.lock();
-            let parcel = state.lane.written(shipment, leader);
-            let lost = state.lane.given_up();
-            self.count(&state);
-            (parcel, lost)
-        };
+        let (parcel, lost) = self.with(|state| state.lane.written(shipment, leader));
         parcel.release(buffers).resolve(Ok(written));
         drop_lost(lost, buffers)
     }
@@ -231,13 +228,28 @@ impl Queue {
 
     /// Changes the state, and resolves what was given up by that; returns the number of records that failed.
     pub fn change(&self, buffers: &Buffers, change: impl FnOnce(&mut State)) -> u64 {
-        let lost = {
-            let mut state = self.lock();
-            change(&mut state);
-            self.count(&state);
-            state.lane.given_up()
-        };
+        let ((), lost) = self.with(change);
         drop_lost(lost, buffers)
+    }
+
+    /// Changes the state, and sees to what follows from that. Returns what `change` does, and what was given up by it.
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, Vec<(Shipment, Error)>) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let held_up = state.is_held_up();
+        let changed = change(state);
+        if let Some(error) = &state.ended {
+            state.lane.abandon(error);
+        }
+        self.count(state);
+        if held_up
+            && !state.is_held_up()
+            && let Some(route) = &state.route
+        {
+            // It is another sender's task that brought this about.
+            route.node.wake();
+        }
+        (changed, state.lane.given_up())
     }
 
     /// Fails what waits for longer than it may; returns the number of records. `reason` says why they could not be sent.
@@ -259,9 +271,13 @@ impl Queue {
         lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &reason)
     }
 
-    /// Fails everything that is not in flight, and takes in no more; returns the number of records.
+    /// Fails everything that is not in flight, and takes in and sends no more; returns the number of records.
     pub fn abandon(&self, error: &Error, buffers: &Buffers) -> u64 {
-        self.lock().closed = true;
+        {
+            let mut state = self.lock();
+            state.closed = true;
+            state.ended.get_or_insert_with(|| error.clone());
+        }
         self.refuse(error, buffers)
     }
 
@@ -323,6 +339,12 @@ impl State {
             .map(|route| route.leader)
     }
 
+    /// Whether the leader has to wait for the end of what is in flight to an earlier one.
+    fn is_held_up(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| self.lane.is_elsewhere(route.node.id))
+    }
+
     /// Remembers a new batch until its fate is known.
     pub fn remember(&mut self, completion: &Arc<Completion>) {
         self.forget_resolved();
@@ -355,4 +377,83 @@ fn drop_lost(lost: Vec<(Shipment, Error)>, buffers: &Buffers) -> u64 {
         part.resolve(result);
         failed + count
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::records::BatchBuilder;
+
+    use super::*;
+    use crate::kafka::producer::delivery::Delivery;
+    use crate::kafka::producer::sequences::Discipline;
+    use crate::kafka::{ErrorKind, WriteOutcome};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn queue() -> Arc<Queue> {
+        let limits = Limits {
+            batch_bytes: 1_000,
+            batch_records: 1,
+        };
+        let rules = Rules {
+            discipline: Discipline::OneByOne,
+            max_in_flight: 5,
+            retries: u32::MAX,
+        };
+        Arc::new(Queue::new("t".into(), 0, Uuid::ZERO, limits, rules))
+    }
+
+    fn lead(queue: &Arc<Queue>, id: i32) -> Arc<Node> {
+        let node = Arc::new(Node::new(id, 1_000));
+        let leader = Leader {
+            node: id,
+            epoch: id,
+        };
+        queue.reroute(Some(Route {
+            node: node.clone(),
+            leader,
+        }));
+        node
+    }
+
+    fn put(queue: &Queue, buffers: &Buffers) -> Delivery {
+        let write = |builder: &mut BatchBuilder| builder.append(0, None, Some(b"v"), []).ok();
+        let mut state = queue.lock();
+        let appended = state
+            .accumulator
+            .append(100, buffers, None, Instant::now, write)
+            .expect("there is room");
+        queue.count(&state);
+        Delivery::new(appended.completion, appended.index, 0)
+    }
+
+    /// The answer came between the end of the producer and its sender's hearing of it: the batch was put back to be repeated by nobody.
+    #[test]
+    fn what_is_in_flight_when_everything_ends_is_not_put_back() {
+        let (queue, buffers) = (queue(), Buffers::new(1 << 20));
+        let node = lead(&queue, 1);
+        let deliveries = [put(&queue, &buffers), put(&queue, &buffers)];
+        let taken = queue.take(&node, Instant::now(), usize::MAX, SECOND);
+        let (shipment, _, _) = taken.expect("a batch");
+        let closed = Error::new(ErrorKind::Closed, "the producer is closed");
+        assert_eq!(queue.abandon(&closed, &buffers), 1);
+        let gone = Error::new(ErrorKind::Disconnected, "gone");
+        let verdict = Verdict::Retry(WriteOutcome::Unknown);
+        queue.failed(shipment, verdict, gone, Instant::now(), SECOND, &buffers);
+        let outcomes = deliveries.map(|delivery| {
+            let error = delivery
+                .outcome()
+                .expect("nobody waits for ever")
+                .unwrap_err();
+            (error.kind(), error.outcome())
+        });
+        assert_eq!(
+            outcomes,
+            [
+                (ErrorKind::Closed, WriteOutcome::Unknown),
+                (ErrorKind::Closed, WriteOutcome::NotWritten)
+            ]
+        );
+        assert_eq!(buffers.charged(), 0);
+    }
 }

@@ -106,6 +106,10 @@ impl Sender {
             if full || (!usable && !self.pipeline.is_empty()) || self.shared.is_stopped() {
                 return None;
             }
+            if !usable && self.connection.take().is_some() {
+                // With acks 0 hanging up is all that a broker can do to say that it no longer leads.
+                self.shared.cluster.refresh();
+            }
             let survey = self.survey(Instant::now());
             if survey.candidates.is_empty() {
                 return survey.wake_at;
@@ -231,14 +235,16 @@ impl Sender {
             cargo.iter().map(|item| &item.to).zip(batches),
         );
         let sent = Instant::now();
-        let answer = match self.shared.config.acks {
-            Acks::None => connection
-                .submit_without_response(&request, sent + timeout)
-                .map(Answer::None),
-            _ => version(&connection, &cargo)
-                .and_then(|version| connection.submit_at(&request, version, sent + timeout))
-                .map(Answer::Expected),
-        };
+        let deadline = sent + timeout;
+        let answer =
+            version(&connection, &cargo).and_then(|version| match self.shared.config.acks {
+                Acks::None => connection
+                    .submit_without_response_at(&request, version, deadline)
+                    .map(Answer::None),
+                _ => connection
+                    .submit_at(&request, version, deadline)
+                    .map(Answer::Expected),
+            });
         drop(request);
         match answer {
             Ok(answer) => self.pipeline.push_back(Flight {

@@ -9,7 +9,7 @@
 //! - Producer id, epoch and next sequence belong to the *partition*, since that is where brokers keep them: recovery under a new epoch
 //!   starts at sequence 0, waits until nothing of the partition is in flight, and cannot touch another partition.
 //! - Only a batch that was certainly not written gets a new sequence. One that may have been is given up as "unknown" by then.
-//! - Nothing here is forgotten when the topic vanishes from metadata; only a new topic id starts afresh.
+//! - Nothing here is forgotten when the topic vanishes from metadata; only a new topic id starts afresh, under a new epoch.
 
 use std::collections::VecDeque;
 
@@ -58,7 +58,7 @@ pub(super) enum Discipline {
     Sequences,
     /// One batch in flight.
     OneByOne,
-    /// Nothing: no batch is ever sent twice.
+    /// Nothing: no batch is ever sent twice, nor a part of it.
     NoRetries,
 }
 
@@ -143,7 +143,7 @@ impl<T> Lane<T> {
 
     /// What may be sent to `leader` now.
     pub fn turn(&self, now: Instant, leader: Leader) -> Turn {
-        let elsewhere = self.in_flight > 0 && self.node != Some(leader.node);
+        let elsewhere = self.is_elsewhere(leader.node);
         let blocked = self.gap.is_some_and(|gap| {
             let next = self.retry.front().map(|batch| batch.order);
             next.is_none_or(|order| order >= gap.order)
@@ -159,6 +159,11 @@ impl<T> Lane<T> {
             _ if self.retry.is_empty() => Turn::Fresh,
             _ => Turn::Repeat,
         }
+    }
+
+    /// Whether something is in flight to another broker than `node`.
+    pub fn is_elsewhere(&self, node: i32) -> bool {
+        self.in_flight > 0 && self.node != Some(node)
     }
 
     fn allowance(&self, leader: Leader) -> usize {
@@ -397,7 +402,10 @@ impl<T> Lane<T> {
         }
         self.node = None;
         if std::mem::take(&mut self.recreated) {
-            self.gap = None;
+            // The new log may have taken a batch by the topic's name, under the old epoch: nothing may look like that one. And one whose
+            // brokers are of different minds about the id may be the old log after all.
+            let gap = self.gap.take();
+            self.next_epoch(gap.is_some_and(|gap| gap.disowned));
             self.renumber(0);
             return;
         }

@@ -44,7 +44,7 @@ pub(super) struct Shared {
     phase: AtomicU8,
     identity: Mutex<Option<Identity>>,
     random: Mutex<Random>,
-    /// Guards changes of routes as well.
+    /// Guards changes of routes as well, and the making of queues against changes of phase.
     nodes: Mutex<BTreeMap<i32, Arc<Node>>>,
     born: Instant,
     /// When a task that enqueues last let others run, in microseconds since `born`.
@@ -101,11 +101,15 @@ impl Shared {
 
     /// Takes in no more records, and sends the rest.
     pub fn begin_closing(&self) {
-        let _ = self
-            .phase
-            .compare_exchange(RUNNING, CLOSING, SeqCst, SeqCst);
-        for queue in self.queues() {
-            queue.lock().closed = true;
+        {
+            // A queue made meanwhile would stay open: either it is here already, or it is made closed.
+            let _no_new_queues = self.nodes();
+            let _ = self
+                .phase
+                .compare_exchange(RUNNING, CLOSING, SeqCst, SeqCst);
+            for queue in self.queues() {
+                queue.lock().closed = true;
+            }
         }
         self.flush();
         self.steward.notify_one();
@@ -113,9 +117,13 @@ impl Shared {
 
     /// Ends everything: what is not in flight fails with `error`, and what is in flight as "fate unknown".
     pub fn stop(&self, error: &Error) {
-        self.phase.store(STOPPED, SeqCst);
+        let queues = {
+            let _no_new_queues = self.nodes();
+            self.phase.store(STOPPED, SeqCst);
+            self.queues()
+        };
         self.buffers.close();
-        for queue in self.queues() {
+        for queue in queues {
             let lost = queue.abandon(error, &self.buffers);
             add(&self.counters.records_failed, lost);
         }

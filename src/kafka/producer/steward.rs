@@ -4,9 +4,9 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use protocol::ErrorCode;
 use protocol::messages::InitProducerIdRequest;
-use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+use protocol::{ApiKey, ErrorCode};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 
 use super::metrics::add;
 use super::sequences::Identity;
@@ -25,6 +25,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
     let mut next = Instant::now() + tick;
     let mut identity: Option<BoxFuture<'static, Result<Identity>>> = None;
+    // Between one producer id that is of no use, or an error instead of one, and the next.
+    let (mut pause, mut backoff) = (Duration::ZERO, shared.cluster.retry_backoff());
+    let mut random = shared.cluster.random("steward");
     let mut clock = pin!(shared.timestamps.forget());
     while !shared.is_stopped() {
         tokio::select! {
@@ -47,18 +50,29 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = sleep_until(next) => {
                 next = Instant::now() + tick;
                 expire(&shared);
+                ask_for_leaders(&shared);
             }
         }
-        if identity.is_none() && lacks_identity(&shared) {
-            let deadline = Instant::now() + shared.config.delivery_timeout;
-            let cluster = shared.cluster.clone();
-            identity = Some(Box::pin(async move { obtain(&cluster, deadline).await }));
+        if identity.is_none() {
+            if lacks_identity(&shared) {
+                identity = Some(Box::pin(renew(shared.clone(), pause)));
+                pause = backoff.failed(&mut random);
+            } else {
+                backoff.succeeded();
+                pause = Duration::ZERO;
+            }
         }
         if shared.is_closing() && !is_busy(&shared) {
             break;
         }
     }
     shared.stop(&Error::new(ErrorKind::Closed, "the producer is closed"));
+}
+
+async fn renew(shared: Arc<Shared>, pause: Duration) -> Result<Identity> {
+    sleep(pause).await;
+    let deadline = Instant::now() + shared.config.delivery_timeout;
+    obtain(&shared.cluster, deadline).await
 }
 
 async fn renewed(identity: &mut Option<BoxFuture<'static, Result<Identity>>>) -> Result<Identity> {
@@ -104,6 +118,18 @@ fn expire(shared: &Shared) {
     }
 }
 
+/// Asks for metadata while records wait for a partition without a leader. Nothing of it is sent, so nothing fails that would ask; the
+/// cluster paces what is asked for.
+fn ask_for_leaders(shared: &Shared) {
+    let queues = shared.queues();
+    if queues
+        .iter()
+        .any(|queue| queue.waiting() > 0 && !queue.has_leader())
+    {
+        shared.cluster.refresh();
+    }
+}
+
 /// A new producer id, with epoch 0. Asks again until `deadline`, whatever broker answers.
 pub(super) async fn obtain(cluster: &Cluster, deadline: Instant) -> Result<Identity> {
     let mut random: Random = cluster.random("producer id");
@@ -118,7 +144,7 @@ pub(super) async fn obtain(cluster: &Cluster, deadline: Instant) -> Result<Ident
         if !error.is_retriable() || Instant::now() + pause >= deadline {
             return Err(error.with_outcome(crate::kafka::WriteOutcome::NotWritten));
         }
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
     }
 }
 
@@ -131,14 +157,16 @@ async fn ask(cluster: &Cluster, deadline: Instant) -> Result<Identity> {
     };
     let until = deadline.min(Instant::now() + cluster.config().request_timeout);
     let response = connection.call(&request, until).await?;
-    if response.error_code != ErrorCode::NONE {
-        let (id, address) = connection.broker();
-        return Err(Error::server(response.error_code, None)
-            .api(protocol::ApiKey::INIT_PRODUCER_ID)
-            .broker(id, address));
-    }
-    Ok(Identity {
-        producer_id: response.producer_id,
-        epoch: response.producer_epoch,
-    })
+    let (producer_id, epoch) = (response.producer_id, response.producer_epoch);
+    let error = match response.error_code {
+        // A negative one means "none" in a batch: it would be written without idempotence.
+        ErrorCode::NONE if producer_id < 0 || epoch < 0 => Error::new(
+            ErrorKind::Protocol,
+            format!("the broker gave producer id {producer_id} and epoch {epoch}, which are none"),
+        ),
+        ErrorCode::NONE => return Ok(Identity { producer_id, epoch }),
+        code => Error::server(code, None),
+    };
+    let (id, address) = connection.broker();
+    Err(error.api(ApiKey::INIT_PRODUCER_ID).broker(id, address))
 }

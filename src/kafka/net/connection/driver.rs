@@ -45,6 +45,17 @@ pub(super) struct Driver {
     last_activity: Instant,
 }
 
+/// What the queue has for the outbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Supply {
+    /// Nothing more that may be written now.
+    Taken,
+    /// Perhaps more, for which the outbox had no room.
+    Left,
+    /// Nothing ever again: nobody is left who could want anything.
+    Ended,
+}
+
 struct InFlight {
     correlation_id: i32,
     place: Range<u64>,
@@ -80,7 +91,7 @@ impl Driver {
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         loop {
             let now = Instant::now();
-            let orphaned = self.take_requests(now, cx);
+            let supply = self.take_requests(now, cx);
             let written_before = self.outbox.written();
             let writing = self.outbox.poll_write(cx, &mut *self.stream);
             if self.outbox.written() > written_before {
@@ -96,10 +107,14 @@ impl Driver {
                     let end = Error::new(ErrorKind::Disconnected, message).because(error);
                     return Poll::Ready(end);
                 }
-                Poll::Ready(Ok(())) if orphaned => {
+                Poll::Ready(Ok(())) if supply == Supply::Ended => {
                     return Poll::Ready(Error::new(ErrorKind::Closed, "the connection was closed"));
                 }
                 _ => {}
+            }
+            if supply == Supply::Left && !self.outbox.is_full() {
+                // Nobody would wake us for what waits in the queue.
+                continue;
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -110,21 +125,21 @@ impl Driver {
         }
     }
 
-    /// Moves requests from the queue to the outbox, as long as it makes sense. True when nobody is left who could want anything.
-    fn take_requests(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+    /// Moves requests from the queue to the outbox, as long as it makes sense.
+    fn take_requests(&mut self, now: Instant, cx: &mut Context<'_>) -> Supply {
         loop {
             if self.outbox.is_full() {
                 let at = self.queue.wait_only(now, cx.waker());
                 self.look_again(at);
-                return false;
+                return Supply::Left;
             }
             match self.queue.take(now, cx.waker()) {
                 Taken::Request(queued) => self.admit(queued, now),
                 Taken::Wait { at } => {
                     self.look_again(at);
-                    return false;
+                    return Supply::Taken;
                 }
-                Taken::Orphaned => return true,
+                Taken::Orphaned => return Supply::Ended,
             }
         }
     }
@@ -167,9 +182,10 @@ impl Driver {
             .is_some_and(|first| first.place.end <= written)
         {
             if let Some(first) = self.unanswered.pop_front() {
+                // First the room: whoever hears of it may want that at once.
+                self.queue.release();
                 // A receiver that is gone has lost interest.
                 let _ = first.written.send(Ok(()));
-                self.queue.release();
             }
         }
     }

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use self::driver::{Driver, Limits};
+pub(crate) use self::queue::MAX_REQUESTS;
 use self::queue::{Answer, Queue, Queued};
 use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
@@ -166,8 +167,8 @@ impl Connection {
 
     /// Sends a request in the newest version that both sides speak, and waits for its response.
     ///
-    /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped before the request's first byte was
-    /// written, it is withdrawn; after that the driver completes the frame, and throws away the answer.
+    /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped while the request waits in the queue,
+    /// it is withdrawn; once the driver has taken it to be written, it is sent, and its answer thrown away.
     pub async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
         self.call_at(request, self.version_of::<R>()?, deadline)
             .await
@@ -200,12 +201,12 @@ impl Connection {
     }
 
     /// As [`Connection::submit_at`], for a request that gets no response (acks=0): resolves when its bytes are out.
-    pub fn submit_without_response<R: Call>(
+    pub fn submit_without_response_at<R: Call>(
         &self,
         request: &R,
+        version: i16,
         deadline: Instant,
     ) -> Result<Written<R>> {
-        let version = self.version_of::<R>()?;
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
         let (sender, written) = oneshot::channel();

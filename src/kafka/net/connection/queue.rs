@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// The most requests that wait or are in flight on one connection.
-const MAX_REQUESTS: usize = 256;
+pub(crate) const MAX_REQUESTS: usize = 256;
 
 /// Where a request's fate is reported.
 #[derive(Debug)]

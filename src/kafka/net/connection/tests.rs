@@ -17,6 +17,14 @@ impl Connection {
     fn submit<R: Call>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
         self.submit_at(request, self.version_of::<R>()?, deadline)
     }
+
+    fn submit_without_response<R: Call>(
+        &self,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<Written<R>> {
+        self.submit_without_response_at(request, self.version_of::<R>()?, deadline)
+    }
 }
 
 /// A network on which one peer listens, everywhere; it takes one connection.
@@ -609,4 +617,18 @@ async fn a_segment_is_let_go_once_it_is_written() {
     peer.request().await;
     assert!(records.is_unique(), "its owner can use the memory again");
     drop(pending);
+}
+
+/// What was left in the queue when the outbox was full, and then went out at once, waited for the timer.
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_fills_and_drains_at_once_leaves_nothing_in_the_queue() {
+    let (connection, _peer) = connected(4 << 20).await;
+    let started = Instant::now();
+    let written: Vec<_> = (0..3)
+        .map(|_| connection.submit_without_response(&bulk(1 << 20), soon(50)))
+        .collect();
+    for written in written {
+        written.expect("room").await.expect("written");
+    }
+    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
 }

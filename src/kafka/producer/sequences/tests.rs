@@ -385,7 +385,7 @@ fn sequences_outlive_changes_of_leader_and_die_with_the_topic_id() {
     assert_eq!(lane.turn(Instant::now(), NEXT_LEADER), Turn::Wait);
     fail(&mut lane, batch, ErrorCode::UNKNOWN_TOPIC_ID);
     let batch = next(&mut lane, NEXT_LEADER, 99).unwrap();
-    assert_eq!((batch.content, stamp(&batch)), (1, (0, 0)));
+    assert_eq!((batch.content, stamp(&batch)), (1, (1, 0)));
 }
 
 #[test]
@@ -649,4 +649,39 @@ proptest! {
         }
         prop_assert_eq!(told.written.len() + told.failed.len(), accepted as usize);
     }
+}
+
+/// A topic was made anew, and its log had taken a batch before metadata told of it: numbered like that one, the next batch was taken for
+/// its repetition, acknowledged, and lost. So it was when brokers were of different minds, and the id went to and fro.
+#[test]
+fn nothing_for_a_topic_made_anew_is_taken_for_what_its_log_already_has() {
+    let (mut lane, mut log) = (lane(), Log::default());
+    for content in 0..4 {
+        let batch = next(&mut lane, LEADER, content).unwrap();
+        assert_eq!(log.append(&batch), ErrorCode::NONE);
+        lane.written(batch, LEADER);
+        lane.topic_recreated();
+    }
+    assert_eq!(log.batches, [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_disowned_producer_id_is_given_up_though_the_topic_is_made_anew() {
+    let mut lane = trusted();
+    let mut in_flight = send(&mut lane, 2).into_iter();
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+    );
+    lane.topic_recreated();
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+    );
+    assert!(lane.wants_identity() && !lane.adopt(identity(7, 0)));
+    assert!(lane.adopt(identity(8, 0)));
+    let batch = next(&mut lane, LEADER, 99).unwrap();
+    assert_eq!((batch.content, stamp(&batch)), (1, (0, 0)));
 }
