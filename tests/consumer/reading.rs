@@ -318,3 +318,24 @@ async fn a_small_budget_slows_reading_down_and_stops_nothing() {
     }
     assert_eq!(count, 15_000);
 }
+
+#[tokio::test(start_paused = true)]
+async fn brokers_without_news_leave_room_to_fetch_from_the_others() {
+    let broker = cluster(4, |builder| builder);
+    broker.create_topic("t", 80).expect("a new topic");
+    let busy: Vec<i32> = (0..80)
+        .filter(|partition| broker.log("t", *partition).expect("a log").leader == Some(4))
+        .collect();
+    assert_eq!(busy.len(), 20);
+    for partition in &busy {
+        fill(&broker, *partition, 0..10, 10);
+    }
+    let mut consumer = reader(&broker, 80, |_| {}).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(read(&mut consumer, 200).await.len(), 200);
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "after {:?}",
+        started.elapsed()
+    );
+}

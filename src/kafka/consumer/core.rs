@@ -175,15 +175,17 @@ impl Core {
 
     /// How many bytes a fetch of so many partitions may ask for now.
     ///
-    /// Half of the budget at most, so that the next fetch has room while this one is read. Whatever is in use, one fetch may go when
-    /// nothing else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it.
+    /// Half of the budget at most, so that the next fetch has room while this one is read; with more than two brokers so little that those
+    /// that have no news, and wait at their brokers for some, leave room for the others. Whatever is in use, one fetch may go when nothing
+    /// else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it.
     fn room_for(&self, state: &mut State, partitions: usize) -> Option<usize> {
         let each = self.config.max_partition_fetch_bytes;
+        let others = state.fetchers.len().saturating_sub(1);
         let most = self
             .config
             .fetch_max_bytes
             .min(each.saturating_mul(partitions))
-            .min(self.budget.limit() / 2);
+            .min(self.budget.limit() / 2 / others.max(1));
         let least = each.min(most);
         if self.budget.left() < least {
             self.drop_paused(state);
