@@ -406,3 +406,34 @@ async fn leaving_waits_for_commits_under_way_and_takes_no_more() {
     );
     assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
 }
+
+/// Kafka checks who commits and in which generation, not whether the partition is that member's.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_went_to_another_member_cannot_be_committed_in_the_new_generation() {
+    let broker = one_broker(2);
+    let mut one = member(&broker, |_| {}).await;
+    assigned(&mut one, 2).await;
+    let mut other = member(&broker, |_| {}).await;
+    poll_both(&mut one, &mut other, 300).await;
+    let (ones, others) = (one.assignment(), other.assignment());
+    assert_eq!((ones.len(), others.len()), (1, 1));
+    let ahead = OffsetAndMetadata::new(500);
+    let behind = OffsetAndMetadata::new(50);
+    other
+        .commit(&[(others[0].clone(), ahead)])
+        .await
+        .expect("its own");
+    let both = [
+        (ones[0].clone(), behind.clone()),
+        (others[0].clone(), behind.clone()),
+    ];
+    let error = one.commit(&both).await.expect_err("not its own any more");
+    assert_eq!(error.kind(), ErrorKind::Rebalance, "{error}");
+    assert_eq!(error.partition(), Some(&others[0]));
+    assert_eq!(
+        broker.committed_offset("g", "t", others[0].partition),
+        Some(500),
+        "nothing moved back"
+    );
+    one.commit(&both[..1]).await.expect("its own");
+}

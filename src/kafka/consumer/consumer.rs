@@ -11,7 +11,6 @@ use tokio::time::{Instant, timeout_at};
 use super::commit::Commits;
 use super::core::{Core, Source};
 use super::cursor::{Cursor, Reader, Step};
-use super::handle::to_commit;
 use super::list_offsets::unknown_partition;
 use super::wait::wait;
 use super::{ConsumerConfig, ConsumerHandle, RebalanceListener, Records, StartOffset, scout};
@@ -339,11 +338,7 @@ impl Consumer {
         if !self.core().config.enable_auto_commit {
             return Ok(());
         }
-        let positions = self.core().state().positions();
-        let commit = self
-            .handle
-            .commits
-            .submit(self.core(), positions.into_iter().map(to_commit))?;
+        let commit = self.handle.commits.submit_positions(self.core())?;
         match timeout_at(deadline, commit).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(

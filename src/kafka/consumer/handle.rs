@@ -157,9 +157,7 @@ impl ConsumerHandle {
 
     /// As [`commit_sync`](Self::commit_sync), without waiting: commits go out in the order of these calls.
     pub fn commit_async(&self) -> Result<PendingCommit> {
-        let positions = self.core.state().positions();
-        self.commits
-            .submit(&self.core, positions.into_iter().map(to_commit))
+        self.commits.submit_positions(&self.core)
     }
 
     /// The group's committed offsets of these partitions; those without one are not in it.

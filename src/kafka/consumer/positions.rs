@@ -163,6 +163,11 @@ impl Positions {
         self.partitions.keys()
     }
 
+    /// Whether `partition` is assigned.
+    pub fn holds(&self, partition: &TopicPartition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
     /// Moves `partition` to `position`. `false` when it is not assigned.
     pub fn seek(&mut self, partition: &TopicPartition, position: Position) -> bool {
         self.restart(partition, Place::At(position))
