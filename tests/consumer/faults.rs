@@ -1,10 +1,11 @@
 //! Lost answers, throttles, moved leaders and coordinators, truncated logs, brokers that are away: everything ends in progress, or in an
 //! error that the application sees.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::ErrorKind;
+use pat_events::kafka::{ErrorKind, OffsetAndMetadata, TopicPartition};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
@@ -241,4 +242,60 @@ async fn a_coordinator_that_moves_keeps_the_group() {
             .await
             .expect("commits with the new coordinator");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_topic_holds_up_no_other_when_the_group_rebalances() {
+    let broker = one_broker(2);
+    broker.create_topic("u", 1).expect("a new topic");
+    let mut one = member(&broker, |_| {}).await;
+    one.subscribe(&["t", "u"]).await.expect("topics that exist");
+    assigned(&mut one, 3).await;
+    broker.delete_topic("u");
+    let mut other = member(&broker, |_| {}).await;
+    let (mut seen, started) = (BTreeSet::new(), Instant::now());
+    while seen.len() < 40 {
+        for consumer in [&mut one, &mut other] {
+            match consumer.poll(ms(50)).await {
+                Ok(records) => seen.extend(
+                    records
+                        .iter()
+                        .map(|record| (record.topic_partition().clone(), record.offset)),
+                ),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition),
+            }
+        }
+        let shared = one.assignment().len() == 2 && other.assignment().len() == 1;
+        if shared && broker.log("t", 0).is_some_and(|log| log.end_offset == 0) {
+            for partition in 0..2 {
+                fill(&broker, partition, 0..20, 10);
+            }
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{} read, {:?} held",
+            seen.len(),
+            one.assignment()
+        );
+    }
+    let gone = TopicPartition::new("u", 0);
+    let own = one.assignment().remove(0);
+    let offsets = [(gone.clone(), 5), (own.clone(), 20)]
+        .map(|(partition, offset)| (partition, OffsetAndMetadata::new(offset)));
+    let asked = Instant::now();
+    let error = one.commit(&offsets).await.expect_err("one topic is gone");
+    assert_eq!(error.partition(), Some(&gone), "{error}");
+    assert_eq!(broker.committed_offset("g", "t", own.partition), Some(20));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "commits behind it waited for {:?}",
+        asked.elapsed()
+    );
+    let asked = Instant::now();
+    let error = one
+        .committed(&[tp(0), gone.clone()])
+        .await
+        .expect_err("nobody knows the topic");
+    assert_eq!(error.partition(), Some(&gone), "{error}");
+    assert!(asked.elapsed() <= Duration::from_secs(30));
 }

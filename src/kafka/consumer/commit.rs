@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::core::{Core, Source, State};
 use super::handle::{OffsetAndMetadata, to_commit};
-use super::offset_fetch::id_of;
+use super::offset_fetch::{id_of, is_gone};
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
@@ -162,17 +162,21 @@ impl Commits {
 }
 
 impl Commit {
-    /// Sends it, again with pauses while that may help.
+    /// Sends it, again with pauses while that may help. What the coordinator took of it stays taken.
     async fn send(&self, core: &Core) -> Result<()> {
         if self.offsets.is_empty() {
             return Ok(());
         }
         let mut attempts = 0;
         loop {
-            let error = match self.send_once(core).await {
+            let asked = core.cluster.metadata();
+            let error = match self.send_once(core, &asked).await {
                 Err(error) if error.is_retriable() && error.kind() != ErrorKind::Rebalance => error,
                 done => return done,
             };
+            if self.is_pointless(core, &error, &asked, attempts).await {
+                return Err(error);
+            }
             attempts += 1;
             let retry_at = Instant::now() + core.pause(attempts);
             if retry_at >= self.deadline {
@@ -182,7 +186,26 @@ impl Commit {
         }
     }
 
-    async fn send_once(&self, core: &Core) -> Result<()> {
+    /// Whether the topic that `error` is about is gone, or another one has its name now, whose offsets these are not. The commits behind
+    /// this one do not wait for it then.
+    async fn is_pointless(
+        &self,
+        core: &Core,
+        error: &Error,
+        asked: &Metadata,
+        attempts: u32,
+    ) -> bool {
+        let unknown = error.kind() == ErrorKind::UnknownTopicOrPartition;
+        let Some(TopicPartition { topic, .. }) = error.partition().filter(|_| unknown) else {
+            return false;
+        };
+        let metadata = core.cluster.refreshed(self.deadline).await;
+        metadata.is_ok_and(|metadata| {
+            is_gone(&metadata, topic, attempts) || id_of(&metadata, topic) != id_of(asked, topic)
+        })
+    }
+
+    async fn send_once(&self, core: &Core, metadata: &Metadata) -> Result<()> {
         let current = self
             .group
             .as_ref()
@@ -199,7 +222,6 @@ impl Commit {
         let node = cluster
             .coordinator(CoordinatorKind::Group, group_id, self.deadline)
             .await?;
-        let metadata = cluster.metadata();
         let answer = async {
             let connection = cluster
                 .connection(node, Purpose::Coordinator, self.deadline)
@@ -208,14 +230,14 @@ impl Commit {
             let nameless = self
                 .offsets
                 .keys()
-                .any(|partition| id_of(&metadata, &partition.topic) == Uuid::ZERO);
+                .any(|partition| id_of(metadata, &partition.topic) == Uuid::ZERO);
             let version = if nameless {
                 newest.min(TOPIC_IDS_FROM - 1)
             } else {
                 newest
             };
             connection
-                .call_at(&self.request(group_id, &metadata), version, self.deadline)
+                .call_at(&self.request(group_id, metadata), version, self.deadline)
                 .await
         };
         let response = answer

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::IsolationLevel;
 use super::commit::{Commits, PendingCommit};
 use super::core::Core;
 use super::list_offsets;
-use super::offset_fetch;
+use super::offset_fetch::{self, Committed};
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::{Position, Positions};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -161,14 +164,32 @@ impl ConsumerHandle {
     }
 
     /// The group's committed offsets of these partitions; those without one are not in it.
+    ///
+    /// Fails by the request timeout, with an error that names the partition where it is about one: with a topic that does not exist (any
+    /// more) nothing is learnt of the others either.
     pub async fn committed(
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.core
-            .cluster
+        let patience = self.core.config.client.request_timeout;
+        let committed = self.committed_or_refused(partitions, patience).await?;
+        match committed.refused.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(committed.found),
+        }
+    }
+
+    /// As [`committed`](Self::committed), but what is wrong with one partition takes nothing from the others, and is waited out no longer
+    /// than `patience`.
+    pub(crate) async fn committed_or_refused(
+        &self,
+        partitions: &[TopicPartition],
+        patience: Duration,
+    ) -> Result<Committed> {
+        let core = &self.core;
+        core.cluster
             .track(partitions.iter().map(|partition| &*partition.topic));
-        offset_fetch::ask(&self.core, partitions, self.core.deadline()).await
+        offset_fetch::ask(core, partitions, core.deadline(), Instant::now() + patience).await
     }
 
     /// The first offset that each partition's log still has.

@@ -98,7 +98,14 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
         }
         Ok(mut committed) => {
             for (partition, stamp) in &asked {
-                let found = committed.remove(partition).map(|committed| Position {
+                if let Some(error) = committed.refused.remove(partition) {
+                    if !error.is_retriable() {
+                        core.report(error.clone());
+                    }
+                    core.failed([(partition, *stamp)], &error);
+                    continue;
+                }
+                let found = committed.found.remove(partition).map(|committed| Position {
                     offset: committed.offset,
                     leader_epoch: committed.leader_epoch,
                 });
