@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::{ErrorKind, OffsetAndMetadata, TopicPartition};
+use pat_events::kafka::{ErrorKind, OffsetAndMetadata, StartOffset, TopicPartition};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
@@ -298,4 +298,35 @@ async fn a_deleted_topic_holds_up_no_other_when_the_group_rebalances() {
         .expect_err("nobody knows the topic");
     assert_eq!(error.partition(), Some(&gone), "{error}");
     assert!(asked.elapsed() <= Duration::from_secs(30));
+}
+
+/// A record's epoch that the leader has none of: an epoch without records leaves no trace with it.
+#[tokio::test(start_paused = true)]
+async fn a_committed_epoch_that_the_leader_does_not_know_stops_nothing() {
+    let broker = cluster(3, |builder| builder.default_replication_factor(3));
+    broker.create_topic("t", 1).expect("a new topic");
+    fill(&broker, 0, 0..10, 10);
+    broker.move_leader("t", 0, 2);
+    broker.move_leader("t", 0, 3);
+    fill(&broker, 0, 10..20, 10);
+    let mut consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+    let committed = OffsetAndMetadata {
+        offset: 10,
+        leader_epoch: Some(1),
+        metadata: String::new(),
+    };
+    consumer
+        .commit(&[(tp(0), committed)])
+        .await
+        .expect("an offset of a group without members");
+    consumer
+        .assign(&[(tp(0), StartOffset::Committed)])
+        .await
+        .expect("assigned");
+    // A client that is busy without end keeps the paused clock from moving: polls are counted instead.
+    let mut all = Vec::new();
+    for _ in 0..2_000 {
+        all.extend(numbers(&consumer.poll(ms(0)).await.expect("a poll")));
+    }
+    assert_eq!(all, (10..20).collect::<Vec<u32>>());
 }

@@ -430,12 +430,18 @@ impl Positions {
 
     /// The leader's log parted from what was fetched at `end`: what was fetched ahead is fetched anew. Gives `end` when even records that
     /// were handed out are gone from the log.
+    ///
+    /// A log that holds all that was handed out may still lack the epoch of its last record: one without records leaves no trace with some
+    /// leaders. Nothing is gone then, and that epoch is not asked about again.
     pub fn diverged(&mut self, want: &Wanted, end: Position) -> Option<Position> {
-        let position = self.current(&want.partition, want.stamp)?.position()?;
+        let mut position = self.current(&want.partition, want.stamp)?.position()?;
         if end.offset < position.offset {
             return Some(end);
         }
-        self.refetch(&want.partition);
+        if want.offset == position.offset {
+            position.leader_epoch = None;
+        }
+        self.restart(&want.partition, Place::At(position));
         None
     }
 

@@ -181,6 +181,28 @@ async fn what_fails_for_too_long_is_reported_once_in_a_while() {
     assert!(positions.overdue(later, Duration::from_secs(30)).is_none());
 }
 
+/// The leader's epochs without records leave no trace: it may not know the epoch of a record that was read.
+#[tokio::test]
+async fn an_epoch_that_the_leader_has_none_of_is_not_asked_for_again() {
+    let mut positions = Positions::default();
+    positions.start(tp(0), StartOffset::Offset(0));
+    positions.update_leaders(|_| Some(LEADER));
+    let read = Position {
+        offset: 10,
+        leader_epoch: Some(1),
+    };
+    positions.seek(&tp(0), read);
+    let asked = wanted(&positions);
+    assert_eq!((asked[0].offset, asked[0].last_epoch), (10, 1));
+    let end = Position {
+        offset: 10,
+        leader_epoch: Some(0),
+    };
+    assert_eq!(positions.diverged(&asked[0], end), None);
+    let again = wanted(&positions);
+    assert_eq!((again[0].offset, again[0].last_epoch), (10, -1));
+}
+
 /// One thing that can happen to a partition.
 #[derive(Clone, Debug)]
 enum Event {
