@@ -330,3 +330,28 @@ async fn a_committed_epoch_that_the_leader_does_not_know_stops_nothing() {
     }
     assert_eq!(all, (10..20).collect::<Vec<u32>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn reading_follows_a_leader_to_a_node_where_nothing_was_to_be_fetched() {
+    // From a version on brokers name the new leader with the error; before, the metadata brings it.
+    let broker = cluster(3, |builder| {
+        builder
+            .default_replication_factor(3)
+            .api_versions(ApiKey::FETCH, 4, 11)
+    });
+    broker.create_topic("t", 2).expect("a new topic");
+    let leader = |partition| broker.log("t", partition).expect("a log").leader;
+    let (first, second) = (leader(0).expect("led"), leader(1).expect("led"));
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = reader(&broker, 2, |_| {}).await;
+    consumer.pause(&[tp(1)]).expect("assigned");
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    tokio::time::sleep(ms(2_000)).await;
+    broker.stop_node(first).await;
+    assert_eq!(leader(0), Some(second), "where the paused partition is");
+    fill(&broker, 0, 10..20, 10);
+    assert_eq!(
+        read(&mut consumer, 10).await,
+        (10..20).collect::<Vec<u32>>()
+    );
+}

@@ -250,16 +250,22 @@ impl Positions {
         self.restart(partition, known.place);
     }
 
-    /// Takes the leaders of newer metadata. A partition that is not in it keeps the leader it had.
-    pub fn update_leaders(&mut self, leader_of: impl Fn(&TopicPartition) -> Option<Leader>) {
+    /// Takes the leaders of newer metadata. A partition that is not in it keeps the leader it had. Whether any is another than before.
+    pub fn update_leaders(
+        &mut self,
+        leader_of: impl Fn(&TopicPartition) -> Option<Leader>,
+    ) -> bool {
         let mut last_stamp = self.last_stamp;
+        let mut moved = false;
         for (name, known) in &mut self.partitions {
-            if let Some(leader) = leader_of(name) {
+            if let Some(leader) = leader_of(name).filter(|leader| known.leader != Some(*leader)) {
                 last_stamp += 1;
                 known.led_by(leader, last_stamp);
+                moved = true;
             }
         }
         self.last_stamp = last_stamp;
+        moved
     }
 
     /// The nodes to fetch from.

@@ -24,13 +24,17 @@ pub(crate) async fn run(core: Arc<Core>) {
         let mut changed = pin!(core.changed.notified());
         changed.as_mut().enable();
         let known = metadata.borrow_and_update().clone();
-        let questions = {
+        let (moved, questions) = {
             let mut state = core.state();
-            state
+            let moved = state
                 .positions
                 .update_leaders(|partition| leader_of(&known, partition));
-            state.positions.questions(Instant::now())
+            (moved, state.positions.questions(Instant::now()))
         };
+        if moved {
+            // To a node, perhaps, whose fetcher found nothing to fetch there.
+            core.changed.notify_waiters();
+        }
         let next = questions.next;
         ask(&core, questions, &mut asking);
         for node in core.nodes_without_fetcher() {
