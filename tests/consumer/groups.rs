@@ -437,3 +437,11 @@ async fn a_partition_that_went_to_another_member_cannot_be_committed_in_the_new_
     );
     one.commit(&both[..1]).await.expect("its own");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_first_poll_after_a_long_silence_joins_again() {
+    let broker = one_broker(1);
+    let mut consumer = member(&broker, |config| config.max_poll_interval = ms(8_000)).await;
+    tokio::time::sleep(ms(20_000)).await;
+    assigned(&mut consumer, 1).await;
+}

@@ -272,7 +272,7 @@ impl Consumer {
         let Some(group) = self.core().group() else {
             return;
         };
-        group.with(|membership| membership.polled(now));
+        group.polled(now);
         if let Some(lost) = group.with(|membership| membership.must_release()) {
             if !lost {
                 // The error, if any, shows with the next commit: the group does not wait for this one.

@@ -183,12 +183,14 @@ impl Membership {
         }
     }
 
-    /// The application polled.
-    pub fn polled(&mut self, now: Instant) {
+    /// The application polled. Whether that woke a sleeping member.
+    pub fn polled(&mut self, now: Instant) -> bool {
         self.last_poll = now;
-        if matches!(self.state, State::Asleep) && !self.owns {
+        let wakes = matches!(self.state, State::Asleep) && !self.owns;
+        if wakes {
             self.state = State::Out { join_at: now };
         }
+        wakes
     }
 
     /// The request with which to leave because the application has not polled for too long; once per such silence.
