@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
-    Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, TopicPartition,
+    Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, StartOffset,
+    TopicPartition,
 };
 
 use crate::world::*;
@@ -444,4 +445,20 @@ async fn the_first_poll_after_a_long_silence_joins_again() {
     let mut consumer = member(&broker, |config| config.max_poll_interval = ms(8_000)).await;
     tokio::time::sleep(ms(20_000)).await;
     assigned(&mut consumer, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_for_commits_under_way_of_partitions_assigned_by_hand() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Earliest)])
+        .await
+        .expect("assigned");
+    assert_eq!(read(&mut consumer, 100).await.len(), 100);
+    let pending = consumer.commit_async().expect("room for a commit");
+    consumer.close().await.expect("closes");
+    pending.await.expect("was sent before closing");
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
 }

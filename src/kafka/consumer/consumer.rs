@@ -201,9 +201,12 @@ impl Consumer {
     pub async fn unsubscribe(&mut self) -> Result<()> {
         let core = self.core().clone();
         let committed = self.commit_finished(core.deadline()).await;
-        if let Some(group) = core.group() {
+        let group = core.group();
+        if group.is_some() {
             self.release(false).await;
-            self.handle.commits.settled(&core).await;
+        }
+        self.handle.commits.settled(&core).await;
+        if let Some(group) = group {
             group.close().await;
         }
         self.reading = None;
