@@ -462,3 +462,34 @@ async fn closing_waits_for_commits_under_way_of_partitions_assigned_by_hand() {
     pending.await.expect("was sent before closing");
     assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_handed_in_before_the_poll_that_revokes_is_made() {
+    let broker = one_broker(2);
+    for partition in 0..2 {
+        fill(&broker, partition, 0..10_000, 100);
+    }
+    let mut one = member(&broker, |config| config.max_poll_records = 5).await;
+    let mut other = None;
+    for round in 0..200 {
+        let before = one.assignment().len();
+        let pending = (before > 0).then(|| one.commit_async().expect("room for a commit"));
+        one.poll(ms(100)).await.expect("a poll");
+        if let Some(pending) = pending {
+            pending.await.unwrap_or_else(|error| {
+                panic!("round {round}, {before} partitions before the poll: {error}")
+            });
+        }
+        if before == 2 && other.is_none() {
+            let mut second = member(&broker, |_| {}).await;
+            other = Some(tokio::spawn(async move {
+                loop {
+                    second.poll(ms(50)).await.expect("a poll");
+                }
+            }));
+        }
+        tokio::time::sleep(ms(50)).await;
+    }
+    other.expect("a second member").abort();
+    assert_eq!(one.assignment().len(), 1, "it was revoked in between");
+}

@@ -284,6 +284,9 @@ impl Consumer {
                     .await;
             }
             self.release(lost).await;
+            if !lost {
+                self.settle_commits().await;
+            }
             group.tell(|membership| membership.released(Instant::now()));
         }
         if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
@@ -324,6 +327,14 @@ impl Consumer {
         self.postponed = None;
         self.announcing = None;
         self.core().state().clear();
+    }
+
+    /// Waits for commits that were handed in while the partitions were still held: they are refused once the member joins anew. As above,
+    /// the group does not wait for one that takes long.
+    async fn settle_commits(&self) {
+        let core = self.core();
+        let deadline = Instant::now() + core.config.session_timeout / 2;
+        let _ = timeout_at(deadline, self.handle.commits.settled(core)).await;
     }
 
     /// Commits, now and then, what earlier polls returned. Called before anything else is handed out.
