@@ -83,6 +83,8 @@ enum State {
     /// The leader, about to share out partitions.
     Assigning {
         members: Vec<Member>,
+        /// The shares are as they were before it was away: it only learns what was shared out.
+        skip: bool,
     },
     Syncing {
         shares: BTreeMap<String, Bytes>,
@@ -165,7 +167,7 @@ impl Membership {
         match &mut self.state {
             State::Out { join_at } if *join_at <= now => self.join(),
             State::Out { join_at } => Action::Wait(Some(*join_at)),
-            State::Assigning { members } => Action::Count(
+            State::Assigning { members, .. } => Action::Count(
                 members
                     .iter()
                     .flat_map(|member| member.topics.iter().cloned())
@@ -334,11 +336,14 @@ impl Membership {
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        let State::Assigning { members } = &self.state else {
+        let State::Assigning { members, skip } = &self.state else {
             return;
         };
         let shares = counts.and_then(|counts| {
-            let shares = self.assignor.assign(members, &counts);
+            let shares = match skip {
+                true => BTreeMap::new(),
+                false => self.assignor.assign(members, &counts),
+            };
             let shares: Result<BTreeMap<_, _>> = shares
                 .iter()
                 .map(|(id, share)| Ok((id.clone(), blob::encode_assignment(share)?)))
@@ -545,13 +550,10 @@ impl Membership {
                 instance_id: member.group_instance_id,
             });
         }
-        // A static leader that came back (KIP-814) finds the shares as they were: it shares out nothing.
-        self.state = if response.skip_assignment {
-            State::Syncing {
-                shares: BTreeMap::new(),
-            }
-        } else {
-            State::Assigning { members }
+        // A static leader that came back (KIP-814) finds the shares as they were: it shares out nothing, but notices what changes.
+        self.state = State::Assigning {
+            members,
+            skip: response.skip_assignment,
         };
         Ok(())
     }
