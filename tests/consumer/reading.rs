@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use pat_events::broker::{Fault, FaultAction};
 use pat_events::kafka::{ErrorKind, OffsetReset, StartOffset, TopicPartition};
+use protocol::ApiKey;
 use protocol::compression::Codec;
 
 use crate::world::*;
@@ -338,4 +340,30 @@ async fn brokers_without_news_leave_room_to_fetch_from_the_others() {
         "after {:?}",
         started.elapsed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_a_question_is_not_told_once_the_application_has_sought() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let slow = FaultAction::Delay(ms(500));
+    broker.inject(Fault::on(ApiKey::OFFSET_FETCH, slow));
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.auto_offset_reset = OffsetReset::None;
+    })
+    .await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Committed)])
+        .await
+        .expect("assigned");
+    assert!(consumer.poll(ms(100)).await.expect("a poll").is_empty());
+    consumer.seek(&tp(0), 4).expect("assigned");
+    assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);
+    for _ in 0..10 {
+        consumer
+            .poll(ms(100))
+            .await
+            .expect("it was sought: where the group stands is of no interest");
+    }
 }

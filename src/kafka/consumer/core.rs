@@ -242,9 +242,19 @@ impl Core {
         self.changed.notify_waiters();
     }
 
-    /// The next poll returns `error`.
-    pub fn report(&self, error: Error) {
+    /// The next poll returns `error`, unless the application has sought since `stamp`, or the partition is another's.
+    pub fn report(&self, partition: &TopicPartition, stamp: u64, error: Error) {
+        self.report_of_any(&[(partition.clone(), stamp)], error);
+    }
+
+    /// As [`report`](Self::report), of what concerns all of `partitions`.
+    pub fn report_of_any(&self, partitions: &[(TopicPartition, u64)], error: Error) {
         let mut state = self.state();
+        let positions = &state.positions;
+        let mut stamps = partitions.iter();
+        if !stamps.any(|(partition, stamp)| positions.is_current(partition, *stamp)) {
+            return;
+        }
         // One report per partition at a time: repetitions tell nothing new.
         let known =
             |other: &Error| other.kind() == error.kind() && other.partition() == error.partition();

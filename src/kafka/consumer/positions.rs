@@ -212,6 +212,13 @@ impl Positions {
         self.partitions.get(partition)?.watermarks
     }
 
+    /// Whether nothing has moved `partition` since it got this stamp.
+    pub fn is_current(&self, partition: &TopicPartition, stamp: u64) -> bool {
+        self.partitions
+            .get(partition)
+            .is_some_and(|known| known.stamp == stamp)
+    }
+
     /// Whether what was fetched under `stamp` may be handed out now; `None` when it never may.
     pub fn readable(&self, partition: &TopicPartition, stamp: u64, offset: i64) -> Option<bool> {
         let known = self

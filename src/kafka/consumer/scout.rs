@@ -93,7 +93,7 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
     match answer {
         Err(error) => {
             if !error.is_retriable() {
-                core.report(error.clone());
+                core.report_of_any(&asked, error.clone());
             }
             core.failed(
                 asked.iter().map(|(partition, stamp)| (partition, *stamp)),
@@ -104,7 +104,7 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
             for (partition, stamp) in &asked {
                 if let Some(error) = committed.refused.remove(partition) {
                     if !error.is_retriable() {
-                        core.report(error.clone());
+                        core.report(partition, *stamp, error.clone());
                     }
                     core.failed([(partition, *stamp)], &error);
                     continue;
@@ -130,8 +130,9 @@ fn take_committed(core: &Core, partition: &TopicPartition, stamp: u64, found: Op
     if nowhere {
         let message =
             "the group has no committed offset, and auto.offset.reset = none: seek to start";
-        let TopicPartition { topic, partition } = partition.clone();
-        core.report(Error::new(ErrorKind::NoOffset, message).topic_partition(topic, partition));
+        let error = Error::new(ErrorKind::NoOffset, message)
+            .topic_partition(partition.topic.clone(), partition.partition);
+        core.report(partition, stamp, error);
     }
 }
 
@@ -187,7 +188,7 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
             }),
             Err(error) => {
                 if !error.is_retriable() {
-                    core.report(error.clone());
+                    core.report(&listing.partition, listing.stamp, error.clone());
                 }
                 core.failed([(&listing.partition, listing.stamp)], &error);
             }
