@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use pat_events::broker::{Fault, FaultAction};
 use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
     Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, StartOffset,
     TopicPartition,
 };
+use protocol::ApiKey;
 
 use crate::world::*;
 
@@ -492,4 +494,88 @@ async fn a_commit_handed_in_before_the_poll_that_revokes_is_made() {
     }
     other.expect("a second member").abort();
     assert_eq!(one.assignment().len(), 1, "it was revoked in between");
+}
+
+/// Notes what it is told and does nothing.
+#[derive(Clone, Default)]
+struct Quiet(Told);
+
+impl RebalanceListener for Quiet {
+    fn on_revoked<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.0.note("revoked", partitions) })
+    }
+
+    fn on_lost<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.0.note("lost", partitions) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_tells_the_listener_and_leaves_though_no_commit_is_answered() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let silent = FaultAction::Delay(ms(300_000));
+    broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, silent).always());
+    let told = Quiet::default();
+    let mut one = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.enable_auto_commit = true;
+        config.auto_commit_interval = ms(1_000_000);
+        config.session_timeout = ms(300_000);
+    })
+    .await;
+    one.subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    assert_eq!(read(&mut one, 10).await.len(), 10);
+    let started = tokio::time::Instant::now();
+    let error = one.close().await.expect_err("no answer to the commit");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(started.elapsed() <= ms(30_000));
+    assert_eq!(told.0.all(), [("revoked", vec![0])]);
+    let mut other = member(&broker, |_| {}).await;
+    assigned(&mut other, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_after_the_partitions_were_lost_says_that_they_were() {
+    let broker = one_broker(1);
+    let told = Quiet::default();
+    let mut one = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.max_poll_interval = ms(8_000);
+    })
+    .await;
+    one.subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    assigned(&mut one, 1).await;
+    tokio::time::sleep(ms(20_000)).await;
+    one.close().await.expect("closes");
+    assert_eq!(told.0.all(), [("lost", vec![0])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsubscribe_that_is_dropped_leaves_a_member_that_reads_or_none() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let slow = FaultAction::Delay(ms(2_000));
+    broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, slow));
+    let mut consumer = member(&broker, |_| {}).await;
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    let pending = consumer.commit_async().expect("room for a commit");
+    tokio::time::timeout(ms(500), consumer.unsubscribe())
+        .await
+        .expect_err("waits for the commit");
+    pending.await.expect("is answered in the end");
+    fill(&broker, 0, 10..20, 10);
+    assert_eq!(read(&mut consumer, 10).await.len(), 10, "still reads");
 }

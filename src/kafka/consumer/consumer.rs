@@ -75,7 +75,9 @@ impl Deref for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.core().stop();
+        let core = self.core();
+        core.stop();
+        core.state().source = Source::Closed;
     }
 }
 
@@ -198,21 +200,12 @@ impl Consumer {
 
     /// Lets go of all partitions; leaves the group, if in one. What polls have returned counts as finished, and is committed first where
     /// `enable_auto_commit` says so.
+    ///
+    /// Dropping the future before it is done may leave everything as it was, to be let go of by the next call.
     pub async fn unsubscribe(&mut self) -> Result<()> {
-        let core = self.core().clone();
-        let committed = self.commit_finished(core.deadline()).await;
-        let group = core.group();
-        if group.is_some() {
-            self.release(false).await;
-        }
-        self.handle.commits.settled(&core).await;
-        if let Some(group) = group {
-            group.close().await;
-        }
-        self.reading = None;
-        let mut state = core.state();
-        state.clear();
-        state.source = Source::Left;
+        let committed = self.commit_finished(self.core().deadline()).await;
+        self.prepare_to_leave().await;
+        self.leave().await;
         committed
     }
 
@@ -253,17 +246,43 @@ impl Consumer {
     /// Finishes: commits what polls have returned where `enable_auto_commit` says so, waits for commits under way, tells the listener, and
     /// leaves the group, so that its partitions go to others at once.
     ///
-    /// Takes up to the request timeout. The error is that of the last commit; everything else is done regardless.
+    /// Takes up to the request timeout, of which the commit gets half, and the listener what is left of three quarters. The error is that
+    /// of the last commit; everything else is done regardless.
     pub async fn close(mut self) -> Result<()> {
-        let deadline = self.core().deadline();
-        let closed = timeout_at(deadline, self.unsubscribe()).await;
-        self.core().state().source = Source::Closed;
-        closed.unwrap_or_else(|_| {
-            Err(Error::new(
+        let patience = self.core().config.client.request_timeout;
+        let now = Instant::now();
+        // None of them takes the time of those after it.
+        let committed = self.commit_finished(now + patience / 2).await;
+        let prepared = timeout_at(now + patience * 3 / 4, self.prepare_to_leave()).await;
+        let left = timeout_at(now + patience, self.leave()).await;
+        committed?;
+        prepared.and(left).map_err(|_| {
+            Error::new(
                 ErrorKind::Timeout,
                 "closing the consumer took longer than the request timeout",
-            ))
+            )
         })
+    }
+
+    /// Tells the listener, and waits for commits under way, its own among them.
+    async fn prepare_to_leave(&self) {
+        let core = self.core();
+        if let Some(group) = core.group() {
+            let lost = group.with(|membership| membership.must_release());
+            self.tell_listener(lost == Some(true)).await;
+        }
+        self.handle.commits.settled(core).await;
+    }
+
+    /// Lets go of everything, at once; then tells the coordinator.
+    async fn leave(&mut self) {
+        let core = self.core().clone();
+        let group = core.group();
+        self.forget();
+        core.state().source = Source::Left;
+        if let Some(group) = group {
+            group.close().await;
+        }
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -283,7 +302,8 @@ impl Consumer {
                     .commit_finished(now + self.core().config.session_timeout / 2)
                     .await;
             }
-            self.release(lost).await;
+            self.tell_listener(lost).await;
+            self.forget();
             if !lost {
                 self.settle_commits().await;
             }
@@ -312,8 +332,8 @@ impl Consumer {
         }
     }
 
-    /// Tells the listener, and forgets the partitions.
-    async fn release(&mut self, lost: bool) {
+    /// Tells the listener that all partitions go.
+    async fn tell_listener(&self, lost: bool) {
         let partitions = self.assignment();
         if let Some(listener) = &self.listener
             && !partitions.is_empty()
@@ -323,6 +343,10 @@ impl Consumer {
                 false => listener.on_revoked(&self.handle, &partitions).await,
             }
         }
+    }
+
+    /// Forgets all partitions, and what was read of them.
+    fn forget(&mut self) {
         self.reading = None;
         self.postponed = None;
         self.announcing = None;
