@@ -86,6 +86,8 @@ struct Partition {
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
+    /// The last failure: what is not tried, because it is paused or is somebody else's now, is not failing.
+    last: Instant,
     attempts: u32,
     error: Error,
 }
@@ -354,20 +356,22 @@ impl Positions {
         known.preferred = None;
         let trouble = known.trouble.get_or_insert_with(|| Trouble {
             since: now,
+            last: now,
             attempts: 0,
             error: error.clone(),
         });
+        trouble.last = now;
         trouble.attempts += 1;
         trouble.error = error.clone();
         known.not_before = Some(now + pause(trouble.attempts));
     }
 
-    /// The error of a partition that has had no success for `patience`; it is given once per such time.
+    /// The error of a partition that has gone on failing for `patience`; it is given once per such time.
     pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
         self.partitions
             .values_mut()
             .filter_map(|known| known.trouble.as_mut())
-            .find(|trouble| now.duration_since(trouble.since) >= patience)
+            .find(|trouble| trouble.last.duration_since(trouble.since) >= patience)
             .map(|trouble| {
                 trouble.since = now;
                 trouble.error.clone()

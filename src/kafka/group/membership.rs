@@ -69,6 +69,8 @@ pub(crate) struct Membership {
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
+    /// The last failure: what was not tried again is not failing.
+    last: Instant,
     attempts: u32,
     error: Error,
 }
@@ -291,7 +293,7 @@ impl Membership {
         let trouble = self
             .trouble
             .as_mut()
-            .filter(|trouble| now.duration_since(trouble.since) >= patience)?;
+            .filter(|trouble| trouble.last.duration_since(trouble.since) >= patience)?;
         trouble.since = now;
         Some(trouble.error.clone())
     }
@@ -468,9 +470,11 @@ impl Membership {
     fn note(&mut self, error: Error, now: Instant) -> u32 {
         let trouble = self.trouble.get_or_insert_with(|| Trouble {
             since: now,
+            last: now,
             attempts: 0,
             error: error.clone(),
         });
+        trouble.last = now;
         trouble.attempts += 1;
         trouble.error = error;
         trouble.attempts

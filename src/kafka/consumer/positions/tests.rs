@@ -203,6 +203,23 @@ async fn an_epoch_that_the_leader_has_none_of_is_not_asked_for_again() {
     assert_eq!((again[0].offset, again[0].last_epoch), (10, -1));
 }
 
+#[tokio::test]
+async fn what_failed_once_and_was_not_tried_again_is_not_failing_for_long() {
+    let mut positions = led(1);
+    let (start, patience) = (Instant::now(), Duration::from_secs(30));
+    let stamp = wanted(&positions)[0].stamp;
+    let error = Error::new(ErrorKind::Disconnected, "gone");
+    positions.failed(&tp(0), stamp, start, |_| Duration::ZERO, &error);
+    positions.set_paused(&tp(0), true);
+    for minutes in 1..5 {
+        let now = start + Duration::from_secs(60 * minutes);
+        assert!(positions.overdue(now, patience).is_none(), "{minutes} min");
+    }
+    let now = start + Duration::from_secs(300);
+    positions.failed(&tp(0), stamp, now, |_| Duration::ZERO, &error);
+    assert!(positions.overdue(now, patience).is_some());
+}
+
 /// One thing that can happen to a partition.
 #[derive(Clone, Debug)]
 enum Event {

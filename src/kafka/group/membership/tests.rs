@@ -379,3 +379,13 @@ async fn a_static_leader_that_came_back_shares_out_nothing_and_notices_new_parti
     member.partitions_now(|_| PartitionCounts::from([("t".into(), 4)]), now);
     assert_eq!(member.must_release(), Some(false));
 }
+
+#[tokio::test]
+async fn trouble_that_nothing_came_of_is_not_reported_later() {
+    let now = Instant::now();
+    let mut member = stable(now);
+    let error = Error::new(ErrorKind::Disconnected, "gone");
+    member.heartbeat_failed(error, now, |_| PAUSE);
+    let later = now + Duration::from_secs(100);
+    assert!(member.error(later, Duration::from_secs(30)).is_none());
+}
