@@ -579,3 +579,23 @@ async fn an_unsubscribe_that_is_dropped_leaves_a_member_that_reads_or_none() {
     fill(&broker, 0, 10..20, 10);
     assert_eq!(read(&mut consumer, 10).await.len(), 10, "still reads");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_poll_keeps_the_place_in_the_group_however_short_the_interval() {
+    let broker = cluster(1, |builder| builder.initial_rebalance_delay(ms(1_500)));
+    broker.create_topic("t", 1).expect("a new topic");
+    let told = Told::default();
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.max_poll_interval = ms(300);
+    })
+    .await;
+    consumer
+        .subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    for _ in 0..4 {
+        consumer.poll(ms(5_000)).await.expect("a poll");
+    }
+    assert_eq!(told.all(), [("assigned", vec![0])]);
+}

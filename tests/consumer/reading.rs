@@ -367,3 +367,35 @@ async fn what_became_of_a_question_is_not_told_once_the_application_has_sought()
             .expect("it was sought: where the group stands is of no interest");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_without_end_returns_what_comes() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = reader(&broker, 1, |_| {}).await;
+    let records = consumer.poll(Duration::MAX).await.expect("records");
+    assert_eq!(records.count(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_and_offsets_that_cannot_be_are_refused() {
+    let broker = one_broker(1);
+    let mut consumer = consumer(&broker, |_| {}).await;
+    let error = consumer
+        .assign(&[(tp(-1), StartOffset::Earliest)])
+        .await
+        .expect_err("no such partition");
+    assert_eq!(
+        (error.kind(), error.partition()),
+        (ErrorKind::UnknownTopicOrPartition, Some(&tp(-1)))
+    );
+    let error = consumer
+        .assign(&[(tp(0), StartOffset::Offset(-5))])
+        .await
+        .expect_err("no such offset");
+    assert_eq!(
+        (error.kind(), error.partition()),
+        (ErrorKind::Config, Some(&tp(0)))
+    );
+    assert_eq!(consumer.assignment(), []);
+}

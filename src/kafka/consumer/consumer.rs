@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::commit::Commits;
 use super::core::{Core, Source};
 use super::cursor::{Cursor, Reader, Step};
+use super::handle::check_offset;
 use super::list_offsets::unknown_partition;
 use super::wait::wait;
 use super::{ConsumerConfig, ConsumerHandle, RebalanceListener, Records, StartOffset, scout};
@@ -20,7 +21,7 @@ use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::MembershipConfig;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
-/// How often a waiting poll looks whether something has been going wrong for too long.
+/// How often, at least, a waiting poll looks whether something has been going wrong for too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 /// Reads records: of partitions that it is assigned, or of the share that it gets of a group's.
@@ -173,13 +174,17 @@ impl Consumer {
         let core = self.core().clone();
         let deadline = core.deadline();
         for (partition, start) in partitions {
-            if *start == StartOffset::Committed {
-                core.group_id()?;
+            match start {
+                StartOffset::Committed => {
+                    core.group_id()?;
+                }
+                StartOffset::Offset(offset) => check_offset(partition, *offset)?,
+                _ => {}
             }
             let topic = core.cluster.topic(&partition.topic, deadline).await?;
-            if usize::try_from(partition.partition)
-                .is_ok_and(|index| index >= topic.partitions.len())
-            {
+            let exists = usize::try_from(partition.partition)
+                .is_ok_and(|index| index < topic.partitions.len());
+            if !exists {
                 return Err(unknown_partition(partition));
             }
         }
@@ -223,7 +228,9 @@ impl Consumer {
     /// Cancel safe: a poll that is dropped has returned nothing, and skips nothing.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let core = self.core().clone();
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now().checked_add(timeout);
+        // Each look is a sign of life for the group.
+        let look_around = LOOK_AROUND.min(core.config.max_poll_interval / 2);
         if self.reading.is_none() {
             // Lets the fetchers of a runtime with one thread send their next request before this one's records keep the thread busy.
             tokio::task::yield_now().await;
@@ -236,10 +243,11 @@ impl Consumer {
             self.auto_commit(now);
             self.look_for_trouble(now)?;
             let records = self.collect()?;
-            if !records.is_empty() || now >= deadline {
+            if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
             }
-            wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
+            let look_at = now + look_around;
+            wait(ready, Some(deadline.map_or(look_at, |at| at.min(look_at)))).await;
         }
     }
 

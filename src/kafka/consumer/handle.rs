@@ -87,13 +87,7 @@ impl ConsumerHandle {
     /// Fails when the partition is not assigned. An offset that is not in the log is found out by the next fetch, and falls under
     /// `auto_offset_reset`.
     pub fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
-        if offset < 0 {
-            let error = Error::new(
-                ErrorKind::Config,
-                format!("cannot seek to offset {offset}: offsets start at 0"),
-            );
-            return Err(error.topic_partition(partition.topic.clone(), partition.partition));
-        }
+        check_offset(partition, offset)?;
         let position = Position {
             offset,
             leader_epoch: None,
@@ -289,6 +283,18 @@ impl ConsumerHandle {
         self.core.ready.notify_waiters();
         Ok(())
     }
+}
+
+/// Fails for an offset that no record can have.
+pub(super) fn check_offset(partition: &TopicPartition, offset: i64) -> Result<()> {
+    if offset >= 0 {
+        return Ok(());
+    }
+    let error = Error::new(
+        ErrorKind::Config,
+        format!("cannot read at offset {offset}: offsets start at 0"),
+    );
+    Err(error.topic_partition(partition.topic.clone(), partition.partition))
 }
 
 /// A position as it is committed.
