@@ -435,7 +435,8 @@ impl Consumer {
         let most = core.config.max_poll_records;
         let mut records = Records::default();
         while records.count() < most {
-            let Some(mut cursor) = core.state().next_cursor(self.reading.take()) else {
+            let reading = self.reading.take();
+            let Some(mut cursor) = core.state().next_cursor(reading, &core.changed) else {
                 break;
             };
             match cursor.read(most - records.count(), &mut self.reader) {

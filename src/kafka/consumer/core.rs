@@ -267,8 +267,9 @@ impl Core {
 }
 
 impl State {
-    /// The next fetched piece that may be read now. `reading` is the one that was read last, if it has more.
-    pub fn next_cursor(&mut self, reading: Option<Cursor>) -> Option<Cursor> {
+    /// The next fetched piece that may be read now. `reading` is the one that was read last, if it has more. Wakes `changed` where what was
+    /// fetched turns out to be of no use.
+    pub fn next_cursor(&mut self, reading: Option<Cursor>, changed: &Notify) -> Option<Cursor> {
         if let Some(cursor) = reading {
             self.queue.push_front(cursor);
         }
@@ -280,7 +281,17 @@ impl State {
             {
                 Some(true) => return self.queue.remove(index),
                 Some(false) => index += 1,
-                None => drop(self.queue.remove(index)),
+                None => {
+                    let Cursor {
+                        partition,
+                        stamp,
+                        position,
+                        ..
+                    } = cursor;
+                    self.positions.useless(partition, *stamp, position.offset);
+                    self.queue.remove(index);
+                    changed.notify_waiters();
+                }
             }
         }
         None

@@ -134,7 +134,7 @@ impl ConsumerHandle {
             IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
             _ => watermarks.high_watermark,
         };
-        Some((end - position.offset).max(0))
+        Some(end.saturating_sub(position.offset).max(0))
     }
 
     /// Commits these offsets, after every commit asked for before, and waits for the coordinator.

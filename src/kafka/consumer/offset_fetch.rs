@@ -1,7 +1,7 @@
 //! Asking the group's coordinator which offsets are committed. In: partitions. Out: those that have one, and those that it refused: one
 //! topic that is gone, or may not be read, says nothing about the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::messages::offset_fetch_request::{
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::core::Core;
 use super::handle::OffsetAndMetadata;
+use super::list_offsets::left_out;
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
@@ -133,7 +134,7 @@ pub(crate) async fn ask_once(
     };
     let read = answer
         .await
-        .and_then(|(version, response)| read(response, version, &metadata));
+        .and_then(|(version, response)| read(response, version, &metadata, partitions));
     read.inspect_err(|_| cluster.coordinator_lost(CoordinatorKind::Group, group))
 }
 
@@ -201,7 +202,13 @@ struct Row {
     committed: OffsetAndMetadata,
 }
 
-fn read(response: OffsetFetchResponse, version: i16, metadata: &Metadata) -> Result<Committed> {
+/// Every partition that was asked for has its answer, or an error: one that is left out may well have a committed offset.
+fn read(
+    response: OffsetFetchResponse,
+    version: i16,
+    metadata: &Metadata,
+    asked: &[TopicPartition],
+) -> Result<Committed> {
     let (error, rows) = if version >= GROUPS_FROM {
         grouped(response, version, metadata)
     } else {
@@ -211,7 +218,11 @@ fn read(response: OffsetFetchResponse, version: i16, metadata: &Metadata) -> Res
         return Err(Error::server(error, None).api(ApiKey::OFFSET_FETCH));
     }
     let mut committed = Committed::default();
+    let mut open: BTreeSet<&TopicPartition> = asked.iter().collect();
     for row in rows {
+        if !open.remove(&row.partition) {
+            continue;
+        }
         // The oldest version has no other place for what is wrong with the group.
         if is_about_the_group(row.error) {
             return Err(Error::server(row.error, None).api(ApiKey::OFFSET_FETCH));
@@ -225,6 +236,10 @@ fn read(response: OffsetFetchResponse, version: i16, metadata: &Metadata) -> Res
         } else if row.committed.offset >= 0 {
             committed.found.insert(row.partition, row.committed);
         }
+    }
+    for partition in open {
+        let error = left_out(partition).api(ApiKey::OFFSET_FETCH);
+        committed.refused.insert(partition.clone(), error);
     }
     Ok(committed)
 }
@@ -335,12 +350,25 @@ mod tests {
             (1, -1, ErrorCode::TOPIC_AUTHORIZATION_FAILED),
             (2, -1, ErrorCode::NONE),
         ];
-        let committed = read(answer(&rows), STABLE_FROM, &Metadata::default()).expect("rows");
+        let committed =
+            read(answer(&rows), STABLE_FROM, &Metadata::default(), &names).expect("rows");
         assert_eq!(committed.found.keys().collect::<Vec<_>>(), [&names[0]]);
         let (name, error) = committed.refused.first_key_value().expect("an error");
         assert_eq!((name, error.partition()), (&names[1], Some(&names[1])));
         assert_eq!(error.kind(), ErrorKind::Authorization);
         let moved = [(0, -1, ErrorCode::NOT_COORDINATOR)];
-        read(answer(&moved), STABLE_FROM, &Metadata::default()).expect_err("about the group");
+        read(answer(&moved), STABLE_FROM, &Metadata::default(), &names)
+            .expect_err("about the group");
+    }
+
+    #[test]
+    fn a_partition_without_an_answer_is_not_one_without_an_offset() {
+        let names = names(3);
+        let rows = [(0, 5), (1, -1), (7, 9)].map(|(name, offset)| (name, offset, ErrorCode::NONE));
+        let committed =
+            read(answer(&rows), STABLE_FROM, &Metadata::default(), &names).expect("rows");
+        assert_eq!(committed.found.keys().collect::<Vec<_>>(), [&names[0]]);
+        let (name, error) = committed.refused.first_key_value().expect("one is missing");
+        assert_eq!((name, error.kind()), (&names[2], ErrorKind::Protocol));
     }
 }

@@ -251,6 +251,18 @@ impl Positions {
         }
     }
 
+    /// A fetched answer is not handed out. One that does not go on where the application stands is a broker's mistake: what lies between
+    /// would be missing, so it is fetched anew.
+    pub fn useless(&mut self, partition: &TopicPartition, stamp: u64, offset: i64) {
+        let Some(known) = self.current(partition, stamp) else {
+            return;
+        };
+        match known.place {
+            Place::At(position) if position.offset != offset => self.refetch(partition),
+            _ => self.piece_read(partition, stamp),
+        }
+    }
+
     /// Forgets everything fetched ahead: the next fetch starts where the application stands.
     pub fn refetch(&mut self, partition: &TopicPartition) {
         let Some(known) = self.partitions.get(partition) else {

@@ -220,6 +220,22 @@ async fn what_failed_once_and_was_not_tried_again_is_not_failing_for_long() {
     assert!(positions.overdue(now, patience).is_some());
 }
 
+#[tokio::test]
+async fn what_does_not_go_on_where_the_application_stands_is_fetched_anew() {
+    let mut positions = led(1);
+    let asked = wanted(&positions);
+    let stamp = asked[0].stamp;
+    // By its last batch the answer ends at 50, by the records in it at 100.
+    assert!(positions.fetched(&asked[0], Some(at(50)), WATERMARKS));
+    let ahead = wanted(&positions);
+    assert!(positions.fetched(&ahead[0], Some(at(70)), WATERMARKS));
+    assert!(positions.advance(&tp(0), stamp, at(100)));
+    positions.piece_read(&tp(0), stamp);
+    assert_eq!(positions.readable(&tp(0), stamp, 50), None);
+    positions.useless(&tp(0), stamp, 50);
+    assert_eq!(wanted(&positions)[0].offset, 100);
+}
+
 /// One thing that can happen to a partition.
 #[derive(Clone, Debug)]
 enum Event {
