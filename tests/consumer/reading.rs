@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::{ErrorKind, OffsetReset, StartOffset, TopicPartition};
+use pat_events::kafka::{ErrorKind, OffsetAndMetadata, OffsetReset, StartOffset, TopicPartition};
 use protocol::ApiKey;
 use protocol::compression::Codec;
 
@@ -398,4 +398,29 @@ async fn partitions_and_offsets_that_cannot_be_are_refused() {
         (ErrorKind::Config, Some(&tp(0)))
     );
     assert_eq!(consumer.assignment(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_asks_no_broker_once_its_consumer_is_gone() {
+    let broker = one_broker(1);
+    for close in [true, false] {
+        let consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+        let handle = consumer.handle();
+        handle.end_offsets(&[tp(0)]).await.expect("offsets");
+        match close {
+            true => consumer.close().await.expect("closes"),
+            false => drop(consumer),
+        }
+        let offset = OffsetAndMetadata::new(1);
+        for error in [
+            handle.committed(&[tp(0)]).await.err(),
+            handle.beginning_offsets(&[tp(0)]).await.err(),
+            handle.end_offsets(&[tp(0)]).await.err(),
+            handle.offsets_for_times(&[(tp(0), 5)]).await.err(),
+            handle.commit(&[(tp(0), offset)]).await.err(),
+        ] {
+            let kind = error.map(|error| error.kind());
+            assert_eq!(kind, Some(ErrorKind::Closed), "closed: {close}");
+        }
+    }
 }

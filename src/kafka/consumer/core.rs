@@ -130,6 +130,14 @@ impl Core {
         }
     }
 
+    /// Fails once the consumer is closed, whoever still holds a handle to it.
+    pub fn check_open(&self) -> Result<()> {
+        match self.state().source {
+            Source::Closed => Err(Error::new(ErrorKind::Closed, "the consumer was closed")),
+            _ => Ok(()),
+        }
+    }
+
     /// The group's id, for what needs one.
     pub fn group_id(&self) -> Result<&str> {
         self.config.group_id.as_deref().ok_or_else(|| {

@@ -52,7 +52,7 @@ pub struct OffsetAndTimestamp {
 /// A handle to a consumer, for everything but polling. Cheap to clone.
 ///
 /// A [`Consumer`](crate::kafka::Consumer) dereferences to its handle. Handles do not keep a consumer alive: once it is dropped or closed,
-/// what needs a broker fails.
+/// what needs a broker fails with [`ErrorKind::Closed`]. Its connections are closed when the last handle is gone.
 #[derive(Clone)]
 pub struct ConsumerHandle {
     pub(super) core: Arc<Core>,
@@ -181,6 +181,7 @@ impl ConsumerHandle {
         patience: Duration,
     ) -> Result<Committed> {
         let core = &self.core;
+        core.check_open()?;
         core.cluster
             .track(partitions.iter().map(|partition| &*partition.topic));
         offset_fetch::ask(core, partitions, core.deadline(), Instant::now() + patience).await
@@ -209,6 +210,7 @@ impl ConsumerHandle {
         &self,
         times: &[(TopicPartition, i64)],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndTimestamp>> {
+        self.core.check_open()?;
         let lookups = times
             .iter()
             .map(|(partition, time)| (partition.clone(), (*time).max(0)))
@@ -236,6 +238,7 @@ impl ConsumerHandle {
         partitions: &[TopicPartition],
         timestamp: i64,
     ) -> Result<BTreeMap<TopicPartition, i64>> {
+        self.core.check_open()?;
         let lookups = partitions
             .iter()
             .map(|partition| (partition.clone(), timestamp))
