@@ -817,6 +817,39 @@ async fn committed_offsets_that_cannot_be_had_are_told_until_they_come() {
 }
 
 #[tokio::test]
+async fn a_deleted_topic_holds_up_no_other_when_the_group_rebalances() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    broker.create_topic("letters", 1).expect("a new topic");
+    let seen = Arc::new(Seen::default());
+    let quick =
+        |config: &mut ConsumerConfig| config.kafka.heartbeat_interval = Duration::from_millis(200);
+    let first = consumer_with(&broker, |config| {
+        quick(config);
+        config.topics.push("letters".to_string());
+    });
+    first.start(Handler::of(&seen)).await.expect("started");
+    send_numbers(&producer, 30, 0..5).await;
+    seen.until(150).await;
+    broker.delete_topic("letters");
+    let second = consumer_with(&broker, quick);
+    second.start(Handler::of(&seen)).await.expect("started");
+    let shared = async {
+        while second.metrics().lag_by_partition.is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, shared)
+        .await
+        .expect("the second gets its share");
+    send_numbers(&producer, 30, 5..10).await;
+    seen.until(300).await;
+    first.stop().await.expect("stopped well");
+    second.stop().await.expect("stopped well");
+    seen.assert_once_and_in_order(30, 10);
+}
+
+#[tokio::test]
 async fn a_hanging_handler_does_not_hang_the_stop() {
     const SHUTDOWN: Duration = Duration::from_secs(5);
     let broker = broker().await;

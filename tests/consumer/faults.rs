@@ -1,10 +1,11 @@
 //! Lost answers, throttles, moved leaders and coordinators, truncated logs, brokers that are away: everything ends in progress, or in an
 //! error that the application sees.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::ErrorKind;
+use pat_events::kafka::{ErrorKind, OffsetAndMetadata, StartOffset, TopicPartition};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
@@ -241,4 +242,116 @@ async fn a_coordinator_that_moves_keeps_the_group() {
             .await
             .expect("commits with the new coordinator");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_topic_holds_up_no_other_when_the_group_rebalances() {
+    let broker = one_broker(2);
+    broker.create_topic("u", 1).expect("a new topic");
+    let mut one = member(&broker, |_| {}).await;
+    one.subscribe(&["t", "u"]).await.expect("topics that exist");
+    assigned(&mut one, 3).await;
+    broker.delete_topic("u");
+    let mut other = member(&broker, |_| {}).await;
+    let (mut seen, started) = (BTreeSet::new(), Instant::now());
+    while seen.len() < 40 {
+        for consumer in [&mut one, &mut other] {
+            match consumer.poll(ms(50)).await {
+                Ok(records) => seen.extend(
+                    records
+                        .iter()
+                        .map(|record| (record.topic_partition().clone(), record.offset)),
+                ),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition),
+            }
+        }
+        let shared = one.assignment().len() == 2 && other.assignment().len() == 1;
+        if shared && broker.log("t", 0).is_some_and(|log| log.end_offset == 0) {
+            for partition in 0..2 {
+                fill(&broker, partition, 0..20, 10);
+            }
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{} read, {:?} held",
+            seen.len(),
+            one.assignment()
+        );
+    }
+    let gone = TopicPartition::new("u", 0);
+    let own = one.assignment().remove(0);
+    let offsets = [(gone.clone(), 5), (own.clone(), 20)]
+        .map(|(partition, offset)| (partition, OffsetAndMetadata::new(offset)));
+    let asked = Instant::now();
+    let error = one.commit(&offsets).await.expect_err("one topic is gone");
+    assert_eq!(error.partition(), Some(&gone), "{error}");
+    assert_eq!(broker.committed_offset("g", "t", own.partition), Some(20));
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "commits behind it waited for {:?}",
+        asked.elapsed()
+    );
+    let asked = Instant::now();
+    let error = one
+        .committed(&[tp(0), gone.clone()])
+        .await
+        .expect_err("nobody knows the topic");
+    assert_eq!(error.partition(), Some(&gone), "{error}");
+    assert!(asked.elapsed() <= Duration::from_secs(30));
+}
+
+/// A record's epoch that the leader has none of: an epoch without records leaves no trace with it.
+#[tokio::test(start_paused = true)]
+async fn a_committed_epoch_that_the_leader_does_not_know_stops_nothing() {
+    let broker = cluster(3, |builder| builder.default_replication_factor(3));
+    broker.create_topic("t", 1).expect("a new topic");
+    fill(&broker, 0, 0..10, 10);
+    broker.move_leader("t", 0, 2);
+    broker.move_leader("t", 0, 3);
+    fill(&broker, 0, 10..20, 10);
+    let mut consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+    let committed = OffsetAndMetadata {
+        offset: 10,
+        leader_epoch: Some(1),
+        metadata: String::new(),
+    };
+    consumer
+        .commit(&[(tp(0), committed)])
+        .await
+        .expect("an offset of a group without members");
+    consumer
+        .assign(&[(tp(0), StartOffset::Committed)])
+        .await
+        .expect("assigned");
+    // A client that is busy without end keeps the paused clock from moving: polls are counted instead.
+    let mut all = Vec::new();
+    for _ in 0..2_000 {
+        all.extend(numbers(&consumer.poll(ms(0)).await.expect("a poll")));
+    }
+    assert_eq!(all, (10..20).collect::<Vec<u32>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_follows_a_leader_to_a_node_where_nothing_was_to_be_fetched() {
+    // From a version on brokers name the new leader with the error; before, the metadata brings it.
+    let broker = cluster(3, |builder| {
+        builder
+            .default_replication_factor(3)
+            .api_versions(ApiKey::FETCH, 4, 11)
+    });
+    broker.create_topic("t", 2).expect("a new topic");
+    let leader = |partition| broker.log("t", partition).expect("a log").leader;
+    let (first, second) = (leader(0).expect("led"), leader(1).expect("led"));
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = reader(&broker, 2, |_| {}).await;
+    consumer.pause(&[tp(1)]).expect("assigned");
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    tokio::time::sleep(ms(2_000)).await;
+    broker.stop_node(first).await;
+    assert_eq!(leader(0), Some(second), "where the paused partition is");
+    fill(&broker, 0, 10..20, 10);
+    assert_eq!(
+        read(&mut consumer, 10).await,
+        (10..20).collect::<Vec<u32>>()
+    );
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use pat_events::broker::{Fault, FaultAction};
 use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
-    Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, TopicPartition,
+    Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, StartOffset,
+    TopicPartition,
 };
+use protocol::ApiKey;
 
 use crate::world::*;
 
@@ -405,4 +408,194 @@ async fn leaving_waits_for_commits_under_way_and_takes_no_more() {
         ErrorKind::Closed
     );
     assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
+}
+
+/// Kafka checks who commits and in which generation, not whether the partition is that member's.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_went_to_another_member_cannot_be_committed_in_the_new_generation() {
+    let broker = one_broker(2);
+    let mut one = member(&broker, |_| {}).await;
+    assigned(&mut one, 2).await;
+    let mut other = member(&broker, |_| {}).await;
+    poll_both(&mut one, &mut other, 300).await;
+    let (ones, others) = (one.assignment(), other.assignment());
+    assert_eq!((ones.len(), others.len()), (1, 1));
+    let ahead = OffsetAndMetadata::new(500);
+    let behind = OffsetAndMetadata::new(50);
+    other
+        .commit(&[(others[0].clone(), ahead)])
+        .await
+        .expect("its own");
+    let both = [
+        (ones[0].clone(), behind.clone()),
+        (others[0].clone(), behind.clone()),
+    ];
+    let error = one.commit(&both).await.expect_err("not its own any more");
+    assert_eq!(error.kind(), ErrorKind::Rebalance, "{error}");
+    assert_eq!(error.partition(), Some(&others[0]));
+    assert_eq!(
+        broker.committed_offset("g", "t", others[0].partition),
+        Some(500),
+        "nothing moved back"
+    );
+    one.commit(&both[..1]).await.expect("its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_poll_after_a_long_silence_joins_again() {
+    let broker = one_broker(1);
+    let mut consumer = member(&broker, |config| config.max_poll_interval = ms(8_000)).await;
+    tokio::time::sleep(ms(20_000)).await;
+    assigned(&mut consumer, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_for_commits_under_way_of_partitions_assigned_by_hand() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..100, 10);
+    let mut consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Earliest)])
+        .await
+        .expect("assigned");
+    assert_eq!(read(&mut consumer, 100).await.len(), 100);
+    let pending = consumer.commit_async().expect("room for a commit");
+    consumer.close().await.expect("closes");
+    pending.await.expect("was sent before closing");
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_handed_in_before_the_poll_that_revokes_is_made() {
+    let broker = one_broker(2);
+    for partition in 0..2 {
+        fill(&broker, partition, 0..10_000, 100);
+    }
+    let mut one = member(&broker, |config| config.max_poll_records = 5).await;
+    let mut other = None;
+    for round in 0..200 {
+        let before = one.assignment().len();
+        let pending = (before > 0).then(|| one.commit_async().expect("room for a commit"));
+        one.poll(ms(100)).await.expect("a poll");
+        if let Some(pending) = pending {
+            pending.await.unwrap_or_else(|error| {
+                panic!("round {round}, {before} partitions before the poll: {error}")
+            });
+        }
+        if before == 2 && other.is_none() {
+            let mut second = member(&broker, |_| {}).await;
+            other = Some(tokio::spawn(async move {
+                loop {
+                    second.poll(ms(50)).await.expect("a poll");
+                }
+            }));
+        }
+        tokio::time::sleep(ms(50)).await;
+    }
+    other.expect("a second member").abort();
+    assert_eq!(one.assignment().len(), 1, "it was revoked in between");
+}
+
+/// Notes what it is told and does nothing.
+#[derive(Clone, Default)]
+struct Quiet(Told);
+
+impl RebalanceListener for Quiet {
+    fn on_revoked<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.0.note("revoked", partitions) })
+    }
+
+    fn on_lost<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.0.note("lost", partitions) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_tells_the_listener_and_leaves_though_no_commit_is_answered() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let silent = FaultAction::Delay(ms(300_000));
+    broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, silent).always());
+    let told = Quiet::default();
+    let mut one = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.enable_auto_commit = true;
+        config.auto_commit_interval = ms(1_000_000);
+        config.session_timeout = ms(300_000);
+    })
+    .await;
+    one.subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    assert_eq!(read(&mut one, 10).await.len(), 10);
+    let started = tokio::time::Instant::now();
+    let error = one.close().await.expect_err("no answer to the commit");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(started.elapsed() <= ms(30_000));
+    assert_eq!(told.0.all(), [("revoked", vec![0])]);
+    let mut other = member(&broker, |_| {}).await;
+    assigned(&mut other, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_after_the_partitions_were_lost_says_that_they_were() {
+    let broker = one_broker(1);
+    let told = Quiet::default();
+    let mut one = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.max_poll_interval = ms(8_000);
+    })
+    .await;
+    one.subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    assigned(&mut one, 1).await;
+    tokio::time::sleep(ms(20_000)).await;
+    one.close().await.expect("closes");
+    assert_eq!(told.0.all(), [("lost", vec![0])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsubscribe_that_is_dropped_leaves_a_member_that_reads_or_none() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let slow = FaultAction::Delay(ms(2_000));
+    broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, slow));
+    let mut consumer = member(&broker, |_| {}).await;
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    let pending = consumer.commit_async().expect("room for a commit");
+    tokio::time::timeout(ms(500), consumer.unsubscribe())
+        .await
+        .expect_err("waits for the commit");
+    pending.await.expect("is answered in the end");
+    fill(&broker, 0, 10..20, 10);
+    assert_eq!(read(&mut consumer, 10).await.len(), 10, "still reads");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_poll_keeps_the_place_in_the_group_however_short_the_interval() {
+    let broker = cluster(1, |builder| builder.initial_rebalance_delay(ms(1_500)));
+    broker.create_topic("t", 1).expect("a new topic");
+    let told = Told::default();
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.max_poll_interval = ms(300);
+    })
+    .await;
+    consumer
+        .subscribe_with(&["t"], told.clone())
+        .await
+        .expect("a topic");
+    for _ in 0..4 {
+        consumer.poll(ms(5_000)).await.expect("a poll");
+    }
+    assert_eq!(told.all(), [("assigned", vec![0])]);
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pat_events::kafka::{ErrorKind, OffsetReset, StartOffset, TopicPartition};
+use pat_events::broker::{Fault, FaultAction};
+use pat_events::kafka::{ErrorKind, OffsetAndMetadata, OffsetReset, StartOffset, TopicPartition};
+use protocol::ApiKey;
 use protocol::compression::Codec;
 
 use crate::world::*;
@@ -317,4 +319,108 @@ async fn a_small_budget_slows_reading_down_and_stops_nothing() {
         held.push(records);
     }
     assert_eq!(count, 15_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_without_news_leave_room_to_fetch_from_the_others() {
+    let broker = cluster(4, |builder| builder);
+    broker.create_topic("t", 80).expect("a new topic");
+    let busy: Vec<i32> = (0..80)
+        .filter(|partition| broker.log("t", *partition).expect("a log").leader == Some(4))
+        .collect();
+    assert_eq!(busy.len(), 20);
+    for partition in &busy {
+        fill(&broker, *partition, 0..10, 10);
+    }
+    let mut consumer = reader(&broker, 80, |_| {}).await;
+    let started = tokio::time::Instant::now();
+    assert_eq!(read(&mut consumer, 200).await.len(), 200);
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "after {:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_a_question_is_not_told_once_the_application_has_sought() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let slow = FaultAction::Delay(ms(500));
+    broker.inject(Fault::on(ApiKey::OFFSET_FETCH, slow));
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.auto_offset_reset = OffsetReset::None;
+    })
+    .await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Committed)])
+        .await
+        .expect("assigned");
+    assert!(consumer.poll(ms(100)).await.expect("a poll").is_empty());
+    consumer.seek(&tp(0), 4).expect("assigned");
+    assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);
+    for _ in 0..10 {
+        consumer
+            .poll(ms(100))
+            .await
+            .expect("it was sought: where the group stands is of no interest");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_without_end_returns_what_comes() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = reader(&broker, 1, |_| {}).await;
+    let records = consumer.poll(Duration::MAX).await.expect("records");
+    assert_eq!(records.count(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_and_offsets_that_cannot_be_are_refused() {
+    let broker = one_broker(1);
+    let mut consumer = consumer(&broker, |_| {}).await;
+    let error = consumer
+        .assign(&[(tp(-1), StartOffset::Earliest)])
+        .await
+        .expect_err("no such partition");
+    assert_eq!(
+        (error.kind(), error.partition()),
+        (ErrorKind::UnknownTopicOrPartition, Some(&tp(-1)))
+    );
+    let error = consumer
+        .assign(&[(tp(0), StartOffset::Offset(-5))])
+        .await
+        .expect_err("no such offset");
+    assert_eq!(
+        (error.kind(), error.partition()),
+        (ErrorKind::Config, Some(&tp(0)))
+    );
+    assert_eq!(consumer.assignment(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_asks_no_broker_once_its_consumer_is_gone() {
+    let broker = one_broker(1);
+    for close in [true, false] {
+        let consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+        let handle = consumer.handle();
+        handle.end_offsets(&[tp(0)]).await.expect("offsets");
+        match close {
+            true => consumer.close().await.expect("closes"),
+            false => drop(consumer),
+        }
+        let offset = OffsetAndMetadata::new(1);
+        for error in [
+            handle.committed(&[tp(0)]).await.err(),
+            handle.beginning_offsets(&[tp(0)]).await.err(),
+            handle.end_offsets(&[tp(0)]).await.err(),
+            handle.offsets_for_times(&[(tp(0), 5)]).await.err(),
+            handle.commit(&[(tp(0), offset)]).await.err(),
+        ] {
+            let kind = error.map(|error| error.kind());
+            assert_eq!(kind, Some(ErrorKind::Closed), "closed: {close}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ use crate::kafka::net::BoxFuture;
 
 /// The pause before the committed offsets are asked for again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long single partitions whose committed offsets cannot be had hold up the others.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps [`Assigned`] as the group has it.
 pub(super) struct Hook {
@@ -32,7 +34,7 @@ impl RebalanceListener for Hook {
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut committed = loop {
-                match consumer.committed(partitions).await {
+                match consumer.committed_or_refused(partitions, PATIENCE).await {
                     Ok(committed) => break committed,
                     Err(error) if passes(&error) => {
                         // The poll that this is part of does not return meanwhile: nobody else can tell.
@@ -44,8 +46,14 @@ impl RebalanceListener for Hook {
                 }
             };
             for name in partitions {
+                if let Some(error) = committed.refused.remove(name) {
+                    // The client asks on, and says so when it goes on for long. A tracker comes with the first record.
+                    self.counters.poll_failed(error);
+                    continue;
+                }
                 let tracker =
                     committed
+                        .found
                         .remove(name)
                         .map_or_else(OffsetTracker::default, |commit| {
                             OffsetTracker::resume(

@@ -68,6 +68,7 @@ impl Charge {
             self.budget
                 .used
                 .fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.budget.room.notify_waiters();
         }
         self.bytes = bytes;
     }
@@ -104,5 +105,16 @@ mod tests {
         assert_eq!(budget.left(), 90);
         drop(charge);
         assert_eq!(budget.left(), 100);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_hears_of_what_comes_back_early() {
+        let room = Arc::new(Notify::new());
+        let budget = Budget::new(100, room.clone());
+        let mut charge = budget.charge(100);
+        let mut woken = std::pin::pin!(room.notified());
+        assert!(!woken.as_mut().enable());
+        charge.adjust(0);
+        assert!(woken.as_mut().enable());
     }
 }

@@ -1,6 +1,6 @@
 //! Commits, one after the other in the order in which they were asked for, so that a later one is never overtaken by the repetition of an
-//! earlier one. Each carries the generation that its partitions were held in: one that the group has moved on from is refused, never
-//! applied to what others read since.
+//! earlier one. Each is of partitions that this member holds, and carries the generation that it holds them in: one that the group has
+//! moved on from is refused, never applied to what others read since.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,9 +16,9 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::core::{Core, Source};
-use super::handle::OffsetAndMetadata;
-use super::offset_fetch::id_of;
+use super::core::{Core, Source, State};
+use super::handle::{OffsetAndMetadata, to_commit};
+use super::offset_fetch::{id_of, is_gone};
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
@@ -61,6 +61,14 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the consumer was unsubscribed or closed")
 }
 
+fn not_held(partition: &TopicPartition) -> Error {
+    Error::new(
+        ErrorKind::Rebalance,
+        "this member does not hold the partition: poll, and commit what is assigned now",
+    )
+    .topic_partition(partition.topic.clone(), partition.partition)
+}
+
 impl Commits {
     /// Starts the task that sends commits.
     pub fn start(core: &Arc<Core>) -> Self {
@@ -98,18 +106,37 @@ impl Commits {
         core: &Core,
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<PendingCommit> {
+        self.hand_in(core, &core.state(), offsets.into_iter().collect())
+    }
+
+    /// Commits everything that polls have returned. As [`submit`](Self::submit).
+    pub fn submit_positions(&self, core: &Core) -> Result<PendingCommit> {
+        let state = core.state();
+        let positions = state.positions().into_iter().map(to_commit).collect();
+        self.hand_in(core, &state, positions)
+    }
+
+    /// Who commits, and that the partitions are theirs, is looked up together: the coordinator knows members and generations, not who
+    /// holds what.
+    fn hand_in(
+        &self,
+        core: &Core,
+        state: &State,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Result<PendingCommit> {
         core.group_id()?;
         let (done, answer) = oneshot::channel();
-        let offsets: BTreeMap<_, _> = offsets.into_iter().collect();
         if offsets.is_empty() {
             let _ = done.send(Ok(()));
             return Ok(PendingCommit(answer));
         }
-        let source = core.state().source.clone();
-        let (group, identity) = match source {
+        let (group, identity) = match &state.source {
             Source::Subscribed(group) => {
                 let identity = group.with(|membership| membership.identity())?;
-                (Some(group), identity)
+                if let Some(foreign) = offsets.keys().find(|name| !state.positions.holds(name)) {
+                    return Err(not_held(foreign));
+                }
+                (Some(group.clone()), identity)
             }
             Source::Nothing | Source::Assigned => (None, Identity::standalone()),
             Source::Left | Source::Closed => return Err(closed()),
@@ -135,17 +162,21 @@ impl Commits {
 }
 
 impl Commit {
-    /// Sends it, again with pauses while that may help.
+    /// Sends it, again with pauses while that may help. What the coordinator took of it stays taken.
     async fn send(&self, core: &Core) -> Result<()> {
         if self.offsets.is_empty() {
             return Ok(());
         }
         let mut attempts = 0;
         loop {
-            let error = match self.send_once(core).await {
+            let asked = core.cluster.metadata();
+            let error = match self.send_once(core, &asked).await {
                 Err(error) if error.is_retriable() && error.kind() != ErrorKind::Rebalance => error,
                 done => return done,
             };
+            if self.is_pointless(core, &error, &asked, attempts).await {
+                return Err(error);
+            }
             attempts += 1;
             let retry_at = Instant::now() + core.pause(attempts);
             if retry_at >= self.deadline {
@@ -155,7 +186,26 @@ impl Commit {
         }
     }
 
-    async fn send_once(&self, core: &Core) -> Result<()> {
+    /// Whether the topic that `error` is about is gone, or another one has its name now, whose offsets these are not. The commits behind
+    /// this one do not wait for it then.
+    async fn is_pointless(
+        &self,
+        core: &Core,
+        error: &Error,
+        asked: &Metadata,
+        attempts: u32,
+    ) -> bool {
+        let unknown = error.kind() == ErrorKind::UnknownTopicOrPartition;
+        let Some(TopicPartition { topic, .. }) = error.partition().filter(|_| unknown) else {
+            return false;
+        };
+        let metadata = core.cluster.refreshed(self.deadline).await;
+        metadata.is_ok_and(|metadata| {
+            is_gone(&metadata, topic, attempts) || id_of(&metadata, topic) != id_of(asked, topic)
+        })
+    }
+
+    async fn send_once(&self, core: &Core, metadata: &Metadata) -> Result<()> {
         let current = self
             .group
             .as_ref()
@@ -172,7 +222,6 @@ impl Commit {
         let node = cluster
             .coordinator(CoordinatorKind::Group, group_id, self.deadline)
             .await?;
-        let metadata = cluster.metadata();
         let answer = async {
             let connection = cluster
                 .connection(node, Purpose::Coordinator, self.deadline)
@@ -181,14 +230,14 @@ impl Commit {
             let nameless = self
                 .offsets
                 .keys()
-                .any(|partition| id_of(&metadata, &partition.topic) == Uuid::ZERO);
+                .any(|partition| id_of(metadata, &partition.topic) == Uuid::ZERO);
             let version = if nameless {
                 newest.min(TOPIC_IDS_FROM - 1)
             } else {
                 newest
             };
             connection
-                .call_at(&self.request(group_id, &metadata), version, self.deadline)
+                .call_at(&self.request(group_id, metadata), version, self.deadline)
                 .await
         };
         let response = answer

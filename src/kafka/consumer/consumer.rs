@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::commit::Commits;
 use super::core::{Core, Source};
 use super::cursor::{Cursor, Reader, Step};
-use super::handle::to_commit;
+use super::handle::check_offset;
 use super::list_offsets::unknown_partition;
 use super::wait::wait;
 use super::{ConsumerConfig, ConsumerHandle, RebalanceListener, Records, StartOffset, scout};
@@ -21,7 +21,7 @@ use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::MembershipConfig;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
-/// How often a waiting poll looks whether something has been going wrong for too long.
+/// How often, at least, a waiting poll looks whether something has been going wrong for too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 /// Reads records: of partitions that it is assigned, or of the share that it gets of a group's.
@@ -76,7 +76,9 @@ impl Deref for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.core().stop();
+        let core = self.core();
+        core.stop();
+        core.state().source = Source::Closed;
     }
 }
 
@@ -172,13 +174,17 @@ impl Consumer {
         let core = self.core().clone();
         let deadline = core.deadline();
         for (partition, start) in partitions {
-            if *start == StartOffset::Committed {
-                core.group_id()?;
+            match start {
+                StartOffset::Committed => {
+                    core.group_id()?;
+                }
+                StartOffset::Offset(offset) => check_offset(partition, *offset)?,
+                _ => {}
             }
             let topic = core.cluster.topic(&partition.topic, deadline).await?;
-            if usize::try_from(partition.partition)
-                .is_ok_and(|index| index >= topic.partitions.len())
-            {
+            let exists = usize::try_from(partition.partition)
+                .is_ok_and(|index| index < topic.partitions.len());
+            if !exists {
                 return Err(unknown_partition(partition));
             }
         }
@@ -199,18 +205,12 @@ impl Consumer {
 
     /// Lets go of all partitions; leaves the group, if in one. What polls have returned counts as finished, and is committed first where
     /// `enable_auto_commit` says so.
+    ///
+    /// Dropping the future before it is done may leave everything as it was, to be let go of by the next call.
     pub async fn unsubscribe(&mut self) -> Result<()> {
-        let core = self.core().clone();
-        let committed = self.commit_finished(core.deadline()).await;
-        if let Some(group) = core.group() {
-            self.release(false).await;
-            self.handle.commits.settled(&core).await;
-            group.close().await;
-        }
-        self.reading = None;
-        let mut state = core.state();
-        state.clear();
-        state.source = Source::Left;
+        let committed = self.commit_finished(self.core().deadline()).await;
+        self.prepare_to_leave().await;
+        self.leave().await;
         committed
     }
 
@@ -228,7 +228,9 @@ impl Consumer {
     /// Cancel safe: a poll that is dropped has returned nothing, and skips nothing.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
         let core = self.core().clone();
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now().checked_add(timeout);
+        // Each look is a sign of life for the group.
+        let look_around = LOOK_AROUND.min(core.config.max_poll_interval / 2);
         if self.reading.is_none() {
             // Lets the fetchers of a runtime with one thread send their next request before this one's records keep the thread busy.
             tokio::task::yield_now().await;
@@ -241,27 +243,54 @@ impl Consumer {
             self.auto_commit(now);
             self.look_for_trouble(now)?;
             let records = self.collect()?;
-            if !records.is_empty() || now >= deadline {
+            if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
             }
-            wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
+            let look_at = now + look_around;
+            wait(ready, Some(deadline.map_or(look_at, |at| at.min(look_at)))).await;
         }
     }
 
     /// Finishes: commits what polls have returned where `enable_auto_commit` says so, waits for commits under way, tells the listener, and
     /// leaves the group, so that its partitions go to others at once.
     ///
-    /// Takes up to the request timeout. The error is that of the last commit; everything else is done regardless.
+    /// Takes up to the request timeout, of which the commit gets half, and the listener what is left of three quarters. The error is that
+    /// of the last commit; everything else is done regardless.
     pub async fn close(mut self) -> Result<()> {
-        let deadline = self.core().deadline();
-        let closed = timeout_at(deadline, self.unsubscribe()).await;
-        self.core().state().source = Source::Closed;
-        closed.unwrap_or_else(|_| {
-            Err(Error::new(
+        let patience = self.core().config.client.request_timeout;
+        let now = Instant::now();
+        // None of them takes the time of those after it.
+        let committed = self.commit_finished(now + patience / 2).await;
+        let prepared = timeout_at(now + patience * 3 / 4, self.prepare_to_leave()).await;
+        let left = timeout_at(now + patience, self.leave()).await;
+        committed?;
+        prepared.and(left).map_err(|_| {
+            Error::new(
                 ErrorKind::Timeout,
                 "closing the consumer took longer than the request timeout",
-            ))
+            )
         })
+    }
+
+    /// Tells the listener, and waits for commits under way, its own among them.
+    async fn prepare_to_leave(&self) {
+        let core = self.core();
+        if let Some(group) = core.group() {
+            let lost = group.with(|membership| membership.must_release());
+            self.tell_listener(lost == Some(true)).await;
+        }
+        self.handle.commits.settled(core).await;
+    }
+
+    /// Lets go of everything, at once; then tells the coordinator.
+    async fn leave(&mut self) {
+        let core = self.core().clone();
+        let group = core.group();
+        self.forget();
+        core.state().source = Source::Left;
+        if let Some(group) = group {
+            group.close().await;
+        }
     }
 
     fn core(&self) -> &Arc<Core> {
@@ -273,7 +302,7 @@ impl Consumer {
         let Some(group) = self.core().group() else {
             return;
         };
-        group.with(|membership| membership.polled(now));
+        group.polled(now);
         if let Some(lost) = group.with(|membership| membership.must_release()) {
             if !lost {
                 // The error, if any, shows with the next commit: the group does not wait for this one.
@@ -281,7 +310,11 @@ impl Consumer {
                     .commit_finished(now + self.core().config.session_timeout / 2)
                     .await;
             }
-            self.release(lost).await;
+            self.tell_listener(lost).await;
+            self.forget();
+            if !lost {
+                self.settle_commits().await;
+            }
             group.tell(|membership| membership.released(Instant::now()));
         }
         if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
@@ -307,8 +340,8 @@ impl Consumer {
         }
     }
 
-    /// Tells the listener, and forgets the partitions.
-    async fn release(&mut self, lost: bool) {
+    /// Tells the listener that all partitions go.
+    async fn tell_listener(&self, lost: bool) {
         let partitions = self.assignment();
         if let Some(listener) = &self.listener
             && !partitions.is_empty()
@@ -318,10 +351,22 @@ impl Consumer {
                 false => listener.on_revoked(&self.handle, &partitions).await,
             }
         }
+    }
+
+    /// Forgets all partitions, and what was read of them.
+    fn forget(&mut self) {
         self.reading = None;
         self.postponed = None;
         self.announcing = None;
         self.core().state().clear();
+    }
+
+    /// Waits for commits that were handed in while the partitions were still held: they are refused once the member joins anew. As above,
+    /// the group does not wait for one that takes long.
+    async fn settle_commits(&self) {
+        let core = self.core();
+        let deadline = Instant::now() + core.config.session_timeout / 2;
+        let _ = timeout_at(deadline, self.handle.commits.settled(core)).await;
     }
 
     /// Commits, now and then, what earlier polls returned. Called before anything else is handed out.
@@ -339,11 +384,7 @@ impl Consumer {
         if !self.core().config.enable_auto_commit {
             return Ok(());
         }
-        let positions = self.core().state().positions();
-        let commit = self
-            .handle
-            .commits
-            .submit(self.core(), positions.into_iter().map(to_commit))?;
+        let commit = self.handle.commits.submit_positions(self.core())?;
         match timeout_at(deadline, commit).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(
@@ -394,7 +435,8 @@ impl Consumer {
         let most = core.config.max_poll_records;
         let mut records = Records::default();
         while records.count() < most {
-            let Some(mut cursor) = core.state().next_cursor(self.reading.take()) else {
+            let reading = self.reading.take();
+            let Some(mut cursor) = core.state().next_cursor(reading, &core.changed) else {
                 break;
             };
             match cursor.read(most - records.count(), &mut self.reader) {

@@ -130,6 +130,14 @@ impl Core {
         }
     }
 
+    /// Fails once the consumer is closed, whoever still holds a handle to it.
+    pub fn check_open(&self) -> Result<()> {
+        match self.state().source {
+            Source::Closed => Err(Error::new(ErrorKind::Closed, "the consumer was closed")),
+            _ => Ok(()),
+        }
+    }
+
     /// The group's id, for what needs one.
     pub fn group_id(&self) -> Result<&str> {
         self.config.group_id.as_deref().ok_or_else(|| {
@@ -175,15 +183,17 @@ impl Core {
 
     /// How many bytes a fetch of so many partitions may ask for now.
     ///
-    /// Half of the budget at most, so that the next fetch has room while this one is read. Whatever is in use, one fetch may go when
-    /// nothing else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it.
+    /// Half of the budget at most, so that the next fetch has room while this one is read; with more than two brokers so little that those
+    /// that have no news, and wait at their brokers for some, leave room for the others. Whatever is in use, one fetch may go when nothing
+    /// else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it.
     fn room_for(&self, state: &mut State, partitions: usize) -> Option<usize> {
         let each = self.config.max_partition_fetch_bytes;
+        let others = state.fetchers.len().saturating_sub(1);
         let most = self
             .config
             .fetch_max_bytes
             .min(each.saturating_mul(partitions))
-            .min(self.budget.limit() / 2);
+            .min(self.budget.limit() / 2 / others.max(1));
         let least = each.min(most);
         if self.budget.left() < least {
             self.drop_paused(state);
@@ -240,9 +250,19 @@ impl Core {
         self.changed.notify_waiters();
     }
 
-    /// The next poll returns `error`.
-    pub fn report(&self, error: Error) {
+    /// The next poll returns `error`, unless the application has sought since `stamp`, or the partition is another's.
+    pub fn report(&self, partition: &TopicPartition, stamp: u64, error: Error) {
+        self.report_of_any(&[(partition.clone(), stamp)], error);
+    }
+
+    /// As [`report`](Self::report), of what concerns all of `partitions`.
+    pub fn report_of_any(&self, partitions: &[(TopicPartition, u64)], error: Error) {
         let mut state = self.state();
+        let positions = &state.positions;
+        let mut stamps = partitions.iter();
+        if !stamps.any(|(partition, stamp)| positions.is_current(partition, *stamp)) {
+            return;
+        }
         // One report per partition at a time: repetitions tell nothing new.
         let known =
             |other: &Error| other.kind() == error.kind() && other.partition() == error.partition();
@@ -255,8 +275,9 @@ impl Core {
 }
 
 impl State {
-    /// The next fetched piece that may be read now. `reading` is the one that was read last, if it has more.
-    pub fn next_cursor(&mut self, reading: Option<Cursor>) -> Option<Cursor> {
+    /// The next fetched piece that may be read now. `reading` is the one that was read last, if it has more. Wakes `changed` where what was
+    /// fetched turns out to be of no use.
+    pub fn next_cursor(&mut self, reading: Option<Cursor>, changed: &Notify) -> Option<Cursor> {
         if let Some(cursor) = reading {
             self.queue.push_front(cursor);
         }
@@ -268,7 +289,17 @@ impl State {
             {
                 Some(true) => return self.queue.remove(index),
                 Some(false) => index += 1,
-                None => drop(self.queue.remove(index)),
+                None => {
+                    let Cursor {
+                        partition,
+                        stamp,
+                        position,
+                        ..
+                    } = cursor;
+                    self.positions.useless(partition, *stamp, position.offset);
+                    self.queue.remove(index);
+                    changed.notify_waiters();
+                }
             }
         }
         None

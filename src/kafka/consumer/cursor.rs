@@ -163,7 +163,7 @@ impl Cursor {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        let beyond = self.position.offset + 1;
+        let beyond = self.position.offset.saturating_add(1);
         let batch = self
             .batches
             .next()
@@ -230,7 +230,7 @@ impl Cursor {
 
     fn unreadable(&self, after: i64, error: RecordError) -> Error {
         let at = self.position.offset;
-        let resume = after.max(at + 1);
+        let resume = after.max(at.saturating_add(1));
         Error::new(
             ErrorKind::CorruptBatch,
             format!("the batch there cannot be read, seek to offset {resume} to go on without it: {error}"),

@@ -195,7 +195,7 @@ impl Intake<'_> {
                     .offset(want.offset, None);
                 self.hint(&want.partition, data);
                 if !error.is_retriable() || code == ErrorCode::CORRUPT_MESSAGE {
-                    self.core.report(error.clone());
+                    self.core.report(&want.partition, want.stamp, error.clone());
                 }
                 self.core.failed([(&want.partition, want.stamp)], &error);
             }
@@ -297,7 +297,7 @@ impl Intake<'_> {
         } else if truncated_to.is_some() {
             drop(state);
             let error = truncated(want, end);
-            self.core.report(error.clone());
+            self.core.report(&want.partition, want.stamp, error.clone());
             return self.core.failed([(&want.partition, want.stamp)], &error);
         }
         drop(state);
@@ -328,7 +328,7 @@ impl Intake<'_> {
                     let report = Error::new(ErrorKind::OffsetOutOfRange, message)
                         .topic_partition(want.partition.topic.clone(), want.partition.partition)
                         .offset(want.offset, None);
-                    self.core.report(report);
+                    self.core.report(&want.partition, want.stamp, report);
                     return self.core.failed([(&want.partition, want.stamp)], &error);
                 }
             }

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::IsolationLevel;
 use super::commit::{Commits, PendingCommit};
 use super::core::Core;
 use super::list_offsets;
-use super::offset_fetch;
+use super::offset_fetch::{self, Committed};
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::{Position, Positions};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -49,7 +52,7 @@ pub struct OffsetAndTimestamp {
 /// A handle to a consumer, for everything but polling. Cheap to clone.
 ///
 /// A [`Consumer`](crate::kafka::Consumer) dereferences to its handle. Handles do not keep a consumer alive: once it is dropped or closed,
-/// what needs a broker fails.
+/// what needs a broker fails with [`ErrorKind::Closed`]. Its connections are closed when the last handle is gone.
 #[derive(Clone)]
 pub struct ConsumerHandle {
     pub(super) core: Arc<Core>,
@@ -84,13 +87,7 @@ impl ConsumerHandle {
     /// Fails when the partition is not assigned. An offset that is not in the log is found out by the next fetch, and falls under
     /// `auto_offset_reset`.
     pub fn seek(&self, partition: &TopicPartition, offset: i64) -> Result<()> {
-        if offset < 0 {
-            let error = Error::new(
-                ErrorKind::Config,
-                format!("cannot seek to offset {offset}: offsets start at 0"),
-            );
-            return Err(error.topic_partition(partition.topic.clone(), partition.partition));
-        }
+        check_offset(partition, offset)?;
         let position = Position {
             offset,
             leader_epoch: None,
@@ -137,7 +134,7 @@ impl ConsumerHandle {
             IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
             _ => watermarks.high_watermark,
         };
-        Some((end - position.offset).max(0))
+        Some(end.saturating_sub(position.offset).max(0))
     }
 
     /// Commits these offsets, after every commit asked for before, and waits for the coordinator.
@@ -157,20 +154,37 @@ impl ConsumerHandle {
 
     /// As [`commit_sync`](Self::commit_sync), without waiting: commits go out in the order of these calls.
     pub fn commit_async(&self) -> Result<PendingCommit> {
-        let positions = self.core.state().positions();
-        self.commits
-            .submit(&self.core, positions.into_iter().map(to_commit))
+        self.commits.submit_positions(&self.core)
     }
 
     /// The group's committed offsets of these partitions; those without one are not in it.
+    ///
+    /// Fails by the request timeout, with an error that names the partition where it is about one: with a topic that does not exist (any
+    /// more) nothing is learnt of the others either.
     pub async fn committed(
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        self.core
-            .cluster
+        let patience = self.core.config.client.request_timeout;
+        let committed = self.committed_or_refused(partitions, patience).await?;
+        match committed.refused.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(committed.found),
+        }
+    }
+
+    /// As [`committed`](Self::committed), but what is wrong with one partition takes nothing from the others, and is waited out no longer
+    /// than `patience`.
+    pub(crate) async fn committed_or_refused(
+        &self,
+        partitions: &[TopicPartition],
+        patience: Duration,
+    ) -> Result<Committed> {
+        let core = &self.core;
+        core.check_open()?;
+        core.cluster
             .track(partitions.iter().map(|partition| &*partition.topic));
-        offset_fetch::ask(&self.core, partitions, self.core.deadline()).await
+        offset_fetch::ask(core, partitions, core.deadline(), Instant::now() + patience).await
     }
 
     /// The first offset that each partition's log still has.
@@ -196,6 +210,7 @@ impl ConsumerHandle {
         &self,
         times: &[(TopicPartition, i64)],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndTimestamp>> {
+        self.core.check_open()?;
         let lookups = times
             .iter()
             .map(|(partition, time)| (partition.clone(), (*time).max(0)))
@@ -223,6 +238,7 @@ impl ConsumerHandle {
         partitions: &[TopicPartition],
         timestamp: i64,
     ) -> Result<BTreeMap<TopicPartition, i64>> {
+        self.core.check_open()?;
         let lookups = partitions
             .iter()
             .map(|partition| (partition.clone(), timestamp))
@@ -270,6 +286,18 @@ impl ConsumerHandle {
         self.core.ready.notify_waiters();
         Ok(())
     }
+}
+
+/// Fails for an offset that no record can have.
+pub(super) fn check_offset(partition: &TopicPartition, offset: i64) -> Result<()> {
+    if offset >= 0 {
+        return Ok(());
+    }
+    let error = Error::new(
+        ErrorKind::Config,
+        format!("cannot read at offset {offset}: offsets start at 0"),
+    );
+    Err(error.topic_partition(partition.topic.clone(), partition.partition))
 }
 
 /// A position as it is committed.

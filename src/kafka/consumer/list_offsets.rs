@@ -175,11 +175,6 @@ fn answer_to(lookup: &Lookup, response: &ListOffsetsResponse) -> Result<Found> {
         .filter(|answered| *answered.name == **topic)
         .flat_map(|answered| &answered.partitions)
         .find(|answered| answered.partition_index == *partition);
-    let named = |error: Error| {
-        error
-            .api(ApiKey::LIST_OFFSETS)
-            .topic_partition(topic.clone(), *partition)
-    };
     match answer {
         Some(ListOffsetsPartitionResponse {
             error_code: ErrorCode::NONE,
@@ -192,10 +187,18 @@ fn answer_to(lookup: &Lookup, response: &ListOffsetsResponse) -> Result<Found> {
             timestamp: *timestamp,
             leader_epoch: Some(*leader_epoch).filter(|epoch| *epoch >= 0),
         }),
-        Some(refused) => Err(named(Error::server(refused.error_code, None))),
-        None => Err(named(Error::new(
-            ErrorKind::Protocol,
-            "the broker left the partition out of its answer",
-        ))),
+        Some(refused) => Err(Error::server(refused.error_code, None)
+            .api(ApiKey::LIST_OFFSETS)
+            .topic_partition(topic.clone(), *partition)),
+        None => Err(left_out(&lookup.partition).api(ApiKey::LIST_OFFSETS)),
     }
+}
+
+/// The error for a partition that was asked about in vain.
+pub(crate) fn left_out(partition: &TopicPartition) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the broker left the partition out of its answer",
+    )
+    .topic_partition(partition.topic.clone(), partition.partition)
 }

@@ -1,6 +1,7 @@
-//! Asking the group's coordinator which offsets are committed. In: partitions. Out: those that have one.
+//! Asking the group's coordinator which offsets are committed. In: partitions. Out: those that have one, and those that it refused: one
+//! topic that is gone, or may not be read, says nothing about the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::messages::offset_fetch_request::{
@@ -12,8 +13,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::core::Core;
 use super::handle::OffsetAndMetadata;
+use super::list_offsets::left_out;
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
-use crate::kafka::{Error, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// The first version that asks for several groups at once.
 const GROUPS_FROM: i16 = 8;
@@ -21,26 +23,83 @@ const GROUPS_FROM: i16 = 8;
 const TOPIC_IDS_FROM: i16 = 10;
 /// The first version that can wait for transactions that are about to commit offsets (KIP-447).
 const STABLE_FROM: i16 = 7;
+/// After how many attempts a topic that does not exist counts as gone.
+const GONE_AFTER: u32 = 2;
 
-/// Asks again and again, with pauses while that may help, until `deadline`.
+/// What the coordinator said. Partitions without a committed offset are in neither.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    pub found: BTreeMap<TopicPartition, OffsetAndMetadata>,
+    /// Each with its own error.
+    pub refused: BTreeMap<TopicPartition, Error>,
+}
+
+/// Asks again and again, with pauses while that may help, until `deadline`. What is wrong with single partitions is waited out until
+/// `patience`.
 pub(crate) async fn ask(
     core: &Core,
     partitions: &[TopicPartition],
     deadline: Instant,
-) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
+    patience: Instant,
+) -> Result<Committed> {
+    let mut committed = Committed::default();
+    let mut open = partitions.to_vec();
     let mut attempts = 0;
     loop {
-        let error = match ask_once(core, partitions, deadline).await {
-            Err(error) if error.is_retriable() => error,
-            done => return done,
+        let failed = match ask_once(core, &open, deadline).await {
+            Ok(answer) => {
+                open.iter()
+                    .for_each(|name| drop(committed.refused.remove(name)));
+                let until = patience.min(deadline);
+                open = worth_asking_again(core, &answer.refused, attempts, until).await;
+                committed.found.extend(answer.found);
+                committed.refused.extend(answer.refused);
+                if open.is_empty() {
+                    return Ok(committed);
+                }
+                None
+            }
+            Err(error) if error.is_retriable() => Some(error),
+            Err(error) => return Err(error),
         };
         attempts += 1;
         let retry_at = Instant::now() + core.pause(attempts);
-        if retry_at >= deadline {
-            return Err(error);
+        match failed {
+            None if retry_at >= patience => return Ok(committed),
+            Some(error) if retry_at >= deadline => return Err(error),
+            _ => sleep_until(retry_at).await,
         }
-        sleep_until(retry_at).await;
     }
+}
+
+async fn worth_asking_again(
+    core: &Core,
+    refused: &BTreeMap<TopicPartition, Error>,
+    attempts: u32,
+    deadline: Instant,
+) -> Vec<TopicPartition> {
+    let unknown = |error: &Error| error.kind() == ErrorKind::UnknownTopicOrPartition;
+    let metadata = match refused.values().any(unknown) {
+        true => core.cluster.refreshed(deadline).await.ok(),
+        false => None,
+    };
+    let gone = |topic: &str| {
+        metadata
+            .as_ref()
+            .is_some_and(|known| is_gone(known, topic, attempts))
+    };
+    refused
+        .iter()
+        .filter(|(name, error)| error.is_retriable() && !(unknown(error) && gone(&name.topic)))
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Whether a topic that the coordinator did not know is gone: by metadata from after that it does not exist, and not for the first time.
+/// Brokers that are behind do not know a new topic, or know it by another id.
+pub(super) fn is_gone(metadata: &Metadata, topic: &str, attempts: u32) -> bool {
+    let said = metadata.topic_errors.get(topic);
+    attempts >= GONE_AFTER && said == Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
 
 /// Asks once. A connection of its own purpose keeps the question from waiting behind a join.
@@ -48,7 +107,7 @@ pub(crate) async fn ask_once(
     core: &Core,
     partitions: &[TopicPartition],
     deadline: Instant,
-) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
+) -> Result<Committed> {
     let group = core.group_id()?;
     let cluster = &core.cluster;
     let node = cluster
@@ -75,7 +134,7 @@ pub(crate) async fn ask_once(
     };
     let read = answer
         .await
-        .and_then(|(version, response)| read(response, version, &metadata));
+        .and_then(|(version, response)| read(response, version, &metadata, partitions));
     read.inspect_err(|_| cluster.coordinator_lost(CoordinatorKind::Group, group))
 }
 
@@ -143,11 +202,13 @@ struct Row {
     committed: OffsetAndMetadata,
 }
 
+/// Every partition that was asked for has its answer, or an error: one that is left out may well have a committed offset.
 fn read(
     response: OffsetFetchResponse,
     version: i16,
     metadata: &Metadata,
-) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
+    asked: &[TopicPartition],
+) -> Result<Committed> {
     let (error, rows) = if version >= GROUPS_FROM {
         grouped(response, version, metadata)
     } else {
@@ -156,16 +217,29 @@ fn read(
     if error != ErrorCode::NONE {
         return Err(Error::server(error, None).api(ApiKey::OFFSET_FETCH));
     }
-    let mut committed = BTreeMap::new();
+    let mut committed = Committed::default();
+    let mut open: BTreeSet<&TopicPartition> = asked.iter().collect();
     for row in rows {
+        if !open.remove(&row.partition) {
+            continue;
+        }
+        // The oldest version has no other place for what is wrong with the group.
+        if is_about_the_group(row.error) {
+            return Err(Error::server(row.error, None).api(ApiKey::OFFSET_FETCH));
+        }
         if row.error != ErrorCode::NONE {
-            return Err(Error::server(row.error, None)
+            let TopicPartition { topic, partition } = row.partition.clone();
+            let error = Error::server(row.error, None)
                 .api(ApiKey::OFFSET_FETCH)
-                .topic_partition(row.partition.topic, row.partition.partition));
+                .topic_partition(topic, partition);
+            committed.refused.insert(row.partition, error);
+        } else if row.committed.offset >= 0 {
+            committed.found.insert(row.partition, row.committed);
         }
-        if row.committed.offset >= 0 {
-            committed.insert(row.partition, row.committed);
-        }
+    }
+    for partition in open {
+        let error = left_out(partition).api(ApiKey::OFFSET_FETCH);
+        committed.refused.insert(partition.clone(), error);
     }
     Ok(committed)
 }
@@ -188,7 +262,7 @@ fn grouped(
             rows.push(Row {
                 partition: TopicPartition::new(name.clone(), answer.partition_index),
                 error: answer.error_code,
-                committed: committed(
+                committed: offset_of(
                     answer.committed_offset,
                     answer.committed_leader_epoch,
                     answer.metadata,
@@ -207,7 +281,7 @@ fn plain(response: OffsetFetchResponse) -> (ErrorCode, Vec<Row>) {
             rows.push(Row {
                 partition: TopicPartition::new(name.clone(), answer.partition_index),
                 error: answer.error_code,
-                committed: committed(
+                committed: offset_of(
                     answer.committed_offset,
                     answer.committed_leader_epoch,
                     answer.metadata,
@@ -218,10 +292,83 @@ fn plain(response: OffsetFetchResponse) -> (ErrorCode, Vec<Row>) {
     (response.error_code, rows)
 }
 
-fn committed(offset: i64, leader_epoch: i32, metadata: Option<String>) -> OffsetAndMetadata {
+fn is_about_the_group(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_COORDINATOR
+            | ErrorCode::COORDINATOR_NOT_AVAILABLE
+            | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+            | ErrorCode::GROUP_AUTHORIZATION_FAILED
+    )
+}
+
+fn offset_of(offset: i64, leader_epoch: i32, metadata: Option<String>) -> OffsetAndMetadata {
     OffsetAndMetadata {
         offset,
         leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
         metadata: metadata.unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::messages::offset_fetch_response::{
+        OffsetFetchResponsePartition, OffsetFetchResponseTopic,
+    };
+
+    use super::*;
+
+    /// An answer about partitions of `t`: offset and error of each.
+    fn answer(rows: &[(i32, i64, ErrorCode)]) -> OffsetFetchResponse {
+        let partitions = rows.iter().map(|row| OffsetFetchResponsePartition {
+            partition_index: row.0,
+            committed_offset: row.1,
+            error_code: row.2,
+            ..Default::default()
+        });
+        OffsetFetchResponse {
+            topics: vec![OffsetFetchResponseTopic {
+                name: "t".to_string(),
+                partitions: partitions.collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    fn names(count: i32) -> Vec<TopicPartition> {
+        (0..count)
+            .map(|partition| TopicPartition::new("t", partition))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_partition_takes_nothing_from_the_others() {
+        let names = names(3);
+        let rows = [
+            (0, 5, ErrorCode::NONE),
+            (1, -1, ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+            (2, -1, ErrorCode::NONE),
+        ];
+        let committed =
+            read(answer(&rows), STABLE_FROM, &Metadata::default(), &names).expect("rows");
+        assert_eq!(committed.found.keys().collect::<Vec<_>>(), [&names[0]]);
+        let (name, error) = committed.refused.first_key_value().expect("an error");
+        assert_eq!((name, error.partition()), (&names[1], Some(&names[1])));
+        assert_eq!(error.kind(), ErrorKind::Authorization);
+        let moved = [(0, -1, ErrorCode::NOT_COORDINATOR)];
+        read(answer(&moved), STABLE_FROM, &Metadata::default(), &names)
+            .expect_err("about the group");
+    }
+
+    #[test]
+    fn a_partition_without_an_answer_is_not_one_without_an_offset() {
+        let names = names(3);
+        let rows = [(0, 5), (1, -1), (7, 9)].map(|(name, offset)| (name, offset, ErrorCode::NONE));
+        let committed =
+            read(answer(&rows), STABLE_FROM, &Metadata::default(), &names).expect("rows");
+        assert_eq!(committed.found.keys().collect::<Vec<_>>(), [&names[0]]);
+        let (name, error) = committed.refused.first_key_value().expect("one is missing");
+        assert_eq!((name, error.kind()), (&names[2], ErrorKind::Protocol));
     }
 }

@@ -86,6 +86,8 @@ struct Partition {
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
+    /// The last failure: what is not tried, because it is paused or is somebody else's now, is not failing.
+    last: Instant,
     attempts: u32,
     error: Error,
 }
@@ -163,6 +165,11 @@ impl Positions {
         self.partitions.keys()
     }
 
+    /// Whether `partition` is assigned.
+    pub fn holds(&self, partition: &TopicPartition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
     /// Moves `partition` to `position`. `false` when it is not assigned.
     pub fn seek(&mut self, partition: &TopicPartition, position: Position) -> bool {
         self.restart(partition, Place::At(position))
@@ -207,6 +214,13 @@ impl Positions {
         self.partitions.get(partition)?.watermarks
     }
 
+    /// Whether nothing has moved `partition` since it got this stamp.
+    pub fn is_current(&self, partition: &TopicPartition, stamp: u64) -> bool {
+        self.partitions
+            .get(partition)
+            .is_some_and(|known| known.stamp == stamp)
+    }
+
     /// Whether what was fetched under `stamp` may be handed out now; `None` when it never may.
     pub fn readable(&self, partition: &TopicPartition, stamp: u64, offset: i64) -> Option<bool> {
         let known = self
@@ -237,6 +251,18 @@ impl Positions {
         }
     }
 
+    /// A fetched answer is not handed out. One that does not go on where the application stands is a broker's mistake: what lies between
+    /// would be missing, so it is fetched anew.
+    pub fn useless(&mut self, partition: &TopicPartition, stamp: u64, offset: i64) {
+        let Some(known) = self.current(partition, stamp) else {
+            return;
+        };
+        match known.place {
+            Place::At(position) if position.offset != offset => self.refetch(partition),
+            _ => self.piece_read(partition, stamp),
+        }
+    }
+
     /// Forgets everything fetched ahead: the next fetch starts where the application stands.
     pub fn refetch(&mut self, partition: &TopicPartition) {
         let Some(known) = self.partitions.get(partition) else {
@@ -245,16 +271,22 @@ impl Positions {
         self.restart(partition, known.place);
     }
 
-    /// Takes the leaders of newer metadata. A partition that is not in it keeps the leader it had.
-    pub fn update_leaders(&mut self, leader_of: impl Fn(&TopicPartition) -> Option<Leader>) {
+    /// Takes the leaders of newer metadata. A partition that is not in it keeps the leader it had. Whether any is another than before.
+    pub fn update_leaders(
+        &mut self,
+        leader_of: impl Fn(&TopicPartition) -> Option<Leader>,
+    ) -> bool {
         let mut last_stamp = self.last_stamp;
+        let mut moved = false;
         for (name, known) in &mut self.partitions {
-            if let Some(leader) = leader_of(name) {
+            if let Some(leader) = leader_of(name).filter(|leader| known.leader != Some(*leader)) {
                 last_stamp += 1;
                 known.led_by(leader, last_stamp);
+                moved = true;
             }
         }
         self.last_stamp = last_stamp;
+        moved
     }
 
     /// The nodes to fetch from.
@@ -336,20 +368,22 @@ impl Positions {
         known.preferred = None;
         let trouble = known.trouble.get_or_insert_with(|| Trouble {
             since: now,
+            last: now,
             attempts: 0,
             error: error.clone(),
         });
+        trouble.last = now;
         trouble.attempts += 1;
         trouble.error = error.clone();
         known.not_before = Some(now + pause(trouble.attempts));
     }
 
-    /// The error of a partition that has had no success for `patience`; it is given once per such time.
+    /// The error of a partition that has gone on failing for `patience`; it is given once per such time.
     pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
         self.partitions
             .values_mut()
             .filter_map(|known| known.trouble.as_mut())
-            .find(|trouble| now.duration_since(trouble.since) >= patience)
+            .find(|trouble| trouble.last.duration_since(trouble.since) >= patience)
             .map(|trouble| {
                 trouble.since = now;
                 trouble.error.clone()
@@ -425,12 +459,18 @@ impl Positions {
 
     /// The leader's log parted from what was fetched at `end`: what was fetched ahead is fetched anew. Gives `end` when even records that
     /// were handed out are gone from the log.
+    ///
+    /// A log that holds all that was handed out may still lack the epoch of its last record: one without records leaves no trace with some
+    /// leaders. Nothing is gone then, and that epoch is not asked about again.
     pub fn diverged(&mut self, want: &Wanted, end: Position) -> Option<Position> {
-        let position = self.current(&want.partition, want.stamp)?.position()?;
+        let mut position = self.current(&want.partition, want.stamp)?.position()?;
         if end.offset < position.offset {
             return Some(end);
         }
-        self.refetch(&want.partition);
+        if want.offset == position.offset {
+            position.leader_epoch = None;
+        }
+        self.restart(&want.partition, Place::At(position));
         None
     }
 

@@ -4,17 +4,19 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use protocol::ApiKey;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::core::Core;
-use super::list_offsets::{self, Lookup, no_leader};
+use super::list_offsets::{self, Found, Lookup, no_leader};
 use super::offset_fetch;
+use super::offset_reset::LATEST_TIMESTAMP;
 use super::positions::{Leader, Listing, Position, Questions};
 use super::wait::wait;
 use super::{OffsetReset, fetcher};
 use crate::kafka::cluster::Metadata;
-use crate::kafka::{Error, ErrorKind, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// Asks until the consumer ends.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -24,13 +26,17 @@ pub(crate) async fn run(core: Arc<Core>) {
         let mut changed = pin!(core.changed.notified());
         changed.as_mut().enable();
         let known = metadata.borrow_and_update().clone();
-        let questions = {
+        let (moved, questions) = {
             let mut state = core.state();
-            state
+            let moved = state
                 .positions
                 .update_leaders(|partition| leader_of(&known, partition));
-            state.positions.questions(Instant::now())
+            (moved, state.positions.questions(Instant::now()))
         };
+        if moved {
+            // To a node, perhaps, whose fetcher found nothing to fetch there.
+            core.changed.notify_waiters();
+        }
         let next = questions.next;
         ask(&core, questions, &mut asking);
         for node in core.nodes_without_fetcher() {
@@ -89,7 +95,7 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
     match answer {
         Err(error) => {
             if !error.is_retriable() {
-                core.report(error.clone());
+                core.report_of_any(&asked, error.clone());
             }
             core.failed(
                 asked.iter().map(|(partition, stamp)| (partition, *stamp)),
@@ -98,7 +104,14 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
         }
         Ok(mut committed) => {
             for (partition, stamp) in &asked {
-                let found = committed.remove(partition).map(|committed| Position {
+                if let Some(error) = committed.refused.remove(partition) {
+                    if !error.is_retriable() {
+                        core.report(partition, *stamp, error.clone());
+                    }
+                    core.failed([(partition, *stamp)], &error);
+                    continue;
+                }
+                let found = committed.found.remove(partition).map(|committed| Position {
                     offset: committed.offset,
                     leader_epoch: committed.leader_epoch,
                 });
@@ -119,8 +132,9 @@ fn take_committed(core: &Core, partition: &TopicPartition, stamp: u64, found: Op
     if nowhere {
         let message =
             "the group has no committed offset, and auto.offset.reset = none: seek to start";
-        let TopicPartition { topic, partition } = partition.clone();
-        core.report(Error::new(ErrorKind::NoOffset, message).topic_partition(topic, partition));
+        let error = Error::new(ErrorKind::NoOffset, message)
+            .topic_partition(partition.topic.clone(), partition.partition);
+        core.report(partition, stamp, error);
     }
 }
 
@@ -160,27 +174,76 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
     };
     let mut again = Vec::new();
     for (listing, (_, answer)) in listings.into_iter().zip(answers) {
-        match answer {
-            Ok(found) if found.offset >= 0 => {
-                let position = Position {
-                    offset: found.offset,
-                    leader_epoch: None,
-                };
+        match answer.and_then(|found| place_of(&listing, found)) {
+            Ok(Some(position)) => {
                 core.state()
                     .positions
                     .listed(&listing.partition, listing.stamp, position);
             }
-            Ok(_) => again.push(Listing {
-                timestamp: super::offset_reset::LATEST_TIMESTAMP,
+            Ok(None) => again.push(Listing {
+                timestamp: LATEST_TIMESTAMP,
                 ..listing
             }),
             Err(error) => {
                 if !error.is_retriable() {
-                    core.report(error.clone());
+                    core.report(&listing.partition, listing.stamp, error.clone());
                 }
                 core.failed([(&listing.partition, listing.stamp)], &error);
             }
         }
     }
     again
+}
+
+/// The place that an answer names; none where the log has no record of that time or a later one. Every log has a start and an end.
+fn place_of(listing: &Listing, found: Found) -> Result<Option<Position>> {
+    let Found { offset, .. } = found;
+    if offset >= 0 {
+        let leader_epoch = None;
+        return Ok(Some(Position {
+            offset,
+            leader_epoch,
+        }));
+    }
+    if listing.timestamp >= 0 {
+        return Ok(None);
+    }
+    let TopicPartition { topic, partition } = listing.partition.clone();
+    let message = format!(
+        "the broker gave {offset} for the offset at timestamp {}",
+        listing.timestamp
+    );
+    Err(Error::new(ErrorKind::Protocol, message)
+        .api(ApiKey::LIST_OFFSETS)
+        .topic_partition(topic, partition))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::offset_reset::EARLIEST_TIMESTAMP;
+    use super::*;
+
+    #[test]
+    fn a_log_without_an_end_is_an_error_and_not_asked_for_over_and_over() {
+        let place = |timestamp, offset| {
+            let listing = Listing {
+                partition: TopicPartition::new("t", 0),
+                stamp: 1,
+                timestamp,
+                leader_epoch: 0,
+            };
+            let found = Found {
+                offset,
+                timestamp: -1,
+                leader_epoch: None,
+            };
+            place_of(&listing, found).map(|place| place.map(|place| place.offset))
+        };
+        assert_eq!(place(LATEST_TIMESTAMP, 7).expect("a place"), Some(7));
+        assert_eq!(place(1_000, -1).expect("the end, then"), None);
+        for timestamp in [LATEST_TIMESTAMP, EARLIEST_TIMESTAMP] {
+            let error = place(timestamp, -1).expect_err("no place at all");
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+        }
+    }
 }

@@ -68,6 +68,13 @@ impl Group {
         result
     }
 
+    /// The application polled.
+    pub fn polled(&self, now: Instant) {
+        if self.with(|membership| membership.polled(now)) {
+            self.changed.notify_one();
+        }
+    }
+
     /// Does what the membership wants until it is over.
     pub async fn run(self: Arc<Self>) {
         let mut metadata = self.cluster.watch();

@@ -69,6 +69,8 @@ pub(crate) struct Membership {
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
+    /// The last failure: what was not tried again is not failing.
+    last: Instant,
     attempts: u32,
     error: Error,
 }
@@ -83,6 +85,8 @@ enum State {
     /// The leader, about to share out partitions.
     Assigning {
         members: Vec<Member>,
+        /// The shares are as they were before it was away: it only learns what was shared out.
+        skip: bool,
     },
     Syncing {
         shares: BTreeMap<String, Bytes>,
@@ -165,7 +169,7 @@ impl Membership {
         match &mut self.state {
             State::Out { join_at } if *join_at <= now => self.join(),
             State::Out { join_at } => Action::Wait(Some(*join_at)),
-            State::Assigning { members } => Action::Count(
+            State::Assigning { members, .. } => Action::Count(
                 members
                     .iter()
                     .flat_map(|member| member.topics.iter().cloned())
@@ -183,12 +187,14 @@ impl Membership {
         }
     }
 
-    /// The application polled.
-    pub fn polled(&mut self, now: Instant) {
+    /// The application polled. Whether that woke a sleeping member.
+    pub fn polled(&mut self, now: Instant) -> bool {
         self.last_poll = now;
-        if matches!(self.state, State::Asleep) && !self.owns {
+        let wakes = matches!(self.state, State::Asleep) && !self.owns;
+        if wakes {
             self.state = State::Out { join_at: now };
         }
+        wakes
     }
 
     /// The request with which to leave because the application has not polled for too long; once per such silence.
@@ -287,7 +293,7 @@ impl Membership {
         let trouble = self
             .trouble
             .as_mut()
-            .filter(|trouble| now.duration_since(trouble.since) >= patience)?;
+            .filter(|trouble| trouble.last.duration_since(trouble.since) >= patience)?;
         trouble.since = now;
         Some(trouble.error.clone())
     }
@@ -332,11 +338,14 @@ impl Membership {
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        let State::Assigning { members } = &self.state else {
+        let State::Assigning { members, skip } = &self.state else {
             return;
         };
         let shares = counts.and_then(|counts| {
-            let shares = self.assignor.assign(members, &counts);
+            let shares = match skip {
+                true => BTreeMap::new(),
+                false => self.assignor.assign(members, &counts),
+            };
             let shares: Result<BTreeMap<_, _>> = shares
                 .iter()
                 .map(|(id, share)| Ok((id.clone(), blob::encode_assignment(share)?)))
@@ -461,9 +470,11 @@ impl Membership {
     fn note(&mut self, error: Error, now: Instant) -> u32 {
         let trouble = self.trouble.get_or_insert_with(|| Trouble {
             since: now,
+            last: now,
             attempts: 0,
             error: error.clone(),
         });
+        trouble.last = now;
         trouble.attempts += 1;
         trouble.error = error;
         trouble.attempts
@@ -543,13 +554,10 @@ impl Membership {
                 instance_id: member.group_instance_id,
             });
         }
-        // A static leader that came back (KIP-814) finds the shares as they were: it shares out nothing.
-        self.state = if response.skip_assignment {
-            State::Syncing {
-                shares: BTreeMap::new(),
-            }
-        } else {
-            State::Assigning { members }
+        // A static leader that came back (KIP-814) finds the shares as they were: it shares out nothing, but notices what changes.
+        self.state = State::Assigning {
+            members,
+            skip: response.skip_assignment,
         };
         Ok(())
     }

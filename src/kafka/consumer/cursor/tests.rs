@@ -210,3 +210,16 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     drop(cursor);
     assert_eq!(budget.left(), 1 << 20);
 }
+
+#[test]
+fn what_follows_the_last_offset_there_can_be_is_read_without_harm() {
+    let mut log = Log::default();
+    log.append(&["a"], &SealOptions::default());
+    let mut last = log.bytes.to_vec();
+    assign_offsets(&mut last, i64::MAX, 4).expect("a batch");
+    let twice = [&last[..], &last[..]].concat();
+    let (mut cursor, mut reader) = cursor(twice.into(), i64::MAX, None);
+    let all = read_all(&mut cursor, &mut reader, 9);
+    assert!(all.is_ok_and(|all| all[0] == (i64::MAX, "a".to_string())));
+    assert_eq!(cursor.position.offset, i64::MAX);
+}

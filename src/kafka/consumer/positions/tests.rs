@@ -181,6 +181,61 @@ async fn what_fails_for_too_long_is_reported_once_in_a_while() {
     assert!(positions.overdue(later, Duration::from_secs(30)).is_none());
 }
 
+/// The leader's epochs without records leave no trace: it may not know the epoch of a record that was read.
+#[tokio::test]
+async fn an_epoch_that_the_leader_has_none_of_is_not_asked_for_again() {
+    let mut positions = Positions::default();
+    positions.start(tp(0), StartOffset::Offset(0));
+    positions.update_leaders(|_| Some(LEADER));
+    let read = Position {
+        offset: 10,
+        leader_epoch: Some(1),
+    };
+    positions.seek(&tp(0), read);
+    let asked = wanted(&positions);
+    assert_eq!((asked[0].offset, asked[0].last_epoch), (10, 1));
+    let end = Position {
+        offset: 10,
+        leader_epoch: Some(0),
+    };
+    assert_eq!(positions.diverged(&asked[0], end), None);
+    let again = wanted(&positions);
+    assert_eq!((again[0].offset, again[0].last_epoch), (10, -1));
+}
+
+#[tokio::test]
+async fn what_failed_once_and_was_not_tried_again_is_not_failing_for_long() {
+    let mut positions = led(1);
+    let (start, patience) = (Instant::now(), Duration::from_secs(30));
+    let stamp = wanted(&positions)[0].stamp;
+    let error = Error::new(ErrorKind::Disconnected, "gone");
+    positions.failed(&tp(0), stamp, start, |_| Duration::ZERO, &error);
+    positions.set_paused(&tp(0), true);
+    for minutes in 1..5 {
+        let now = start + Duration::from_secs(60 * minutes);
+        assert!(positions.overdue(now, patience).is_none(), "{minutes} min");
+    }
+    let now = start + Duration::from_secs(300);
+    positions.failed(&tp(0), stamp, now, |_| Duration::ZERO, &error);
+    assert!(positions.overdue(now, patience).is_some());
+}
+
+#[tokio::test]
+async fn what_does_not_go_on_where_the_application_stands_is_fetched_anew() {
+    let mut positions = led(1);
+    let asked = wanted(&positions);
+    let stamp = asked[0].stamp;
+    // By its last batch the answer ends at 50, by the records in it at 100.
+    assert!(positions.fetched(&asked[0], Some(at(50)), WATERMARKS));
+    let ahead = wanted(&positions);
+    assert!(positions.fetched(&ahead[0], Some(at(70)), WATERMARKS));
+    assert!(positions.advance(&tp(0), stamp, at(100)));
+    positions.piece_read(&tp(0), stamp);
+    assert_eq!(positions.readable(&tp(0), stamp, 50), None);
+    positions.useless(&tp(0), stamp, 50);
+    assert_eq!(wanted(&positions)[0].offset, 100);
+}
+
 /// One thing that can happen to a partition.
 #[derive(Clone, Debug)]
 enum Event {

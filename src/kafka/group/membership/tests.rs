@@ -353,3 +353,39 @@ async fn a_static_member_keeps_its_place_when_it_closes() {
     let mut member = stable(now);
     assert_eq!(member.leave().expect("leaves").members[0].member_id, "a");
 }
+
+/// KIP-814: it is told not to share out, but the group's topics are still its to watch.
+#[tokio::test]
+async fn a_static_leader_that_came_back_shares_out_nothing_and_notices_new_partitions() {
+    let now = Instant::now();
+    let mut member = new(now);
+    member.next(now);
+    let answer = JoinGroupResponse {
+        skip_assignment: true,
+        ..joined_as("a", "a", 1).expect("an answer")
+    };
+    member.joined(Ok(answer), now, |_| PAUSE);
+    assert!(matches!(member.next(now), Action::Count(_)));
+    let counts = PartitionCounts::from([("t".into(), 3)]);
+    member.share_out(Ok(counts.clone()), now, |_| PAUSE);
+    let Action::Sync(sync) = member.next(now) else {
+        panic!("syncs")
+    };
+    assert_eq!(sync.assignments, []);
+    member.synced(synced_with(&[0, 1]), now, |_| PAUSE);
+    member.take_assigned();
+    member.partitions_now(|_| counts, now);
+    assert_eq!(member.must_release(), None);
+    member.partitions_now(|_| PartitionCounts::from([("t".into(), 4)]), now);
+    assert_eq!(member.must_release(), Some(false));
+}
+
+#[tokio::test]
+async fn trouble_that_nothing_came_of_is_not_reported_later() {
+    let now = Instant::now();
+    let mut member = stable(now);
+    let error = Error::new(ErrorKind::Disconnected, "gone");
+    member.heartbeat_failed(error, now, |_| PAUSE);
+    let later = now + Duration::from_secs(100);
+    assert!(member.error(later, Duration::from_secs(30)).is_none());
+}
