@@ -10,6 +10,8 @@ pub enum Defect {
     SequenceNotRestored,
     /// A consumer's position moves when records were fetched, not when they are handed out.
     PositionBeforeDelivery,
+    /// A partition whose producer went on to another epoch is never sent to again.
+    SilentAfterEpochBump,
 }
 
 thread_local! {

@@ -98,14 +98,14 @@ mod planted_defects {
 
     fn found(defect: Defect) -> Outcome {
         plant(Some(defect));
-        let outcome = (0..SEEDS)
-            .map(run)
-            .find(|outcome| !outcome.violations.is_empty());
+        let outcome = (0..SEEDS).map(run).find(|outcome| !outcome.is_clean());
         let outcome =
             outcome.unwrap_or_else(|| panic!("{defect:?} was not found in {SEEDS} seeds"));
         println!(
-            "{defect:?}: found by seed {}: {:?}",
-            outcome.seed, outcome.violations[0]
+            "{defect:?}: found by seed {}: {:?} {:?}",
+            outcome.seed,
+            outcome.stuck,
+            outcome.violations.first()
         );
         outcome
     }
@@ -137,6 +137,17 @@ mod planted_defects {
         };
         assert!(
             outcome.violations.iter().any(expected),
+            "{}",
+            report(&outcome)
+        );
+    }
+
+    #[test]
+    fn a_producer_that_never_recovers_is_found() {
+        let outcome = found(Defect::SilentAfterEpochBump);
+        let stuck = outcome.stuck.as_deref();
+        assert!(
+            stuck.is_some_and(|stuck| stuck.contains("does not recover")),
             "{}",
             report(&outcome)
         );

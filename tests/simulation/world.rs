@@ -8,6 +8,7 @@ use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
 use protocol::{ApiKey, ErrorCode};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -48,6 +49,7 @@ pub struct World {
     pub network: Network,
     pub scribe: Scribe,
     pub partitions: i32,
+    healed: watch::Receiver<bool>,
     epoch_ms: Clock,
     request_timeout: Duration,
     seed: u64,
@@ -65,6 +67,12 @@ impl World {
         config.connect_timeout = self.request_timeout;
         config.metadata_max_age = Duration::from_secs(30);
         config
+    }
+
+    /// Returns once everything is healed.
+    pub async fn is_healed(&self) {
+        // The run's end drops the sender, and ends whoever waits here.
+        let _ = self.healed.clone().wait_for(|healed| *healed).await;
     }
 
     /// The log of every partition, as it stands: (partition, offset, record).
@@ -117,11 +125,13 @@ async fn live(seed: u64) -> Outcome {
         .create_topic(TOPIC, partitions)
         .expect("a first topic");
     let weather = Weather::draw(&dice);
+    let (healing, healed) = watch::channel(false);
     let world = World {
         network: Network::new(broker.clone(), dice.fork(), weather),
         broker,
         scribe: Scribe::default(),
         partitions,
+        healed,
         epoch_ms: Clock::simulated(1_800_000_000_000),
         request_timeout: *dice.pick(&[
             Duration::from_millis(700),
@@ -148,6 +158,7 @@ async fn live(seed: u64) -> Outcome {
     // It was told to stop: that is all its result can say.
     let _ = trouble.await;
     heal(&world).await;
+    healing.send_replace(true);
     let stuck = settle(&world, sending, &readers).await.err();
     readers.stop().await;
     world.broker.shutdown().await;
@@ -181,10 +192,10 @@ async fn heal(world: &World) {
     }
 }
 
-/// Waits until everything sent is reported and everything written is read.
+/// Waits until every producer gets through, everything sent is reported and everything written is read.
 async fn settle(
     world: &World,
-    mut sending: JoinSet<()>,
+    mut sending: JoinSet<Result<(), String>>,
     readers: &readers::Readers,
 ) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
@@ -192,7 +203,7 @@ async fn settle(
         .await
         .map_err(|_| "a producer does not finish".to_string())?
     {
-        ended.map_err(|error| format!("a producer's task failed: {error}"))?;
+        ended.map_err(|error| format!("a producer's task failed: {error}"))??;
     }
     let log = world.log();
     while Instant::now() < deadline {
