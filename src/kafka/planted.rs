@@ -12,6 +12,8 @@ pub enum Defect {
     PositionBeforeDelivery,
     /// A partition whose producer went on to another epoch is never sent to again.
     SilentAfterEpochBump,
+    /// A group's member takes no notice of what the group has committed.
+    CommittedOffsetIgnored,
 }
 
 thread_local! {

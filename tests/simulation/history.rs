@@ -69,7 +69,12 @@ pub enum Event {
         reader: u32,
         partition: i32,
     },
-    /// The group's commit of `next` for the partition was acknowledged.
+    /// A group's member asked to have `next` committed for the partition, or heard that it is.
+    Committing {
+        reader: u32,
+        partition: i32,
+        next: i64,
+    },
     Committed {
         reader: u32,
         partition: i32,

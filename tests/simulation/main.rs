@@ -152,4 +152,20 @@ mod planted_defects {
             report(&outcome)
         );
     }
+
+    #[test]
+    fn a_committed_offset_that_is_ignored_is_found() {
+        let outcome = found(Defect::CommittedOffsetIgnored);
+        let expected = |violation: &Violation| {
+            matches!(
+                violation,
+                Violation::BeganTooLow { .. } | Violation::CommitFell { .. }
+            )
+        };
+        assert!(
+            outcome.violations.iter().any(expected),
+            "{}",
+            report(&outcome)
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! The readers of a run: one that reads every partition from its start, by itself; and a group whose members come, commit, and go, some in
 //! good order and some as if the machine had died.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -209,19 +209,26 @@ async fn be_member(
     }
 }
 
-/// Commits what polls have returned, and notes what the coordinator then has, as far as it was this commit that put it there.
+/// Commits what polls have returned, and notes what was asked for and, if so, that it was acknowledged.
 async fn commit(world: &World, consumer: &Consumer, reader: u32) {
-    let positions: BTreeMap<TopicPartition, i64> = consumer
+    let positions: Vec<(i32, i64)> = consumer
         .assignment()
         .into_iter()
-        .filter_map(|partition| consumer.position(&partition).map(|next| (partition, next)))
+        .filter_map(|partition| Some((partition.partition, consumer.position(&partition)?)))
         .collect();
+    for (partition, next) in positions.iter().copied() {
+        world.scribe.note(Event::Committing {
+            reader,
+            partition,
+            next,
+        });
+    }
     // A commit may fail in a rebalance: what it would have covered is read again.
     if consumer.commit_sync().await.is_ok() {
         for (partition, next) in positions {
             world.scribe.note(Event::Committed {
                 reader,
-                partition: partition.partition,
+                partition,
                 next,
             });
         }

@@ -300,6 +300,8 @@ impl Positions {
         if known.place != Place::Committed {
             return;
         }
+        #[cfg(planted_defects)]
+        let found = found.filter(|_| !planted::is_planted(planted::Defect::CommittedOffsetIgnored));
         match (found, policy) {
             (Some(position), _) => known.restart(new_stamp, Place::At(position)),
             (None, Some(timestamp)) => known.restart(new_stamp, Place::Listed(timestamp)),
