@@ -52,6 +52,12 @@ pub enum Violation {
         partition: i32,
         offset: i64,
     },
+    /// A record came out of a partition that was paused.
+    NotSilent {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
     /// A commit passed a record that was not yet handed out.
     CommittedUnread {
         reader: u32,
@@ -171,8 +177,8 @@ fn order(history: &History, found: &mut Vec<Violation>) {
     }
 }
 
-/// Each reader, from where it began on a partition: forward, past nothing, and what the log has there; members of a group only while they
-/// own the partition.
+/// Each reader, from where it began on a partition or was sent to: forward, past nothing, and what the log has there; nothing while it is
+/// paused; members of a group only while they own the partition.
 fn readers(history: &History, found: &mut Vec<Violation>) {
     let log: BTreeMap<(i32, i64), Id> = history
         .log
@@ -189,14 +195,30 @@ fn readers(history: &History, found: &mut Vec<Violation>) {
         .collect();
     let mut at: BTreeMap<(u32, i32), i64> = BTreeMap::new();
     let mut owned: BTreeSet<(u32, i32)> = BTreeSet::new();
+    let mut paused: BTreeSet<(u32, i32)> = BTreeSet::new();
     for event in &history.events {
         match *event {
             Event::Owns { reader, partition } => {
                 owned.insert((reader, partition));
                 at.remove(&(reader, partition));
+                // A pause ends with the assignment.
+                paused.remove(&(reader, partition));
             }
             Event::Yields { reader, partition } => {
                 owned.remove(&(reader, partition));
+            }
+            Event::Sought {
+                reader,
+                partition,
+                offset,
+            } => {
+                at.insert((reader, partition), offset - 1);
+            }
+            Event::Paused { reader, partition } => {
+                paused.insert((reader, partition));
+            }
+            Event::Resumed { reader, partition } => {
+                paused.remove(&(reader, partition));
             }
             Event::Polled {
                 reader,
@@ -206,6 +228,13 @@ fn readers(history: &History, found: &mut Vec<Violation>) {
             } => {
                 if members.contains(&reader) && !owned.contains(&(reader, partition)) {
                     found.push(Violation::NotOwned {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+                if paused.contains(&(reader, partition)) {
+                    found.push(Violation::NotSilent {
                         reader,
                         partition,
                         offset,
@@ -429,6 +458,14 @@ mod tests {
         }
     }
 
+    fn sought(offset: i64) -> Event {
+        Event::Sought {
+            reader: 7,
+            partition: 0,
+            offset,
+        }
+    }
+
     fn history(events: impl IntoIterator<Item = Event>, log: &[(i64, u32)]) -> History {
         History {
             events: events.into_iter().collect(),
@@ -442,7 +479,13 @@ mod tests {
     #[test]
     fn a_clean_history_passes() {
         let events = [written(0, 0), written(1, 1)].concat();
-        let events = events.into_iter().chain([polled(0, 0), polled(1, 1)]);
+        let events = events.into_iter().chain([
+            polled(0, 0),
+            polled(1, 1),
+            sought(0),
+            polled(0, 0),
+            polled(1, 1),
+        ]);
         assert_eq!(
             check(&history(events, &[(0, 0), (1, 1)]), IDEMPOTENT, &[vec![7]]),
             []
@@ -521,6 +564,54 @@ mod tests {
                     log,
                 ),
                 Violation::NotOwned {
+                    reader: 7,
+                    partition: 0,
+                    offset: 0,
+                },
+            ),
+            (
+                history(
+                    both()
+                        .into_iter()
+                        .chain([polled(0, 0), sought(0), polled(1, 1)]),
+                    log,
+                ),
+                Violation::Skipped {
+                    reader: 7,
+                    partition: 0,
+                    offset: 1,
+                },
+            ),
+            (
+                history(
+                    both()
+                        .into_iter()
+                        .chain([polled(1, 1), sought(1), polled(0, 0)]),
+                    log,
+                ),
+                Violation::WentBack {
+                    reader: 7,
+                    partition: 0,
+                    offset: 0,
+                },
+            ),
+            (
+                history(
+                    both().into_iter().chain([
+                        Event::Paused {
+                            reader: 7,
+                            partition: 0,
+                        },
+                        polled(0, 0),
+                        Event::Resumed {
+                            reader: 7,
+                            partition: 0,
+                        },
+                        polled(1, 1),
+                    ]),
+                    log,
+                ),
+                Violation::NotSilent {
                     reader: 7,
                     partition: 0,
                     offset: 0,

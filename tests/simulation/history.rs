@@ -60,6 +60,21 @@ pub enum Event {
         offset: i64,
         id: Id,
     },
+    /// A reader was told to go on at this offset.
+    Sought {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A reader was told to leave a partition alone, or to go on with it.
+    Paused {
+        reader: u32,
+        partition: i32,
+    },
+    Resumed {
+        reader: u32,
+        partition: i32,
+    },
     /// A group's member was given the partition and starts, or was asked to give it back and ends.
     Owns {
         reader: u32,

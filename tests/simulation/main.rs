@@ -6,6 +6,7 @@
 //! | `world` | one run: set up, harm, heal, demand progress |
 //! | `producers`, `readers` | the applications |
 //! | `network` | delays, stalls, cuts at any byte |
+//! | `trouble` | leaders, coordinators and nodes that come and go, errors of every API |
 //! | `history`, `checker` | what the applications saw, and whether that is right |
 //! | `dice` | where chance comes from |
 //!
@@ -13,6 +14,18 @@
 //! many, from `FIRST_SEED` (0) on. A seed that fails is printed with how to run it again.
 //!
 //! `RUSTFLAGS="--cfg planted_defects" cargo test --test simulation` builds defects into the client that the simulation must then find.
+//!
+//! Of the faults that have brought clients down, these are not drawn here, and a plain test has each:
+//!
+//! | fault | test |
+//! | --- | --- |
+//! | an epoch that is used up | `an_exhausted_epoch_gets_a_new_producer_id` (`src/kafka/producer/sequences/tests.rs`) |
+//! | a log that is truncated | `a_log_that_was_truncated_is_noticed_and_read_from_where_it_ends` (`tests/consumer/faults.rs`) |
+//! | a topic deleted and made anew | `a_topic_made_anew_is_written_to_from_sequence_zero` (`tests/producer/faults.rs`), `a_topic_made_anew_under_the_same_name_is_read_from_its_start` (`tests/consumer/reading.rs`) |
+//! | lengths that lie | `tests/bad_input`, `protocol/tests/hostile_lengths.rs`, `fuzz` |
+//!
+//! A clock that jumps changes record timestamps only: every decision goes by tokio's clock. There are no transactions whose coordinator could
+//! move, and no re-authentication.
 
 mod checker;
 mod dice;
@@ -20,6 +33,7 @@ mod history;
 mod network;
 mod producers;
 mod readers;
+mod trouble;
 mod world;
 
 use crate::world::{Outcome, run};

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::broker::Broker;
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
-use protocol::{ApiKey, ErrorCode};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -18,6 +17,7 @@ use crate::history::{History, Id, Scribe};
 use crate::network::{Network, Weather};
 use crate::producers::{self, Load};
 use crate::readers;
+use crate::trouble::make_trouble;
 
 pub const TOPIC: &str = "events";
 pub const GROUP: &str = "group";
@@ -216,64 +216,4 @@ async fn settle(
         sleep(Duration::from_millis(500)).await;
     }
     Err("the readers do not reach the end".to_string())
-}
-
-/// Does harm, now and then, until it is stopped.
-async fn make_trouble(world: World, dice: Dice) {
-    let broker = &world.broker;
-    let pause_ms = *dice.pick(&[100, 1_000, 5_000]);
-    loop {
-        sleep(dice.millis(1, pause_ms)).await;
-        let node = *dice.pick(&broker.node_ids());
-        match dice.between(0, 9) {
-            0..=2 => {
-                let partition = dice.between(0, world.partitions as u64 - 1) as i32;
-                broker.move_leader(TOPIC, partition, node);
-            }
-            3 => broker.stop_node(node).await,
-            4..=5 => broker
-                .start_node(node)
-                .await
-                .expect("memory has no ports to lose"),
-            6 => broker.move_coordinator(GROUP, node),
-            7 => broker.disconnect_node(node),
-            _ => broker.inject(draw_fault(&dice)),
-        }
-    }
-}
-
-fn draw_fault(dice: &Dice) -> Fault {
-    let api = *dice.pick(&[
-        ApiKey::PRODUCE,
-        ApiKey::PRODUCE,
-        ApiKey::PRODUCE,
-        ApiKey::FETCH,
-        ApiKey::METADATA,
-        ApiKey::LIST_OFFSETS,
-        ApiKey::OFFSET_COMMIT,
-        ApiKey::OFFSET_FETCH,
-        ApiKey::JOIN_GROUP,
-        ApiKey::SYNC_GROUP,
-        ApiKey::HEARTBEAT,
-        ApiKey::FIND_COORDINATOR,
-        ApiKey::INIT_PRODUCER_ID,
-    ]);
-    let pause = dice.millis(1, 3_000);
-    let mut actions = vec![
-        FaultAction::ApplyThenDisconnect,
-        FaultAction::Disconnect,
-        FaultAction::Delay(pause),
-        FaultAction::Throttle(pause),
-    ];
-    if api == ApiKey::PRODUCE {
-        actions.extend([
-            FaultAction::Answer(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-            FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS),
-            FaultAction::Answer(ErrorCode::KAFKA_STORAGE_ERROR),
-            FaultAction::ApplyThenAnswer(ErrorCode::REQUEST_TIMED_OUT),
-            FaultAction::ApplyThenAnswer(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
-            FaultAction::ApplyThenAnswer(ErrorCode::UNKNOWN_SERVER_ERROR),
-        ]);
-    }
-    Fault::on(api, *dice.pick(&actions)).times(dice.between(1, 4))
 }
