@@ -124,6 +124,22 @@ async fn a_truncation_takes_a_producer_back_to_what_is_left_of_it() {
 }
 
 #[tokio::test]
+async fn an_error_that_the_version_has_no_place_for_closes_the_connection() {
+    let (broker, mut raw) = one_node();
+    let all = MetadataRequest {
+        topics: None,
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    let error = ErrorCode::UNKNOWN_SERVER_ERROR;
+    broker.inject(Fault::on(ApiKey::METADATA, FaultAction::Answer(error)).times(2));
+    let refused = raw.call(13, &all).await.expect("an answer");
+    assert_eq!(refused.error_code, error);
+    let closed = raw.call(12, &all).await.expect_err("no answer");
+    assert_eq!(closed.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
 async fn every_connection_can_be_closed() {
     let (broker, mut raw) = one_node();
     let mut other = Raw::dial(&broker, 1).expect("a connection");
