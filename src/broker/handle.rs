@@ -236,7 +236,8 @@ impl Broker {
             .map(|endpoint| endpoint.node)
     }
 
-    /// Cuts the end of a partition's log off at `offset`, under a new leader epoch, as an unclean election does.
+    /// Cuts the end of a partition's log off at `offset`, under a new leader epoch, as an unclean election does. What idempotent
+    /// producers wrote there is forgotten.
     pub fn truncate_log(&self, topic: &str, partition: i32, offset: i64) {
         self.with_partition(topic, partition, |partition| {
             partition.truncate(offset);

@@ -150,11 +150,11 @@ impl Partition {
         self.transactions.retain_from(self.log.start_offset());
     }
 
-    /// Cuts the log off, under a new leader epoch; what producers wrote is forgotten.
+    /// Cuts the log off, under a new leader epoch; what producers wrote beyond its end is forgotten.
     pub(crate) fn truncate(&mut self, offset: i64) {
         self.log.truncate(offset);
         self.transactions.truncate(self.log.end_offset());
-        self.producers.clear();
+        self.producers.truncate(self.log.end_offset());
         self.lead(self.leader);
     }
 

@@ -122,6 +122,16 @@ impl Producers {
         producer.last_append = now;
     }
 
+    /// Forgets the batches at or past the log's new end, and whoever has none left, as Kafka does that rebuilds this from the log.
+    pub(crate) fn truncate(&mut self, end_offset: i64) {
+        self.producers.retain(|_, producer| {
+            producer
+                .batches
+                .retain(|batch| batch.base_offset < end_offset);
+            !producer.batches.is_empty()
+        });
+    }
+
     /// Forgets everyone, as when their state expired.
     pub(crate) fn clear(&mut self) {
         self.producers.clear();

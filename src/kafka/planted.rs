@@ -10,6 +10,10 @@ pub enum Defect {
     SequenceNotRestored,
     /// A consumer's position moves when records were fetched, not when they are handed out.
     PositionBeforeDelivery,
+    /// A partition whose producer went on to another epoch is never sent to again.
+    SilentAfterEpochBump,
+    /// A group's member takes no notice of what the group has committed.
+    CommittedOffsetIgnored,
 }
 
 thread_local! {

@@ -9,7 +9,7 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use crate::parity::{outcome, produce_request};
-use crate::raw::{Raw, batch};
+use crate::raw::{Raw, batch, sequenced};
 
 fn one_node() -> (Broker, Raw) {
     let broker = Broker::builder()
@@ -103,6 +103,40 @@ async fn delays_hold_answers_back_and_throttling_is_told_and_kept() {
     );
     raw.call(12, &request).await.expect("an answer");
     assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test]
+async fn a_truncation_takes_a_producer_back_to_what_is_left_of_it() {
+    let (broker, mut raw) = one_node();
+    let mut produce = async |sequence| {
+        let request = produce_request("t".into(), 0, -1, Some(sequenced(9, 0, sequence, 10)));
+        outcome(&raw.call(9, &request).await.expect("an answer")).0
+    };
+    assert_eq!(produce(0).await, ErrorCode::NONE);
+    assert_eq!(produce(10).await, ErrorCode::NONE);
+    broker.truncate_log("t", 0, 10);
+    assert_eq!(produce(20).await, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_eq!(produce(10).await, ErrorCode::NONE);
+    assert_eq!(end_offset(&broker), 20);
+    // Of a producer of which nothing is left, nothing is known.
+    broker.truncate_log("t", 0, 0);
+    assert_eq!(produce(20).await, ErrorCode::NONE);
+}
+
+#[tokio::test]
+async fn an_error_that_the_version_has_no_place_for_closes_the_connection() {
+    let (broker, mut raw) = one_node();
+    let all = MetadataRequest {
+        topics: None,
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    let error = ErrorCode::UNKNOWN_SERVER_ERROR;
+    broker.inject(Fault::on(ApiKey::METADATA, FaultAction::Answer(error)).times(2));
+    let refused = raw.call(13, &all).await.expect("an answer");
+    assert_eq!(refused.error_code, error);
+    let closed = raw.call(12, &all).await.expect_err("no answer");
+    assert_eq!(closed.kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The embedded broker, spoken to in raw protocol messages: no client in between that could share its misunderstandings.
 //!
 //! - [`raw`]: a connection that sends requests and decodes answers, and batches to send
-//! - [`parity`]: scenarios whose transcripts must be those of a real Kafka 4.4
+//! - [`parity`], [`transcript`]: scenarios whose transcripts must be those of a real Kafka 4.4
 //! - the others: what Kafka can't be asked to do, or what its transcripts can't show
 
 mod faults;
@@ -9,4 +9,5 @@ mod fetching;
 mod nodes;
 mod parity;
 mod raw;
+mod transcript;
 mod versions;

@@ -19,30 +19,46 @@ use protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use protocol::messages::*;
-use protocol::{ErrorCode, Request, Uuid};
+use protocol::{ErrorCode, Message, Request, Uuid, VersionRange};
 
 use crate::parity::produce_request;
 use crate::raw::{Raw, batch};
 
-/// Asks in each version: as it is, refused, and throttled.
+/// Asks in each version: as it is, refused, and throttled. The answer must show either, unless the version has no throttle time.
 async fn ask_in_every_version<R: Request>(
     broker: &Broker,
     versions: impl IntoIterator<Item = i16>,
     request: impl Fn(i16) -> R,
 ) {
+    let throttle = R::Response::schema()
+        .body
+        .fields
+        .iter()
+        .find(|field| field.name() == "throttle_time_ms")
+        .map_or(VersionRange::NONE, |field| field.versions);
     let mut raw = Raw::dial(broker, 1).expect("a connection");
     for version in versions {
-        for fault in [
-            None,
-            Some(FaultAction::Answer(ErrorCode::UNKNOWN_SERVER_ERROR)),
-            Some(FaultAction::Throttle(Duration::from_millis(1))),
+        for (fault, shown) in [
+            (None, ""),
+            (
+                Some(FaultAction::Answer(ErrorCode::UNKNOWN_SERVER_ERROR)),
+                "UNKNOWN_SERVER_ERROR",
+            ),
+            (
+                Some(FaultAction::Throttle(Duration::from_millis(7))),
+                if throttle.contains(version) {
+                    "throttle_time_ms: 7"
+                } else {
+                    ""
+                },
+            ),
         ] {
             if let Some(action) = fault {
                 broker.inject(Fault::on(R::KEY, action));
             }
             let answer = raw.call(version, &request(version)).await;
             assert!(
-                answer.is_ok(),
+                answer.is_ok() && format!("{answer:?}").contains(shown),
                 "{} v{version} with {fault:?}: {answer:?}",
                 R::NAME
             );

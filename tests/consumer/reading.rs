@@ -424,3 +424,20 @@ async fn a_handle_asks_no_broker_once_its_consumer_is_gone() {
         }
     }
 }
+
+/// librdkafka 2.0/2.1: a pause in the middle of a fetched piece lost the piece behind it, and the partition stood still for good.
+#[tokio::test(start_paused = true)]
+async fn a_pause_in_the_middle_of_what_was_fetched_loses_nothing_of_it() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..20, 10);
+    let mut consumer = reader(&broker, 1, |config| config.max_poll_records = 5).await;
+    assert_eq!(read(&mut consumer, 5).await, (0..5).collect::<Vec<u32>>());
+    // A second piece is fetched while the first is being read.
+    fill(&broker, 0, 20..40, 10);
+    tokio::time::sleep(ms(2_000)).await;
+    consumer.pause(&[tp(0)]).expect("it is assigned");
+    assert!(consumer.poll(ms(1_000)).await.expect("polled").is_empty());
+    consumer.resume(&[tp(0)]).expect("it is assigned");
+    let rest: Vec<u32> = (5..40).collect();
+    assert_eq!(read(&mut consumer, 35).await, rest);
+}

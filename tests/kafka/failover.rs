@@ -24,7 +24,8 @@ const KEYS: u64 = 500;
 const BURST: u64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(25);
 const POLL: Duration = Duration::from_millis(500);
-const READ_WITHIN: Duration = Duration::from_secs(120);
+/// Two restarts, each of which may take a minute, and the reading.
+const READ_WITHIN: Duration = Duration::from_secs(240);
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     vec![fleet.on_three(

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use crate::support::java::Jdk;
 use crate::support::kafka::Kafka;
 
-const CASE_WITHIN: Duration = Duration::from_secs(180);
+/// Longer than the longest wait within a case, so that it is this one that says what did not come.
+const CASE_WITHIN: Duration = Duration::from_secs(300);
 
 /// What the trials share.
 #[derive(Default)]

@@ -2,6 +2,12 @@
 //! Out: each case under the name of the target it ran against; without a JDK those of Kafka are ignored and say why,
 //! and with `CI=true` they fail.
 
+#[path = "../broker/parity/mod.rs"]
+mod parity;
+// Some of it only the tests of the embedded broker need.
+#[allow(dead_code)]
+#[path = "../broker/raw.rs"]
+mod raw;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -11,6 +17,7 @@ mod fleet;
 mod interop;
 mod program;
 mod suite;
+mod transcript;
 
 use std::sync::Arc;
 
@@ -26,6 +33,7 @@ fn main() {
         brokers::trials(&fleet),
         interop::trials(&fleet),
         program::trials(&fleet),
+        transcript::trials(&fleet),
         failover::trials(&fleet),
     ];
     let trials = trials.into_iter().flatten().collect();

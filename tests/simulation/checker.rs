@@ -52,11 +52,29 @@ pub enum Violation {
         partition: i32,
         offset: i64,
     },
+    /// A record came out of a partition that was paused.
+    NotSilent {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
     /// A commit passed a record that was not yet handed out.
     CommittedUnread {
         reader: u32,
         partition: i32,
         next: i64,
+    },
+    /// A commit was acknowledged that is lower than one acknowledged before it was begun.
+    CommitFell {
+        reader: u32,
+        partition: i32,
+        next: i64,
+    },
+    /// A member that took over a partition began with a record from before the group's commit.
+    BeganTooLow {
+        reader: u32,
+        partition: i32,
+        offset: i64,
     },
     /// In the log, and nobody of the group ever got it.
     NeverRead { partition: i32, offset: i64 },
@@ -74,6 +92,7 @@ pub fn check(history: &History, promise: Promise, groups: &[Vec<u32>]) -> Vec<Vi
     for group in groups {
         everything_read(history, group, &mut found);
         commits(history, group, &mut found);
+        progress(history, group, &mut found);
     }
     found
 }
@@ -158,8 +177,8 @@ fn order(history: &History, found: &mut Vec<Violation>) {
     }
 }
 
-/// Each reader, from where it began on a partition: forward, past nothing, and what the log has there; members of a group only while they
-/// own the partition.
+/// Each reader, from where it began on a partition or was sent to: forward, past nothing, and what the log has there; nothing while it is
+/// paused; members of a group only while they own the partition.
 fn readers(history: &History, found: &mut Vec<Violation>) {
     let log: BTreeMap<(i32, i64), Id> = history
         .log
@@ -176,14 +195,30 @@ fn readers(history: &History, found: &mut Vec<Violation>) {
         .collect();
     let mut at: BTreeMap<(u32, i32), i64> = BTreeMap::new();
     let mut owned: BTreeSet<(u32, i32)> = BTreeSet::new();
+    let mut paused: BTreeSet<(u32, i32)> = BTreeSet::new();
     for event in &history.events {
         match *event {
             Event::Owns { reader, partition } => {
                 owned.insert((reader, partition));
                 at.remove(&(reader, partition));
+                // A pause ends with the assignment.
+                paused.remove(&(reader, partition));
             }
             Event::Yields { reader, partition } => {
                 owned.remove(&(reader, partition));
+            }
+            Event::Sought {
+                reader,
+                partition,
+                offset,
+            } => {
+                at.insert((reader, partition), offset - 1);
+            }
+            Event::Paused { reader, partition } => {
+                paused.insert((reader, partition));
+            }
+            Event::Resumed { reader, partition } => {
+                paused.remove(&(reader, partition));
             }
             Event::Polled {
                 reader,
@@ -193,6 +228,13 @@ fn readers(history: &History, found: &mut Vec<Violation>) {
             } => {
                 if members.contains(&reader) && !owned.contains(&(reader, partition)) {
                     found.push(Violation::NotOwned {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+                if paused.contains(&(reader, partition)) {
+                    found.push(Violation::NotSilent {
                         reader,
                         partition,
                         offset,
@@ -288,6 +330,88 @@ fn commits(history: &History, group: &[u32], found: &mut Vec<Violation>) {
     }
 }
 
+/// How far a group has come in a partition, by what its members were told.
+#[derive(Default)]
+struct Progress {
+    /// What is committed at least.
+    floor: i64,
+    owner: Option<u32>,
+    /// The owner's commits that were begun and not acknowledged, each with the floor when it was begun.
+    open: Vec<(i64, i64)>,
+}
+
+/// Commits never fall, and whoever takes a partition over begins no lower than at what was committed. The log's start never moves here, so
+/// nothing else can move a member up or down.
+///
+/// A commit that was begun and not acknowledged may yet reach the coordinator, behind later ones even, until another generation fences it:
+/// for a partition that begins with `Owns`, no lower than the lowest commit that may have come last. A member that joins again may find its
+/// old generation, so only another owner is proof of a new one.
+fn progress(history: &History, group: &[u32], found: &mut Vec<Violation>) {
+    let mut partitions: BTreeMap<i32, Progress> = BTreeMap::new();
+    let mut beginning: BTreeMap<(u32, i32), i64> = BTreeMap::new();
+    for event in &history.events {
+        match *event {
+            Event::Owns { reader, partition } if group.contains(&reader) => {
+                let known = partitions.entry(partition).or_default();
+                for (next, _) in &known.open {
+                    known.floor = known.floor.min(*next);
+                }
+                if known.owner.replace(reader) != Some(reader) {
+                    known.open.clear();
+                }
+                beginning.insert((reader, partition), known.floor);
+            }
+            Event::Polled {
+                reader,
+                partition,
+                offset,
+                ..
+            } => {
+                let floor = beginning.remove(&(reader, partition));
+                if floor.is_some_and(|floor| offset < floor) {
+                    found.push(Violation::BeganTooLow {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+            }
+            Event::Committing {
+                reader,
+                partition,
+                next,
+            } => {
+                let known = partitions.entry(partition).or_default();
+                if known.owner == Some(reader) {
+                    known.open.push((next, known.floor));
+                }
+            }
+            Event::Committed {
+                reader,
+                partition,
+                next,
+            } => {
+                let known = partitions.entry(partition).or_default();
+                // What an earlier owner began counted when it was followed.
+                let begun = known.open.iter().rposition(|(begun, _)| *begun == next);
+                let Some(begun) = begun.filter(|_| known.owner == Some(reader)) else {
+                    continue;
+                };
+                let (_, floor) = known.open.remove(begun);
+                known.floor = known.floor.max(next);
+                if next < floor {
+                    found.push(Violation::CommitFell {
+                        reader,
+                        partition,
+                        next,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Histories with one thing wrong each: a checker that cannot fail would prove nothing.
 #[cfg(test)]
 mod tests {
@@ -334,6 +458,14 @@ mod tests {
         }
     }
 
+    fn sought(offset: i64) -> Event {
+        Event::Sought {
+            reader: 7,
+            partition: 0,
+            offset,
+        }
+    }
+
     fn history(events: impl IntoIterator<Item = Event>, log: &[(i64, u32)]) -> History {
         History {
             events: events.into_iter().collect(),
@@ -347,7 +479,13 @@ mod tests {
     #[test]
     fn a_clean_history_passes() {
         let events = [written(0, 0), written(1, 1)].concat();
-        let events = events.into_iter().chain([polled(0, 0), polled(1, 1)]);
+        let events = events.into_iter().chain([
+            polled(0, 0),
+            polled(1, 1),
+            sought(0),
+            polled(0, 0),
+            polled(1, 1),
+        ]);
         assert_eq!(
             check(&history(events, &[(0, 0), (1, 1)]), IDEMPOTENT, &[vec![7]]),
             []
@@ -431,6 +569,54 @@ mod tests {
                     offset: 0,
                 },
             ),
+            (
+                history(
+                    both()
+                        .into_iter()
+                        .chain([polled(0, 0), sought(0), polled(1, 1)]),
+                    log,
+                ),
+                Violation::Skipped {
+                    reader: 7,
+                    partition: 0,
+                    offset: 1,
+                },
+            ),
+            (
+                history(
+                    both()
+                        .into_iter()
+                        .chain([polled(1, 1), sought(1), polled(0, 0)]),
+                    log,
+                ),
+                Violation::WentBack {
+                    reader: 7,
+                    partition: 0,
+                    offset: 0,
+                },
+            ),
+            (
+                history(
+                    both().into_iter().chain([
+                        Event::Paused {
+                            reader: 7,
+                            partition: 0,
+                        },
+                        polled(0, 0),
+                        Event::Resumed {
+                            reader: 7,
+                            partition: 0,
+                        },
+                        polled(1, 1),
+                    ]),
+                    log,
+                ),
+                Violation::NotSilent {
+                    reader: 7,
+                    partition: 0,
+                    offset: 0,
+                },
+            ),
         ];
         for (history, expected) in cases {
             let found = check(&history, IDEMPOTENT, &[]);
@@ -478,6 +664,91 @@ mod tests {
                 next: 2
             }]
         );
+    }
+
+    fn owns(reader: u32) -> Event {
+        Event::Owns {
+            reader,
+            partition: 0,
+        }
+    }
+
+    fn read(reader: u32, offset: i64) -> Event {
+        Event::Polled {
+            reader,
+            partition: 0,
+            offset,
+            id: id(offset as u32),
+        }
+    }
+
+    fn committing(reader: u32, next: i64) -> Event {
+        Event::Committing {
+            reader,
+            partition: 0,
+            next,
+        }
+    }
+
+    fn committed(reader: u32, next: i64) -> Event {
+        Event::Committed {
+            reader,
+            partition: 0,
+            next,
+        }
+    }
+
+    /// What a group of 7 and 8 has to say for itself after `events`, when both records were written and 7 has read both.
+    fn judged(events: impl IntoIterator<Item = Event>) -> Vec<Violation> {
+        let written = [written(0, 0), written(1, 1)].concat();
+        let first = [owns(7), read(7, 0), read(7, 1)];
+        let events = written.into_iter().chain(first).chain(events);
+        let history = history(events, &[(0, 0), (1, 1)]);
+        check(&history, IDEMPOTENT, &[vec![7, 8]])
+    }
+
+    #[test]
+    fn a_commit_lower_than_an_earlier_one_is_found() {
+        let two = [committing(7, 2), committed(7, 2)];
+        let one = [committing(7, 1), committed(7, 1)];
+        assert_eq!(judged([one, two].concat()), []);
+        let fell = Violation::CommitFell {
+            reader: 7,
+            partition: 0,
+            next: 1,
+        };
+        assert_eq!(judged([two, one].concat()), [fell]);
+        let next = [owns(8), committing(8, 1), committed(8, 1)];
+        let fell = Violation::CommitFell {
+            reader: 8,
+            partition: 0,
+            next: 1,
+        };
+        assert_eq!(judged(two.into_iter().chain(next)), [fell]);
+    }
+
+    #[test]
+    fn a_member_that_begins_before_the_commit_is_found() {
+        let two = [committing(7, 2), committed(7, 2)];
+        let low = || Violation::BeganTooLow {
+            reader: 8,
+            partition: 0,
+            offset: 1,
+        };
+        let next = || [owns(8), read(8, 1)];
+        assert_eq!(judged(two.into_iter().chain(next())), [low()]);
+        // A commit of unknown fate may come to nothing, or may come last.
+        assert_eq!(judged([committing(7, 2)].into_iter().chain(next())), []);
+        let late = [committing(7, 1)].into_iter().chain(two).chain(next());
+        assert_eq!(judged(late), []);
+        let again = [committing(7, 1), owns(7)];
+        let late = again.into_iter().chain(two).chain(next());
+        assert_eq!(judged(late), []);
+        // One that was begun in a generation that is over is refused.
+        let fenced = two.into_iter().chain([owns(8), committing(7, 1)]);
+        assert_eq!(judged(fenced.chain(next())), [low()]);
+        let unheard = [committing(7, 2), owns(8), committed(7, 2), read(8, 1)];
+        assert_eq!(judged(unheard), []);
     }
 
     #[test]

@@ -60,6 +60,21 @@ pub enum Event {
         offset: i64,
         id: Id,
     },
+    /// A reader was told to go on at this offset.
+    Sought {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A reader was told to leave a partition alone, or to go on with it.
+    Paused {
+        reader: u32,
+        partition: i32,
+    },
+    Resumed {
+        reader: u32,
+        partition: i32,
+    },
     /// A group's member was given the partition and starts, or was asked to give it back and ends.
     Owns {
         reader: u32,
@@ -69,7 +84,12 @@ pub enum Event {
         reader: u32,
         partition: i32,
     },
-    /// The group's commit of `next` for the partition was acknowledged.
+    /// A group's member asked to have `next` committed for the partition, or heard that it is.
+    Committing {
+        reader: u32,
+        partition: i32,
+        next: i64,
+    },
     Committed {
         reader: u32,
         partition: i32,

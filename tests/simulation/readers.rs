@@ -1,5 +1,6 @@
-//! The readers of a run: one that reads every partition from its start, by itself; and a group whose members come, commit, and go, some in
-//! good order and some as if the machine had died.
+//! The readers of a run: one that reads every partition from its start, by itself, and now and then anew from somewhere before; and a group
+//! whose members come, commit, and go, some in good order and some as if the machine had died. All of them pause and resume partitions.
+//! Members do not seek: what they would go back over, their commits would, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -44,6 +45,7 @@ impl Readers {
         let problem = Arc::default();
         let mut tasks = vec![tokio::spawn(read_alone(
             world.clone(),
+            dice.fork(),
             Arc::clone(&problem),
         ))];
         for seat in 0..dice.between(1, 3) as u32 {
@@ -95,12 +97,13 @@ impl Readers {
     }
 }
 
-fn config(world: &World, reader: u32) -> ConsumerConfig {
+fn config(world: &World, reader: u32, dice: &Dice) -> ConsumerConfig {
     let mut config = ConsumerConfig::new("", GROUP);
     config.client = world.client(reader);
     config.auto_offset_reset = OffsetReset::Earliest;
     config.fetch_max_wait = Duration::from_millis(200);
-    config.max_poll_records = 50;
+    // Fewer than are fetched at once, so that what happens between polls happens in the middle of a batch.
+    config.max_poll_records = *dice.pick(&[3, 50]);
     config
 }
 
@@ -114,8 +117,8 @@ async fn connect(config: ConsumerConfig) -> Consumer {
     }
 }
 
-async fn read_alone(world: World, problem: Arc<Mutex<Option<String>>>) {
-    let mut config = config(&world, ALONE);
+async fn read_alone(world: World, dice: Dice, problem: Arc<Mutex<Option<String>>>) {
+    let mut config = config(&world, ALONE, &dice);
     config.group_id = None;
     let mut consumer = connect(config).await;
     let partitions: Vec<_> = (0..world.partitions)
@@ -124,9 +127,16 @@ async fn read_alone(world: World, problem: Arc<Mutex<Option<String>>>) {
     while consumer.assign(&partitions).await.is_err() {
         sleep(Duration::from_millis(500)).await;
     }
+    let mut ends = BTreeMap::new();
     loop {
         match consumer.poll(Duration::from_secs(1)).await {
-            Ok(records) => note(&world.scribe, ALONE, &records),
+            Ok(records) => {
+                note(&world.scribe, ALONE, &records);
+                for record in records.iter() {
+                    let end: &mut i64 = ends.entry(record.partition).or_default();
+                    *end = (*end).max(record.offset + 1);
+                }
+            }
             Err(error) if error.is_retriable() => {}
             Err(error) => {
                 problem
@@ -136,7 +146,50 @@ async fn read_alone(world: World, problem: Arc<Mutex<Option<String>>>) {
                 return;
             }
         }
+        pause_or_resume(&world.scribe, &consumer, ALONE, &dice);
+        if dice.chance(2) {
+            seek(&world.scribe, &consumer, &ends, &dice);
+        }
     }
+}
+
+/// Goes on somewhere within what was read already, so that in the end nothing is left out. `ends` has where that ends.
+fn seek(scribe: &Scribe, consumer: &Consumer, ends: &BTreeMap<i32, i64>, dice: &Dice) {
+    let partitions = consumer.assignment();
+    let partition = dice.pick(&partitions);
+    let end = ends.get(&partition.partition).copied().unwrap_or(0);
+    let offset = dice.between(0, end as u64) as i64;
+    consumer.seek(partition, offset).expect("it is assigned");
+    scribe.note(Event::Sought {
+        reader: ALONE,
+        partition: partition.partition,
+        offset,
+    });
+}
+
+/// Pauses a partition now and then, and goes on with it soon.
+fn pause_or_resume(scribe: &Scribe, consumer: &Consumer, reader: u32, dice: &Dice) {
+    let paused = consumer.paused();
+    if !dice.chance(if paused.is_empty() { 5 } else { 50 }) {
+        return;
+    }
+    if !paused.is_empty() {
+        consumer.resume(&paused).expect("they are assigned");
+        for TopicPartition { partition, .. } in paused {
+            scribe.note(Event::Resumed { reader, partition });
+        }
+        return;
+    }
+    let assigned = consumer.assignment();
+    if assigned.is_empty() {
+        return;
+    }
+    let partition = dice.pick(&assigned).clone();
+    consumer
+        .pause(std::slice::from_ref(&partition))
+        .expect("it is assigned");
+    let partition = partition.partition;
+    scribe.note(Event::Paused { reader, partition });
 }
 
 fn note(scribe: &Scribe, reader: u32, records: &Records) {
@@ -163,7 +216,7 @@ async fn fill_seat(world: World, seat: u32, dice: Dice, problem: Arc<Mutex<Optio
             4.. => Instant::now() + Duration::from_secs(100_000),
             _ => Instant::now() + dice.millis(500, 20_000),
         };
-        let mut consumer = connect(config(&world, reader)).await;
+        let mut consumer = connect(config(&world, reader, &dice)).await;
         let lived = timeout_at(until, be_member(&world, &mut consumer, reader, &dice)).await;
         if let Ok(Err(error)) = lived {
             problem
@@ -200,6 +253,7 @@ async fn be_member(
             Err(error) if error.is_retriable() => {}
             Err(error) => return Err(error),
         }
+        pause_or_resume(&world.scribe, consumer, reader, dice);
         if dice.chance(30) {
             sleep(dice.millis(0, 300)).await;
         }
@@ -209,19 +263,26 @@ async fn be_member(
     }
 }
 
-/// Commits what polls have returned, and notes what the coordinator then has, as far as it was this commit that put it there.
+/// Commits what polls have returned, and notes what was asked for and, if so, that it was acknowledged.
 async fn commit(world: &World, consumer: &Consumer, reader: u32) {
-    let positions: BTreeMap<TopicPartition, i64> = consumer
+    let positions: Vec<(i32, i64)> = consumer
         .assignment()
         .into_iter()
-        .filter_map(|partition| consumer.position(&partition).map(|next| (partition, next)))
+        .filter_map(|partition| Some((partition.partition, consumer.position(&partition)?)))
         .collect();
+    for (partition, next) in positions.iter().copied() {
+        world.scribe.note(Event::Committing {
+            reader,
+            partition,
+            next,
+        });
+    }
     // A commit may fail in a rebalance: what it would have covered is read again.
     if consumer.commit_sync().await.is_ok() {
         for (partition, next) in positions {
             world.scribe.note(Event::Committed {
                 reader,
-                partition: partition.partition,
+                partition,
                 next,
             });
         }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::broker::Broker;
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
-use protocol::{ApiKey, ErrorCode};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,6 +17,7 @@ use crate::history::{History, Id, Scribe};
 use crate::network::{Network, Weather};
 use crate::producers::{self, Load};
 use crate::readers;
+use crate::trouble::make_trouble;
 
 pub const TOPIC: &str = "events";
 pub const GROUP: &str = "group";
@@ -48,6 +49,7 @@ pub struct World {
     pub network: Network,
     pub scribe: Scribe,
     pub partitions: i32,
+    healed: watch::Receiver<bool>,
     epoch_ms: Clock,
     request_timeout: Duration,
     seed: u64,
@@ -65,6 +67,12 @@ impl World {
         config.connect_timeout = self.request_timeout;
         config.metadata_max_age = Duration::from_secs(30);
         config
+    }
+
+    /// Returns once everything is healed.
+    pub async fn is_healed(&self) {
+        // The run's end drops the sender, and ends whoever waits here.
+        let _ = self.healed.clone().wait_for(|healed| *healed).await;
     }
 
     /// The log of every partition, as it stands: (partition, offset, record).
@@ -117,11 +125,13 @@ async fn live(seed: u64) -> Outcome {
         .create_topic(TOPIC, partitions)
         .expect("a first topic");
     let weather = Weather::draw(&dice);
+    let (healing, healed) = watch::channel(false);
     let world = World {
         network: Network::new(broker.clone(), dice.fork(), weather),
         broker,
         scribe: Scribe::default(),
         partitions,
+        healed,
         epoch_ms: Clock::simulated(1_800_000_000_000),
         request_timeout: *dice.pick(&[
             Duration::from_millis(700),
@@ -148,6 +158,7 @@ async fn live(seed: u64) -> Outcome {
     // It was told to stop: that is all its result can say.
     let _ = trouble.await;
     heal(&world).await;
+    healing.send_replace(true);
     let stuck = settle(&world, sending, &readers).await.err();
     readers.stop().await;
     world.broker.shutdown().await;
@@ -181,10 +192,10 @@ async fn heal(world: &World) {
     }
 }
 
-/// Waits until everything sent is reported and everything written is read.
+/// Waits until every producer gets through, everything sent is reported and everything written is read.
 async fn settle(
     world: &World,
-    mut sending: JoinSet<()>,
+    mut sending: JoinSet<Result<(), String>>,
     readers: &readers::Readers,
 ) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
@@ -192,7 +203,7 @@ async fn settle(
         .await
         .map_err(|_| "a producer does not finish".to_string())?
     {
-        ended.map_err(|error| format!("a producer's task failed: {error}"))?;
+        ended.map_err(|error| format!("a producer's task failed: {error}"))??;
     }
     let log = world.log();
     while Instant::now() < deadline {
@@ -205,64 +216,4 @@ async fn settle(
         sleep(Duration::from_millis(500)).await;
     }
     Err("the readers do not reach the end".to_string())
-}
-
-/// Does harm, now and then, until it is stopped.
-async fn make_trouble(world: World, dice: Dice) {
-    let broker = &world.broker;
-    let pause_ms = *dice.pick(&[100, 1_000, 5_000]);
-    loop {
-        sleep(dice.millis(1, pause_ms)).await;
-        let node = *dice.pick(&broker.node_ids());
-        match dice.between(0, 9) {
-            0..=2 => {
-                let partition = dice.between(0, world.partitions as u64 - 1) as i32;
-                broker.move_leader(TOPIC, partition, node);
-            }
-            3 => broker.stop_node(node).await,
-            4..=5 => broker
-                .start_node(node)
-                .await
-                .expect("memory has no ports to lose"),
-            6 => broker.move_coordinator(GROUP, node),
-            7 => broker.disconnect_node(node),
-            _ => broker.inject(draw_fault(&dice)),
-        }
-    }
-}
-
-fn draw_fault(dice: &Dice) -> Fault {
-    let api = *dice.pick(&[
-        ApiKey::PRODUCE,
-        ApiKey::PRODUCE,
-        ApiKey::PRODUCE,
-        ApiKey::FETCH,
-        ApiKey::METADATA,
-        ApiKey::LIST_OFFSETS,
-        ApiKey::OFFSET_COMMIT,
-        ApiKey::OFFSET_FETCH,
-        ApiKey::JOIN_GROUP,
-        ApiKey::SYNC_GROUP,
-        ApiKey::HEARTBEAT,
-        ApiKey::FIND_COORDINATOR,
-        ApiKey::INIT_PRODUCER_ID,
-    ]);
-    let pause = dice.millis(1, 3_000);
-    let mut actions = vec![
-        FaultAction::ApplyThenDisconnect,
-        FaultAction::Disconnect,
-        FaultAction::Delay(pause),
-        FaultAction::Throttle(pause),
-    ];
-    if api == ApiKey::PRODUCE {
-        actions.extend([
-            FaultAction::Answer(ErrorCode::NOT_LEADER_OR_FOLLOWER),
-            FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS),
-            FaultAction::Answer(ErrorCode::KAFKA_STORAGE_ERROR),
-            FaultAction::ApplyThenAnswer(ErrorCode::REQUEST_TIMED_OUT),
-            FaultAction::ApplyThenAnswer(ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
-            FaultAction::ApplyThenAnswer(ErrorCode::UNKNOWN_SERVER_ERROR),
-        ]);
-    }
-    Fault::on(api, *dice.pick(&actions)).times(dice.between(1, 4))
 }

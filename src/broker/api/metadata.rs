@@ -15,6 +15,8 @@ use crate::broker::cluster::Directory;
 use crate::broker::partition::Partition;
 use crate::broker::topic::{Topic, name_problem};
 
+/// The first version with an error of the whole request (KIP-1102); before, only topics have one.
+const FIRST_ERROR_VERSION: i16 = 13;
 /// What anybody may do with a topic where nothing is forbidden: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
 const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
 /// The same for the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
@@ -77,7 +79,7 @@ impl Api for MetadataRequest {
     fn refusal(&self, version: i16, error: ErrorCode) -> MetadataResponse {
         let refused = |asked: &MetadataRequestTopic| failed(asked.name.clone(), asked, error);
         let topics = self.topics.iter().flatten().map(refused).collect();
-        let error_code = if version >= 13 {
+        let error_code = if version >= FIRST_ERROR_VERSION {
             error
         } else {
             ErrorCode::NONE
@@ -87,6 +89,10 @@ impl Api for MetadataRequest {
             error_code,
             ..Default::default()
         }
+    }
+
+    fn can_be_refused(&self, version: i16) -> bool {
+        version >= FIRST_ERROR_VERSION || self.topics.iter().flatten().next().is_some()
     }
 
     fn throttle(response: &mut MetadataResponse, millis: i32) {

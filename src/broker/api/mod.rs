@@ -77,6 +77,11 @@ trait Api: Request {
     /// Answers every part of the request with an error.
     fn refusal(&self, version: i16, error: ErrorCode) -> Self::Response;
 
+    /// Whether that answer has a place for the error.
+    fn can_be_refused(&self, _version: i16) -> bool {
+        true
+    }
+
     /// Tells the client to pause.
     fn throttle(response: &mut Self::Response, millis: i32);
 
@@ -179,8 +184,8 @@ async fn handle_with_faults<R: Api>(
     context: &Context<'_>,
     faults: &[FaultAction],
 ) -> (Reply<R::Response>, Option<Instant>) {
-    let is_answered = request.is_answered();
-    let refuse = |request: &R, error| match is_answered {
+    let can_be_refused = request.is_answered() && request.can_be_refused(context.version);
+    let refuse = |request: &R, error| match can_be_refused {
         true => Reply::Message(request.refusal(context.version, error)),
         false => Reply::Disconnect,
     };

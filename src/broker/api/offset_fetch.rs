@@ -14,6 +14,8 @@ use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, OffsetKey};
 use crate::broker::lock;
 
+/// The first version with an error of the whole request.
+const FIRST_ERROR_VERSION: i16 = 2;
 /// The first version that asks for several groups.
 const FIRST_BATCHED_VERSION: i16 = 8;
 /// The first version that names topics by their id.
@@ -31,7 +33,7 @@ impl Api for OffsetFetchRequest {
     fn refusal(&self, version: i16, error: ErrorCode) -> OffsetFetchResponse {
         let groups = asked_groups(self, version)
             .iter()
-            .map(|group| failed(group, error))
+            .map(|group| failed(group, version, error))
             .collect();
         for_version(groups, version)
     }
@@ -96,7 +98,7 @@ fn for_version(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> Offse
 
 fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchResponseGroup {
     if let Err(error) = context.check_coordinator(&asked.group_id) {
-        return failed(asked, error);
+        return failed(asked, context.version, error);
     }
     let committed = lock(&context.cluster.groups)
         .offsets(&asked.group_id)
@@ -195,9 +197,28 @@ fn nothing(partition_index: i32, error: ErrorCode) -> OffsetFetchResponsePartiti
     }
 }
 
-fn failed(asked: &OffsetFetchRequestGroup, error: ErrorCode) -> OffsetFetchResponseGroup {
+/// Where there is no error of the whole request, each partition says it.
+fn failed(
+    asked: &OffsetFetchRequestGroup,
+    version: i16,
+    error: ErrorCode,
+) -> OffsetFetchResponseGroup {
+    let refused = |topic: &OffsetFetchRequestTopics| OffsetFetchResponseTopics {
+        name: topic.name.clone(),
+        partitions: topic
+            .partition_indexes
+            .iter()
+            .map(|partition| nothing(*partition, error))
+            .collect(),
+        ..Default::default()
+    };
+    let topics = match version >= FIRST_ERROR_VERSION {
+        true => Vec::new(),
+        false => asked.topics.iter().flatten().map(refused).collect(),
+    };
     OffsetFetchResponseGroup {
         group_id: asked.group_id.clone(),
+        topics,
         error_code: error,
         ..Default::default()
     }

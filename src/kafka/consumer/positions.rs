@@ -221,13 +221,16 @@ impl Positions {
             .is_some_and(|known| known.stamp == stamp)
     }
 
-    /// Whether what was fetched under `stamp` may be handed out now; `None` when it never may.
+    /// Whether what was fetched under `stamp` may be handed out now; `None` when it never may. Of a paused partition there may be more than
+    /// the piece at the position: what is behind that one is not judged before its turn.
     pub fn readable(&self, partition: &TopicPartition, stamp: u64, offset: i64) -> Option<bool> {
         let known = self
             .partitions
             .get(partition)
             .filter(|known| known.stamp == stamp)?;
-        (known.position()?.offset == offset).then_some(!known.paused)
+        let position = known.position()?.offset;
+        let has_a_turn = position == offset || (known.paused && position < offset);
+        has_a_turn.then_some(!known.paused)
     }
 
     /// Records up to `to` are handed out. `false` when they must not be, because of a seek or a revocation in the meantime.
@@ -332,6 +335,8 @@ impl Positions {
         if known.place != Place::Committed {
             return;
         }
+        #[cfg(planted_defects)]
+        let found = found.filter(|_| !planted::is_planted(planted::Defect::CommittedOffsetIgnored));
         match (found, policy) {
             (Some(position), _) => known.restart(new_stamp, Place::At(position)),
             (None, Some(timestamp)) => known.restart(new_stamp, Place::Listed(timestamp)),

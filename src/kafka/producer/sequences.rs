@@ -143,6 +143,12 @@ impl<T> Lane<T> {
 
     /// What may be sent to `leader` now.
     pub fn turn(&self, now: Instant, leader: Leader) -> Turn {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::SilentAfterEpochBump)
+            && self.identity.is_some_and(|identity| identity.epoch > 0)
+        {
+            return Turn::Wait;
+        }
         let elsewhere = self.is_elsewhere(leader.node);
         let blocked = self.gap.is_some_and(|gap| {
             let next = self.retry.front().map(|batch| batch.order);

@@ -1,0 +1,188 @@
+//! What goes wrong at the brokers: leaders and coordinators move, nodes stop and start, requests meet faults. In: the world, and dice. Out:
+//! nothing, until it is stopped.
+
+use pat_events::broker::{Fault, FaultAction};
+use protocol::{ApiKey, ErrorCode};
+use tokio::time::sleep;
+
+use crate::dice::Dice;
+use crate::world::{GROUP, TOPIC, World};
+
+/// Does harm, now and then, until it is stopped.
+pub async fn make_trouble(world: World, dice: Dice) {
+    let broker = &world.broker;
+    let pause_ms = *dice.pick(&[100, 1_000, 5_000]);
+    loop {
+        sleep(dice.millis(1, pause_ms)).await;
+        let node = *dice.pick(&broker.node_ids());
+        match dice.between(0, 9) {
+            0..=2 => {
+                let partition = dice.between(0, world.partitions as u64 - 1) as i32;
+                broker.move_leader(TOPIC, partition, node);
+            }
+            3 => broker.stop_node(node).await,
+            4..=5 => broker
+                .start_node(node)
+                .await
+                .expect("memory has no ports to lose"),
+            6 => broker.move_coordinator(GROUP, node),
+            7 => broker.disconnect_node(node),
+            _ => broker.inject(draw_fault(&dice)),
+        }
+    }
+}
+
+fn draw_fault(dice: &Dice) -> Fault {
+    let errors = dice.pick(ERRORS);
+    let pause = dice.millis(1, 3_000);
+    let actions = [
+        FaultAction::ApplyThenDisconnect,
+        FaultAction::Disconnect,
+        FaultAction::Delay(pause),
+        FaultAction::Throttle(pause),
+    ];
+    let instead = errors.instead.iter().copied().map(FaultAction::Answer);
+    let after = errors
+        .after
+        .iter()
+        .copied()
+        .map(FaultAction::ApplyThenAnswer);
+    let actions: Vec<_> = actions.into_iter().chain(instead).chain(after).collect();
+    Fault::on(errors.api, *dice.pick(&actions)).times(dice.between(1, 4))
+}
+
+/// An API, and the errors that it may be answered with by brokers that get over them: instead of doing what was asked, and after it.
+struct Errors {
+    api: ApiKey,
+    instead: &'static [ErrorCode],
+    after: &'static [ErrorCode],
+}
+
+const fn errors(api: ApiKey, instead: &'static [ErrorCode], after: &'static [ErrorCode]) -> Errors {
+    Errors {
+        api,
+        instead,
+        after,
+    }
+}
+
+const PRODUCE: Errors = errors(
+    ApiKey::PRODUCE,
+    &[
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ErrorCode::NOT_ENOUGH_REPLICAS,
+        ErrorCode::KAFKA_STORAGE_ERROR,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+    ],
+    &[
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::UNKNOWN_SERVER_ERROR,
+    ],
+);
+
+/// Which requests meet faults; what is in it more often meets more of them.
+const ERRORS: &[Errors] = &[
+    PRODUCE,
+    PRODUCE,
+    PRODUCE,
+    // The broker's answer to a whole Fetch can only say these; those of single partitions come with moved leaders.
+    errors(
+        ApiKey::FETCH,
+        &[
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        ],
+        &[
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        ],
+    ),
+    // Flapping metadata: topics that are not there for a moment.
+    errors(
+        ApiKey::METADATA,
+        &[
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorCode::LEADER_NOT_AVAILABLE,
+        ],
+        &[],
+    ),
+    errors(
+        ApiKey::LIST_OFFSETS,
+        &[
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::OFFSET_NOT_AVAILABLE,
+            ErrorCode::FENCED_LEADER_EPOCH,
+            ErrorCode::UNKNOWN_LEADER_EPOCH,
+            ErrorCode::KAFKA_STORAGE_ERROR,
+        ],
+        &[],
+    ),
+    errors(
+        ApiKey::OFFSET_COMMIT,
+        &[
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::REBALANCE_IN_PROGRESS,
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+        ],
+        // What a coordinator makes of a timeout of its own write.
+        &[ErrorCode::COORDINATOR_NOT_AVAILABLE],
+    ),
+    errors(
+        ApiKey::OFFSET_FETCH,
+        &[
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::UNSTABLE_OFFSET_COMMIT,
+        ],
+        &[],
+    ),
+    errors(
+        ApiKey::JOIN_GROUP,
+        &[
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+        ],
+        &[ErrorCode::NOT_COORDINATOR],
+    ),
+    errors(
+        ApiKey::SYNC_GROUP,
+        &[
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::REBALANCE_IN_PROGRESS,
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+        ],
+        &[ErrorCode::NOT_COORDINATOR],
+    ),
+    errors(
+        ApiKey::HEARTBEAT,
+        &[
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::REBALANCE_IN_PROGRESS,
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+        ],
+        &[],
+    ),
+    errors(
+        ApiKey::FIND_COORDINATOR,
+        &[ErrorCode::COORDINATOR_NOT_AVAILABLE],
+        &[],
+    ),
+    errors(
+        ApiKey::INIT_PRODUCER_ID,
+        &[
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            ErrorCode::NOT_COORDINATOR,
+        ],
+        &[],
+    ),
+];
