@@ -87,7 +87,7 @@ pub fn check(history: &History, promise: Promise, groups: &[Vec<u32>]) -> Vec<Vi
     if promise.idempotent {
         doubled(history, &mut found);
     }
-    order(history, &mut found);
+    order(history, promise, &mut found);
     readers(history, &mut found);
     for group in groups {
         everything_read(history, group, &mut found);
@@ -147,8 +147,20 @@ fn doubled(history: &History, found: &mut Vec<Violation>) {
 }
 
 /// Per producer and key, first appearances in the log follow the order of sending. (Without idempotence a record may appear again later:
-/// that is a duplicate, not a reordering, as long as each record's first appearance is in its place.)
-fn order(history: &History, found: &mut Vec<Violation>) {
+/// that is a duplicate, not a reordering, as long as each record's first appearance is in its place. And one whose fate is reported as
+/// unknown may come late: what the network held back until then, nothing tells the broker to refuse.)
+fn order(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+    let unknown: BTreeSet<Id> = history
+        .events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Reported {
+                id,
+                told: Told::Unknown,
+            } if !promise.idempotent => Some(id),
+            _ => None,
+        })
+        .collect();
     let keys: BTreeMap<Id, u32> = history
         .events
         .iter()
@@ -162,7 +174,7 @@ fn order(history: &History, found: &mut Vec<Violation>) {
     let mut seen = BTreeSet::new();
     let mut last: BTreeMap<(u32, u32), Id> = BTreeMap::new();
     for (_, _, id) in log {
-        if !seen.insert(id) {
+        if !seen.insert(id) || unknown.contains(&id) {
             continue;
         }
         let Some(key) = keys.get(&id) else { continue };

@@ -205,12 +205,12 @@ async fn settle(
     {
         ended.map_err(|error| format!("a producer's task failed: {error}"))??;
     }
-    let log = world.log();
     while Instant::now() < deadline {
         if let Some(problem) = readers.problem() {
             return Err(problem);
         }
-        if readers.have_read(&world.scribe.events(), &log) {
+        // The log of now: what a producer has given up may still have been on its way.
+        if readers.have_read(&world.scribe.events(), &world.log()) {
             return Ok(());
         }
         sleep(Duration::from_millis(500)).await;
