@@ -21,6 +21,7 @@ pub enum IsolationLevel {
 }
 
 impl IsolationLevel {
+    /// What `isolation.level` takes.
     const KIND: Kind<IsolationLevel> = Kind::any("read_uncommitted or read_committed");
 }
 

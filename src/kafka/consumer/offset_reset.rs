@@ -22,6 +22,9 @@ pub enum OffsetReset {
 }
 
 impl OffsetReset {
+    /// What `auto.offset.reset` takes.
+    pub(crate) const KIND: Kind<OffsetReset> = Kind::any("earliest, latest or none");
+
     /// The timestamp that ListOffsets knows the place by.
     pub(crate) fn timestamp(self) -> Option<i64> {
         match self {
@@ -32,11 +35,7 @@ impl OffsetReset {
     }
 }
 
-/// `earliest`, `latest` or `none`.
-impl OffsetReset {
-    pub(crate) const KIND: Kind<OffsetReset> = Kind::any("earliest, latest or none");
-}
-
+/// Reads `earliest`, `latest` or `none`.
 impl FromStr for OffsetReset {
     type Err = ();
 

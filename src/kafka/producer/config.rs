@@ -66,6 +66,7 @@ pub enum Acks {
 }
 
 impl Acks {
+    /// What `acks` takes.
     const KIND: Kind<Acks> = Kind::any("0, 1, -1 or all");
 
     /// The number in a Produce request.
