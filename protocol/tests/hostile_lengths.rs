@@ -29,6 +29,8 @@ const HOSTILE: [&[u8]; 5] = [
 
 /// What a decoder expects that refuses a length: of content or an array, of a tagged section, of a field in it.
 const LENGTH: &str = "a length within the remaining bytes";
+/// And of a string, which the compact form could say to be longer than strings are.
+const STRING_LENGTH: &str = "a string of at most 32767 bytes";
 const TAGGED_SECTION: &str = "a number of tagged fields within the remaining bytes";
 const TAGGED_FIELD: &str = "a tagged field within the remaining bytes";
 
@@ -52,7 +54,13 @@ fn a_hostile_length_anywhere_is_refused_and_allocates_no_more_than_the_bound() {
                     "{} v{version} at {at}: {allocated} bytes for {length}",
                     codec.schema.name
                 );
-                refused.extend(error.map(|error| (error.field().to_owned(), error.expected())));
+                refused.extend(error.map(|error| {
+                    let expected = match error.expected() {
+                        STRING_LENGTH => LENGTH,
+                        expected => expected,
+                    };
+                    (error.field().to_owned(), expected)
+                }));
                 inputs += 1;
                 worst = worst.max(allocated as f64 / length as f64);
             }
