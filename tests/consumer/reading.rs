@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::{ErrorKind, OffsetAndMetadata, OffsetReset, StartOffset, TopicPartition};
+use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::kafka::{
+    Consumer, ErrorKind, OffsetAndMetadata, OffsetReset, StartOffset, TopicPartition,
+};
 use protocol::ApiKey;
 use protocol::compression::Codec;
 
@@ -175,10 +177,9 @@ async fn without_a_policy_an_offset_that_is_gone_is_an_error_until_the_applicati
     assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_group_without_committed_offset_and_without_policy_is_an_error() {
-    let broker = one_broker(1);
-    let mut consumer = consumer(&broker, |config| {
+/// A reader of the first partition from where its group has committed, and from nowhere else.
+async fn reader_without_policy(broker: &Broker) -> Consumer {
+    let mut consumer = consumer(broker, |config| {
         config.group_id = Some("g".to_string());
         config.auto_offset_reset = OffsetReset::None;
     })
@@ -187,6 +188,13 @@ async fn a_group_without_committed_offset_and_without_policy_is_an_error() {
         .assign(&[(tp(0), StartOffset::Committed)])
         .await
         .expect("assigned");
+    consumer
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_without_committed_offset_and_without_policy_is_an_error() {
+    let broker = one_broker(1);
+    let mut consumer = reader_without_policy(&broker).await;
     let error = consumer
         .poll(ms(5_000))
         .await
@@ -348,15 +356,7 @@ async fn what_became_of_a_question_is_not_told_once_the_application_has_sought()
     fill(&broker, 0, 0..10, 10);
     let slow = FaultAction::Delay(ms(500));
     broker.inject(Fault::on(ApiKey::OFFSET_FETCH, slow));
-    let mut consumer = consumer(&broker, |config| {
-        config.group_id = Some("g".to_string());
-        config.auto_offset_reset = OffsetReset::None;
-    })
-    .await;
-    consumer
-        .assign(&[(tp(0), StartOffset::Committed)])
-        .await
-        .expect("assigned");
+    let mut consumer = reader_without_policy(&broker).await;
     assert!(consumer.poll(ms(100)).await.expect("a poll").is_empty());
     consumer.seek(&tp(0), 4).expect("assigned");
     assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);

@@ -13,6 +13,7 @@ use protocol::messages::{APIS, RequestHeader, ResponseHeader, codecs};
 use protocol::{ApiKey, Decoder, Message, MessageSchema, json};
 
 use crate::Outcome;
+use crate::hex::unhex;
 
 /// Print captured frames as JSON: requests, unless told otherwise.
 ///
@@ -36,11 +37,11 @@ pub struct Decode {
 impl Decode {
     pub fn run(&self) -> Outcome {
         let bytes = match &self.hex {
-            Some(hex) => unhex(hex.as_bytes())
+            Some(hex) => from_hex(hex.as_bytes())
                 .ok_or("these are no bytes in hex: two digits for each byte are")?,
             None => {
                 let read = read(self.file.as_deref())?;
-                unhex(&read).unwrap_or(read)
+                from_hex(&read).unwrap_or(read)
             }
         };
         self.print(bytes.into(), &mut io::stdout())
@@ -177,18 +178,15 @@ fn name_and_version<'a>(text: &'a str, example: &str) -> Result<(&'a str, i16), 
         .ok_or_else(|| format!("expected a name, a colon and a version, such as {example}"))
 }
 
-/// The bytes that `text` says in hex; `None` when it is something else.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+/// The bytes that `text` says in hex, as people write it; `None` when it is something else.
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     let passed_over = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b':' | b'-');
-    let digits: Option<Vec<u8>> = text
+    let digits: Vec<u8> = text
         .iter()
+        .copied()
         .filter(|byte| !passed_over(byte))
-        .map(|byte| char::from(*byte).to_digit(16).map(|digit| digit as u8))
         .collect();
-    let digits = digits?;
-    let (pairs, odd) = digits.as_chunks::<2>();
-    odd.is_empty()
-        .then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+    unhex(&digits)
 }
 
 /// All that a file or the standard input holds.
@@ -328,9 +326,12 @@ mod tests {
 
     #[test]
     fn hex_is_read_as_people_write_it_and_nothing_else_is_hex() {
-        assert_eq!(unhex(b"00:1f-aB \n09"), Some(vec![0x00, 0x1F, 0xAB, 0x09]));
-        assert_eq!(unhex(b"0x1f"), None);
-        assert_eq!(unhex(b"123"), None);
-        assert_eq!(unhex(&[0, 0, 0, 9]), None);
+        assert_eq!(
+            from_hex(b"00:1f-aB \n09"),
+            Some(vec![0x00, 0x1F, 0xAB, 0x09])
+        );
+        assert_eq!(from_hex(b"0x1f"), None);
+        assert_eq!(from_hex(b"123"), None);
+        assert_eq!(from_hex(&[0, 0, 0, 9]), None);
     }
 }

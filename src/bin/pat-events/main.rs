@@ -9,6 +9,7 @@
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
 //! | `typed` | events as JSON |
 //! | `cluster` | the options by which commands find their cluster |
+//! | `hex` | bytes as people write them |
 //! | `bench` | measures producing and consuming, with the flags and the JSON line of other clients' benchmark programs |
 
 mod api;
@@ -18,6 +19,7 @@ mod cluster;
 mod consume;
 mod decode;
 mod demo;
+mod hex;
 mod produce;
 mod topics;
 mod typed;

@@ -37,8 +37,8 @@ pub struct ProducerConfig {
     /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up.
     /// Default 32 MiB.
     pub buffer_bytes: usize,
-    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it, only one batch of a
-    /// partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
+    /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it,
+    /// only one batch of a partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
     pub max_in_flight: usize,
     /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
     pub max_request_bytes: usize,

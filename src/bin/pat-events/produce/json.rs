@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::Outcome;
+use crate::hex::unhex;
 
 /// The record of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -83,20 +84,11 @@ fn bytes(value: &Value) -> Outcome<Option<Vec<u8>>> {
         Value::String(text) => Ok(Some(text.clone().into_bytes())),
         Value::Object(object) if object.len() == 1 && value["hex"].is_string() => {
             let hex = text(&value["hex"])?;
-            let bytes = unhex(hex).ok_or_else(|| format!("{hex:?} is not hex"))?;
+            let bytes = unhex(hex.as_bytes()).ok_or_else(|| format!("{hex:?} is not hex"))?;
             Ok(Some(bytes))
         }
         _ => Err(format!("expected null, a text or {{\"hex\": \"…\"}}, not {value}").into()),
     }
-}
-
-fn unhex(hex: &str) -> Option<Vec<u8>> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let byte = |pair: &[u8]| match *pair {
-        [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
-        _ => None,
-    };
-    hex.as_bytes().chunks(2).map(byte).collect()
 }
 
 #[cfg(test)]
