@@ -52,6 +52,11 @@ impl DecodedBatch {
         self.data.len()
     }
 
+    /// Number of bytes of the records not read yet.
+    pub fn unread_len(&self) -> usize {
+        self.data.len().saturating_sub(self.cursor.at)
+    }
+
     /// Reads the next record; `None` after the last. After an error there is nothing more.
     #[inline(always)]
     pub fn next_record(&mut self) -> Option<Result<RecordView<'_>, RecordError>> {
@@ -108,9 +113,21 @@ impl DecodedBatch {
     /// # Errors
     /// When the next record is malformed. Those before a malformed one are taken first.
     pub fn take_checked(&mut self, count: usize) -> Result<DecodedBatch, RecordError> {
+        self.take_checked_within(count, usize::MAX)
+    }
+
+    /// As [`take_checked`](Self::take_checked), but no more records than it takes to reach `bytes` bytes; one at least.
+    ///
+    /// # Errors
+    /// When the next record is malformed. Those before a malformed one are taken first.
+    pub fn take_checked_within(
+        &mut self,
+        count: usize,
+        bytes: usize,
+    ) -> Result<DecodedBatch, RecordError> {
         let start = self.cursor;
         let mut taken = 0;
-        while taken < count {
+        while taken < count && (taken == 0 || self.cursor.at - start.at < bytes) {
             let before = self.cursor;
             match self.cursor.next(&self.header, &self.data) {
                 Some(Ok(_)) => taken += 1,

@@ -227,6 +227,15 @@ impl Consumer {
     ///
     /// Cancel safe: a poll that is dropped has returned nothing, and skips nothing.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
+        self.poll_within(timeout, usize::MAX).await
+    }
+
+    /// As [`poll`](Self::poll), but returns no more records than it takes to reach `max_bytes` bytes, uncompressed; at least one.
+    pub(crate) async fn poll_within(
+        &mut self,
+        timeout: Duration,
+        max_bytes: usize,
+    ) -> Result<Records> {
         let core = self.core().clone();
         let deadline = Instant::now().checked_add(timeout);
         // Each look is a sign of life for the group.
@@ -242,7 +251,7 @@ impl Consumer {
             self.take_part_in_rebalance(now).await;
             self.auto_commit(now);
             self.look_for_trouble(now)?;
-            let records = self.collect()?;
+            let records = self.collect(max_bytes)?;
             if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
             }
@@ -429,17 +438,23 @@ impl Consumer {
         }
     }
 
-    /// Reads what was fetched, up to `max_poll_records`. The position moves with what is handed out, not before.
-    fn collect(&mut self) -> Result<Records> {
+    /// Reads what was fetched, up to `max_poll_records` and until `max_bytes` are reached. The position moves with what is handed out, not
+    /// before.
+    fn collect(&mut self, max_bytes: usize) -> Result<Records> {
         let core = self.handle.core.clone();
         let most = core.config.max_poll_records;
         let mut records = Records::default();
-        while records.count() < most {
+        let mut bytes = 0;
+        while records.count() < most && (bytes < max_bytes || records.is_empty()) {
             let reading = self.reading.take();
             let Some(mut cursor) = core.state().next_cursor(reading, &core.changed) else {
                 break;
             };
-            match cursor.read(most - records.count(), &mut self.reader) {
+            match cursor.read(
+                most - records.count(),
+                max_bytes.saturating_sub(bytes),
+                &mut self.reader,
+            ) {
                 Ok(Step::End) => {
                     core.state()
                         .positions
@@ -456,6 +471,7 @@ impl Consumer {
                     }
                     drop(state);
                     if let Step::Records(batch) = step {
+                        bytes += batch.records.unread_len();
                         records.push(batch);
                     }
                     self.reading = Some(cursor);

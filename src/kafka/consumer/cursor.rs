@@ -118,8 +118,8 @@ impl Cursor {
         }
     }
 
-    /// Reads on: up to `most` records, of one batch.
-    pub fn read(&mut self, most: usize, reader: &mut Reader) -> Result<Step> {
+    /// Reads on: up to `most` records, of one batch, and no more than it takes to reach `bytes`.
+    pub fn read(&mut self, most: usize, bytes: usize, reader: &mut Reader) -> Result<Step> {
         if self.open.is_none() {
             let Some(batch) = self.next_batch()? else {
                 return Ok(Step::End);
@@ -136,7 +136,7 @@ impl Cursor {
         let Some(open) = &mut self.open else {
             return Ok(Step::Skipped);
         };
-        let records = match open.records.take_checked(most) {
+        let records = match open.records.take_checked_within(most, bytes) {
             Ok(records) => records,
             Err(error) => {
                 let resume = open.after.offset;

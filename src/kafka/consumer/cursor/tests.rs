@@ -92,7 +92,7 @@ fn cursor(records: Bytes, from: i64, aborted: Option<AbortedTransactions>) -> (C
 fn read_all(cursor: &mut Cursor, reader: &mut Reader, most: usize) -> Result<Vec<(i64, String)>> {
     let mut all = Vec::new();
     loop {
-        match cursor.read(most, reader)? {
+        match cursor.read(most, usize::MAX, reader)? {
             Step::End => return Ok(all),
             Step::Skipped => {}
             Step::Records(batch) => {
@@ -201,7 +201,7 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     let (mut cursor, mut reader) = cursor(sealed.bytes().clone(), 0, None);
     let budget = reader.budget.clone();
     assert_eq!(budget.left(), (1 << 20) - compressed);
-    let Ok(Step::Records(batch)) = cursor.read(1, &mut reader) else {
+    let Ok(Step::Records(batch)) = cursor.read(1, usize::MAX, &mut reader) else {
         panic!("a record");
     };
     assert!(budget.left() < (1 << 20) - 50_000);
@@ -222,4 +222,23 @@ fn what_follows_the_last_offset_there_can_be_is_read_without_harm() {
     let all = read_all(&mut cursor, &mut reader, 9);
     assert!(all.is_ok_and(|all| all[0] == (i64::MAX, "a".to_string())));
     assert_eq!(cursor.position.offset, i64::MAX);
+}
+
+#[test]
+fn a_read_ends_with_the_record_that_reaches_the_bytes_asked_for() {
+    let mut log = Log::default();
+    let value = "x".repeat(1_000);
+    log.append(&[value.as_str(); 10], &SealOptions::default());
+    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 0, None);
+    for (bytes, expected) in [(0, 1), (1, 1), (1_500, 2), (2_500, 3), (usize::MAX, 3)] {
+        let Ok(Step::Records(batch)) = cursor.read(100, bytes, &mut reader) else {
+            panic!("records");
+        };
+        assert_eq!(batch.records.remaining(), expected, "{bytes}");
+        assert!(batch.records.unread_len() > 1_000 * expected);
+    }
+    assert!(matches!(
+        cursor.read(100, usize::MAX, &mut reader),
+        Ok(Step::End)
+    ));
 }
