@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::broker::{ApiKey, Broker, ErrorCode, Fault, FaultAction};
 use pat_events::events::email::*;
 use pat_events::events::{
     Attributes, ConsumerConfig, ConsumerError, Context, Event, EventConsumer, EventProducer,
@@ -17,7 +17,6 @@ use pat_events::kafka::{
 };
 use protocol::compression::{Compression, Compressor};
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
-use protocol::{ApiKey, ErrorCode};
 use tokio::time::{sleep, timeout};
 
 const TOPIC: &str = "emails";

@@ -36,6 +36,9 @@ pub use builder::BrokerBuilder;
 pub use faults::{Fault, FaultAction};
 pub use handle::{Broker, LogSummary};
 
+// What of the protocol stands in signatures here.
+pub use protocol::{ApiKey, ErrorCode};
+
 /// Locks; what a panicking holder left behind is still consistent, as every step is complete in itself.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

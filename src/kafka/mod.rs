@@ -43,3 +43,7 @@ pub use producer::{
 };
 pub use record::{Header, Record};
 pub use topic_partition::TopicPartition;
+
+// What of the protocol stands in signatures here.
+pub use protocol::compression::{Codec, Compression};
+pub use protocol::{ApiKey, ErrorCode};
