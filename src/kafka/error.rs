@@ -75,6 +75,8 @@ pub enum ErrorKind {
     Authentication,
     /// The client may not do this.
     Authorization,
+    /// One of the client's own tasks panicked: a defect of the client.
+    Internal,
 }
 
 /// Whether a failed write may have happened.
@@ -309,6 +311,7 @@ impl Error {
                 | ErrorKind::Closed
                 | ErrorKind::Authentication
                 | ErrorKind::UnsupportedVersion
+                | ErrorKind::Internal
         )
     }
 

@@ -10,6 +10,7 @@
 //! | `group` | the member's side of a consumer group |
 //! | `latency` | how long things take |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
+//! | `tasks` | the internal tasks, supervised: none ends unseen |
 //! | `topic_partition` | the name of a partition |
 
 pub mod admin;
@@ -24,6 +25,7 @@ pub mod net;
 pub mod planted;
 pub mod producer;
 mod record;
+pub(crate) mod tasks;
 mod topic_partition;
 
 pub use admin::{

@@ -13,6 +13,7 @@ use super::lanes::Lanes;
 use super::metrics::Counters;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
+use crate::kafka::tasks::{caught, panicked};
 use crate::kafka::{Configuration, Consumer, ConsumerHandle, TopicPartition};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
@@ -102,7 +103,10 @@ impl<S: EventSet> EventConsumer<S> {
             counters,
         };
         tokio::spawn(async move {
-            let result = driver.run(stopped).await;
+            let result = match caught(driver.run(stopped)).await {
+                Ok(result) => result,
+                Err(panic) => Err(ConsumerError::Kafka(panicked("poll loop", &panic))),
+            };
             *lock(&handle) = None;
             // Nobody waits any more when the consumer was dropped.
             let _ = ended.send(Some(result));

@@ -4,14 +4,10 @@
 //! In: loads of records, bounded together by a byte budget. Out: finished offsets (in each record's [`Partition`]), counts, and the first
 //! failure that must stop the consumer. A panicking handler is a failed one.
 
-use std::any::Any;
-use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -24,6 +20,7 @@ use super::metrics::{Counters, LaneCounters, count};
 use super::partition::Partition;
 use crate::events::{Arrival, Context, Dispatch, Dispatched, HandlerError, RawRecord};
 use crate::kafka::TopicPartition;
+use crate::kafka::tasks::{caught, panicked};
 
 /// All lanes of a consumer, as its driver holds them. Dropping them drops the handlers in their work.
 pub(crate) struct Lanes {
@@ -73,12 +70,14 @@ impl Lanes {
         let queues = (0..lanes)
             .map(|number| {
                 let (queue, loads) = mpsc::unbounded_channel();
-                tasks.spawn(run_lane::<S, H>(
-                    handler.clone(),
-                    shared.clone(),
-                    number,
-                    loads,
-                ));
+                let lane = run_lane::<S, H>(handler.clone(), shared.clone(), number, loads);
+                let alarm = shared.clone();
+                tasks.spawn(async move {
+                    // A panic of its own, such as one out of a dropped handler: the consumer stops, instead of standing still unseen.
+                    if let Err(panic) = caught(lane).await {
+                        alarm.fail(panicked(&format!("lane {number}"), &panic).into());
+                    }
+                });
                 queue
             })
             .collect();
@@ -191,7 +190,6 @@ async fn run_lane<S, H>(
     S: Dispatch<H>,
     H: Send + Sync + 'static,
 {
-    let _alarm = Alarm(shared.clone());
     let counters = &shared.counters.lanes[number];
     while let Some(load) = loads.recv().await {
         let mut begun = Instant::now();
@@ -253,39 +251,6 @@ where
         error: Arc::new(error),
     });
     false
-}
-
-/// Makes a lane that ends by a panic of its own (such as one out of a dropped handler) stop the consumer, and not stand still unseen.
-struct Alarm(Arc<Shared>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.fail(ConsumerError::Gone);
-        }
-    }
-}
-
-/// Awaits `future`; a panic in it becomes an error with the panic's message.
-async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        // Unwind safe: a future that has panicked is not polled again.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(panic) => Poll::Ready(Err(panic_message(panic.as_ref()))),
-        }
-    })
-    .await
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_string())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_string())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

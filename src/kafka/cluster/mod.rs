@@ -30,6 +30,7 @@ use self::pool::ConnectionPool;
 pub(crate) use self::pool::Purpose;
 use self::refresh::Refresher;
 use super::net::{Call, Connection, FramePool};
+use super::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
 use protocol::ErrorCode;
 
@@ -42,12 +43,14 @@ struct Handle {
     config: ClientConfig,
     refresher: Arc<Refresher>,
     coordinators: Coordinators,
-    task: AbortHandle,
+    tasks: Tasks,
+    refreshing: AbortHandle,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.end();
+        self.refreshing.abort();
     }
 }
 
@@ -56,16 +59,29 @@ impl Cluster {
     ///
     /// Fails by `deadline` with an error that lists each address and why; sooner when no address can ever work, such as one that talks HTTP.
     pub async fn connect(config: &ClientConfig, deadline: Instant) -> Result<Self> {
-        let connections = ConnectionPool::new(config.clone(), FramePool::default());
+        let tasks = Tasks::new();
+        let connections = ConnectionPool::new(config.clone(), FramePool::default(), tasks.clone());
         let refresher = Arc::new(Refresher::new(config, connections)?);
         refresher.bootstrap(deadline).await?;
-        let task = tokio::spawn(refresher.clone().run()).abort_handle();
+        let refreshing = tasks.spawn("metadata refresh", refresher.clone().run());
+        let waiting = Arc::downgrade(&refresher);
+        tasks.on_failure(move |_| {
+            if let Some(refresher) = waiting.upgrade() {
+                refresher.wake_all();
+            }
+        });
         Ok(Self(Arc::new(Handle {
             config: config.clone(),
             refresher,
             coordinators: Coordinators::default(),
-            task,
+            tasks,
+            refreshing,
         })))
+    }
+
+    /// The client's tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.0.tasks
     }
 
     /// What is known now.
@@ -96,6 +112,7 @@ impl Cluster {
         let _waiting = self.0.refresher.wait_for(name);
         let mut changes = self.watch();
         loop {
+            self.0.tasks.check()?;
             let metadata = changes.borrow_and_update().clone();
             if let Some(topic) = metadata.topic(name) {
                 self.track([name]);
@@ -141,6 +158,7 @@ impl Cluster {
         purpose: Purpose,
         deadline: Instant,
     ) -> Result<Connection> {
+        self.0.tasks.check()?;
         let known = self.metadata().brokers.get(&node).cloned();
         let broker = match known {
             Some(broker) => broker,
@@ -165,6 +183,7 @@ impl Cluster {
 
     /// A connection to whichever broker answers, for short questions. Cancel safe.
     pub async fn any_connection(&self, deadline: Instant) -> Result<Connection> {
+        self.0.tasks.check()?;
         self.0.refresher.any_connection(deadline).await
     }
 

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Backoff;
 use crate::kafka::net::{Connection, FramePool};
+use crate::kafka::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// What a connection is for: nothing waits behind another purpose's long poll.
@@ -28,6 +29,7 @@ pub(crate) enum Purpose {
 pub(super) struct ConnectionPool {
     config: ClientConfig,
     frames: FramePool,
+    tasks: Tasks,
     slots: Mutex<BTreeMap<(i32, Purpose), Arc<Slot>>>,
     random: Mutex<Random>,
 }
@@ -49,19 +51,38 @@ struct SlotState {
 }
 
 impl ConnectionPool {
-    pub fn new(config: ClientConfig, frames: FramePool) -> Self {
+    pub fn new(config: ClientConfig, frames: FramePool, tasks: Tasks) -> Self {
         let random = Mutex::new(config.random("connections"));
         Self {
             config,
             frames,
+            tasks,
             slots: Mutex::default(),
             random,
         }
     }
 
-    /// Where frames go to be used again.
-    pub fn frames(&self) -> &FramePool {
-        &self.frames
+    /// The client's tasks.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// A new connection to the broker `node` (-1 while its id is not known), which the pool does not keep. Cancel safe.
+    pub async fn dial(
+        &self,
+        node: i32,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<Connection> {
+        Connection::dial(
+            &self.config,
+            &self.frames,
+            &self.tasks,
+            node,
+            address,
+            deadline,
+        )
+        .await
     }
 
     /// The open connection to the broker for the purpose, if there is one. Costs two short locks.
@@ -122,7 +143,7 @@ impl ConnectionPool {
         {
             return Err(not_in_time());
         }
-        let dialled = Connection::dial(&self.config, &self.frames, node, address, deadline).await;
+        let dialled = self.dial(node, address, deadline).await;
         self.note(&slot, &dialled);
         dialled
     }

@@ -92,6 +92,12 @@ impl Refresher {
         self.metadata.subscribe()
     }
 
+    /// Lets those who wait look again: what they wait for does not come any more.
+    pub fn wake_all(&self) {
+        self.metadata.send_modify(|_| {});
+        self.fulfilled.send_modify(|_| {});
+    }
+
     /// Wishes for a refresh; gives the wish's number.
     pub fn ask(&self) -> u64 {
         let mut number = 0;
@@ -105,8 +111,11 @@ impl Refresher {
     pub async fn refreshed(&self, deadline: Instant) -> Result<Arc<Metadata>> {
         let number = self.ask();
         let mut fulfilled = self.fulfilled.subscribe();
-        let waiting = fulfilled.wait_for(|done| *done >= number);
-        match timeout_at(deadline, waiting).await {
+        let tasks = self.connections.tasks();
+        let waiting = fulfilled.wait_for(|done| *done >= number || tasks.failure().is_some());
+        let waited = timeout_at(deadline, waiting).await;
+        tasks.check()?;
+        match waited {
             Ok(Ok(_)) => Ok(self.metadata()),
             _ => {
                 let error = Error::new(ErrorKind::Timeout, "no broker gave fresh metadata in time");
@@ -267,14 +276,7 @@ impl Refresher {
     }
 
     async fn refresh_from_address(&self, address: &Address, deadline: Instant) -> Result<()> {
-        let connection = Connection::dial(
-            &self.config,
-            self.connections.frames(),
-            -1,
-            address,
-            deadline,
-        )
-        .await?;
+        let connection = self.connections.dial(-1, address, deadline).await?;
         self.refresh_over(&connection, deadline).await
     }
 

@@ -22,6 +22,7 @@ use super::offset_fetch::{id_of, is_gone};
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
+use crate::kafka::tasks::Tasks;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// The most commits that wait for their turn.
@@ -44,16 +45,26 @@ struct Commit {
 
 /// A commit on its way. Dropping it changes nothing.
 #[derive(Debug)]
-pub struct PendingCommit(oneshot::Receiver<Result<()>>);
+pub struct PendingCommit {
+    answer: oneshot::Receiver<Result<()>>,
+    tasks: Tasks,
+}
+
+impl PendingCommit {
+    fn new(core: &Core, answer: oneshot::Receiver<Result<()>>) -> Self {
+        let tasks = core.cluster.tasks().clone();
+        Self { answer, tasks }
+    }
+}
 
 /// Resolves when the coordinator has answered, or the request timeout has passed.
 impl Future for PendingCommit {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|done| done.unwrap_or_else(|_| Err(closed())))
+        let answered = Pin::new(&mut self.answer).poll(context);
+        answered
+            .map(|done| done.unwrap_or_else(|_| Err(self.tasks.failure().unwrap_or_else(closed))))
     }
 }
 
@@ -75,7 +86,7 @@ impl Commits {
         let (sender, mut queue) = mpsc::channel::<Commit>(QUEUE);
         // The task must not keep the core, and by it the cluster, alive when the consumer is dropped: the core stops its tasks.
         let worker = core.clone();
-        core.spawn(async move {
+        core.spawn("commits", async move {
             while let Some(commit) = queue.recv().await {
                 let result = commit.send(&worker).await;
                 // Whoever asked may not care.
@@ -124,11 +135,12 @@ impl Commits {
         state: &State,
         offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
     ) -> Result<PendingCommit> {
+        core.cluster.tasks().check()?;
         core.group_id()?;
         let (done, answer) = oneshot::channel();
         if offsets.is_empty() {
             let _ = done.send(Ok(()));
-            return Ok(PendingCommit(answer));
+            return Ok(PendingCommit::new(core, answer));
         }
         let (group, identity) = match &state.source {
             Source::Subscribed(group) => {
@@ -149,7 +161,7 @@ impl Commits {
             done,
         };
         match self.0.try_send(commit) {
-            Ok(()) => Ok(PendingCommit(answer)),
+            Ok(()) => Ok(PendingCommit::new(core, answer)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(Error::new(
                 ErrorKind::BufferFull,
                 format!(

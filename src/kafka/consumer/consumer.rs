@@ -89,7 +89,7 @@ impl Consumer {
         let deadline = Instant::now() + config.client.request_timeout;
         let cluster = Cluster::connect(&config.client, deadline).await?;
         let core = Core::new(config, cluster);
-        core.spawn(scout::run(core.clone()));
+        core.spawn(scout::TASK, scout::run(core.clone()));
         Ok(Self {
             reader: Reader::new(core.budget.clone(), core.config.check_crcs),
             next_auto_commit: Instant::now() + core.config.auto_commit_interval,
@@ -150,7 +150,7 @@ impl Consumer {
                 };
                 let group =
                     Group::new(membership, core.cluster.clone(), topics, core.ready.clone());
-                core.spawn(group.clone().run());
+                core.spawn("group member", group.clone().run());
                 state.source = Source::Subscribed(group);
             }
             Source::Subscribed(group) => {
@@ -412,6 +412,7 @@ impl Consumer {
             return Err(error);
         }
         let core = self.core();
+        core.cluster.tasks().check()?;
         let patience = core.config.client.request_timeout;
         let mut state = core.state();
         let group = match &state.source {

@@ -3,6 +3,7 @@
 //! `poll` reads and advances; fetchers and the scout ask the brokers. They meet here and nowhere else. The lock is held for bookkeeping
 //! only: batches are checked and decompressed outside of it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -77,13 +78,16 @@ pub(crate) enum NextFetch {
 impl Core {
     pub fn new(config: ConsumerConfig, cluster: Cluster) -> Arc<Self> {
         let changed = Arc::new(Notify::new());
+        let ready = Arc::new(Notify::new());
+        let polls = ready.clone();
+        cluster.tasks().on_failure(move |_| polls.notify_waiters());
         Arc::new(Self {
             budget: Budget::new(config.buffer_bytes, changed.clone()),
             random: Mutex::new(config.client.random("consumer")),
             config,
             cluster,
             changed,
-            ready: Arc::default(),
+            ready,
             state: Mutex::default(),
             tasks: Mutex::default(),
         })
@@ -109,8 +113,12 @@ impl Core {
     }
 
     /// Runs `task` until it ends or the consumer does.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = tokio::spawn(task).abort_handle();
+    pub fn spawn(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let handle = self.cluster.tasks().spawn(name, task);
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|task| !task.is_finished());
         tasks.push(handle);
@@ -118,6 +126,7 @@ impl Core {
 
     /// Ends every task.
     pub fn stop(&self) {
+        self.cluster.tasks().end();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.iter().for_each(AbortHandle::abort);
     }
@@ -130,8 +139,9 @@ impl Core {
         }
     }
 
-    /// Fails once the consumer is closed, whoever still holds a handle to it.
+    /// Fails once the consumer is closed, whoever still holds a handle to it, and once one of its tasks has failed.
     pub fn check_open(&self) -> Result<()> {
+        self.cluster.tasks().check()?;
         match self.state().source {
             Source::Closed => Err(Error::new(ErrorKind::Closed, "the consumer was closed")),
             _ => Ok(()),

@@ -18,6 +18,9 @@ use super::{OffsetReset, fetcher};
 use crate::kafka::cluster::Metadata;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
+/// What the task, and each that asks for it, is called.
+pub(crate) const TASK: &str = "offset resolver";
+
 /// Asks until the consumer ends.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut metadata = core.cluster.watch();
@@ -40,7 +43,10 @@ pub(crate) async fn run(core: Arc<Core>) {
         let next = questions.next;
         ask(&core, questions, &mut asking);
         for node in core.nodes_without_fetcher() {
-            core.spawn(fetcher::run(core.clone(), node));
+            core.spawn(
+                format!("fetcher of broker {node}"),
+                fetcher::run(core.clone(), node),
+            );
         }
         while asking.try_join_next().is_some() {}
         let news = async {
@@ -79,10 +85,17 @@ fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
         );
     }
     if !questions.committed.is_empty() {
-        asking.spawn(ask_committed(core.clone(), questions.committed));
+        let (tasks, question) = (core.cluster.tasks().clone(), core.clone());
+        asking.spawn(async move {
+            let asked = ask_committed(question, questions.committed);
+            tasks.watched(TASK, asked).await;
+        });
     }
     for (node, listings) in questions.listed {
-        asking.spawn(ask_listed(core.clone(), node, listings));
+        let (tasks, core) = (core.cluster.tasks().clone(), core.clone());
+        asking.spawn(async move {
+            tasks.watched(TASK, ask_listed(core, node, listings)).await;
+        });
     }
 }
 

@@ -89,7 +89,14 @@ impl Producer {
             None
         };
         let shared = Arc::new(Shared::new(config, cluster, identity));
-        tokio::spawn(steward::run(shared.clone()));
+        let tasks = shared.cluster.tasks();
+        let failing = Arc::downgrade(&shared);
+        tasks.on_failure(move |failure| {
+            if let Some(shared) = failing.upgrade() {
+                shared.stop(failure);
+            }
+        });
+        tasks.spawn("producer maintenance", steward::run(shared.clone()));
         Ok(Producer {
             _last: Arc::new(Last(shared.clone())),
             shared,
@@ -174,7 +181,7 @@ impl Producer {
                 },
             };
         }
-        Err(closed())
+        Err(self.shared.closed())
     }
 
     /// Sends everything that was accepted before this call, without waiting for company, and waits until the fate of each record is known,
@@ -186,7 +193,7 @@ impl Producer {
         for completion in self.shared.flush() {
             result = result.and(completion.resolved().await);
         }
-        result
+        self.shared.cluster.tasks().check().and(result)
     }
 
     /// Accepts no more records, delivers those that were accepted, and ends.
@@ -233,7 +240,7 @@ impl Producer {
                 .await?;
         }
         let Step::Done(delivery, pace) = step else {
-            return Err(closed());
+            return Err(self.shared.closed());
         };
         if pace == Pace::Yield {
             tokio::task::yield_now().await;
@@ -303,7 +310,7 @@ impl Producer {
             return if shared.is_running() {
                 Ok(Step::UnknownTopic)
             } else {
-                Err(closed())
+                Err(shared.closed())
             };
         };
         let partition = match measured.partition {
@@ -323,7 +330,7 @@ impl Producer {
         };
         let mut state = queue.lock();
         if state.closed {
-            return Err(closed());
+            return Err(shared.closed());
         }
         let appended = state.accumulator.append(
             measured.size,
@@ -407,11 +414,6 @@ fn headers<'a>(
         .headers
         .iter()
         .map(|header| (header.key, header.value))
-}
-
-#[cold]
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the producer is closed")
 }
 
 #[cold]

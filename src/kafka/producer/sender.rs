@@ -68,7 +68,7 @@ struct Survey {
 }
 
 impl Sender {
-    pub fn new(shared: Arc<Shared>, node: Arc<Node>) -> Self {
+    fn new(shared: Arc<Shared>, node: Arc<Node>) -> Self {
         let random = shared.cluster.random(&format!("sender {}", node.id));
         Self {
             compressor: Compressor::new(shared.config.compression),
@@ -83,8 +83,23 @@ impl Sender {
         }
     }
 
-    /// Runs until the producer is stopped. What is in flight then resolves as "closed, fate unknown".
-    pub async fn run(mut self) {
+    /// The name of the task.
+    pub fn task(node: i32) -> String {
+        format!("sender of broker {node}")
+    }
+
+    /// Runs until the producer is stopped, or the sender panics. What is in flight then fails with what ended the producer, fate unknown.
+    pub async fn run(shared: Arc<Shared>, node: Arc<Node>) {
+        let (tasks, name) = (shared.cluster.tasks().clone(), Self::task(node.id));
+        let mut sender = Self::new(shared, node);
+        tasks.watched(name, sender.send()).await;
+        let end = sender.shared.closed().with_outcome(WriteOutcome::Unknown);
+        for flight in std::mem::take(&mut sender.pipeline) {
+            sender.fail_all(flight.cargo, &end);
+        }
+    }
+
+    async fn send(&mut self) {
         while !self.shared.is_stopped() {
             let wake_at = self.fill().await;
             self.node.set_in_flight(self.pipeline.len());

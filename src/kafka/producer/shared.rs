@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -21,7 +20,7 @@ use super::sequences::{Identity, Leader, Rules};
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Cluster, PartitionMetadata, TopicMetadata};
-use crate::kafka::{Error, Random};
+use crate::kafka::{Error, ErrorKind, Random};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
 const STICKY_BYTES: usize = 64 << 10;
@@ -38,7 +37,6 @@ pub(super) struct Shared {
     pub timestamps: Timestamps,
     /// Wakes the steward.
     pub steward: Notify,
-    runtime: Handle,
     rules: Rules,
     limits: Limits,
     phase: AtomicU8,
@@ -67,7 +65,6 @@ impl Shared {
             counters: Counters::default(),
             timestamps: Timestamps::new(config.client.clock),
             steward: Notify::new(),
-            runtime: Handle::current(),
             rules: config.rules(),
             limits: Limits {
                 batch_bytes: config.batch_bytes.min(config.max_request_bytes),
@@ -113,6 +110,12 @@ impl Shared {
         }
         self.flush();
         self.steward.notify_one();
+    }
+
+    /// Why no more records are taken in.
+    pub fn closed(&self) -> Error {
+        let failure = self.cluster.tasks().failure();
+        failure.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
     /// Ends everything: what is not in flight fails with `error`, and what is in flight as "fate unknown".
@@ -279,8 +282,9 @@ impl Shared {
     fn spawn_sender(self: &Arc<Self>, id: i32) -> Arc<Node> {
         let enough = ENOUGH_BYTES.min(self.config.max_request_bytes);
         let node = Arc::new(Node::new(id, enough));
-        self.runtime
-            .spawn(Sender::new(self.clone(), node.clone()).run());
+        let sender = Sender::run(self.clone(), node.clone());
+        let tasks = self.cluster.tasks();
+        tasks.spawn(Sender::task(id), sender);
         node
     }
 

@@ -66,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             break;
         }
     }
-    shared.stop(&Error::new(ErrorKind::Closed, "the producer is closed"));
+    shared.stop(&shared.closed());
 }
 
 async fn renew(shared: Arc<Shared>, pause: Duration) -> Result<Identity> {

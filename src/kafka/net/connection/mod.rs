@@ -33,6 +33,7 @@ use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
 use super::{Address, BoxStream, Call, FramePool};
+use crate::kafka::tasks::Tasks;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result, WriteOutcome};
 
 /// A handle to a connection. Cheap to clone; the connection ends with its last handle.
@@ -70,6 +71,7 @@ impl Connection {
     pub async fn dial(
         config: &ClientConfig,
         pool: &FramePool,
+        tasks: &Tasks,
         node: i32,
         address: &Address,
         deadline: Instant,
@@ -78,7 +80,12 @@ impl Connection {
         let until = deadline.min(started + config.connect_timeout);
         let connected = match timeout_at(until, config.transport.connect(address)).await {
             Ok(Ok(stream)) => {
-                match timeout_at(until, Self::greet(config, pool, node, address, stream)).await {
+                match timeout_at(
+                    until,
+                    Self::greet(config, pool, tasks, node, address, stream),
+                )
+                .await
+                {
                     Ok(greeted) => greeted,
                     Err(_) => Err(Error::new(
                         ErrorKind::Connect,
@@ -107,6 +114,7 @@ impl Connection {
     async fn greet(
         config: &ClientConfig,
         pool: &FramePool,
+        tasks: &Tasks,
         node: i32,
         address: &Address,
         mut stream: BoxStream,
@@ -120,7 +128,8 @@ impl Connection {
             stall: config.request_timeout,
             idle: config.connections_max_idle,
         };
-        tokio::spawn(Driver::new(stream, reader, queue.clone(), limits));
+        let driver = Driver::new(stream, reader, queue.clone(), limits);
+        tasks.spawn(format!("connection to {address}"), driver);
         Ok(Self(Arc::new(Handle {
             node,
             address: address.clone(),

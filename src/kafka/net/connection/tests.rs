@@ -55,7 +55,8 @@ fn network(room: usize) -> (ClientConfig, DuplexStream) {
 
 async fn dial(config: &ClientConfig) -> Result<Connection> {
     let address = Address::new("kafka", 9092);
-    Connection::dial(config, &FramePool::default(), 1, &address, soon(60)).await
+    let (pool, tasks) = (FramePool::default(), Tasks::new());
+    Connection::dial(config, &pool, &tasks, 1, &address, soon(60)).await
 }
 
 /// Returns when the connection has ended.
