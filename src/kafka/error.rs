@@ -59,6 +59,8 @@ pub enum ErrorKind {
     BufferFull,
     /// The topic or the partition does not exist, or the broker does not know of it yet.
     UnknownTopicOrPartition,
+    /// The topic was deleted and re-created under the same name: what was asked is about the one that is gone.
+    TopicRecreated,
     /// The offset asked for lies outside the partition's log.
     OffsetOutOfRange,
     /// There is no committed offset, and the policy says not to reset.

@@ -11,6 +11,7 @@
 //! | `latency` | how long things take |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
+//! | `topic_id` | the id of a topic |
 //! | `topic_partition` | the name of a partition |
 
 pub mod admin;
@@ -26,6 +27,7 @@ pub mod planted;
 pub mod producer;
 mod record;
 pub(crate) mod tasks;
+mod topic_id;
 mod topic_partition;
 
 pub use admin::{
@@ -44,6 +46,7 @@ pub use producer::{
     Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
 };
 pub use record::{Header, Record};
+pub use topic_id::TopicId;
 pub use topic_partition::TopicPartition;
 
 // What of the protocol stands in signatures here.

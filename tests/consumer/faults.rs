@@ -311,9 +311,8 @@ async fn a_committed_epoch_that_the_leader_does_not_know_stops_nothing() {
     fill(&broker, 0, 10..20, 10);
     let mut consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
     let committed = OffsetAndMetadata {
-        offset: 10,
         leader_epoch: Some(1),
-        metadata: String::new(),
+        ..OffsetAndMetadata::new(10)
     };
     consumer
         .commit(&[(tp(0), committed)])

@@ -345,15 +345,18 @@ async fn commits_go_out_in_the_order_of_the_calls() {
         offset: 7,
         leader_epoch: None,
         metadata: "note".to_string(),
+        ..Default::default()
     };
     consumer
         .commit(&[(tp(0), note.clone())])
         .await
         .expect("commits");
+    let committed = &consumer.committed(&[tp(0)]).await.expect("offsets")[&tp(0)];
     assert_eq!(
-        consumer.committed(&[tp(0)]).await.expect("offsets")[&tp(0)],
-        note
+        (committed.offset, &committed.metadata),
+        (note.offset, &note.metadata)
     );
+    assert!(committed.topic_id.is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,10 +6,12 @@
 //! - `groups`: membership, rebalances, commits
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
 //! - `damage`: batches that cannot be read
+//! - `recreated`: topics that are deleted and re-created under the same name
 
 mod damage;
 mod faults;
 mod groups;
 mod reading;
+mod recreated;
 mod transactions;
 mod world;

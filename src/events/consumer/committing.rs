@@ -9,10 +9,7 @@ use super::assigned::Assigned;
 use super::metrics::{Counters, count};
 use super::partition::Partition;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata};
-use crate::kafka::{Error, ErrorKind, Result, ServerError};
-
-/// OFFSET_METADATA_TOO_LARGE: the broker allows less than it does by default.
-const METADATA_TOO_LARGE: ErrorKind = ErrorKind::Server(ServerError(12));
+use crate::kafka::{Error, ErrorKind, Result};
 
 /// Commits what is finished, `every` so often. Ends with the first failure that will not pass.
 pub(super) async fn commit_regularly(
@@ -54,6 +51,7 @@ pub(super) async fn commit(
                 offset: commit.offset,
                 leader_epoch: commit.leader_epoch,
                 metadata: commit.metadata,
+                topic_id: None,
             };
             offsets.push((partition.name.clone(), offset));
             unsettled.0.push(partition.clone());
@@ -62,17 +60,8 @@ pub(super) async fn commit(
     if offsets.is_empty() {
         return Ok(());
     }
-    let mut result = consumer.commit(&offsets).await;
-    if result
-        .as_ref()
-        .is_err_and(|error| error.kind() == METADATA_TOO_LARGE)
-    {
-        // Better to repeat some after a restart than to commit nothing.
-        offsets
-            .iter_mut()
-            .for_each(|(_, offset)| offset.metadata.clear());
-        result = consumer.commit(&offsets).await;
-    }
+    // Better to repeat some after a restart than to commit nothing.
+    let result = consumer.commit_without_long_notes(offsets).await;
     match result {
         Ok(()) => {
             count(&counters.commits, 1);
@@ -87,7 +76,7 @@ pub(super) async fn commit(
 pub(super) fn passes(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::CorruptBatch => false,
-        ErrorKind::Rebalance => true,
+        ErrorKind::Rebalance | ErrorKind::TopicRecreated => true,
         _ => error.is_retriable(),
     }
 }

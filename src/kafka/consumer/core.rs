@@ -4,7 +4,7 @@
 //! only: batches are checked and decompressed outside of it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::ConsumerConfig;
 use super::budget::{Budget, Charge};
 use super::cursor::Cursor;
-use super::positions::{Plan, Position, Positions, Wanted};
+use super::handle::{OffsetAndMetadata, to_commit};
+use super::positions::{Plan, Positions, Wanted};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
@@ -322,11 +323,13 @@ impl State {
         self.errors.clear();
     }
 
-    /// Every known position: what was handed out so far.
-    pub fn positions(&self) -> Vec<(TopicPartition, Position)> {
+    /// Every known position, as it is committed: what was handed out so far.
+    pub fn positions(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         self.positions
             .all()
-            .map(|(partition, position)| (partition.clone(), position))
+            .map(|(partition, position, topic_id)| {
+                (partition.clone(), to_commit(position, topic_id))
+            })
             .collect()
     }
 }

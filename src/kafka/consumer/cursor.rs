@@ -9,14 +9,16 @@ use protocol::compression::{Codec, Decompressor};
 use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
 
 use super::budget::{Budget, Charge};
-use super::positions::Position;
+use super::positions::{Position, Wanted};
 use super::read_committed::AbortedTransactions;
 use super::records::Batch;
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// Reads a partition's part of a response.
 pub(crate) struct Cursor {
     pub partition: TopicPartition,
+    /// The topic that it was fetched from.
+    pub topic_id: Option<TopicId>,
     /// What it was fetched under.
     pub stamp: u64,
     /// The next offset to hand out.
@@ -96,20 +98,22 @@ impl Reader {
 }
 
 impl Cursor {
-    /// Reads `records`, which were fetched from `position` on. `aborted` hides what read_committed does not show.
+    /// Reads `records`, which `want` asked for. `aborted` hides what read_committed does not show.
     pub fn new(
-        partition: TopicPartition,
-        stamp: u64,
-        position: Position,
+        want: &Wanted,
         records: bytes::Bytes,
         cut_off: bool,
         aborted: Option<AbortedTransactions>,
         charge: Arc<Charge>,
     ) -> Self {
         Self {
-            partition,
-            stamp,
-            position,
+            partition: want.partition.clone(),
+            topic_id: TopicId::known(want.topic_id),
+            stamp: want.stamp,
+            position: Position {
+                offset: want.offset,
+                leader_epoch: None,
+            },
             batches: BatchIter::new(records),
             open: None,
             cut_off,
@@ -156,6 +160,7 @@ impl Cursor {
         }
         Ok(Step::Records(Batch {
             partition: self.partition.clone(),
+            topic_id: self.topic_id,
             next_offset: after.offset,
             records,
             _charge: charge,

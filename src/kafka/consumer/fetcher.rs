@@ -262,20 +262,7 @@ impl Intake<'_> {
                         .map(|aborted| (aborted.producer_id, aborted.first_offset)),
                 )
             });
-        let position = Position {
-            offset: want.offset,
-            leader_epoch: None,
-        };
-        let partition = want.partition.clone();
-        let cursor = Cursor::new(
-            partition,
-            want.stamp,
-            position,
-            records,
-            cut_off,
-            aborted,
-            charge.clone(),
-        );
+        let cursor = Cursor::new(want, records, cut_off, aborted, charge.clone());
         let mut state = self.core.state();
         if state.positions.fetched(want, next, watermarks) {
             state.queue.push_back(cursor);

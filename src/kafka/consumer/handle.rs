@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::IsolationLevel;
-use super::commit::{Commits, PendingCommit};
+use super::commit::{Commits, Notes, PendingCommit};
 use super::core::Core;
 use super::list_offsets;
 use super::offset_fetch::{self, Committed};
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::{Position, Positions};
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,10 +26,13 @@ pub struct OffsetAndMetadata {
     pub leader_epoch: Option<i32>,
     /// A note to keep with it, for whoever reads the committed offset.
     pub metadata: String,
+    /// The topic that the offset is in: a commit never goes to another topic that got the same name. `None` where no id is known; a commit
+    /// without one is of the topic whose records were handed out last.
+    pub topic_id: Option<TopicId>,
 }
 
 impl OffsetAndMetadata {
-    /// This offset, without epoch and note.
+    /// This offset, without epoch, note and topic id.
     pub fn new(offset: i64) -> Self {
         Self {
             offset,
@@ -80,6 +83,13 @@ impl ConsumerHandle {
             .positions
             .position(partition)
             .map(|position| position.offset)
+    }
+
+    /// The [`position`](Self::position) as it is committed: with the leader epoch and the topic id that it is of.
+    pub fn position_to_commit(&self, partition: &TopicPartition) -> Option<OffsetAndMetadata> {
+        let state = self.core.state();
+        let position = state.positions.position(partition)?;
+        Some(to_commit(position, state.positions.topic_id(partition)))
     }
 
     /// Goes on reading at `offset`. What was fetched before never comes out after it.
@@ -140,10 +150,24 @@ impl ConsumerHandle {
     /// Commits these offsets, after every commit asked for before, and waits for the coordinator.
     ///
     /// Fails with [`ErrorKind::Rebalance`] when this member does not hold the partitions any more: poll, and commit what is assigned then.
-    /// Retriable errors are retried until the request timeout. Dropping the future does not take the commit back.
+    /// Fails with [`ErrorKind::TopicRecreated`] where an offset is of a topic that was deleted, while another has its name now: such an
+    /// offset is never committed. What the coordinator does not confirm counts as not committed. One partition that fails keeps no other
+    /// from being committed; the error is that of the first. What may pass is retried until the request timeout. Dropping the future does
+    /// not take the commit back.
     pub async fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
         self.commits
-            .submit(&self.core, offsets.iter().cloned())?
+            .submit(&self.core, offsets.iter().cloned(), Notes::Required)?
+            .await
+    }
+
+    /// As [`commit`](Self::commit), but an offset whose note is too long for the broker is committed without it, still before every commit
+    /// that is asked for later.
+    pub(crate) async fn commit_without_long_notes(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<()> {
+        self.commits
+            .submit(&self.core, offsets, Notes::Optional)?
             .await
     }
 
@@ -301,19 +325,11 @@ pub(super) fn check_offset(partition: &TopicPartition, offset: i64) -> Result<()
 }
 
 /// A position as it is committed.
-pub(super) fn to_commit(
-    (partition, position): (TopicPartition, Position),
-) -> (TopicPartition, OffsetAndMetadata) {
-    let Position {
-        offset,
-        leader_epoch,
-    } = position;
-    (
-        partition,
-        OffsetAndMetadata {
-            offset,
-            leader_epoch,
-            metadata: String::new(),
-        },
-    )
+pub(super) fn to_commit(position: Position, topic_id: Option<TopicId>) -> OffsetAndMetadata {
+    OffsetAndMetadata {
+        offset: position.offset,
+        leader_epoch: position.leader_epoch,
+        metadata: String::new(),
+        topic_id,
+    }
 }

@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use super::core::Core;
 use super::handle::OffsetAndMetadata;
 use super::list_offsets::left_out;
+use super::may_pass::may_pass;
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// The first version that asks for several groups at once.
 const GROUPS_FROM: i16 = 8;
@@ -32,6 +33,8 @@ pub(crate) struct Committed {
     pub found: BTreeMap<TopicPartition, OffsetAndMetadata>,
     /// Each with its own error.
     pub refused: BTreeMap<TopicPartition, Error>,
+    /// The topics that were asked about, where their ids are known: what is neither found nor refused has no committed offset in these.
+    pub topics: BTreeMap<Arc<str>, TopicId>,
 }
 
 /// Asks again and again, with pauses while that may help, until `deadline`. What is wrong with single partitions is waited out until
@@ -54,12 +57,13 @@ pub(crate) async fn ask(
                 open = worth_asking_again(core, &answer.refused, attempts, until).await;
                 committed.found.extend(answer.found);
                 committed.refused.extend(answer.refused);
+                committed.topics.extend(answer.topics);
                 if open.is_empty() {
                     return Ok(committed);
                 }
                 None
             }
-            Err(error) if error.is_retriable() => Some(error),
+            Err(error) if may_pass(&error) => Some(error),
             Err(error) => return Err(error),
         };
         attempts += 1;
@@ -83,23 +87,29 @@ async fn worth_asking_again(
         true => core.cluster.refreshed(deadline).await.ok(),
         false => None,
     };
-    let gone = |topic: &str| {
+    let gone = |partition: &TopicPartition| {
         metadata
             .as_ref()
-            .is_some_and(|known| is_gone(known, topic, attempts))
+            .is_some_and(|known| is_gone(known, partition, attempts))
     };
     refused
         .iter()
-        .filter(|(name, error)| error.is_retriable() && !(unknown(error) && gone(&name.topic)))
+        .filter(|(name, error)| may_pass(error) && !(unknown(error) && gone(name)))
         .map(|(name, _)| name.clone())
         .collect()
 }
 
-/// Whether a topic that the coordinator did not know is gone: by metadata from after that it does not exist, and not for the first time.
-/// Brokers that are behind do not know a new topic, or know it by another id.
-pub(super) fn is_gone(metadata: &Metadata, topic: &str, attempts: u32) -> bool {
-    let said = metadata.topic_errors.get(topic);
-    attempts >= GONE_AFTER && said == Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+/// Whether a partition that the coordinator did not know is gone: by metadata from after that there is no such topic, or the topic has fewer
+/// partitions, and not for the first time. Brokers that are behind do not know a new one, or know the topic by another id.
+pub(super) fn is_gone(metadata: &Metadata, partition: &TopicPartition, attempts: u32) -> bool {
+    let TopicPartition { topic, partition } = partition;
+    let gone = match metadata.topic_errors.get(topic) {
+        Some(code) => *code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        None => metadata.topic(topic).is_some_and(|known| {
+            usize::try_from(*partition).map_or(true, |index| index >= known.partitions.len())
+        }),
+    };
+    gone && attempts >= GONE_AFTER
 }
 
 /// Asks once. A connection of its own purpose keeps the question from waiting behind a join.
@@ -217,9 +227,18 @@ fn read(
     if error != ErrorCode::NONE {
         return Err(Error::server(error, None).api(ApiKey::OFFSET_FETCH));
     }
-    let mut committed = Committed::default();
+    let mut committed = Committed {
+        topics: asked
+            .iter()
+            .filter_map(|name| {
+                let id = TopicId::known(id_of(metadata, &name.topic))?;
+                Some((name.topic.clone(), id))
+            })
+            .collect(),
+        ..Default::default()
+    };
     let mut open: BTreeSet<&TopicPartition> = asked.iter().collect();
-    for row in rows {
+    for mut row in rows {
         if !open.remove(&row.partition) {
             continue;
         }
@@ -234,6 +253,7 @@ fn read(
                 .topic_partition(topic, partition);
             committed.refused.insert(row.partition, error);
         } else if row.committed.offset >= 0 {
+            row.committed.topic_id = committed.topics.get(&row.partition.topic).copied();
             committed.found.insert(row.partition, row.committed);
         }
     }
@@ -307,6 +327,7 @@ fn offset_of(offset: i64, leader_epoch: i32, metadata: Option<String>) -> Offset
         offset,
         leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
         metadata: metadata.unwrap_or_default(),
+        topic_id: None,
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::offset_reset::{EARLIEST_TIMESTAMP, StartOffset};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Error, TopicPartition};
+use crate::kafka::{Error, TopicId, TopicPartition};
 
 /// How many fetched, unread answers a partition may have before its node is left alone: one being read, the next at hand.
 const PIECES_AHEAD: u32 = 1;
@@ -24,8 +24,16 @@ const PIECES_AHEAD: u32 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Positions {
     partitions: BTreeMap<TopicPartition, Partition>,
+    /// What is known of partitions from before they were assigned the last time.
+    remembered: BTreeMap<TopicPartition, Remembered>,
     last_stamp: u64,
     last_turn: u64,
+}
+
+/// What outlives an assignment.
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    handed_out: Option<TopicId>,
 }
 
 /// The next offset to hand out, and the leader epoch of the record before it.
@@ -65,6 +73,10 @@ enum Place {
 struct Partition {
     stamp: u64,
     place: Place,
+    /// The topic that `place` is in, once that is known.
+    topic_id: Option<TopicId>,
+    /// The topic of the records that were handed out last; none since a seek.
+    handed_out: Option<TopicId>,
     paused: bool,
     leader: Option<Leader>,
     /// A question about `place` is on its way.
@@ -151,14 +163,22 @@ impl Positions {
         match self.partitions.get_mut(&partition) {
             Some(known) => known.restart(stamp, place),
             None => {
-                self.partitions
-                    .insert(partition, Partition::new(stamp, place));
+                let mut new = Partition::new(stamp, place);
+                if let Some(remembered) = self.remembered.remove(&partition) {
+                    new.handed_out = remembered.handed_out;
+                }
+                self.partitions.insert(partition, new);
             }
         }
     }
 
     pub fn clear(&mut self) {
-        self.partitions.clear();
+        let partitions = std::mem::take(&mut self.partitions);
+        self.remembered
+            .extend(partitions.into_iter().map(|(name, known)| {
+                let Partition { handed_out, .. } = known;
+                (name, Remembered { handed_out })
+            }));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &TopicPartition> {
@@ -172,12 +192,21 @@ impl Positions {
 
     /// Moves `partition` to `position`. `false` when it is not assigned.
     pub fn seek(&mut self, partition: &TopicPartition, position: Position) -> bool {
+        self.sought(partition);
         self.restart(partition, Place::At(position))
     }
 
     /// Moves `partition` to where its leader finds `timestamp` (-1 latest, -2 earliest). `false` when it is not assigned.
     pub fn seek_to_timestamp(&mut self, partition: &TopicPartition, timestamp: i64) -> bool {
+        self.sought(partition);
         self.restart(partition, Place::Listed(timestamp))
+    }
+
+    /// Who seeks means the topic as it is now.
+    fn sought(&mut self, partition: &TopicPartition) {
+        if let Some(known) = self.partitions.get_mut(partition) {
+            known.handed_out = None;
+        }
     }
 
     /// Pauses or resumes. `false` when it is not assigned. Doing it twice changes nothing.
@@ -203,11 +232,25 @@ impl Positions {
         self.partitions.get(partition)?.position()
     }
 
-    /// Every partition whose position is known, and that.
-    pub fn all(&self) -> impl Iterator<Item = (&TopicPartition, Position)> {
+    /// Every partition whose position is known, that, and the topic that it is in.
+    pub fn all(&self) -> impl Iterator<Item = (&TopicPartition, Position, Option<TopicId>)> {
         self.partitions
             .iter()
-            .filter_map(|(name, known)| Some((name, known.position()?)))
+            .filter_map(|(name, known)| Some((name, known.position()?, known.topic_id)))
+    }
+
+    /// The topic that the position is in, once that is known.
+    pub fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
+        self.partitions.get(partition)?.topic_id
+    }
+
+    /// The topic that an offset is of which the application made itself: that of the records that were handed out last, in this assignment
+    /// or an earlier one. Before any were, that of the position.
+    pub fn topic_of_records(&self, partition: &TopicPartition) -> Option<TopicId> {
+        match self.partitions.get(partition) {
+            Some(known) => known.handed_out.or(known.topic_id),
+            None => self.remembered.get(partition)?.handed_out,
+        }
     }
 
     pub fn watermarks(&self, partition: &TopicPartition) -> Option<Watermarks> {
@@ -241,6 +284,7 @@ impl Positions {
         match &mut known.place {
             Place::At(position) if position.offset <= to.offset => {
                 *position = to;
+                known.handed_out = known.topic_id;
                 true
             }
             _ => false,
@@ -318,12 +362,13 @@ impl Positions {
         out
     }
 
-    /// The coordinator's answer: the committed position, or none, in which case `policy` says where to start. The policy's `None` is "do
-    /// not": the partition waits for a seek, and the caller reports.
+    /// The coordinator's answer about the topic of this id: the committed position, or none, in which case `policy` says where to start. The
+    /// policy's `None` is "do not": the partition waits for a seek, and the caller reports.
     pub fn committed(
         &mut self,
         partition: &TopicPartition,
         stamp: u64,
+        topic_id: Option<TopicId>,
         found: Option<Position>,
         policy: Option<i64>,
         retry_at: Instant,
@@ -335,6 +380,13 @@ impl Positions {
         if known.place != Place::Committed {
             return;
         }
+        if topic_id.is_some() && known.topic_id.is_some_and(|own| Some(own) != topic_id) {
+            // Asked under newer or older metadata: about another topic of the same name.
+            known.asking = false;
+            known.not_before = Some(retry_at);
+            return;
+        }
+        known.topic_id = topic_id.or(known.topic_id);
         #[cfg(planted_defects)]
         let found = found.filter(|_| !planted::is_planted(planted::Defect::CommittedOffsetIgnored));
         match (found, policy) {
@@ -537,6 +589,8 @@ impl Partition {
         let mut new = Self {
             stamp,
             place,
+            topic_id: None,
+            handed_out: None,
             paused: false,
             leader: None,
             asking: false,
@@ -568,14 +622,14 @@ impl Partition {
 
     fn led_by(&mut self, leader: Leader, stamp: u64) {
         let old = self.leader.replace(leader);
-        let Some(old) = old else { return };
-        if old.topic_id != leader.topic_id
-            && old.topic_id != Uuid::ZERO
-            && leader.topic_id != Uuid::ZERO
-        {
+        let new_id = TopicId::known(leader.topic_id);
+        let old_id = self.topic_id;
+        self.topic_id = new_id.or(old_id);
+        if old_id.is_some() && old_id != self.topic_id {
             // Another topic under the same name: everything in it was written since this one was subscribed to.
             return self.restart(stamp, Place::Listed(EARLIEST_TIMESTAMP));
         }
+        let Some(old) = old else { return };
         if old.node.is_none() && leader.node.is_some() {
             self.not_before = None;
         }

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use protocol::records as wire;
 
 use super::budget::Charge;
-use crate::kafka::TopicPartition;
+use super::handle::OffsetAndMetadata;
+use crate::kafka::{TopicId, TopicPartition};
 
 /// The records of one poll, in order of offset within each partition.
 ///
@@ -27,6 +28,8 @@ pub(crate) struct Batch {
     pub partition: TopicPartition,
     /// Checked: every record in it can be read.
     pub records: wire::DecodedBatch,
+    /// The topic that they were fetched from.
+    pub topic_id: Option<TopicId>,
     /// The position after it.
     pub next_offset: i64,
     // Last, so that the frame is whole again when it goes back.
@@ -90,6 +93,11 @@ impl<'a> PartitionRecords<'a> {
         &self.batch.partition
     }
 
+    /// The id of the topic that these records were fetched from; `None` where the brokers have no ids.
+    pub fn topic_id(&self) -> Option<TopicId> {
+        self.batch.topic_id
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.batch.records.remaining()
@@ -98,6 +106,17 @@ impl<'a> PartitionRecords<'a> {
     /// The offset to commit once all of them are done with: where the partition goes on.
     pub fn next_offset(&self) -> i64 {
         self.batch.next_offset
+    }
+
+    /// [`next_offset`](Self::next_offset) as it is committed: with the leader epoch and the topic id of these records.
+    pub fn to_commit(&self) -> OffsetAndMetadata {
+        let epoch = self.batch.records.header().partition_leader_epoch;
+        OffsetAndMetadata {
+            offset: self.batch.next_offset,
+            leader_epoch: (epoch >= 0).then_some(epoch),
+            metadata: String::new(),
+            topic_id: self.batch.topic_id,
+        }
     }
 
     /// The records, in order of offset.

@@ -16,7 +16,7 @@ use super::positions::{Leader, Listing, Position, Questions};
 use super::wait::wait;
 use super::{OffsetReset, fetcher};
 use crate::kafka::cluster::Metadata;
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// What the task, and each that asks for it, is called.
 pub(crate) const TASK: &str = "offset resolver";
@@ -128,20 +128,32 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
                     offset: committed.offset,
                     leader_epoch: committed.leader_epoch,
                 });
-                take_committed(&core, partition, *stamp, found);
+                let topic_id = committed.topics.get(&partition.topic).copied();
+                take_committed(&core, partition, *stamp, topic_id, found);
             }
             core.changed.notify_waiters();
         }
     }
 }
 
-fn take_committed(core: &Core, partition: &TopicPartition, stamp: u64, found: Option<Position>) {
+fn take_committed(
+    core: &Core,
+    partition: &TopicPartition,
+    stamp: u64,
+    topic_id: Option<TopicId>,
+    found: Option<Position>,
+) {
     let policy = core.config.auto_offset_reset;
     let nowhere = found.is_none() && policy == OffsetReset::None;
     let retry_at = Instant::now() + core.config.client.retry_backoff_max;
-    core.state()
-        .positions
-        .committed(partition, stamp, found, policy.timestamp(), retry_at);
+    core.state().positions.committed(
+        partition,
+        stamp,
+        topic_id,
+        found,
+        policy.timestamp(),
+        retry_at,
+    );
     if nowhere {
         let message =
             "the group has no committed offset, and auto.offset.reset = none: seek to start";

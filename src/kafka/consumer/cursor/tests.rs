@@ -78,13 +78,16 @@ fn transaction(producer_id: i64) -> SealOptions {
 fn cursor(records: Bytes, from: i64, aborted: Option<AbortedTransactions>) -> (Cursor, Reader) {
     let budget = Budget::new(1 << 20, Arc::default());
     let charge = Arc::new(budget.charge(records.len()));
-    let position = Position {
+    let want = Wanted {
+        partition: TopicPartition::new("t", 0),
+        topic_id: protocol::Uuid::ZERO,
+        stamp: 1,
         offset: from,
-        leader_epoch: None,
+        last_epoch: -1,
+        leader_epoch: 0,
     };
-    let partition = TopicPartition::new("t", 0);
     let cut_off = matches!(glance(&records, from), Glance::Unreadable { cut_off: true });
-    let cursor = Cursor::new(partition, 1, position, records, cut_off, aborted, charge);
+    let cursor = Cursor::new(&want, records, cut_off, aborted, charge);
     (cursor, Reader::new(budget, true))
 }
 
