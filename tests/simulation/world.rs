@@ -112,6 +112,9 @@ pub fn run(seed: u64) -> Outcome {
     runtime.block_on(live(seed))
 }
 
+/// The time of day at which every simulation starts.
+const EPOCH_MS: i64 = 1_800_000_000_000;
+
 async fn live(seed: u64) -> Outcome {
     let dice = Dice::new(seed);
     let nodes = dice.between(1, 3) as usize;
@@ -119,6 +122,7 @@ async fn live(seed: u64) -> Outcome {
     let broker = Broker::builder()
         .nodes(nodes)
         .seed(dice.next())
+        .simulated_time_ms(EPOCH_MS)
         .start_in_memory()
         .expect("memory needs nothing");
     broker
@@ -132,7 +136,7 @@ async fn live(seed: u64) -> Outcome {
         scribe: Scribe::default(),
         partitions,
         healed,
-        epoch_ms: Clock::simulated(1_800_000_000_000),
+        epoch_ms: Clock::simulated(EPOCH_MS),
         request_timeout: *dice.pick(&[
             Duration::from_millis(700),
             Duration::from_secs(3),
