@@ -129,6 +129,13 @@ impl BrokerBuilder {
         self
     }
 
+    /// The most bytes of metadata that a commit may have for a partition (`offset.metadata.max.bytes`). Default 4,096.
+    #[must_use]
+    pub fn offset_metadata_max_bytes(mut self, bytes: usize) -> Self {
+        self.settings.offset_metadata_max_bytes = bytes;
+        self
+    }
+
     /// Offers an API in these versions at most, as an older Kafka does.
     #[must_use]
     pub fn api_versions(mut self, api: ApiKey, min: i16, max: i16) -> Self {

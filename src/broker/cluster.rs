@@ -201,6 +201,30 @@ impl Cluster {
         Ok(topic)
     }
 
+    /// Adds partitions to a topic until it has `total`; fails unless it has fewer. Requests under way go on with those that there were.
+    pub(crate) fn add_partitions(&self, name: &str, total: i32) -> Result<(), ErrorCode> {
+        let mut directory = self.directory_mut();
+        let topic = directory
+            .topic(name)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let missing = usize::try_from(total)
+            .ok()
+            .and_then(|total| total.checked_sub(topic.partition_count()))
+            .filter(|missing| *missing > 0)
+            .ok_or(ErrorCode::INVALID_PARTITIONS)?;
+        let replication = self.settings.default_replication_factor;
+        let replicas = directory.place(total, replication);
+        let grown = topic.grown(replicas.into_iter().rev().take(missing).rev().collect());
+        for node in directory.nodes.values().filter(|node| !node.running) {
+            // Those that there were know already.
+            for mut partition in grown.partitions().skip(topic.partition_count()) {
+                partition.node_stopped(node.endpoint.node);
+            }
+        }
+        directory.topics.insert(name.to_owned(), Arc::new(grown));
+        Ok(())
+    }
+
     /// Creates a topic with the defaults, as a Metadata request may ask for.
     pub(crate) fn auto_create(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
         let (partitions, replication) = (

@@ -213,6 +213,21 @@ impl Broker {
         }
     }
 
+    /// Adds partitions to a topic, so that it has `total` of them.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such topic, `InvalidInput` when it has as many already.
+    pub fn add_partitions(&self, topic: &str, total: i32) -> io::Result<()> {
+        let added = self.cluster().add_partitions(topic, total);
+        added.map_err(|error| {
+            let kind = match error {
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => io::ErrorKind::NotFound,
+                _ => io::ErrorKind::InvalidInput,
+            };
+            io::Error::new(kind, format!("{topic}: {error}"))
+        })
+    }
+
     /// Deletes a topic; false when there is none.
     pub fn delete_topic(&self, name: &str) -> bool {
         self.cluster().delete_topic(name).is_some()

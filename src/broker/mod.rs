@@ -36,7 +36,7 @@ mod wall_clock;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use builder::BrokerBuilder;
-pub use faults::{Fault, FaultAction};
+pub use faults::{Fault, FaultAction, Garbling};
 pub use handle::{Broker, LogSummary};
 
 // What of the protocol stands in signatures here.

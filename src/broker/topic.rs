@@ -1,6 +1,6 @@
 //! Topics: names, partitions and where their replicas live.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use protocol::Uuid;
 
@@ -17,7 +17,8 @@ pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) id: Uuid,
     pub(crate) settings: TopicSettings,
-    partitions: Vec<Mutex<Partition>>,
+    /// Shared with the topic of fewer partitions that this one may have been.
+    partitions: Vec<Arc<Mutex<Partition>>>,
 }
 
 impl Topic {
@@ -29,13 +30,26 @@ impl Topic {
     ) -> Self {
         let partitions = replicas
             .into_iter()
-            .map(|replicas| Mutex::new(Partition::new(replicas)))
+            .map(|replicas| Arc::new(Mutex::new(Partition::new(replicas))))
             .collect();
         Self {
             name,
             id,
             settings,
             partitions,
+        }
+    }
+
+    /// The same topic with more partitions: those that it has stay what they are.
+    pub(crate) fn grown(&self, replicas: Vec<Vec<i32>>) -> Self {
+        let new = replicas
+            .into_iter()
+            .map(|replicas| Arc::new(Mutex::new(Partition::new(replicas))));
+        Self {
+            name: self.name.clone(),
+            id: self.id,
+            settings: self.settings.clone(),
+            partitions: self.partitions.iter().cloned().chain(new).collect(),
         }
     }
 
@@ -50,7 +64,7 @@ impl Topic {
 
     /// All partitions, each locked in turn.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = MutexGuard<'_, Partition>> {
-        self.partitions.iter().map(lock)
+        self.partitions.iter().map(|partition| lock(partition))
     }
 }
 

@@ -184,6 +184,10 @@ async fn serve<R: Api>(
             i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX),
         );
     }
+    let garbling = faults.iter().find_map(|fault| match *fault {
+        FaultAction::ApplyThenGarble(how) => Some(how),
+        _ => None,
+    });
     let frame = match reply {
         Reply::Message(response) => encode_response(version, correlation_id, &response),
         Reply::WithRecords(response, holes) => {
@@ -193,7 +197,13 @@ async fn serve<R: Api>(
         Reply::Disconnect => return Outcome::Disconnect,
     };
     match frame {
-        Ok(frame) => Outcome::Answer { frame, mute_until },
+        Ok(frame) => Outcome::Answer {
+            frame: match garbling {
+                Some(how) => vec![how.apply(&frame)],
+                None => frame,
+            },
+            mute_until,
+        },
         Err(_) => Outcome::Disconnect,
     }
 }
@@ -218,6 +228,11 @@ async fn handle_with_faults<R: Api>(
             FaultAction::Delay(time) => delay += time,
             FaultAction::Throttle(time) => throttle += time,
             FaultAction::ApplyThenAnswer(error) => instead = Some(refuse(&request, error)),
+            FaultAction::AnswerNothing => {
+                instead = Some(Reply::Message(R::Response::default()));
+                applies = false;
+            }
+            FaultAction::ApplyThenGarble(_) => {}
             FaultAction::Answer(error) => {
                 instead = Some(refuse(&request, error));
                 applies = false;
