@@ -12,8 +12,8 @@
 //! | `history`, `checker` | what the applications saw, and whether that is right |
 //! | `dice` | where chance comes from |
 //!
-//! `cargo test --test simulation` runs some seeds. `SEED=n` runs one, twice, and prints its hash and what came of it; `SEEDS=1000` runs so
-//! many, from `FIRST_SEED` (0) on. A seed that fails is printed with how to run it again.
+//! `cargo test --test simulation` runs some seeds. `SEED=n` runs one, twice, and prints its hash and what came of it, with `EVENTS=1` all that
+//! happened, too; `SEEDS=1000` runs so many, from `FIRST_SEED` (0) on. A seed that fails is printed with how to run it again.
 //!
 //! `RUSTFLAGS="--cfg planted_defects" cargo test --test simulation` builds defects into the client that the simulation must then find.
 //!
@@ -70,6 +70,11 @@ fn report(outcome: &Outcome) -> String {
 fn nothing_is_lost_doubled_reordered_or_stuck() {
     if let Some(seed) = variable("SEED") {
         let outcome = run(seed);
+        if std::env::var_os("EVENTS").is_some() {
+            for (at, event) in outcome.history.times.iter().zip(&outcome.history.events) {
+                println!("{at:>8} {event:?}");
+            }
+        }
         println!(
             "seed {seed}: history {:016x}, {} events, {} in the log",
             outcome.history.hash(),
@@ -97,7 +102,9 @@ fn nothing_is_lost_doubled_reordered_or_stuck() {
 
 #[test]
 fn a_seed_gives_the_same_history_each_time() {
-    for seed in variable("SEED").map_or(0..5, |seed| seed..seed + 1) {
+    let first = variable("FIRST_SEED").unwrap_or(0);
+    let seeds = first..first + variable("SEEDS").unwrap_or(5).min(50);
+    for seed in variable("SEED").map_or(seeds, |seed| seed..seed + 1) {
         assert_eq!(
             run(seed).history.hash(),
             run(seed).history.hash(),

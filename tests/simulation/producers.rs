@@ -124,6 +124,7 @@ pub async fn produce(world: World, load: Load, nth: u32, dice: Dice) -> Result<(
         world: &world,
         writer: &writer,
         dice: &dice,
+        delivery_timeout: load.delivery_timeout(&world),
         next: Id {
             producer: nth,
             number: 0,
@@ -192,6 +193,7 @@ struct Sending<'a> {
     world: &'a World,
     writer: &'a Writer,
     dice: &'a Dice,
+    delivery_timeout: Duration,
     next: Id,
 }
 
@@ -223,9 +225,17 @@ impl Sending<'_> {
         Ok((id, delivery))
     }
 
+    /// A record for a partition that the topic of this name does not have any more waits for it as long as it may, as with Java's producer.
+    fn patience(&self) -> Duration {
+        match self.world.plan.story {
+            Story::Recreated => RECOVERS_WITHIN + self.delivery_timeout,
+            _ => RECOVERS_WITHIN,
+        }
+    }
+
     /// Gets a record of every key written: a producer that only ever reports failures breaks no other rule.
     async fn reach_every_key(&mut self, keys: u32) -> Result<(), String> {
-        let deadline = Instant::now() + RECOVERS_WITHIN;
+        let deadline = Instant::now() + self.patience();
         for key in 0..keys {
             let mut last = None;
             while let Err(error) = timeout_at(deadline, self.write(key))

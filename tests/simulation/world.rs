@@ -2,6 +2,7 @@
 //! paused clock. In: the seed. Out: the history, and what the producers had promised.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use pat_events::broker::Broker;
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -85,7 +86,7 @@ pub struct World {
     pub plan: Arc<Plan>,
     pub problem: Problem,
     topic: Arc<Mutex<Topic>>,
-    healed: watch::Receiver<bool>,
+    healed: Arc<(AtomicBool, Notify)>,
     epoch_ms: Clock,
     pub request_timeout: Duration,
     seed: u64,
@@ -105,14 +106,17 @@ impl World {
         config
     }
 
-    /// Returns once everything is healed.
+    /// Returns once everything is healed. (A `watch` would wake those who wait in an order that no seed decides.)
     pub async fn is_healed(&self) {
-        // The run's end drops the sender, and ends whoever waits here.
-        let _ = self.healed.clone().wait_for(|healed| *healed).await;
+        let (_, healing) = &*self.healed;
+        let healed = healing.notified();
+        if !self.has_healed() {
+            healed.await;
+        }
     }
 
     pub fn has_healed(&self) -> bool {
-        *self.healed.borrow()
+        self.healed.0.load(Ordering::Relaxed)
     }
 
     /// How many partitions the topic has.
@@ -249,7 +253,6 @@ async fn live(seed: u64) -> Outcome {
         .start_in_memory()
         .expect("memory needs nothing");
     let weather = plan.weather(&dice);
-    let (healing, healed) = watch::channel(false);
     let world = World {
         network: Network::new(broker.clone(), dice.fork(), weather),
         broker,
@@ -257,7 +260,7 @@ async fn live(seed: u64) -> Outcome {
         plan: Arc::new(plan),
         problem: Problem::default(),
         topic: Arc::default(),
-        healed,
+        healed: Arc::default(),
         epoch_ms: Clock::simulated(EPOCH_MS),
         request_timeout: *dice.pick(&[
             Duration::from_millis(700),
@@ -295,7 +298,8 @@ async fn live(seed: u64) -> Outcome {
     // It was told to stop: that is all its result can say.
     let _ = trouble.await;
     heal(&world).await;
-    healing.send_replace(true);
+    world.healed.0.store(true, Ordering::Relaxed);
+    world.healed.1.notify_waiters();
     let stuck = match stuck {
         None => settle(&world, sending, &readers).await.err(),
         stuck => stuck,
