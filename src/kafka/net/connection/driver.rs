@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::outbox::Outbox;
-use super::queue::{Answer, Queue, Queued, Taken};
+use super::queue::{Answer, Deadline, Queue, Queued, Taken};
 use crate::kafka::net::BoxStream;
 use crate::kafka::net::frame_reader::FrameReader;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
@@ -59,15 +59,17 @@ enum Supply {
 struct InFlight {
     correlation_id: i32,
     place: Range<u64>,
-    deadline: Instant,
+    deadline: Deadline,
     sent: Instant,
+    /// The pauses that the broker had asked for by then.
+    paused_before: Duration,
     /// `None` once the deadline has passed: the answer, should it come, is thrown away.
     answer: Option<oneshot::Sender<Result<Bytes>>>,
 }
 
 struct Unanswered {
     place: Range<u64>,
-    deadline: Instant,
+    deadline: Deadline,
     written: oneshot::Sender<Result<()>>,
 }
 
@@ -146,13 +148,14 @@ impl Driver {
 
     fn admit(&mut self, queued: Queued, now: Instant) {
         let place = self.outbox.push(queued.frame);
-        let deadline = queued.deadline;
+        let (deadline, paused) = (queued.deadline, self.queue.paused());
         match queued.answer {
             Answer::Response(answer) => self.in_flight.push_back(InFlight {
                 correlation_id: queued.correlation_id,
                 place,
                 deadline,
                 sent: now,
+                paused_before: paused,
                 answer: Some(answer),
             }),
             Answer::Written(written) => self.unanswered.push_back(Unanswered {
@@ -161,7 +164,7 @@ impl Driver {
                 written,
             }),
         }
-        self.look_again(Some(deadline));
+        self.look_again(Some(deadline.moment(paused)));
     }
 
     /// Sees to it that the timer fires no later than `at`. It is never set back: when it fires too early, it is set anew.
@@ -233,7 +236,7 @@ impl Driver {
             ));
         }
         if let Some(first) = self.in_flight.front()
-            && first.given_up_at(self.limits.stall) <= now
+            && first.given_up_at(self.limits.stall, self.queue.paused()) <= now
         {
             return Err(Error::new(
                 ErrorKind::Disconnected,
@@ -254,8 +257,10 @@ impl Driver {
     /// Fails the requests whose deadline has passed. True when one of them is not wholly written.
     fn fail_overdue(&mut self, now: Instant) -> bool {
         let written = self.outbox.written();
+        let paused = self.queue.paused();
+        let is_over = |deadline: Deadline| deadline.moment(paused) <= now;
         let mut half_written = false;
-        for it in self.in_flight.iter_mut().filter(|it| it.deadline <= now) {
+        for it in self.in_flight.iter_mut().filter(|it| is_over(it.deadline)) {
             half_written |= it.place.end > written;
             if let Some(answer) = it.answer.take() {
                 // A receiver that is gone has lost interest.
@@ -265,7 +270,7 @@ impl Driver {
         // What is left of them is not wholly written: their place in the list is given up when it is.
         let unanswered = std::mem::take(&mut self.unanswered);
         for it in unanswered {
-            if it.deadline <= now {
+            if is_over(it.deadline) {
                 half_written = true;
                 let _ = it.written.send(Err(fate(&overdue(), &it.place, written)));
             } else {
@@ -281,17 +286,19 @@ impl Driver {
 
     /// When to look again, as far as the driver's own requests go; the queue adds its own.
     fn next_deadline(&self, now: Instant) -> Instant {
+        let paused = self.queue.paused();
         let open = self.in_flight.iter().filter(|it| it.answer.is_some());
         let stalled = self
             .in_flight
             .front()
-            .map(|it| it.given_up_at(self.limits.stall));
+            .map(|it| it.given_up_at(self.limits.stall, paused));
         let idle = match self.is_idle() {
             true => self.last_activity + self.limits.idle,
             false => now + self.limits.idle,
         };
         open.map(|it| it.deadline)
             .chain(self.unanswered.iter().map(|it| it.deadline))
+            .map(|deadline| deadline.moment(paused))
             .chain(stalled)
             .fold(idle, Instant::min)
     }
@@ -312,8 +319,11 @@ impl Driver {
 }
 
 impl InFlight {
-    fn given_up_at(&self, stall: Duration) -> Instant {
-        self.deadline.max(self.sent + stall)
+    /// A broker that asked for a pause answers after it what it was sent before.
+    fn given_up_at(&self, stall: Duration, paused: Duration) -> Instant {
+        let pauses = paused.saturating_sub(self.paused_before);
+        let deadline = self.deadline.moment(paused);
+        deadline.max(self.sent + stall + pauses)
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::driver::{Driver, Limits};
 pub(crate) use self::queue::MAX_REQUESTS;
-use self::queue::{Answer, Queue, Queued};
+use self::queue::{Answer, Deadline, Queue, Queued};
 use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
@@ -174,6 +174,11 @@ impl Connection {
         self.0.queue.is_open()
     }
 
+    /// Until when the broker wants nothing more (KIP-219), as far as it said.
+    pub fn throttled_until(&self) -> Option<Instant> {
+        self.0.queue.throttled_until()
+    }
+
     /// Sends a request in the newest version that both sides speak, and waits for its response.
     ///
     /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped while the request waits in the queue,
@@ -192,12 +197,14 @@ impl Connection {
     ) -> Result<R::Response> {
         let reserved = self.0.queue.reserve(deadline).await;
         reserved.map_err(|error| self.explain::<R>(error))?;
-        self.enqueue(request, version, deadline)?.await
+        self.enqueue(request, version, Deadline::Fixed(deadline))?
+            .await
     }
 
     /// Encodes and queues a request now, in a version that the caller chose: requests go out in the order of these calls. Its response is what [`Pending`] resolves to.
     ///
-    /// Fails with [`ErrorKind::BufferFull`] when too many requests wait already. Dropping the [`Pending`] is as dropping a call.
+    /// Fails with [`ErrorKind::BufferFull`] when too many requests wait already. Dropping the [`Pending`] is as dropping a call. Pauses
+    /// that the broker asks for meanwhile put off the deadline.
     pub fn submit_at<R: Call>(
         &self,
         request: &R,
@@ -206,7 +213,7 @@ impl Connection {
     ) -> Result<Pending<R>> {
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
-        self.enqueue(request, version, deadline)
+        self.enqueue(request, version, self.pausing(deadline))
     }
 
     /// As [`Connection::submit_at`], for a request that gets no response (acks=0): resolves when its bytes are out.
@@ -219,6 +226,7 @@ impl Connection {
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
         let (sender, written) = oneshot::channel();
+        let deadline = self.pausing(deadline);
         self.push(request, version, deadline, Answer::Written(sender))?;
         Ok(Written {
             written,
@@ -227,8 +235,20 @@ impl Connection {
         })
     }
 
+    fn pausing(&self, at: Instant) -> Deadline {
+        Deadline::Pausing {
+            at,
+            before: self.0.queue.paused(),
+        }
+    }
+
     /// Queues a request for which there is room.
-    fn enqueue<R: Call>(&self, request: &R, version: i16, deadline: Instant) -> Result<Pending<R>> {
+    fn enqueue<R: Call>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Deadline,
+    ) -> Result<Pending<R>> {
         let (sender, response) = oneshot::channel();
         self.push(request, version, deadline, Answer::Response(sender))?;
         Ok(Pending {
@@ -243,7 +263,7 @@ impl Connection {
         &self,
         request: &R,
         version: i16,
-        deadline: Instant,
+        deadline: Deadline,
         answer: Answer,
     ) -> Result<()> {
         let correlation_id = self.0.next_correlation_id.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
@@ -42,12 +42,35 @@ impl Answer {
     }
 }
 
+/// When a request is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadline {
+    /// At this moment, whatever happens.
+    Fixed(Instant),
+    /// At this moment, and later by what the broker asks to pause for meanwhile: what was sent before it said so, it reads after that.
+    Pausing {
+        at: Instant,
+        /// The pauses that the broker had asked for when the request was made.
+        before: Duration,
+    },
+}
+
+impl Deadline {
+    /// The moment, given all the pauses that the broker has asked for.
+    pub fn moment(self, paused: Duration) -> Instant {
+        match self {
+            Self::Fixed(at) => at,
+            Self::Pausing { at, before } => at + paused.saturating_sub(before),
+        }
+    }
+}
+
 /// A request that was not written yet.
 #[derive(Debug)]
 pub(super) struct Queued {
     pub correlation_id: i32,
     pub frame: Vec<Bytes>,
-    pub deadline: Instant,
+    pub deadline: Deadline,
     pub answer: Answer,
 }
 
@@ -67,6 +90,8 @@ struct Inner {
     earliest: Option<Instant>,
     /// Nothing is written before this (KIP-219).
     throttled_until: Option<Instant>,
+    /// How long the broker wanted nothing, all in all.
+    paused: Duration,
     driver: Option<Waker>,
     /// All handles are gone: what waits is written, then the connection ends.
     orphaned: bool,
@@ -142,9 +167,10 @@ impl Queue {
         if let Some(end) = &inner.end {
             return Err(end.clone().with_outcome(WriteOutcome::NotWritten));
         }
+        let deadline = queued.deadline.moment(inner.paused);
         inner.earliest = Some(match inner.earliest {
-            Some(earliest) => earliest.min(queued.deadline),
-            None => queued.deadline,
+            Some(earliest) => earliest.min(deadline),
+            None => deadline,
         });
         inner.waiting.push_back(queued);
         let driver = inner.driver.take();
@@ -172,7 +198,7 @@ impl Queue {
         while let Some(queued) = inner.waiting.pop_front() {
             if queued.answer.is_withdrawn() {
                 self.release();
-            } else if queued.deadline <= now {
+            } else if queued.deadline.moment(inner.paused) <= now {
                 self.release();
                 queued.answer.fail(not_written_in_time());
             } else {
@@ -203,13 +229,14 @@ impl Queue {
         let waiting = std::mem::take(&mut inner.waiting);
         inner.earliest = None;
         for queued in waiting {
-            if queued.deadline <= now {
+            let deadline = queued.deadline.moment(inner.paused);
+            if deadline <= now {
                 self.release();
                 queued.answer.fail(not_written_in_time());
             } else {
                 inner.earliest = Some(match inner.earliest {
-                    Some(earliest) => earliest.min(queued.deadline),
-                    None => queued.deadline,
+                    Some(earliest) => earliest.min(deadline),
+                    None => deadline,
                 });
                 inner.waiting.push_back(queued);
             }
@@ -219,10 +246,22 @@ impl Queue {
     /// Holds back requests until `until` (KIP-219).
     pub fn throttle(&self, until: Instant) {
         let mut inner = self.lock();
-        let later = inner
-            .throttled_until
-            .map_or(until, |before| before.max(until));
-        inner.throttled_until = Some(later);
+        let now = Instant::now();
+        let from = inner.throttled_until.map_or(now, |before| before.max(now));
+        if until > from {
+            inner.paused += until - from;
+            inner.throttled_until = Some(until);
+        }
+    }
+
+    /// Until when requests are held back; `None` if they never were.
+    pub fn throttled_until(&self) -> Option<Instant> {
+        self.lock().throttled_until
+    }
+
+    /// How long the broker wanted nothing, all in all.
+    pub fn paused(&self) -> Duration {
+        self.lock().paused
     }
 
     /// The last handle is gone.
