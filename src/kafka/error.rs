@@ -53,6 +53,11 @@ pub enum ErrorKind {
     UnsupportedVersion,
     /// The peer sent bytes that are not what the protocol says, or is no Kafka broker at all.
     Protocol,
+    /// A record that no broker takes: a topic name that cannot be, a negative timestamp or partition, or a partition that the application's
+    /// own partitioner made up.
+    InvalidRecord,
+    /// The topic's metadata is not here yet, and the caller asked not to wait.
+    MetadataPending,
     /// A record, or a batch of one record, is over the client's or the broker's limit.
     RecordTooLarge,
     /// A bounded queue or byte budget is full, and the caller asked not to wait.
@@ -298,6 +303,7 @@ impl Error {
                     | ErrorKind::Disconnected
                     | ErrorKind::Timeout
                     | ErrorKind::BufferFull
+                    | ErrorKind::MetadataPending
                     | ErrorKind::UnknownTopicOrPartition
                     | ErrorKind::CorruptBatch
                     | ErrorKind::Rebalance

@@ -12,7 +12,7 @@
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 //! | `topic_id` | the id of a topic |
-//! | `topic_partition` | the name of a partition |
+//! | `topic_partition` | the names of topics and partitions |
 
 pub mod admin;
 mod cluster;

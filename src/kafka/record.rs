@@ -21,7 +21,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Names and values beside the record; names may repeat and keep their order.
     pub headers: &'a [Header<'a>],
-    /// Milliseconds since 1970; `None` takes the time at which the record is accepted.
+    /// Milliseconds since 1970, not negative: as Kafka's own producer, this one refuses a record from before. `None` takes the time at
+    /// which the record is accepted.
     pub timestamp_ms: Option<i64>,
 }
 
@@ -67,7 +68,7 @@ impl<'a> Record<'a> {
         self
     }
 
-    /// Sets the timestamp, in milliseconds since 1970.
+    /// Sets the timestamp, in milliseconds since 1970; not negative.
     pub fn timestamp_ms(mut self, timestamp_ms: i64) -> Self {
         self.timestamp_ms = Some(timestamp_ms);
         self

@@ -178,6 +178,12 @@ impl BatchBuilder {
         self.buffer.reserve_exact(additional);
     }
 
+    /// Gives back the memory that no record takes.
+    pub fn shrink(&mut self) {
+        self.buffer.truncate(self.len);
+        self.buffer.shrink_to_fit();
+    }
+
     /// Number of records.
     pub fn count(&self) -> u32 {
         self.count

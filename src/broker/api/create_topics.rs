@@ -12,8 +12,7 @@ use protocol::messages::create_topics_response::{
 use super::{Api, Context, Reply};
 use crate::broker::cluster::NewTopic;
 use crate::broker::lock;
-use crate::broker::topic::name_problem;
-use crate::broker::topic_settings::TopicSettings;
+use crate::broker::topic::{TopicSettings, name_problem};
 
 /// Where a setting that is the topic's own comes from, in Kafka's numbering.
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
@@ -135,19 +134,23 @@ fn check_free(name: &str, context: &Context<'_>) -> Result<(), Problem> {
 }
 
 fn settings(asked: &CreatableTopic, context: &Context<'_>) -> Result<TopicSettings, Problem> {
-    let mut configs = Vec::new();
+    let mut settings = context.cluster.settings.topic.clone();
     for config in &asked.configs {
-        let name = config.name.as_str();
-        let value = config.value.as_deref().ok_or_else(|| {
+        let value = config.value.as_deref();
+        let value = value.ok_or_else(|| {
             problem(
                 ErrorCode::INVALID_CONFIG,
-                format!("Null value not supported for topic configs: {name}"),
+                format!(
+                    "Null value not supported for topic configs: {}",
+                    config.name
+                ),
             )
         })?;
-        configs.push((name, value));
+        settings
+            .set(&config.name, value)
+            .map_err(|message| problem(ErrorCode::INVALID_CONFIG, message))?;
     }
-    let settings = context.cluster.settings.topic.with(configs);
-    settings.map_err(|message| problem(ErrorCode::INVALID_CONFIG, message))
+    Ok(settings)
 }
 
 fn configs(settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {

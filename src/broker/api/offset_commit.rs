@@ -109,7 +109,6 @@ fn commit_topic(
             group_id,
             key,
             Committed {
-                topic_id: topic.id,
                 offset: partition.committed_offset,
                 leader_epoch,
                 metadata,

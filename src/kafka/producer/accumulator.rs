@@ -29,6 +29,8 @@ pub(super) struct Raw {
     pub part: Part,
     /// When its first record came.
     pub opened: Instant,
+    /// When it took its last record, at the latest: its delivery timeout runs from here, so that no record dies before its time.
+    pub closed: Instant,
     /// Bytes of the budget that its memory counts for.
     pub charged: usize,
 }
@@ -132,7 +134,7 @@ impl Accumulator {
         };
         let completion = open.part.completion().clone();
         if news == News::Full {
-            self.close();
+            self.close(now(), buffers);
         }
         Ok(Appended {
             completion,
@@ -168,39 +170,81 @@ impl Accumulator {
             .as_ref()
             .is_some_and(|open| self.has_room(&open.builder, size));
         if !room {
-            self.close();
+            self.close(now(), buffers);
         }
         if let Some(open) = &mut self.open {
-            let wanted = buffers.size_for(open.builder.len() + size);
+            let needed = open.builder.len() + size;
+            // Steps are long, so that little is copied.
+            let wanted = buffers.size_for(needed, 4 * open.charged);
             charge(wanted - open.charged)?;
             open.builder.reserve(wanted - open.builder.len());
             open.charged = wanted;
             return Ok(());
         }
+        let needed = HEADER_LEN + size;
         let usual = self.usual_bytes.min(self.limits.batch_bytes);
-        let wanted = buffers.size_for((HEADER_LEN + size).max(usual));
+        let wanted = if needed > self.limits.batch_bytes / 2 {
+            // A second record like this would not fit.
+            needed
+        } else {
+            buffers.size_for(needed, usual)
+        };
         charge(wanted)?;
+        buffers.opened();
+        let now = now();
         self.open = Some(Raw {
             builder: BatchBuilder::new(buffers.take(wanted)),
             part: Part::whole(self.topic.clone(), self.partition),
-            opened: now(),
+            opened: now,
+            closed: now,
             charged: wanted,
         });
         Ok(())
     }
 
-    /// Closes the open batch, if there is one with records.
-    pub fn close(&mut self) {
-        if let Some(open) = self.open.take_if(|open| !open.builder.is_empty()) {
+    /// Closes the open batch, if there is one with records: it waits to be sent, without the memory that it does not need.
+    pub fn close(&mut self, now: Instant, buffers: &Buffers) {
+        self.shut(now, buffers);
+        if let Some(closed) = self.closed.back_mut()
+            && closed.charged - closed.builder.len() > closed.charged / 16
+        {
+            closed.builder.shrink();
+            buffers.discharge(closed.charged - closed.builder.len());
+            closed.charged = closed.builder.len();
+        }
+    }
+
+    /// Closes the open batch if it was opened at `limit` or earlier, though it cannot be sent: what comes later gets a batch of its own.
+    pub fn close_old(&mut self, limit: Instant, now: Instant, buffers: &Buffers) {
+        if self.open.as_ref().is_some_and(|open| open.opened <= limit) {
+            self.close(now, buffers);
+        }
+    }
+
+    /// Closes the open batch, if there is one with records: it is about to be sent.
+    pub fn shut(&mut self, now: Instant, buffers: &Buffers) {
+        if let Some(mut open) = self.open.take_if(|open| !open.builder.is_empty()) {
+            buffers.shut();
+            open.closed = now;
             self.closed_bytes += open.builder.len();
             self.closed.push_back(open);
         }
     }
 
+    /// From now on, a batch with more than one record has at most so many bytes.
+    pub fn limit(&mut self, batch_bytes: usize) {
+        self.limits.batch_bytes = batch_bytes;
+    }
+
+    /// The most bytes in a batch with more than one record.
+    pub fn batch_bytes(&self) -> usize {
+        self.limits.batch_bytes
+    }
+
     /// The oldest batch: closed, or open as it is.
-    pub fn take(&mut self) -> Option<Raw> {
+    pub fn take(&mut self, now: Instant, buffers: &Buffers) -> Option<Raw> {
         if self.closed.is_empty() {
-            self.close();
+            self.shut(now, buffers);
         }
         let raw = self.closed.pop_front()?;
         self.closed_bytes -= raw.builder.len();
@@ -208,11 +252,11 @@ impl Accumulator {
         Some(raw)
     }
 
-    /// The batches that were opened at `limit` or earlier, which is too long ago.
-    pub fn expire(&mut self, limit: Instant) -> Vec<Raw> {
+    /// The batches that were closed at `limit` or earlier, which is too long ago for each of their records.
+    pub fn expire(&mut self, limit: Instant, buffers: &Buffers) -> Vec<Raw> {
         let mut expired = Vec::new();
-        while self.oldest().is_some_and(|opened| opened <= limit) {
-            expired.extend(self.take());
+        while self.closed.front().is_some_and(|raw| raw.closed <= limit) {
+            expired.extend(self.take(limit, buffers));
         }
         expired
     }
@@ -274,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_batch_closes_by_bytes_and_by_count() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 64 << 10);
         let mut by_bytes = Accumulator::new("t".into(), 0, limits(1_000, u32::MAX));
         let mut by_count = Accumulator::new("t".into(), 0, limits(1 << 20, 3));
         for _ in 0..9 {
@@ -282,7 +326,7 @@ mod tests {
             put(&mut by_count, &buffers, 300).unwrap();
         }
         let counts = |accumulator: &mut Accumulator| {
-            std::iter::from_fn(|| accumulator.take())
+            std::iter::from_fn(|| accumulator.take(Instant::now(), &buffers))
                 .map(|raw| {
                     assert!(raw.builder.len() <= 1_000);
                     raw.builder.count()
@@ -295,7 +339,7 @@ mod tests {
 
     #[test]
     fn news_comes_with_the_first_record_with_every_16_kib_and_with_a_full_batch() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         let mut news = Vec::new();
         for _ in 0..80 {
@@ -309,29 +353,30 @@ mod tests {
 
     #[test]
     fn memory_is_charged_as_a_batch_grows_and_a_record_without_room_leaves_no_trace() {
-        let buffers = Buffers::new(64 << 10);
+        let buffers = Buffers::new(160 << 10, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         put(&mut accumulator, &buffers, 100).unwrap();
         assert_eq!(buffers.charged(), 16 << 10);
-        put(&mut accumulator, &buffers, 20_000).unwrap();
+        put(&mut accumulator, &buffers, 50_000).unwrap();
         assert_eq!(buffers.charged(), 64 << 10);
         let before = accumulator.bytes();
-        let mut other = Accumulator::new("t".into(), 1, limits(64 << 10, u32::MAX));
+        let mut other = Accumulator::new("t".into(), 1, limits(200 << 10, u32::MAX));
+        let size = HEADER_LEN + BatchBuilder::record_size(0, 100_000, []);
         assert_eq!(
-            put(&mut other, &buffers, 100).unwrap_err(),
-            Refused::Short(16 << 10)
+            put(&mut other, &buffers, 100_000).unwrap_err(),
+            Refused::Short(size)
         );
         assert_eq!((accumulator.bytes(), other.bytes()), (before, 0));
     }
 
     #[test]
     fn a_record_over_the_batch_limit_gets_a_batch_of_its_own() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(1_000, u32::MAX));
         for bytes in [10, 5_000, 10] {
             put(&mut accumulator, &buffers, bytes).unwrap();
         }
-        let counts: Vec<u32> = std::iter::from_fn(|| accumulator.take())
+        let counts: Vec<u32> = std::iter::from_fn(|| accumulator.take(Instant::now(), &buffers))
             .map(|raw| raw.builder.count())
             .collect();
         assert_eq!(counts, [1, 1, 1]);
@@ -340,7 +385,7 @@ mod tests {
     /// An encoder that panicked on the first record left an empty batch behind, and what came into it later was as old as that.
     #[test]
     fn a_batch_is_as_old_as_its_first_record() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         let none = accumulator.append(100, &buffers, None, Instant::now, |_| None);
         assert!(none.is_err());
@@ -350,15 +395,68 @@ mod tests {
         assert!(accumulator.oldest().is_some_and(|opened| opened > limit));
     }
 
+    /// A batch with an open end went on taking records as long as it could not be sent, and all of them died with the first.
+    #[test]
+    fn a_batch_is_closed_by_its_age_and_expires_by_its_last_record() {
+        let buffers = Buffers::new(1 << 20, 64 << 10);
+        let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
+        let start = Instant::now();
+        let later = |ms| start + std::time::Duration::from_millis(ms);
+        put(&mut accumulator, &buffers, 10).unwrap();
+        accumulator.close_old(
+            start - std::time::Duration::from_millis(1),
+            later(50),
+            &buffers,
+        );
+        assert!(!accumulator.has_closed(), "too young");
+        accumulator.close_old(later(1_000), later(1_000), &buffers);
+        assert!(accumulator.has_closed());
+        put(&mut accumulator, &buffers, 10).unwrap();
+        assert!(accumulator.expire(later(999), &buffers).is_empty());
+        assert_eq!(accumulator.expire(later(1_000), &buffers).len(), 1);
+        assert!(accumulator.take(later(1_001), &buffers).is_some());
+    }
+
+    /// Batches of 257 to 512 KiB counted for a whole MiB, so that the budget held less than half of what it says.
+    #[test]
+    fn the_budget_holds_what_it_says_but_for_a_tenth() {
+        const TOTAL: usize = 32 << 20;
+        for partitions in [1, 6, 30, 100, 1_000] {
+            for bytes in [100, 1_000, 10_000, 100_000, 300_000, 700_000] {
+                for skewed in [false, true] {
+                    let buffers = Buffers::new(TOTAL, 512 << 10);
+                    let mut queues: Vec<_> = (0..partitions)
+                        .map(|n| Accumulator::new("t".into(), n, limits(512 << 10, u32::MAX)))
+                        .collect();
+                    let mut random = crate::kafka::Random::seeded(7);
+                    loop {
+                        // Some get far more than others.
+                        let n = random.below(queues.len());
+                        let n = if skewed { n * n / queues.len() } else { n };
+                        if put(&mut queues[n], &buffers, bytes).is_err() {
+                            break;
+                        }
+                    }
+                    let held: usize = queues.iter().map(Accumulator::bytes).sum();
+                    // One more record does not fit.
+                    assert!(
+                        held + 2 * bytes >= TOTAL * 9 / 10,
+                        "{partitions} partitions, {bytes} bytes, skewed {skewed}: {held} of {TOTAL}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn only_batches_that_are_too_old_expire() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(1_000, 1));
         put(&mut accumulator, &buffers, 10).unwrap();
         let limit = Instant::now();
         std::thread::sleep(std::time::Duration::from_millis(2));
         put(&mut accumulator, &buffers, 10).unwrap();
-        assert_eq!(accumulator.expire(limit).len(), 1);
-        assert!(accumulator.take().is_some());
+        assert_eq!(accumulator.expire(limit, &buffers).len(), 1);
+        assert!(accumulator.take(limit, &buffers).is_some());
     }
 }

@@ -10,14 +10,32 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::kafka::{Error, ErrorKind, Result};
 
-/// Buffers grow through these sizes, and then by need.
-const CLASSES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// The sizes that buffers have, but for the largest: that of a full batch.
+const CLASSES: [usize; 11] = [
+    1 << 10,
+    2 << 10,
+    4 << 10,
+    8 << 10,
+    16 << 10,
+    32 << 10,
+    64 << 10,
+    128 << 10,
+    256 << 10,
+    512 << 10,
+    1 << 20,
+];
+/// A batch begins with so much, if there is plenty.
+const FIRST_BYTES: usize = 16 << 10;
 
 /// The byte budget and the free buffers of one producer.
 #[derive(Debug)]
 pub(super) struct Buffers {
     budget: Semaphore,
     total: usize,
+    /// The sizes that buffers have.
+    classes: Vec<usize>,
+    /// Batches that take records.
+    open: AtomicUsize,
     waiting: AtomicUsize,
     free: Mutex<Free>,
 }
@@ -25,7 +43,7 @@ pub(super) struct Buffers {
 #[derive(Debug, Default)]
 struct Free {
     /// By class: a buffer is kept under the largest class that it can hold.
-    classes: [Vec<Vec<u8>>; CLASSES.len()],
+    classes: Vec<Vec<Vec<u8>>>,
     bytes: usize,
 }
 
@@ -47,14 +65,32 @@ impl Credit<'_> {
 }
 
 impl Buffers {
-    /// A budget of `total` bytes.
-    pub fn new(total: usize) -> Self {
+    /// A budget of `total` bytes for batches of up to `batch_bytes`.
+    pub fn new(total: usize, batch_bytes: usize) -> Self {
+        let below = CLASSES.into_iter().filter(|class| *class < batch_bytes);
+        let classes: Vec<_> = below.chain([batch_bytes]).collect();
+        let free = Free {
+            classes: vec![Vec::new(); classes.len()],
+            bytes: 0,
+        };
         Self {
             budget: Semaphore::new(total),
             total,
+            classes,
+            open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            free: Mutex::default(),
+            free: Mutex::new(free),
         }
+    }
+
+    /// A batch takes records from now on.
+    pub fn opened(&self) {
+        self.open.fetch_add(1, SeqCst);
+    }
+
+    /// An open batch takes no more records.
+    pub fn shut(&self) {
+        self.open.fetch_sub(1, SeqCst);
     }
 
     /// Charges `bytes`, unless that many are not free or others are waiting.
@@ -106,16 +142,33 @@ impl Buffers {
         self.total.saturating_sub(self.budget.available_permits())
     }
 
-    /// The memory to reserve for `bytes` of content, at least.
-    pub fn size_for(&self, bytes: usize) -> usize {
-        let class = CLASSES.into_iter().find(|class| *class >= bytes);
-        class.filter(|class| *class <= self.total).unwrap_or(bytes)
+    /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`.
+    ///
+    /// Room to spare makes growing cheap, but what all open batches have to spare is a tenth of the budget at most, and little of each.
+    pub fn size_for(&self, needed: usize, hoped: usize) -> usize {
+        let largest = self.classes.last().copied().unwrap_or_default();
+        if needed > largest {
+            return needed;
+        }
+        let open = self.open.load(SeqCst).max(1);
+        let spare = (self.total / 10 / open).max(needed / 16);
+        let enough = hoped.max(needed).max(FIRST_BYTES);
+        let fitting = self.classes.iter().filter(|class| **class >= needed);
+        let mut size = None;
+        for class in fitting.take_while(|class| **class - needed <= spare) {
+            size = Some(*class);
+            if *class >= enough {
+                break;
+            }
+        }
+        size.unwrap_or((needed + spare).min(largest))
     }
 
     /// An empty buffer, used before if there is one that holds `size` bytes or a little more.
     pub fn take(&self, size: usize) -> Vec<u8> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let class = CLASSES.iter().position(|class| *class >= size);
+        let class = self.classes.iter().position(|class| *class >= size);
+        let class = class.filter(|class| self.classes[*class] - size <= size / 8);
         if let Some(buffer) = class.and_then(|class| free.classes[class].pop()) {
             free.bytes -= buffer.capacity();
             return buffer;
@@ -127,11 +180,11 @@ impl Buffers {
     /// Keeps `buffer` for later, if it is of a size that is asked for and there are not too many yet.
     pub fn give(&self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        let Some(class) = CLASSES.iter().rposition(|class| *class <= capacity) else {
+        let Some(class) = self.classes.iter().rposition(|class| *class <= capacity) else {
             return;
         };
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if capacity <= 2 * CLASSES[class] && free.bytes + capacity <= self.total / 4 {
+        if capacity <= 2 * self.classes[class] && free.bytes + capacity <= self.total / 4 {
             free.bytes += capacity;
             free.classes[class].push(buffer);
         }
@@ -170,7 +223,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn admission_is_in_the_order_of_asking_and_nobody_overtakes() {
-        let buffers = Arc::new(Buffers::new(100));
+        let buffers = Arc::new(Buffers::new(100, 50));
         assert!(buffers.try_charge(90));
         let (first, second) = (buffers.clone(), buffers.clone());
         let first = tokio::spawn(async move { first.credit(60, later()).await.map(drop) });
@@ -187,7 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn giving_up_the_wait_gives_up_the_place() {
-        let buffers = Buffers::new(100);
+        let buffers = Buffers::new(100, 50);
         assert!(buffers.try_charge(100));
         let soon = Instant::now() + Duration::from_millis(10);
         let error = buffers.credit(50, soon).await.unwrap_err();
@@ -199,9 +252,9 @@ mod tests {
 
     #[test]
     fn buffers_are_used_again_and_free_ones_are_bounded() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 64 << 10);
         let (size, address) = {
-            let buffer = buffers.take(buffers.size_for(20_000));
+            let buffer = buffers.take(buffers.size_for(20_000, 64 << 10));
             let found = (buffer.capacity(), buffer.as_ptr());
             buffers.give(buffer);
             found

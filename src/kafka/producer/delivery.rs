@@ -63,17 +63,20 @@ impl Delivery {
     }
 
     fn known(&self, state: &State) -> Option<Result<RecordMetadata>> {
-        let segment = state
+        let behind = state
             .segments
-            .iter()
-            .find(|segment| self.index.wrapping_sub(segment.first) < segment.count)?;
-        Some(match &segment.result {
+            .partition_point(|segment| segment.span.first <= self.index);
+        let Segment { span, result } = state.segments.get(behind.checked_sub(1)?)?;
+        if self.index - span.first >= span.count {
+            return None;
+        }
+        Some(match result {
             Ok(written) => Ok(RecordMetadata {
                 topic: self.completion.topic.clone(),
                 partition: self.completion.partition,
                 offset: written
                     .base_offset
-                    .map(|base| base.saturating_add(i64::from(self.index - segment.first))),
+                    .map(|base| base.saturating_add(i64::from(self.index - span.first))),
                 timestamp_ms: written.append_time_ms.unwrap_or(self.timestamp_ms),
             }),
             Err(error) => Err(error.clone()),
@@ -114,6 +117,7 @@ pub(super) struct Completion {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What is known, in the order of the records.
     segments: Vec<Segment>,
     /// Parts that have not resolved yet.
     parts: u32,
@@ -124,9 +128,28 @@ struct State {
 
 #[derive(Debug)]
 struct Segment {
+    span: Span,
+    result: Result<Written>,
+}
+
+/// Some records that follow one another.
+#[derive(Clone, Copy, Debug)]
+struct Span {
     first: u32,
     count: u32,
-    result: Result<Written>,
+}
+
+impl Span {
+    /// Cuts off the first `count` records, or all if there are no more.
+    fn split_off_front(&mut self, count: u32) -> Span {
+        let front = Span {
+            first: self.first,
+            count: count.min(self.count),
+        };
+        self.first += front.count;
+        self.count -= front.count;
+        front
+    }
 }
 
 /// A place in the list of those waiting; void once they were woken.
@@ -137,6 +160,16 @@ struct Ticket {
 }
 
 impl State {
+    fn learn(&mut self, span: Span, result: Result<Written>) {
+        if span.count == 0 {
+            return;
+        }
+        let place = self
+            .segments
+            .partition_point(|known| known.span.first < span.first);
+        self.segments.insert(place, Segment { span, result });
+    }
+
     fn wait(&mut self, ticket: &mut Ticket, waker: &Waker) {
         match ticket.place {
             Some(place) if ticket.round == self.round => {
@@ -181,12 +214,13 @@ impl Completion {
     }
 }
 
-/// The duty to say what became of the records `first..first + count` of a batch.
+/// The duty to say what became of some records of a batch, which were or will be written one after the other.
 #[derive(Debug)]
 pub(super) struct Part {
     completion: Option<Arc<Completion>>,
-    first: u32,
-    count: u32,
+    span: Span,
+    /// The records behind those, if some in between were taken out.
+    rest: Vec<Span>,
 }
 
 impl Part {
@@ -200,10 +234,14 @@ impl Part {
                 ..State::default()
             }),
         });
-        Self {
-            completion: Some(completion),
+        let span = Span {
             first: 0,
             count: u32::MAX,
+        };
+        Self {
+            completion: Some(completion),
+            span,
+            rest: Vec::new(),
         }
     }
 
@@ -218,16 +256,57 @@ impl Part {
 
     /// Cuts off the first `count` records as a part of their own.
     pub fn split_off_front(&mut self, count: u32) -> Part {
+        let span = self.span.split_off_front(count);
+        let mut front = self.another(span);
+        let mut missing = count - front.span.count;
+        let mut used_up = 0;
+        for span in &mut self.rest {
+            if missing == 0 {
+                break;
+            }
+            let more = span.split_off_front(missing);
+            missing -= more.count;
+            front.rest.push(more);
+            used_up += usize::from(span.count == 0);
+        }
+        self.rest.drain(..used_up);
+        front
+    }
+
+    /// Takes out single records, by their places among the part's records, which ascend: each is a part of its own.
+    pub fn take_out(&mut self, places: &[u32]) -> Vec<Part> {
+        let (mut left, mut out) = (Vec::new(), Vec::with_capacity(places.len()));
+        let mut places = places.iter().copied().peekable();
+        let mut passed = 0;
+        for mut span in std::iter::once(self.span).chain(std::mem::take(&mut self.rest)) {
+            while let Some(place) = places.next_if(|place| place - passed < span.count) {
+                let before = span.split_off_front(place - passed);
+                out.push(self.another(span.split_off_front(1)));
+                passed = place + 1;
+                left.push(before);
+            }
+            passed = passed.saturating_add(span.count);
+            left.push(span);
+        }
+        left.retain(|span| span.count > 0);
+        let mut left = left.into_iter();
+        self.span = left.next().unwrap_or(Span {
+            first: self.span.first,
+            count: 0,
+        });
+        self.rest = left.collect();
+        out
+    }
+
+    /// The duty for other records of the same batch.
+    fn another(&self, span: Span) -> Part {
         let completion = self.completion().clone();
         completion.lock().parts += 1;
-        let front = Part {
+        Part {
             completion: Some(completion),
-            first: self.first,
-            count,
-        };
-        self.first += count;
-        self.count = self.count.saturating_sub(count);
-        front
+            span,
+            rest: Vec::new(),
+        }
     }
 
     /// Says what became of the part's records.
@@ -243,11 +322,18 @@ impl Part {
             let mut state = completion.lock();
             state.parts -= 1;
             state.round = state.round.wrapping_add(1);
-            state.segments.push(Segment {
-                first: self.first,
-                count: self.count,
-                result,
-            });
+            let mut passed = self.span.count;
+            for span in self.rest.drain(..) {
+                let behind = |written: Written| Written {
+                    base_offset: written
+                        .base_offset
+                        .map(|base| base.saturating_add(i64::from(passed))),
+                    ..written
+                };
+                state.learn(span, result.clone().map(behind));
+                passed = passed.saturating_add(span.count);
+            }
+            state.learn(self.span, result);
             std::mem::take(&mut state.waiting)
         };
         waiting.into_iter().for_each(Waker::wake);
@@ -335,6 +421,55 @@ mod tests {
         let handle = Delivery::new(part.completion().clone(), 5, 0);
         part.resolve(written(i64::MAX - 1));
         assert_eq!(offset(&handle), Some(i64::MAX));
+    }
+
+    #[test]
+    fn records_that_are_taken_out_have_fates_of_their_own_and_the_others_move_up() {
+        for places in [
+            &[0][..],
+            &[3],
+            &[7],
+            &[0, 1],
+            &[2, 3, 7],
+            &[0, 2, 4, 6],
+            &[0, 1, 2, 3, 4, 5, 6, 7],
+        ] {
+            let mut part = Part::whole("t".into(), 0);
+            let completion = part.completion().clone();
+            let handles: Vec<_> = (0..8)
+                .map(|n| Delivery::new(completion.clone(), n, 0))
+                .collect();
+            for (n, out) in part.take_out(places).into_iter().enumerate() {
+                out.resolve(written(1_000 + n as i64));
+            }
+            assert!(!completion.is_resolved());
+            // Cut up after that, and once more thinned out.
+            let front = part.split_off_front(2);
+            let mut left: Vec<u32> = (0..8).filter(|n| !places.contains(n)).collect();
+            let more = if left.len() > 2 {
+                let more = part.take_out(&[0]);
+                assert_eq!(more.len(), 1);
+                more
+            } else {
+                Vec::new()
+            };
+            part.resolve(written(200));
+            front.resolve(written(100));
+            more.into_iter().for_each(|out| out.resolve(written(500)));
+            assert!(completion.is_resolved());
+            let mut expected = std::collections::BTreeMap::new();
+            for (n, place) in places.iter().enumerate() {
+                expected.insert(*place, 1_000 + n as i64);
+            }
+            let rest = left.split_off(left.len().min(2));
+            expected.extend(left.into_iter().zip(100..));
+            let mut rest = rest.into_iter();
+            expected.extend(rest.next().map(|n| (n, 500)));
+            expected.extend(rest.zip(200..));
+            for (n, handle) in (0..).zip(&handles) {
+                assert_eq!(offset(handle), expected.get(&n).copied(), "{places:?}, {n}");
+            }
+        }
     }
 
     #[tokio::test]

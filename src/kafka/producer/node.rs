@@ -1,12 +1,13 @@
 //! One broker as the producer sees it: which partitions it leads, how much waits for it, and when its sender is woken.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::accumulator::News;
 use super::queue::Queue;
+use crate::kafka::Error;
 
 /// A broker's share of the producer.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Node {
     /// Bytes that wait in all of its partitions.
     waiting: AtomicUsize,
     queues: Mutex<Arc<Vec<Arc<Queue>>>>,
+    /// Why there is no connection to it.
+    unreachable: Mutex<Option<Error>>,
     news: Notify,
 }
 
@@ -30,6 +33,7 @@ impl Node {
             in_flight: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             queues: Mutex::default(),
+            unreachable: Mutex::default(),
             news: Notify::new(),
         }
     }
@@ -75,20 +79,30 @@ impl Node {
         self.in_flight.load(SeqCst)
     }
 
+    /// Remembers why there is no connection to the broker, or that there is one.
+    pub fn note(&self, unreachable: Option<Error>) {
+        *lock(&self.unreachable) = unreachable;
+    }
+
+    /// Why there is no connection to the broker, if the last attempt failed.
+    pub fn unreachable(&self) -> Option<Error> {
+        lock(&self.unreachable).clone()
+    }
+
     /// The partitions that it leads.
     pub fn queues(&self) -> Arc<Vec<Arc<Queue>>> {
-        self.lock().clone()
+        lock(&self.queues).clone()
     }
 
     pub fn join(&self, queue: &Arc<Queue>) {
-        Arc::make_mut(&mut *self.lock()).push(queue.clone());
+        Arc::make_mut(&mut *lock(&self.queues)).push(queue.clone());
     }
 
     pub fn leave(&self, queue: &Arc<Queue>) {
-        Arc::make_mut(&mut *self.lock()).retain(|other| !Arc::ptr_eq(other, queue));
+        Arc::make_mut(&mut *lock(&self.queues)).retain(|other| !Arc::ptr_eq(other, queue));
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Vec<Arc<Queue>>>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 //! given back here (KAFKA-19012).
 
 use bytes::Bytes;
-use protocol::compression::{Compressor, Decompressor};
+use protocol::compression::{Compression, Compressor, Decompressor};
 use protocol::records::{BatchBuilder, RecordBatch, RecordView, SealOptions, SealedBatch, reclaim};
 use tokio::time::Instant;
 
@@ -20,6 +20,13 @@ pub(super) struct Parcel {
     pub part: Part,
     pub opened: Instant,
     charged: usize,
+}
+
+/// A record that a broker refused, by its place in the batch, and what it said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub place: u32,
+    pub message: Option<String>,
 }
 
 #[derive(Debug)]
@@ -79,17 +86,10 @@ impl Parcel {
         bytes
     }
 
-    /// Cuts off about the first half of the records. Leaves all as it was when it fails: with one record, or if it cannot be read.
-    pub fn split_front(&mut self, decompressor: &mut Decompressor) -> Result<Parcel> {
-        let [front, rest] = match &self.payload {
-            Payload::Sealed(sealed, _) if sealed.count() > 1 => halve(sealed, decompressor)?,
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::RecordTooLarge,
-                    "the broker refuses the record for its size: send a smaller one, or raise max.message.bytes of the topic",
-                ));
-            }
-        };
+    /// Cuts off the first records: as many as take `bytes` before compression, one at least, and not all. Leaves all as it was when it
+    /// fails; there must be two records or more.
+    pub fn split_front(&mut self, bytes: usize, decompressor: &mut Decompressor) -> Result<Parcel> {
+        let [front, rest] = cut(self.sealed()?, bytes, decompressor)?;
         let charged = self.charged / 2;
         let front = Parcel {
             part: self.part.split_off_front(front.count()),
@@ -100,6 +100,46 @@ impl Parcel {
         self.payload = Payload::Open(rest);
         self.charged -= charged;
         Ok(front)
+    }
+
+    /// Takes out some records, but not all of them, and returns the duties to them. Leaves all as it was when it fails.
+    pub fn take_out(
+        &mut self,
+        refused: &[Refused],
+        decompressor: &mut Decompressor,
+    ) -> Result<Vec<Part>> {
+        let sealed = self.sealed()?;
+        let mut rest = BatchBuilder::new(Vec::with_capacity(sealed.uncompressed_len()));
+        let mut places = refused.iter().map(|refused| refused.place).peekable();
+        read(sealed, decompressor, |place, record| {
+            if places.next_if_eq(&place).is_none() {
+                append(&mut rest, record)?;
+            }
+            Ok(())
+        })?;
+        self.payload = Payload::Open(rest);
+        Ok(self.take_out_all(refused))
+    }
+
+    /// The duties to some records, which may be all of them, when nothing of the batch is sent again.
+    pub fn take_out_all(&mut self, refused: &[Refused]) -> Vec<Part> {
+        let places: Vec<_> = refused.iter().map(|refused| refused.place).collect();
+        self.part.take_out(&places)
+    }
+
+    /// The batch in a form that can be read: one that was never sent is sealed without compression, to be cut up.
+    fn sealed(&mut self) -> Result<&SealedBatch> {
+        self.payload = match std::mem::replace(&mut self.payload, Payload::Empty) {
+            Payload::Open(builder) => {
+                let mut compressor = Compressor::new(Compression::NONE);
+                Payload::Sealed(builder.seal(&options(None), &mut compressor), None)
+            }
+            payload => payload,
+        };
+        match &self.payload {
+            Payload::Sealed(sealed, _) => Ok(sealed),
+            _ => Err(unreadable()),
+        }
     }
 
     /// Gives the memory back. The duty to the records comes out: resolving it wakes them.
@@ -117,29 +157,58 @@ impl Parcel {
     }
 }
 
-/// The records of `batch` in two new batches.
-fn halve(batch: &SealedBatch, decompressor: &mut Decompressor) -> Result<[BatchBuilder; 2]> {
-    let unreadable = |error| {
-        Error::new(
-            ErrorKind::CorruptBatch,
-            "a batch of our own could not be read again to be cut up",
-        )
-        .because(error)
-    };
-    let half = batch.uncompressed_len() / 2;
-    let read = RecordBatch::read(batch.bytes().clone()).map_err(unreadable)?;
+/// The records of `batch` in two new batches, the first of which has about `bytes`.
+fn cut(
+    batch: &SealedBatch,
+    bytes: usize,
+    decompressor: &mut Decompressor,
+) -> Result<[BatchBuilder; 2]> {
+    let total = batch.uncompressed_len();
+    let mut front = BatchBuilder::new(Vec::with_capacity(bytes.min(total)));
+    let mut rest = BatchBuilder::new(Vec::with_capacity(total.saturating_sub(bytes)));
+    read(batch, decompressor, |place, record| {
+        let last = place + 1 == batch.count();
+        let into_front =
+            rest.is_empty() && !last && (front.is_empty() || front.len() + size(record) <= bytes);
+        append(if into_front { &mut front } else { &mut rest }, record)
+    })?;
+    Ok([front, rest])
+}
+
+/// Shows every record of `batch`, with its place.
+fn read(
+    batch: &SealedBatch,
+    decompressor: &mut Decompressor,
+    mut show: impl FnMut(u32, &RecordView<'_>) -> Result<()>,
+) -> Result<()> {
+    let failed = |error| unreadable().because(error);
+    let read = RecordBatch::read(batch.bytes().clone()).map_err(failed)?;
     let decoded = read
         .decode(decompressor, batch.uncompressed_len())
-        .map_err(unreadable)?;
-    let mut front = BatchBuilder::new(Vec::with_capacity(half));
-    let mut rest = BatchBuilder::new(Vec::with_capacity(half));
-    for (index, record) in decoded.records().enumerate() {
-        let record = record.map_err(unreadable)?;
-        let last = index as u32 + 1 == batch.count();
-        let into_front = front.is_empty() || (front.len() < half && !last && rest.is_empty());
-        append(if into_front { &mut front } else { &mut rest }, &record)?;
+        .map_err(failed)?;
+    for (place, record) in (0..).zip(decoded.records()) {
+        show(place, &record.map_err(failed)?)?;
     }
-    Ok([front, rest])
+    Ok(())
+}
+
+fn unreadable() -> Error {
+    Error::new(
+        ErrorKind::CorruptBatch,
+        "a batch of our own could not be read again to be cut up",
+    )
+}
+
+/// The most bytes that the record takes in a batch.
+fn size(record: &RecordView<'_>) -> usize {
+    let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers: Vec<_> = record
+        .headers
+        .iter()
+        .map(|header| (header.key_text(), header.value))
+        .collect();
+    let headers = headers.iter().map(|(key, value)| (key.as_ref(), *value));
+    BatchBuilder::record_size(len(record.key), len(record.value), headers)
 }
 
 fn append(builder: &mut BatchBuilder, record: &RecordView<'_>) -> Result<()> {
@@ -172,7 +241,7 @@ fn options(stamp: Option<Stamp>) -> SealOptions {
 mod tests {
     use super::*;
     use crate::kafka::producer::sequences::Identity;
-    use protocol::compression::{Codec, Compression};
+    use protocol::compression::Codec;
 
     fn parcel(records: u32) -> Parcel {
         let mut builder = BatchBuilder::new(Vec::with_capacity(1 << 16));
@@ -192,6 +261,7 @@ mod tests {
             builder,
             part: Part::whole("t".into(), 0),
             opened: Instant::now(),
+            closed: Instant::now(),
             charged: 1 << 16,
         }
         .into()
@@ -226,7 +296,7 @@ mod tests {
     /// KAFKA-19012: a pooled buffer was used again while a request still held it.
     #[test]
     fn memory_is_used_again_only_after_the_request_let_go_of_it() {
-        let buffers = Buffers::new(1 << 20);
+        let buffers = Buffers::new(1 << 20, 1 << 16);
         let mut compressor = Compressor::new(Compression::NONE);
         for held in [true, false] {
             assert!(buffers.try_charge(1 << 16));
@@ -244,13 +314,20 @@ mod tests {
 
     #[test]
     fn a_batch_is_cut_into_two_that_hold_its_records_in_order() {
-        for codec in Codec::ALL {
+        for (codec, sent) in Codec::ALL
+            .into_iter()
+            .flat_map(|codec| [(codec, true), (codec, false)])
+        {
             let mut compressor = Compressor::new(Compression::new(codec));
             let mut decompressor = Decompressor::default();
             let mut whole = parcel(11);
-            whole.bytes(stamp(0, 0), &mut compressor);
-            let front = whole.split_front(&mut decompressor).unwrap();
+            if sent {
+                whole.bytes(stamp(0, 0), &mut compressor);
+            }
+            let half = whole.uncompressed_len() / 2;
+            let front = whole.split_front(half, &mut decompressor).unwrap();
             assert!((4..8).contains(&front.count()), "{}", front.count());
+            assert!(front.uncompressed_len() <= half);
             let mut keys = Vec::new();
             for mut half in [front, whole] {
                 let batch = RecordBatch::read(half.bytes(None, &mut compressor)).unwrap();
@@ -268,13 +345,37 @@ mod tests {
     }
 
     #[test]
-    fn a_single_record_cannot_be_cut_up() {
-        let mut compressor = Compressor::new(Compression::NONE);
-        let mut parcel = parcel(1);
-        parcel.bytes(None, &mut compressor);
-        let error = parcel
-            .split_front(&mut Decompressor::default())
-            .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::RecordTooLarge);
+    fn a_cut_leaves_records_on_both_sides_whatever_size_is_asked_for() {
+        for bytes in [0, 1, 1_000_000] {
+            let mut rest = parcel(3);
+            let front = rest
+                .split_front(bytes, &mut Decompressor::default())
+                .unwrap();
+            let expected = if bytes < 100 { (1, 2) } else { (2, 1) };
+            assert_eq!((front.count(), rest.count()), expected);
+        }
+    }
+
+    #[test]
+    fn records_that_are_taken_out_leave_the_others_in_order() {
+        for codec in Codec::ALL {
+            let mut compressor = Compressor::new(Compression::new(codec));
+            let mut decompressor = Decompressor::default();
+            let mut parcel = parcel(5);
+            parcel.bytes(stamp(0, 0), &mut compressor);
+            let refused = [1, 4].map(|place| Refused {
+                place,
+                message: None,
+            });
+            let out = parcel.take_out(&refused, &mut decompressor).unwrap();
+            assert_eq!((out.len(), parcel.count()), (2, 3));
+            let batch = RecordBatch::read(parcel.bytes(None, &mut compressor)).unwrap();
+            let decoded = batch.decode(&mut decompressor, 1 << 20).unwrap();
+            let keys: Vec<_> = decoded
+                .records()
+                .map(|record| record.unwrap().key.unwrap()[3])
+                .collect();
+            assert_eq!(keys, [0, 2, 3]);
+        }
     }
 }

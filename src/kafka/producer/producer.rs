@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::ApiKey;
 use protocol::records::{BatchBuilder, BatchFull, HEADER_LEN};
 use tokio::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ use super::config::ProducerConfig;
 use super::delivery::{Delivery, RecordMetadata};
 use super::metrics::ProducerMetrics;
 use super::partitioner::{Partitioner, partition_of_key};
+use super::queue::Gate;
 use super::shared::Shared;
 use super::steward;
 use super::topics::Topic;
 use crate::kafka::cluster::Cluster;
+use crate::kafka::topic_partition::check_topic_name;
 use crate::kafka::{Configuration, Error, ErrorKind, Record, Result, WriteOutcome};
 
 /// Writes records to Kafka.
@@ -52,18 +55,12 @@ impl Drop for Last {
 
 /// What came of an attempt to take in a record.
 enum Step {
-    Done(Delivery, Pace),
+    Done(Delivery),
+    /// Not yet: the senders should run first, there is enough for them to do.
+    Yield,
     UnknownTopic,
     UnknownPartition(i32),
     Short(usize),
-}
-
-/// What the task that enqueues should do next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    GoOn,
-    /// Let the senders run: there is enough for them to do.
-    Yield,
 }
 
 /// A record, measured.
@@ -114,8 +111,9 @@ impl Producer {
     /// Accepts a record into a batch, and returns a handle on its fate. Waits only for admission: for the topic's metadata at its first
     /// record, and for buffer memory; together `max_block` at most.
     ///
-    /// Fails with [`ErrorKind::RecordTooLarge`], [`ErrorKind::UnknownTopicOrPartition`], [`ErrorKind::Timeout`] or [`ErrorKind::Closed`];
-    /// the record was not written then. Cancel safe: a record is accepted whole, or not at all.
+    /// Fails with [`ErrorKind::InvalidRecord`], [`ErrorKind::RecordTooLarge`], [`ErrorKind::UnknownTopicOrPartition`],
+    /// [`ErrorKind::Timeout`] or [`ErrorKind::Closed`]; the record was not written then. Cancel safe: a record is accepted whole, and then
+    /// this returns without waiting, or it is not accepted at all.
     pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
         let value_len = record.value.map_or(0, <[u8]>::len);
         let write = |builder: &mut BatchBuilder, timestamp_ms: i64| {
@@ -146,7 +144,8 @@ impl Producer {
     }
 
     /// As [`enqueue`](Producer::enqueue), without waiting: fails with [`ErrorKind::BufferFull`] when there is no room, and with
-    /// [`ErrorKind::UnknownTopicOrPartition`] as long as the topic's metadata is not here, which this call asks for.
+    /// [`ErrorKind::MetadataPending`] as long as the topic's metadata is not here, which this call asks for; with what the brokers say of
+    /// the topic, where that is an error.
     ///
     /// On a runtime with one thread, let the producer's tasks run from time to time.
     pub fn try_enqueue(&self, record: Record<'_>) -> Result<Delivery> {
@@ -155,33 +154,51 @@ impl Producer {
         let mut write = Some(|builder: &mut BatchBuilder, timestamp_ms: i64| {
             builder.append(timestamp_ms, record.key, record.value, headers(&record))
         });
-        for _ in 0..2 {
-            return match self.step(&mut measured, None, &mut write)? {
-                Step::Done(delivery, _) => Ok(delivery),
-                Step::Short(_) => Err(Error::new(
-                    ErrorKind::BufferFull,
-                    "the producer's buffer is full: wait for deliveries, or raise buffer.memory",
-                )),
-                Step::UnknownPartition(count) => Err(unknown_partition(&record, count)),
-                Step::UnknownTopic => match self.shared.cluster.metadata().topic(record.topic) {
-                    Some(topic) => {
-                        self.shared.follow(topic);
-                        continue;
-                    }
-                    None => {
-                        self.shared.cluster.track([record.topic]);
-                        Err(Error::new(
-                            ErrorKind::UnknownTopicOrPartition,
-                            format!(
-                                "the metadata of topic {:?} is not here yet: try again",
-                                record.topic
-                            ),
-                        ))
-                    }
-                },
-            };
+        loop {
+            match self.step(&mut measured, None, &mut write)? {
+                Step::Done(delivery) => return Ok(delivery),
+                Step::Yield => {}
+                Step::Short(_) => {
+                    let text = "the producer's buffer is full: wait for deliveries, or raise buffer.memory";
+                    return Err(self.because_of_trouble(Error::new(ErrorKind::BufferFull, text)));
+                }
+                Step::UnknownPartition(count) => return Err(unknown_partition(&record, count)),
+                Step::UnknownTopic => self.find_topic(record.topic)?,
+            }
         }
-        Err(self.shared.closed())
+    }
+
+    /// Follows a topic whose metadata is here already, or asks for it and says what is known.
+    #[cold]
+    fn find_topic(&self, name: &str) -> Result<()> {
+        check_topic_name(name)?;
+        let metadata = self.shared.cluster.metadata();
+        if let Some(topic) = metadata.topic(name) {
+            self.shared.follow(topic);
+            return Ok(());
+        }
+        self.shared.cluster.track([name]);
+        let error = match metadata.topic_errors.get(name) {
+            Some(code) => {
+                // It may just have been created.
+                self.shared.cluster.refresh();
+                Error::server(*code, None).api(ApiKey::METADATA)
+            }
+            None => Error::new(
+                ErrorKind::MetadataPending,
+                "the topic's metadata is not here yet: try again",
+            ),
+        };
+        Err(error.topic(name).with_outcome(WriteOutcome::NotWritten))
+    }
+
+    /// Names what keeps the buffer from being emptied.
+    #[cold]
+    fn because_of_trouble(&self, error: Error) -> Error {
+        match self.shared.trouble() {
+            Some(trouble) => error.because(trouble),
+            None => error,
+        }
     }
 
     /// Sends everything that was accepted before this call, without waiting for company, and waits until the fate of each record is known,
@@ -233,19 +250,14 @@ impl Producer {
         let mut measured = measure(record, value_len);
         self.check_size(&measured)?;
         let mut write = Some(write);
-        let mut step = self.step(&mut measured, None, &mut write)?;
-        if !matches!(step, Step::Done(..)) {
-            step = self
-                .wait_for_admission(&mut measured, step, &mut write)
-                .await?;
+        match self.step(&mut measured, None, &mut write)? {
+            // Nothing is awaited from here on: a caller that gives up after it would not learn that the record was accepted.
+            Step::Done(delivery) => Ok(delivery),
+            step => {
+                self.wait_for_admission(&mut measured, step, &mut write)
+                    .await
+            }
         }
-        let Step::Done(delivery, pace) = step else {
-            return Err(self.shared.closed());
-        };
-        if pace == Pace::Yield {
-            tokio::task::yield_now().await;
-        }
-        Ok(delivery)
     }
 
     #[cold]
@@ -254,7 +266,7 @@ impl Producer {
         measured: &mut Measured<'_>,
         mut step: Step,
         write: &mut Option<W>,
-    ) -> Result<Step>
+    ) -> Result<Delivery>
     where
         W: FnOnce(&mut BatchBuilder, i64) -> Result<u32, BatchFull>,
     {
@@ -264,9 +276,12 @@ impl Producer {
         loop {
             let mut credit = None;
             match step {
-                Step::Done(..) => return Ok(step),
+                Step::Done(delivery) => return Ok(delivery),
+                Step::Yield => tokio::task::yield_now().await,
                 Step::UnknownTopic => {
-                    let topic = shared.cluster.topic(measured.record.topic, deadline).await;
+                    let name = measured.record.topic;
+                    check_topic_name(name)?;
+                    let topic = shared.cluster.topic(name, deadline).await;
                     let topic =
                         topic.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
                     shared.follow(&topic);
@@ -286,7 +301,8 @@ impl Producer {
                 Step::Short(bytes) => {
                     // From here on nobody waits for company: what is full must be emptied.
                     shared.wake_senders();
-                    credit = Some(shared.buffers.credit(bytes, deadline).await?);
+                    let result = shared.buffers.credit(bytes, deadline).await;
+                    credit = Some(result.map_err(|error| self.because_of_trouble(error))?);
                 }
             }
             step = self.step(measured, credit.as_mut(), write)?;
@@ -322,15 +338,19 @@ impl Producer {
         let count = topic.partition_count();
         let queue = match topic.queue(partition) {
             Some(queue) if partition < count => queue,
-            _ => return Ok(Step::UnknownPartition(count)),
+            _ => return self.out_of_range(measured, topic, partition),
         };
         let timestamp_ms = match record.timestamp_ms {
-            Some(timestamp_ms) => timestamp_ms,
+            Some(timestamp_ms @ 0..) => timestamp_ms,
+            Some(timestamp_ms) => return Err(negative_timestamp(record, timestamp_ms)),
             None => shared.timestamps.now_ms(),
         };
         let mut state = queue.lock();
-        if state.closed {
-            return Err(shared.closed());
+        if state.gate != Gate::Open {
+            return match state.gate.pass() {
+                true => Ok(Step::Yield),
+                false => Err(shared.closed()),
+            };
         }
         let appended = state.accumulator.append(
             measured.size,
@@ -353,16 +373,14 @@ impl Producer {
         if appended.index == 0 {
             state.remember(&appended.completion);
         }
-        let mut pace = Pace::GoOn;
         if appended.news != News::None {
             let enough = queue.announce(&state, appended.news).is_some();
-            drop(state);
             if enough || shared.owes_a_turn() {
-                pace = Pace::Yield;
+                state.gate.slow_down();
             }
         }
         let delivery = Delivery::new(appended.completion, appended.index, timestamp_ms);
-        Ok(Step::Done(delivery, pace))
+        Ok(Step::Done(delivery))
     }
 
     #[inline]
@@ -383,6 +401,42 @@ impl Producer {
                 })
             }
         }
+    }
+
+    /// What to do about a partition that the topic does not have.
+    #[cold]
+    fn out_of_range(
+        &self,
+        measured: &mut Measured<'_>,
+        topic: &Topic,
+        partition: i32,
+    ) -> Result<Step> {
+        let (record, count) = (measured.record, topic.partition_count());
+        if let Some(partition) = record.partition {
+            return if partition < 0 {
+                Err(invalid(format!(
+                    "partition {partition} is not allowed: they are numbered from 0"
+                )))
+            } else {
+                Ok(Step::UnknownPartition(count))
+            };
+        }
+        if let Partitioner::Custom(custom) = &self.shared.config.partitioner
+            && !(0..count).contains(&partition)
+        {
+            return Err(invalid(format!(
+                "the partitioner {custom:?} chose partition {partition} for a record of topic {:?}, which has {count} partitions: \
+                 it must choose one from 0 to {}",
+                record.topic,
+                count - 1
+            )));
+        }
+        if count <= 0 {
+            return Ok(Step::UnknownPartition(count));
+        }
+        // It was chosen when the topic had other partitions.
+        measured.partition = None;
+        Ok(Step::Yield)
     }
 
     fn check_size(&self, measured: &Measured<'_>) -> Result<()> {
@@ -417,6 +471,20 @@ fn headers<'a>(
 }
 
 #[cold]
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidRecord, message)
+}
+
+/// Kafka's own producer refuses them as well: brokers take -1 for "no timestamp".
+#[cold]
+fn negative_timestamp(record: &Record<'_>, timestamp_ms: i64) -> Error {
+    invalid(format!(
+        "the timestamp {timestamp_ms} of a record for topic {:?} is not allowed: it counts milliseconds since 1970, and is not negative",
+        record.topic
+    ))
+}
+
+#[cold]
 fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Error {
     Error::new(
         ErrorKind::RecordTooLarge,
@@ -429,10 +497,12 @@ fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Error {
 
 #[cold]
 fn unknown_partition(record: &Record<'_>, count: i32) -> Error {
-    let partition = record.partition.unwrap_or(-1);
-    Error::new(
+    let error = Error::new(
         ErrorKind::UnknownTopicOrPartition,
         format!("the topic has {count} partitions"),
-    )
-    .topic_partition(record.topic, partition)
+    );
+    match record.partition {
+        Some(partition) => error.topic_partition(record.topic, partition),
+        None => error.topic(record.topic),
+    }
 }

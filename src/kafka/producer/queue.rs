@@ -39,12 +39,39 @@ pub(super) struct State {
     pub lane: Lane<Parcel>,
     pub route: Option<Route>,
     pub topic_id: Uuid,
-    /// No record is taken in any more.
-    pub closed: bool,
+    pub gate: Gate,
     /// Why nothing is sent any more: what is still in flight is not put back, since nobody would send it again.
     ended: Option<Error>,
     /// Batches whose fate may not be known yet, oldest first.
     unresolved: VecDeque<Arc<Completion>>,
+}
+
+/// Whether a partition takes in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// The next record lets the senders run first.
+    Yield,
+    /// No record is taken in any more.
+    Closed,
+}
+
+impl Gate {
+    /// For one who finds it not open: whether it is open the next time.
+    #[cold]
+    pub fn pass(&mut self) -> bool {
+        if *self == Gate::Yield {
+            *self = Gate::Open;
+        }
+        *self == Gate::Open
+    }
+
+    /// Makes the next record let the senders run first.
+    pub fn slow_down(&mut self) {
+        if *self == Gate::Open {
+            *self = Gate::Yield;
+        }
+    }
 }
 
 /// The way to a partition's leader.
@@ -52,6 +79,29 @@ pub(super) struct State {
 pub(super) struct Route {
     pub node: Arc<Node>,
     pub leader: Leader,
+}
+
+/// A batch to be sent.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub shipment: Shipment,
+    pub leader: Leader,
+    pub topic_id: Uuid,
+    /// It has more bytes than the broker takes in one batch, as far as is known: to be cut up first.
+    pub is_too_large: bool,
+}
+
+/// Why nothing of a partition is sent.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    /// The partition has no leader.
+    NoLeader,
+    /// There is no producer id yet.
+    NoIdentity,
+    /// The connection to the leader, or the last answer, failed.
+    Failed(Error),
+    /// Nothing failed, but the leader, which is named, takes records more slowly than they come.
+    Slow(i32),
 }
 
 /// What could be sent of a partition now.
@@ -81,7 +131,7 @@ impl Queue {
                 lane: Lane::new(rules),
                 route: None,
                 topic_id,
-                closed: false,
+                gate: Gate::Open,
                 ended: None,
                 unresolved: VecDeque::new(),
             }),
@@ -180,22 +230,33 @@ impl Queue {
         now: Instant,
         room: usize,
         timeout: Duration,
-    ) -> Option<(Shipment, Leader, Uuid)> {
+        buffers: &Buffers,
+    ) -> Option<Taken> {
         let mut state = self.lock();
         let leader = state.leader_at(node)?;
         let shipment = match state.lane.turn(now, leader) {
             Turn::Repeat => state.lane.repeat(leader),
             Turn::Fresh if state.accumulator.next_bytes() <= room => {
                 let state = &mut *state;
-                state.accumulator.take().map(|raw| {
-                    let (count, deadline) = (raw.builder.count(), raw.opened + timeout);
+                state.accumulator.take(now, buffers).map(|raw| {
+                    let (count, deadline) = (raw.builder.count(), raw.closed + timeout);
                     state.lane.start(leader, count, deadline, raw.into())
                 })
             }
             _ => None,
         };
         self.count(&state);
-        Some((shipment?, leader, state.topic_id))
+        let shipment = shipment?;
+        // What may have been written is sent again as it was.
+        let is_too_large = shipment.count > 1
+            && !shipment.suspect
+            && shipment.content.uncompressed_len() > state.accumulator.batch_bytes();
+        Some(Taken {
+            shipment,
+            leader,
+            topic_id: state.topic_id,
+            is_too_large,
+        })
     }
 
     /// An attempt succeeded. Returns how many records of other batches failed for good by that.
@@ -226,6 +287,17 @@ impl Queue {
         })
     }
 
+    /// A batch was refused for some of its records, which were taken out; `count` records are left. Returns how many records of other
+    /// batches failed for good by that.
+    pub fn thinned(&self, shipment: Shipment, count: u32, buffers: &Buffers) -> u64 {
+        let (nothing, lost) = self.with(|state| state.lane.thinned(shipment, count));
+        if let Some(parcel) = nothing {
+            // There is no record left that would hear of it.
+            drop(parcel.release(buffers));
+        }
+        drop_lost(lost, buffers)
+    }
+
     /// Changes the state, and resolves what was given up by that; returns the number of records that failed.
     pub fn change(&self, buffers: &Buffers, change: impl FnOnce(&mut State)) -> u64 {
         let ((), lost) = self.with(change);
@@ -252,30 +324,52 @@ impl Queue {
         (changed, state.lane.given_up())
     }
 
-    /// Fails what waits for longer than it may; returns the number of records. `reason` says why they could not be sent.
+    /// Fails what waits for longer than it may; returns the number of records. `reason` says why they could not be sent, `no_identity` why
+    /// there is no producer id. An open batch that has waited for `age` is closed.
     pub fn expire(
         &self,
         now: Instant,
+        age: Duration,
         timeout: Duration,
         buffers: &Buffers,
-        reason: impl Fn() -> Error,
+        no_identity: Option<&Error>,
+        reason: impl Fn(Obstacle) -> Error,
     ) -> u64 {
-        let Some(limit) = now.checked_sub(timeout) else {
-            return 0;
-        };
         let mut fresh = Vec::new();
+        let mut obstacle = None;
         let lost = self.change(buffers, |state| {
-            state.lane.expire(now);
-            fresh = state.accumulator.expire(limit);
+            if let Some(limit) = now.checked_sub(age) {
+                state.accumulator.close_old(limit, now, buffers);
+            }
+            state.lane.expire(now, no_identity);
+            if let Some(limit) = now.checked_sub(timeout) {
+                fresh = state.accumulator.expire(limit, buffers);
+            }
+            if !fresh.is_empty() {
+                obstacle = Some(state.obstacle());
+            }
         });
-        lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &reason)
+        let Some(error) = obstacle.map(reason) else {
+            return lost;
+        };
+        lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &error)
+    }
+
+    /// Whether records are waiting, and if so, what for.
+    pub fn waits_for(&self) -> Option<Obstacle> {
+        (self.waiting() > 0).then(|| self.lock().obstacle())
+    }
+
+    /// From now on, a batch with more than one record has at most so many bytes.
+    pub fn limit_batches(&self, bytes: usize) {
+        self.lock().accumulator.limit(bytes);
     }
 
     /// Fails everything that is not in flight, and takes in and sends no more; returns the number of records.
     pub fn abandon(&self, error: &Error, buffers: &Buffers) -> u64 {
         {
             let mut state = self.lock();
-            state.closed = true;
+            state.gate = Gate::Closed;
             state.ended.get_or_insert_with(|| error.clone());
         }
         self.refuse(error, buffers)
@@ -286,31 +380,27 @@ impl Queue {
         let mut fresh = Vec::new();
         let lost = self.change(buffers, |state| {
             state.lane.abandon(error);
-            fresh.extend(std::iter::from_fn(|| state.accumulator.take()));
+            let now = Instant::now();
+            fresh.extend(std::iter::from_fn(|| state.accumulator.take(now, buffers)));
         });
-        lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, &|| {
-            error.clone()
-        })
+        lost + self.fail(fresh.into_iter().map(Parcel::from), buffers, error)
     }
 
-    fn fail(
-        &self,
-        parcels: impl Iterator<Item = Parcel>,
-        buffers: &Buffers,
-        error: &dyn Fn() -> Error,
-    ) -> u64 {
+    fn fail(&self, parcels: impl Iterator<Item = Parcel>, buffers: &Buffers, error: &Error) -> u64 {
         parcels.fold(0, |failed, parcel| {
             let count = parcel.count();
-            let error = error().topic_partition(self.topic.clone(), self.partition);
+            let error = error
+                .clone()
+                .topic_partition(self.topic.clone(), self.partition);
             parcel.release(buffers).resolve(Err(error));
             failed + u64::from(count)
         })
     }
 
     /// Closes the open batch, so that it is sent soon, and returns the batches whose fate is to be awaited.
-    pub fn flush(&self) -> Vec<Arc<Completion>> {
+    pub fn flush(&self, buffers: &Buffers) -> Vec<Arc<Completion>> {
         let mut state = self.lock();
-        state.accumulator.close();
+        state.accumulator.shut(Instant::now(), buffers);
         state.forget_resolved();
         self.announce(&state, News::Full);
         state.unresolved.iter().cloned().collect()
@@ -337,6 +427,20 @@ impl State {
             .as_ref()
             .filter(|route| route.node.id == node.id)
             .map(|route| route.leader)
+    }
+
+    fn obstacle(&self) -> Obstacle {
+        let Some(route) = &self.route else {
+            return Obstacle::NoLeader;
+        };
+        if let Some(error) = route.node.unreachable() {
+            return Obstacle::Failed(error);
+        }
+        match self.lane.last_failure() {
+            Some(error) => Obstacle::Failed(error.clone()),
+            None if self.lane.wants_identity() => Obstacle::NoIdentity,
+            None => Obstacle::Slow(route.node.id),
+        }
     }
 
     /// Whether the leader has to wait for the end of what is in flight to an earlier one.
@@ -430,11 +534,11 @@ mod tests {
     /// The answer came between the end of the producer and its sender's hearing of it: the batch was put back to be repeated by nobody.
     #[test]
     fn what_is_in_flight_when_everything_ends_is_not_put_back() {
-        let (queue, buffers) = (queue(), Buffers::new(1 << 20));
+        let (queue, buffers) = (queue(), Buffers::new(1 << 20, 1_000));
         let node = lead(&queue, 1);
         let deliveries = [put(&queue, &buffers), put(&queue, &buffers)];
-        let taken = queue.take(&node, Instant::now(), usize::MAX, SECOND);
-        let (shipment, _, _) = taken.expect("a batch");
+        let taken = queue.take(&node, Instant::now(), usize::MAX, SECOND, &buffers);
+        let shipment = taken.expect("a batch").shipment;
         let closed = Error::new(ErrorKind::Closed, "the producer is closed");
         assert_eq!(queue.abandon(&closed, &buffers), 1);
         let gone = Error::new(ErrorKind::Disconnected, "gone");

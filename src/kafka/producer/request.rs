@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::time::Duration;
 
 use super::config::Acks;
+use super::parcel::Refused;
 
 /// Which partition a batch is for, by name and by id: the version decides which of them goes to the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,24 @@ pub(super) fn explanation(answer: &PartitionProduceResponse) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The records of a batch of `count` that the broker names in its refusal (KIP-467), in their order, with what it says of each.
+pub(super) fn refused_records(answer: &PartitionProduceResponse, count: u32) -> Vec<Refused> {
+    let mut refused: Vec<_> = answer
+        .record_errors
+        .iter()
+        .filter_map(|error| {
+            let place = u32::try_from(error.batch_index).ok()?;
+            (place < count).then(|| Refused {
+                place,
+                message: error.batch_index_error_message.clone(),
+            })
+        })
+        .collect();
+    refused.sort_by_key(|refused| refused.place);
+    refused.dedup_by_key(|refused| refused.place);
+    refused
+}
+
 /// Whether metadata is out of date, given this answer.
 pub(super) fn asks_for_metadata(code: ErrorCode) -> bool {
     matches!(
@@ -143,7 +162,7 @@ pub(super) fn asks_for_metadata(code: ErrorCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::messages::produce_response::TopicProduceResponse;
+    use protocol::messages::produce_response::{BatchIndexAndErrorMessage, TopicProduceResponse};
 
     fn to(topic: &str, id: u128, partition: i32) -> Destination {
         Destination {
@@ -175,6 +194,24 @@ mod tests {
             .collect();
         assert_eq!(shape, [("a", 2), ("b", 1)]);
         assert_eq!((request.acks, request.timeout_ms), (-1, 30_000));
+    }
+
+    #[test]
+    fn records_that_a_batch_does_not_have_are_not_refused() {
+        let errors =
+            [3, -1, 0, 4, i32::MAX, 3, i32::MIN].map(|batch_index| BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(batch_index.to_string()),
+                ..BatchIndexAndErrorMessage::default()
+            });
+        let answer = PartitionProduceResponse {
+            record_errors: errors.to_vec(),
+            ..answer(0)
+        };
+        let refused = refused_records(&answer, 4);
+        let places: Vec<_> = refused.iter().map(|refused| refused.place).collect();
+        assert_eq!(places, [0, 3]);
+        assert_eq!(refused[1].message.as_deref(), Some("3"));
     }
 
     #[test]

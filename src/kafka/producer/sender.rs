@@ -14,11 +14,12 @@ use super::config::Acks;
 use super::delivery::Written;
 use super::metrics::add;
 use super::node::Node;
-use super::queue::{Queue, Shipment};
+use super::parcel::Parcel;
+use super::queue::{Queue, Shipment, Taken};
 use super::request::{self, Answers, Destination};
 use super::sequences::Leader;
 use super::shared::Shared;
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Promise, Verdict};
 use crate::kafka::cluster::{Backoff, Broker, Purpose};
 use crate::kafka::net::{Address, Connection, Pending, Written as Sent};
 use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
@@ -37,6 +38,7 @@ pub(super) struct Sender {
     first: usize,
     /// Pauses between dials.
     redial: Backoff,
+    promise: Promise,
 }
 
 /// A request in flight. It owns its batches.
@@ -77,6 +79,10 @@ impl Sender {
             pipeline: VecDeque::new(),
             first: 0,
             redial: shared.cluster.retry_backoff(),
+            promise: Promise {
+                waits_for_replicas: shared.config.acks == Acks::All,
+                is_idempotent: shared.config.idempotence,
+            },
             random,
             shared,
             node,
@@ -125,6 +131,9 @@ impl Sender {
                 // With acks 0 hanging up is all that a broker can do to say that it no longer leads.
                 self.shared.cluster.refresh();
             }
+            if let Some(until) = self.muted_until() {
+                return Some(until);
+            }
             let survey = self.survey(Instant::now());
             if survey.candidates.is_empty() {
                 return survey.wake_at;
@@ -138,6 +147,13 @@ impl Sender {
             }
             self.dispatch(cargo).await;
         }
+    }
+
+    /// Until when the broker wants nothing more (KIP-219). What would be sent meanwhile waits where it costs no attempt and no part of a
+    /// request's time, and where more records can join it.
+    fn muted_until(&self) -> Option<Instant> {
+        let until = self.connection.as_ref()?.throttled_until()?;
+        (until > Instant::now()).then_some(until)
     }
 
     /// Which partitions have something to send, if it is time to send.
@@ -178,11 +194,13 @@ impl Sender {
         match connection.await {
             Ok(connection) => {
                 self.redial.succeeded();
+                self.node.note(None);
                 self.connection = Some(connection);
                 Ok(())
             }
             Err(error) => {
-                if !error.is_retriable() {
+                self.node.note(Some(error.clone()));
+                if is_final(&error) {
                     self.shared.refuse(&self.node, &error);
                 }
                 Err(Instant::now() + self.redial.failed(&mut self.random))
@@ -197,11 +215,15 @@ impl Sender {
         for queue in candidates {
             // The first one always fits: a batch alone is never over the limit for requests.
             let limit = if cargo.is_empty() { usize::MAX } else { room };
-            let timeout = self.shared.config.delivery_timeout;
-            let Some((shipment, leader, topic_id)) = queue.take(&self.node, now, limit, timeout)
-            else {
+            let Some(taken) = self.take(&queue, limit, now) else {
                 continue;
             };
+            let Taken {
+                shipment,
+                leader,
+                topic_id,
+                ..
+            } = taken;
             room = room.saturating_sub(shipment.content.uncompressed_len());
             self.first = self.first.wrapping_add(1);
             cargo.push(Cargo {
@@ -219,6 +241,24 @@ impl Sender {
             }
         }
         cargo
+    }
+
+    /// The partition's next batch. One that was built before a smaller limit was learnt is cut up first.
+    fn take(&mut self, queue: &Queue, room: usize, now: Instant) -> Option<Taken> {
+        let timeout = self.shared.config.delivery_timeout;
+        loop {
+            let buffers = &self.shared.buffers;
+            let mut taken = queue.take(&self.node, now, room, timeout, buffers)?;
+            if !taken.is_too_large {
+                return Some(taken);
+            }
+            let limit = queue.lock().accumulator.batch_bytes();
+            let content = &mut taken.shipment.content;
+            let Ok(front) = content.split_front(limit, &mut self.decompressor) else {
+                return Some(taken);
+            };
+            self.put_back_split(queue, taken.shipment, front);
+        }
     }
 
     /// Seals the batches and hands the request to the connection.
@@ -321,7 +361,7 @@ impl Sender {
     /// Does what the broker's answer to a batch asks for.
     fn judge(&mut self, item: Cargo, answer: &PartitionProduceResponse, now: Instant) {
         let code = answer.error_code;
-        let verdict = verdict::of_code(code, self.shared.config.acks == Acks::All);
+        let verdict = verdict::of_code(code, self.promise);
         if request::asks_for_metadata(code) {
             self.shared.cluster.refresh();
         }
@@ -333,13 +373,83 @@ impl Sender {
                     (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms);
                 self.deliver(item, base_offset, append_time_ms, now);
             }
-            Verdict::TooLarge => self.split(item, now),
-            _ => {
-                let text = request::explanation(answer);
-                let error = self.explain(Error::server(code, text.as_deref()));
-                self.fail(item, verdict, error, now);
+            Verdict::TooLarge if item.shipment.count > 1 => {
+                let bytes = item.shipment.content.uncompressed_len() / 2;
+                self.shared.limit_batches(&item.to.topic, bytes);
+                self.split(item, verdict, answer, now);
             }
+            Verdict::TooLarge => {
+                let advice = "send a smaller one, or raise max.message.bytes of the topic";
+                let error = Error::server(code, Some(advice));
+                self.fail(item, verdict, self.explain(error), now);
+            }
+            Verdict::Fail(_) if verdict::blames_records(code) => {
+                self.sift(item, verdict, answer, now)
+            }
+            _ => self.refuse(item, verdict, answer, now),
         }
+    }
+
+    /// Some records were refused, and for their sake the batch: they fail, and the others go out without them. Where the broker does not
+    /// name them, they are searched for.
+    fn sift(
+        &mut self,
+        mut item: Cargo,
+        verdict: Verdict,
+        answer: &PartitionProduceResponse,
+        now: Instant,
+    ) {
+        let count = item.shipment.count;
+        let refused = request::refused_records(answer, count);
+        let (may_renumber, may_search) = {
+            let mut state = item.queue.lock();
+            let may_renumber = state.lane.may_renumber(&item.shipment);
+            (may_renumber, state.lane.may_search(&item.shipment))
+        };
+        let content = &mut item.shipment.content;
+        let parts = if count == 1 || refused.is_empty() || !may_renumber {
+            None
+        } else if refused.len() == count as usize {
+            Some(content.take_out_all(&refused))
+        } else {
+            content.take_out(&refused, &mut self.decompressor).ok()
+        };
+        let Some(parts) = parts else {
+            return if may_search {
+                self.split(item, verdict, answer, now);
+            } else {
+                self.refuse(item, verdict, answer, now);
+            };
+        };
+        let attempts = item.shipment.attempts;
+        let (code, failed) = (answer.error_code, refused.len() as u32);
+        let lost = item
+            .queue
+            .thinned(item.shipment, count - failed, &self.shared.buffers);
+        let failed = lost + u64::from(failed);
+        add(&self.shared.counters.records_failed, failed);
+        for (part, refused) in parts.into_iter().zip(refused) {
+            let text = refused.message.or_else(|| answer.error_message.clone());
+            let error = self
+                .explain(Error::server(code, text.as_deref()))
+                .topic_partition(item.to.topic.clone(), item.to.partition)
+                .attempt(attempts)
+                .with_outcome(WriteOutcome::NotWritten);
+            part.resolve(Err(error));
+        }
+    }
+
+    /// The batch as a whole was refused.
+    fn refuse(
+        &mut self,
+        item: Cargo,
+        verdict: Verdict,
+        answer: &PartitionProduceResponse,
+        now: Instant,
+    ) {
+        let text = request::explanation(answer);
+        let error = Error::server(answer.error_code, text.as_deref());
+        self.fail(item, verdict, self.explain(error), now);
     }
 
     fn deliver(
@@ -363,17 +473,28 @@ impl Sender {
         add(&counters.records_failed, lost);
     }
 
-    fn split(&mut self, mut item: Cargo, now: Instant) {
-        match item.shipment.content.split_front(&mut self.decompressor) {
-            Ok(front) => {
-                add(&self.shared.counters.splits, 1);
-                let lost = item.queue.change(&self.shared.buffers, |state| {
-                    state.lane.split(item.shipment, front.count(), front);
-                });
-                add(&self.shared.counters.records_failed, lost);
-            }
-            Err(error) => self.fail(item, Verdict::TooLarge, error, now),
+    /// Cuts the refused batch in two, which take its place.
+    fn split(
+        &mut self,
+        mut item: Cargo,
+        verdict: Verdict,
+        answer: &PartitionProduceResponse,
+        now: Instant,
+    ) {
+        let content = &mut item.shipment.content;
+        let half = content.uncompressed_len() / 2;
+        match content.split_front(half, &mut self.decompressor) {
+            Ok(front) => self.put_back_split(&item.queue, item.shipment, front),
+            Err(_) => self.refuse(item, verdict, answer, now),
         }
+    }
+
+    fn put_back_split(&self, queue: &Queue, rest: Shipment, front: Parcel) {
+        add(&self.shared.counters.splits, 1);
+        let lost = queue.change(&self.shared.buffers, |state| {
+            state.lane.split(rest, front.count(), front);
+        });
+        add(&self.shared.counters.records_failed, lost);
     }
 
     fn fail_all(&mut self, cargo: Vec<Cargo>, error: &Error) {
@@ -416,6 +537,18 @@ impl Sender {
             .saturating_mul(1 << attempts.saturating_sub(1).min(16));
         self.random.jittered(doubled.min(config.retry_backoff_max))
     }
+}
+
+/// Whether it is of no use to try again: whoever the client says it is, the broker will not have it, or what the client speaks. All else
+/// may heal, and what it meant for the records is said when their time is over.
+pub(super) fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Authentication
+            | ErrorKind::Authorization
+            | ErrorKind::UnsupportedVersion
+            | ErrorKind::Config
+    )
 }
 
 /// The version to speak: the newest, unless that knows topics by ids only and metadata came from a broker that has none.

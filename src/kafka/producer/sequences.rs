@@ -100,6 +100,10 @@ struct Gap {
     disowned: bool,
 }
 
+/// How many refusals in a row a search for the records that are to blame takes in one batch. Enough to halve the largest batch down to a
+/// single record several times over; a batch of which nothing is ever taken ends there.
+const SEARCH_REFUSALS: u32 = 64;
+
 /// The batches of one partition between being accepted and being resolved.
 #[derive(Debug)]
 pub(super) struct Lane<T> {
@@ -119,6 +123,10 @@ pub(super) struct Lane<T> {
     gap: Option<Gap>,
     recreated: bool,
     not_before: Option<Instant>,
+    /// Why the last batch that is to be repeated failed; none once one succeeded.
+    last_failure: Option<Error>,
+    /// The batch in which refused records are searched for, and how many refusals that took since the last success.
+    search: (u64, u32),
     given_up: Vec<(Batch<T>, Error)>,
 }
 
@@ -137,6 +145,8 @@ impl<T> Lane<T> {
             gap: None,
             recreated: false,
             not_before: None,
+            last_failure: None,
+            search: (0, 0),
             given_up: Vec::new(),
         }
     }
@@ -244,6 +254,8 @@ impl<T> Lane<T> {
     /// An attempt at `leader` succeeded, or turned out to repeat a success.
     pub fn written(&mut self, batch: Batch<T>, leader: Leader) -> T {
         self.in_flight -= 1;
+        self.last_failure = None;
+        self.search.1 = 0;
         if self.gap.is_none() && self.retry.is_empty() {
             self.trusted = Some(leader);
             self.not_before = None;
@@ -255,7 +267,7 @@ impl<T> Lane<T> {
         batch.content
     }
 
-    /// An attempt failed. What is to be tried again is, after `backoff`; what is not comes out of [`Lane::given_up`].
+    /// An attempt failed. What is to be tried again is, after `backoff`; what is not comes out of [`Lane::given_up`], and holds up nothing.
     pub fn failed(
         &mut self,
         mut batch: Batch<T>,
@@ -266,7 +278,6 @@ impl<T> Lane<T> {
     ) {
         self.in_flight -= 1;
         self.trusted = None;
-        self.not_before = Some(now + backoff);
         let first = self
             .retry
             .front()
@@ -285,10 +296,51 @@ impl<T> Lane<T> {
         if hopeless || now >= batch.deadline || batch.attempts > self.rules.retries {
             self.give_up(batch, error);
         } else {
+            // What was refused only for following another one waits for its place, and for nothing else.
+            let follows = matches!(verdict, Verdict::OutOfSequence | Verdict::Disowned) && !first;
+            if !follows {
+                self.not_before = Some(now + backoff);
+                self.last_failure = Some(error.clone());
+            }
             batch.last_error = Some(error);
             self.put_back(batch);
         }
         self.settle();
+    }
+
+    /// Whether some records of a batch can go out again under other sequences: not if an attempt may have been written.
+    pub fn may_renumber(&self, batch: &Batch<T>) -> bool {
+        !(batch.suspect && batch.stamp.is_some())
+    }
+
+    /// Whether a batch that was refused for some of its records, nobody knows which, should be cut up in search of them: not if that took
+    /// many refusals already, and none of it was taken.
+    pub fn may_search(&mut self, batch: &Batch<T>) -> bool {
+        if self.search.0 != batch.order.0 {
+            self.search = (batch.order.0, 0);
+        }
+        self.search.1 += 1;
+        batch.count > 1 && self.search.1 <= SEARCH_REFUSALS
+    }
+
+    /// An attempt was refused for some of its records, which were taken out; it was certainly not applied. What is left, `count` records,
+    /// takes its place under new sequences; if nothing is, the content comes back.
+    pub fn thinned(&mut self, mut batch: Batch<T>, count: u32) -> Option<T> {
+        self.in_flight -= 1;
+        self.trusted = None;
+        if let Some(stamp) = batch.stamp {
+            self.open_gap(&batch, Some(stamp.base_sequence), false);
+        }
+        batch.count = count;
+        batch.attempts = 0;
+        let nothing = if count > 0 {
+            self.put_back(batch);
+            None
+        } else {
+            Some(batch.content)
+        };
+        self.settle();
+        nothing
     }
 
     /// An attempt was refused for the batch's size, and its first `count` records were cut off as `front`: both parts take its place.
@@ -316,13 +368,14 @@ impl<T> Lane<T> {
         self.settle();
     }
 
-    /// Gives up what waits for a repetition longer than it may.
-    pub fn expire(&mut self, now: Instant) {
+    /// Gives up what waits for a repetition longer than it may; for want of a producer id, where one is wanted, because of `no_identity`.
+    pub fn expire(&mut self, now: Instant, no_identity: Option<&Error>) {
+        let cause = no_identity.filter(|_| self.wants_identity());
         let late = |batch: &Batch<T>| batch.deadline <= now;
         while self.retry.front().is_some_and(late)
             && let Some(batch) = self.retry.pop_front()
         {
-            let error = timed_out(&batch);
+            let error = timed_out(cause.or(batch.last_error.as_ref()));
             self.give_up(batch, error);
         }
         self.settle();
@@ -350,6 +403,11 @@ impl<T> Lane<T> {
     /// The batches that will not be tried again, with the reason; its outcome is right for each.
     pub fn given_up(&mut self) -> Vec<(Batch<T>, Error)> {
         std::mem::take(&mut self.given_up)
+    }
+
+    /// Why nothing of the partition was taken lately.
+    pub fn last_failure(&self) -> Option<&Error> {
+        self.last_failure.as_ref()
     }
 
     /// Whether batches wait for a repetition.
@@ -472,12 +530,12 @@ fn advance(sequence: i32, count: u32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) & 0x7fff_ffff) as i32
 }
 
-fn timed_out<T>(batch: &Batch<T>) -> Error {
+fn timed_out(cause: Option<&Error>) -> Error {
     let error = Error::new(
         ErrorKind::Timeout,
         "the batch was not acknowledged within delivery.timeout.ms",
     );
-    match &batch.last_error {
+    match cause {
         Some(cause) => error.because(cause.clone()),
         None => error,
     }

@@ -14,13 +14,13 @@ use super::delivery::Completion;
 use super::metrics::{Counters, ProducerMetrics, add};
 use super::node::Node;
 use super::partitioner::Sticky;
-use super::queue::{Queue, Route};
+use super::queue::{Gate, Obstacle, Queue, Route};
 use super::sender::Sender;
 use super::sequences::{Identity, Leader, Rules};
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Cluster, PartitionMetadata, TopicMetadata};
-use crate::kafka::{Error, ErrorKind, Random};
+use crate::kafka::{Error, ErrorKind, Random, WriteOutcome};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
 const STICKY_BYTES: usize = 64 << 10;
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     limits: Limits,
     phase: AtomicU8,
     identity: Mutex<Option<Identity>>,
+    /// Why there is no new producer id, where one is needed.
+    no_identity: Mutex<Option<Error>>,
     random: Mutex<Random>,
     /// Guards changes of routes as well, and the making of queues against changes of phase.
     nodes: Mutex<BTreeMap<i32, Arc<Node>>>,
@@ -61,7 +63,10 @@ impl Shared {
             .and_then(|records| u32::try_from(records).ok());
         Self {
             topics: Topics::new(),
-            buffers: Buffers::new(config.buffer_bytes),
+            buffers: Buffers::new(
+                config.buffer_bytes,
+                config.batch_bytes.min(config.max_request_bytes),
+            ),
             counters: Counters::default(),
             timestamps: Timestamps::new(config.client.clock),
             steward: Notify::new(),
@@ -72,6 +77,7 @@ impl Shared {
             },
             phase: AtomicU8::new(RUNNING),
             identity: Mutex::new(identity),
+            no_identity: Mutex::default(),
             random: Mutex::new(cluster.random("producer")),
             nodes: Mutex::default(),
             born: Instant::now(),
@@ -105,7 +111,7 @@ impl Shared {
                 .phase
                 .compare_exchange(RUNNING, CLOSING, SeqCst, SeqCst);
             for queue in self.queues() {
-                queue.lock().closed = true;
+                queue.lock().gate = Gate::Closed;
             }
         }
         self.flush();
@@ -138,7 +144,7 @@ impl Shared {
     pub fn flush(&self) -> Vec<Arc<Completion>> {
         self.queues()
             .iter()
-            .flat_map(|queue| queue.flush())
+            .flat_map(|queue| queue.flush(&self.buffers))
             .collect()
     }
 
@@ -153,7 +159,7 @@ impl Shared {
         }
     }
 
-    /// Whether it is time that a task that enqueues without ever waiting lets others run.
+    /// Whether it is time that tasks that enqueue without ever waiting let others run.
     pub fn owes_a_turn(&self) -> bool {
         const LONG_US: u64 = 500;
         let now_us = self.born.elapsed().as_micros() as u64;
@@ -174,11 +180,71 @@ impl Shared {
 
     /// The producer id that partitions start with.
     pub fn identity(&self) -> Option<Identity> {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.identity)
     }
 
     pub fn set_identity(&self, identity: Identity) {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity);
+        *lock(&self.identity) = Some(identity);
+        *lock(&self.no_identity) = None;
+    }
+
+    /// Why there is no new producer id, where one is needed.
+    pub fn lack_of_identity(&self) -> Option<Error> {
+        lock(&self.no_identity).clone()
+    }
+
+    /// Remembers why there is no new producer id.
+    pub fn note_lack_of_identity(&self, error: Error) {
+        *lock(&self.no_identity) = Some(error);
+    }
+
+    /// Says why the partition's records could not be sent while there was time.
+    pub fn overdue(&self, queue: &Queue, obstacle: Obstacle) -> Error {
+        let metadata = self.cluster.metadata();
+        let of_topic = metadata.topic_errors.get(&queue.topic);
+        let text = "the record could not be sent within delivery.timeout.ms";
+        let error = Error::new(ErrorKind::Timeout, text);
+        let because = |kind, text: &'static str| error.clone().because(Error::new(kind, text));
+        let error = match (obstacle, of_topic) {
+            (Obstacle::Failed(cause), _) => error.clone().because(cause),
+            (_, Some(code)) => {
+                Error::server(*code, Some("and so until delivery.timeout.ms was over"))
+            }
+            (Obstacle::NoIdentity, None) => match self.lack_of_identity() {
+                Some(cause) => error.clone().because(cause),
+                None => because(ErrorKind::Timeout, "no broker gave a producer id"),
+            },
+            (Obstacle::NoLeader, None) => {
+                because(ErrorKind::Connect, "no broker leads the partition")
+            }
+            (Obstacle::Slow(node), None) => {
+                let text = "the broker takes records more slowly than they come";
+                let error = because(ErrorKind::Timeout, text);
+                match metadata.brokers.get(&node) {
+                    Some(broker) => error.broker(node, &broker.address),
+                    None => error,
+                }
+            }
+        };
+        error.with_outcome(WriteOutcome::NotWritten)
+    }
+
+    /// What keeps records from being sent, somewhere.
+    pub fn trouble(&self) -> Option<Error> {
+        self.queues()
+            .iter()
+            .find_map(|queue| match queue.waits_for() {
+                Some(Obstacle::Failed(error)) => Some(error),
+                _ => None,
+            })
+    }
+
+    /// A broker refused a batch of the topic for its size: from now on, none of several records has more than so many bytes.
+    pub fn limit_batches(&self, topic: &str, bytes: usize) {
+        if let Some(topic) = self.topics.find(topic) {
+            let bytes = topic.limit_batches(bytes);
+            topic.queues().for_each(|queue| queue.limit_batches(bytes));
+        }
     }
 
     /// Fails what waits for a producer id that nobody gives.
@@ -216,24 +282,29 @@ impl Shared {
         let newest = self.cluster.metadata();
         let metadata = newest.topic(&metadata.name).unwrap_or(metadata);
         let topic = self.topics.find_or_insert(&metadata.name, || {
-            let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut random = lock(&self.random);
             let share = self.limits.batch_bytes.min(STICKY_BYTES);
             let sticky = Sticky::new(share, &mut random);
+            let batch_bytes = self.limits.batch_bytes;
             Topic::new(
                 metadata.name.clone(),
                 sticky,
+                batch_bytes,
                 metadata.partitions.len(),
-                |partition| self.new_queue(metadata, partition),
+                |partition| self.new_queue(metadata, partition, batch_bytes),
             )
         });
         topic.resize(metadata.partitions.len(), |partition| {
-            self.new_queue(metadata, partition)
+            self.new_queue(metadata, partition, topic.batch_bytes())
         });
         for (partition, queue) in metadata.partitions.iter().zip(topic.queues()) {
             let lost = queue.change(&self.buffers, |state| {
                 if state.topic_id != metadata.id && !metadata.id.is_zero() {
                     if !state.topic_id.is_zero() {
                         state.lane.topic_recreated();
+                        // Its settings may be others.
+                        topic.forget_limit(self.limits.batch_bytes);
+                        state.accumulator.limit(self.limits.batch_bytes);
                     }
                     state.topic_id = metadata.id;
                 }
@@ -243,19 +314,23 @@ impl Shared {
         }
     }
 
-    fn new_queue(&self, metadata: &TopicMetadata, partition: i32) -> Queue {
+    fn new_queue(&self, metadata: &TopicMetadata, partition: i32, batch_bytes: usize) -> Queue {
+        let limits = Limits {
+            batch_bytes,
+            ..self.limits
+        };
         let queue = Queue::new(
             metadata.name.clone(),
             partition,
             metadata.id,
-            self.limits,
+            limits,
             self.rules,
         );
         if let Some(identity) = self.identity() {
             queue.adopt(identity);
         }
         if !self.is_running() {
-            queue.lock().closed = true;
+            queue.lock().gate = Gate::Closed;
         }
         queue
     }
@@ -289,7 +364,7 @@ impl Shared {
     }
 
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Node>>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.nodes)
     }
 
     pub fn metrics(&self) -> ProducerMetrics {
@@ -304,4 +379,8 @@ impl Shared {
             ..self.counters.read()
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

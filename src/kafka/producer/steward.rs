@@ -9,6 +9,7 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 
 use super::metrics::add;
+use super::sender::is_final;
 use super::sequences::Identity;
 use super::shared::Shared;
 use crate::kafka::cluster::Cluster;
@@ -21,6 +22,7 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 
 /// Runs until the producer is stopped.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let shared = &shared;
     let mut metadata = shared.cluster.watch();
     let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
     let mut next = Instant::now() + tick;
@@ -42,19 +44,21 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 identity = None;
                 match result {
                     Ok(identity) => shared.set_identity(identity),
-                    Err(error) => shared.refuse_all(&error),
+                    // What waits for another reason than time fails by its own time.
+                    Err(error) if is_final(&error) => shared.refuse_all(&error),
+                    Err(error) => shared.note_lack_of_identity(error),
                 }
             }
             () = &mut clock => {}
             () = shared.steward.notified() => {}
             () = sleep_until(next) => {
                 next = Instant::now() + tick;
-                expire(&shared);
-                ask_for_leaders(&shared);
+                expire(shared, tick);
+                ask_for_leaders(shared);
             }
         }
         if identity.is_none() {
-            if lacks_identity(&shared) {
+            if lacks_identity(shared) {
                 identity = Some(Box::pin(renew(shared.clone(), pause)));
                 pause = backoff.failed(&mut random);
             } else {
@@ -62,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 pause = Duration::ZERO;
             }
         }
-        if shared.is_closing() && !is_busy(&shared) {
+        if shared.is_closing() && !is_busy(shared) {
             break;
         }
     }
@@ -98,22 +102,17 @@ fn is_busy(shared: &Shared) -> bool {
     shared.queues().iter().any(|queue| queue.lock().is_busy())
 }
 
-fn expire(shared: &Shared) {
+fn expire(shared: &Shared, tick: Duration) {
     let now = Instant::now();
-    let metadata = shared.cluster.metadata();
+    let timeout = shared.config.delivery_timeout;
+    // The records of a batch share the time of the last one: what cannot be sent must not go on taking records.
+    let age = shared.config.linger.max(tick).max(timeout / 50);
+    let no_identity = shared.lack_of_identity();
+    let no_identity = no_identity.as_ref();
+    let buffers = &shared.buffers;
     for queue in shared.queues() {
-        let lost = queue.expire(now, shared.config.delivery_timeout, &shared.buffers, || {
-            match metadata.topic_errors.get(&queue.topic) {
-                Some(code) => {
-                    Error::server(*code, Some("and so until delivery.timeout.ms was over"))
-                }
-                None => Error::new(
-                    ErrorKind::Timeout,
-                    "the record could not be sent within delivery.timeout.ms",
-                ),
-            }
-            .with_outcome(crate::kafka::WriteOutcome::NotWritten)
-        });
+        let reason = |obstacle| shared.overdue(&queue, obstacle);
+        let lost = queue.expire(now, age, timeout, buffers, no_identity, reason);
         add(&shared.counters.records_failed, lost);
     }
 }
@@ -141,7 +140,7 @@ pub(super) async fn obtain(cluster: &Cluster, deadline: Instant) -> Result<Ident
             Err(_elapsed) => Error::new(ErrorKind::Timeout, "no broker gave a producer id in time"),
         };
         let pause = backoff.failed(&mut random);
-        if !error.is_retriable() || Instant::now() + pause >= deadline {
+        if is_final(&error) || Instant::now() + pause >= deadline {
             return Err(error.with_outcome(crate::kafka::WriteOutcome::NotWritten));
         }
         sleep(pause).await;

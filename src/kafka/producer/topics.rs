@@ -1,6 +1,6 @@
 //! The topics that a producer has written to. Looked up once a record, so reading takes no lock and writes nothing: tables only grow.
 
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::partitioner::Sticky;
@@ -31,6 +31,8 @@ pub(super) struct Topic {
     pub sticky: Sticky,
     /// How many partitions metadata shows now; there are queues for all of them.
     count: AtomicI32,
+    /// The most bytes in a batch of several records: as configured, or less once a broker refused one for its size.
+    batch_bytes: AtomicUsize,
     first: Segment,
 }
 
@@ -92,10 +94,11 @@ impl Topics {
 }
 
 impl Topic {
-    /// A topic with `count` partitions, whose queues `make` makes.
+    /// A topic with `count` partitions, whose queues `make` makes, and batches of up to `batch_bytes`.
     pub fn new(
         name: Arc<str>,
         sticky: Sticky,
+        batch_bytes: usize,
         count: usize,
         make: impl FnMut(i32) -> Queue,
     ) -> Self {
@@ -103,6 +106,7 @@ impl Topic {
             name,
             sticky,
             count: AtomicI32::new(count as i32),
+            batch_bytes: AtomicUsize::new(batch_bytes),
             first: Segment::new(0, count, make),
         }
     }
@@ -111,6 +115,22 @@ impl Topic {
     #[inline]
     pub fn partition_count(&self) -> i32 {
         self.count.load(Relaxed)
+    }
+
+    /// The most bytes in a batch of several records.
+    pub fn batch_bytes(&self) -> usize {
+        self.batch_bytes.load(Relaxed)
+    }
+
+    /// Learns that a broker takes no more than `bytes` in a batch; returns the least that was learnt so far. The limit never rises again
+    /// but with the topic: to try would cost a refused batch each time.
+    pub fn limit_batches(&self, bytes: usize) -> usize {
+        self.batch_bytes.fetch_min(bytes, Relaxed).min(bytes)
+    }
+
+    /// The topic was re-created: its limit may be another one.
+    pub fn forget_limit(&self, batch_bytes: usize) {
+        self.batch_bytes.store(batch_bytes, Relaxed);
     }
 
     /// The queue of `partition`, if there is such a partition.

@@ -1,6 +1,6 @@
 //! What an answer to a batch means: written, certainly not written, or nobody knows; and what to do about it.
 
-use crate::kafka::{Error, WriteOutcome};
+use crate::kafka::{Error, ErrorKind, WriteOutcome};
 use protocol::ErrorCode;
 
 /// What to do with a batch after an attempt to write it.
@@ -20,15 +20,29 @@ pub(super) enum Verdict {
     Fail(WriteOutcome),
 }
 
-/// What an answer to a batch says. `waits_for_replicas`: acks is all.
-pub(super) fn of_code(code: ErrorCode, waits_for_replicas: bool) -> Verdict {
+/// What a producer asked for, as far as it decides what an answer means.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    /// `acks` is all: an answer comes after replication.
+    pub waits_for_replicas: bool,
+    /// Brokers recognise what is repeated: any doubt is settled by sending the batch again as it was.
+    pub is_idempotent: bool,
+}
+
+/// What an answer to a batch says.
+pub(super) fn of_code(code: ErrorCode, promise: Promise) -> Verdict {
     use WriteOutcome::{NotWritten, Unknown};
     // A leader that appended the batch and lost its office before the replicas had it answers with these; the batch may have reached
     // its successor by then.
-    let after_append = if waits_for_replicas {
+    let after_append = if promise.waits_for_replicas {
         Unknown
     } else {
         NotWritten
+    };
+    let in_doubt = if promise.is_idempotent {
+        Verdict::Retry(Unknown)
+    } else {
+        Verdict::Fail(Unknown)
     };
     match code {
         ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Verdict::Written,
@@ -49,7 +63,7 @@ pub(super) fn of_code(code: ErrorCode, waits_for_replicas: bool) -> Verdict {
         | ErrorCode::NOT_ENOUGH_REPLICAS
         | ErrorCode::THROTTLING_QUOTA_EXCEEDED => Verdict::Retry(NotWritten),
         // Kafka's own producer gives up here as "not written" (KAFKA-14034); nobody knows.
-        ErrorCode::UNKNOWN_SERVER_ERROR => Verdict::Fail(Unknown),
+        ErrorCode::UNKNOWN_SERVER_ERROR => in_doubt,
         ErrorCode::INVALID_RECORD
         | ErrorCode::INVALID_TIMESTAMP
         | ErrorCode::INVALID_TOPIC_EXCEPTION
@@ -62,23 +76,40 @@ pub(super) fn of_code(code: ErrorCode, waits_for_replicas: bool) -> Verdict {
         | ErrorCode::UNSUPPORTED_VERSION
         | ErrorCode::POLICY_VIOLATION => Verdict::Fail(NotWritten),
         code if code.is_retriable() => Verdict::Retry(Unknown),
-        _ => Verdict::Fail(Unknown),
+        // Nothing that belongs in such an answer, or nothing that this client knows.
+        _ => in_doubt,
     }
 }
 
-/// What a request that got no answer means for each of its batches.
+/// What a request that got no answer, or none that can be read, means for each of its batches.
 pub(super) fn of_error(error: &Error) -> Verdict {
-    if error.is_retriable() {
+    // What cannot be read is as good as lost: what was asked is asked again. A request that could not be encoded is no such thing.
+    let is_lost = error.kind() == ErrorKind::Protocol && error.outcome() == WriteOutcome::Unknown;
+    if error.is_retriable() || is_lost {
         Verdict::Retry(error.outcome())
     } else {
         Verdict::Fail(error.outcome())
     }
 }
 
+/// Whether the refusal is about records of the batch rather than about all of it.
+pub(super) fn blames_records(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::ErrorKind;
+
+    fn promise(waits_for_replicas: bool, is_idempotent: bool) -> Promise {
+        Promise {
+            waits_for_replicas,
+            is_idempotent,
+        }
+    }
 
     /// KAFKA-14034 (UNKNOWN_SERVER_ERROR), franz-go 1.20.7 #1217 (REQUEST_TIMED_OUT): both were taken as "not written".
     #[test]
@@ -87,7 +118,6 @@ mod tests {
         let cases = [
             (ErrorCode::NONE, Verdict::Written),
             (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, Verdict::Written),
-            (ErrorCode::UNKNOWN_SERVER_ERROR, Verdict::Fail(Unknown)),
             (ErrorCode::REQUEST_TIMED_OUT, Verdict::Retry(Unknown)),
             (
                 ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
@@ -97,19 +127,45 @@ mod tests {
             (ErrorCode::NOT_ENOUGH_REPLICAS, Verdict::Retry(NotWritten)),
             (ErrorCode::CORRUPT_MESSAGE, Verdict::Retry(NotWritten)),
             (ErrorCode::INVALID_RECORD, Verdict::Fail(NotWritten)),
-            (ErrorCode(31_999), Verdict::Fail(Unknown)),
         ];
         for (code, verdict) in cases {
-            assert_eq!(of_code(code, true), verdict, "{}", code.name());
+            for is_idempotent in [false, true] {
+                let found = of_code(code, promise(true, is_idempotent));
+                assert_eq!(found, verdict, "{}", code.name());
+            }
         }
+    }
+
+    /// A repetition under the old sequence settles what nobody can tell from the answer; without sequences it may write a second time.
+    #[test]
+    fn an_answer_that_settles_nothing_is_asked_for_again_where_repeats_are_recognised() {
+        use WriteOutcome::Unknown;
+        for code in [
+            ErrorCode::UNKNOWN_SERVER_ERROR,
+            ErrorCode::GROUP_AUTHORIZATION_FAILED,
+            ErrorCode(31_999),
+        ] {
+            assert_eq!(of_code(code, promise(true, true)), Verdict::Retry(Unknown));
+            assert_eq!(of_code(code, promise(true, false)), Verdict::Fail(Unknown));
+        }
+        let garbled = Error::new(ErrorKind::Protocol, "this is no answer");
+        assert_eq!(of_error(&garbled), Verdict::Retry(Unknown));
+        let unencodable = garbled.with_outcome(WriteOutcome::NotWritten);
+        assert_eq!(
+            of_error(&unencodable),
+            Verdict::Fail(WriteOutcome::NotWritten)
+        );
     }
 
     #[test]
     fn a_leader_that_resigned_may_have_passed_the_batch_on() {
         let code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
-        assert_eq!(of_code(code, true), Verdict::Retry(WriteOutcome::Unknown));
         assert_eq!(
-            of_code(code, false),
+            of_code(code, promise(true, true)),
+            Verdict::Retry(WriteOutcome::Unknown)
+        );
+        assert_eq!(
+            of_code(code, promise(false, false)),
             Verdict::Retry(WriteOutcome::NotWritten)
         );
     }

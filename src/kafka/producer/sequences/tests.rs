@@ -10,6 +10,10 @@ use crate::kafka::producer::verdict;
 const LEADER: Leader = Leader { node: 1, epoch: 0 };
 const NEXT_LEADER: Leader = Leader { node: 2, epoch: 1 };
 const NONE: Duration = Duration::ZERO;
+const IDEMPOTENT: verdict::Promise = verdict::Promise {
+    waits_for_replicas: true,
+    is_idempotent: true,
+};
 
 fn rules(discipline: Discipline) -> Rules {
     Rules {
@@ -47,7 +51,7 @@ fn fail(lane: &mut Lane<u32>, batch: Batch<u32>, code: ErrorCode) {
     let error = Error::server(code, None);
     lane.failed(
         batch,
-        verdict::of_code(code, true),
+        verdict::of_code(code, IDEMPOTENT),
         error,
         Instant::now(),
         NONE,
@@ -268,16 +272,29 @@ fn a_batch_of_unknown_fate_is_repeated_as_it_was_or_reported_as_unknown_never_re
     }
 }
 
-/// KAFKA-14034: UNKNOWN_SERVER_ERROR.
+/// KAFKA-14034: UNKNOWN_SERVER_ERROR was taken as "not written". The broker settles it when the batch comes again.
 #[test]
-fn after_an_unknown_server_error_the_following_batches_get_an_epoch_of_their_own() {
+fn an_unknown_server_error_is_settled_by_sending_the_batch_again_as_it_was() {
+    let mut lane = trusted();
+    for batch in send(&mut lane, 3) {
+        fail(&mut lane, batch, ErrorCode::UNKNOWN_SERVER_ERROR);
+    }
+    assert!(lane.given_up().is_empty());
+    for expected in [(1, (0, 10)), (2, (0, 20)), (3, (0, 30))] {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!((batch.content, stamp(&batch)), expected);
+        lane.written(batch, LEADER);
+    }
+}
+
+/// One whose time is over before that leaves a hole, and what follows goes on under an epoch of its own.
+#[test]
+fn after_a_batch_of_unknown_fate_the_following_ones_get_an_epoch_of_their_own() {
     let mut lane = trusted();
     let mut in_flight = send(&mut lane, 3).into_iter();
-    fail(
-        &mut lane,
-        in_flight.next().unwrap(),
-        ErrorCode::UNKNOWN_SERVER_ERROR,
-    );
+    let mut first = in_flight.next().unwrap();
+    first.deadline = Instant::now();
+    fail(&mut lane, first, ErrorCode::UNKNOWN_SERVER_ERROR);
     let lost = lane.given_up();
     assert_eq!(
         (lost.len(), lost[0].1.outcome()),
@@ -293,6 +310,92 @@ fn after_an_unknown_server_error_the_following_batches_get_an_epoch_of_their_own
         assert_eq!((batch.content, stamp(&batch)), expected);
         lane.written(batch, LEADER);
     }
+}
+
+/// Refused records held up their partition for a backoff each, though nothing was to be repeated; and what was in flight behind them,
+/// refused for the hole in the sequences, did so once more.
+#[test]
+fn a_final_refusal_does_not_pause_the_partition() {
+    for code in ErrorCode::all() {
+        let promise = verdict::Promise {
+            is_idempotent: false,
+            ..IDEMPOTENT
+        };
+        let verdict = verdict::of_code(code, promise);
+        if !matches!(verdict, Verdict::Fail(_) | Verdict::TooLarge) {
+            continue;
+        }
+        let mut lane = trusted();
+        let mut in_flight = send(&mut lane, 3).into_iter();
+        let (now, pause) = (Instant::now(), Duration::from_secs(9));
+        let error = Error::server(code, None);
+        lane.failed(in_flight.next().unwrap(), verdict, error, now, pause);
+        for batch in in_flight {
+            let error = Error::server(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, None);
+            lane.failed(batch, Verdict::OutOfSequence, error, now, pause);
+        }
+        assert_eq!(lane.turn(now, LEADER), Turn::Repeat, "{}", code.name());
+        assert_eq!(lane.given_up().len(), 1);
+    }
+}
+
+/// The same where a batch is given up for want of further attempts or of time.
+#[test]
+fn a_batch_that_is_given_up_does_not_pause_the_partition() {
+    let error = || Error::server(ErrorCode::NOT_ENOUGH_REPLICAS, None);
+    let (now, pause) = (Instant::now(), Duration::from_secs(9));
+    let retry = Verdict::Retry(WriteOutcome::NotWritten);
+    let mut lane = Lane::new(Rules {
+        retries: 0,
+        ..rules(Discipline::OneByOne)
+    });
+    let batch = next(&mut lane, LEADER, 0).unwrap();
+    lane.failed(batch, retry, error(), now, pause);
+    assert_eq!(lane.turn(now, LEADER), Turn::Fresh);
+    let mut lane = trusted();
+    let mut batch = next(&mut lane, LEADER, 0).unwrap();
+    batch.deadline = now;
+    lane.failed(batch, retry, error(), now, pause);
+    assert_eq!(lane.turn(now, LEADER), Turn::Fresh);
+}
+
+/// KIP-467: what is left when a broker refused some records of a batch keeps its place, and the numbering goes on without a hole.
+#[test]
+fn what_is_left_of_a_batch_goes_out_in_its_place_under_new_sequences() {
+    let mut lane = trusted();
+    let mut in_flight = send(&mut lane, 3).into_iter();
+    assert_eq!(lane.thinned(in_flight.next().unwrap(), 7), None);
+    // Nothing moves before the others in flight are resolved.
+    assert_eq!(lane.turn(Instant::now(), LEADER), Turn::Wait);
+    let second = in_flight.next().unwrap();
+    assert_eq!(lane.thinned(second, 0), Some(2));
+    fail(
+        &mut lane,
+        in_flight.next().unwrap(),
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+    );
+    for expected in [(1, 7, (0, 10)), (3, 10, (0, 17))] {
+        let batch = next(&mut lane, LEADER, 99).unwrap();
+        assert_eq!((batch.content, batch.count, stamp(&batch)), expected);
+        lane.written(batch, LEADER);
+    }
+}
+
+#[test]
+fn the_search_for_refused_records_ends_where_nothing_is_ever_taken() {
+    let mut lane = trusted();
+    let mut batch = send(&mut lane, 1).remove(0);
+    let mut refusals = 0;
+    while lane.may_search(&batch) {
+        refusals += 1;
+        assert!(refusals < 1_000);
+    }
+    assert!(refusals >= 40, "too few to find one among a million");
+    // The next batch, and one of which something was taken, are looked through.
+    batch.order.0 += 1;
+    assert!(lane.may_search(&batch));
+    batch.count = 1;
+    assert!(!lane.may_search(&batch));
 }
 
 /// librdkafka #4438: the sequence went on after a batch that was only possibly written.
@@ -331,7 +434,7 @@ fn a_batch_given_up_at_its_deadline_says_whether_it_may_have_been_written() {
         } else {
             fail(&mut lane, batch, ErrorCode::NOT_ENOUGH_REPLICAS);
         }
-        lane.expire(Instant::now() + Duration::from_millis(2));
+        lane.expire(Instant::now() + Duration::from_millis(2), None);
         let lost = lane.given_up();
         assert_eq!(
             (lost[0].1.kind(), lost[0].1.outcome()),
@@ -515,6 +618,8 @@ enum Fate {
     Refused(ErrorCode),
     /// Applied, and then an ambiguous error.
     Ambiguous(ErrorCode),
+    /// Refused for some of its records; so many are left.
+    Thinned(u32),
     /// The broker forgets the producer, as after a truncation.
     Forgotten,
 }
@@ -526,6 +631,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::RequestLost),
         1 => Just(Fate::Refused(ErrorCode::NOT_ENOUGH_REPLICAS)),
         1 => Just(Fate::Refused(ErrorCode::INVALID_RECORD)),
+        1 => (0..10u32).prop_map(Fate::Thinned),
         1 => Just(Fate::Refused(ErrorCode::UNKNOWN_SERVER_ERROR)),
         1 => Just(Fate::Ambiguous(ErrorCode::REQUEST_TIMED_OUT)),
         1 => Just(Fate::Ambiguous(ErrorCode::UNKNOWN_SERVER_ERROR)),
@@ -565,7 +671,7 @@ fn play(fates: &[Fate], widths: &[usize]) -> (Log, Told, u32) {
             continue;
         };
         let finish = |lane: &mut Lane<u32>, told: &mut Told, batch: Batch<u32>, code| {
-            match verdict::of_code(code, true) {
+            match verdict::of_code(code, IDEMPOTENT) {
                 Verdict::Written => told.written.push(lane.written(batch, LEADER)),
                 _ => fail(lane, batch, code),
             }
@@ -574,6 +680,14 @@ fn play(fates: &[Fate], widths: &[usize]) -> (Log, Told, u32) {
             Fate::Answered => {
                 let code = log.append(&batch);
                 finish(&mut lane, &mut told, batch, code);
+            }
+            Fate::Thinned(left) if lane.may_renumber(&batch) => {
+                if let Some(content) = lane.thinned(batch, left) {
+                    told.failed.push((content, WriteOutcome::NotWritten));
+                }
+            }
+            Fate::Thinned(_) => {
+                finish(&mut lane, &mut told, batch, ErrorCode::INVALID_RECORD);
             }
             Fate::Refused(code) => finish(&mut lane, &mut told, batch, code),
             Fate::Ambiguous(code) => {
