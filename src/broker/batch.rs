@@ -2,24 +2,35 @@
 //!
 //! In: the records of one partition as they came. Out: the one batch that they are, or the error that Kafka would answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use protocol::ErrorCode;
-use protocol::compression::Codec;
-use protocol::records::{BatchIter, RecordBatch};
+use protocol::compression::{Codec, Decompressor};
+use protocol::records::{BatchIter, RecordBatch, set_log_append_time};
 
 use super::log::NewBatch;
 use super::producers::Sequenced;
+use super::topic_settings::TopicSettings;
 
 /// The first version of Produce that may carry zstd (KIP-110).
 const FIRST_ZSTD_VERSION: i16 = 7;
 /// Where a batch says which format it has.
 const MAGIC_AT: usize = 16;
+/// The most that one batch is decompressed to where its records are checked.
+const MAX_DECOMPRESSED_BYTES: usize = 1 << 30;
+/// The timestamp of a record that has none.
+const NO_TIMESTAMP: i64 = -1;
+/// How many refused records the message of all shows.
+const SHOWN_ERRORS: usize = 3;
 
 /// Why a batch is not taken, for one partition of a Produce response.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) error: ErrorCode,
-    pub(crate) message: Option<&'static str>,
+    pub(crate) message: Option<Cow<'static, str>>,
+    /// The records that are to blame, by their index in the batch, and why (KIP-467).
+    pub(crate) records: Vec<(i32, String)>,
     /// Whether Kafka finds it only when it appends, and then tells where the log begins.
     pub(crate) by_log: bool,
 }
@@ -29,6 +40,7 @@ impl From<ErrorCode> for Refusal {
         Self {
             error,
             message: None,
+            records: Vec::new(),
             by_log: false,
         }
     }
@@ -36,9 +48,8 @@ impl From<ErrorCode> for Refusal {
 
 fn invalid(message: &'static str) -> Refusal {
     Refusal {
-        error: ErrorCode::INVALID_RECORD,
-        message: Some(message),
-        by_log: false,
+        message: Some(message.into()),
+        ..ErrorCode::INVALID_RECORD.into()
     }
 }
 
@@ -57,11 +68,12 @@ pub(crate) struct ProducedBatch {
     pub(crate) sequenced: Option<Sequenced>,
 }
 
-/// Checks the records of one partition of a Produce request.
+/// Checks the records of one partition of a Produce request that comes in at `now_ms` (milliseconds since 1970).
 pub(crate) fn check(
     records: Option<Bytes>,
     version: i16,
-    max_message_bytes: usize,
+    settings: &TopicSettings,
+    now_ms: i64,
 ) -> Result<ProducedBatch, Refusal> {
     let records = records.unwrap_or_default();
     if matches!(records.get(MAGIC_AT), Some(0 | 1)) {
@@ -82,7 +94,11 @@ pub(crate) fn check(
             "a Produce request must have no more than one batch for each partition",
         ));
     }
-    check_batch(&batch, version, max_message_bytes)?;
+    check_batch(&batch, version, settings)?;
+    check_records(&batch, settings, now_ms)?;
+    if batch.bytes().len() > settings.segment_bytes {
+        return Err(ErrorCode::RECORD_LIST_TOO_LARGE.into());
+    }
     let sequenced = (batch.producer_id() >= 0).then(|| Sequenced {
         producer_id: batch.producer_id(),
         epoch: batch.producer_epoch(),
@@ -90,12 +106,15 @@ pub(crate) fn check(
         last_offset_delta: batch.header().last_offset_delta,
     });
     Ok(ProducedBatch {
-        batch: stored(&batch),
+        batch: match settings.log_append_time {
+            true => appended_at(&batch, now_ms),
+            false => stored(&batch),
+        },
         sequenced,
     })
 }
 
-fn check_batch(batch: &RecordBatch, version: i16, max_message_bytes: usize) -> Result<(), Refusal> {
+fn check_batch(batch: &RecordBatch, version: i16, settings: &TopicSettings) -> Result<(), Refusal> {
     match batch.codec() {
         Ok(Codec::Zstd) if version < FIRST_ZSTD_VERSION => {
             return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
@@ -116,7 +135,7 @@ fn check_batch(batch: &RecordBatch, version: i16, max_message_bytes: usize) -> R
     if batch.base_offset() != 0 {
         return Err(rejected("the base offset of a batch must be 0"));
     }
-    if batch.bytes().len() > max_message_bytes {
+    if batch.bytes().len() > settings.max_message_bytes {
         return Err(ErrorCode::MESSAGE_TOO_LARGE.into());
     }
     if batch.verify_crc().is_err() {
@@ -134,6 +153,79 @@ fn check_batch(batch: &RecordBatch, version: i16, max_message_bytes: usize) -> R
         return Err(rejected("a batch with a producer id must have a sequence"));
     }
     Ok(())
+}
+
+/// Checks what a topic asks of each record. Records are only looked at where it asks for something that the header does not settle.
+fn check_records(
+    batch: &RecordBatch,
+    settings: &TopicSettings,
+    now_ms: i64,
+) -> Result<(), Refusal> {
+    let earliest = now_ms.saturating_sub(settings.timestamp_before_max_ms);
+    let latest = now_ms.saturating_add(settings.timestamp_after_max_ms);
+    let any_time = settings.log_append_time
+        || (batch.max_timestamp() <= latest && settings.timestamp_before_max_ms == i64::MAX);
+    if any_time && !settings.is_compacted {
+        return Ok(());
+    }
+    let unreadable = |_| rejected("the records cannot be read");
+    let decoded = batch
+        .decode(&mut Decompressor::new(), MAX_DECOMPRESSED_BYTES)
+        .map_err(unreadable)?;
+    let (mut records, mut any_by_time) = (Vec::new(), false);
+    for (index, record) in (0..).zip(decoded.records()) {
+        let record = record.map_err(unreadable)?;
+        let time = record.timestamp_ms;
+        if settings.is_compacted && record.key.is_none() {
+            let message = "Compacted topic cannot accept message without key";
+            records.push((index, message.to_owned()));
+        } else if !any_time && time != NO_TIMESTAMP && !(earliest..=latest).contains(&time) {
+            any_by_time = true;
+            records.push((
+                index,
+                format!(
+                    "Timestamp {time} of message with offset {index} is out of range. The timestamp should be within [{earliest}, {latest}]"
+                ),
+            ));
+        }
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    let (error, message) = match any_by_time {
+        true => (
+            ErrorCode::INVALID_TIMESTAMP,
+            "One or more records have been rejected due to invalid timestamp".to_owned(),
+        ),
+        false => {
+            let shown: Vec<_> = records.iter().take(SHOWN_ERRORS).collect();
+            let count = records.len();
+            (
+                ErrorCode::INVALID_RECORD,
+                format!(
+                    "One or more records have been rejected due to {count} record errors in total, and only showing the first three errors at most: {shown:?}"
+                ),
+            )
+        }
+    };
+    Err(Refusal {
+        error,
+        message: Some(message.into()),
+        records,
+        by_log: true,
+    })
+}
+
+/// A batch as the log takes it when it is the broker that says when it was written.
+fn appended_at(batch: &RecordBatch, now_ms: i64) -> NewBatch {
+    let mut bytes = batch.bytes().to_vec();
+    // Fails on no batch that has been read.
+    let _ = set_log_append_time(&mut bytes, now_ms);
+    NewBatch {
+        bytes: bytes.into(),
+        max_timestamp_ms: now_ms,
+        ..stored(batch)
+    }
 }
 
 /// A batch as the log takes it, unchecked.

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use protocol::{ApiKey, VersionRange};
+use tokio::time::Instant;
 
 use super::cluster::{Cluster, Endpoint, Settings};
 use super::groups::GroupSettings;
 use super::handle::Broker;
 use super::network::Listener;
-use super::topic::TopicSettings;
+use super::topic_settings::TopicSettings;
+use super::wall_clock::WallClock;
 
 /// The port that in-memory nodes say they have.
 const IN_MEMORY_PORT: u16 = 9092;
@@ -24,6 +27,7 @@ pub struct BrokerBuilder {
     replication_factor: Option<i16>,
     seed: Option<u64>,
     advertised_host: Option<String>,
+    simulated_time_ms: Option<i64>,
     settings: Settings,
 }
 
@@ -34,21 +38,19 @@ impl Default for BrokerBuilder {
             replication_factor: None,
             seed: None,
             advertised_host: None,
+            simulated_time_ms: None,
             settings: Settings {
                 default_partitions: 6,
                 default_replication_factor: 1,
                 auto_create_topics: true,
-                topic: TopicSettings {
-                    max_message_bytes: 1024 * 1024 + 12,
-                    retention_bytes: 256 * 1024 * 1024,
-                    min_in_sync_replicas: 1,
-                    configs: BTreeMap::new(),
-                },
+                topic: TopicSettings::default(),
                 groups: GroupSettings::default(),
                 fetch_max_bytes: 55 * 1024 * 1024,
                 max_request_bytes: 100 * 1024 * 1024,
                 offset_metadata_max_bytes: 4096,
                 versions: BTreeMap::new(),
+                producer_byte_rate: None,
+                wall_clock: WallClock::System,
             },
         }
     }
@@ -127,6 +129,13 @@ impl BrokerBuilder {
         self
     }
 
+    /// The most bytes of metadata that a commit may have for a partition (`offset.metadata.max.bytes`). Default 4,096.
+    #[must_use]
+    pub fn offset_metadata_max_bytes(mut self, bytes: usize) -> Self {
+        self.settings.offset_metadata_max_bytes = bytes;
+        self
+    }
+
     /// Offers an API in these versions at most, as an older Kafka does.
     #[must_use]
     pub fn api_versions(mut self, api: ApiKey, min: i16, max: i16) -> Self {
@@ -155,6 +164,23 @@ impl BrokerBuilder {
     #[must_use]
     pub fn advertised_host(mut self, host: impl Into<String>) -> Self {
         self.advertised_host = Some(host.into());
+        self
+    }
+
+    /// What each client id may produce, in bytes a second (`producer_byte_rate`): who has produced more in the last second is told to pause
+    /// for as long as it takes to come back to the rate, and nothing is read from its connection meanwhile. Default: no limit. For other
+    /// APIs, and for a pause of a given length, there is [`FaultAction::Throttle`](super::FaultAction::Throttle).
+    #[must_use]
+    pub fn producer_byte_rate(mut self, bytes_per_second: u64) -> Self {
+        self.settings.producer_byte_rate = NonZeroU64::new(bytes_per_second.max(1));
+        self
+    }
+
+    /// The time of day, in milliseconds since 1970, when the broker starts; it then moves with tokio's clock, which tests can pause.
+    /// Records are appended at this time, and their timestamps are compared with it. Default: the system's time.
+    #[must_use]
+    pub fn simulated_time_ms(mut self, epoch_ms: i64) -> Self {
+        self.simulated_time_ms = Some(epoch_ms);
         self
     }
 
@@ -221,6 +247,10 @@ impl BrokerBuilder {
     fn start(mut self, listeners: Vec<(Endpoint, Listener)>) -> Broker {
         let nodes = i16::try_from(self.nodes).unwrap_or(i16::MAX);
         self.settings.default_replication_factor = self.replication_factor.unwrap_or(3).min(nodes);
+        if let Some(epoch_ms) = self.simulated_time_ms {
+            let origin = Instant::now();
+            self.settings.wall_clock = WallClock::Simulated { epoch_ms, origin };
+        }
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let endpoints = listeners
             .iter()

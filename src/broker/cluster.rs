@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -15,11 +16,14 @@ use tokio::time::Instant;
 
 use super::faults::Faults;
 use super::fetch_session::FetchSessions;
-use super::groups::{GroupSettings, Groups};
+use super::groups::{Committed, GroupSettings, Groups, OffsetKey};
 use super::lock;
 use super::partition::Partition;
+use super::quota::Quota;
 use super::random::Random;
-use super::topic::{Topic, TopicSettings, name_problem, names_collide};
+use super::topic::{Topic, name_problem, names_collide};
+use super::topic_settings::TopicSettings;
+use super::wall_clock::WallClock;
 
 /// What the whole cluster is set to.
 #[derive(Clone, Debug)]
@@ -36,6 +40,9 @@ pub(crate) struct Settings {
     pub(crate) offset_metadata_max_bytes: usize,
     /// APIs that are offered in fewer versions than we could speak, or not at all.
     pub(crate) versions: BTreeMap<ApiKey, Option<VersionRange>>,
+    /// Bytes a second that each client id may produce.
+    pub(crate) producer_byte_rate: Option<NonZeroU64>,
+    pub(crate) wall_clock: WallClock,
 }
 
 /// Where a node can be reached.
@@ -92,6 +99,8 @@ pub(crate) struct Cluster {
     pub(crate) groups_changed: Notify,
     sessions: BTreeMap<i32, Mutex<FetchSessions>>,
     pub(crate) faults: Mutex<Faults>,
+    /// What clients have produced of late, where that is limited.
+    pub(crate) produce_quota: Option<Mutex<Quota>>,
     pub(crate) random: Mutex<Random>,
     next_producer_id: AtomicI64,
     /// Stands for records in a response until they are written; never read.
@@ -133,6 +142,9 @@ impl Cluster {
             groups_changed: Notify::new(),
             sessions,
             faults: Mutex::default(),
+            produce_quota: settings
+                .producer_byte_rate
+                .map(|rate| Mutex::new(Quota::new(rate))),
             random: Mutex::new(random),
             next_producer_id: AtomicI64::new(0),
             // Zeroed memory that nobody touches costs address space only.
@@ -189,6 +201,30 @@ impl Cluster {
         Ok(topic)
     }
 
+    /// Adds partitions to a topic until it has `total`; fails unless it has fewer. Requests under way go on with those that there were.
+    pub(crate) fn add_partitions(&self, name: &str, total: i32) -> Result<(), ErrorCode> {
+        let mut directory = self.directory_mut();
+        let topic = directory
+            .topic(name)
+            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let missing = usize::try_from(total)
+            .ok()
+            .and_then(|total| total.checked_sub(topic.partition_count()))
+            .filter(|missing| *missing > 0)
+            .ok_or(ErrorCode::INVALID_PARTITIONS)?;
+        let replication = self.settings.default_replication_factor;
+        let replicas = directory.place(total, replication);
+        let grown = topic.grown(replicas.into_iter().rev().take(missing).rev().collect());
+        for node in directory.nodes.values().filter(|node| !node.running) {
+            // Those that there were know already.
+            for mut partition in grown.partitions().skip(topic.partition_count()) {
+                partition.node_stopped(node.endpoint.node);
+            }
+        }
+        directory.topics.insert(name.to_owned(), Arc::new(grown));
+        Ok(())
+    }
+
     /// Creates a topic with the defaults, as a Metadata request may ask for.
     pub(crate) fn auto_create(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
         let (partitions, replication) = (
@@ -216,6 +252,18 @@ impl Cluster {
             .for_each(|mut partition| partition.delete());
         lock(&self.groups).topic_deleted(name);
         Some(topic)
+    }
+
+    /// What a group has committed for the topics that there are.
+    pub(crate) fn committed(&self, group_id: &str) -> BTreeMap<OffsetKey, Committed> {
+        let committed = lock(&self.groups).offsets(group_id).cloned();
+        let mut committed = committed.unwrap_or_default();
+        let directory = self.directory();
+        committed.retain(|key, committed| {
+            let topic = directory.topics.get(&key.topic);
+            topic.is_some_and(|topic| topic.id == committed.topic_id)
+        });
+        committed
     }
 
     /// A node went down: its partitions are led by others, its coordinators move, its sessions are gone.

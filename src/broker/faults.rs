@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use protocol::frame::LENGTH_BYTES;
 use protocol::{ApiKey, ErrorCode};
 
 /// What happens to a request that a [`Fault`] meets.
@@ -22,6 +24,40 @@ pub enum FaultAction {
     Answer(ErrorCode),
     /// The request is applied, and then answered with this error.
     ApplyThenAnswer(ErrorCode),
+    /// The answer has no error, and says nothing of what was asked for; nothing is applied.
+    AnswerNothing,
+    /// The request is applied, and the answer cannot be read.
+    ApplyThenGarble(Garbling),
+}
+
+/// What makes an answer unreadable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Garbling {
+    /// It has the correlation id of another request.
+    CorrelationId,
+    /// Its message ends half way.
+    CutShort,
+    /// Its message is noise of the same length.
+    Noise,
+}
+
+impl Garbling {
+    /// Makes a frame unreadable, its length in front included.
+    pub(crate) fn apply(self, frame: &[Bytes]) -> Bytes {
+        let mut bytes = frame.concat();
+        let (id, message) = (LENGTH_BYTES, LENGTH_BYTES + size_of::<i32>());
+        match self {
+            Self::CorrelationId => bytes[id..message].iter_mut().for_each(|byte| *byte ^= 0x5a),
+            Self::CutShort => {
+                bytes.truncate(message + (bytes.len() - message) / 2);
+                let length = u32::try_from(bytes.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
+                bytes[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+            }
+            Self::Noise => bytes[message..].iter_mut().for_each(|byte| *byte = !*byte),
+        }
+        bytes.into()
+    }
 }
 
 /// A rule about requests: by default it meets the next request of its API, on any node, once.
@@ -141,5 +177,23 @@ mod tests {
         assert!(met(ApiKey::PRODUCE, 2));
         assert!(!met(ApiKey::PRODUCE, 2));
         assert_eq!(faults.pending(), 0);
+    }
+
+    #[test]
+    fn a_garbled_frame_is_another_one_and_still_says_its_length() {
+        let frame = [
+            Bytes::from_static(&[0, 0, 0, 8]),
+            Bytes::from_static(&[0, 0, 0, 7, 1, 2, 3, 4]),
+        ];
+        let garbled = |how: Garbling| how.apply(&frame).to_vec();
+        assert_eq!(
+            garbled(Garbling::CorrelationId),
+            [0, 0, 0, 8, 0x5a, 0x5a, 0x5a, 0x5d, 1, 2, 3, 4]
+        );
+        assert_eq!(garbled(Garbling::CutShort), [0, 0, 0, 6, 0, 0, 0, 7, 1, 2]);
+        assert_eq!(
+            garbled(Garbling::Noise),
+            [0, 0, 0, 8, 0, 0, 0, 7, 254, 253, 252, 251]
+        );
     }
 }

@@ -174,7 +174,24 @@ impl Broker {
     /// # Errors
     /// `AlreadyExists`, or `InvalidInput` for a name that Kafka does not allow.
     pub fn create_topic(&self, name: &str, partitions: i32) -> io::Result<()> {
+        self.create_topic_with(name, partitions, &[])
+    }
+
+    /// As [`create_topic`](Self::create_topic), with settings by Kafka's names, such as `max.message.bytes`, `cleanup.policy` and
+    /// `message.timestamp.type`.
+    ///
+    /// # Errors
+    /// As there, and `InvalidInput` for a setting that is unknown or not supported.
+    pub fn create_topic_with(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> io::Result<()> {
         let settings = &self.cluster().settings;
+        let invalid = |message: String| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{name}: {message}"))
+        };
         let replicas = self
             .cluster()
             .directory()
@@ -182,18 +199,33 @@ impl Broker {
         let new = NewTopic {
             name: name.to_owned(),
             replicas,
-            settings: settings.topic.clone(),
+            settings: settings
+                .topic
+                .with(configs.iter().copied())
+                .map_err(invalid)?,
         };
         match self.cluster().create_topic(new) {
             Ok(_) => Ok(()),
             Err(ErrorCode::TOPIC_ALREADY_EXISTS) => {
                 Err(io::Error::new(io::ErrorKind::AlreadyExists, name))
             }
-            Err(error) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{name}: {error}"),
-            )),
+            Err(error) => Err(invalid(error.to_string())),
         }
+    }
+
+    /// Adds partitions to a topic, so that it has `total` of them.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such topic, `InvalidInput` when it has as many already.
+    pub fn add_partitions(&self, topic: &str, total: i32) -> io::Result<()> {
+        let added = self.cluster().add_partitions(topic, total);
+        added.map_err(|error| {
+            let kind = match error {
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => io::ErrorKind::NotFound,
+                _ => io::ErrorKind::InvalidInput,
+            };
+            io::Error::new(kind, format!("{topic}: {error}"))
+        })
     }
 
     /// Deletes a topic; false when there is none.
@@ -289,12 +321,11 @@ impl Broker {
 
     /// The offset that a group has committed.
     pub fn committed_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
-        let groups = lock(&self.cluster().groups);
         let key = super::groups::OffsetKey {
             topic: topic.to_owned(),
             partition,
         };
-        Some(groups.offsets(group)?.get(&key)?.offset)
+        Some(self.cluster().committed(group).get(&key)?.offset)
     }
 
     /// Adds a rule about requests that are to fail.

@@ -237,6 +237,14 @@ impl Log {
         slice
     }
 
+    /// The largest timestamp of the batch that begins at `base_offset`.
+    pub(crate) fn max_timestamp_at(&self, base_offset: i64) -> Option<i64> {
+        let at = self
+            .batches
+            .binary_search_by_key(&base_offset, |batch| batch.base_offset);
+        Some(self.batches.get(at.ok()?)?.max_timestamp_ms)
+    }
+
     /// The leader epoch of the record at `offset`, if it is known.
     pub(crate) fn epoch_at(&self, offset: i64) -> Option<i32> {
         let after = self

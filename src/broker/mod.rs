@@ -7,10 +7,10 @@
 //! - [`builder`], [`handle`]: what users see: [`BrokerBuilder`], [`Broker`]
 //! - `network`: listeners and connections, one task each; `api/`: one thin handler for each API
 //! - `cluster`: what the nodes share, and the story of the locks
-//! - `topic`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
+//! - `topic`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
 //! - `transactions`: what read_committed readers see; filled by tests only, for now
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
-//! - `faults`: failures on purpose; `random`: the seed
+//! - `faults`: failures on purpose; `quota`: what clients may produce; `random`: the seed; `wall_clock`: the time of day
 //!
 //! It shares the `protocol` crate with the client, and nothing else: the two must not share a misunderstanding.
 
@@ -26,14 +26,17 @@ mod log;
 mod network;
 mod partition;
 mod producers;
+mod quota;
 mod random;
 mod topic;
+mod topic_settings;
 mod transactions;
+mod wall_clock;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use builder::BrokerBuilder;
-pub use faults::{Fault, FaultAction};
+pub use faults::{Fault, FaultAction, Garbling};
 pub use handle::{Broker, LogSummary};
 
 // What of the protocol stands in signatures here.

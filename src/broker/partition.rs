@@ -35,6 +35,8 @@ pub(crate) struct Partition {
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
     pub(crate) log_start_offset: i64,
+    /// The largest timestamp of the batch; of one that was there already, as long as the log holds it.
+    pub(crate) max_timestamp_ms: Option<i64>,
 }
 
 /// What a fetch asks of a partition.
@@ -123,8 +125,10 @@ impl Partition {
             return Ok(Appended {
                 base_offset,
                 log_start_offset: self.log.start_offset(),
+                max_timestamp_ms: self.log.max_timestamp_at(base_offset),
             });
         }
+        let max_timestamp_ms = Some(produced.batch.max_timestamp_ms);
         let base_offset = self.log.append(produced.batch, self.leader_epoch);
         if let Some(sequenced) = &produced.sequenced {
             self.producers.appended(sequenced, base_offset, now);
@@ -134,6 +138,7 @@ impl Partition {
         Ok(Appended {
             base_offset,
             log_start_offset: self.log.start_offset(),
+            max_timestamp_ms,
         })
     }
 

@@ -1,93 +1,15 @@
-//! Topics: names, settings, partitions and where their replicas live.
+//! Topics: names, partitions and where their replicas live.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use protocol::Uuid;
 
 use super::lock;
 use super::partition::Partition;
+use super::topic_settings::TopicSettings;
 
 /// Kafka's limit, from the length of file names.
 const MAX_NAME_LENGTH: usize = 249;
-
-/// The topic settings that Kafka knows. Those that concern files or time are accepted and shown, and change nothing.
-const KNOWN_CONFIGS: &[&str] = &[
-    "cleanup.policy",
-    "compression.gzip.level",
-    "compression.lz4.level",
-    "compression.type",
-    "compression.zstd.level",
-    "delete.retention.ms",
-    "file.delete.delay.ms",
-    "flush.messages",
-    "flush.ms",
-    "follower.replication.throttled.replicas",
-    "index.interval.bytes",
-    "leader.replication.throttled.replicas",
-    "local.retention.bytes",
-    "local.retention.ms",
-    "max.compaction.lag.ms",
-    "max.message.bytes",
-    "message.timestamp.after.max.ms",
-    "message.timestamp.before.max.ms",
-    "message.timestamp.type",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-    "min.insync.replicas",
-    "preallocate",
-    "remote.log.copy.disable",
-    "remote.log.delete.on.disable",
-    "remote.storage.enable",
-    "retention.bytes",
-    "retention.ms",
-    "segment.bytes",
-    "segment.index.bytes",
-    "segment.jitter.ms",
-    "segment.ms",
-    "unclean.leader.election.enable",
-];
-
-/// What is set for a topic, and what follows from it.
-#[derive(Clone, Debug)]
-pub(crate) struct TopicSettings {
-    pub(crate) max_message_bytes: usize,
-    /// For each partition.
-    pub(crate) retention_bytes: u64,
-    pub(crate) min_in_sync_replicas: usize,
-    /// As they were given.
-    pub(crate) configs: BTreeMap<String, String>,
-}
-
-impl TopicSettings {
-    /// Sets one of Kafka's topic settings; the error is for people.
-    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        if !KNOWN_CONFIGS.contains(&name) {
-            return Err(format!("Unknown topic config name: {name}"));
-        }
-        let number = |least: i64| match value.parse::<i64>() {
-            Ok(number) if number >= least => Ok(number),
-            _ => Err(format!(
-                "Invalid value {value} for configuration {name}: a number of at least {least} is allowed"
-            )),
-        };
-        match name {
-            "max.message.bytes" => {
-                self.max_message_bytes = usize::try_from(number(0)?).unwrap_or(usize::MAX)
-            }
-            // -1 is for ever.
-            "retention.bytes" => {
-                self.retention_bytes = u64::try_from(number(-1)?).unwrap_or(u64::MAX)
-            }
-            "min.insync.replicas" => {
-                self.min_in_sync_replicas = usize::try_from(number(1)?).unwrap_or(usize::MAX)
-            }
-            _ => {}
-        }
-        self.configs.insert(name.to_owned(), value.to_owned());
-        Ok(())
-    }
-}
 
 /// A topic; its name may be given to another one once it is deleted, its id never.
 #[derive(Debug)]
@@ -95,7 +17,8 @@ pub(crate) struct Topic {
     pub(crate) name: String,
     pub(crate) id: Uuid,
     pub(crate) settings: TopicSettings,
-    partitions: Vec<Mutex<Partition>>,
+    /// Shared with the topic of fewer partitions that this one may have been.
+    partitions: Vec<Arc<Mutex<Partition>>>,
 }
 
 impl Topic {
@@ -107,13 +30,26 @@ impl Topic {
     ) -> Self {
         let partitions = replicas
             .into_iter()
-            .map(|replicas| Mutex::new(Partition::new(replicas)))
+            .map(|replicas| Arc::new(Mutex::new(Partition::new(replicas))))
             .collect();
         Self {
             name,
             id,
             settings,
             partitions,
+        }
+    }
+
+    /// The same topic with more partitions: those that it has stay what they are.
+    pub(crate) fn grown(&self, replicas: Vec<Vec<i32>>) -> Self {
+        let new = replicas
+            .into_iter()
+            .map(|replicas| Arc::new(Mutex::new(Partition::new(replicas))));
+        Self {
+            name: self.name.clone(),
+            id: self.id,
+            settings: self.settings.clone(),
+            partitions: self.partitions.iter().cloned().chain(new).collect(),
         }
     }
 
@@ -128,7 +64,7 @@ impl Topic {
 
     /// All partitions, each locked in turn.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = MutexGuard<'_, Partition>> {
-        self.partitions.iter().map(lock)
+        self.partitions.iter().map(|partition| lock(partition))
     }
 }
 

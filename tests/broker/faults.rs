@@ -105,6 +105,48 @@ async fn delays_hold_answers_back_and_throttling_is_told_and_kept() {
     assert_eq!(began.elapsed().as_secs(), 5);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_produces_beyond_its_rate_is_told_to_pause_and_not_read_from() {
+    let broker = Broker::builder()
+        .producer_byte_rate(1_000)
+        .start_in_memory()
+        .expect("a broker");
+    broker.create_topic("t", 1).expect("a topic");
+    let mut raw = Raw::dial(&broker, 1).expect("a connection");
+    let batch = batch(10);
+    let request = produce_request("t".into(), 0, -1, Some(batch.clone()));
+    let (began, mut throttled) = (Instant::now(), 0);
+    for _ in 0..30 {
+        let answer = raw.call(9, &request).await.expect("an answer");
+        assert_eq!(outcome(&answer).0, ErrorCode::NONE);
+        throttled += answer.throttle_time_ms;
+    }
+    let pauses = began.elapsed();
+    let bytes = 29 * batch.len();
+    let at_the_rate = Duration::from_millis(bytes as u64).saturating_sub(Duration::from_secs(1));
+    assert!(
+        pauses.abs_diff(at_the_rate) < Duration::from_millis(100),
+        "{pauses:?}, not {at_the_rate:?}"
+    );
+    // The last pause is told, and not waited for by anybody.
+    assert!(u128::from(throttled.unsigned_abs()) >= pauses.as_millis());
+}
+
+#[tokio::test]
+async fn a_topic_of_the_handle_takes_settings_and_refuses_what_kafka_does() {
+    let broker = Broker::builder().start_in_memory().expect("a broker");
+    let small = [("max.message.bytes", "100"), ("cleanup.policy", "compact")];
+    broker.create_topic_with("t", 1, &small).expect("a topic");
+    let mut raw = Raw::dial(&broker, 1).expect("a connection");
+    let request = produce_request("t".into(), 0, -1, Some(batch(10)));
+    let answer = raw.call(9, &request).await.expect("an answer");
+    assert_eq!(outcome(&answer).0, ErrorCode::MESSAGE_TOO_LARGE);
+    let refused = broker.create_topic_with("u", 1, &[("cleanup.policy", "nonsense")]);
+    let error = refused.expect_err("no policy").to_string();
+    assert!(error.contains("cleanup.policy"), "{error}");
+    assert_eq!(broker.topics(), ["t"]);
+}
+
 #[tokio::test]
 async fn a_truncation_takes_a_producer_back_to_what_is_left_of_it() {
     let (broker, mut raw) = one_node();

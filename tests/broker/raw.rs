@@ -117,6 +117,19 @@ pub fn batch_of(
         .into_bytes()
 }
 
+/// A batch of records with these timestamps and keys.
+pub fn keyed(records: &[(i64, Option<&str>)], compression: Compression) -> Bytes {
+    let mut builder = BatchBuilder::new(Vec::new());
+    for (timestamp, key) in records {
+        builder
+            .append(*timestamp, key.map(str::as_bytes), Some(b"value"), [])
+            .expect("room for a record");
+    }
+    builder
+        .seal(&SealOptions::default(), &mut Compressor::new(compression))
+        .into_bytes()
+}
+
 /// A plain batch of `records` records.
 pub fn batch(records: usize) -> Bytes {
     batch_of(

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
+
 /// A record is known by who sent it and as its how-manieth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
@@ -9,40 +11,39 @@ pub struct Id {
     pub number: u32,
 }
 
-impl Id {
-    pub fn to_value(self) -> [u8; 8] {
-        let mut value = [0; 8];
-        value[..4].copy_from_slice(&self.producer.to_be_bytes());
-        value[4..].copy_from_slice(&self.number.to_be_bytes());
-        value
-    }
-
-    /// Reads what [`Id::to_value`] wrote; bytes behind it are padding.
-    pub fn from_value(value: &[u8]) -> Option<Self> {
-        let (producer, rest) = value.split_first_chunk::<4>()?;
-        let (number, _) = rest.split_first_chunk::<4>()?;
-        Some(Self {
-            producer: u32::from_be_bytes(*producer),
-            number: u32::from_be_bytes(*number),
-        })
-    }
-}
+/// Which of the topics that had the name one after the other; the first is 0.
+pub type Life = u32;
 
 /// What the application was told of a record that it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Told {
-    Written { partition: i32, offset: i64 },
+    Written {
+        partition: i32,
+        offset: i64,
+    },
     NotWritten,
+    /// Not written, because `delivery.timeout.ms` was over.
+    Expired,
     Unknown,
+}
+
+/// The groups of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// Of consumers that are polled.
+    Polling,
+    /// Of typed consumers.
+    Typed,
 }
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// The producer accepted the record.
+    /// The producer accepted the record. A broker takes one that is good, and refuses any other.
     Accepted {
         id: Id,
         key: u32,
+        good: bool,
     },
     /// The delivery of the record was reported.
     Reported {
@@ -84,7 +85,7 @@ pub enum Event {
         reader: u32,
         partition: i32,
     },
-    /// A group's member asked to have `next` committed for the partition, or heard that it is.
+    /// A group's member asked to have `next` committed for the partition, or heard that it is, or is not.
     Committing {
         reader: u32,
         partition: i32,
@@ -95,19 +96,66 @@ pub enum Event {
         partition: i32,
         next: i64,
     },
+    /// What a member finished before its partitions go to another could not be committed, though it took no longer than it may.
+    CommitRefused {
+        reader: u32,
+    },
+    /// A reader runs from now on, or runs no more.
+    Starts {
+        reader: u32,
+    },
+    Stops {
+        reader: u32,
+    },
+    /// A handler of a typed consumer begins with the record, or has finished it.
+    Begins {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        id: Id,
+    },
+    Ends {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        id: Id,
+    },
+    /// A reader said that something fails.
+    Complains {
+        reader: u32,
+    },
+    /// The coordinator has this commit of the group now.
+    Stored {
+        group: Group,
+        partition: i32,
+        next: i64,
+    },
+    /// The topic was created anew under its name, or got more partitions.
+    Created {
+        life: Life,
+        partitions: i32,
+    },
+    Grown {
+        partitions: i32,
+    },
+    /// No broker runs from now on, or all run again.
+    Down,
+    Up,
 }
 
-/// All that happened, and the log as it stands at the end: (partition, offset, record).
+/// All that happened, when (in milliseconds since the start), and the logs of all lives of the topic as they stand at the end, or stood when
+/// it was deleted: (life, partition, offset, record).
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub events: Vec<Event>,
-    pub log: Vec<(i32, i64, Id)>,
+    pub times: Vec<u64>,
+    pub log: Vec<(Life, i32, i64, Id)>,
 }
 
 impl History {
     /// A hash that is the same on every machine and in every run (FNV-1a over the debug text).
     pub fn hash(&self) -> u64 {
-        format!("{:?}{:?}", self.events, self.log)
+        format!("{:?}{:?}{:?}", self.events, self.times, self.log)
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -116,15 +164,36 @@ impl History {
 }
 
 /// Takes down what happens, from every task of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Scribe(Arc<Mutex<Vec<Event>>>);
+#[derive(Clone, Debug)]
+pub struct Scribe {
+    start: Instant,
+    notes: Arc<Mutex<Vec<(u64, Event)>>>,
+}
 
 impl Scribe {
-    pub fn note(&self, event: Event) {
-        self.0.lock().expect("no note panics").push(event);
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            notes: Arc::default(),
+        }
     }
 
-    pub fn events(&self) -> Vec<Event> {
-        self.0.lock().expect("no note panics").clone()
+    pub fn note(&self, event: Event) {
+        let at = self.start.elapsed().as_millis() as u64;
+        self.notes.lock().expect("no note panics").push((at, event));
+    }
+
+    /// Looks at what was noted from the `from`th note on, and returns how many notes there are.
+    pub fn read(&self, from: usize, mut see: impl FnMut(&Event)) -> usize {
+        let notes = self.notes.lock().expect("no note panics");
+        notes[from..].iter().for_each(|(_, event)| see(event));
+        notes.len()
+    }
+
+    /// All that was noted.
+    pub fn history(&self, log: Vec<(Life, i32, i64, Id)>) -> History {
+        let notes = self.notes.lock().expect("no note panics").clone();
+        let (times, events) = notes.into_iter().unzip();
+        History { events, times, log }
     }
 }

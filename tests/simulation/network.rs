@@ -38,6 +38,17 @@ impl Weather {
             delay_ms: *dice.pick(&[0, 3, 40, 400]),
         }
     }
+
+    /// Nothing but a short way.
+    pub fn calm(dice: &Dice) -> Self {
+        Self {
+            refused_percent: 0,
+            cut_percent: 0,
+            within_bytes: 1,
+            stall_percent: 0,
+            delay_ms: *dice.pick(&[0, 3, 40]),
+        }
+    }
 }
 
 /// The network of one run.

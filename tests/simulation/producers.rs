@@ -2,22 +2,29 @@
 //! through again.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
+use pat_events::events::{self, EventProducer};
 use pat_events::kafka::{
-    Acks, Delivery, Error, Producer, ProducerConfig, Record, RecordMetadata, WriteOutcome,
+    Acks, Delivery, Error, ErrorKind, Producer, ProducerConfig, RecordMetadata, Result,
+    WriteOutcome,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dice::Dice;
 use crate::history::{Event, Id, Told};
-use crate::world::{TOPIC, World};
+use crate::plan::{Plan, Story};
+use crate::wire::{Wire, Writer};
+use crate::world::{MAX_MESSAGE_BYTES, TOPIC, World};
 
 /// How long a producer may take, once everything is healed and all its records are sent, to get one more of each key written.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the producers of a run do; drawn once for all of them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
     pub producers: u32,
     pub idempotence: bool,
@@ -27,13 +34,17 @@ pub struct Load {
     in_flight: usize,
     compression: &'static str,
     delivery_timeout: Duration,
-    /// Of a hundred records, how many are followed by a pause.
+    linger: Duration,
+    retries: u32,
+    retry_backoff: Duration,
+    /// Of a hundred records, how many are followed by a pause, and of how long at the most.
     pause_percent: u64,
+    pause_ms: u64,
 }
 
 impl Load {
-    pub fn draw(dice: &Dice) -> Self {
-        Self {
+    pub fn draw(dice: &Dice, plan: &Plan) -> Self {
+        let mut load = Self {
             producers: dice.between(1, 2) as u32,
             idempotence: dice.chance(75),
             records: dice.between(20, 400) as u32,
@@ -42,21 +53,64 @@ impl Load {
             in_flight: dice.between(1, 5) as usize,
             compression: *dice.pick(&["none", "none", "lz4", "zstd"]),
             delivery_timeout: Duration::from_secs(*dice.pick(&[5, 40, 120])),
+            linger: *dice.pick(&[Duration::from_millis(5), Duration::from_secs(1)]),
+            retries: u32::MAX,
+            retry_backoff: Duration::from_millis(100),
             pause_percent: *dice.pick(&[1, 10, 60]),
+            pause_ms: 500,
+        };
+        if plan.story != Story::Storm {
+            // Spread over the time that it lasts.
+            load.records = load.records.min(120);
+            load.pause_percent = 60;
+            load.pause_ms = (plan.lasts.as_millis() as u64 / 60).clamp(50, 2_000);
+        }
+        if plan.work.slow_percent > 0 {
+            load.records = load.records.min(60);
+        }
+        if plan.all_is_well() {
+            // Long enough that nothing fails for it.
+            load.delivery_timeout = Duration::from_secs(120);
+        }
+        if plan.refused_percent > 0 {
+            // Nothing that is good has to wait for what is not.
+            load.delivery_timeout = Duration::from_secs(10);
+            load.retry_backoff = Duration::from_secs(3);
+            load.batch_bytes = MAX_MESSAGE_BYTES * 2;
+            load.pause_percent = 5;
+        }
+        if plan.quota.is_some() {
+            load.retries = 2;
+            load.batch_bytes = 20_000;
+            load.in_flight = load.in_flight.min(2);
+        }
+        load.idempotence |= plan.garbled;
+        load
+    }
+
+    pub fn delivery_timeout(&self, world: &World) -> Duration {
+        match world.plan.all_is_well() {
+            true => self.delivery_timeout,
+            // What is in flight is awaited for the request timeout.
+            false => self
+                .delivery_timeout
+                .max(world.request_timeout + self.linger),
         }
     }
 
     fn config(&self, world: &World, nth: u32) -> ProducerConfig {
         let mut config = ProducerConfig::new("");
         config.client = world.client(nth);
+        config.client.retry_backoff = self.retry_backoff;
+        config.client.retry_backoff_max = self.retry_backoff.max(config.client.retry_backoff_max);
         config.acks = Acks::All;
         config.idempotence = self.idempotence;
         config.batch_bytes = self.batch_bytes;
+        config.linger = self.linger;
         config.max_in_flight = self.in_flight;
+        config.retries = self.retries;
         config.compression = self.compression.parse().expect("a codec");
-        config.delivery_timeout = self
-            .delivery_timeout
-            .max(config.client.request_timeout + config.linger);
+        config.delivery_timeout = self.delivery_timeout(world);
         config.max_block = Duration::from_secs(60);
         config
     }
@@ -65,11 +119,12 @@ impl Load {
 /// Sends all records of the `nth` producer and, once everything is healed, one of each key that must be written. Ends when the fate of each
 /// is known; fails when what is healed does not let it write.
 pub async fn produce(world: World, load: Load, nth: u32, dice: Dice) -> Result<(), String> {
-    let producer = connect(load.config(&world, nth)).await;
+    let writer = connect(load.config(&world, nth), world.plan.wire).await;
     let mut sending = Sending {
         world: &world,
-        producer: &producer,
+        writer: &writer,
         dice: &dice,
+        delivery_timeout: load.delivery_timeout(&world),
         next: Id {
             producer: nth,
             number: 0,
@@ -83,16 +138,16 @@ pub async fn produce(world: World, load: Load, nth: u32, dice: Dice) -> Result<(
         let key = dice.between(0, u64::from(load.keys) - 1) as u32;
         // What is not accepted is not in the history: the checker wants it not to be in the log either. Whether the producer ever accepts
         // anything again shows in the end.
-        if let Ok(accepted) = sending.send(key).await {
+        if let Some(Ok(accepted)) = sending.send_some(key).await {
             open.deliveries.push_back(accepted);
         }
         open.report_known();
         if dice.chance(load.pause_percent) {
-            sleep(dice.millis(0, 500)).await;
+            sleep(dice.millis(0, load.pause_ms)).await;
         }
         if dice.chance(1) {
             // Its result is that of the deliveries.
-            let _ = producer.flush().await;
+            let _ = writer.flush().await;
             open.report_known();
             world.scribe.note(Event::Flushed { producer: nth });
         }
@@ -101,46 +156,86 @@ pub async fn produce(world: World, load: Load, nth: u32, dice: Dice) -> Result<(
     let recovered = sending.reach_every_key(load.keys).await;
     open.report_rest().await;
     // As above.
-    let _ = producer.close(Duration::from_secs(60)).await;
+    let _ = writer.close(Duration::from_secs(60)).await;
     recovered.map_err(|error| format!("producer {nth} does not recover: {error}"))
 }
 
-async fn connect(config: ProducerConfig) -> Producer {
+async fn connect(config: ProducerConfig, wire: Wire) -> Writer {
     loop {
         // No broker may be there yet.
-        match Producer::connect(config.clone()).await {
-            Ok(producer) => return producer,
+        match connect_once(config.clone(), wire).await {
+            Ok(writer) => return writer,
             Err(error) if error.is_fatal() => panic!("{error}"),
             Err(_) => sleep(Duration::from_millis(500)).await,
         }
     }
 }
 
+async fn connect_once(config: ProducerConfig, wire: Wire) -> Result<Writer> {
+    if wire == Wire::Raw {
+        return Ok(Writer::Raw(Producer::connect(config).await?));
+    }
+    let mut typed = events::ProducerConfig::new("", TOPIC);
+    typed.brokers = config.client.bootstrap_servers.clone();
+    typed.compression = config.compression;
+    typed.idempotence = config.idempotence;
+    typed.flush_timeout = config.linger;
+    typed.kafka = config;
+    let writer = EventProducer::connect(typed).await?;
+    Ok(match wire {
+        Wire::Own => Writer::Own(writer),
+        _ => Writer::Email(writer),
+    })
+}
+
 /// A producer at work.
 struct Sending<'a> {
     world: &'a World,
-    producer: &'a Producer,
+    writer: &'a Writer,
     dice: &'a Dice,
+    delivery_timeout: Duration,
     next: Id,
 }
 
 impl Sending<'_> {
-    /// Hands one record to the producer.
-    async fn send(&mut self, key: u32) -> Result<(Id, Delivery), Error> {
+    /// Hands one record to the producer: one that the broker takes, or one that it refuses, as the dice say; or changes its mind before the
+    /// producer has accepted it.
+    async fn send_some(&mut self, key: u32) -> Option<Result<(Id, Delivery)>> {
+        let plan = &self.world.plan;
+        let good = !self.dice.chance(plan.refused_percent);
+        if !self.dice.chance(plan.cancelled_percent) {
+            return Some(self.send(key, good).await);
+        }
+        let polls = self.dice.between(1, 3) as u32;
+        cut_short(self.send(key, good), polls).await
+    }
+
+    async fn send(&mut self, key: u32, good: bool) -> Result<(Id, Delivery)> {
         let id = self.next;
         self.next.number += 1;
-        let mut value = id.to_value().to_vec();
-        value.resize(self.dice.between(8, 60) as usize, 0);
-        let key_bytes = key.to_be_bytes();
-        let record = Record::new(TOPIC).key(&key_bytes).value(&value);
-        let delivery = self.producer.enqueue(record).await?;
-        self.world.scribe.note(Event::Accepted { id, key });
+        let keyless = !good && self.world.plan.compacted;
+        let padding = match good || keyless {
+            true => self.dice.between(0, 52) as usize,
+            false => MAX_MESSAGE_BYTES + 500,
+        };
+        let record_key = (!keyless).then_some(key);
+        let enqueued = self.writer.enqueue(TOPIC, id, record_key, padding);
+        let delivery = enqueued.await?;
+        self.world.scribe.note(Event::Accepted { id, key, good });
         Ok((id, delivery))
+    }
+
+    /// A record for a partition that the topic of this name does not have any more waits for it as long as it may, as with Java's producer.
+    fn patience(&self) -> Duration {
+        match self.world.plan.story {
+            Story::Recreated => RECOVERS_WITHIN + self.delivery_timeout,
+            _ => RECOVERS_WITHIN,
+        }
     }
 
     /// Gets a record of every key written: a producer that only ever reports failures breaks no other rule.
     async fn reach_every_key(&mut self, keys: u32) -> Result<(), String> {
-        let deadline = Instant::now() + RECOVERS_WITHIN;
+        let deadline = Instant::now() + self.patience();
         for key in 0..keys {
             let mut last = None;
             while let Err(error) = timeout_at(deadline, self.write(key))
@@ -154,12 +249,27 @@ impl Sending<'_> {
         Ok(())
     }
 
-    async fn write(&mut self, key: u32) -> Result<(), Error> {
-        let (id, delivery) = self.send(key).await?;
+    async fn write(&mut self, key: u32) -> Result<()> {
+        let (id, delivery) = self.send(key, true).await?;
         let outcome = delivery.await;
         report(self.world, id, outcome.clone());
         outcome.map(drop)
     }
+}
+
+/// Polls a future so often at the most, then drops it.
+async fn cut_short<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Records whose fate is not known yet.
@@ -197,7 +307,10 @@ fn report(world: &World, id: Id, outcome: Result<RecordMetadata, Error>) {
         }) => Told::Written { partition, offset },
         // A duplicate that the broker no longer knows the offset of.
         Ok(_) => Told::Unknown,
-        Err(error) if error.outcome() == WriteOutcome::NotWritten => Told::NotWritten,
+        Err(error) if error.outcome() == WriteOutcome::NotWritten => match error.kind() {
+            ErrorKind::Timeout => Told::Expired,
+            _ => Told::NotWritten,
+        },
         Err(_) => Told::Unknown,
     };
     world.scribe.note(Event::Reported { id, told });

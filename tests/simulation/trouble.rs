@@ -1,15 +1,29 @@
-//! What goes wrong at the brokers: leaders and coordinators move, nodes stop and start, requests meet faults. In: the world, and dice. Out:
-//! nothing, until it is stopped.
+//! What goes wrong at the brokers: leaders and coordinators move, nodes stop and start, requests meet faults, topics come and go. In: the
+//! world, and dice. Out: nothing, until it is stopped.
 
-use pat_events::broker::{Fault, FaultAction};
+use std::time::Duration;
+
+use pat_events::broker::{Fault, FaultAction, Garbling};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::sleep;
 
 use crate::dice::Dice;
-use crate::world::{GROUP, TOPIC, World};
+use crate::history::Event;
+use crate::plan::{Story, any_error};
+use crate::world::{GROUPS, TOPIC, World};
 
-/// Does harm, now and then, until it is stopped.
+/// Does what the story says, until it is stopped.
 pub async fn make_trouble(world: World, dice: Dice) {
+    match world.plan.story {
+        Story::Storm => storm(world, dice).await,
+        Story::Calm => calm(world, dice).await,
+        Story::Recreated => recreate(world, dice).await,
+        Story::Outage => outage(world, dice).await,
+    }
+}
+
+/// Does harm, now and then.
+async fn storm(world: World, dice: Dice) {
     let broker = &world.broker;
     let pause_ms = *dice.pick(&[100, 1_000, 5_000]);
     loop {
@@ -17,7 +31,7 @@ pub async fn make_trouble(world: World, dice: Dice) {
         let node = *dice.pick(&broker.node_ids());
         match dice.between(0, 9) {
             0..=2 => {
-                let partition = dice.between(0, world.partitions as u64 - 1) as i32;
+                let partition = dice.between(0, world.partitions() as u64 - 1) as i32;
                 broker.move_leader(TOPIC, partition, node);
             }
             3 => broker.stop_node(node).await,
@@ -25,11 +39,87 @@ pub async fn make_trouble(world: World, dice: Dice) {
                 .start_node(node)
                 .await
                 .expect("memory has no ports to lose"),
-            6 => broker.move_coordinator(GROUP, node),
+            6 => broker.move_coordinator(dice.pick(&GROUPS).1, node),
             7 => broker.disconnect_node(node),
+            8 if world.plan.grows && dice.chance(10) => world.grow(&dice),
+            8 if world.plan.any_error => broker.inject(draw_any(&dice)),
+            8 if world.plan.unconfirmed => broker.inject(unconfirmed()),
             _ => broker.inject(draw_fault(&dice)),
         }
     }
+}
+
+/// Does what happens on a good day.
+async fn calm(world: World, dice: Dice) {
+    let (broker, plan) = (&world.broker, &world.plan);
+    if let Some(wait) = plan.quota {
+        broker.inject(Fault::on(ApiKey::PRODUCE, FaultAction::Throttle(wait)).times(12));
+    }
+    loop {
+        sleep(dice.millis(200, 4_000)).await;
+        match dice.between(0, 3) {
+            0 if plan.grows => world.grow(&dice),
+            1 if plan.garbled => {
+                let how =
+                    *dice.pick(&[Garbling::CorrelationId, Garbling::CutShort, Garbling::Noise]);
+                broker.inject(Fault::on(
+                    ApiKey::PRODUCE,
+                    FaultAction::ApplyThenGarble(how),
+                ));
+            }
+            2 if plan.unconfirmed => broker.inject(unconfirmed()),
+            _ => {}
+        }
+    }
+}
+
+/// Deletes the topic and creates it anew, with fewer partitions, as many, or more.
+async fn recreate(world: World, dice: Dice) {
+    loop {
+        sleep(dice.millis(1_000, 20_000)).await;
+        let partitions = world.partitions();
+        world.delete();
+        if dice.chance(50) {
+            sleep(dice.millis(1, 3_000)).await;
+        }
+        let partitions = match dice.between(0, 2) {
+            0 => dice.between(1, partitions as u64) as i32,
+            1 => partitions,
+            _ => dice.between(partitions as u64, 5) as i32,
+        };
+        world.recreate(partitions);
+        if world.plan.grows && dice.chance(30) {
+            sleep(dice.millis(1, 5_000)).await;
+            world.grow(&dice);
+        }
+    }
+}
+
+/// Stops all brokers, until all is healed.
+async fn outage(world: World, dice: Dice) {
+    sleep(dice.millis(1_000, 10_000)).await;
+    for node in world.broker.node_ids() {
+        world.broker.stop_node(node).await;
+    }
+    world.scribe.note(Event::Down);
+    sleep(Duration::MAX).await;
+}
+
+/// An answer to a commit that does not say what was committed.
+fn unconfirmed() -> Fault {
+    Fault::on(ApiKey::OFFSET_COMMIT, FaultAction::AnswerNothing)
+}
+
+/// Any error, of any API that the clients use: once, or a few times.
+fn draw_any(dice: &Dice) -> Fault {
+    let api = dice.pick(ERRORS).api;
+    let error = any_error(dice);
+    // Most errors say that a batch was not written: it is not, then.
+    let action = match dice.chance(50) || api == ApiKey::PRODUCE {
+        true => FaultAction::Answer(error),
+        false => FaultAction::ApplyThenAnswer(error),
+    };
+    Fault::on(api, action).times(*dice.pick(&[1, 1, 5]))
 }
 
 fn draw_fault(dice: &Dice) -> Fault {

@@ -1,29 +1,40 @@
 //! One run: a seed becomes an embedded cluster, a network with weather, producers, readers and mishaps; all of it on one thread, under a
 //! paused clock. In: the seed. Out: the history, and what the producers had promised.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::broker::Broker;
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::checker::{Promise, Violation, check};
 use crate::dice::Dice;
-use crate::history::{History, Id, Scribe};
-use crate::network::{Network, Weather};
+use crate::history::{Event, Group, History, Id, Life, Scribe};
+use crate::network::Network;
+use crate::plan::{Plan, Story};
 use crate::producers::{self, Load};
 use crate::readers;
-use crate::trouble::make_trouble;
+use crate::trouble;
 
 pub const TOPIC: &str = "events";
-pub const GROUP: &str = "group";
+/// The group of consumers that are polled, and that of typed ones.
+pub const GROUPS: [(Group, &str); 2] = [(Group::Polling, "group"), (Group::Typed, "typed")];
+/// The largest batch that the broker takes, and with it the largest record.
+pub const MAX_MESSAGE_BYTES: usize = 20_000;
+/// The most partitions that the topic gets.
+const MAX_PARTITIONS: i32 = 6;
 
 /// How long a healed system may take to finish what it was given.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How often the coordinator is asked what is committed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What came of one run.
 #[derive(Debug)]
@@ -42,16 +53,42 @@ impl Outcome {
     }
 }
 
+/// Something that no part of a run should have seen; the first counts.
+#[derive(Clone, Debug, Default)]
+pub struct Problem(Arc<Mutex<Option<String>>>);
+
+impl Problem {
+    pub fn tell(&self, what: String) {
+        self.0.lock().expect("no lock is held").get_or_insert(what);
+    }
+
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().expect("no lock is held").clone()
+    }
+}
+
+/// The topic as it stands, and what was in those that had its name before.
+#[derive(Debug, Default)]
+struct Topic {
+    life: Life,
+    partitions: i32,
+    past: Vec<(Life, i32, i64, Id)>,
+    /// What was committed when last looked at.
+    stored: BTreeMap<(Group, i32), i64>,
+}
+
 /// Everything a run's parts share.
 #[derive(Clone, Debug)]
 pub struct World {
     pub broker: Broker,
     pub network: Network,
     pub scribe: Scribe,
-    pub partitions: i32,
-    healed: watch::Receiver<bool>,
+    pub plan: Arc<Plan>,
+    pub problem: Problem,
+    topic: Arc<Mutex<Topic>>,
+    healed: Arc<(AtomicBool, Notify)>,
     epoch_ms: Clock,
-    request_timeout: Duration,
+    pub request_timeout: Duration,
     seed: u64,
 }
 
@@ -60,7 +97,7 @@ impl World {
     pub fn client(&self, nth: u32) -> ClientConfig {
         let mut config = ClientConfig::new(&self.broker.bootstrap_servers());
         config.client_id = format!("client-{nth}");
-        config.transport = std::sync::Arc::new(self.network.clone());
+        config.transport = Arc::new(self.network.clone());
         config.clock = self.epoch_ms;
         config.seed = Some(self.seed ^ u64::from(nth) << 32);
         config.request_timeout = self.request_timeout;
@@ -69,17 +106,99 @@ impl World {
         config
     }
 
-    /// Returns once everything is healed.
+    /// Returns once everything is healed. (A `watch` would wake those who wait in an order that no seed decides.)
     pub async fn is_healed(&self) {
-        // The run's end drops the sender, and ends whoever waits here.
-        let _ = self.healed.clone().wait_for(|healed| *healed).await;
+        let (_, healing) = &*self.healed;
+        let healed = healing.notified();
+        if !self.has_healed() {
+            healed.await;
+        }
     }
 
-    /// The log of every partition, as it stands: (partition, offset, record).
-    pub fn log(&self) -> Vec<(i32, i64, Id)> {
+    pub fn has_healed(&self) -> bool {
+        self.healed.0.load(Ordering::Relaxed)
+    }
+
+    /// How many partitions the topic has.
+    pub fn partitions(&self) -> i32 {
+        self.topic().partitions
+    }
+
+    /// Creates the topic; with what was there under its name before, everything in it goes.
+    fn create(&self, partitions: i32) {
+        let mut settings = vec![];
+        if self.plan.compacted {
+            settings.push(("cleanup.policy", "compact"));
+        }
+        self.broker
+            .create_topic_with(TOPIC, partitions, &settings)
+            .expect("nothing has the name");
+        self.topic().partitions = partitions;
+    }
+
+    /// Deletes the topic.
+    pub fn delete(&self) {
+        self.look();
+        let log = self.present();
+        self.topic().past.extend(log);
+        assert!(self.broker.delete_topic(TOPIC), "it was there");
+        let mut topic = self.topic();
+        topic.partitions = 0;
+        topic.stored.clear();
+    }
+
+    /// Creates the topic that was deleted anew.
+    pub fn recreate(&self, partitions: i32) {
+        self.create(partitions);
+        let life = {
+            let mut topic = self.topic();
+            topic.life += 1;
+            topic.life
+        };
+        self.scribe.note(Event::Created { life, partitions });
+    }
+
+    /// Adds a partition or two, if there may be more.
+    pub fn grow(&self, dice: &Dice) {
+        let partitions = self.partitions() + dice.between(1, 2) as i32;
+        if partitions > MAX_PARTITIONS || self.partitions() == 0 {
+            return;
+        }
+        self.broker
+            .add_partitions(TOPIC, partitions)
+            .expect("it has fewer");
+        self.topic().partitions = partitions;
+        self.scribe.note(Event::Grown { partitions });
+    }
+
+    /// Notes what is committed, where that has changed.
+    pub fn look(&self) {
+        let mut topic = self.topic();
+        for (group, name) in GROUPS {
+            for partition in 0..topic.partitions {
+                let Some(next) = self.broker.committed_offset(name, TOPIC, partition) else {
+                    continue;
+                };
+                if topic.stored.insert((group, partition), next) != Some(next) {
+                    self.scribe.note(Event::Stored {
+                        group,
+                        partition,
+                        next,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The log of every partition, as it stands: (life, partition, offset, record).
+    pub fn present(&self) -> Vec<(Life, i32, i64, Id)> {
+        let (life, partitions) = {
+            let topic = self.topic();
+            (topic.life, topic.partitions)
+        };
         let mut log = Vec::new();
         let mut decompressor = Decompressor::default();
-        for partition in 0..self.partitions {
+        for partition in 0..partitions {
             let summary = self.broker.log(TOPIC, partition).expect("the topic stays");
             for bytes in summary.batches {
                 for batch in BatchIter::new(bytes) {
@@ -91,14 +210,18 @@ impl World {
                         let record = record.expect("the broker checks batches");
                         let id = record
                             .value
-                            .and_then(Id::from_value)
+                            .and_then(|value| self.plan.wire.id(value))
                             .expect("all values hold an id");
-                        log.push((partition, record.offset, id));
+                        log.push((life, partition, record.offset, id));
                     }
                 }
             }
         }
         log
+    }
+
+    fn topic(&self) -> std::sync::MutexGuard<'_, Topic> {
+        self.topic.lock().expect("no holder panics")
     }
 }
 
@@ -112,27 +235,33 @@ pub fn run(seed: u64) -> Outcome {
     runtime.block_on(live(seed))
 }
 
+/// The time of day at which every simulation starts.
+const EPOCH_MS: i64 = 1_800_000_000_000;
+
 async fn live(seed: u64) -> Outcome {
     let dice = Dice::new(seed);
+    let plan = Plan::draw(&dice.fork());
     let nodes = dice.between(1, 3) as usize;
     let partitions = dice.between(1, 4) as i32;
     let broker = Broker::builder()
         .nodes(nodes)
         .seed(dice.next())
+        .simulated_time_ms(EPOCH_MS)
+        .auto_create_topics(false)
+        .max_message_bytes(MAX_MESSAGE_BYTES)
+        .offset_metadata_max_bytes(plan.metadata_bytes)
         .start_in_memory()
         .expect("memory needs nothing");
-    broker
-        .create_topic(TOPIC, partitions)
-        .expect("a first topic");
-    let weather = Weather::draw(&dice);
-    let (healing, healed) = watch::channel(false);
+    let weather = plan.weather(&dice);
     let world = World {
         network: Network::new(broker.clone(), dice.fork(), weather),
         broker,
-        scribe: Scribe::default(),
-        partitions,
-        healed,
-        epoch_ms: Clock::simulated(1_800_000_000_000),
+        scribe: Scribe::new(),
+        plan: Arc::new(plan),
+        problem: Problem::default(),
+        topic: Arc::default(),
+        healed: Arc::default(),
+        epoch_ms: Clock::simulated(EPOCH_MS),
         request_timeout: *dice.pick(&[
             Duration::from_millis(700),
             Duration::from_secs(3),
@@ -140,35 +269,61 @@ async fn live(seed: u64) -> Outcome {
         ]),
         seed: dice.next(),
     };
-    let load = Load::draw(&dice);
+    world.create(partitions);
+    let load = Load::draw(&dice, &world.plan);
     let setup = format!(
-        "{nodes} nodes, {partitions} partitions, {weather:?}, {:?}, {load:?}",
-        world.request_timeout
+        "{nodes} nodes, {partitions} partitions, {weather:?}, {:?}, {load:?}, {:?}",
+        world.request_timeout, world.plan
     );
 
+    let readers = readers::Readers::start(&world, &dice);
+    let looking = tokio::spawn(keep_looking(world.clone()));
+    let mut stuck = None;
+    if world.plan.latest && !readers.have_begun(&world).await {
+        stuck = Some("the group does not begin".to_string());
+    }
     let mut sending = JoinSet::new();
     for nth in 0..load.producers {
-        sending.spawn(producers::produce(world.clone(), load, nth, dice.fork()));
+        sending.spawn(producers::produce(
+            world.clone(),
+            load.clone(),
+            nth,
+            dice.fork(),
+        ));
     }
-    let readers = readers::Readers::start(&world, &dice);
-    let trouble = tokio::spawn(make_trouble(world.clone(), dice.fork()));
-    sleep(dice.millis(1_000, 40_000)).await;
+    let trouble = tokio::spawn(trouble::make_trouble(world.clone(), dice.fork()));
+    sleep(world.plan.lasts).await;
 
     trouble.abort();
     // It was told to stop: that is all its result can say.
     let _ = trouble.await;
     heal(&world).await;
-    healing.send_replace(true);
-    let stuck = settle(&world, sending, &readers).await.err();
-    readers.stop().await;
+    world.healed.0.store(true, Ordering::Relaxed);
+    world.healed.1.notify_waiters();
+    let stuck = match stuck {
+        None => settle(&world, sending, &readers).await.err(),
+        stuck => stuck,
+    };
+    let ended = readers.stop().await;
+    let stuck = stuck.or(ended.err());
+    looking.abort();
+    world.look();
     world.broker.shutdown().await;
 
-    let history = History {
-        events: world.scribe.events(),
-        log: world.log(),
-    };
+    let present = world.present();
+    let log = [std::mem::take(&mut world.topic().past), present].concat();
+    let history = world.scribe.history(log);
     let promise = Promise {
         idempotent: load.idempotence,
+        all_is_well: world.plan.all_is_well(),
+        handled_once: world.plan.is_handled_once(),
+        delivery_ms: match world.plan.expires_in_time() {
+            true => load.delivery_timeout(&world).as_millis() as u64,
+            false => 0,
+        },
+        complains_within_ms: (world.request_timeout * 2 + Duration::from_secs(15)).as_millis()
+            as u64,
+        moves_by_itself: !world.plan.none,
     };
     let violations = check(&history, promise, &readers::groups(&history));
     Outcome {
@@ -177,6 +332,13 @@ async fn live(seed: u64) -> Outcome {
         history,
         violations,
         stuck,
+    }
+}
+
+async fn keep_looking(world: World) {
+    loop {
+        sleep(LOOK).await;
+        world.look();
     }
 }
 
@@ -189,6 +351,12 @@ async fn heal(world: &World) {
             .start_node(node)
             .await
             .expect("memory has no ports to lose");
+    }
+    if world.partitions() == 0 {
+        world.recreate(1);
+    }
+    if world.plan.story == Story::Outage {
+        world.scribe.note(Event::Up);
     }
 }
 
@@ -205,12 +373,13 @@ async fn settle(
     {
         ended.map_err(|error| format!("a producer's task failed: {error}"))??;
     }
+    let mut progress = readers.progress();
     while Instant::now() < deadline {
-        if let Some(problem) = readers.problem() {
+        if let Some(problem) = world.problem.get() {
             return Err(problem);
         }
         // The log of now: what a producer has given up may still have been on its way.
-        if readers.have_read(&world.scribe.events(), &world.log()) {
+        if progress.have_read(&world.scribe, &world.present()) {
             return Ok(());
         }
         sleep(Duration::from_millis(500)).await;

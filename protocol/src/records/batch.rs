@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::decoded::DecodedBatch;
 use super::header::{
-    BatchHeader, CRC_FROM, HEADER_LEN, LEADER_EPOCH_AT, LENGTH_AT, LENGTH_OVERHEAD, MAGIC_AT,
-    TimestampType,
+    BatchHeader, CRC_AT, CRC_FROM, HEADER_LEN, LEADER_EPOCH_AT, LENGTH_AT, LENGTH_OVERHEAD,
+    MAGIC_AT, MAX_TIMESTAMP_AT, PRODUCER_ID_AT, TIMESTAMP_TYPE, TimestampType,
 };
 use super::{RecordError, legacy};
 use crate::compression::{Codec, CompressionError, Decompressor};
@@ -301,6 +301,25 @@ pub fn assign_offsets(
             header[..LENGTH_AT].copy_from_slice(&base_offset.to_be_bytes());
             header[LEADER_EPOCH_AT..MAGIC_AT]
                 .copy_from_slice(&partition_leader_epoch.to_be_bytes());
+            Ok(())
+        }
+        _ => Err(RecordError::malformed("batch", 0, "a header of magic 2")),
+    }
+}
+
+/// Writes the time (milliseconds since 1970) at which a broker appends a batch of magic 2 into it, for all its records, and the CRC
+/// that goes with it.
+///
+/// # Errors
+/// When `batch` is shorter than a header or of another magic.
+pub fn set_log_append_time(batch: &mut [u8], timestamp_ms: i64) -> Result<(), RecordError> {
+    match batch.first_chunk::<HEADER_LEN>() {
+        Some(header) if header[MAGIC_AT] == 2 => {
+            let attributes = BatchHeader::read(header).attributes | TIMESTAMP_TYPE;
+            batch[CRC_FROM..CRC_FROM + 2].copy_from_slice(&attributes.to_be_bytes());
+            batch[MAX_TIMESTAMP_AT..PRODUCER_ID_AT].copy_from_slice(&timestamp_ms.to_be_bytes());
+            let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+            batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
             Ok(())
         }
         _ => Err(RecordError::malformed("batch", 0, "a header of magic 2")),

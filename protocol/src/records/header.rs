@@ -15,11 +15,12 @@ pub(super) const MAGIC_AT: usize = 16;
 pub(super) const CRC_AT: usize = 17;
 /// Where the bytes that the CRC covers start.
 pub(super) const CRC_FROM: usize = 21;
+pub(super) const MAX_TIMESTAMP_AT: usize = 35;
 pub(super) const PRODUCER_ID_AT: usize = 43;
 pub(super) const PRODUCER_EPOCH_AT: usize = 51;
 pub(super) const BASE_SEQUENCE_AT: usize = 53;
 
-const TIMESTAMP_TYPE: i16 = 0x08;
+pub(super) const TIMESTAMP_TYPE: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 const DELETE_HORIZON: i16 = 0x40;

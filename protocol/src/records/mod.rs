@@ -23,7 +23,7 @@ mod tests;
 pub mod varint;
 pub mod view;
 
-pub use batch::{BatchIter, RecordBatch, assign_offsets};
+pub use batch::{BatchIter, RecordBatch, assign_offsets, set_log_append_time};
 pub use builder::{BatchBuilder, BatchFull};
 pub use control::ControlRecord;
 pub use decoded::{DecodedBatch, Records};

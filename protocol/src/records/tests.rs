@@ -478,6 +478,26 @@ fn a_broker_assigns_offsets_without_touching_the_crc() {
 }
 
 #[test]
+fn a_broker_that_sets_the_time_of_a_batch_sets_that_of_its_records_and_the_crc() {
+    for codec in Codec::ALL {
+        let mut bytes = batch_of(&records(3), codec).to_vec();
+        set_log_append_time(&mut bytes, 1_234_567).unwrap();
+        let batch = RecordBatch::read(Bytes::from(bytes)).unwrap();
+        batch.verify_crc().unwrap();
+        assert_eq!(batch.codec().unwrap(), codec);
+        assert_eq!(batch.timestamp_type(), TimestampType::LogAppendTime);
+        let decoded = batch.decode(&mut Decompressor::new(), LIMIT).unwrap();
+        let times: Vec<i64> = decoded
+            .records()
+            .map(|record| record.unwrap().timestamp_ms)
+            .collect();
+        assert_eq!(times, [1_234_567; 3]);
+    }
+    assert!(set_log_append_time(&mut [0; 60], 0).is_err());
+    assert!(set_log_append_time(&mut [0; 61], 0).is_err());
+}
+
+#[test]
 fn headers_are_found_by_key_the_last_one_first() {
     let headers = [("a", Some(&b"1"[..])), ("b", None), ("a", Some(b"2"))];
     let mut batch = BatchBuilder::new(Vec::new());

@@ -12,7 +12,8 @@ use protocol::messages::create_topics_response::{
 use super::{Api, Context, Reply};
 use crate::broker::cluster::NewTopic;
 use crate::broker::lock;
-use crate::broker::topic::{TopicSettings, name_problem};
+use crate::broker::topic::name_problem;
+use crate::broker::topic_settings::TopicSettings;
 
 /// Where a setting that is the topic's own comes from, in Kafka's numbering.
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
@@ -134,23 +135,19 @@ fn check_free(name: &str, context: &Context<'_>) -> Result<(), Problem> {
 }
 
 fn settings(asked: &CreatableTopic, context: &Context<'_>) -> Result<TopicSettings, Problem> {
-    let mut settings = context.cluster.settings.topic.clone();
+    let mut configs = Vec::new();
     for config in &asked.configs {
-        let value = config.value.as_deref();
-        let value = value.ok_or_else(|| {
+        let name = config.name.as_str();
+        let value = config.value.as_deref().ok_or_else(|| {
             problem(
                 ErrorCode::INVALID_CONFIG,
-                format!(
-                    "Null value not supported for topic configs: {}",
-                    config.name
-                ),
+                format!("Null value not supported for topic configs: {name}"),
             )
         })?;
-        settings
-            .set(&config.name, value)
-            .map_err(|message| problem(ErrorCode::INVALID_CONFIG, message))?;
+        configs.push((name, value));
     }
-    Ok(settings)
+    let settings = context.cluster.settings.topic.with(configs);
+    settings.map_err(|message| problem(ErrorCode::INVALID_CONFIG, message))
 }
 
 fn configs(settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {

@@ -17,7 +17,7 @@ mod offset_fetch;
 mod produce;
 mod records_hole;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::faults::FaultAction;
 use super::lock;
+use super::quota::Quota;
 use records_hole::RecordsHoles;
 
 /// What becomes of a request.
@@ -84,6 +85,11 @@ trait Api: Request {
 
     /// Tells the client to pause.
     fn throttle(response: &mut Self::Response, millis: i32);
+
+    /// The quota that the request is charged to, and with how many bytes.
+    fn quota<'a>(&self, _cluster: &'a Cluster) -> Option<(&'a Mutex<Quota>, usize)> {
+        None
+    }
 
     /// Whether the client reads an answer at all.
     fn is_answered(&self) -> bool {
@@ -159,12 +165,29 @@ async fn serve<R: Api>(
         version,
         client_id,
     };
+    let over_quota = request
+        .quota(cluster)
+        .map(|(quota, bytes)| lock(quota).charge(client_id, bytes, Instant::now()));
     let faults = lock(&cluster.faults).meet(R::KEY, node);
-    let (reply, mute_until) = if faults.is_empty() {
-        (request.handle(&context).await, None)
+    let (mut reply, throttle) = if faults.is_empty() {
+        (request.handle(&context).await, Duration::ZERO)
     } else {
         handle_with_faults(request, &context, &faults).await
     };
+    let throttle = throttle.max(over_quota.unwrap_or_default());
+    let mute_until = (!throttle.is_zero()).then(|| Instant::now() + throttle);
+    if let Reply::Message(response) | Reply::WithRecords(response, _) = &mut reply
+        && !throttle.is_zero()
+    {
+        R::throttle(
+            response,
+            i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX),
+        );
+    }
+    let garbling = faults.iter().find_map(|fault| match *fault {
+        FaultAction::ApplyThenGarble(how) => Some(how),
+        _ => None,
+    });
     let frame = match reply {
         Reply::Message(response) => encode_response(version, correlation_id, &response),
         Reply::WithRecords(response, holes) => {
@@ -174,7 +197,13 @@ async fn serve<R: Api>(
         Reply::Disconnect => return Outcome::Disconnect,
     };
     match frame {
-        Ok(frame) => Outcome::Answer { frame, mute_until },
+        Ok(frame) => Outcome::Answer {
+            frame: match garbling {
+                Some(how) => vec![how.apply(&frame)],
+                None => frame,
+            },
+            mute_until,
+        },
         Err(_) => Outcome::Disconnect,
     }
 }
@@ -183,7 +212,7 @@ async fn handle_with_faults<R: Api>(
     request: R,
     context: &Context<'_>,
     faults: &[FaultAction],
-) -> (Reply<R::Response>, Option<Instant>) {
+) -> (Reply<R::Response>, Duration) {
     let can_be_refused = request.is_answered() && request.can_be_refused(context.version);
     let refuse = |request: &R, error| match can_be_refused {
         true => Reply::Message(request.refusal(context.version, error)),
@@ -194,11 +223,16 @@ async fn handle_with_faults<R: Api>(
     let mut applies = true;
     for fault in faults {
         match *fault {
-            FaultAction::Disconnect => return (Reply::Disconnect, None),
+            FaultAction::Disconnect => return (Reply::Disconnect, Duration::ZERO),
             FaultAction::ApplyThenDisconnect => disconnect = true,
             FaultAction::Delay(time) => delay += time,
             FaultAction::Throttle(time) => throttle += time,
             FaultAction::ApplyThenAnswer(error) => instead = Some(refuse(&request, error)),
+            FaultAction::AnswerNothing => {
+                instead = Some(Reply::Message(R::Response::default()));
+                applies = false;
+            }
+            FaultAction::ApplyThenGarble(_) => {}
             FaultAction::Answer(error) => {
                 instead = Some(refuse(&request, error));
                 applies = false;
@@ -210,21 +244,12 @@ async fn handle_with_faults<R: Api>(
     } else {
         Reply::Nothing
     };
-    let mut reply = instead.unwrap_or(applied);
+    let reply = instead.unwrap_or(applied);
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    if disconnect {
-        return (Reply::Disconnect, None);
+    match disconnect {
+        true => (Reply::Disconnect, Duration::ZERO),
+        false => (reply, throttle),
     }
-    if throttle.is_zero() {
-        return (reply, None);
-    }
-    if let Reply::Message(response) | Reply::WithRecords(response, _) = &mut reply {
-        R::throttle(
-            response,
-            i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX),
-        );
-    }
-    (reply, Some(Instant::now() + throttle))
 }

@@ -109,6 +109,7 @@ fn commit_topic(
             group_id,
             key,
             Committed {
+                topic_id: topic.id,
                 offset: partition.committed_offset,
                 leader_epoch,
                 metadata,

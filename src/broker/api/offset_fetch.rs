@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use protocol::ErrorCode;
 use protocol::messages::OffsetFetchRequest;
 use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use protocol::messages::offset_fetch_response::{
     OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
     OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
-use protocol::{ErrorCode, Uuid};
 
 use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, OffsetKey};
-use crate::broker::lock;
 
 /// The first version with an error of the whole request.
 const FIRST_ERROR_VERSION: i16 = 2;
@@ -100,16 +99,13 @@ fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchR
     if let Err(error) = context.check_coordinator(&asked.group_id) {
         return failed(asked, context.version, error);
     }
-    let committed = lock(&context.cluster.groups)
-        .offsets(&asked.group_id)
-        .cloned()
-        .unwrap_or_default();
+    let committed = context.cluster.committed(&asked.group_id);
     let topics = match &asked.topics {
         Some(topics) => topics
             .iter()
             .map(|topic| fetch_topic(topic, &committed, context))
             .collect(),
-        None => all_topics(committed, context),
+        None => all_topics(committed),
     };
     OffsetFetchResponseGroup {
         group_id: asked.group_id.clone(),
@@ -149,29 +145,18 @@ fn fetch_topic(
     }
 }
 
-fn all_topics(
-    committed: BTreeMap<OffsetKey, Committed>,
-    context: &Context<'_>,
-) -> Vec<OffsetFetchResponseTopics> {
+fn all_topics(committed: BTreeMap<OffsetKey, Committed>) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     for (key, committed) in committed {
         let partition = answered(key.partition, &committed);
         match topics.last_mut().filter(|topic| topic.name == key.topic) {
             Some(topic) => topic.partitions.push(partition),
-            None => {
-                let topic_id = context
-                    .cluster
-                    .directory()
-                    .topic(&key.topic)
-                    .map_or(Uuid::ZERO, |topic| topic.id);
-                let partitions = vec![partition];
-                topics.push(OffsetFetchResponseTopics {
-                    name: key.topic,
-                    topic_id,
-                    partitions,
-                    ..Default::default()
-                });
-            }
+            None => topics.push(OffsetFetchResponseTopics {
+                name: key.topic,
+                topic_id: committed.topic_id,
+                partitions: vec![partition],
+                ..Default::default()
+            }),
         }
     }
     topics

@@ -1,15 +1,21 @@
 //! Produce: checks batches and appends them.
 
+use std::borrow::Cow;
+use std::sync::Mutex;
+
 use protocol::messages::ProduceRequest;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::produce_response::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    ProduceResponse, TopicProduceResponse,
 };
 use protocol::{ErrorCode, VersionRange};
 use tokio::time::Instant;
 
 use super::{Api, Context, Reply};
 use crate::broker::batch::{self, Refusal};
+use crate::broker::cluster::Cluster;
+use crate::broker::quota::Quota;
 use crate::broker::topic::Topic;
 
 /// The first version that names topics by their id (KIP-516).
@@ -73,6 +79,16 @@ impl Api for ProduceRequest {
     fn is_answered(&self) -> bool {
         self.acks != 0
     }
+
+    fn quota<'a>(&self, cluster: &'a Cluster) -> Option<(&'a Mutex<Quota>, usize)> {
+        let quota = cluster.produce_quota.as_ref()?;
+        let data = self
+            .topic_data
+            .iter()
+            .flat_map(|topic| &topic.partition_data);
+        let bytes = data.filter_map(|data| Some(data.records.as_ref()?.len()));
+        Some((quota, bytes.sum()))
+    }
 }
 
 fn produce_topic(
@@ -125,7 +141,8 @@ fn append(
 ) -> Result<PartitionProduceResponse, Refusal> {
     let settings = &topic.settings;
     // The CRC is the expensive part: before the lock.
-    let checked = batch::check(data.records, context.version, settings.max_message_bytes);
+    let now_ms = context.cluster.settings.wall_clock.now_ms();
+    let checked = batch::check(data.records, context.version, settings, now_ms);
     let mut partition = topic
         .partition(data.index)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
@@ -164,6 +181,10 @@ fn append(
         index: data.index,
         base_offset: appended.base_offset,
         log_start_offset: appended.log_start_offset,
+        log_append_time_ms: match settings.log_append_time {
+            true => appended.max_timestamp_ms.unwrap_or(-1),
+            false => -1,
+        },
         ..Default::default()
     })
 }
@@ -173,7 +194,16 @@ fn failed(index: i32, refusal: Refusal) -> PartitionProduceResponse {
         index,
         error_code: refusal.error,
         base_offset: -1,
-        error_message: refusal.message.map(str::to_owned),
+        error_message: refusal.message.map(Cow::into_owned),
+        record_errors: refusal.records.into_iter().map(blamed).collect(),
+        ..Default::default()
+    }
+}
+
+fn blamed((batch_index, message): (i32, String)) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: Some(message),
         ..Default::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Committed offsets: who may commit, and what is kept.
 
-use protocol::ErrorCode;
+use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::group::{Group, State};
@@ -15,6 +15,8 @@ pub(crate) struct OffsetKey {
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Committed {
+    /// Which topic of that name is meant: a commit may come in while the topic is deleted, and must not stand for the next one.
+    pub(crate) topic_id: Uuid,
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,

@@ -1,13 +1,16 @@
 //! OffsetCommit and OffsetFetch: who may commit, and what is found.
 
-use protocol::Uuid;
+use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
-use protocol::messages::{LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest};
+use protocol::messages::{
+    DeleteTopicsRequest, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest,
+};
+use protocol::{ErrorCode, Uuid};
 
 use super::Session;
 use super::groups::{RANGE, V3, join, sync};
@@ -15,6 +18,7 @@ use super::groups::{RANGE, V3, join, sync};
 pub async fn run(session: &mut Session) {
     commits(session).await;
     fetches(session).await;
+    deleted_topics(session).await;
 }
 
 pub fn commit(
@@ -242,4 +246,92 @@ async fn fetches(session: &mut Session) {
             );
         }
     }
+}
+
+/// What was committed for a topic goes with it, and its id stands for no other.
+async fn deleted_topics(session: &mut Session) {
+    let id = session.topic("gone", 1, &[]).await;
+    let (topic, group) = (session.name("gone"), session.name("of the gone"));
+    let mut by_id = commit(&group, -1, "", None, "");
+    by_id.topics[0].topic_id = id;
+    let committed = session.ask(10, &by_id).await.topics[0].partitions[0].error_code;
+    session.say("commit by the id of a topic", committed);
+    let found = offsets_of(session, &group, &topic, id).await;
+    session.say("it is found", found);
+    let doomed = DeleteTopicState {
+        name: None,
+        topic_id: id,
+        ..Default::default()
+    };
+    let request = DeleteTopicsRequest {
+        topics: vec![doomed],
+        timeout_ms: 5_000,
+        ..Default::default()
+    };
+    session.ask(6, &request).await;
+    // Kafka tells its coordinators a little later.
+    let mut found = offsets_of(session, &group, &topic, id).await;
+    for _ in 0..100 {
+        if found.0.is_empty() && found.1.1 == ErrorCode::UNKNOWN_TOPIC_ID {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        found = offsets_of(session, &group, &topic, id).await;
+    }
+    session.say("it goes with the topic", found);
+    let late = session.ask(10, &by_id).await.topics[0].partitions[0].error_code;
+    session.say("commit by the id of a deleted topic", late);
+    let new = session.topic("gone", 1, &[]).await;
+    session.say("the next topic of the name has another id", id != new);
+    let late = session.ask(10, &by_id).await.topics[0].partitions[0].error_code;
+    session.say("commit by the id of a topic that was created anew", late);
+    for (what, id) in [("the old id", id), ("the new id", new)] {
+        let found = offsets_of(session, &group, &topic, id).await;
+        session.say(&format!("offsets by {what}"), found);
+    }
+}
+
+type Found = (i64, ErrorCode);
+
+/// All offsets of a group for topics of this name, and the one of the topic of this id.
+async fn offsets_of(
+    session: &mut Session,
+    group: &str,
+    topic: &str,
+    topic_id: Uuid,
+) -> (Vec<i64>, Found) {
+    let request = |version, topics| {
+        let asked = OffsetFetchRequestGroup {
+            group_id: group.into(),
+            topics,
+            ..Default::default()
+        };
+        let groups = vec![asked];
+        (
+            version,
+            OffsetFetchRequest {
+                groups,
+                ..Default::default()
+            },
+        )
+    };
+    let (version, all) = request(9, None);
+    let response = session.ask(version, &all).await;
+    let named = response.groups[0]
+        .topics
+        .iter()
+        .filter(|found| found.name == topic);
+    let all = named
+        .flat_map(|topic| &topic.partitions)
+        .map(|partition| partition.committed_offset)
+        .collect();
+    let asked = OffsetFetchRequestTopics {
+        topic_id,
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let (version, by_id) = request(10, Some(vec![asked]));
+    let response = session.ask(version, &by_id).await;
+    let partition = &response.groups[0].topics[0].partitions[0];
+    (all, (partition.committed_offset, partition.error_code))
 }

@@ -1,14 +1,17 @@
 //! Produce: what is refused, and how; sequences of idempotent producers; InitProducerId.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use protocol::Uuid;
 use protocol::compression::{Codec, Compression};
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::{InitProducerIdRequest, ProduceRequest};
+use protocol::messages::{InitProducerIdRequest, ListOffsetsRequest, ProduceRequest};
 use protocol::records::SealOptions;
 
 use super::{Session, outcome, produce_request};
-use crate::raw::{batch, batch_of, edited, sequenced};
+use crate::raw::{batch, batch_of, edited, keyed, sequenced};
 
 const ATTRIBUTES_AT: usize = 21;
 
@@ -17,6 +20,9 @@ pub async fn run(session: &mut Session) {
     refusals(session).await;
     sequences(session).await;
     producer_ids(session).await;
+    keys_of_compacted_topics(session).await;
+    timestamps(session).await;
+    append_times(session).await;
 }
 
 async fn addresses(session: &mut Session) {
@@ -267,5 +273,201 @@ async fn producer_ids(session: &mut Session) {
             response.producer_id == 5,
         );
         session.say(&format!("init {what}"), known);
+    }
+}
+
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(now.expect("after 1970").as_millis()).expect("a time of these days")
+}
+
+/// Produces and says all that is answered: how long ago the append time lies, and which records are to blame, included.
+async fn refused_records(
+    session: &mut Session,
+    what: &str,
+    version: i16,
+    topic: &str,
+    records: Bytes,
+) {
+    let name = session.name(topic);
+    let request = produce_request(name, 0, -1, Some(records));
+    let response = session.ask(version, &request).await;
+    let partition = &response.responses[0].partition_responses[0];
+    let blamed: Vec<_> = partition
+        .record_errors
+        .iter()
+        .map(|error| (error.batch_index, error.batch_index_error_message.is_some()))
+        .collect();
+    let answer = (
+        outcome(&response),
+        partition.log_append_time_ms >= 0,
+        blamed,
+        partition.error_message.is_some(),
+    );
+    session.say(&format!("{what} v{version}"), answer);
+}
+
+async fn keys_of_compacted_topics(session: &mut Session) {
+    let compacted = [("cleanup.policy", "compact")];
+    session.topic("compacted", 1, &compacted).await;
+    let both = [
+        ("cleanup.policy", "compact,delete"),
+        ("max.message.bytes", "500"),
+    ];
+    session.topic("compacted-deleted", 1, &both).await;
+    let (now, key) = (now_ms(), Some("k"));
+    let cases: [(&str, &[_]); 6] = [
+        ("a key", &[(now, key)]),
+        ("an empty key", &[(now, Some(""))]),
+        ("no key", &[(now, None)]),
+        (
+            "a record without a key between others",
+            &[(now, key), (now, None), (now, key)],
+        ),
+        (
+            "five records without keys",
+            &[
+                (now, None),
+                (now, key),
+                (now, None),
+                (now, None),
+                (now, None),
+                (now, None),
+            ],
+        ),
+        (
+            "no key, and a time far ahead",
+            &[(now + 2 * HOUR_MS, key), (now + 2 * HOUR_MS, None)],
+        ),
+    ];
+    for (what, records) in cases {
+        for (codec, version) in [
+            (Codec::None, 9),
+            (Codec::None, 7),
+            (Codec::Zstd, 9),
+            (Codec::Gzip, 8),
+        ] {
+            let what = format!("produce {what}, {}, to a compacted topic,", codec.name());
+            let batch = keyed(records, Compression::from(codec));
+            refused_records(session, &what, version, "compacted", batch).await;
+        }
+        let what = format!("produce {what} to a topic that is compacted and deleted");
+        let batch = keyed(records, Compression::NONE);
+        refused_records(session, &what, 9, "compacted-deleted", batch).await;
+    }
+    let large = keyed(&[(now, None); 100], Compression::NONE);
+    let what = "produce many records without keys, too large together,";
+    refused_records(session, what, 9, "compacted-deleted", large).await;
+}
+
+async fn timestamps(session: &mut Session) {
+    let narrow = [
+        ("message.timestamp.before.max.ms", "600000"),
+        ("message.timestamp.after.max.ms", "600000"),
+    ];
+    session.topic("narrow", 1, &narrow).await;
+    session.topic("any-time", 1, &[]).await;
+    let now = now_ms();
+    let cases: [(&str, &[i64]); 9] = [
+        ("now", &[now]),
+        (
+            "5 minutes ago and ahead",
+            &[now - 5 * MINUTE_MS, now + 5 * MINUTE_MS],
+        ),
+        ("30 minutes ahead", &[now, now + 30 * MINUTE_MS]),
+        (
+            "2 hours ahead",
+            &[now + 2 * HOUR_MS, now, now + 2 * HOUR_MS],
+        ),
+        ("30 minutes ago", &[now, now - 30 * MINUTE_MS, now]),
+        ("1970", &[0]),
+        ("no time", &[-1]),
+        ("the end of time", &[i64::MAX]),
+        ("ago and ahead", &[now - 2 * HOUR_MS, now + 2 * HOUR_MS]),
+    ];
+    for (what, times) in cases {
+        let records: Vec<_> = times.iter().map(|time| (*time, Some("k"))).collect();
+        for topic in ["narrow", "any-time"] {
+            for codec in [Codec::None, Codec::Lz4] {
+                let what = format!("produce {what}, {}, to {topic}", codec.name());
+                let batch = keyed(&records, Compression::from(codec));
+                refused_records(session, &what, 9, topic, batch).await;
+            }
+        }
+    }
+    let claimed = edited(&batch(2), ATTRIBUTES_AT, &8i16.to_be_bytes());
+    let what = "produce a batch that says that it has its append time";
+    refused_records(session, what, 9, "any-time", claimed).await;
+    session
+        .topic("segments", 1, &[("segment.bytes", "1048576")])
+        .await;
+    let large = batch_of(&[now], 2_000_000, SealOptions::default(), Compression::NONE);
+    let what = "produce more than segment.bytes";
+    refused_records(session, what, 9, "segments", large).await;
+}
+
+async fn append_times(session: &mut Session) {
+    let configs = [
+        ("message.timestamp.type", "LogAppendTime"),
+        ("message.timestamp.after.max.ms", "1000"),
+    ];
+    session.topic("append-time", 1, &configs).await;
+    for (what, time) in [
+        ("now", now_ms()),
+        ("1970", 0),
+        ("far ahead", 4_000_000_000_000),
+    ] {
+        for codec in [Codec::None, Codec::Snappy] {
+            let what = format!(
+                "produce {what}, {}, to a topic with append times",
+                codec.name()
+            );
+            let batch = keyed(&[(time, Some("k")), (time, None)], Compression::from(codec));
+            refused_records(session, &what, 9, "append-time", batch).await;
+        }
+    }
+    let name = session.name("append-time");
+    let mut appended = Vec::new();
+    for records in [
+        sequenced(77, 0, 0, 2),
+        sequenced(77, 0, 2, 1),
+        sequenced(77, 0, 0, 2),
+    ] {
+        let request = produce_request(name.clone(), 0, -1, Some(records));
+        let response = session.ask(9, &request).await;
+        let partition = &response.responses[0].partition_responses[0];
+        appended.push((partition.base_offset, partition.log_append_time_ms));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let same = appended[0] == appended[2] && appended[0].1 < appended[1].1;
+    session.say("a duplicate has the append time of the first", same);
+    for (what, time) in [
+        ("the beginning", 0),
+        ("a minute from now", now_ms() + MINUTE_MS),
+    ] {
+        let asked = ListOffsetsPartition {
+            timestamp: time,
+            ..Default::default()
+        };
+        let topics = vec![ListOffsetsTopic {
+            name: name.clone(),
+            partitions: vec![asked],
+            ..Default::default()
+        }];
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics,
+            ..Default::default()
+        };
+        let response = session.ask(7, &request).await;
+        let found = &response.topics[0].partitions[0];
+        let is_recent = (found.timestamp - now_ms()).abs() < 10 * MINUTE_MS;
+        session.say(
+            &format!("append times since {what}"),
+            (found.error_code, found.offset, is_recent),
+        );
     }
 }

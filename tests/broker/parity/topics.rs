@@ -35,6 +35,7 @@ pub async fn run(session: &mut Session) {
     versions(session).await;
     metadata(session).await;
     create(session).await;
+    settings(session).await;
     delete(session).await;
 }
 
@@ -435,4 +436,120 @@ async fn delete(session: &mut Session) {
     };
     let response = session.ask(1, &request).await;
     session.say("delete unknown v1", response.responses[0].error_code);
+}
+
+/// What each setting takes. Left out is what Kafka keeps to and the embedded broker refuses: another codec than the producer's.
+async fn settings(session: &mut Session) {
+    let number = &[
+        "-3",
+        "-2",
+        "-1",
+        "0",
+        "1",
+        "+7",
+        " 8 ",
+        "1048576",
+        "3000000000",
+        "1.5",
+        "soon",
+        "",
+    ];
+    let flag = &["true", "FALSE", "yes", "1", ""];
+    let replicas = &["*", "0:1,1:1", "0:1,", "0", "a:b", ""];
+    let numbers = [
+        "compression.gzip.level",
+        "compression.lz4.level",
+        "compression.zstd.level",
+        "delete.retention.ms",
+        "file.delete.delay.ms",
+        "flush.messages",
+        "flush.ms",
+        "index.interval.bytes",
+        "max.compaction.lag.ms",
+        "max.message.bytes",
+        "message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms",
+        "min.cleanable.dirty.ratio",
+        "min.compaction.lag.ms",
+        "min.insync.replicas",
+        "retention.bytes",
+        "retention.ms",
+        "segment.bytes",
+        "segment.index.bytes",
+        "segment.jitter.ms",
+        "segment.ms",
+    ];
+    let flags = [
+        "preallocate",
+        "remote.storage.enable",
+        "unclean.leader.election.enable",
+    ];
+    let others: [(&str, &[&str]); 5] = [
+        (
+            "cleanup.policy",
+            &[
+                "compact",
+                "delete",
+                "compact, delete",
+                "delete,compact",
+                "nonsense",
+                "compact,nonsense",
+                "Compact",
+                "",
+            ],
+        ),
+        ("compression.type", &["producer", "Producer", "brotli", ""]),
+        (
+            "message.timestamp.type",
+            &[
+                "CreateTime",
+                "LogAppendTime",
+                "logappendtime",
+                "NoTimestampType",
+                "",
+            ],
+        ),
+        ("leader.replication.throttled.replicas", replicas),
+        ("follower.replication.throttled.replicas", replicas),
+    ];
+    let numbers = numbers.map(|name| (name, &number[..]));
+    let flags = flags.map(|name| (name, &flag[..]));
+    for (name, values) in numbers.into_iter().chain(flags).chain(others) {
+        for value in values {
+            let answer = validate(session, &[(name, value)]).await;
+            session.say(&format!("create with {name}={value:?}"), answer);
+        }
+    }
+    for configs in [
+        [
+            ("min.compaction.lag.ms", "9"),
+            ("max.compaction.lag.ms", "8"),
+        ],
+        [("retention.ms", "10"), ("retention.ms", "soon")],
+        [("retention.ms", "soon"), ("retention.ms", "10")],
+    ] {
+        let answer = validate(session, &configs).await;
+        session.say(&format!("create with {configs:?}"), answer);
+    }
+}
+
+async fn validate(session: &mut Session, configs: &[(&str, &str)]) -> protocol::ErrorCode {
+    let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+        name: (*name).into(),
+        value: Some((*value).into()),
+        ..Default::default()
+    });
+    let topic = CreatableTopic {
+        name: session.name("set"),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: configs.collect(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest {
+        topics: vec![topic],
+        validate_only: true,
+        ..Default::default()
+    };
+    session.ask(7, &request).await.topics[0].error_code
 }

@@ -1,0 +1,328 @@
+//! Topic settings: what Kafka knows, which values it takes, and what follows from them here.
+//!
+//! In: names and values as a client gives them. Out: [`TopicSettings`], or what Kafka would refuse, with words for people. What Kafka
+//! takes and this broker could not keep to (another codec than the producer's, tiered storage) is refused as well: a setting that is taken
+//! holds. Settings of files, segments and the times at which Kafka cleans them up are taken and change nothing, since nothing here is a
+//! file: a log is bounded by `retention.bytes` alone, and a compacted topic keeps what its compaction might have removed.
+
+use std::collections::BTreeMap;
+
+/// Which values a setting takes.
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    Flag,
+    /// A whole number between these, which are allowed.
+    Number(i64, i64),
+    /// A number from 0 to 1.
+    Share,
+    OneOf(&'static [&'static str]),
+    /// Several of these, with commas between.
+    AnyOf(&'static [&'static str]),
+    /// `partition:node` pairs with commas between, or `*`.
+    Replicas,
+    /// A codec's level: -1, or between these.
+    Level(i64, i64),
+}
+
+const INT: i64 = i32::MAX as i64;
+const LONG: i64 = i64::MAX;
+
+/// Kafka's topic settings.
+const KNOWN: &[(&str, Values)] = &[
+    ("cleanup.policy", Values::AnyOf(&["compact", "delete"])),
+    ("compression.gzip.level", Values::Level(1, 9)),
+    ("compression.lz4.level", Values::Number(1, 17)),
+    (
+        "compression.type",
+        Values::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
+    ),
+    ("compression.zstd.level", Values::Number(-131_072, 22)),
+    ("delete.retention.ms", Values::Number(0, LONG)),
+    ("file.delete.delay.ms", Values::Number(0, LONG)),
+    ("flush.messages", Values::Number(1, LONG)),
+    ("flush.ms", Values::Number(0, LONG)),
+    ("follower.replication.throttled.replicas", Values::Replicas),
+    ("index.interval.bytes", Values::Number(0, INT)),
+    ("leader.replication.throttled.replicas", Values::Replicas),
+    ("local.retention.bytes", Values::Number(-2, LONG)),
+    ("local.retention.ms", Values::Number(-2, LONG)),
+    ("max.compaction.lag.ms", Values::Number(1, LONG)),
+    ("max.message.bytes", Values::Number(0, INT)),
+    ("message.timestamp.after.max.ms", Values::Number(0, LONG)),
+    ("message.timestamp.before.max.ms", Values::Number(0, LONG)),
+    (
+        "message.timestamp.type",
+        Values::OneOf(&["CreateTime", "LogAppendTime"]),
+    ),
+    ("min.cleanable.dirty.ratio", Values::Share),
+    ("min.compaction.lag.ms", Values::Number(0, LONG)),
+    ("min.insync.replicas", Values::Number(1, INT)),
+    ("preallocate", Values::Flag),
+    ("remote.log.copy.disable", Values::Flag),
+    ("remote.log.delete.on.disable", Values::Flag),
+    ("remote.storage.enable", Values::Flag),
+    ("retention.bytes", Values::Number(i64::MIN, LONG)),
+    ("retention.ms", Values::Number(-1, LONG)),
+    ("segment.bytes", Values::Number(1 << 20, INT)),
+    ("segment.index.bytes", Values::Number(4, INT)),
+    ("segment.jitter.ms", Values::Number(0, LONG)),
+    ("segment.ms", Values::Number(1, LONG)),
+    ("unclean.leader.election.enable", Values::Flag),
+];
+
+/// What is set for a topic, and what follows from it.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicSettings {
+    /// The largest batch, as it comes.
+    pub(crate) max_message_bytes: usize,
+    /// The largest batch that fits into a segment.
+    pub(crate) segment_bytes: usize,
+    /// For each partition.
+    pub(crate) retention_bytes: u64,
+    pub(crate) min_in_sync_replicas: usize,
+    /// Whether records without a key are refused.
+    pub(crate) is_compacted: bool,
+    /// Whether batches get the time at which they are appended.
+    pub(crate) log_append_time: bool,
+    /// How far the timestamps of records may lie before the time at which they are appended, and after.
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
+    /// As they were given.
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+impl Default for TopicSettings {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 1024 * 1024 + 12,
+            segment_bytes: 1 << 30,
+            retention_bytes: 256 * 1024 * 1024,
+            min_in_sync_replicas: 1,
+            is_compacted: false,
+            log_append_time: false,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
+            configs: BTreeMap::new(),
+        }
+    }
+}
+
+impl TopicSettings {
+    /// These settings, changed by what a client gives for a topic; the error is for people.
+    pub(crate) fn with<'a>(
+        &self,
+        configs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, String> {
+        let mut settings = self.clone();
+        // Of what is given twice the last counts, as in Kafka.
+        for (name, value) in BTreeMap::from_iter(configs) {
+            settings.set(name, value.trim())?;
+        }
+        settings.check_together()?;
+        let policy = settings.configs.get("cleanup.policy");
+        if policy.is_some_and(|policy| !items(policy).any(|item| item == "delete")) {
+            // Nothing is deleted by size; the bound of the broker's memory stays.
+            settings.retention_bytes = self.retention_bytes;
+        }
+        Ok(settings)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let values = KNOWN.iter().find(|(known, _)| *known == name);
+        let (_, values) = values.ok_or_else(|| format!("Unknown topic config name: {name}"))?;
+        let number = values.check(value).map_err(|problem| {
+            format!("Invalid value {value} for configuration {name}: {problem}")
+        })?;
+        let size = || usize::try_from(number).unwrap_or(usize::MAX);
+        match name {
+            "max.message.bytes" => self.max_message_bytes = size(),
+            "segment.bytes" => self.segment_bytes = size(),
+            "min.insync.replicas" => self.min_in_sync_replicas = size(),
+            // A negative number is no bound.
+            "retention.bytes" => self.retention_bytes = u64::try_from(number).unwrap_or(u64::MAX),
+            "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number,
+            "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number,
+            "message.timestamp.type" => self.log_append_time = value == "LogAppendTime",
+            "cleanup.policy" => self.is_compacted = items(value).any(|item| item == "compact"),
+            "compression.type" if value != "producer" => {
+                return Err(format!(
+                    "Invalid value {value} for configuration {name}: the embedded broker keeps batches as producers send them: only producer is supported"
+                ));
+            }
+            "remote.storage.enable" if value.eq_ignore_ascii_case("true") => {
+                return Err("Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage.".to_owned());
+            }
+            _ => {}
+        }
+        self.configs.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// What only some values of several settings have wrong.
+    fn check_together(&self) -> Result<(), String> {
+        let lag = |name: &str, default: i64| {
+            let value = self.configs.get(name).and_then(|value| value.parse().ok());
+            value.unwrap_or(default)
+        };
+        let (least, most) = (
+            lag("min.compaction.lag.ms", 0),
+            lag("max.compaction.lag.ms", LONG),
+        );
+        match least > most {
+            true => Err(format!(
+                "conflict topic config setting min.compaction.lag.ms ({least}) > max.compaction.lag.ms ({most})"
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Values {
+    /// The number that `value` is, or 0 where it is none; the error says what is wrong with it.
+    fn check(self, value: &str) -> Result<i64, String> {
+        let ok = |allowed: bool, problem: &dyn Fn() -> String| match allowed {
+            true => Ok(0),
+            false => Err(problem()),
+        };
+        match self {
+            Values::Flag => ok(
+                value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
+                &|| "Expected value to be either true or false".to_owned(),
+            ),
+            Values::Number(least, most) => number(value, least, most),
+            Values::Level(least, most) => match number(value, -1, most)? {
+                level if level == -1 || level >= least => Ok(level),
+                _ => Err(format!("Value must be -1 or between {least} and {most}")),
+            },
+            Values::Share => {
+                let share = value.parse::<f64>();
+                let share = share.map_err(|_| "Not a number of type DOUBLE".to_owned())?;
+                ok((0.0..=1.0).contains(&share), &|| {
+                    "Value must be between 0 and 1".to_owned()
+                })
+            }
+            Values::OneOf(allowed) => ok(allowed.contains(&value), &|| {
+                format!("String must be one of: {}", allowed.join(", "))
+            }),
+            Values::AnyOf(allowed) => ok(items(value).all(|item| allowed.contains(&item)), &|| {
+                format!("each must be one of: {}", allowed.join(", "))
+            }),
+            Values::Replicas => {
+                let pair = |item: &str| {
+                    let (partition, node) = item.split_once(':')?;
+                    partition.parse::<u32>().ok().zip(node.parse::<u32>().ok())
+                };
+                let allowed = value == "*" || items(value).all(|item| pair(item).is_some());
+                ok(allowed, &|| {
+                    "expected * or partition:node pairs with commas between".to_owned()
+                })
+            }
+        }
+    }
+}
+
+fn number(value: &str, least: i64, most: i64) -> Result<i64, String> {
+    match value.parse::<i64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(number) if number < least => Err(format!("Value must be at least {least}")),
+        _ => Err(format!("Not a whole number up to {most}")),
+    }
+}
+
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(configs: &[(&str, &str)]) -> Result<TopicSettings, String> {
+        TopicSettings::default().with(configs.iter().copied())
+    }
+
+    #[test]
+    fn every_setting_refuses_what_its_type_does_not_hold() {
+        for (name, values) in KNOWN {
+            for nonsense in ["nonsense", "1,2", "--1", "9223372036854775808"] {
+                let refused = with(&[(name, nonsense)]).expect_err(name);
+                assert!(refused.contains(name), "{refused}");
+            }
+            let beyond: &[&str] = match values {
+                Values::Number(i64::MIN, _) => &["1.5", "yes"],
+                Values::Number(least, _) | Values::Level(least, _) => {
+                    &[&(least - 2).to_string(), "1.5", "yes"]
+                }
+                Values::Share => &["-0.1", "1.1", "NaN"],
+                Values::Flag => &["1", "yes", ""],
+                Values::OneOf(_) => &["", "Producer", "createtime"],
+                Values::AnyOf(_) => &["delete,nonsense", "Compact"],
+                Values::Replicas => &["1:", ":1", "1:2:3"],
+            };
+            for value in beyond {
+                assert!(with(&[(name, value)]).is_err(), "{name}={value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_from_a_setting_is_there_once_it_is_taken() {
+        let settings = with(&[
+            ("cleanup.policy", " compact , delete "),
+            ("max.message.bytes", "200"),
+            ("segment.bytes", "1048576"),
+            ("retention.bytes", "-1"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.before.max.ms", "5"),
+            ("message.timestamp.after.max.ms", "6"),
+            ("min.insync.replicas", "2"),
+        ])
+        .expect("allowed");
+        assert!(settings.is_compacted && settings.log_append_time);
+        let sizes = (
+            settings.max_message_bytes,
+            settings.segment_bytes,
+            settings.retention_bytes,
+        );
+        assert_eq!(sizes, (200, 1 << 20, u64::MAX));
+        let limits = (
+            settings.timestamp_before_max_ms,
+            settings.timestamp_after_max_ms,
+        );
+        assert_eq!((limits, settings.min_in_sync_replicas), ((5, 6), 2));
+    }
+
+    #[test]
+    fn a_topic_that_only_compacts_deletes_nothing_by_size() {
+        let settings = with(&[("retention.bytes", "1"), ("cleanup.policy", "compact")]);
+        let default = TopicSettings::default().retention_bytes;
+        assert_eq!(settings.expect("allowed").retention_bytes, default);
+        let both = with(&[
+            ("retention.bytes", "1"),
+            ("cleanup.policy", "compact,delete"),
+        ]);
+        assert_eq!(both.expect("allowed").retention_bytes, 1);
+    }
+
+    #[test]
+    fn what_kafka_keeps_to_and_this_broker_could_not_is_refused() {
+        for refused in [
+            ("compression.type", "lz4"),
+            ("remote.storage.enable", "true"),
+        ] {
+            assert!(with(&[refused]).is_err(), "{refused:?}");
+        }
+        let lags = [
+            ("min.compaction.lag.ms", "9"),
+            ("max.compaction.lag.ms", "8"),
+        ];
+        assert!(with(&lags).is_err());
+        let kept = [
+            ("compression.type", "producer"),
+            ("remote.storage.enable", "false"),
+        ];
+        assert!(with(&kept).is_ok());
+    }
+}

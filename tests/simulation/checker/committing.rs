@@ -1,0 +1,288 @@
+//! What was committed, against what was read or handled before; and where members begin.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Log, Promise, Violation};
+use crate::history::{Event, Group, History, Id, Life};
+
+/// A commit covers only what the group has handed out before it, of the topic that has the name.
+pub(super) fn commits(history: &History, log: &Log, group: &[u32], found: &mut Vec<Violation>) {
+    let mut unread = log.places.clone();
+    let mut now: Life = 0;
+    let mut asked: BTreeMap<(u32, i32), Life> = BTreeMap::new();
+    for event in &history.events {
+        match *event {
+            Event::Created { life, .. } => now = life,
+            Event::Polled {
+                reader,
+                partition,
+                offset,
+                id,
+            } if group.contains(&reader) => {
+                if let Some(life) = log.life_of(partition, offset, id) {
+                    unread.remove(&(life, partition, offset));
+                }
+            }
+            Event::Committing {
+                reader, partition, ..
+            } => {
+                asked.insert((reader, partition), now);
+            }
+            Event::Committed {
+                reader,
+                partition,
+                next,
+            } if group.contains(&reader) => {
+                // It may have been for the topic that was there when it was asked for.
+                let same = asked
+                    .get(&(reader, partition))
+                    .is_none_or(|life| *life == now);
+                let passed = unread
+                    .range((now, partition, i64::MIN)..(now, partition, next))
+                    .next();
+                if same && passed.is_some() {
+                    found.push(Violation::CommittedUnread {
+                        reader,
+                        partition,
+                        next,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the coordinator has never passes what the group has not read, or handled, of the topic that has the name; it has what it has
+/// acknowledged; and where all is well it does not fall.
+pub(super) fn stored(history: &History, log: &Log, promise: Promise, found: &mut Vec<Violation>) {
+    let mut now: Life = 0;
+    let mut unfinished =
+        BTreeMap::from([Group::Polling, Group::Typed].map(|group| (group, log.places.clone())));
+    let mut stored: BTreeMap<(Group, i32), i64> = BTreeMap::new();
+    let mut asked: BTreeMap<(u32, i32), Life> = BTreeMap::new();
+    // The lone reader is in no group.
+    let owners: BTreeSet<u32> = history
+        .events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Owns { reader, .. } => Some(reader),
+            _ => None,
+        })
+        .collect();
+    for event in &history.events {
+        match *event {
+            Event::Created { life, .. } => {
+                now = life;
+                stored.clear();
+            }
+            Event::Polled {
+                reader,
+                partition,
+                offset,
+                id,
+            } if owners.contains(&reader) => {
+                finish(
+                    log,
+                    &mut unfinished,
+                    Group::Polling,
+                    (partition, offset, id),
+                );
+            }
+            Event::Ends {
+                partition,
+                offset,
+                id,
+                ..
+            } => finish(log, &mut unfinished, Group::Typed, (partition, offset, id)),
+            Event::Stored {
+                group,
+                partition,
+                next,
+            } => {
+                let left = &unfinished[&group];
+                let passed = left
+                    .range((now, partition, i64::MIN)..(now, partition, next))
+                    .next();
+                if passed.is_some() {
+                    found.push(Violation::StoredUnfinished {
+                        group,
+                        partition,
+                        next,
+                    });
+                }
+                let before = stored.insert((group, partition), next);
+                if promise.all_is_well && before.is_some_and(|before| before > next) {
+                    found.push(Violation::StoredFell {
+                        group,
+                        partition,
+                        next,
+                    });
+                }
+            }
+            Event::Committing {
+                reader, partition, ..
+            } => {
+                asked.insert((reader, partition), now);
+            }
+            Event::Committed {
+                reader,
+                partition,
+                next,
+            } => {
+                let same = asked
+                    .get(&(reader, partition))
+                    .is_none_or(|life| *life == now);
+                let has = stored.get(&(Group::Polling, partition));
+                if same && has.is_none_or(|has| *has < next) {
+                    found.push(Violation::NotStored {
+                        reader,
+                        partition,
+                        next,
+                    });
+                }
+            }
+            Event::CommitRefused { reader } => found.push(Violation::CommitRefused { reader }),
+            _ => {}
+        }
+    }
+}
+
+fn finish(
+    log: &Log,
+    unfinished: &mut BTreeMap<Group, BTreeSet<(Life, i32, i64)>>,
+    group: Group,
+    (partition, offset, id): (i32, i64, Id),
+) {
+    if let Some(life) = log.life_of(partition, offset, id)
+        && let Some(left) = unfinished.get_mut(&group)
+    {
+        left.remove(&(life, partition, offset));
+    }
+}
+
+/// How far a group has come in a partition, by what its members were told.
+#[derive(Default)]
+struct Progress {
+    /// What is committed at least.
+    floor: i64,
+    owner: Option<u32>,
+    /// The owner's commits that were begun and not acknowledged, each with the floor when it was begun.
+    open: Vec<(i64, i64)>,
+}
+
+/// Commits never fall, and whoever takes a partition over begins no lower than at what was committed. The log's start never moves here, so
+/// nothing else can move a member up or down, but another topic of the name, for which nothing is committed.
+///
+/// A commit that was begun and not acknowledged may yet reach the coordinator, behind later ones even, until another generation fences it:
+/// for a partition that begins with `Owns`, no lower than the lowest commit that may have come last. A member that joins again may find its
+/// old generation, so only another owner is proof of a new one.
+pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut Vec<Violation>) {
+    let mut now: Life = 0;
+    let mut partitions: BTreeMap<i32, Progress> = BTreeMap::new();
+    let mut beginning: BTreeMap<(u32, i32), i64> = BTreeMap::new();
+    // What the coordinator had when a member started that is told of nothing.
+    let mut stored: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut from: BTreeMap<(u32, i32), i64> = BTreeMap::new();
+    for event in &history.events {
+        match *event {
+            Event::Created { life, .. } => {
+                now = life;
+                partitions.clear();
+                beginning.clear();
+                stored.clear();
+                from.clear();
+            }
+            Event::Stored {
+                group: Group::Typed,
+                partition,
+                next,
+            } => {
+                stored.insert(partition, next);
+            }
+            Event::Starts { reader } if group.contains(&reader) => {
+                from.extend(
+                    stored
+                        .iter()
+                        .map(|(partition, next)| ((reader, *partition), *next)),
+                );
+            }
+            Event::Begins {
+                reader,
+                partition,
+                offset,
+                id,
+            } => {
+                let low = from
+                    .get(&(reader, partition))
+                    .is_some_and(|from| offset < *from);
+                if low && log.life_of(partition, offset, id) == Some(now) {
+                    found.push(Violation::BeganTooLow {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+            }
+            Event::Owns { reader, partition } if group.contains(&reader) => {
+                let known = partitions.entry(partition).or_default();
+                for (next, _) in &known.open {
+                    known.floor = known.floor.min(*next);
+                }
+                if known.owner.replace(reader) != Some(reader) {
+                    known.open.clear();
+                }
+                beginning.insert((reader, partition), known.floor);
+            }
+            Event::Polled {
+                reader,
+                partition,
+                offset,
+                id,
+            } => {
+                let floor = beginning.remove(&(reader, partition));
+                if floor.is_some_and(|floor| offset < floor)
+                    && log.life_of(partition, offset, id) == Some(now)
+                {
+                    found.push(Violation::BeganTooLow {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+            }
+            Event::Committing {
+                reader,
+                partition,
+                next,
+            } => {
+                let known = partitions.entry(partition).or_default();
+                if known.owner == Some(reader) {
+                    known.open.push((next, known.floor));
+                }
+            }
+            Event::Committed {
+                reader,
+                partition,
+                next,
+            } => {
+                let known = partitions.entry(partition).or_default();
+                // What an earlier owner began counted when it was followed.
+                let begun = known.open.iter().rposition(|(begun, _)| *begun == next);
+                let Some(begun) = begun.filter(|_| known.owner == Some(reader)) else {
+                    continue;
+                };
+                let (_, floor) = known.open.remove(begun);
+                known.floor = known.floor.max(next);
+                if next < floor {
+                    found.push(Violation::CommitFell {
+                        reader,
+                        partition,
+                        next,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Judges a history by itself alone: it knows nothing of client or broker. Each rule is one function, each has a test that breaks it.
+//!
+//! - `writing`: what producers were told, against the logs
+//! - `reading`: what readers were given, against the logs
+//! - `committing`: what was committed, and where members begin
+//! - `handling`: what handlers of typed consumers did
+
+mod committing;
+mod handling;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod writing;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::{Event, Group, History, Id, Life};
+
+/// What a run promises.
+#[derive(Clone, Copy, Debug)]
+pub struct Promise {
+    /// Nothing twice, and order kept whatever happens.
+    pub idempotent: bool,
+    /// Nothing that is good fails, and nothing that is committed falls back.
+    pub all_is_well: bool,
+    /// Every event is handled once.
+    pub handled_once: bool,
+    /// How long a record has before it may be given up for its time.
+    pub delivery_ms: u64,
+    /// How soon a reader says that no broker answers.
+    pub complains_within_ms: u64,
+    /// The reader that is in no group goes on by itself in a topic that was created anew.
+    pub moves_by_itself: bool,
+}
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// Reported as written there, and it is not there.
+    Lost(Id),
+    /// Reported as not written, and it is in the log.
+    WrittenAfterAll(Id),
+    /// Accepted, and never reported.
+    NeverReported(Id),
+    /// Accepted before a flush that came back without its fate being known.
+    FlushedWithout(Id),
+    /// In the log, though the producer did not accept it.
+    NeverAccepted(Id),
+    /// In the log twice.
+    Doubled(Id),
+    /// In the log behind a record of the same key that was sent later.
+    Reordered { earlier: Id, later: Id },
+    /// Good, and not reported as written, though nothing was wrong.
+    FailedForNothing(Id),
+    /// Given up because its time was over, which it was not.
+    ExpiredEarly(Id),
+    /// A reader went from one offset to a later one past a record that is in the log.
+    Skipped {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A reader went back without having been told to.
+    WentBack {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A reader was given something that is not what the log has there.
+    WrongRecord {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A record came out for a member that does not own its partition.
+    NotOwned {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A record came out of a partition that was paused.
+    NotSilent {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A reader that does not move by itself went on in another topic.
+    MovedByItself {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// In the log, and nobody of the group ever got it.
+    NeverRead { partition: i32, offset: i64 },
+    /// No broker ran, and a reader did not say so.
+    Silent { reader: u32 },
+    /// A commit passed a record that was not yet handed out.
+    CommittedUnread {
+        reader: u32,
+        partition: i32,
+        next: i64,
+    },
+    /// A commit was acknowledged that is lower than one acknowledged before it was begun.
+    CommitFell {
+        reader: u32,
+        partition: i32,
+        next: i64,
+    },
+    /// A commit was acknowledged that the coordinator does not have.
+    NotStored {
+        reader: u32,
+        partition: i32,
+        next: i64,
+    },
+    /// A member could not commit what it had finished in time.
+    CommitRefused { reader: u32 },
+    /// The coordinator has a commit that passes what the group has not finished.
+    StoredUnfinished {
+        group: Group,
+        partition: i32,
+        next: i64,
+    },
+    /// The coordinator's commit went back.
+    StoredFell {
+        group: Group,
+        partition: i32,
+        next: i64,
+    },
+    /// A member that took over a partition began with a record from before the group's commit.
+    BeganTooLow {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// A handler began while one of the same key was at work, or before an earlier record of that key was finished.
+    Overtook {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// Handled again, though it was finished, and nobody died or lost patience.
+    HandledTwice { partition: i32, offset: i64 },
+}
+
+/// Every violation of every rule.
+pub fn check(history: &History, promise: Promise, groups: &[Vec<u32>]) -> Vec<Violation> {
+    let log = Log::new(history);
+    let mut found = Vec::new();
+    writing::reports(history, promise, &mut found);
+    if promise.idempotent {
+        writing::doubled(history, &mut found);
+    }
+    writing::order(history, promise, &mut found);
+    reading::readers(history, &log, promise, &mut found);
+    reading::complaints(history, promise, &mut found);
+    committing::stored(history, &log, promise, &mut found);
+    for group in groups {
+        reading::everything_read(history, &log, group, &mut found);
+        committing::commits(history, &log, group, &mut found);
+        committing::progress(history, &log, group, &mut found);
+    }
+    handling::order(history, &log, &mut found);
+    if promise.handled_once {
+        handling::once(history, &log, &mut found);
+    }
+    found
+}
+
+/// The logs of all lives of the topic.
+struct Log {
+    /// What stands at (partition, offset), life after life.
+    slots: BTreeMap<(i32, i64), Vec<(Life, Id)>>,
+    /// Where there are records: (life, partition, offset).
+    places: BTreeSet<(Life, i32, i64)>,
+    last_life: Life,
+}
+
+impl Log {
+    fn new(history: &History) -> Self {
+        let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (life, partition, offset, id) in history.log.iter().copied() {
+            let slot = slots.entry((partition, offset)).or_default();
+            slot.push((life, id));
+        }
+        let lives = history.events.iter().filter_map(|event| match *event {
+            Event::Created { life, .. } => Some(life),
+            _ => None,
+        });
+        Self {
+            slots,
+            places: history
+                .log
+                .iter()
+                .map(|(life, partition, offset, _)| (*life, *partition, *offset))
+                .collect(),
+            last_life: lives.max().unwrap_or_default(),
+        }
+    }
+
+    /// The life of the topic in which this record stands there.
+    fn life_of(&self, partition: i32, offset: i64, id: Id) -> Option<Life> {
+        let slot = self.slots.get(&(partition, offset))?;
+        let found = slot.iter().find(|(_, there)| *there == id);
+        found.map(|(life, _)| *life)
+    }
+
+    /// Whether there are records from one offset on to before another.
+    fn has(&self, life: Life, partition: i32, from: i64, to: i64) -> bool {
+        from < to
+            && self
+                .places
+                .range((life, partition, from)..(life, partition, to))
+                .next()
+                .is_some()
+    }
+}
+
+/// The key of every record that was accepted.
+fn keys(history: &History) -> BTreeMap<Id, u32> {
+    let key = |event: &Event| match *event {
+        Event::Accepted { id, key, .. } => Some((id, key)),
+        _ => None,
+    };
+    history.events.iter().filter_map(key).collect()
+}

@@ -1,0 +1,194 @@
+//! What readers were given, against what the logs have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Log, Promise, Violation};
+use crate::history::{Event, History, Life};
+
+/// Where a reader stands in a partition.
+#[derive(Clone, Copy)]
+enum At {
+    /// Behind this record.
+    Behind(Life, i64),
+    /// Sent to this offset, whatever topic has the name then.
+    SentTo(i64),
+}
+
+/// Each reader, from where it began on a partition or was sent to: forward, past nothing, and what the log has there; nothing while it is
+/// paused; members of a group only while they own the partition. When another topic has the name, from its beginning.
+pub(super) fn readers(history: &History, log: &Log, promise: Promise, found: &mut Vec<Violation>) {
+    let members: BTreeSet<u32> = history
+        .events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Owns { reader, .. } => Some(reader),
+            _ => None,
+        })
+        .collect();
+    let mut at: BTreeMap<(u32, i32), At> = BTreeMap::new();
+    let mut owned: BTreeSet<(u32, i32)> = BTreeSet::new();
+    let mut paused: BTreeSet<(u32, i32)> = BTreeSet::new();
+    for event in &history.events {
+        match *event {
+            Event::Owns { reader, partition } => {
+                owned.insert((reader, partition));
+                at.remove(&(reader, partition));
+                // A pause ends with the assignment.
+                paused.remove(&(reader, partition));
+            }
+            Event::Yields { reader, partition } => {
+                owned.remove(&(reader, partition));
+            }
+            Event::Sought {
+                reader,
+                partition,
+                offset,
+            } => {
+                at.insert((reader, partition), At::SentTo(offset));
+            }
+            Event::Paused { reader, partition } => {
+                paused.insert((reader, partition));
+            }
+            Event::Resumed { reader, partition } => {
+                paused.remove(&(reader, partition));
+            }
+            Event::Polled {
+                reader,
+                partition,
+                offset,
+                id,
+            } => {
+                let is_member = members.contains(&reader);
+                if is_member && !owned.contains(&(reader, partition)) {
+                    found.push(Violation::NotOwned {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+                if paused.contains(&(reader, partition)) {
+                    found.push(Violation::NotSilent {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+                let Some(life) = log.life_of(partition, offset, id) else {
+                    found.push(Violation::WrongRecord {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                    continue;
+                };
+                let before = at.insert((reader, partition), At::Behind(life, offset));
+                let (back, from) = match before {
+                    None => continue,
+                    Some(At::SentTo(from)) => (offset < from, from),
+                    Some(At::Behind(old, before)) if old == life => (offset <= before, before + 1),
+                    Some(At::Behind(old, _)) => {
+                        if old < life && !is_member && !promise.moves_by_itself {
+                            found.push(Violation::MovedByItself {
+                                reader,
+                                partition,
+                                offset,
+                            });
+                        }
+                        (old > life, 0)
+                    }
+                };
+                if back {
+                    found.push(Violation::WentBack {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                } else if log.has(life, partition, from, offset) {
+                    found.push(Violation::Skipped {
+                        reader,
+                        partition,
+                        offset,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is there in the end, somebody of the group has read, or handled.
+pub(super) fn everything_read(
+    history: &History,
+    log: &Log,
+    group: &[u32],
+    found: &mut Vec<Violation>,
+) {
+    let read: BTreeSet<(Option<Life>, i32, i64)> = history
+        .events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Polled {
+                reader,
+                partition,
+                offset,
+                id,
+            }
+            | Event::Ends {
+                reader,
+                partition,
+                offset,
+                id,
+            } if group.contains(&reader) => {
+                Some((log.life_of(partition, offset, id), partition, offset))
+            }
+            _ => None,
+        })
+        .collect();
+    for (life, partition, offset) in &log.places {
+        if *life == log.last_life && !read.contains(&(Some(*life), *partition, *offset)) {
+            found.push(Violation::NeverRead {
+                partition: *partition,
+                offset: *offset,
+            });
+        }
+    }
+}
+
+/// Whoever reads when the last broker goes, and still when one is back, says in time that something is wrong.
+pub(super) fn complaints(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+    let mut running: BTreeSet<u32> = BTreeSet::new();
+    let mut silent: Option<(u64, BTreeSet<u32>)> = None;
+    for (event, at) in history.events.iter().zip(&history.times) {
+        match *event {
+            Event::Starts { reader } => {
+                running.insert(reader);
+            }
+            Event::Stops { reader } => {
+                running.remove(&reader);
+                if let Some((_, silent)) = &mut silent {
+                    silent.remove(&reader);
+                }
+            }
+            Event::Down => silent = Some((*at, running.clone())),
+            Event::Complains { reader } => {
+                if let Some((since, silent)) = &mut silent
+                    && at - *since <= promise.complains_within_ms
+                {
+                    silent.remove(&reader);
+                }
+            }
+            Event::Up => {
+                if let Some((since, silent)) = silent.take()
+                    && at - since > promise.complains_within_ms
+                {
+                    found.extend(
+                        silent
+                            .into_iter()
+                            .map(|reader| Violation::Silent { reader }),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}

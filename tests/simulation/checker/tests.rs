@@ -1,0 +1,649 @@
+//! Histories with one thing wrong each: a checker that cannot fail would prove nothing.
+
+use super::*;
+use crate::history::Told;
+
+const NOTHING: Promise = Promise {
+    idempotent: false,
+    all_is_well: false,
+    handled_once: false,
+    delivery_ms: 1_000,
+    complains_within_ms: 1_000,
+    moves_by_itself: true,
+};
+
+const IDEMPOTENT: Promise = Promise {
+    idempotent: true,
+    ..NOTHING
+};
+
+fn id(number: u32) -> Id {
+    Id {
+        producer: 0,
+        number,
+    }
+}
+
+fn accepted(number: u32) -> Event {
+    Event::Accepted {
+        id: id(number),
+        key: 0,
+        good: true,
+    }
+}
+
+fn sent(number: u32, told: Told) -> [Event; 2] {
+    [
+        accepted(number),
+        Event::Reported {
+            id: id(number),
+            told,
+        },
+    ]
+}
+
+fn written(number: u32, offset: i64) -> [Event; 2] {
+    sent(
+        number,
+        Told::Written {
+            partition: 0,
+            offset,
+        },
+    )
+}
+
+fn polled(offset: i64, number: u32) -> Event {
+    Event::Polled {
+        reader: 7,
+        partition: 0,
+        offset,
+        id: id(number),
+    }
+}
+
+fn sought(offset: i64) -> Event {
+    Event::Sought {
+        reader: 7,
+        partition: 0,
+        offset,
+    }
+}
+
+fn history(events: impl IntoIterator<Item = Event>, log: &[(i64, u32)]) -> History {
+    let events: Vec<Event> = events.into_iter().collect();
+    History {
+        times: vec![0; events.len()],
+        events,
+        log: log
+            .iter()
+            .map(|(offset, number)| (0, 0, *offset, id(*number)))
+            .collect(),
+    }
+}
+
+#[test]
+fn a_clean_history_passes() {
+    let events = [written(0, 0), written(1, 1)].concat();
+    let events = events.into_iter().chain([
+        polled(0, 0),
+        polled(1, 1),
+        sought(0),
+        polled(0, 0),
+        polled(1, 1),
+    ]);
+    assert_eq!(
+        check(&history(events, &[(0, 0), (1, 1)]), IDEMPOTENT, &[vec![7]]),
+        []
+    );
+}
+
+#[test]
+fn each_violation_is_found() {
+    let log = &[(0, 0), (1, 1)][..];
+    let both = || [written(0, 0), written(1, 1)].concat();
+    let cases: Vec<(History, Violation)> = vec![
+        (history(both(), &log[..1]), Violation::Lost(id(1))),
+        (history([], &log[..1]), Violation::NeverAccepted(id(0))),
+        (
+            history(sent(0, Told::NotWritten), &log[..1]),
+            Violation::WrittenAfterAll(id(0)),
+        ),
+        (history([accepted(0)], &[]), Violation::NeverReported(id(0))),
+        (
+            history(written(0, 0), &[(0, 0), (1, 0)]),
+            Violation::Doubled(id(0)),
+        ),
+        (
+            history([written(0, 1), written(1, 0)].concat(), &[(0, 1), (1, 0)]),
+            Violation::Reordered {
+                earlier: id(0),
+                later: id(1),
+            },
+        ),
+        (
+            history(
+                [written(0, 0), written(1, 1), written(2, 2)]
+                    .concat()
+                    .into_iter()
+                    .chain([polled(0, 0), polled(2, 2)]),
+                &[(0, 0), (1, 1), (2, 2)],
+            ),
+            Violation::Skipped {
+                reader: 7,
+                partition: 0,
+                offset: 2,
+            },
+        ),
+        (
+            history(both().into_iter().chain([polled(1, 1), polled(0, 0)]), log),
+            Violation::WentBack {
+                reader: 7,
+                partition: 0,
+                offset: 0,
+            },
+        ),
+        (
+            history(both().into_iter().chain([polled(0, 1)]), log),
+            Violation::WrongRecord {
+                reader: 7,
+                partition: 0,
+                offset: 0,
+            },
+        ),
+        (
+            history(
+                both().into_iter().chain([
+                    Event::Owns {
+                        reader: 7,
+                        partition: 0,
+                    },
+                    Event::Yields {
+                        reader: 7,
+                        partition: 0,
+                    },
+                    polled(0, 0),
+                ]),
+                log,
+            ),
+            Violation::NotOwned {
+                reader: 7,
+                partition: 0,
+                offset: 0,
+            },
+        ),
+        (
+            history(
+                both()
+                    .into_iter()
+                    .chain([polled(0, 0), sought(0), polled(1, 1)]),
+                log,
+            ),
+            Violation::Skipped {
+                reader: 7,
+                partition: 0,
+                offset: 1,
+            },
+        ),
+        (
+            history(
+                both()
+                    .into_iter()
+                    .chain([polled(1, 1), sought(1), polled(0, 0)]),
+                log,
+            ),
+            Violation::WentBack {
+                reader: 7,
+                partition: 0,
+                offset: 0,
+            },
+        ),
+        (
+            history(
+                both().into_iter().chain([
+                    Event::Paused {
+                        reader: 7,
+                        partition: 0,
+                    },
+                    polled(0, 0),
+                    Event::Resumed {
+                        reader: 7,
+                        partition: 0,
+                    },
+                    polled(1, 1),
+                ]),
+                log,
+            ),
+            Violation::NotSilent {
+                reader: 7,
+                partition: 0,
+                offset: 0,
+            },
+        ),
+    ];
+    for (history, expected) in cases {
+        let found = check(&history, IDEMPOTENT, &[]);
+        assert_eq!(found, [expected], "{history:?}");
+    }
+    let early = [accepted(0), Event::Flushed { producer: 0 }];
+    let late = Event::Reported {
+        id: id(0),
+        told: Told::Unknown,
+    };
+    let flushed = history(early.into_iter().chain([late]), &[]);
+    assert_eq!(
+        check(&flushed, IDEMPOTENT, &[]),
+        [Violation::FlushedWithout(id(0))]
+    );
+    let unread = history(both().into_iter().chain([polled(0, 0)]), log);
+    assert_eq!(
+        check(&unread, IDEMPOTENT, &[vec![7]]),
+        [Violation::NeverRead {
+            partition: 0,
+            offset: 1
+        }]
+    );
+    let early = [
+        owns(7),
+        polled(0, 0),
+        stored(Group::Polling, 2),
+        committed(7, 2),
+        polled(1, 1),
+    ];
+    assert_eq!(
+        check(
+            &history(both().into_iter().chain(early), log),
+            IDEMPOTENT,
+            &[vec![7]]
+        ),
+        [
+            Violation::StoredUnfinished {
+                group: Group::Polling,
+                partition: 0,
+                next: 2
+            },
+            Violation::CommittedUnread {
+                reader: 7,
+                partition: 0,
+                next: 2
+            }
+        ]
+    );
+}
+
+fn owns(reader: u32) -> Event {
+    Event::Owns {
+        reader,
+        partition: 0,
+    }
+}
+
+fn read(reader: u32, offset: i64) -> Event {
+    Event::Polled {
+        reader,
+        partition: 0,
+        offset,
+        id: id(offset as u32),
+    }
+}
+
+fn committing(reader: u32, next: i64) -> Event {
+    Event::Committing {
+        reader,
+        partition: 0,
+        next,
+    }
+}
+
+fn stored(group: Group, next: i64) -> Event {
+    Event::Stored {
+        group,
+        partition: 0,
+        next,
+    }
+}
+
+fn committed(reader: u32, next: i64) -> Event {
+    Event::Committed {
+        reader,
+        partition: 0,
+        next,
+    }
+}
+
+/// What a group of 7 and 8 has to say for itself after `events`, when both records were written and 7 has read both, and the coordinator has
+/// what it acknowledges.
+fn judged(events: impl IntoIterator<Item = Event>) -> Vec<Violation> {
+    let written = [written(0, 0), written(1, 1)].concat();
+    let first = [owns(7), read(7, 0), read(7, 1)];
+    let mut has = 0;
+    let events = events.into_iter().flat_map(|event| {
+        if let Event::Committed { next, .. } = event {
+            has = next.max(has);
+        }
+        let stored = matches!(event, Event::Committed { .. }).then(|| stored(Group::Polling, has));
+        stored.into_iter().chain([event])
+    });
+    let events = written.into_iter().chain(first).chain(events);
+    let history = history(events, &[(0, 0), (1, 1)]);
+    check(&history, IDEMPOTENT, &[vec![7, 8]])
+}
+
+#[test]
+fn a_commit_lower_than_an_earlier_one_is_found() {
+    let two = [committing(7, 2), committed(7, 2)];
+    let one = [committing(7, 1), committed(7, 1)];
+    assert_eq!(judged([one, two].concat()), []);
+    let fell = Violation::CommitFell {
+        reader: 7,
+        partition: 0,
+        next: 1,
+    };
+    assert_eq!(judged([two, one].concat()), [fell]);
+    let next = [owns(8), committing(8, 1), committed(8, 1)];
+    let fell = Violation::CommitFell {
+        reader: 8,
+        partition: 0,
+        next: 1,
+    };
+    assert_eq!(judged(two.into_iter().chain(next)), [fell]);
+}
+
+#[test]
+fn a_member_that_begins_before_the_commit_is_found() {
+    let two = [committing(7, 2), committed(7, 2)];
+    let low = || Violation::BeganTooLow {
+        reader: 8,
+        partition: 0,
+        offset: 1,
+    };
+    let next = || [owns(8), read(8, 1)];
+    assert_eq!(judged(two.into_iter().chain(next())), [low()]);
+    // A commit of unknown fate may come to nothing, or may come last.
+    assert_eq!(judged([committing(7, 2)].into_iter().chain(next())), []);
+    let late = [committing(7, 1)].into_iter().chain(two).chain(next());
+    assert_eq!(judged(late), []);
+    let again = [committing(7, 1), owns(7)];
+    let late = again.into_iter().chain(two).chain(next());
+    assert_eq!(judged(late), []);
+    // One that was begun in a generation that is over is refused.
+    let fenced = two.into_iter().chain([owns(8), committing(7, 1)]);
+    assert_eq!(judged(fenced.chain(next())), [low()]);
+    let unheard = [committing(7, 2), owns(8), committed(7, 2), read(8, 1)];
+    assert_eq!(judged(unheard), []);
+}
+
+#[test]
+fn a_duplicate_without_idempotence_is_no_reordering() {
+    let events = [written(0, 0), written(1, 1)].concat();
+    let log = history(events, &[(0, 0), (1, 1), (2, 0), (3, 1)]);
+    assert_eq!(check(&log, NOTHING, &[]), []);
+}
+
+#[test]
+fn what_fails_for_nothing_or_before_its_time_is_found() {
+    let well = Promise {
+        all_is_well: true,
+        ..NOTHING
+    };
+    for told in [Told::NotWritten, Told::Unknown] {
+        let failed = history(sent(0, told), &[]);
+        assert_eq!(check(&failed, NOTHING, &[]), []);
+        assert_eq!(
+            check(&failed, well, &[]),
+            [Violation::FailedForNothing(id(0))]
+        );
+    }
+    let refused = [
+        Event::Accepted {
+            id: id(0),
+            key: 0,
+            good: false,
+        },
+        Event::Reported {
+            id: id(0),
+            told: Told::NotWritten,
+        },
+    ];
+    assert_eq!(check(&history(refused, &[]), well, &[]), []);
+    let mut expired = history(sent(0, Told::Expired), &[]);
+    expired.times = vec![500, 1_500];
+    assert_eq!(check(&expired, NOTHING, &[]), []);
+    expired.times = vec![501, 1_500];
+    assert_eq!(
+        check(&expired, NOTHING, &[]),
+        [Violation::ExpiredEarly(id(0))]
+    );
+}
+
+#[test]
+fn a_commit_that_the_coordinator_does_not_have_is_found() {
+    let not_stored = Violation::NotStored {
+        reader: 7,
+        partition: 0,
+        next: 2,
+    };
+    let begin = || {
+        let written = [written(0, 0), written(1, 1)].concat();
+        written
+            .into_iter()
+            .chain([owns(7), read(7, 0), read(7, 1), committing(7, 2)])
+    };
+    let log = &[(0, 0), (1, 1)];
+    let events = begin().chain([committed(7, 2)]);
+    assert_eq!(check(&history(events, log), NOTHING, &[]), [not_stored]);
+    // Nobody knows what the coordinator had of a topic that is gone.
+    let created = Event::Created {
+        life: 1,
+        partitions: 1,
+    };
+    let events = begin().chain([created, committed(7, 2)]);
+    assert_eq!(check(&history(events, log), NOTHING, &[]), []);
+}
+
+#[test]
+fn a_stored_commit_that_passes_the_unfinished_or_falls_is_found() {
+    let begins = |offset| Event::Begins {
+        reader: 4_000,
+        partition: 0,
+        offset,
+        id: id(offset as u32),
+    };
+    let ends = |offset| Event::Ends {
+        reader: 4_000,
+        partition: 0,
+        offset,
+        id: id(offset as u32),
+    };
+    let unfinished = |next| Violation::StoredUnfinished {
+        group: Group::Typed,
+        partition: 0,
+        next,
+    };
+    let well = Promise {
+        all_is_well: true,
+        ..NOTHING
+    };
+    let judged = |events: &[Event]| {
+        let written = [written(0, 0), written(1, 1)].concat();
+        let events = written.into_iter().chain(events.iter().copied());
+        check(&history(events, &[(0, 0), (1, 1)]), well, &[])
+    };
+    let typed = |next| stored(Group::Typed, next);
+    let first = [begins(0), ends(0), begins(1)];
+    assert_eq!(
+        judged(&[&first[..], &[typed(1), ends(1), typed(2)]].concat()),
+        []
+    );
+    assert_eq!(judged(&[&first[..], &[typed(2)]].concat()), [unfinished(2)]);
+    // What was read and handled of a topic is nothing of the next one.
+    let created = Event::Created {
+        life: 1,
+        partitions: 1,
+    };
+    let events = [
+        &written(0, 0)[..],
+        &written(1, 1),
+        &[begins(0), ends(0), typed(1), created, typed(1)],
+    ]
+    .concat();
+    let mut carried = history(events, &[(0, 0)]);
+    carried.log.push((1, 0, 0, id(1)));
+    assert_eq!(
+        check(
+            &carried,
+            Promise {
+                all_is_well: false,
+                ..well
+            },
+            &[]
+        )
+        .into_iter()
+        .filter(|violation| !matches!(violation, Violation::Lost(_)))
+        .collect::<Vec<_>>(),
+        [unfinished(1)]
+    );
+    let fell = Violation::StoredFell {
+        group: Group::Typed,
+        partition: 0,
+        next: 1,
+    };
+    let both = [&first[..], &[ends(1), typed(2), typed(1)]].concat();
+    assert_eq!(judged(&both), [fell]);
+}
+
+#[test]
+fn handlers_that_overtake_or_repeat_are_found() {
+    let begins = |reader, offset| Event::Begins {
+        reader,
+        partition: 0,
+        offset,
+        id: id(offset as u32),
+    };
+    let ends = |reader, offset| Event::Ends {
+        reader,
+        partition: 0,
+        offset,
+        id: id(offset as u32),
+    };
+    let once = Promise {
+        handled_once: true,
+        ..NOTHING
+    };
+    let judged = |events: &[Event]| {
+        let written = [written(0, 0), written(1, 1)].concat();
+        let events = written.into_iter().chain(events.iter().copied());
+        check(&history(events, &[(0, 0), (1, 1)]), once, &[vec![1, 2]])
+    };
+    assert_eq!(
+        judged(&[begins(1, 0), ends(1, 0), begins(2, 1), ends(2, 1)]),
+        []
+    );
+    let overtook = Violation::Overtook {
+        reader: 1,
+        partition: 0,
+        offset: 1,
+    };
+    assert_eq!(
+        judged(&[begins(1, 0), begins(1, 1), ends(1, 0), ends(1, 1)]),
+        [overtook]
+    );
+    // Another consumer begins again where the first has not finished.
+    assert_eq!(
+        judged(&[
+            begins(1, 0),
+            begins(2, 0),
+            ends(2, 0),
+            begins(2, 1),
+            ends(2, 1)
+        ]),
+        []
+    );
+    let twice = Violation::HandledTwice {
+        partition: 0,
+        offset: 0,
+    };
+    assert_eq!(
+        judged(&[
+            begins(1, 0),
+            ends(1, 0),
+            begins(2, 0),
+            ends(2, 0),
+            begins(2, 1),
+            ends(2, 1)
+        ]),
+        [twice]
+    );
+    let low = Violation::BeganTooLow {
+        reader: 2,
+        partition: 0,
+        offset: 0,
+    };
+    let starts = Event::Starts { reader: 2 };
+    let events = [
+        begins(1, 0),
+        ends(1, 0),
+        stored(Group::Typed, 1),
+        starts,
+        begins(2, 0),
+        ends(2, 0),
+        begins(2, 1),
+        ends(2, 1),
+    ];
+    let written = [written(0, 0), written(1, 1)].concat();
+    let events = history(written.into_iter().chain(events), &[(0, 0), (1, 1)]);
+    assert_eq!(check(&events, NOTHING, &[vec![1, 2]]), [low]);
+}
+
+#[test]
+fn a_reader_that_keeps_silent_or_moves_by_itself_is_found() {
+    let starts = Event::Starts { reader: 7 };
+    let complains = Event::Complains { reader: 7 };
+    let judged = |events: &[(u64, Event)]| {
+        let (times, events) = events.iter().copied().unzip();
+        let log = Vec::new();
+        check(&History { events, times, log }, NOTHING, &[])
+    };
+    let (down, up) = ((10, Event::Down), (5_000, Event::Up));
+    let silent = [Violation::Silent { reader: 7 }];
+    assert_eq!(judged(&[(0, starts), down, up]), silent);
+    assert_eq!(judged(&[(0, starts), down, (1_010, complains), up]), []);
+    assert_eq!(judged(&[(0, starts), down, (1_011, complains), up]), silent);
+    assert_eq!(
+        judged(&[(0, starts), down, (20, Event::Stops { reader: 7 }), up]),
+        []
+    );
+    assert_eq!(judged(&[(0, starts), down, (900, Event::Up)]), []);
+
+    let created = Event::Created {
+        life: 1,
+        partitions: 1,
+    };
+    let again = Event::Polled {
+        reader: 7,
+        partition: 0,
+        offset: 0,
+        id: id(1),
+    };
+    let still = Promise {
+        moves_by_itself: false,
+        ..NOTHING
+    };
+    let events = [
+        &written(0, 0)[..],
+        &written(1, 0),
+        &[polled(0, 0), created, again],
+    ]
+    .concat();
+    let mut moved = history(events, &[(0, 0)]);
+    moved.log.push((1, 0, 0, id(1)));
+    let expected = Violation::MovedByItself {
+        reader: 7,
+        partition: 0,
+        offset: 0,
+    };
+    assert_eq!(check(&moved, still, &[]), [expected]);
+    assert_eq!(check(&moved, NOTHING, &[]), []);
+    moved.events.insert(6, sought(0));
+    moved.times.push(0);
+    assert_eq!(check(&moved, still, &[]), []);
+}

@@ -1,0 +1,103 @@
+//! What producers were told of their records, against what the logs have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Promise, Violation, keys};
+use crate::history::{Event, History, Id, Life, Told};
+
+pub(super) fn reports(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+    let places: BTreeSet<(i32, i64, Id)> = history
+        .log
+        .iter()
+        .map(|(_, partition, offset, id)| (*partition, *offset, *id))
+        .collect();
+    let present: BTreeSet<Id> = history.log.iter().map(|(_, _, _, id)| *id).collect();
+    let mut accepted: BTreeMap<Id, (u64, bool)> = BTreeMap::new();
+    let mut open = BTreeSet::new();
+    for (event, at) in history.events.iter().zip(&history.times) {
+        match *event {
+            Event::Accepted { id, good, .. } => {
+                accepted.insert(id, (*at, good));
+                open.insert(id);
+            }
+            Event::Reported { id, told } => {
+                open.remove(&id);
+                match told {
+                    Told::Written { partition, offset } => {
+                        if !places.contains(&(partition, offset, id)) {
+                            found.push(Violation::Lost(id));
+                        }
+                    }
+                    Told::NotWritten | Told::Expired => {
+                        if present.contains(&id) {
+                            found.push(Violation::WrittenAfterAll(id));
+                        }
+                    }
+                    Told::Unknown => {}
+                }
+                let Some((since, good)) = accepted.get(&id) else {
+                    continue;
+                };
+                if promise.all_is_well && *good && !matches!(told, Told::Written { .. }) {
+                    found.push(Violation::FailedForNothing(id));
+                }
+                if told == Told::Expired && at - since < promise.delivery_ms {
+                    found.push(Violation::ExpiredEarly(id));
+                }
+            }
+            Event::Flushed { producer } => {
+                let left = open.iter().filter(|id: &&Id| id.producer == producer);
+                found.extend(left.copied().map(Violation::FlushedWithout));
+            }
+            _ => {}
+        }
+    }
+    found.extend(open.into_iter().map(Violation::NeverReported));
+    let phantoms = present.iter().filter(|id| !accepted.contains_key(id));
+    found.extend(phantoms.copied().map(Violation::NeverAccepted));
+}
+
+pub(super) fn doubled(history: &History, found: &mut Vec<Violation>) {
+    let mut seen = BTreeSet::new();
+    for (_, _, _, id) in &history.log {
+        if !seen.insert(*id) {
+            found.push(Violation::Doubled(*id));
+        }
+    }
+}
+
+/// Per producer and key, first appearances in a partition follow the order of sending. (Without idempotence a record may appear again later:
+/// that is a duplicate, not a reordering, as long as each record's first appearance is in its place. And one whose fate is reported as
+/// unknown may come late: what the network held back until then, nothing tells the broker to refuse.)
+pub(super) fn order(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+    let unknown: BTreeSet<Id> = history
+        .events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Reported {
+                id,
+                told: Told::Unknown,
+            } if !promise.idempotent => Some(id),
+            _ => None,
+        })
+        .collect();
+    let keys = keys(history);
+    let mut log = history.log.clone();
+    log.sort_by_key(|(life, partition, offset, _)| (*life, *partition, *offset));
+    let mut seen = BTreeSet::new();
+    let mut last: BTreeMap<(Life, i32, u32, u32), Id> = BTreeMap::new();
+    for (life, partition, _, id) in log {
+        if !seen.insert(id) || unknown.contains(&id) {
+            continue;
+        }
+        let Some(key) = keys.get(&id) else { continue };
+        if let Some(earlier) = last.insert((life, partition, id.producer, *key), id)
+            && earlier.number > id.number
+        {
+            found.push(Violation::Reordered {
+                earlier: id,
+                later: earlier,
+            });
+        }
+    }
+}
