@@ -107,7 +107,7 @@ macro_rules! is_retriable {
 }
 
 error_codes! {
-     -1 UNKNOWN_SERVER_ERROR                       fatal     "the broker failed in a way it has no code for; the request may have been applied";
+     -1 UNKNOWN_SERVER_ERROR                       fatal     "the broker failed in a way it has no code for";
       0 NONE                                       fatal     "no error";
       1 OFFSET_OUT_OF_RANGE                        fatal     "the log does not have this offset";
       2 CORRUPT_MESSAGE                            retriable "the batch fails its checksum or is malformed";
@@ -115,7 +115,7 @@ error_codes! {
       4 INVALID_FETCH_SIZE                         fatal     "the fetch size is invalid";
       5 LEADER_NOT_AVAILABLE                       retriable "the partition is electing a leader";
       6 NOT_LEADER_OR_FOLLOWER                     retriable "this broker is not the leader, or no replica, of the partition";
-      7 REQUEST_TIMED_OUT                          retriable "the broker gave up waiting; the request may have been applied";
+      7 REQUEST_TIMED_OUT                          retriable "the broker gave up waiting";
       8 BROKER_NOT_AVAILABLE                       fatal     "the broker is not available";
       9 REPLICA_NOT_AVAILABLE                      retriable "the replica is not available";
      10 MESSAGE_TOO_LARGE                          fatal     "a record or batch is larger than the topic allows";

@@ -325,6 +325,9 @@ impl Error {
 
     /// For a write: whether it may have happened.
     pub fn outcome(&self) -> WriteOutcome {
+        if self.0.api.is_some_and(only_reads) {
+            return WriteOutcome::NotWritten;
+        }
         if let Some(outcome) = self.0.outcome {
             return outcome;
         }
@@ -336,6 +339,23 @@ impl Error {
             (None, _) => WriteOutcome::NotWritten,
         }
     }
+}
+
+/// Whether requests of this API change nothing at the broker: nothing can have happened then, whatever the answer.
+fn only_reads(api: ApiKey) -> bool {
+    matches!(
+        api,
+        ApiKey::FETCH
+            | ApiKey::LIST_OFFSETS
+            | ApiKey::OFFSET_FETCH
+            | ApiKey::METADATA
+            | ApiKey::API_VERSIONS
+            | ApiKey::FIND_COORDINATOR
+            | ApiKey::DESCRIBE_GROUPS
+            | ApiKey::LIST_GROUPS
+            | ApiKey::DESCRIBE_CONFIGS
+            | ApiKey::DESCRIBE_CLUSTER
+    )
 }
 
 /// One line: what failed, where, why.
@@ -428,6 +448,19 @@ mod tests {
             lost.with_outcome(WriteOutcome::NotWritten).outcome(),
             WriteOutcome::NotWritten
         );
+    }
+
+    #[test]
+    fn of_a_read_nothing_can_have_happened() {
+        for api in [ApiKey::FETCH, ApiKey::LIST_OFFSETS, ApiKey::OFFSET_FETCH] {
+            let lost = Error::new(ErrorKind::Disconnected, "the connection ended");
+            let lost = lost.with_outcome(WriteOutcome::Unknown).api(api);
+            let failed = Error::server(ErrorCode::UNKNOWN_SERVER_ERROR, None).api(api);
+            for error in [lost, failed] {
+                assert_eq!(error.outcome(), WriteOutcome::NotWritten, "{error}");
+                assert!(!error.to_string().contains("applied"), "{error}");
+            }
+        }
     }
 
     #[test]

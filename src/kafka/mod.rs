@@ -37,7 +37,8 @@ pub use admin::{
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{
     Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, OffsetAndMetadata, OffsetReset,
-    OwnedRecord, RebalanceListener, RecordView, Records, StartOffset,
+    OwnedRecord, PositionReset, RebalanceListener, RecordView, Records, ResetCause, ResetCounts,
+    StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use latency::Latency;

@@ -602,3 +602,20 @@ async fn a_waiting_poll_keeps_the_place_in_the_group_however_short_the_interval(
     }
     assert_eq!(told.all(), [("assigned", vec![0])]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_of_an_idle_partition_outlives_a_rebalance() {
+    let broker = one_broker(2);
+    for partition in 0..2 {
+        fill(&broker, partition, 0..10, 10);
+    }
+    let mut one = member(&broker, |_| {}).await;
+    assert_eq!(read(&mut one, 20).await.len(), 20);
+    one.commit_sync().await.expect("commits");
+    let mut other = member(&broker, |_| {}).await;
+    poll_both(&mut one, &mut other, 300).await;
+    for consumer in [&one, &other] {
+        let own = consumer.assignment().remove(0);
+        assert_eq!(consumer.lag(&own), Some(0), "{own}");
+    }
+}

@@ -6,6 +6,7 @@
 //! - `groups`: membership, rebalances, commits
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
 //! - `damage`: batches that cannot be read
+//! - `repetitions`: what a broker answers once, and for ever
 //! - `recreated`: topics that are deleted and re-created under the same name
 
 mod damage;
@@ -13,5 +14,6 @@ mod faults;
 mod groups;
 mod reading;
 mod recreated;
+mod repetitions;
 mod transactions;
 mod world;

@@ -2,7 +2,7 @@
 
 use pat_events::broker::{Broker, Fault, FaultAction};
 use pat_events::kafka::{
-    Consumer, ErrorKind, OffsetAndMetadata, StartOffset, TopicId, TopicPartition,
+    Consumer, ErrorKind, OffsetAndMetadata, OffsetReset, StartOffset, TopicId, TopicPartition,
 };
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
@@ -141,6 +141,108 @@ async fn partitions_that_a_recreated_topic_has_no_more_hold_up_no_others() {
         }
         assert!(asked.elapsed() < ms(5_000), "{:?}", asked.elapsed());
     }
+}
+
+/// With `latest`, what was written before the new partitions were noticed was lost.
+#[tokio::test(start_paused = true)]
+async fn all_of_what_appears_under_a_subscription_is_read_also_with_latest() {
+    let broker = broker_up_to(10, 2);
+    let mut consumer = member(&broker, |config| {
+        config.auto_offset_reset = OffsetReset::Latest;
+        config.client.metadata_max_age = ms(5_000);
+    })
+    .await;
+    assigned(&mut consumer, 2).await;
+    for _ in 0..20 {
+        consumer.poll(ms(100)).await.expect("a poll");
+    }
+    broker.delete_topic("t");
+    broker.create_topic("t", 3).expect("a new topic");
+    for partition in 0..3 {
+        fill(&broker, partition, 0..8, 4);
+    }
+    let mut seen = [0; 3];
+    let started = Instant::now();
+    while seen != [8; 3] {
+        if let Ok(records) = consumer.poll(ms(100)).await {
+            for record in &records {
+                let next = &mut seen[record.partition as usize];
+                assert_eq!(record.offset, *next, "{}", record.topic_partition());
+                *next += 1;
+            }
+        }
+        assert!(started.elapsed() < ms(60_000), "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_a_topic_that_is_recreated_is_an_error_until_the_application_seeks() {
+    let broker = broker_up_to(10, 1);
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = consumer(&broker, |config| {
+        config.auto_offset_reset = OffsetReset::None;
+        config.client.metadata_max_age = ms(500);
+    })
+    .await;
+    consumer
+        .assign(&[(tp(0), StartOffset::Offset(0))])
+        .await
+        .expect("assigned");
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    broker.delete_topic("t");
+    broker.create_topic("t", 1).expect("a new topic");
+    fill(&broker, 0, 0..20, 10);
+    let started = Instant::now();
+    let mut told = 0;
+    while started.elapsed() < ms(10_000) {
+        match consumer.poll(ms(500)).await {
+            Ok(records) => assert!(records.is_empty(), "it moved by itself"),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::TopicRecreated, "{error}");
+                assert_eq!(error.failed_offset(), Some(10));
+                told += 1;
+            }
+        }
+    }
+    assert!((5..=11).contains(&told), "{told} times in 10 s");
+    consumer.seek(&tp(0), 0).expect("assigned");
+    assert_eq!(read(&mut consumer, 20).await.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_gone_is_not_asked_for_and_holds_up_no_other() {
+    let broker = broker_up_to(10, 3);
+    for partition in 0..3 {
+        fill(&broker, partition, 0..10, 10);
+    }
+    let mut consumer = group_reader(&broker, 3).await;
+    assert_eq!(read(&mut consumer, 30).await.len(), 30);
+    recreate(&broker, &mut consumer, 1).await;
+    fill(&broker, 0, 0..10, 10);
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    // The fetches of an idle partition, two in a second, and no others.
+    let unseen = FaultAction::Delay(ms(0));
+    broker.inject(Fault::on(ApiKey::FETCH, unseen).times(60));
+    broker.inject(Fault::on(ApiKey::LIST_OFFSETS, unseen).times(3));
+    let started = Instant::now();
+    while started.elapsed() < ms(20_000) {
+        let _ = consumer.poll(ms(500)).await;
+    }
+    assert_eq!(broker.pending_faults(), 2, "asked for what is gone");
+    let error = loop {
+        match consumer.poll(ms(1_000)).await {
+            Ok(_) => assert!(started.elapsed() < ms(60_000), "never told"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{error}");
+    // Once it exists again it is read.
+    broker.delete_topic("t");
+    broker.create_topic("t", 3).expect("a new topic");
+    for partition in 0..3 {
+        fill(&broker, partition, 0..10, 10);
+    }
+    assert_eq!(read(&mut consumer, 30).await.len(), 30);
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
 
-pub fn ms(count: u64) -> Duration {
+pub const fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 

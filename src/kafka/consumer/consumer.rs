@@ -14,7 +14,9 @@ use super::cursor::{Cursor, Reader, Step};
 use super::handle::check_offset;
 use super::list_offsets::unknown_partition;
 use super::wait::wait;
-use super::{ConsumerConfig, ConsumerHandle, RebalanceListener, Records, StartOffset, scout};
+use super::{
+    ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset, scout,
+};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::config::Configuration;
 use crate::kafka::group::coordinator::Group;
@@ -53,8 +55,8 @@ pub struct Consumer {
     reading: Option<Cursor>,
     /// New partitions that the listener has not wholly been told of.
     announcing: Option<Vec<TopicPartition>>,
-    /// Found while records before it were handed out: for the next poll.
-    postponed: Option<Error>,
+    /// Resets that the listener has not wholly been told of.
+    resets: Vec<PositionReset>,
     next_auto_commit: Instant,
 }
 
@@ -100,7 +102,7 @@ impl Consumer {
             listener: None,
             reading: None,
             announcing: None,
-            postponed: None,
+            resets: Vec::new(),
         })
     }
 
@@ -136,6 +138,7 @@ impl Consumer {
         for topic in topics {
             core.cluster.topic(topic, deadline).await?;
         }
+        core.subscribe_to(topics);
         let topics = topics.iter().map(ToString::to_string).collect();
         let mut state = core.state();
         match &state.source {
@@ -220,9 +223,10 @@ impl Consumer {
     /// says that everything it returned before is finished, which is what an automatic commit goes by.
     ///
     /// # Errors
-    /// A batch that cannot be read ([`ErrorKind::CorruptBatch`]) is an error that names partition and offset, each time it would be next:
-    /// [`seek`](ConsumerHandle::seek) to [`Error::resume_offset`] to go on without it; other partitions go on in the meantime. An offset that
-    /// is out of range, or missing, is an error where `auto_offset_reset` is `none`. What has been failing for `request_timeout` is an error
+    /// A batch that cannot be read ([`ErrorKind::CorruptBatch`]) is an error that names partition and offset, told again every
+    /// `retry_backoff_max`: [`seek`](ConsumerHandle::seek) to [`Error::resume_offset`] to go on without it; other partitions go on in the
+    /// meantime. So is, where `auto_offset_reset` is `none`, an offset that is out of range or missing, and a topic that was re-created
+    /// ([`ErrorKind::TopicRecreated`]). What has been failing for `request_timeout` is an error
     /// as well, though it is tried on. Where [`Error::is_fatal`] says so, the consumer is of no use any more; otherwise poll again.
     ///
     /// Cancel safe: a poll that is dropped has returned nothing, and skips nothing.
@@ -249,6 +253,7 @@ impl Consumer {
             ready.as_mut().enable();
             let now = Instant::now();
             self.take_part_in_rebalance(now).await;
+            self.tell_of_resets().await;
             self.auto_commit(now);
             self.look_for_trouble(now)?;
             let records = self.collect(max_bytes)?;
@@ -349,6 +354,19 @@ impl Consumer {
         }
     }
 
+    /// Tells the listener which positions the client has moved by itself.
+    async fn tell_of_resets(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        self.resets
+            .extend(self.handle.core.state().positions.take_resets());
+        if !self.resets.is_empty() {
+            listener.on_reset(&self.handle, &self.resets).await;
+            self.resets.clear();
+        }
+    }
+
     /// Tells the listener that all partitions go.
     async fn tell_listener(&self, lost: bool) {
         let partitions = self.assignment();
@@ -365,7 +383,7 @@ impl Consumer {
     /// Forgets all partitions, and what was read of them.
     fn forget(&mut self) {
         self.reading = None;
-        self.postponed = None;
+        self.resets.clear();
         self.announcing = None;
         self.core().state().clear();
     }
@@ -405,12 +423,6 @@ impl Consumer {
 
     /// What this poll must report instead of records.
     fn look_for_trouble(&mut self, now: Instant) -> Result<()> {
-        if let Some(error) = self.postponed.take()
-            && let Some(partition) = error.partition()
-            && self.position(partition) == error.failed_offset()
-        {
-            return Err(error);
-        }
         let core = self.core();
         core.cluster.tasks().check()?;
         let patience = core.config.client.request_timeout;
@@ -425,9 +437,11 @@ impl Consumer {
             Source::Assigned => None,
             Source::Subscribed(group) => Some(group.clone()),
         };
+        let pause = core.config.client.retry_backoff_max;
         if let Some(error) = state
             .errors
             .pop_front()
+            .or_else(|| state.positions.stopped(now, pause))
             .or_else(|| state.positions.overdue(now, patience))
         {
             return Err(error);
@@ -478,13 +492,20 @@ impl Consumer {
                     self.reading = Some(cursor);
                 }
                 Err(error) => {
-                    core.state().positions.refetch(&cursor.partition);
+                    let mut state = core.state();
+                    state.positions.stop(&cursor.partition, cursor.stamp, error);
+                    let pause = core.config.client.retry_backoff_max;
+                    let told = match records.is_empty() {
+                        true => state.positions.stopped(Instant::now(), pause),
+                        false => None,
+                    };
+                    drop(state);
                     core.changed.notify_waiters();
-                    if records.is_empty() {
-                        return Err(error);
+                    match told {
+                        Some(error) => return Err(error),
+                        None if records.is_empty() => {}
+                        None => break,
                     }
-                    self.postponed = Some(error);
-                    break;
                 }
             }
         }

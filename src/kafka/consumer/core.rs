@@ -17,9 +17,13 @@ use super::budget::{Budget, Charge};
 use super::cursor::Cursor;
 use super::handle::{OffsetAndMetadata, to_commit};
 use super::positions::{Plan, Positions, Wanted};
+use super::subscribed::Subscribed;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
+
+/// How long, at most, between two questions whether a partition that is gone is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Everything but the part that only `poll` touches.
 pub(crate) struct Core {
@@ -44,6 +48,7 @@ pub(crate) struct State {
     /// What the next polls must report.
     pub errors: VecDeque<Error>,
     pub source: Source,
+    pub subscribed: Subscribed,
     /// The nodes that have a fetcher.
     fetchers: BTreeSet<i32>,
     fetches_in_flight: usize,
@@ -78,6 +83,7 @@ pub(crate) enum NextFetch {
 
 impl Core {
     pub fn new(config: ConsumerConfig, cluster: Cluster) -> Arc<Self> {
+        let policy = config.auto_offset_reset;
         let changed = Arc::new(Notify::new());
         let ready = Arc::new(Notify::new());
         let polls = ready.clone();
@@ -89,7 +95,10 @@ impl Core {
             cluster,
             changed,
             ready,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                positions: Positions::new(policy),
+                ..State::default()
+            }),
             tasks: Mutex::default(),
         })
     }
@@ -100,12 +109,27 @@ impl Core {
 
     /// The pause before the repetition that follows `attempts` failures (KIP-580).
     pub fn pause(&self, attempts: u32) -> Duration {
-        let client = &self.config.client;
-        let doubled = client
-            .retry_backoff
-            .saturating_mul(1 << attempts.saturating_sub(1).min(16));
+        self.pause_up_to(attempts, self.config.client.retry_backoff_max)
+    }
+
+    /// The pause before the metadata is asked again about a partition that does not exist, by its `attempts` so far.
+    pub fn long_pause(&self, attempts: u32) -> Duration {
+        self.pause_up_to(attempts, LONGEST_PAUSE)
+    }
+
+    fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
+        let first = self.config.client.retry_backoff;
+        let doubled = first.saturating_mul(1 << attempts.saturating_sub(1).min(16));
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        random.jittered(doubled.min(client.retry_backoff_max))
+        random.jittered(doubled.min(longest))
+    }
+
+    /// How long a broker that has nothing to fetch waits before it says so.
+    pub fn patience_of_brokers(&self) -> Duration {
+        match self.config.fetch_min_bytes {
+            0 => Duration::ZERO,
+            _ => self.config.fetch_max_wait,
+        }
     }
 
     /// When a request that is sent now must be answered.
@@ -138,6 +162,17 @@ impl Core {
             Source::Subscribed(group) => Some(group.clone()),
             _ => None,
         }
+    }
+
+    /// Remembers what these topics are now, at the time of the subscription.
+    pub fn subscribe_to(&self, topics: &[&str]) {
+        let metadata = self.cluster.metadata();
+        let mut state = self.state();
+        if !matches!(state.source, Source::Subscribed(_)) {
+            state.subscribed = Subscribed::default();
+        }
+        state.subscribed.subscribe(topics.iter().copied());
+        state.subscribed.learn(&metadata);
     }
 
     /// Fails once the consumer is closed, whoever still holds a handle to it, and once one of its tasks has failed.

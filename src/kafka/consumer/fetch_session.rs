@@ -3,7 +3,7 @@
 //! In: the partitions wanted now, and how the last request went. Out: the request. The session mirrors the wanted partitions with every
 //! request: one that is not wanted any more is forgotten at once, so that nothing stale comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::messages::FetchRequest;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -34,6 +34,8 @@ pub(crate) struct FetchSession {
     epoch: i32,
     /// What the broker remembers.
     members: BTreeMap<TopicPartition, Member>,
+    /// Of those, the ones that were never answered: a broker answers each at least once.
+    unanswered: BTreeSet<TopicPartition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +79,27 @@ impl FetchSession {
                 }
             }
         }
+        let known = |name: &TopicPartition, new: &Member| {
+            let old = self.members.get(name).filter(|_| !full);
+            old.is_some_and(|old| old.topic_id == new.topic_id) && !self.unanswered.contains(name)
+        };
+        self.unanswered = new
+            .iter()
+            .filter(|(name, member)| !known(name, member))
+            .map(|(name, _)| name.clone())
+            .collect();
         self.members = new;
         request
+    }
+
+    /// The broker answered about `partition`.
+    pub fn heard_of(&mut self, partition: &TopicPartition) {
+        self.unanswered.remove(partition);
+    }
+
+    /// Whether `partition` was asked for, and the broker has never said anything of it.
+    pub fn is_unanswered(&self, partition: &TopicPartition) -> bool {
+        self.unanswered.contains(partition)
     }
 
     /// The broker answered under `session_id`.
@@ -245,6 +266,27 @@ mod tests {
             summary(&session.request(&[want(0, 0), want(1, 0)], 100, 12)),
             (77, 2, vec![0], vec![])
         );
+    }
+
+    #[test]
+    fn a_broker_owes_each_partition_one_answer() {
+        let mut session = FetchSession::default();
+        let owed = |session: &FetchSession| {
+            let names = (0..3).map(|partition| TopicPartition::new("t", partition));
+            names
+                .filter(|name| session.is_unanswered(name))
+                .map(|name| name.partition)
+                .collect::<Vec<_>>()
+        };
+        session.request(&[want(0, 0), want(1, 0)], 100, 12);
+        assert_eq!(owed(&session), [0, 1]);
+        session.heard_of(&TopicPartition::new("t", 0));
+        session.answered(77);
+        session.request(&[want(0, 5), want(1, 0), want(2, 0)], 100, 12);
+        assert_eq!(owed(&session), [1, 2], "of the first there is no news");
+        session.lost();
+        session.request(&[want(0, 5)], 100, 12);
+        assert_eq!(owed(&session), [0], "a new session answers all");
     }
 
     #[test]

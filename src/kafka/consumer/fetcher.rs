@@ -3,23 +3,25 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::messages::fetch_response::{NodeEndpoint, PartitionData};
 use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::{ApiKey, ErrorCode, Uuid};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::IsolationLevel;
 use super::budget::Charge;
-use super::core::{Core, Fetch, NextFetch, State};
+use super::core::{Core, Fetch, NextFetch};
 use super::cursor::{Cursor, Glance, glance};
 use super::fetch_session::{FetchSession, TOPIC_IDS_FROM};
-use super::positions::{Position, Wanted, Watermarks};
+use super::list_offsets::left_out;
+use super::may_pass::may_pass;
+use super::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use super::read_committed::AbortedTransactions;
 use super::wait::wait;
-use super::{IsolationLevel, OffsetReset};
 use crate::kafka::cluster::{Broker, Purpose};
 use crate::kafka::net::{Address, Connection, FramePool};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -30,11 +32,21 @@ const PREFERRED_REPLICA_FOR: Duration = Duration::from_secs(300);
 /// Fetches from `node` until nothing is to be fetched from there.
 pub(crate) async fn run(core: Arc<Core>, node: i32) {
     let mut session = FetchSession::default();
+    let mut fruitless = 0;
     loop {
         let mut changed = pin!(core.changed.notified());
         changed.as_mut().enable();
         match core.next_fetch(node) {
-            NextFetch::Send(fetch) => fetch_once(&core, node, &mut session, fetch).await,
+            NextFetch::Send(fetch) => {
+                let sent = Instant::now();
+                let fetched = fetch_once(&core, node, &mut session, fetch).await;
+                // A broker that has nothing waits for some before it says so.
+                let waited = sent.elapsed() >= core.patience_of_brokers() / 2;
+                fruitless = if fetched || waited { 0 } else { fruitless + 1 };
+                if fruitless > 1 {
+                    sleep(core.pause(fruitless - 1)).await;
+                }
+            }
             NextFetch::Wait(until) => wait(changed, until).await,
             NextFetch::Retire => break,
         }
@@ -52,7 +64,8 @@ async fn end_session(core: &Core, node: i32, mut session: FetchSession) {
     }
 }
 
-async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: Fetch) {
+/// Sends `fetch` and takes the answer. Whether anything was fetched.
+async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: Fetch) -> bool {
     let Fetch {
         wanted,
         max_bytes,
@@ -69,10 +82,11 @@ async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: F
                 wanted: &wanted,
                 endpoints: std::mem::take(&mut answer.response.node_endpoints),
             }
-            .take(answer, charge);
+            .take(answer, charge, session);
         }
         Ok(answer) if session.refused(answer.response.error_code) => {
-            return core.changed.notify_waiters();
+            core.changed.notify_waiters();
+            return false;
         }
         Ok(answer) => Error::server(answer.response.error_code, None).api(ApiKey::FETCH),
         Err(error) => error,
@@ -82,6 +96,7 @@ async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: F
         wanted.iter().map(|want| (&want.partition, want.stamp)),
         &error,
     );
+    false
 }
 
 /// An answer, and what is needed to read it.
@@ -145,7 +160,8 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    fn take(&self, answer: Answer, mut charge: Charge) {
+    /// Takes the answer. Whether anything was fetched.
+    fn take(&self, answer: Answer, mut charge: Charge, session: &mut FetchSession) -> bool {
         let Answer {
             mut response,
             version,
@@ -162,7 +178,10 @@ impl Intake<'_> {
         if let Some(part) = records().find(|records| !records.is_empty()) {
             charge.hold_frame(frames, part.clone());
         }
+        let empty = records().all(|records| records.is_empty());
+        let throttled = response.throttle_time_ms > 0;
         let charge = Arc::new(charge);
+        let mut fetched = false;
         let wanted: HashMap<_, _> = self
             .wanted
             .iter()
@@ -176,30 +195,46 @@ impl Intake<'_> {
             };
             for data in &mut topic.partitions {
                 if let Some(want) = wanted.get(&(name, data.partition_index)) {
-                    self.take_partition(want, data, &charge);
+                    session.heard_of(&want.partition);
+                    fetched |= self.take_partition(want, data, &charge, empty);
                 }
             }
         }
         self.core.ready.notify_waiters();
+        // Of a partition that is new in a session a broker says something, unless it does nothing but throttle.
+        let is_left_out = |want: &&Wanted| !throttled && session.is_unanswered(&want.partition);
+        for want in self.wanted.iter().filter(is_left_out) {
+            self.fail(want, &left_out(&want.partition).api(ApiKey::FETCH));
+        }
+        fetched
     }
 
-    fn take_partition(&self, want: &Wanted, data: &mut PartitionData, charge: &Arc<Charge>) {
+    /// Whether there is anything to read. `empty` says that the whole answer has no records.
+    fn take_partition(
+        &self,
+        want: &Wanted,
+        data: &mut PartitionData,
+        charge: &Arc<Charge>,
+        empty: bool,
+    ) -> bool {
         match data.error_code {
             ErrorCode::NONE if data.diverging_epoch.end_offset >= 0 => self.diverged(want, data),
-            ErrorCode::NONE => self.take_records(want, data, charge),
+            ErrorCode::NONE => return self.take_records(want, data, charge, empty),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(want),
             code => {
-                let error = Error::server(code, None)
-                    .api(ApiKey::FETCH)
-                    .topic_partition(want.partition.topic.clone(), want.partition.partition)
-                    .offset(want.offset, None);
                 self.hint(&want.partition, data);
-                if !error.is_retriable() || code == ErrorCode::CORRUPT_MESSAGE {
-                    self.core.report(&want.partition, want.stamp, error.clone());
-                }
-                self.core.failed([(&want.partition, want.stamp)], &error);
+                self.fail(want, &refused(want, code));
             }
         }
+        false
+    }
+
+    /// Told at once where asking again cannot help; else when it goes on for long.
+    fn fail(&self, want: &Wanted, error: &Error) {
+        if !may_pass(error) {
+            self.core.report(&want.partition, want.stamp, error.clone());
+        }
+        self.core.failed([(&want.partition, want.stamp)], error);
     }
 
     /// Uses the leader that the answer names (KIP-951).
@@ -227,8 +262,15 @@ impl Intake<'_> {
         cluster.leader_hint(&partition.topic, partition.partition, leader, epoch, broker);
     }
 
-    fn take_records(&self, want: &Wanted, data: &mut PartitionData, charge: &Arc<Charge>) {
-        if data.preferred_read_replica >= 0 {
+    fn take_records(
+        &self,
+        want: &Wanted,
+        data: &mut PartitionData,
+        charge: &Arc<Charge>,
+        empty: bool,
+    ) -> bool {
+        let elsewhere = data.preferred_read_replica >= 0;
+        if elsewhere {
             let replica = (
                 data.preferred_read_replica,
                 Instant::now() + PREFERRED_REPLICA_FOR,
@@ -237,7 +279,13 @@ impl Intake<'_> {
                 .state()
                 .positions
                 .prefer(&want.partition, want.stamp, Some(replica));
+            // There may be nobody yet who fetches from it.
+            self.core.changed.notify_waiters();
         }
+        let readable_to = match self.core.config.isolation_level {
+            IsolationLevel::ReadCommitted => data.last_stable_offset,
+            IsolationLevel::ReadUncommitted => data.high_watermark,
+        };
         let records = data.records.take().unwrap_or_default();
         let beyond = Position {
             offset: want.offset.saturating_add(1),
@@ -247,6 +295,15 @@ impl Intake<'_> {
             Glance::Empty => (None, false),
             Glance::Until(next) => (Some(next), false),
             Glance::Unreadable { cut_off } => (Some(beyond), cut_off),
+        };
+        let useless = match next {
+            None if !records.is_empty() => {
+                Some("the broker sent only batches from before the offset that was asked for")
+            }
+            None if empty && !elsewhere && readable_to > want.offset => {
+                Some("the broker sent nothing, though its log goes on behind the offset")
+            }
+            _ => None,
         };
         let watermarks = Watermarks {
             log_start: data.log_start_offset,
@@ -264,9 +321,18 @@ impl Intake<'_> {
             });
         let cursor = Cursor::new(want, records, cut_off, aborted, charge.clone());
         let mut state = self.core.state();
-        if state.positions.fetched(want, next, watermarks) {
+        let fetched = state.positions.fetched(want, next, watermarks);
+        if fetched {
             state.queue.push_back(cursor);
         }
+        drop(state);
+        if let Some(what) = useless {
+            self.fail(
+                want,
+                &at_offset(Error::new(ErrorKind::Protocol, what), want),
+            );
+        }
+        fetched
     }
 
     /// The leader's log has another past than what was read (KIP-320): goes back to where it parted, unless the policy forbids to move.
@@ -275,62 +341,67 @@ impl Intake<'_> {
             offset: data.diverging_epoch.end_offset,
             leader_epoch: Some(data.diverging_epoch.epoch).filter(|epoch| *epoch >= 0),
         };
-        let mut state = self.core.state();
-        let truncated_to = state.positions.diverged(want, end);
-        if let Some(end) = truncated_to
-            && self.core.config.auto_offset_reset != OffsetReset::None
-        {
-            state.positions.seek(&want.partition, end);
-        } else if truncated_to.is_some() {
-            drop(state);
-            let error = truncated(want, end);
-            self.core.report(&want.partition, want.stamp, error.clone());
-            return self.core.failed([(&want.partition, want.stamp)], &error);
-        }
-        drop(state);
-        self.core.changed.notify_waiters();
+        let error = truncated(want, end);
+        self.paced(&error, |positions, pace| {
+            if positions.diverged(want, end, pace) == Some(Diverged::Stuck) {
+                positions.stop(&want.partition, want.stamp, error.clone());
+            }
+        });
     }
 
     /// The offset is not in the log. What was fetched before it is read first; then the policy decides, once.
     fn out_of_range(&self, want: &Wanted) {
-        let error = Error::server(ErrorCode::OFFSET_OUT_OF_RANGE, None)
-            .api(ApiKey::FETCH)
-            .topic_partition(want.partition.topic.clone(), want.partition.partition)
-            .offset(want.offset, None);
+        let error = refused(want, ErrorCode::OFFSET_OUT_OF_RANGE);
         let mut state = self.core.state();
         let leader = state
             .positions
             .leader(&want.partition)
             .and_then(|leader| leader.node);
+        let decides = leader == Some(self.node) && state.positions.is_next(want);
         if leader != Some(self.node) {
             // A follower may be behind: only the leader knows.
             state.positions.prefer(&want.partition, want.stamp, None);
-        } else if state.positions.is_next(want) {
-            match self.core.config.auto_offset_reset.timestamp() {
-                Some(timestamp) => return self.reset(state, want, timestamp),
-                None => {
-                    drop(state);
-                    let message =
-                        "the offset is not in the log, and auto.offset.reset = none: seek to go on";
-                    let report = Error::new(ErrorKind::OffsetOutOfRange, message)
-                        .topic_partition(want.partition.topic.clone(), want.partition.partition)
-                        .offset(want.offset, None);
-                    self.core.report(&want.partition, want.stamp, report);
-                    return self.core.failed([(&want.partition, want.stamp)], &error);
-                }
-            }
         }
         drop(state);
+        match self.core.config.auto_offset_reset.timestamp() {
+            Some(timestamp) if decides => {
+                return self.paced(&error, |positions, pace| {
+                    positions.reset(&want.partition, want.stamp, timestamp, pace)
+                });
+            }
+            None if decides => {
+                let message =
+                    "the offset is not in the log, and auto.offset.reset = none: seek to go on";
+                let report = at_offset(Error::new(ErrorKind::OffsetOutOfRange, message), want);
+                self.core.report(&want.partition, want.stamp, report);
+            }
+            _ => {}
+        }
         self.core.failed([(&want.partition, want.stamp)], &error);
     }
 
-    fn reset(&self, mut state: MutexGuard<'_, State>, want: &Wanted, timestamp: i64) {
-        state
-            .positions
-            .reset(&want.partition, want.stamp, timestamp);
-        drop(state);
+    /// Moves a partition because of what a broker says; one that says so again and again is paced.
+    fn paced(&self, error: &Error, act: impl FnOnce(&mut Positions, &Pace<'_>)) {
+        let pace = Pace {
+            now: Instant::now(),
+            pause: &|moves| self.core.pause(moves),
+            error,
+        };
+        act(&mut self.core.state().positions, &pace);
         self.core.changed.notify_waiters();
     }
+}
+
+/// Says where the fetch was that `error` is about.
+fn at_offset(error: Error, want: &Wanted) -> Error {
+    error
+        .api(ApiKey::FETCH)
+        .topic_partition(want.partition.topic.clone(), want.partition.partition)
+        .offset(want.offset, None)
+}
+
+fn refused(want: &Wanted, code: ErrorCode) -> Error {
+    at_offset(Error::server(code, None), want)
 }
 
 fn truncated(want: &Wanted, end: Position) -> Error {

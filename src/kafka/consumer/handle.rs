@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::IsolationLevel;
 use super::commit::{Commits, Notes, PendingCommit};
 use super::core::Core;
 use super::list_offsets;
 use super::offset_fetch::{self, Committed};
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::{Position, Positions};
+use super::{IsolationLevel, PositionReset, ResetCounts};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
@@ -145,6 +145,17 @@ impl ConsumerHandle {
             _ => watermarks.high_watermark,
         };
         Some(end.saturating_sub(position.offset).max(0))
+    }
+
+    /// The positions that the client moved by itself since the last call, the newest 1,000 of them: from where, to where, why, and how much
+    /// was passed over. With a listener they go to [`on_reset`](crate::kafka::RebalanceListener::on_reset) instead.
+    pub fn take_resets(&self) -> Vec<PositionReset> {
+        self.core.state().positions.take_resets()
+    }
+
+    /// How often the client has moved positions by itself, and how much was passed over.
+    pub fn reset_counts(&self) -> ResetCounts {
+        self.core.state().positions.reset_counts()
     }
 
     /// Commits these offsets, after every commit asked for before, and waits for the coordinator.

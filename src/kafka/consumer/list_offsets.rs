@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::IsolationLevel;
 use super::core::Core;
+use super::may_pass::may_pass;
 use crate::kafka::cluster::Purpose;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
@@ -68,11 +69,13 @@ pub(crate) async fn ask_leaders(
                                 open.remove(&partition);
                                 found.insert(partition, answer);
                             }
-                            Err(error) => trouble = Some(error),
+                            Err(error) if may_pass(&error) => trouble = Some(error),
+                            Err(error) => return Err(error),
                         }
                     }
                 }
-                Err(error) => trouble = Some(error),
+                Err(error) if may_pass(&error) => trouble = Some(error),
+                Err(error) => return Err(error),
             }
         }
         if open.is_empty() {
@@ -81,7 +84,7 @@ pub(crate) async fn ask_leaders(
         attempts += 1;
         let error = trouble.unwrap_or_else(|| no_leader(open.keys().next()));
         let retry_at = Instant::now() + core.pause(attempts);
-        if !error.is_retriable() || retry_at >= deadline {
+        if retry_at >= deadline {
             return Err(error);
         }
         core.cluster.refresh();

@@ -1,6 +1,6 @@
 //! What an application is told when its partitions change.
 
-use super::ConsumerHandle;
+use super::{ConsumerHandle, PositionReset};
 use crate::kafka::TopicPartition;
 use crate::kafka::net::BoxFuture;
 
@@ -39,6 +39,17 @@ pub trait RebalanceListener: Send + Sync + 'static {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, ()> {
         let _ = (consumer, partitions);
+        Box::pin(async {})
+    }
+
+    /// These positions were moved by the client itself: it says from where, to where, why, and how much was passed over. Called before
+    /// anything is read at the new places, so that a seek here still decides.
+    fn on_reset<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        resets: &'a [PositionReset],
+    ) -> BoxFuture<'a, ()> {
+        let _ = (consumer, resets);
         Box::pin(async {})
     }
 }

@@ -21,6 +21,7 @@
 //! | --- | --- |
 //! | `positions` | where each partition stands: handed out, fetched ahead, asked for |
 //! | `cursor` | one partition's part of a response, read on from poll to poll |
+//! | `subscribed` | which partitions appeared since the subscription |
 //! | `fetch_session` | what changed since the last request (KIP-227) |
 //! | `offset_reset` | where to start |
 //! | `read_committed` | which batches belong to aborted transactions |
@@ -45,6 +46,7 @@ mod positions;
 mod read_committed;
 mod records;
 mod scout;
+mod subscribed;
 mod wait;
 
 pub use commit::PendingCommit;
@@ -52,5 +54,5 @@ pub use config::{ConsumerConfig, IsolationLevel};
 pub use consumer::Consumer;
 pub use handle::{ConsumerHandle, OffsetAndMetadata, OffsetAndTimestamp};
 pub use listener::RebalanceListener;
-pub use offset_reset::{OffsetReset, StartOffset};
+pub use offset_reset::{OffsetReset, PositionReset, ResetCause, ResetCounts, StartOffset};
 pub use records::{HeaderView, Headers, Iter, OwnedRecord, PartitionRecords, RecordView, Records};

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::kafka::config::values::Kind;
+use crate::kafka::{TopicId, TopicPartition};
 
 /// ListOffsets' name for the end of the log.
 pub(crate) const LATEST_TIMESTAMP: i64 = -1;
@@ -47,6 +48,53 @@ impl FromStr for OffsetReset {
             _ => Err(()),
         }
     }
+}
+
+/// A position that the client moved by itself: not the application's seek, and no committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PositionReset {
+    /// Whose position it is.
+    pub partition: TopicPartition,
+    /// The topic that it is in now.
+    pub topic_id: Option<TopicId>,
+    /// Why it was moved.
+    pub cause: ResetCause,
+    /// `auto.offset.reset`.
+    pub policy: OffsetReset,
+    /// The offset that would have been read next; `None` where there was none.
+    pub from: Option<i64>,
+    /// The offset that is read next.
+    pub to: i64,
+    /// How many offsets were passed over; `None` where it is not known. What they held is not read: it was deleted before it could be, or
+    /// the policy says `latest`.
+    pub passed_over: Option<u64>,
+}
+
+/// Why a position was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ResetCause {
+    /// The group has no committed offset for it.
+    NoCommittedOffset,
+    /// As above, and the partition has appeared since the topic was subscribed to: it is read from its beginning, also under `latest`.
+    NewPartition,
+    /// The offset is not in the log: what was there was deleted, by its age, say, or the log lost its end.
+    OutOfRange,
+    /// The leader's log ends before what was read, or has another past than that (KIP-320).
+    Truncated,
+    /// The topic was deleted and re-created: the new one is read from its beginning.
+    TopicRecreated,
+}
+
+/// How often positions were moved by the client itself, in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResetCounts {
+    /// How often.
+    pub resets: u64,
+    /// How many offsets were passed over, as far as that is known.
+    pub passed_over: u64,
 }
 
 /// Where an assigned partition starts.

@@ -6,19 +6,23 @@
 //! Every (re)start of a partition gets a new *stamp*. An answer carries the stamp that it was asked under and is ignored when that has
 //! passed, so what was fetched before a seek never comes out after it, and a reset happens once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use protocol::Uuid;
 use tokio::time::Instant;
 
-use super::offset_reset::{EARLIEST_TIMESTAMP, StartOffset};
+use super::offset_reset::{
+    EARLIEST_TIMESTAMP, OffsetReset, PositionReset, ResetCause, ResetCounts, StartOffset,
+};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Error, TopicId, TopicPartition};
+use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 
 /// How many fetched, unread answers a partition may have before its node is left alone: one being read, the next at hand.
 const PIECES_AHEAD: u32 = 1;
+/// How many resets are kept until somebody asks for them.
+const RESETS_KEPT: usize = 1_000;
 
 /// The assigned partitions.
 #[derive(Debug, Default)]
@@ -28,12 +32,18 @@ pub(crate) struct Positions {
     remembered: BTreeMap<TopicPartition, Remembered>,
     last_stamp: u64,
     last_turn: u64,
+    policy: OffsetReset,
+    /// Resets that nobody was told of yet.
+    resets: VecDeque<PositionReset>,
+    reset_counts: ResetCounts,
 }
 
 /// What outlives an assignment.
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
     handed_out: Option<TopicId>,
+    /// With the topic that they are of. The fetch session goes on where it was: the broker says nothing of what has not changed.
+    watermarks: Option<(Option<TopicId>, Watermarks)>,
 }
 
 /// The next offset to hand out, and the leader epoch of the record before it.
@@ -49,6 +59,22 @@ pub(crate) struct Leader {
     pub node: Option<i32>,
     pub epoch: i32,
     pub topic_id: Uuid,
+}
+
+/// What the newest metadata says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing: what was known stays.
+    Unknown,
+    /// There is no such topic, or it has fewer partitions.
+    Gone,
+    Led(Leader),
+}
+
+impl From<Option<Leader>> for Standing {
+    fn from(leader: Option<Leader>) -> Self {
+        leader.map_or(Self::Unknown, Self::Led)
+    }
 }
 
 /// The log's bounds as the last fetch saw them.
@@ -90,8 +116,41 @@ struct Partition {
     turn: u64,
     not_before: Option<Instant>,
     trouble: Option<Trouble>,
-    watermarks: Option<Watermarks>,
+    /// Not to be read until the application seeks.
+    stopped: Option<Stopped>,
+    /// By the metadata it does not exist: nobody is asked about it.
+    gone: bool,
+    /// How often the brokers' answers moved it without a record in between.
+    moves: u32,
+    /// What led to the listing that is under way.
+    reset: Option<(ResetCause, Option<i64>)>,
+    watermarks: Option<(Option<TopicId>, Watermarks)>,
     preferred: Option<(i32, Instant)>,
+}
+
+/// Why nothing of a partition is read until the application seeks, and when a poll said so last.
+#[derive(Debug)]
+struct Stopped {
+    error: Error,
+    told: Option<Instant>,
+}
+
+/// What to do when a broker moves a partition again and again.
+pub(crate) struct Pace<'a> {
+    pub now: Instant,
+    pub pause: &'a dyn Fn(u32) -> Duration,
+    pub error: &'a Error,
+}
+
+/// What is to be done about a log that has another past.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Diverged {
+    /// Nothing: what was fetched ahead is fetched anew.
+    Refetched,
+    /// The log lost what was handed out: it was gone back to where it ends.
+    Truncated,
+    /// The same, and the policy forbids to move.
+    Stuck,
 }
 
 /// What has been failing without a success in between.
@@ -113,6 +172,10 @@ pub(crate) struct Questions {
     pub listed: BTreeMap<i32, Vec<Listing>>,
     /// These have no leader that is known.
     pub leaderless: Vec<(TopicPartition, u64)>,
+    /// By the metadata these do not exist: it is to be asked again.
+    pub gone: Vec<(TopicPartition, u64)>,
+    /// Some are fetched from another node than before.
+    pub moved: bool,
     /// When to look again at those that wait out a backoff.
     pub next: Option<Instant>,
 }
@@ -149,6 +212,13 @@ pub(crate) enum Plan {
 }
 
 impl Positions {
+    pub fn new(policy: OffsetReset) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
     /// Starts `partition` at `start`, whatever it was before.
     pub fn start(&mut self, partition: TopicPartition, start: StartOffset) {
         let place = match start {
@@ -166,6 +236,7 @@ impl Positions {
                 let mut new = Partition::new(stamp, place);
                 if let Some(remembered) = self.remembered.remove(&partition) {
                     new.handed_out = remembered.handed_out;
+                    new.watermarks = remembered.watermarks;
                 }
                 self.partitions.insert(partition, new);
             }
@@ -176,8 +247,11 @@ impl Positions {
         let partitions = std::mem::take(&mut self.partitions);
         self.remembered
             .extend(partitions.into_iter().map(|(name, known)| {
-                let Partition { handed_out, .. } = known;
-                (name, Remembered { handed_out })
+                let remembered = Remembered {
+                    handed_out: known.handed_out,
+                    watermarks: known.watermarks,
+                };
+                (name, remembered)
             }));
     }
 
@@ -254,7 +328,9 @@ impl Positions {
     }
 
     pub fn watermarks(&self, partition: &TopicPartition) -> Option<Watermarks> {
-        self.partitions.get(partition)?.watermarks
+        let known = self.partitions.get(partition)?;
+        let (topic_id, watermarks) = known.watermarks?;
+        (topic_id == known.topic_id || topic_id.is_none()).then_some(watermarks)
     }
 
     /// Whether nothing has moved `partition` since it got this stamp.
@@ -318,22 +394,71 @@ impl Positions {
         self.restart(partition, known.place);
     }
 
+    /// Nothing of the partition is read until the application seeks: what was fetched ahead is forgotten, the position stays.
+    pub fn stop(&mut self, partition: &TopicPartition, stamp: u64, error: Error) {
+        let new_stamp = self.new_stamp();
+        if let Some(known) = self.current(partition, stamp) {
+            known.restart(new_stamp, known.place);
+            known.stopped = Some(Stopped { error, told: None });
+        }
+    }
+
+    /// The error of a partition that is stopped: at once, and then every `pause`.
+    pub fn stopped(&mut self, now: Instant, pause: Duration) -> Option<Error> {
+        let stopped = self.partitions.values_mut().find_map(|known| {
+            known
+                .stopped
+                .as_mut()
+                .filter(|stopped| stopped.told.is_none_or(|told| told + pause <= now))
+        })?;
+        stopped.told = Some(now);
+        Some(stopped.error.clone())
+    }
+
     /// Takes the leaders of newer metadata. A partition that is not in it keeps the leader it had. Whether any is another than before.
-    pub fn update_leaders(
+    pub fn update_leaders<S: Into<Standing>>(
         &mut self,
-        leader_of: impl Fn(&TopicPartition) -> Option<Leader>,
+        standing_of: impl Fn(&TopicPartition) -> S,
     ) -> bool {
         let mut last_stamp = self.last_stamp;
         let mut moved = false;
         for (name, known) in &mut self.partitions {
-            if let Some(leader) = leader_of(name).filter(|leader| known.leader != Some(*leader)) {
-                last_stamp += 1;
-                known.led_by(leader, last_stamp);
-                moved = true;
+            match standing_of(name).into() {
+                Standing::Unknown => {}
+                Standing::Gone => known.gone = true,
+                Standing::Led(leader) => {
+                    let back = std::mem::take(&mut known.gone);
+                    if back {
+                        (known.not_before, known.trouble) = (None, None);
+                    }
+                    if back || known.leader != Some(leader) {
+                        last_stamp += 1;
+                        known.led_by(name, leader, last_stamp, self.policy);
+                        moved = true;
+                    }
+                }
             }
         }
         self.last_stamp = last_stamp;
         moved
+    }
+
+    /// What nobody was told of yet.
+    pub fn take_resets(&mut self) -> Vec<PositionReset> {
+        std::mem::take(&mut self.resets).into()
+    }
+
+    pub fn reset_counts(&self) -> ResetCounts {
+        self.reset_counts
+    }
+
+    fn note_reset(&mut self, reset: PositionReset) {
+        self.reset_counts.resets += 1;
+        self.reset_counts.passed_over += reset.passed_over.unwrap_or(0);
+        if self.resets.len() == RESETS_KEPT {
+            self.resets.pop_front();
+        }
+        self.resets.push_back(reset);
     }
 
     /// The nodes to fetch from.
@@ -348,13 +473,28 @@ impl Positions {
     pub fn questions(&mut self, now: Instant) -> Questions {
         let mut out = Questions::default();
         for (name, known) in &mut self.partitions {
+            if known.stopped.is_some() {
+                continue;
+            }
+            match known.preferred {
+                Some((_, until)) if until > now => out.next = sooner(out.next, until),
+                Some(_) => (known.preferred, out.moved) = (None, true),
+                None => {}
+            }
+            if known.gone {
+                match known.not_before.filter(|at| *at > now) {
+                    Some(at) => out.next = sooner(out.next, at),
+                    None => out.gone.push((name.clone(), known.stamp)),
+                }
+                continue;
+            }
             if known.asking
                 || (known.leader_node().is_some() && matches!(known.place, Place::At(_)))
             {
                 continue;
             }
             if let Some(at) = known.not_before.filter(|at| *at > now) {
-                out.next = Some(out.next.map_or(at, |next| next.min(at)));
+                out.next = sooner(out.next, at);
                 continue;
             }
             known.ask(name, &mut out);
@@ -362,15 +502,15 @@ impl Positions {
         out
     }
 
-    /// The coordinator's answer about the topic of this id: the committed position, or none, in which case `policy` says where to start. The
-    /// policy's `None` is "do not": the partition waits for a seek, and the caller reports.
+    /// The coordinator's answer about the topic of this id: the committed position, or none, in which case `policy` says where to start, and
+    /// why. Its `None` is "do not": the partition waits for a seek, and the caller reports.
     pub fn committed(
         &mut self,
         partition: &TopicPartition,
         stamp: u64,
         topic_id: Option<TopicId>,
         found: Option<Position>,
-        policy: Option<i64>,
+        policy: Option<(i64, ResetCause)>,
         retry_at: Instant,
     ) {
         let new_stamp = self.new_stamp();
@@ -391,7 +531,10 @@ impl Positions {
         let found = found.filter(|_| !planted::is_planted(planted::Defect::CommittedOffsetIgnored));
         match (found, policy) {
             (Some(position), _) => known.restart(new_stamp, Place::At(position)),
-            (None, Some(timestamp)) => known.restart(new_stamp, Place::Listed(timestamp)),
+            (None, Some((timestamp, cause))) => {
+                known.restart(new_stamp, Place::Listed(timestamp));
+                known.reset = Some((cause, None));
+            }
             (None, None) => {
                 known.asking = false;
                 known.not_before = Some(retry_at);
@@ -401,11 +544,32 @@ impl Positions {
 
     /// The leader's answer to a listing.
     pub fn listed(&mut self, partition: &TopicPartition, stamp: u64, found: Position) {
-        let new_stamp = self.new_stamp();
-        if let Some(known) = self.current(partition, stamp)
-            && matches!(known.place, Place::Listed(_))
-        {
-            known.restart(new_stamp, Place::At(found));
+        let (new_stamp, policy) = (self.new_stamp(), self.policy);
+        let Some(known) = self.current(partition, stamp) else {
+            return;
+        };
+        if !matches!(known.place, Place::Listed(_)) {
+            return;
+        }
+        let (reset, moves, trouble) = (known.reset, known.moves, known.trouble.take());
+        known.restart(new_stamp, Place::At(found));
+        // Only a record shows that the answers make sense.
+        known.moves = moves;
+        known.trouble = trouble.filter(|_| moves > 1);
+        let topic_id = known.topic_id;
+        if let Some((cause, from)) = reset {
+            let passed_over = from
+                .filter(|_| cause == ResetCause::OutOfRange)
+                .map(|from| u64::try_from(found.offset.saturating_sub(from)).unwrap_or(0));
+            self.note_reset(PositionReset {
+                partition: partition.clone(),
+                topic_id,
+                cause,
+                policy,
+                from,
+                to: found.offset,
+                passed_over,
+            });
         }
     }
 
@@ -423,12 +587,9 @@ impl Positions {
         };
         known.asking = false;
         known.preferred = None;
-        let trouble = known.trouble.get_or_insert_with(|| Trouble {
-            since: now,
-            last: now,
-            attempts: 0,
-            error: error.clone(),
-        });
+        let trouble = known
+            .trouble
+            .get_or_insert_with(|| Trouble::new(now, error));
         trouble.last = now;
         trouble.attempts += 1;
         trouble.error = error.clone();
@@ -437,14 +598,18 @@ impl Positions {
 
     /// The error of a partition that has gone on failing for `patience`; it is given once per such time.
     pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
-        self.partitions
-            .values_mut()
-            .filter_map(|known| known.trouble.as_mut())
-            .find(|trouble| trouble.last.duration_since(trouble.since) >= patience)
-            .map(|trouble| {
-                trouble.since = now;
-                trouble.error.clone()
-            })
+        let overdue = |known: &mut Partition| {
+            let gone = known.gone;
+            let trouble = known.trouble.as_mut()?;
+            // What does not exist is not tried, and goes on failing.
+            let last = if gone { now } else { trouble.last };
+            if last.duration_since(trouble.since) < patience {
+                return None;
+            }
+            trouble.since = now;
+            Some(trouble.error.clone())
+        };
+        self.partitions.values_mut().find_map(overdue)
     }
 
     /// What to fetch from `node` next.
@@ -468,7 +633,7 @@ impl Positions {
                 continue;
             }
             match known.not_before.filter(|at| *at > now) {
-                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                Some(at) => next = sooner(next, at),
                 None => wanted.push((known.turn, name, known)),
             }
         }
@@ -499,7 +664,7 @@ impl Positions {
         let Some(known) = self.current(&want.partition, want.stamp) else {
             return false;
         };
-        known.watermarks = Some(watermarks);
+        known.watermarks = Some((known.topic_id, watermarks));
         known.trouble = None;
         known.not_before = None;
         let Some(next) =
@@ -507,6 +672,7 @@ impl Positions {
         else {
             return false;
         };
+        known.moves = 0;
         known.fetch_from = next.offset;
         known.fetch_epoch = next.leader_epoch;
         known.pieces += 1;
@@ -514,21 +680,35 @@ impl Positions {
         true
     }
 
-    /// The leader's log parted from what was fetched at `end`: what was fetched ahead is fetched anew. Gives `end` when even records that
-    /// were handed out are gone from the log.
+    /// The leader's log parted from what was fetched at `end`: what was fetched ahead is fetched anew. When even records that were handed out
+    /// are gone from the log, the position goes back to `end`, unless the policy forbids to move.
     ///
     /// A log that holds all that was handed out may still lack the epoch of its last record: one without records leaves no trace with some
     /// leaders. Nothing is gone then, and that epoch is not asked about again.
-    pub fn diverged(&mut self, want: &Wanted, end: Position) -> Option<Position> {
-        let mut position = self.current(&want.partition, want.stamp)?.position()?;
-        if end.offset < position.offset {
-            return Some(end);
+    pub fn diverged(&mut self, want: &Wanted, end: Position, pace: &Pace<'_>) -> Option<Diverged> {
+        let known = self.current(&want.partition, want.stamp)?;
+        let (mut position, topic_id) = (known.position()?, known.topic_id);
+        if end.offset >= position.offset {
+            if want.offset == position.offset {
+                position.leader_epoch = None;
+            }
+            self.move_to(&want.partition, Place::At(position), pace);
+            return Some(Diverged::Refetched);
         }
-        if want.offset == position.offset {
-            position.leader_epoch = None;
+        if self.policy == OffsetReset::None {
+            return Some(Diverged::Stuck);
         }
-        self.restart(&want.partition, Place::At(position));
-        None
+        self.move_to(&want.partition, Place::At(end), pace);
+        self.note_reset(PositionReset {
+            partition: want.partition.clone(),
+            topic_id,
+            cause: ResetCause::Truncated,
+            policy: self.policy,
+            from: Some(position.offset),
+            to: end.offset,
+            passed_over: Some(0),
+        });
+        Some(Diverged::Truncated)
     }
 
     /// Whether the fetch of `want` is the one that decides what is handed out next: nothing fetched before it is still unread.
@@ -538,10 +718,42 @@ impl Positions {
             .is_some_and(|known| known.stamp == want.stamp && known.pieces == 0)
     }
 
-    /// Starts over by a timestamp (-1 latest, -2 earliest), if nothing else happened to the partition since `stamp`.
-    pub fn reset(&mut self, partition: &TopicPartition, stamp: u64, timestamp: i64) {
-        if self.current(partition, stamp).is_some() {
-            self.restart(partition, Place::Listed(timestamp));
+    /// The offset is not in the log: starts over by a timestamp (-1 latest, -2 earliest), if nothing else happened to the partition since
+    /// `stamp`.
+    pub fn reset(
+        &mut self,
+        partition: &TopicPartition,
+        stamp: u64,
+        timestamp: i64,
+        pace: &Pace<'_>,
+    ) {
+        let Some(known) = self.current(partition, stamp) else {
+            return;
+        };
+        let from = known.position().map(|position| position.offset);
+        self.move_to(partition, Place::Listed(timestamp), pace);
+        if let Some(known) = self.partitions.get_mut(partition) {
+            known.reset = Some((ResetCause::OutOfRange, from));
+        }
+    }
+
+    /// A broker's answer moves the partition. The first time at once; again without a record in between, after a pause, and that it is so is
+    /// remembered.
+    fn move_to(&mut self, partition: &TopicPartition, place: Place, pace: &Pace<'_>) {
+        let stamp = self.new_stamp();
+        let Some(known) = self.partitions.get_mut(partition) else {
+            return;
+        };
+        let (moves, trouble) = (known.moves.saturating_add(1), known.trouble.take());
+        known.restart(stamp, place);
+        known.moves = moves;
+        if moves > 1 {
+            let trouble = trouble.unwrap_or_else(|| Trouble::new(pace.now, pace.error));
+            known.trouble = Some(Trouble {
+                last: pace.now,
+                ..trouble
+            });
+            known.not_before = Some(pace.now + (pace.pause)(moves - 1));
         }
     }
 
@@ -584,6 +796,17 @@ impl Positions {
     }
 }
 
+impl Trouble {
+    fn new(now: Instant, error: &Error) -> Self {
+        Self {
+            since: now,
+            last: now,
+            attempts: 0,
+            error: error.clone(),
+        }
+    }
+}
+
 impl Partition {
     fn new(stamp: u64, place: Place) -> Self {
         let mut new = Self {
@@ -600,6 +823,10 @@ impl Partition {
             turn: 0,
             not_before: None,
             trouble: None,
+            stopped: None,
+            gone: false,
+            moves: 0,
+            reset: None,
             watermarks: None,
             preferred: None,
         };
@@ -615,24 +842,53 @@ impl Partition {
         self.pieces = 0;
         self.not_before = None;
         self.trouble = None;
+        self.stopped = None;
+        self.moves = 0;
+        self.reset = None;
         let position = self.position();
         self.fetch_from = position.map_or(0, |position| position.offset);
         self.fetch_epoch = position.and_then(|position| position.leader_epoch);
     }
 
-    fn led_by(&mut self, leader: Leader, stamp: u64) {
+    fn led_by(&mut self, name: &TopicPartition, leader: Leader, stamp: u64, policy: OffsetReset) {
         let old = self.leader.replace(leader);
         let new_id = TopicId::known(leader.topic_id);
         let old_id = self.topic_id;
         self.topic_id = new_id.or(old_id);
         if old_id.is_some() && old_id != self.topic_id {
-            // Another topic under the same name: everything in it was written since this one was subscribed to.
-            return self.restart(stamp, Place::Listed(EARLIEST_TIMESTAMP));
+            return self.recreated(name, stamp, policy);
         }
         let Some(old) = old else { return };
+        if old.node != leader.node
+            && self
+                .stopped
+                .as_ref()
+                .is_some_and(|stopped| stopped.error.kind() == ErrorKind::CorruptBatch)
+        {
+            // The new leader's copy may be whole.
+            self.restart(stamp, self.place);
+        }
         if old.node.is_none() && leader.node.is_some() {
             self.not_before = None;
         }
+    }
+
+    /// Another topic has the name now: everything in it was written since this one was subscribed to.
+    fn recreated(&mut self, name: &TopicPartition, stamp: u64, policy: OffsetReset) {
+        let from = self.position().map(|position| position.offset);
+        self.restart(stamp, Place::Listed(EARLIEST_TIMESTAMP));
+        if policy != OffsetReset::None {
+            self.reset = Some((ResetCause::TopicRecreated, from));
+            return;
+        }
+        let message = "the topic was deleted and re-created, and auto.offset.reset = none: seek to read the new one";
+        let error = Error::new(ErrorKind::TopicRecreated, message)
+            .topic_partition(name.topic.clone(), name.partition);
+        let error = match from {
+            Some(from) => error.offset(from, None),
+            None => error,
+        };
+        self.stopped = Some(Stopped { error, told: None });
     }
 
     fn position(&self) -> Option<Position> {
@@ -655,6 +911,9 @@ impl Partition {
 
     /// Where it is fetched from: a replica that the leader named, or the leader.
     fn node(&self, now: Instant) -> Option<i32> {
+        if self.gone || self.stopped.is_some() {
+            return None;
+        }
         match self.preferred {
             Some((replica, until)) if until > now => Some(replica),
             _ => self.leader_node(),
@@ -701,6 +960,10 @@ impl Partition {
             leader_epoch: leader.map_or(-1, |leader| leader.epoch),
         }
     }
+}
+
+fn sooner(one: Option<Instant>, other: Instant) -> Option<Instant> {
+    Some(one.map_or(other, |one| one.min(other)))
 }
 
 #[cfg(test)]

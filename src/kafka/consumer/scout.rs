@@ -4,15 +4,16 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use protocol::ApiKey;
+use protocol::{ApiKey, ErrorCode};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::core::Core;
-use super::list_offsets::{self, Found, Lookup, no_leader};
+use super::core::{Core, Source};
+use super::list_offsets::{self, Found, Lookup, no_leader, unknown_partition};
+use super::may_pass::may_pass;
 use super::offset_fetch;
-use super::offset_reset::LATEST_TIMESTAMP;
-use super::positions::{Leader, Listing, Position, Questions};
+use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ResetCause};
+use super::positions::{Leader, Listing, Position, Questions, Standing};
 use super::wait::wait;
 use super::{OffsetReset, fetcher};
 use crate::kafka::cluster::Metadata;
@@ -31,12 +32,13 @@ pub(crate) async fn run(core: Arc<Core>) {
         let known = metadata.borrow_and_update().clone();
         let (moved, questions) = {
             let mut state = core.state();
+            state.subscribed.learn(&known);
             let moved = state
                 .positions
-                .update_leaders(|partition| leader_of(&known, partition));
+                .update_leaders(|partition| standing_of(&known, partition));
             (moved, state.positions.questions(Instant::now()))
         };
-        if moved {
+        if moved || questions.moved {
             // To a node, perhaps, whose fetcher found nothing to fetch there.
             core.changed.notify_waiters();
         }
@@ -61,16 +63,23 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
 }
 
-fn leader_of(metadata: &Metadata, partition: &TopicPartition) -> Option<Leader> {
-    let topic = metadata.topic(&partition.topic)?;
-    let known = topic
-        .partitions
-        .get(usize::try_from(partition.partition).ok()?)?;
-    Some(Leader {
-        node: known.leader,
-        epoch: known.leader_epoch,
-        topic_id: topic.id,
-    })
+fn standing_of(metadata: &Metadata, partition: &TopicPartition) -> Standing {
+    let TopicPartition { topic, partition } = partition;
+    if metadata.topic_errors.get(topic) == Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+        return Standing::Gone;
+    }
+    let Some(topic) = metadata.topic(topic) else {
+        return Standing::Unknown;
+    };
+    let index = usize::try_from(*partition).unwrap_or(usize::MAX);
+    match topic.partitions.get(index) {
+        Some(known) => Standing::Led(Leader {
+            node: known.leader,
+            epoch: known.leader_epoch,
+            topic_id: topic.id,
+        }),
+        None => Standing::Gone,
+    }
 }
 
 fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
@@ -83,6 +92,20 @@ fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
                 .map(|(partition, stamp)| (partition, *stamp)),
             &error,
         );
+    }
+    if !questions.gone.is_empty() {
+        let now = Instant::now();
+        let mut state = core.state();
+        for (partition, stamp) in &questions.gone {
+            let error = unknown_partition(partition);
+            let pause = |attempts| core.long_pause(attempts);
+            state
+                .positions
+                .failed(partition, *stamp, now, pause, &error);
+        }
+        drop(state);
+        core.cluster.refresh();
+        core.changed.notify_waiters();
     }
     if !questions.committed.is_empty() {
         let (tasks, question) = (core.cluster.tasks().clone(), core.clone());
@@ -107,7 +130,7 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
     let answer = offset_fetch::ask_once(&core, &partitions, core.deadline()).await;
     match answer {
         Err(error) => {
-            if !error.is_retriable() {
+            if !may_pass(&error) {
                 core.report_of_any(&asked, error.clone());
             }
             core.failed(
@@ -118,7 +141,7 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
         Ok(mut committed) => {
             for (partition, stamp) in &asked {
                 if let Some(error) = committed.refused.remove(partition) {
-                    if !error.is_retriable() {
+                    if !may_pass(&error) {
                         core.report(partition, *stamp, error.clone());
                     }
                     core.failed([(partition, *stamp)], &error);
@@ -146,14 +169,17 @@ fn take_committed(
     let policy = core.config.auto_offset_reset;
     let nowhere = found.is_none() && policy == OffsetReset::None;
     let retry_at = Instant::now() + core.config.client.retry_backoff_max;
-    core.state().positions.committed(
-        partition,
-        stamp,
-        topic_id,
-        found,
-        policy.timestamp(),
-        retry_at,
-    );
+    let mut state = core.state();
+    let is_new = matches!(state.source, Source::Subscribed(_))
+        && state.subscribed.is_new(partition, topic_id);
+    let start = policy.timestamp().map(|timestamp| match is_new {
+        true => (EARLIEST_TIMESTAMP, ResetCause::NewPartition),
+        false => (timestamp, ResetCause::NoCommittedOffset),
+    });
+    state
+        .positions
+        .committed(partition, stamp, topic_id, found, start, retry_at);
+    drop(state);
     if nowhere {
         let message =
             "the group has no committed offset, and auto.offset.reset = none: seek to start";
@@ -210,7 +236,7 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
                 ..listing
             }),
             Err(error) => {
-                if !error.is_retriable() {
+                if !may_pass(&error) {
                     core.report(&listing.partition, listing.stamp, error.clone());
                 }
                 core.failed([(&listing.partition, listing.stamp)], &error);
@@ -245,7 +271,6 @@ fn place_of(listing: &Listing, found: Found) -> Result<Option<Position>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::offset_reset::EARLIEST_TIMESTAMP;
     use super::*;
 
     #[test]

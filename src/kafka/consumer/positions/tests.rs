@@ -28,6 +28,31 @@ const WATERMARKS: Watermarks = Watermarks {
     last_stable: 1_000,
 };
 
+/// A broker that moves a partition again and again is asked at once the first time, and every 100 ms then.
+fn pace(positions: &mut Positions, act: impl FnOnce(&mut Positions, &Pace<'_>)) {
+    let error = Error::new(ErrorKind::OffsetOutOfRange, "moved");
+    let pace = Pace {
+        now: Instant::now(),
+        pause: &|_| Duration::from_millis(100),
+        error: &error,
+    };
+    act(positions, &pace);
+}
+
+fn reset(positions: &mut Positions, stamp: u64) {
+    pace(positions, |positions, pace| {
+        positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP, pace)
+    });
+}
+
+fn diverged(positions: &mut Positions, want: &Wanted, end: Position) -> Option<Diverged> {
+    let mut result = None;
+    pace(positions, |positions, pace| {
+        result = positions.diverged(want, end, pace)
+    });
+    result
+}
+
 /// Positions of `count` partitions led by node 1, each at offset 0.
 fn led(count: i32) -> Positions {
     let mut positions = Positions::default();
@@ -80,8 +105,8 @@ async fn the_position_only_moves_forward_except_by_seek_or_reset() {
 async fn a_reset_is_applied_once() {
     let mut positions = led(1);
     let stamp = wanted(&positions)[0].stamp;
-    positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP);
-    positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP);
+    reset(&mut positions, stamp);
+    reset(&mut positions, stamp);
     let questions = positions.questions(Instant::now());
     let listing = &questions.listed[&1][0];
     assert!(
@@ -152,14 +177,28 @@ async fn a_truncated_log_takes_back_what_was_fetched_ahead() {
     positions.advance(&tp(0), asked[0].stamp, at(40));
     let ahead = wanted(&positions);
     assert_eq!(ahead[0].offset, 100);
-    assert_eq!(positions.diverged(&ahead[0], at(60)), None);
+    assert_eq!(
+        diverged(&mut positions, &ahead[0], at(60)),
+        Some(Diverged::Refetched)
+    );
     assert_eq!(
         wanted(&positions)[0].offset,
         40,
         "nothing that was handed out is gone"
     );
     let again = wanted(&positions);
-    assert_eq!(positions.diverged(&again[0], at(30)), Some(at(30)));
+    assert_eq!(
+        diverged(&mut positions, &again[0], at(30)),
+        Some(Diverged::Truncated)
+    );
+    assert_eq!(positions.position(&tp(0)), Some(at(30)));
+    let [reset] = &positions.take_resets()[..] else {
+        panic!("one reset");
+    };
+    assert_eq!(
+        (reset.cause, reset.from, reset.to, reset.passed_over),
+        (ResetCause::Truncated, Some(40), 30, Some(0))
+    );
 }
 
 #[tokio::test]
@@ -198,7 +237,10 @@ async fn an_epoch_that_the_leader_has_none_of_is_not_asked_for_again() {
         offset: 10,
         leader_epoch: Some(0),
     };
-    assert_eq!(positions.diverged(&asked[0], end), None);
+    assert_eq!(
+        diverged(&mut positions, &asked[0], end),
+        Some(Diverged::Refetched)
+    );
     let again = wanted(&positions);
     assert_eq!((again[0].offset, again[0].last_epoch), (10, -1));
 }
@@ -269,6 +311,7 @@ proptest! {
     #[test]
     fn nothing_is_skipped_or_repeated_whatever_happens(events in events()) {
         let mut positions = led(1);
+        let mut moved = 0;
         let mut on_their_way: Vec<Wanted> = Vec::new();
         // (stamp, next, end) of what was fetched.
         let mut queue: Vec<(u64, i64, i64)> = Vec::new();
@@ -319,8 +362,11 @@ proptest! {
                 }
                 Event::OutOfRange => {
                     let stamp = positions.partitions[&tp(0)].stamp;
-                    positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP);
-                    let listing = positions.questions(Instant::now()).listed[&1][0].clone();
+                    reset(&mut positions, stamp);
+                    // Later than any pause.
+                    moved += 1;
+                    let later = Instant::now() + Duration::from_secs(moved);
+                    let listing = positions.questions(later).listed[&1][0].clone();
                     positions.listed(&tp(0), listing.stamp, at(3));
                     expected = 3;
                 }
@@ -329,4 +375,122 @@ proptest! {
             prop_assert_eq!(positions.position(&tp(0)), Some(at(expected)));
         }
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_moves_a_partition_again_and_again_is_paced_and_reported() {
+    let mut positions = led(1);
+    let (start, patience) = (Instant::now(), Duration::from_secs(30));
+    let error = Error::new(ErrorKind::OffsetOutOfRange, "moved");
+    let mut now = start;
+    for round in 0..300 {
+        let Plan::Fetch(asked) = positions.plan(1, now) else {
+            panic!("round {round}: nothing to fetch");
+        };
+        let pace = Pace {
+            now,
+            pause: &|_| Duration::from_millis(200),
+            error: &error,
+        };
+        positions.reset(&tp(0), asked[0].stamp, EARLIEST_TIMESTAMP, &pace);
+        let questions = positions.questions(now);
+        assert_eq!(
+            questions.listed.is_empty(),
+            round > 0,
+            "only the first one moves at once"
+        );
+        let questions = match questions.next {
+            Some(next) => {
+                assert_eq!(next, now + Duration::from_millis(200));
+                now = next;
+                positions.questions(now)
+            }
+            None => questions,
+        };
+        positions.listed(&tp(0), questions.listed[&1][0].stamp, at(7));
+    }
+    assert!(positions.overdue(now, patience).is_some(), "for a minute");
+    let counts = positions.reset_counts();
+    assert_eq!((counts.resets, counts.passed_over), (300, 7));
+}
+
+#[tokio::test]
+async fn what_is_gone_by_the_metadata_is_neither_fetched_nor_asked_for_until_it_is_back() {
+    let mut positions = led(2);
+    let now = Instant::now();
+    let gone = |name: &TopicPartition| match name.partition {
+        1 => Standing::Gone,
+        _ => Standing::Led(LEADER),
+    };
+    positions.update_leaders(gone);
+    let asked = wanted(&positions);
+    assert_eq!(asked.len(), 1);
+    let questions = positions.questions(now);
+    assert!(questions.listed.is_empty() && questions.committed.is_empty());
+    let [(name, stamp)] = &questions.gone[..] else {
+        panic!("one is gone");
+    };
+    assert_eq!(name, &tp(1));
+    let error = Error::new(ErrorKind::UnknownTopicOrPartition, "gone");
+    positions.failed(name, *stamp, now, |_| Duration::from_secs(5), &error);
+    assert!(positions.questions(now).gone.is_empty());
+    let patience = Duration::from_secs(30);
+    assert!(positions.overdue(now, patience).is_none());
+    assert!(positions.overdue(now + patience, patience).is_some());
+    assert!(positions.update_leaders(|_| Some(LEADER)), "it is back");
+    assert_eq!(wanted(&positions).len(), 2);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_recreated_moves_nothing_where_no_policy_says_so() {
+    let of = |bits| {
+        move |_: &TopicPartition| {
+            Some(Leader {
+                topic_id: Uuid::from_u128(bits),
+                ..LEADER
+            })
+        }
+    };
+    for policy in [
+        OffsetReset::Earliest,
+        OffsetReset::Latest,
+        OffsetReset::None,
+    ] {
+        let mut positions = Positions::new(policy);
+        positions.start(tp(0), StartOffset::Offset(7));
+        positions.update_leaders(of(1));
+        positions.update_leaders(of(2));
+        let now = Instant::now();
+        let listed = positions.questions(now).listed;
+        let stopped = positions.stopped(now, Duration::from_secs(1));
+        if policy == OffsetReset::None {
+            let error = stopped.expect("somebody must decide");
+            assert_eq!(error.kind(), ErrorKind::TopicRecreated);
+            assert!(listed.is_empty() && wanted(&positions).is_empty());
+            assert!(positions.stopped(now, Duration::from_secs(1)).is_none());
+            positions.seek(&tp(0), at(0));
+            assert_eq!(wanted(&positions)[0].offset, 0);
+        } else {
+            assert!(stopped.is_none());
+            let listing = &listed[&1][0];
+            assert_eq!(listing.timestamp, EARLIEST_TIMESTAMP);
+            positions.listed(&tp(0), listing.stamp, at(0));
+            let reset = positions.take_resets().remove(0);
+            assert_eq!(
+                (reset.cause, reset.from, reset.to, reset.passed_over),
+                (ResetCause::TopicRecreated, Some(7), 0, None)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_logs_end_is_known_from_one_assignment_to_the_next() {
+    let mut positions = led(1);
+    let asked = wanted(&positions);
+    positions.fetched(&asked[0], None, WATERMARKS);
+    positions.clear();
+    positions.start(tp(0), StartOffset::Offset(0));
+    positions.update_leaders(|_| Some(LEADER));
+    assert_eq!(positions.watermarks(&tp(0)), Some(WATERMARKS));
 }

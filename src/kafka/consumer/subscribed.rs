@@ -1,0 +1,126 @@
+//! What the subscribed topics were when they were subscribed to. In: the names, and the metadata as it comes. Out: whether a partition is one
+//! that appeared since: everything in it was written under the subscription, so that it is read from its beginning even under `latest`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::ErrorCode;
+
+use crate::kafka::cluster::Metadata;
+use crate::kafka::{TopicId, TopicPartition};
+
+/// The topics of a subscription.
+#[derive(Debug, Default)]
+pub(crate) struct Subscribed(BTreeMap<Arc<str>, Option<Then>>);
+
+/// A topic at the time of the subscription.
+#[derive(Clone, Copy, Debug)]
+struct Then {
+    /// `None` where there are no ids, or there was no topic.
+    id: Option<TopicId>,
+    partitions: usize,
+}
+
+impl Subscribed {
+    /// These are subscribed to from now on. Those that were before stay as they were.
+    pub fn subscribe<'a>(&mut self, topics: impl IntoIterator<Item = &'a str>) {
+        let mut before = std::mem::take(&mut self.0);
+        self.0 = topics
+            .into_iter()
+            .map(|topic| {
+                let known = before.remove_entry(topic);
+                known.unwrap_or_else(|| (topic.into(), None))
+            })
+            .collect();
+    }
+
+    /// Learns of topics what was not known of them at the subscription: the first that is heard.
+    pub fn learn(&mut self, metadata: &Metadata) {
+        for (topic, then) in self.0.iter_mut().filter(|(_, then)| then.is_none()) {
+            let missing = metadata.topic_errors.get(topic);
+            *then = match metadata.topic(topic) {
+                Some(known) => Some(Then {
+                    id: TopicId::known(known.id),
+                    partitions: known.partitions.len(),
+                }),
+                None if missing == Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Some(Then {
+                    id: None,
+                    partitions: 0,
+                }),
+                None => None,
+            };
+        }
+    }
+
+    /// Whether `partition`, of the topic that has this id now, was not there at the subscription.
+    pub fn is_new(&self, partition: &TopicPartition, id: Option<TopicId>) -> bool {
+        let Some(Some(then)) = self.0.get(&partition.topic) else {
+            return false;
+        };
+        let recreated = then.id.is_some() && id.is_some() && then.id != id;
+        let index = usize::try_from(partition.partition).unwrap_or(0);
+        recreated || index >= then.partitions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::cluster::{PartitionMetadata, TopicMetadata};
+    use protocol::Uuid;
+
+    fn metadata(id: u128, partitions: usize) -> Metadata {
+        let name: Arc<str> = "t".into();
+        let partition = PartitionMetadata {
+            leader: Some(1),
+            leader_epoch: 0,
+            replicas: vec![1],
+            isr: vec![1],
+            error: ErrorCode::NONE,
+        };
+        let topic = TopicMetadata {
+            name: name.clone(),
+            id: Uuid::from_u128(id),
+            is_internal: false,
+            partitions: vec![partition; partitions],
+        };
+        let mut metadata = Metadata::default();
+        metadata.topics.insert(name, Arc::new(topic));
+        metadata
+    }
+
+    #[test]
+    fn partitions_are_new_that_were_not_there_at_the_subscription() {
+        let id = |bits| TopicId::known(Uuid::from_u128(bits));
+        let new = |subscribed: &Subscribed, partition, bits| {
+            subscribed.is_new(&TopicPartition::new("t", partition), id(bits))
+        };
+        let mut subscribed = Subscribed::default();
+        subscribed.subscribe(["t"]);
+        assert!(!new(&subscribed, 9, 1), "nothing is known yet");
+        subscribed.learn(&metadata(1, 2));
+        subscribed.learn(&metadata(1, 5));
+        assert!(!new(&subscribed, 1, 1) && new(&subscribed, 2, 1));
+        assert!(new(&subscribed, 0, 2), "of a topic that was re-created");
+        subscribed.subscribe(["u", "t"]);
+        subscribed.learn(&metadata(1, 5));
+        assert!(new(&subscribed, 2, 1), "still the same subscription");
+        subscribed.subscribe(["u"]);
+        subscribed.subscribe(["t"]);
+        subscribed.learn(&metadata(1, 5));
+        assert!(!new(&subscribed, 2, 1), "another subscription");
+    }
+
+    #[test]
+    fn all_of_a_topic_that_did_not_exist_at_the_subscription_is_new() {
+        let mut subscribed = Subscribed::default();
+        subscribed.subscribe(["t"]);
+        let mut before = Metadata::default();
+        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        before.topic_errors.insert("t".into(), unknown);
+        subscribed.learn(&before);
+        subscribed.learn(&metadata(1, 5));
+        let id = TopicId::known(Uuid::from_u128(1));
+        assert!(subscribed.is_new(&TopicPartition::new("t", 0), id));
+    }
+}
