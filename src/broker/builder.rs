@@ -100,6 +100,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// The most bytes of records in one Fetch response, whatever was asked for (`fetch.max.bytes`); one batch over it is still returned.
+    /// Default 55 MiB.
+    #[must_use]
+    pub fn fetch_max_bytes(mut self, bytes: usize) -> Self {
+        self.settings.fetch_max_bytes = bytes;
+        self
+    }
+
     /// In-sync replicas that acks=all needs (`min.insync.replicas`). Default 1.
     #[must_use]
     pub fn min_in_sync_replicas(mut self, replicas: usize) -> Self {

@@ -1,0 +1,172 @@
+//! One case: a lie, and a workload that runs under it. In: the case. Out: what was wrong, and the measures of the run.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic;
+use std::time::Duration;
+
+use allocation_counter::measure;
+use protocol::ApiKey;
+
+use crate::judge::judge;
+use crate::lie::{FrameLie, Liar, Lie, What, lies};
+use crate::proxy::Count;
+use crate::scene::{Notes, Scene, Violation};
+use crate::workloads::Workload;
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub lie: Lie,
+    pub workload: Workload,
+    /// The honest answers do not have what is lied about: it is made.
+    make: bool,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.lie, self.workload)
+    }
+}
+
+/// What came of a case.
+#[derive(Debug)]
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub notes: Notes,
+    pub counts: BTreeMap<&'static str, Count>,
+    pub told: u64,
+    pub peak_bytes: u64,
+    pub took: Duration,
+}
+
+/// What the honest broker's answers to a workload have: by API the version and the fields.
+type Seen = BTreeMap<ApiKey, (i16, Vec<String>)>;
+
+thread_local! {
+    /// The panics of this thread, on which a case runs with all of its tasks.
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what panics say, also those of tasks, which nobody else would see.
+pub fn watch_panics() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if std::thread::current().name() == Some(WORKER) {
+            PANICS.with_borrow_mut(|panics| panics.push(info.to_string()));
+        } else {
+            before(info);
+        }
+    }));
+}
+
+/// The name of the threads that cases run on.
+pub const WORKER: &str = "hostile";
+
+/// Runs the workload under the lie, or under none.
+fn play(workload: Workload, liar: Option<Liar>) -> (Scene, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let mut played = None;
+    let allocated = measure(|| {
+        played = Some(runtime.block_on(async {
+            let mut scene = Scene::new(liar);
+            workload.run(&mut scene).await;
+            scene
+        }));
+    });
+    drop(runtime);
+    (played.expect("played"), allocated.bytes_max)
+}
+
+/// What a workload sees of an honest broker.
+pub fn survey(workload: Workload) -> (Seen, Outcome) {
+    let started = std::time::Instant::now();
+    let (scene, peak_bytes) = play(workload, None);
+    let outcome = Outcome {
+        violations: scene.notes.violations.clone(),
+        counts: scene.proxy.counts(),
+        told: 0,
+        peak_bytes,
+        took: started.elapsed(),
+        notes: scene.notes,
+    };
+    (scene.proxy.seen(), outcome)
+}
+
+/// Every case of a workload, of what it sees.
+pub fn cases(workload: Workload, seen: &Seen) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (api, (version, fields)) in seen {
+        for lie in lies(*api, *version) {
+            if let What::Frame(FrameLie::CutBefore(field) | FrameLie::ShortBefore(field)) =
+                &lie.what
+                && !fields.contains(field)
+            {
+                continue;
+            }
+            let make = match &lie.what {
+                What::Field(place, _) | What::Code(place, _) => !fields.contains(&place.name),
+                _ => false,
+            };
+            let case = Case {
+                lie,
+                workload,
+                make,
+            };
+            if case.is_worth_its_time() {
+                cases.push(case);
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    /// What all clients share is lied about to all of them, but not with every code: only two of them read answers differently.
+    fn is_worth_its_time(&self) -> bool {
+        let is_code = matches!(self.lie.what, What::Code(..));
+        let home = match self.lie.api {
+            ApiKey::API_VERSIONS | ApiKey::METADATA => &[Workload::Producer, Workload::Reader][..],
+            ApiKey::FETCH | ApiKey::LIST_OFFSETS => &[Workload::Reader],
+            _ => &Workload::ALL,
+        };
+        let is_plain = self.workload == Workload::Plain && self.lie.api != ApiKey::PRODUCE;
+        !is_plain && (!is_code || home.contains(&self.workload))
+    }
+
+    pub fn run(&self) -> Outcome {
+        PANICS.take();
+        let started = std::time::Instant::now();
+        let make = self.make;
+        let played =
+            panic::catch_unwind(|| play(self.workload, Some(Liar::new(self.lie.clone(), make))));
+        let panics = PANICS.take();
+        match played {
+            Ok((scene, peak_bytes)) => {
+                let told = scene.proxy.told();
+                let counts = scene.proxy.counts();
+                let violations = judge(self, &scene, panics, peak_bytes);
+                Outcome {
+                    violations,
+                    notes: scene.notes,
+                    counts,
+                    told,
+                    peak_bytes,
+                    took: started.elapsed(),
+                }
+            }
+            Err(_) => Outcome {
+                violations: panics.into_iter().map(Violation::Panicked).collect(),
+                notes: Notes::default(),
+                counts: BTreeMap::new(),
+                told: 0,
+                peak_bytes: 0,
+                took: started.elapsed(),
+            },
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Whether what a client did under a lie was right. In: a case and its notes. Out: what was wrong, but for what nobody can be blamed for,
+//! which the table of exceptions names with its reason.
+
+use std::time::Duration;
+
+use pat_events::kafka::ErrorKind;
+
+use crate::case::Case;
+use crate::lie::What;
+use crate::scene::{Noted, REQUEST_TIMEOUT, Scene, Violation};
+use crate::workloads::Workload;
+
+/// The most requests of one API, or dials, per second, over two seconds.
+const PER_SECOND: usize = 50;
+/// The most that client, broker and liar together may take.
+const PEAK_BYTES: u64 = 16 << 20;
+/// By when somebody has to be told: a request may take its timeout, and may be tried for as long again.
+const TOLD_BY: Duration = Duration::from_secs(2 * REQUEST_TIMEOUT.as_secs() + 1);
+
+/// Everything that was wrong.
+pub fn judge(case: &Case, scene: &Scene, panics: Vec<String>, peak_bytes: u64) -> Vec<Violation> {
+    let notes = &scene.notes;
+    let mut violations = notes.violations.clone();
+    violations.extend(panics.into_iter().map(Violation::Panicked));
+    if peak_bytes > PEAK_BYTES {
+        violations.push(Violation::TooMuchMemory(peak_bytes));
+    }
+    for (what, count) in scene.proxy.counts() {
+        if count.worst_per_second > PER_SECOND {
+            violations.push(Violation::HotLoop(what, count.worst_per_second));
+        }
+    }
+    if scene.proxy.met() == 0 {
+        violations.push(Violation::NeverTold);
+    }
+    let is_lie = scene.proxy.told() > 0;
+    let under_lie: Vec<&Noted> = notes
+        .errors
+        .iter()
+        .filter(|noted| noted.under_lie)
+        .collect();
+    if case.lie.times.is_for_ever() && !notes.is_done_under_lie && is_lie {
+        let told_at = scene.proxy.first_told().map_or(Duration::ZERO, |first| {
+            scene.now() - first.elapsed().min(scene.now())
+        });
+        match under_lie.iter().find(|noted| noted.at >= told_at) {
+            None => violations.push(Violation::Silent("nothing".to_owned())),
+            Some(first) if first.at > told_at + patience(case) => {
+                let text = format!(
+                    "{:?} after the first lie: {}",
+                    first.at - told_at,
+                    first.error
+                );
+                violations.push(Violation::Silent(text));
+            }
+            Some(_) => {}
+        }
+        if !under_lie.is_empty() && !under_lie.iter().any(|noted| is_named(case, noted)) {
+            let last = under_lie.last().expect("not empty");
+            violations.push(Violation::Unnamed(format!("{}: {}", last.call, last.error)));
+        }
+    }
+    if must_be_settled(case)
+        && let Some(noted) = notes.errors.iter().find(|noted| noted.call == "delivery")
+    {
+        violations.push(Violation::GivenUp(noted.error.to_string()));
+    }
+    for noted in &notes.errors {
+        let text = noted.error.to_string();
+        if text.chars().any(char::is_control) {
+            violations.push(Violation::Unnamed(format!(
+                "control characters in {text:?}"
+            )));
+            break;
+        }
+    }
+    violations.retain(|violation| excused(case, violation).is_none());
+    violations
+}
+
+/// How long nobody needs to be told.
+fn patience(case: &Case) -> Duration {
+    match case.workload {
+        // A record's own time is longer.
+        Workload::Producer | Workload::Plain => TOLD_BY + Duration::from_secs(4),
+        _ => TOLD_BY,
+    }
+}
+
+/// Whether the error says what was wrong: the API, or the code, or at least more than that there was no time left.
+fn is_named(case: &Case, noted: &Noted) -> bool {
+    let text = noted.error.to_string();
+    let names_code = match &case.lie.what {
+        What::Code(_, code) if code.name() == "UNKNOWN_ERROR_CODE" => {
+            text.contains(&code.0.to_string())
+        }
+        What::Code(_, code) => text.contains(code.name()),
+        _ => false,
+    };
+    names_code || text.contains(case.lie.api.name()) || noted.error.kind() != ErrorKind::Timeout
+}
+
+/// Whether a producer has to get every record through: what is over, and told by codes that say that it will be, or by a frame that says
+/// nothing.
+fn must_be_settled(case: &Case) -> bool {
+    let is_over = !case.lie.times.is_for_ever();
+    is_over
+        && case.workload == Workload::Producer
+        && match &case.lie.what {
+            What::Code(_, code) => code.is_retriable(),
+            What::Frame(_) | What::Replayed | What::UnknownTag => true,
+            _ => false,
+        }
+}
+
+/// What the violation of this case has to be forgiven for, and why.
+pub fn excused(case: &Case, violation: &Violation) -> Option<&'static str> {
+    let name = case.to_string();
+    let kind = violation.kind();
+    EXCEPTIONS
+        .iter()
+        .find(|(pattern, kinds, _)| {
+            matches(pattern, &name) && kinds.split('|').any(|other| other == kind)
+        })
+        .map(|(_, _, reason)| *reason)
+}
+
+/// Cases (with `*` for anything), the violations that are none there, and why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "*/replayed/*",
+        "NeverTold",
+        "what is asked for once has no answer that was given before",
+    ),
+    (
+        "*/frame:Swapped/*",
+        "NeverTold",
+        "what is asked for once has no answer that was given before",
+    ),
+    (
+        "Fetch/batch:*",
+        "Lost|Doubled|Untrue",
+        "no checksum covers a batch's base offset, and what it covers, the liar computes anew",
+    ),
+    (
+        "Fetch/responses.partitions.records:*",
+        "Lost|Doubled|Untrue",
+        "whole batches of another partition, or none, cannot be told from the right ones",
+    ),
+    (
+        "Fetch/frame:Garbled*",
+        "Lost|Doubled|Untrue",
+        "no checksum covers a batch's base offset",
+    ),
+    (
+        "Fetch/replayed/*",
+        "Lost|Doubled|Untrue",
+        "an earlier answer is a good one",
+    ),
+    (
+        "Fetch/frame:Swapped/*",
+        "Lost|Doubled|Untrue",
+        "an earlier answer is a good one",
+    ),
+];
+
+/// Whether `name` is of the form of `pattern`, where `*` stands for anything.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut last = None;
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+        last = Some(piece);
+    }
+    match last {
+        // What stands after the last star must be the end.
+        Some(piece) => rest.is_empty() || piece.is_empty() || name.ends_with(piece),
+        None => rest.is_empty(),
+    }
+}

@@ -1,0 +1,451 @@
+//! The lying broker: what stands between the client and an honest one, reads every frame both ways, counts requests, and lies.
+//!
+//! In: the client's dials. Out: byte streams that end at the embedded broker, with one lie in its answers; and how often what was asked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pat_events::broker::Broker;
+use pat_events::kafka::net::{BoxFuture, BoxStream};
+use pat_events::kafka::{Address, Transport};
+use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use protocol::messages::{JoinGroupResponse, ProduceRequest, ProduceResponse};
+use protocol::{ApiKey, Decoder, ErrorCode, frame};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use crate::lie::{FrameLie, Liar, Told};
+use crate::value;
+
+/// How long an answer is on its way: so that time passes whatever a client does.
+const LATENCY: Duration = Duration::from_millis(1);
+/// The span over which requests are counted.
+const SPAN: Duration = Duration::from_secs(2);
+/// From so many requests of one API within the span on, answers take longer: what repeats itself without a pause has shown that it does.
+const MANY: usize = 150;
+const HELD_BACK: Duration = Duration::from_millis(20);
+
+/// Stands for a dial where APIs are counted.
+pub const DIAL: &str = "dial";
+
+/// The way to the lying broker.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    broker: Broker,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    liar: Option<Liar>,
+    first_told: Option<Instant>,
+    recent: BTreeMap<&'static str, VecDeque<Instant>>,
+    counts: BTreeMap<&'static str, Count>,
+    /// The answers that came, by API: their versions, and the places that had something in them.
+    seen: BTreeMap<ApiKey, (i16, Vec<String>)>,
+    surveying: bool,
+}
+
+/// How often something was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub total: usize,
+    /// The most per second, over two seconds.
+    pub worst_per_second: usize,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Proxy {
+    pub fn new(broker: Broker, liar: Option<Liar>) -> Self {
+        Self {
+            broker,
+            shared: Arc::new(Mutex::new(Shared {
+                surveying: liar.is_none(),
+                liar,
+                first_told: None,
+                recent: BTreeMap::new(),
+                counts: BTreeMap::new(),
+                seen: BTreeMap::new(),
+            })),
+        }
+    }
+
+    /// No lies from now on.
+    pub fn heal(&self) {
+        if let Some(liar) = &mut self.shared().liar {
+            liar.stop();
+        }
+    }
+
+    /// How often the lie was told.
+    pub fn told(&self) -> u64 {
+        self.shared().liar.as_ref().map_or(0, |liar| liar.told)
+    }
+
+    /// How often there was something to lie about.
+    pub fn met(&self) -> u64 {
+        self.shared().liar.as_ref().map_or(0, |liar| liar.met)
+    }
+
+    /// When it was told first.
+    pub fn first_told(&self) -> Option<Instant> {
+        self.shared().first_told
+    }
+
+    pub fn counts(&self) -> BTreeMap<&'static str, Count> {
+        self.shared().counts.clone()
+    }
+
+    /// For each API that was used: its version, and the fields that its answers had.
+    pub fn seen(&self) -> BTreeMap<ApiKey, (i16, Vec<String>)> {
+        self.shared().seen.clone()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a request; says how long its answer takes.
+    fn count(&self, what: &'static str) -> Duration {
+        let now = Instant::now();
+        let mut shared = self.shared();
+        let recent = shared.recent.entry(what).or_default();
+        while recent.front().is_some_and(|at| now - *at > SPAN) {
+            recent.pop_front();
+        }
+        recent.push_back(now);
+        let within = recent.len();
+        let count = shared.counts.entry(what).or_default();
+        count.total += 1;
+        count.worst_per_second = count.worst_per_second.max(within / SPAN.as_secs() as usize);
+        if within > MANY { HELD_BACK } else { LATENCY }
+    }
+
+    fn answer(&self, asked: Asked, body: &Bytes) -> Told {
+        let mut shared = self.shared();
+        if shared.surveying {
+            survey(&mut shared, asked, body);
+        }
+        let Some(liar) = &mut shared.liar else {
+            return Told::Honest;
+        };
+        let told = liar.answer(asked.api, asked.version, body);
+        if !matches!(told, Told::Honest) {
+            shared.first_told.get_or_insert_with(Instant::now);
+        }
+        told
+    }
+
+    /// Whether the connection ends instead of the request being applied.
+    fn refuses(&self, api: ApiKey) -> bool {
+        let mut shared = self.shared();
+        let refuses = shared.liar.as_mut().is_some_and(|liar| liar.refuses(api));
+        if refuses {
+            shared.first_told.get_or_insert_with(Instant::now);
+        }
+        refuses
+    }
+
+    /// The code that the request is to be answered with, without being applied.
+    fn unapplied(&self, api: ApiKey) -> Option<ErrorCode> {
+        let mut shared = self.shared();
+        let code = shared.liar.as_mut()?.unapplied(api);
+        if code.is_some() {
+            shared.first_told.get_or_insert_with(Instant::now);
+        }
+        code
+    }
+
+    async fn relay<C, S>(self, client: C, server: S)
+    where
+        C: AsyncRead + AsyncWrite,
+        S: AsyncRead + AsyncWrite,
+    {
+        let (from_client, to_client) = tokio::io::split(client);
+        let (from_server, to_server) = tokio::io::split(server);
+        let (asked, answered) = mpsc::unbounded_channel();
+        // Whichever direction ends first ends both.
+        tokio::select! {
+            biased;
+            _ = self.up(from_client, to_server, asked) => {}
+            _ = self.down(from_server, to_client, answered) => {}
+        }
+    }
+
+    async fn up(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        pending: mpsc::UnboundedSender<Pending>,
+    ) -> io::Result<()> {
+        loop {
+            let request = read_frame(&mut from).await?;
+            let mut input = Decoder::new(request.clone());
+            let header = frame::decode_request_header(&mut input).map_err(io::Error::other)?;
+            let asked = Asked {
+                api: ApiKey(header.request_api_key),
+                version: header.request_api_version,
+                correlation_id: header.correlation_id,
+            };
+            let latency = self.count(asked.api.name());
+            if self.refuses(asked.api) {
+                sleep(latency).await;
+                return Ok(());
+            }
+            let made = match self.unapplied(asked.api) {
+                Some(code) => refusal(asked, input, code),
+                None => None,
+            };
+            let is_made = made.is_some();
+            let next = Pending {
+                asked,
+                latency,
+                made,
+            };
+            if pending.send(next).is_err() {
+                return Ok(());
+            }
+            if !is_made {
+                to.write_all(&(request.len() as u32).to_be_bytes()).await?;
+                to.write_all(&request).await?;
+            }
+        }
+    }
+
+    async fn down(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        mut pending: mpsc::UnboundedReceiver<Pending>,
+    ) -> io::Result<()> {
+        while let Some(next) = pending.recv().await {
+            let Pending {
+                asked,
+                latency,
+                made,
+            } = next;
+            if let Some(made) = made {
+                sleep(latency).await;
+                to.write_all(&made).await?;
+                continue;
+            }
+            let response = read_frame(&mut from).await?;
+            sleep(latency).await;
+            let mut input = Decoder::new(response.clone());
+            frame::decode_response_header(&mut input, asked.api, asked.version)
+                .map_err(io::Error::other)?;
+            let (header, body) = (
+                response.slice(..input.position()),
+                response.slice(input.position()..),
+            );
+            match self.answer(asked, &body) {
+                Told::Honest => to.write_all(&framed(&header, &body)).await?,
+                Told::Message(body) => to.write_all(&framed(&header, &body)).await?,
+                Told::Frame(lie, marks) => {
+                    let goes_on = tell(&mut to, &header, &body, &lie, &marks).await?;
+                    if !goes_on {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A request whose answer is awaited.
+#[derive(Debug)]
+struct Pending {
+    asked: Asked,
+    latency: Duration,
+    /// The frame that it is answered with, where the broker was not asked.
+    made: Option<Vec<u8>>,
+}
+
+impl Transport for Proxy {
+    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let (proxy, address) = (self.clone(), address.clone());
+        Box::pin(async move {
+            sleep(proxy.count(DIAL)).await;
+            let server = proxy.broker.dial(address.host(), address.port())?;
+            let (client, near) = tokio::io::duplex(64 * 1024);
+            tokio::spawn(proxy.relay(near, server));
+            Ok(Box::new(client) as BoxStream)
+        })
+    }
+}
+
+async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    let length = from.read_u32().await?;
+    let mut frame = vec![0; length as usize];
+    from.read_exact(&mut frame).await?;
+    Ok(frame.into())
+}
+
+fn framed(header: &[u8], body: &[u8]) -> Vec<u8> {
+    let length = (header.len() + body.len()) as u32;
+    [&length.to_be_bytes(), header, body].concat()
+}
+
+/// Writes a frame as the lie has it; false when the connection ends with it.
+async fn tell(
+    to: &mut (impl AsyncWrite + Unpin),
+    header: &[u8],
+    body: &[u8],
+    lie: &FrameLie,
+    marks: &[(String, usize)],
+) -> io::Result<bool> {
+    let mut frame = framed(header, body);
+    let start = 4 + header.len();
+    let mark = |name: &str| {
+        let found = marks.iter().find(|(mark, _)| mark == name);
+        start + found.expect("a field of this answer").1
+    };
+    match lie {
+        FrameLie::CutBefore(name) => {
+            to.write_all(&frame[..mark(name)]).await?;
+            return Ok(false);
+        }
+        FrameLie::ShortBefore(name) => {
+            to.write_all(&framed(header, &body[..mark(name) - start]))
+                .await?;
+        }
+        FrameLie::CutAfter(bytes) => {
+            to.write_all(&frame[..*bytes]).await?;
+            return Ok(false);
+        }
+        FrameLie::CutAtEnd => {
+            to.write_all(&frame[..frame.len() - 1]).await?;
+            return Ok(false);
+        }
+        FrameLie::Garbled(seed) => {
+            let mut random = protocol::sample::random(*seed);
+            for _ in 0..4.min(body.len()) {
+                let at = start + (random() % body.len() as u64) as usize;
+                frame[at] = random() as u8;
+            }
+            to.write_all(&frame).await?;
+        }
+        FrameLie::Slow => {
+            for byte in &frame {
+                sleep(LATENCY).await;
+                to.write_all(&[*byte]).await?;
+            }
+        }
+        FrameLie::SlowThenSilent => {
+            for byte in &frame[..frame.len() / 2] {
+                sleep(LATENCY).await;
+                to.write_all(&[*byte]).await?;
+            }
+            std::future::pending::<()>().await;
+        }
+        FrameLie::Silent => std::future::pending().await,
+        FrameLie::Correlation(off) => {
+            let id = i32::from_be_bytes(*frame[4..].first_chunk().expect("a correlation id"));
+            frame[4..8].copy_from_slice(&id.wrapping_add(*off).to_be_bytes());
+            to.write_all(&frame).await?;
+        }
+        FrameLie::Twice => {
+            to.write_all(&frame).await?;
+            to.write_all(&frame).await?;
+        }
+        FrameLie::CloseAfter => return Ok(false),
+        FrameLie::Length(length) => {
+            frame[..4].copy_from_slice(&length.to_be_bytes());
+            to.write_all(&frame).await?;
+            std::future::pending::<()>().await;
+        }
+        FrameLie::Spare => {
+            let body = [body, &[0, 0, 0]].concat();
+            to.write_all(&framed(header, &body)).await?;
+        }
+        FrameLie::Http => {
+            to.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+                .await?;
+            return Ok(false);
+        }
+        // One is told before the request is applied, the other is a message.
+        FrameLie::CloseBefore | FrameLie::Swapped => to.write_all(&frame).await?,
+    }
+    Ok(true)
+}
+
+/// The answer that refuses a request as a whole, for those APIs where it matters that a refused request was not applied.
+fn refusal(asked: Asked, mut input: Decoder, code: ErrorCode) -> Option<Vec<u8>> {
+    let Asked {
+        api,
+        version,
+        correlation_id,
+    } = asked;
+    let frame = match api {
+        ApiKey::PRODUCE => {
+            let request: ProduceRequest = frame::decode_body(&mut input, version).ok()?;
+            let topics = request.topic_data.into_iter();
+            let responses = topics.map(|topic| TopicProduceResponse {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                partition_responses: topic
+                    .partition_data
+                    .into_iter()
+                    .map(|partition| PartitionProduceResponse {
+                        index: partition.index,
+                        error_code: code,
+                        base_offset: -1,
+                        ..Default::default()
+                    })
+                    .collect(),
+                ..Default::default()
+            });
+            let response = ProduceResponse {
+                responses: responses.collect(),
+                ..Default::default()
+            };
+            frame::encode_response(version, correlation_id, &response)
+        }
+        ApiKey::JOIN_GROUP => {
+            let response = JoinGroupResponse {
+                error_code: code,
+                generation_id: -1,
+                member_id: "made-up".to_owned(),
+                protocol_name: Some(String::new()),
+                ..Default::default()
+            };
+            frame::encode_response(version, correlation_id, &response)
+        }
+        _ => return None,
+    };
+    Some(frame.expect("a response of this version").concat())
+}
+
+/// Notes which fields the answer has.
+fn survey(shared: &mut Shared, asked: Asked, body: &Bytes) {
+    let schema = asked.api.api().expect("an API of ours").response.schema;
+    let Ok(mut message) = value::read(schema, asked.version, body.clone()) else {
+        return;
+    };
+    let (version, seen) = shared.seen.entry(asked.api).or_default();
+    *version = asked.version;
+    let search = value::Search {
+        version: asked.version,
+        first_only: false,
+        make: false,
+    };
+    for place in value::places(schema, asked.version) {
+        if !seen.contains(&place.name)
+            && value::change(&mut message, &place, search, &mut |_| true) > 0
+        {
+            seen.push(place.name);
+        }
+    }
+}
