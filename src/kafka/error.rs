@@ -32,6 +32,8 @@ struct Inner {
     offsets: Option<(i64, Option<i64>)>,
     attempt: Option<u32>,
     outcome: Option<WriteOutcome>,
+    /// The client goes on trying.
+    tried_on: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -190,6 +192,7 @@ impl Error {
             offsets: None,
             attempt: None,
             outcome: None,
+            tried_on: false,
             source: None,
         }))
     }
@@ -250,6 +253,12 @@ impl Error {
         self
     }
 
+    /// Says that the client goes on trying by itself: whoever calls again may see it pass, whatever the kind says.
+    pub(crate) fn tried_on(mut self) -> Self {
+        self.edit().tried_on = true;
+        self
+    }
+
     /// Says what this came from.
     pub(crate) fn because(
         mut self,
@@ -271,6 +280,11 @@ impl Error {
     /// The broker's error code, where a broker answered with one.
     pub fn server_error(&self) -> Option<ServerError> {
         self.0.code
+    }
+
+    /// The API that was called.
+    pub(crate) fn api_key(&self) -> Option<ApiKey> {
+        self.0.api
     }
 
     /// The partition that it was about, where it was about one.
@@ -296,6 +310,7 @@ impl Error {
     /// Whether the same call may succeed later. For a write see [`Error::outcome`] as well: a repeated write may be a second one.
     pub fn is_retriable(&self) -> bool {
         match self.0.code {
+            _ if self.0.tried_on => true,
             Some(code) => code.is_retriable(),
             None => matches!(
                 self.0.kind,
@@ -313,14 +328,15 @@ impl Error {
 
     /// Whether the producer, consumer or client that it came from is of no use any more.
     pub fn is_fatal(&self) -> bool {
-        matches!(
+        let ends = matches!(
             self.0.kind,
             ErrorKind::Fenced
                 | ErrorKind::Closed
                 | ErrorKind::Authentication
                 | ErrorKind::UnsupportedVersion
                 | ErrorKind::Internal
-        )
+        );
+        ends && !self.0.tried_on
     }
 
     /// For a write: whether it may have happened.

@@ -36,9 +36,9 @@ pub use admin::{
 };
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{
-    Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, OffsetAndMetadata, OffsetReset,
-    OwnedRecord, PositionReset, RebalanceListener, RecordView, Records, ResetCause, ResetCounts,
-    StartOffset,
+    Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, MissingTopics, OffsetAndMetadata,
+    OffsetReset, OwnedRecord, PositionReset, RebalanceListener, RecordView, Records, ResetCause,
+    ResetCounts, StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use latency::Latency;

@@ -619,3 +619,101 @@ async fn the_lag_of_an_idle_partition_outlives_a_rebalance() {
         assert_eq!(consumer.lag(&own), Some(0), "{own}");
     }
 }
+
+/// Java KAFKA-3888 and others: what takes longer than the session must not cost the place in the group while heartbeats go on.
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_take_its_time_while_another_member_joins() {
+    for handler_ms in [0, 3_000, 7_000, 9_900, 10_000, 12_000, 25_000, 60_000] {
+        let broker = one_broker(2);
+        fill(&broker, 0, 0..10, 10);
+        fill(&broker, 1, 0..10, 10);
+        let mut one = member(&broker, |_| {}).await;
+        let mut read = 0;
+        while read < 20 {
+            read += one.poll(ms(100)).await.expect("a poll").count();
+        }
+        let mut other = member(&broker, |_| {}).await;
+        let joins = tokio::spawn(async move {
+            let mut repeated = 0;
+            while other.assignment().is_empty() {
+                repeated += other.poll(ms(50)).await.expect("a poll").count();
+            }
+            repeated += other.poll(ms(2_000)).await.expect("a poll").count();
+            (other, repeated)
+        });
+        tokio::time::sleep(ms(handler_ms)).await;
+        one.commit_sync()
+            .await
+            .unwrap_or_else(|error| panic!("a handler of {handler_ms} ms: {error}"));
+        while one.assignment().len() != 1 {
+            one.poll(ms(50)).await.expect("a poll");
+        }
+        let more = one.poll(ms(2_000)).await.expect("a poll").count();
+        let (_other, repeated) = joins.await.expect("no panic");
+        assert_eq!((more, repeated), (0, 0), "a handler of {handler_ms} ms");
+    }
+}
+
+/// Lets go slowly, and commits at the end.
+struct Slow(std::time::Duration, Told);
+
+impl RebalanceListener for Slow {
+    fn on_revoked<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            tokio::time::sleep(self.0).await;
+            let committed = consumer.commit_sync().await;
+            self.1.note(
+                if committed.is_ok() {
+                    "committed"
+                } else {
+                    "refused"
+                },
+                partitions,
+            );
+        })
+    }
+
+    fn on_lost<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.1.note("lost", partitions) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_may_take_its_time_while_another_member_joins() {
+    for hook_ms in [0, 3_000, 7_000, 9_900, 12_000, 25_000, 60_000] {
+        let broker = one_broker(2);
+        fill(&broker, 0, 0..10, 10);
+        fill(&broker, 1, 0..10, 10);
+        let told = Told::default();
+        let mut one = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+        one.subscribe_with(&["t"], Slow(ms(hook_ms), told.clone()))
+            .await
+            .expect("a topic");
+        let mut read = 0;
+        while read < 20 {
+            read += one.poll(ms(100)).await.expect("a poll").count();
+        }
+        let mut other = member(&broker, |_| {}).await;
+        let joins = tokio::spawn(async move {
+            let mut repeated = 0;
+            while other.assignment().is_empty() {
+                repeated += other.poll(ms(50)).await.expect("a poll").count();
+            }
+            repeated + other.poll(ms(2_000)).await.expect("a poll").count()
+        });
+        while one.assignment().len() != 1 {
+            one.poll(ms(50)).await.expect("a poll");
+        }
+        let repeated = joins.await.expect("no panic");
+        assert_eq!(repeated, 0, "a hook of {hook_ms} ms");
+        assert_eq!(told.all(), [("committed", vec![0, 1])], "{hook_ms} ms");
+    }
+}

@@ -4,16 +4,22 @@
 //! - `reading`: positions, seeks, pauses, resets, codecs, lag
 //! - `transactions`: what read_committed shows
 //! - `groups`: membership, rebalances, commits
+//! - `coordinator`: whatever the group's coordinator answers, or does not
+//! - `outage`: all brokers away, in each state of the client
+//! - `subscription`: topics that do not exist
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
 //! - `damage`: batches that cannot be read
 //! - `repetitions`: what a broker answers once, and for ever
 //! - `recreated`: topics that are deleted and re-created under the same name
 
+mod coordinator;
 mod damage;
 mod faults;
 mod groups;
+mod outage;
 mod reading;
 mod recreated;
 mod repetitions;
+mod subscription;
 mod transactions;
 mod world;

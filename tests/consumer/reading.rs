@@ -283,11 +283,6 @@ async fn what_does_not_exist_is_named_within_the_deadline() {
         (error.kind(), error.partition()),
         (ErrorKind::UnknownTopicOrPartition, Some(&tp(7)))
     );
-    let error = consumer
-        .subscribe(&["t", "nowhere"])
-        .await
-        .expect_err("no such topic");
-    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
     let error = consumer.poll(ms(10)).await.expect_err("nothing to poll");
     assert_eq!(error.kind(), ErrorKind::Config);
     let error = consumer.seek(&tp(0), 1).expect_err("not assigned");

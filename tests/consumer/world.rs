@@ -1,8 +1,11 @@
 //! A broker in memory, batches for its logs, a consumer connected to it, and what it read.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,8 +15,10 @@ use pat_events::kafka::{
     Address, ClientConfig, Clock, Consumer, ConsumerConfig, ErrorKind, OffsetReset, Records,
     StartOffset, TopicPartition, Transport,
 };
+use protocol::ApiKey;
 use protocol::compression::{Compression, Compressor};
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// Dials the embedded broker.
 #[derive(Clone, Debug)]
@@ -23,6 +28,144 @@ impl Transport for InMemory {
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
         let dialled = self.0.dial(address.host(), address.port());
         Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
+    }
+}
+
+/// How a [`Wire`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    #[default]
+    Open,
+    /// Connections are refused, and those that there were are reset.
+    Refused,
+    /// Nothing comes back: neither connections nor answers.
+    Hung,
+}
+
+/// A network to the embedded broker that can be cut, and that counts the requests of each API.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    broker: Broker,
+    state: Arc<Mutex<WireState>>,
+}
+
+#[derive(Debug, Default)]
+struct WireState {
+    network: Network,
+    readers: Vec<Waker>,
+    requests: BTreeMap<i16, u64>,
+}
+
+impl Wire {
+    pub fn new(broker: &Broker) -> Self {
+        Self {
+            broker: broker.clone(),
+            state: Arc::default(),
+        }
+    }
+
+    pub fn set(&self, network: Network) {
+        let mut state = self.lock();
+        state.network = network;
+        std::mem::take(&mut state.readers)
+            .iter()
+            .for_each(Waker::wake_by_ref);
+    }
+
+    /// How many requests of this API were sent so far.
+    pub fn requests(&self, api: ApiKey) -> u64 {
+        self.lock().requests.get(&api.0).copied().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WireState> {
+        self.state.lock().expect("no panic")
+    }
+}
+
+impl Transport for Wire {
+    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let (wire, address) = (self.clone(), address.clone());
+        Box::pin(async move {
+            let network = wire.lock().network;
+            match network {
+                Network::Open => {}
+                Network::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Network::Hung => std::future::pending().await,
+            }
+            let stream = wire.broker.dial(address.host(), address.port())?;
+            let frame = Vec::new();
+            Ok(Box::new(Wired {
+                stream,
+                wire,
+                frame,
+            }) as BoxStream)
+        })
+    }
+}
+
+/// A connection over a [`Wire`].
+struct Wired {
+    stream: DuplexStream,
+    wire: Wire,
+    /// The frame that is being written, so far.
+    frame: Vec<u8>,
+}
+
+impl Wired {
+    /// Counts the requests in what was written.
+    fn count(&mut self, written: &[u8]) {
+        self.frame.extend_from_slice(written);
+        while let Some(length) = self.frame.first_chunk::<4>() {
+            let end = 4 + u32::from_be_bytes(*length) as usize;
+            if self.frame.len() < end {
+                break;
+            }
+            let api = i16::from_be_bytes([self.frame[4], self.frame[5]]);
+            *self.wire.lock().requests.entry(api).or_default() += 1;
+            self.frame.drain(..end);
+        }
+    }
+}
+
+impl AsyncRead for Wired {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.wire.lock();
+        if !state.readers.iter().any(|it| it.will_wake(context.waker())) {
+            state.readers.push(context.waker().clone());
+        }
+        let network = state.network;
+        drop(state);
+        match network {
+            Network::Open => Pin::new(&mut self.stream).poll_read(context, buffer),
+            Network::Refused => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Network::Hung => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncWrite for Wired {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.count(&bytes[..count]);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

@@ -3,13 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use protocol::ErrorCode;
 use protocol::messages::FindCoordinatorRequest;
-use tokio::time::{Instant, sleep, timeout_at};
+use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
+use protocol::{ApiKey, ErrorCode};
+use tokio::time::{Instant, sleep_until};
 
 use super::refresh::half_way;
-use super::{Broker, Cluster};
+use super::{Broker, Cluster, Purpose};
+use crate::kafka::net::Connection;
 use crate::kafka::{Address, Error, ErrorKind, Result};
+
+/// The first version that asks for several keys at once.
+const SEVERAL_KEYS_FROM: i16 = 4;
+/// How often in a row a refusal that repetition does not lift must come before it is believed: one bad answer is no verdict.
+const CONFIRMED: u32 = 2;
 
 /// What is coordinated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +36,8 @@ impl Coordinators {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one that is remembered, or whom the cluster names; asks again with pauses while that may help.
+    /// The one that is remembered, or whom the cluster names. Whatever goes wrong, it is asked again, with pauses, until `deadline`: but
+    /// for a refusal that only a person can lift, once it has been repeated.
     pub async fn find(
         &self,
         cluster: &Cluster,
@@ -43,21 +51,30 @@ impl Coordinators {
         }
         let mut backoff = cluster.retry_backoff();
         let mut random = cluster.random("coordinators");
+        let mut refusals = 0;
         loop {
-            let error = match ask(cluster, kind, key, deadline).await {
+            let error = match ask_any(cluster, kind, key, deadline).await {
                 Ok(broker) => {
                     let node = broker.id;
                     cluster.0.refresher.learn(|known| known.with_broker(broker));
                     self.lock().insert((kind, key.to_string()), node);
                     return Ok(node);
                 }
-                Err(error) if !error.is_retriable() => return Err(error),
                 Err(error) => error,
             };
-            let pause = backoff.failed(&mut random);
-            if timeout_at(deadline, sleep(pause)).await.is_err() {
+            refusals = if needs_somebody(&error) {
+                refusals + 1
+            } else {
+                0
+            };
+            if refusals >= CONFIRMED {
+                return Err(error);
+            }
+            let again_at = Instant::now() + backoff.failed(&mut random);
+            if again_at >= deadline {
                 return Err(error.attempt(backoff.failures()));
             }
+            sleep_until(again_at).await;
         }
     }
 
@@ -66,8 +83,22 @@ impl Coordinators {
     }
 }
 
+/// Whether asking again cannot help before a person has changed something.
+fn needs_somebody(error: &Error) -> bool {
+    match error.server_error() {
+        Some(code) => matches!(
+            ErrorCode(code.0),
+            ErrorCode::GROUP_AUTHORIZATION_FAILED
+                | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+                | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+                | ErrorCode::INVALID_GROUP_ID
+        ),
+        None => error.is_fatal(),
+    }
+}
+
 /// Asks any broker once.
-async fn ask(
+async fn ask_any(
     cluster: &Cluster,
     kind: CoordinatorKind,
     key: &str,
@@ -75,16 +106,59 @@ async fn ask(
 ) -> Result<Broker> {
     let deadline = half_way(deadline);
     let connection = cluster.any_connection(deadline).await?;
+    let answer = ask(&connection, kind, key, deadline).await;
+    answer.inspect_err(|error| {
+        if error.server_error().is_none() {
+            // The next one does not wait behind an answer that does not come.
+            connection.retire();
+        }
+    })
+}
+
+/// Asks `node` whether it is the one.
+pub(super) async fn confirm(
+    cluster: &Cluster,
+    node: i32,
+    kind: CoordinatorKind,
+    key: &str,
+    deadline: Instant,
+) -> Result<()> {
+    let connection = cluster.connection(node, Purpose::Other, deadline).await?;
+    match ask(&connection, kind, key, deadline).await {
+        Ok(broker) if broker.id == node => Ok(()),
+        Ok(Broker { id, address, .. }) => {
+            let message = format!("broker {id} ({address}) coordinates the group now");
+            let (node, address) = connection.broker();
+            Err(Error::new(ErrorKind::Rebalance, message)
+                .api(ApiKey::FIND_COORDINATOR)
+                .broker(node, address))
+        }
+        // It is there, and may be about to know.
+        Err(error) if error.server_error().is_some() => Ok(()),
+        Err(error) => {
+            connection.retire();
+            Err(error)
+        }
+    }
+}
+
+/// Asks once.
+async fn ask(
+    connection: &Connection,
+    kind: CoordinatorKind,
+    key: &str,
+    deadline: Instant,
+) -> Result<Broker> {
     let version = connection.version_of::<FindCoordinatorRequest>()?;
-    let batched = version >= 4;
+    let several = version >= SEVERAL_KEYS_FROM;
     let request = FindCoordinatorRequest {
-        key: if batched {
+        key: if several {
             String::new()
         } else {
             key.to_string()
         },
         key_type: kind as i8,
-        coordinator_keys: if batched {
+        coordinator_keys: if several {
             vec![key.to_string()]
         } else {
             Vec::new()
@@ -92,35 +166,87 @@ async fn ask(
         ..Default::default()
     };
     let response = connection.call_at(&request, version, deadline).await?;
-    let (code, message, id, host, port) = match response.coordinators.into_iter().next() {
-        Some(one) => (
-            one.error_code,
-            one.error_message,
-            one.node_id,
-            one.host,
-            one.port,
-        ),
-        None => (
-            response.error_code,
-            response.error_message,
-            response.node_id,
-            response.host,
-            response.port,
-        ),
+    let (node, address) = connection.broker();
+    let answer = answer_about(key, several, response);
+    answer.map_err(|error| error.api(ApiKey::FIND_COORDINATOR).broker(node, address))
+}
+
+/// The coordinator that a response names, if it is about what was asked, and can be one.
+fn answer_about(key: &str, several: bool, response: FindCoordinatorResponse) -> Result<Broker> {
+    let wrong = |what: String| Err(Error::new(ErrorKind::Protocol, what));
+    let named = if several {
+        let mut named = response.coordinators.into_iter();
+        match named.find(|coordinator| coordinator.key == key) {
+            Some(coordinator) => coordinator,
+            None => return wrong("the broker left the group out of its answer".to_string()),
+        }
+    } else {
+        Coordinator {
+            error_code: response.error_code,
+            error_message: response.error_message,
+            node_id: response.node_id,
+            host: response.host,
+            port: response.port,
+            ..Default::default()
+        }
     };
-    if code != ErrorCode::NONE {
-        return Err(Error::server(code, message.as_deref())
-            .api(<FindCoordinatorRequest as protocol::Request>::KEY));
+    if named.error_code != ErrorCode::NONE {
+        return Err(Error::server(
+            named.error_code,
+            named.error_message.as_deref(),
+        ));
     }
-    let port = u16::try_from(port).map_err(|_| {
-        Error::new(
-            ErrorKind::Protocol,
-            format!("the coordinator's port is given as {port}"),
-        )
-    })?;
-    Ok(Broker {
-        id,
-        address: Address::new(host, port),
-        rack: None,
-    })
+    match u16::try_from(named.port) {
+        Ok(port @ 1..) if named.node_id >= 0 && !named.host.is_empty() => Ok(Broker {
+            id: named.node_id,
+            address: Address::new(named.host, port),
+            rack: None,
+        }),
+        _ => wrong(format!(
+            "the broker named a coordinator that cannot be: node {}, port {}",
+            named.node_id, named.port
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(change: impl FnOnce(&mut Coordinator)) -> FindCoordinatorResponse {
+        let mut coordinator = Coordinator {
+            key: "g".to_string(),
+            node_id: 3,
+            host: "kafka".to_string(),
+            port: 9092,
+            ..Default::default()
+        };
+        change(&mut coordinator);
+        FindCoordinatorResponse {
+            coordinators: vec![coordinator],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_about_something_else_or_with_a_broker_that_cannot_be_is_refused() {
+        let broker = answer_about("g", true, named(|_| {})).expect("a coordinator");
+        assert_eq!((broker.id, broker.address.port()), (3, 9092));
+        let changes: [fn(&mut Coordinator); 5] = [
+            |it| it.key = "h".to_string(),
+            |it| it.node_id = -1,
+            |it| it.port = 0,
+            |it| it.port = 70_000,
+            |it| it.host.clear(),
+        ];
+        for change in changes {
+            let error = answer_about("g", true, named(change)).expect_err("cannot be");
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        }
+        let error = answer_about("g", true, FindCoordinatorResponse::default());
+        assert_eq!(error.expect_err("nothing").kind(), ErrorKind::Protocol);
+        let refused = named(|it| it.error_code = ErrorCode(31_999));
+        let error = answer_about("g", true, refused).expect_err("refused");
+        assert!(error.to_string().contains("31999"), "{error}");
+    }
 }

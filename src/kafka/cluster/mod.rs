@@ -220,6 +220,18 @@ impl Cluster {
         self.0.coordinators.find(self, kind, key, deadline).await
     }
 
+    /// Whether `node` still coordinates the group or transaction, by its own word: fails when it does not answer, or names another. Cancel
+    /// safe.
+    pub async fn is_coordinator(
+        &self,
+        node: i32,
+        kind: CoordinatorKind,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<()> {
+        coordinators::confirm(self, node, kind, key, deadline).await
+    }
+
     /// The coordinator is another one now, or gone: the next question asks anew.
     pub fn coordinator_lost(&self, kind: CoordinatorKind, key: &str) {
         self.0.coordinators.lost(kind, key);
@@ -242,7 +254,7 @@ impl Cluster {
 }
 
 /// Whether what a broker said of a topic may be different soon.
-fn may_heal(code: ErrorCode) -> bool {
+pub(crate) fn may_heal(code: ErrorCode) -> bool {
     code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
 }
 

@@ -37,6 +37,34 @@ impl FromStr for IsolationLevel {
     }
 }
 
+/// What becomes of a subscription to a topic that does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MissingTopics {
+    /// The topic is waited for and read once it exists; a poll returns an error that names it, once.
+    #[default]
+    Wait,
+    /// Subscribing fails, by the request timeout.
+    Fail,
+}
+
+impl MissingTopics {
+    /// What `missing.topics` takes.
+    const KIND: Kind<MissingTopics> = Kind::any("wait or fail");
+}
+
+impl FromStr for MissingTopics {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "wait" => Ok(Self::Wait),
+            "fail" => Ok(Self::Fail),
+            _ => Err(()),
+        }
+    }
+}
+
 /// How a [`Consumer`](crate::kafka::Consumer) fetches, where it starts, and how it is a member of its group.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
@@ -47,6 +75,9 @@ pub struct ConsumerConfig {
     /// `group.instance.id`: makes this a static member (KIP-345), whose restart within the session timeout moves no partition. Default
     /// none.
     pub group_instance_id: Option<String>,
+    /// `missing.topics` (Java has no such option): whether subscribing to a topic that does not exist waits for it (`wait`, the default) or
+    /// fails (`fail`).
+    pub missing_topics: MissingTopics,
     /// `auto.offset.reset`: `earliest`, `latest` or `none`. Default `latest`.
     pub auto_offset_reset: OffsetReset,
     /// `enable.auto.commit`: commit, now and then, what earlier polls returned. Default `false` (Java's is `true`).
@@ -86,6 +117,7 @@ impl Default for ConsumerConfig {
             client: ClientConfig::default(),
             group_id: None,
             group_instance_id: None,
+            missing_topics: MissingTopics::Wait,
             auto_offset_reset: OffsetReset::Latest,
             enable_auto_commit: false,
             auto_commit_interval: Duration::from_secs(5),
@@ -125,6 +157,7 @@ impl Configuration for ConsumerConfig {
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "group.id": TEXT => group_id;
         "group.instance.id": TEXT => group_instance_id;
+        "missing.topics": MissingTopics::KIND => missing_topics;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "enable.auto.commit": FLAG => enable_auto_commit;
         "auto.commit.interval.ms": POSITIVE_MILLIS => auto_commit_interval;

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::Commits;
 use super::core::{Core, Source};
@@ -16,12 +16,13 @@ use super::list_offsets::unknown_partition;
 use super::wait::wait;
 use super::{
     ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset, scout,
+    subscription,
 };
 use crate::kafka::cluster::Cluster;
 use crate::kafka::config::Configuration;
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::MembershipConfig;
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
 /// How often, at least, a waiting poll looks whether something has been going wrong for too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
@@ -58,6 +59,8 @@ pub struct Consumer {
     /// Resets that the listener has not wholly been told of.
     resets: Vec<PositionReset>,
     next_auto_commit: Instant,
+    /// When a poll last returned an error that the next one returns as well.
+    failed_at: Option<Instant>,
 }
 
 impl fmt::Debug for Consumer {
@@ -103,6 +106,7 @@ impl Consumer {
             reading: None,
             announcing: None,
             resets: Vec::new(),
+            failed_at: None,
         })
     }
 
@@ -113,7 +117,12 @@ impl Consumer {
 
     /// Joins the group (`group_id`) to read its share of these topics. Subscribing again replaces the topics.
     ///
-    /// Waits until the topics are known; one that does not exist fails by the request timeout.
+    /// Waits until the brokers have said what they know of the topics. One that does not exist holds up no other: it is read once it exists,
+    /// and [`poll`](Self::poll) returns an error that names it, once, with [`ErrorKind::UnknownTopicOrPartition`]; under
+    /// [`MissingTopics::Fail`] such a topic fails this call, by the request timeout. Fails at once when none of the topics can ever be read,
+    /// because the client may not or because no topic can have such a name.
+    ///
+    /// Cancel safe: dropped before it is ready, it has changed nothing.
     pub async fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
         self.subscribe_to(topics, None).await
     }
@@ -134,12 +143,12 @@ impl Consumer {
     ) -> Result<()> {
         let core = self.core().clone();
         let group_id = core.group_id()?.to_string();
-        let deadline = core.deadline();
-        for topic in topics {
-            core.cluster.topic(topic, deadline).await?;
-        }
-        core.subscribe_to(topics);
-        let topics = topics.iter().map(ToString::to_string).collect();
+        // Nothing is written by it, whatever the answer was that did not come.
+        let topics = subscription::look_up(&core, topics)
+            .await
+            .map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        core.subscribe_to(&names);
         let mut state = core.state();
         match &state.source {
             Source::Nothing | Source::Left => {
@@ -150,6 +159,7 @@ impl Consumer {
                     session_timeout: config.session_timeout,
                     heartbeat_interval: config.heartbeat_interval,
                     max_poll_interval: config.max_poll_interval,
+                    request_timeout: config.client.request_timeout,
                 };
                 let group =
                     Group::new(membership, core.cluster.clone(), topics, core.ready.clone());
@@ -243,7 +253,9 @@ impl Consumer {
         let core = self.core().clone();
         let deadline = Instant::now().checked_add(timeout);
         // Each look is a sign of life for the group.
-        let look_around = LOOK_AROUND.min(core.config.max_poll_interval / 2);
+        let look_around = LOOK_AROUND
+            .min(core.config.max_poll_interval / 2)
+            .min(core.config.client.request_timeout / 20);
         if self.reading.is_none() {
             // Lets the fetchers of a runtime with one thread send their next request before this one's records keep the thread busy.
             tokio::task::yield_now().await;
@@ -251,11 +263,14 @@ impl Consumer {
         loop {
             let mut ready = pin!(core.ready.notified());
             ready.as_mut().enable();
-            let now = Instant::now();
-            self.take_part_in_rebalance(now).await;
+            self.take_part_in_rebalance(Instant::now()).await;
             self.tell_of_resets().await;
+            let now = Instant::now();
             self.auto_commit(now);
-            self.look_for_trouble(now)?;
+            if let Err(error) = self.look_for_trouble(now) {
+                self.pause_before(&error, deadline).await;
+                return Err(error);
+            }
             let records = self.collect(max_bytes)?;
             if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
@@ -263,6 +278,17 @@ impl Consumer {
             let look_at = now + look_around;
             wait(ready, Some(deadline.map_or(look_at, |at| at.min(look_at)))).await;
         }
+    }
+
+    /// An error that every poll returns from now on comes with pauses: whoever polls on regardless does not keep a processor busy by it.
+    async fn pause_before(&mut self, error: &Error, deadline: Option<Instant>) {
+        let lasts = error.is_fatal() || error.kind() == ErrorKind::Config;
+        let last = self.failed_at.filter(|_| lasts);
+        if let Some(last) = last {
+            let until = last + self.core().config.client.retry_backoff;
+            sleep_until(deadline.map_or(until, |deadline| deadline.min(until))).await;
+        }
+        self.failed_at = lasts.then(Instant::now);
     }
 
     /// Finishes: commits what polls have returned where `enable_auto_commit` says so, waits for commits under way, tells the listener, and
@@ -447,7 +473,7 @@ impl Consumer {
             return Err(error);
         }
         drop(state);
-        match group.and_then(|group| group.with(|membership| membership.error(now, patience))) {
+        match group.and_then(|group| group.with(|membership| membership.error(now))) {
             Some(error) => Err(error),
             None => Ok(()),
         }

@@ -5,6 +5,7 @@
 //! | `consumer` | what an application polls; the part of a rebalance that runs inside a poll |
 //! | `handle` | everything else that can be asked of a consumer |
 //! | `config` | what a consumer can be told |
+//! | `subscription` | what must be known of topics before a member joins for them |
 //! | `records` | what a poll returns |
 //! | `listener` | what an application is told when its partitions change |
 //! | `core` | what the tasks below and polls share |
@@ -47,10 +48,11 @@ mod read_committed;
 mod records;
 mod scout;
 mod subscribed;
+mod subscription;
 mod wait;
 
 pub use commit::PendingCommit;
-pub use config::{ConsumerConfig, IsolationLevel};
+pub use config::{ConsumerConfig, IsolationLevel, MissingTopics};
 pub use consumer::Consumer;
 pub use handle::{ConsumerHandle, OffsetAndMetadata, OffsetAndTimestamp};
 pub use listener::RebalanceListener;

@@ -9,16 +9,20 @@ use std::time::Duration;
 use protocol::ErrorCode;
 use protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::assignor::{PartitionCounts, Range};
+use super::checks::is_beyond;
 use super::membership::{Action, Membership, MembershipConfig};
+use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Cluster, CoordinatorKind, Metadata, Purpose};
-use crate::kafka::net::Call;
-use crate::kafka::{Random, Result};
+use crate::kafka::net::{Call, Connection};
+use crate::kafka::{Error, Random, Result};
 
 /// How much longer than the group's members may take to join the answer to a join is waited for.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
+/// The longest pause between two looks for topics that do not exist.
+const LOOK_FOR_TOPICS: Duration = Duration::from_secs(5);
 /// The first version of LeaveGroup that names several members.
 const LEAVE_MEMBERS_FROM: i16 = 3;
 
@@ -81,21 +85,29 @@ impl Group {
         loop {
             let known = metadata.borrow_and_update().clone();
             let now = Instant::now();
-            let (forgotten, action) = self.with(|membership| {
+            let (forgotten, action, look_at) = self.with(|membership| {
                 membership.partitions_now(
                     |counts| counts_of(&known, counts.keys().map(|topic| &**topic)),
                     now,
                 );
+                membership.topics_now(
+                    |topic| status_of(&known, topic),
+                    now,
+                    |looks| self.pause_up_to(looks, LOOK_FOR_TOPICS),
+                );
+                if membership.must_look(now) {
+                    self.cluster.refresh();
+                }
                 let leave = membership.leave_if_forgotten(now);
                 let action = if leave.is_some() {
                     Action::Wait(Some(now))
                 } else {
                     membership.next(now)
                 };
-                (leave, action)
+                (leave, action, membership.look_at())
             });
             if let Some(request) = forgotten {
-                self.leave(request).await;
+                self.leave_until_woken(request).await;
             }
             self.ready.notify_waiters();
             match action {
@@ -105,6 +117,7 @@ impl Group {
                 Action::Heartbeat(request) => self.heartbeat(request).await,
                 Action::End => break,
                 Action::Wait(until) => {
+                    let until = until.into_iter().chain(look_at).min();
                     let sleep = pin!(async {
                         match until {
                             Some(until) => sleep_until(until).await,
@@ -130,51 +143,110 @@ impl Group {
         }
     }
 
+    /// Only a join may take as long as the group's other members; that the coordinator is still there is asked meanwhile.
     async fn join(&self, request: JoinGroupRequest) {
-        let patience = self.config.max_poll_interval + JOIN_GRACE;
-        let answer = self
-            .call(&request, Purpose::Coordinator, Instant::now() + patience)
-            .await;
-        let answer = answer.inspect(|response| self.note(response.error_code));
+        let connected = self.deadline();
+        let answer = async {
+            let connection = self.connect(connected).await?;
+            let patience = self.config.max_poll_interval + JOIN_GRACE;
+            let deadline = connected.max(Instant::now() + patience);
+            let answer = tokio::select! {
+                biased;
+                answer = connection.call(&request, deadline) => answer,
+                error = self.coordinator_gone(connection.broker().0) => Err(error),
+            };
+            answer.inspect_err(|_| self.give_up(&connection))
+        };
+        let answer = answer
+            .await
+            .inspect(|response| self.note(response.error_code));
         self.with(|membership| {
             membership.joined(answer, Instant::now(), |attempts| self.pause(attempts))
         });
     }
 
+    /// Asks the coordinator now and then whether it is one, on another connection than the one on which a join waits. Returns when it does
+    /// not answer, or names another.
+    async fn coordinator_gone(&self, node: i32) -> Error {
+        let patience = self.config.request_timeout;
+        loop {
+            sleep(patience / 2).await;
+            let deadline = Instant::now() + patience / 4;
+            let group = &self.config.group_id;
+            let confirmed =
+                self.cluster
+                    .is_coordinator(node, CoordinatorKind::Group, group, deadline);
+            match confirmed.await {
+                Ok(()) => self.with(|membership| membership.coordinator_alive(Instant::now())),
+                Err(error) => return error,
+            }
+        }
+    }
+
     async fn sync(&self, request: SyncGroupRequest) {
-        let patience = self.config.max_poll_interval + JOIN_GRACE;
-        let answer = self
-            .call(&request, Purpose::Coordinator, Instant::now() + patience)
-            .await;
+        let answer = self.call(&request, self.deadline()).await;
         let answer = answer.inspect(|response| self.note(response.error_code));
+        let assigned = answer.as_ref().map(Membership::assigned_by);
+        let known = match &assigned {
+            Ok(assigned) => {
+                let known = self.cluster.metadata();
+                match assigned
+                    .iter()
+                    .any(|partition| is_beyond(partition, |topic| count_of(&known, topic)))
+                {
+                    // The leader may know more.
+                    true => self.fresh_metadata().await.ok(),
+                    false => Some(known),
+                }
+            }
+            Err(_) => None,
+        };
         self.with(|membership| {
-            membership.synced(answer, Instant::now(), |attempts| self.pause(attempts))
+            membership.synced(
+                answer,
+                |topic| count_of(known.as_ref()?, topic),
+                Instant::now(),
+                |attempts| self.pause(attempts),
+            )
         });
     }
 
     async fn heartbeat(&self, request: HeartbeatRequest) {
         let sent = Instant::now();
-        let deadline = self.with(|membership| membership.session_end());
-        let answer = self.call(&request, Purpose::Coordinator, deadline).await;
+        let deadline = self.with(|membership| membership.heartbeat_deadline(sent));
+        let answer = self.call(&request, deadline).await;
         let now = Instant::now();
+        let pause = |attempts| self.pause(attempts);
         match answer {
             Ok(response) => {
                 self.note(response.error_code);
                 self.with(|membership| {
-                    membership.heartbeat_answered(response.error_code, sent, now)
+                    membership.heartbeat_answered(response.error_code, sent, now, pause)
                 });
             }
             Err(error) => {
-                self.with(|membership| {
-                    membership.heartbeat_failed(error, now, |attempts| self.pause(attempts))
-                });
+                self.with(|membership| membership.heartbeat_failed(error, now, pause));
             }
+        }
+    }
+
+    /// As [`leave`](Self::leave), but no longer than the application stays away.
+    async fn leave_until_woken(&self, request: LeaveGroupRequest) {
+        let woken = async {
+            while self.with(|membership| membership.is_asleep()) {
+                self.changed.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.leave(request) => {}
+            () = woken => {}
         }
     }
 
     /// Tells the coordinator; its answer changes nothing. On a connection of another purpose, since a join may be waiting on the usual one.
     async fn leave(&self, mut request: LeaveGroupRequest) {
-        let deadline = Instant::now() + self.config.session_timeout;
+        let deadline = self.deadline();
         let group = &self.config.group_id;
         let left: Result<()> = async {
             let node = self
@@ -205,10 +277,8 @@ impl Group {
     /// does not exist.
     async fn count(&self, topics: BTreeSet<String>) {
         self.cluster.track(topics.iter().map(String::as_str));
-        let deadline = Instant::now() + self.config.session_timeout.mul_f64(0.5);
         let counts = self
-            .cluster
-            .refreshed(deadline)
+            .fresh_metadata()
             .await
             .map(|metadata| counts_of(&metadata, topics.iter().map(String::as_str)));
         self.with(|membership| {
@@ -216,19 +286,46 @@ impl Group {
         });
     }
 
-    async fn call<R: Call>(
-        &self,
-        request: &R,
-        purpose: Purpose,
-        deadline: Instant,
-    ) -> Result<R::Response> {
+    /// Metadata from after this call; soon enough for the session that has just begun.
+    async fn fresh_metadata(&self) -> Result<Arc<Metadata>> {
+        let patience = self.config.session_timeout / 2;
+        let deadline = self.deadline().min(Instant::now() + patience);
+        self.cluster.refreshed(deadline).await
+    }
+
+    /// When what is asked now must be answered.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.config.request_timeout
+    }
+
+    async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
+        let connection = self.connect(deadline).await?;
+        let answer = connection.call(request, deadline).await;
+        answer.inspect_err(|_| self.give_up(&connection))
+    }
+
+    /// The connection to the coordinator for what may take long there.
+    async fn connect(&self, deadline: Instant) -> Result<Connection> {
         let group = &self.config.group_id;
         let node = self
             .cluster
             .coordinator(CoordinatorKind::Group, group, deadline)
             .await?;
-        let answer = self.cluster.call(node, purpose, request, deadline).await;
-        answer.inspect_err(|_| self.cluster.coordinator_lost(CoordinatorKind::Group, group))
+        let connection = self
+            .cluster
+            .connection(node, Purpose::Coordinator, deadline)
+            .await
+            .inspect_err(|_| self.cluster.coordinator_lost(CoordinatorKind::Group, group))?;
+        let (node, address) = connection.broker();
+        self.with(|membership| membership.speaks_to(node, address));
+        Ok(connection)
+    }
+
+    /// An answer did not come, or was none: the next request goes to whoever coordinates then, and does not wait behind this one.
+    fn give_up(&self, connection: &Connection) {
+        connection.retire();
+        self.cluster
+            .coordinator_lost(CoordinatorKind::Group, &self.config.group_id);
     }
 
     /// Looks for another coordinator when this one says it is none.
@@ -243,28 +340,40 @@ impl Group {
     }
 
     fn pause(&self, attempts: u32) -> Duration {
-        let client = self.cluster.config();
-        let doubled = client
+        self.pause_up_to(attempts, self.cluster.config().retry_backoff_max)
+    }
+
+    fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
+        let doubled = self
+            .cluster
+            .config()
             .retry_backoff
             .saturating_mul(1 << attempts.saturating_sub(1).min(16));
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-        random.jittered(doubled.min(client.retry_backoff_max))
+        random.jittered(doubled.min(longest))
     }
 }
 
 /// The number of partitions of each topic. One that does not exist has none, and is noticed once it does.
 fn counts_of<'a>(metadata: &Metadata, topics: impl Iterator<Item = &'a str>) -> PartitionCounts {
-    let count_of = |topic: &str| {
-        metadata
-            .topic(topic)
-            .map_or(0, |known| known.partitions.len())
-    };
     topics
         .map(|topic| {
-            (
-                topic.into(),
-                i32::try_from(count_of(topic)).unwrap_or(i32::MAX),
-            )
+            let count = count_of(metadata, topic).unwrap_or(0);
+            (topic.into(), i32::try_from(count).unwrap_or(i32::MAX))
         })
         .collect()
+}
+
+fn count_of(metadata: &Metadata, topic: &str) -> Option<usize> {
+    Some(metadata.topic(topic)?.partitions.len())
+}
+
+fn status_of(metadata: &Metadata, topic: &str) -> TopicStatus {
+    if metadata.topic(topic).is_some() {
+        return TopicStatus::Known;
+    }
+    match metadata.topic_errors.get(topic) {
+        Some(code) => TopicStatus::Refused(*code),
+        None => TopicStatus::Unheard,
+    }
 }

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::ErrorCode;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::leave_group_request::MemberIdentity;
 use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
@@ -22,11 +21,15 @@ use protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
     SyncGroupResponse,
 };
+use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use super::assignor::{Assignor, Member, PartitionCounts};
+use super::checks::{self, Wanted};
+use super::missing_topics::{MissingTopics, TopicStatus};
 use super::protocol as blob;
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+use super::trouble::Trouble;
+use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition};
 
 /// The generation of those who are in none.
 const NO_GENERATION: i32 = -1;
@@ -40,6 +43,8 @@ pub(crate) struct MembershipConfig {
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
     pub max_poll_interval: Duration,
+    /// For how long things may go wrong before the application hears of it.
+    pub request_timeout: Duration,
 }
 
 /// One member.
@@ -62,17 +67,11 @@ pub(crate) struct Membership {
     next_heartbeat: Instant,
     /// When the last heartbeat was sent that the coordinator accepted.
     session_from: Instant,
-    trouble: Option<Trouble>,
+    /// Who was spoken to last.
+    coordinator: Option<(i32, Address)>,
+    missing_topics: MissingTopics,
+    trouble: Trouble,
     failure: Option<Error>,
-}
-
-#[derive(Debug)]
-struct Trouble {
-    since: Instant,
-    /// The last failure: what was not tried again is not failing.
-    last: Instant,
-    attempts: u32,
-    error: Error,
 }
 
 #[derive(Debug)]
@@ -100,7 +99,7 @@ enum State {
     },
     /// Left the group because the application did not poll; joins when it does.
     Asleep,
-    /// Left for good, or failed for good.
+    /// Left for good, or put out for good by another member of the same instance id.
     Over,
 }
 
@@ -145,6 +144,7 @@ impl Membership {
         now: Instant,
     ) -> Self {
         Self {
+            trouble: Trouble::new(config.request_timeout),
             config,
             assignor,
             topics,
@@ -158,25 +158,29 @@ impl Membership {
             last_poll: now,
             next_heartbeat: now,
             session_from: now,
-            trouble: None,
+            coordinator: None,
+            missing_topics: MissingTopics::default(),
             failure: None,
         }
     }
 
     /// What to do now. A request that it gives counts as sent.
     pub fn next(&mut self, now: Instant) -> Action {
-        self.watch_the_clock(now);
         match &mut self.state {
-            State::Out { join_at } if *join_at <= now => self.join(),
+            State::Out { join_at } if *join_at <= now => self.join(now),
             State::Out { join_at } => Action::Wait(Some(*join_at)),
-            State::Assigning { members, .. } => Action::Count(
-                members
-                    .iter()
-                    .flat_map(|member| member.topics.iter().cloned())
-                    .collect(),
-            ),
+            State::Assigning { members, .. } => {
+                self.trouble.asked(ApiKey::METADATA, now, now);
+                Action::Count(
+                    members
+                        .iter()
+                        .flat_map(|member| member.topics.iter().cloned())
+                        .collect(),
+                )
+            }
             State::Syncing { shares } => {
                 let shares = std::mem::take(shares);
+                self.trouble.asked(ApiKey::SYNC_GROUP, now, now);
                 self.sync(shares)
             }
             State::Stable | State::Releasing { lost: false } => self.heartbeat(now),
@@ -197,7 +201,13 @@ impl Membership {
         wakes
     }
 
-    /// The request with which to leave because the application has not polled for too long; once per such silence.
+    /// Whether the application has to poll before the member joins again.
+    pub fn is_asleep(&self) -> bool {
+        matches!(self.state, State::Asleep)
+    }
+
+    /// The request with which to leave because the application has not polled for too long; once per such silence. The id that the member
+    /// had is given up with it.
     pub fn leave_if_forgotten(&mut self, now: Instant) -> Option<LeaveGroupRequest> {
         let member = !matches!(self.state, State::Asleep | State::Over | State::Out { .. });
         if !member || now.duration_since(self.last_poll) < self.config.max_poll_interval {
@@ -205,6 +215,7 @@ impl Membership {
         }
         let leave = self.leave_request("the application did not poll within max.poll.interval.ms");
         self.state = State::Asleep;
+        self.member_id.clear();
         self.forget_generation();
         leave
     }
@@ -257,6 +268,29 @@ impl Membership {
         }
     }
 
+    /// What newer metadata says of the topics that this member subscribed to.
+    pub fn topics_now(
+        &mut self,
+        status: impl Fn(&str) -> TopicStatus,
+        now: Instant,
+        pause: impl FnOnce(u32) -> Duration,
+    ) {
+        let shared_out = self.shared_out.iter().flat_map(BTreeMap::values);
+        let awaits_more = shared_out.into_iter().any(|count| *count == 0);
+        self.missing_topics
+            .update(&self.topics, awaits_more, status, now, pause);
+    }
+
+    /// When to look for missing topics again.
+    pub fn look_at(&self) -> Option<Instant> {
+        self.missing_topics.look_at()
+    }
+
+    /// Whether to look for missing topics now.
+    pub fn must_look(&mut self, now: Instant) -> bool {
+        self.missing_topics.must_look(now)
+    }
+
     /// Who commits, or why nobody can now.
     pub fn identity(&self) -> Result<Identity> {
         match self.state {
@@ -278,24 +312,36 @@ impl Membership {
         }
     }
 
-    /// The coordinator refused a commit: what that says about the membership.
+    /// The coordinator refused a commit: what that says about the membership. That of an earlier generation says nothing.
     pub fn commit_refused(&mut self, identity: &Identity, code: ErrorCode, now: Instant) {
-        if self.generation == identity.generation && self.member_id == identity.member_id {
-            self.refused(code, now);
+        let holds = matches!(self.state, State::Stable | State::Releasing { lost: false });
+        let is_ours =
+            self.generation == identity.generation && self.member_id == identity.member_id;
+        if holds && is_ours {
+            self.put_out(code, ApiKey::OFFSET_COMMIT, now);
         }
     }
 
-    /// The failure that ended the membership, or the trouble that has lasted for `patience` (given once per such time).
-    pub fn error(&mut self, now: Instant, patience: Duration) -> Option<Error> {
+    /// What the application must hear of: the failure that ended the membership, each time; what has gone wrong for the request timeout, and
+    /// topics that are missing, once each.
+    pub fn error(&mut self, now: Instant) -> Option<Error> {
         if let Some(failure) = &self.failure {
             return Some(failure.clone());
         }
-        let trouble = self
-            .trouble
-            .as_mut()
-            .filter(|trouble| trouble.last.duration_since(trouble.since) >= patience)?;
-        trouble.since = now;
-        Some(trouble.error.clone())
+        let patience = self.config.request_timeout;
+        self.trouble
+            .report(now)
+            .or_else(|| self.missing_topics.report(now, patience))
+    }
+
+    /// Notes who is asked, for errors to name.
+    pub fn speaks_to(&mut self, node: i32, address: &Address) {
+        self.coordinator = Some((node, address.clone()));
+    }
+
+    /// The coordinator is there: a join that it has not answered waits for other members.
+    pub fn coordinator_alive(&mut self, now: Instant) {
+        self.trouble.alive(now);
     }
 
     /// The request with which to leave for good; none for a static member, which may come back, or where there is nothing to leave.
@@ -318,15 +364,23 @@ impl Membership {
         }
         match answer {
             Ok(response) if response.error_code == ErrorCode::NONE => {
+                self.trouble.answered(now);
                 if let Err(error) = self.enter(response, now) {
-                    self.try_again(error, now, pause);
+                    self.try_again(self.named(error), now, pause);
                 }
             }
             Ok(response) if response.error_code == ErrorCode::MEMBER_ID_REQUIRED => {
+                // The first step of joining, not a failure: unless it comes again.
+                let is_step = self.member_id.is_empty() && !response.member_id.is_empty();
                 self.member_id = response.member_id;
-                self.state = State::Out { join_at: now };
+                if is_step {
+                    self.trouble.answered(now);
+                    self.state = State::Out { join_at: now };
+                } else {
+                    self.join_refused(response.error_code, ApiKey::JOIN_GROUP, now, pause);
+                }
             }
-            Ok(response) => self.join_refused(response.error_code, now, pause),
+            Ok(response) => self.join_refused(response.error_code, ApiKey::JOIN_GROUP, now, pause),
             Err(error) => self.try_again(error, now, pause),
         }
     }
@@ -354,15 +408,24 @@ impl Membership {
             shares
         });
         match shares {
-            Ok(shares) => self.state = State::Syncing { shares },
+            Ok(shares) => {
+                self.trouble.answered(now);
+                self.state = State::Syncing { shares };
+            }
             Err(error) => self.try_again(error, now, pause),
         }
     }
 
-    /// The answer to a sync.
+    /// The partitions that an answer to a sync assigns, if it is one that can be read.
+    pub fn assigned_by(response: &SyncGroupResponse) -> Vec<TopicPartition> {
+        blob::decode_assignment(response.assignment.clone()).unwrap_or_default()
+    }
+
+    /// The answer to a sync. `count_of` knows how many partitions a topic has, if that is known for certain.
     pub fn synced(
         &mut self,
         answer: Result<SyncGroupResponse>,
+        count_of: impl Fn(&str) -> Option<usize>,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
@@ -371,52 +434,83 @@ impl Membership {
         }
         match answer {
             Ok(response) if response.error_code == ErrorCode::NONE => {
-                match blob::decode_assignment(response.assignment) {
+                match self.read_assignment(response, count_of) {
                     Ok(assigned) => self.settle(assigned, now),
-                    Err(error) => self.try_again(error, now, pause),
+                    Err(error) => self.try_again(self.named(error), now, pause),
                 }
             }
-            Ok(response) => self.join_refused(response.error_code, now, pause),
+            Ok(response) => self.join_refused(response.error_code, ApiKey::SYNC_GROUP, now, pause),
             Err(error) => self.try_again(error, now, pause),
         }
     }
 
-    /// The answer to a heartbeat that was sent at `sent`. What is no answer changes nothing: the session's end will.
-    pub fn heartbeat_answered(&mut self, code: ErrorCode, sent: Instant, now: Instant) {
-        if code == ErrorCode::NONE {
-            self.session_from = self.session_from.max(sent);
-            self.trouble = None;
-        } else if matches!(self.state, State::Stable | State::Releasing { .. }) {
-            self.refused(code, now);
+    fn read_assignment(
+        &self,
+        response: SyncGroupResponse,
+        count_of: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Vec<TopicPartition>> {
+        checks::check_sync(&response, &self.wanted())?;
+        let assigned = blob::decode_assignment(response.assignment)
+            .map_err(|error| error.api(ApiKey::SYNC_GROUP))?;
+        checks::check_assignment(&assigned, &self.joined_for, count_of)?;
+        Ok(assigned)
+    }
+
+    /// The answer to a heartbeat that was sent at `sent`. A rebalance is an answer as good as any: the session goes on from there.
+    pub fn heartbeat_answered(
+        &mut self,
+        code: ErrorCode,
+        sent: Instant,
+        now: Instant,
+        pause: impl FnOnce(u32) -> Duration,
+    ) {
+        if !matches!(self.state, State::Stable | State::Releasing { .. }) {
+            return;
+        }
+        match code {
+            ErrorCode::NONE => self.heard(sent),
+            ErrorCode::REBALANCE_IN_PROGRESS => {
+                self.heard(sent);
+                self.put_out(code, ApiKey::HEARTBEAT, now);
+            }
+            code if self.put_out(code, ApiKey::HEARTBEAT, now) => self.trouble.answered(now),
+            code => {
+                let error = self.refusal(code, ApiKey::HEARTBEAT);
+                self.heartbeat_failed(error, now, pause);
+            }
         }
     }
 
-    /// When the session is over unless a heartbeat is accepted.
-    pub fn session_end(&self) -> Instant {
-        self.session_from + self.config.session_timeout
+    /// The coordinator accepted a heartbeat that was sent at `sent`.
+    fn heard(&mut self, sent: Instant) {
+        self.session_from = self.session_from.max(sent);
+        self.trouble.succeeded();
     }
 
-    /// A heartbeat could not be sent, or got no answer.
+    /// By when a heartbeat that is sent now must be answered: within the session, but never before the next one is due.
+    pub fn heartbeat_deadline(&self, now: Instant) -> Instant {
+        let session_end = self.session_from + self.config.session_timeout;
+        session_end
+            .max(now + self.config.heartbeat_interval)
+            .min(now + self.config.request_timeout)
+    }
+
+    /// A heartbeat could not be sent, got no answer, or was refused: the next one does not wait for its turn. As long as nobody says that
+    /// others have the partitions, they are kept: a coordinator that is silent cannot have given them away (or a commit will tell).
     pub fn heartbeat_failed(
         &mut self,
         error: Error,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        let pause = pause(self.note(error, now));
-        self.next_heartbeat = self.next_heartbeat.min(now + pause);
+        let longest = self.config.heartbeat_interval;
+        let pause = |attempts| pause(attempts).min(longest);
+        self.next_heartbeat = self.trouble.failed(error, now, pause);
     }
 
-    /// Ends the session when the coordinator has not heard of this member for too long: by now it has given the partitions to others.
-    fn watch_the_clock(&mut self, now: Instant) {
-        let in_session = matches!(self.state, State::Stable | State::Releasing { lost: false });
-        if in_session && now >= self.session_end() {
-            self.rebalance(now, true);
-        }
-    }
-
-    /// What a code says when the coordinator answers a heartbeat or a commit with it.
-    fn refused(&mut self, code: ErrorCode, now: Instant) {
+    /// Takes the word of the coordinator, in its answer to a heartbeat or a commit, that this member is not in its generation any more.
+    /// Whether it was that.
+    fn put_out(&mut self, code: ErrorCode, api: ApiKey, now: Instant) -> bool {
         match code {
             ErrorCode::REBALANCE_IN_PROGRESS => {
                 if matches!(self.state, State::Stable) {
@@ -428,62 +522,88 @@ impl Membership {
                 self.member_id.clear();
                 self.rebalance(now, true);
             }
-            ErrorCode::FENCED_INSTANCE_ID | ErrorCode::GROUP_AUTHORIZATION_FAILED => {
-                self.fail(Error::server(code, None))
+            ErrorCode::FENCED_INSTANCE_ID if self.is_static() => {
+                self.fail(self.refusal(code, api));
             }
-            // Its coordinator is moving or loading: whoever asked finds it again.
-            _ => {}
+            // Its coordinator is moving or loading, or it is one bad answer: whoever asked asks again.
+            _ => return false,
         }
+        true
     }
 
-    /// What a code says when the coordinator answers a join or a sync with it.
-    fn join_refused(&mut self, code: ErrorCode, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+    /// The coordinator refused a join or a sync.
+    fn join_refused(
+        &mut self,
+        code: ErrorCode,
+        api: ApiKey,
+        now: Instant,
+        pause: impl FnOnce(u32) -> Duration,
+    ) {
+        let error = self.refusal(code, api);
         match code {
+            ErrorCode::FENCED_INSTANCE_ID if self.is_static() => self.fail(error),
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member_id.clear();
-                // Not the code's own error: the member goes on under a new id, so that polling again makes sense.
-                let message = "the coordinator does not know this member any more: it joins anew";
-                self.try_again(Error::new(ErrorKind::Rebalance, message), now, pause);
+                self.step_back(error, now, pause);
             }
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => {
-                self.forget_generation();
-                self.state = State::Out { join_at: now };
+                self.step_back(error, now, pause);
             }
-            _ => self.try_again(Error::server(code, None), now, pause),
+            _ => self.try_again(error, now, pause),
         }
     }
 
-    /// Joins again after a pause, unless the error says that it never will succeed.
-    fn try_again(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        let passes = error.is_retriable()
-            || matches!(error.kind(), ErrorKind::Rebalance | ErrorKind::Protocol);
-        if !passes {
-            return self.fail(error);
-        }
+    /// Joins again at once, since the group has moved on: unless that has just been tried.
+    fn step_back(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
         self.forget_generation();
-        let pause = pause(self.note(error, now));
-        self.state = State::Out {
-            join_at: now + pause,
-        };
+        let join_at = self.trouble.failed(error, now, |attempts| match attempts {
+            1 => Duration::ZERO,
+            _ => pause(attempts - 1),
+        });
+        self.state = State::Out { join_at };
     }
 
-    fn note(&mut self, error: Error, now: Instant) -> u32 {
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
-            since: now,
-            last: now,
-            attempts: 0,
-            error: error.clone(),
-        });
-        trouble.last = now;
-        trouble.attempts += 1;
-        trouble.error = error;
-        trouble.attempts
+    /// Joins again after a pause, whatever it was: what cannot pass by itself may pass once somebody has seen to it.
+    fn try_again(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        self.forget_generation();
+        let join_at = self.trouble.failed(error, now, pause);
+        self.state = State::Out { join_at };
     }
 
     fn fail(&mut self, error: Error) {
         self.forget_generation();
         self.failure = Some(error);
         self.state = State::Over;
+    }
+
+    /// A code that the coordinator answered with.
+    fn refusal(&self, code: ErrorCode, api: ApiKey) -> Error {
+        let error = self.named(Error::server(code, None).api(api));
+        match code {
+            ErrorCode::FENCED_INSTANCE_ID if self.is_static() => error,
+            // Nothing else ends a member, whatever it means to others.
+            _ if error.is_fatal() => error.tried_on(),
+            _ => error,
+        }
+    }
+
+    /// Names the coordinator.
+    fn named(&self, error: Error) -> Error {
+        match &self.coordinator {
+            Some((node, address)) => error.broker(*node, address),
+            None => error,
+        }
+    }
+
+    fn is_static(&self) -> bool {
+        self.config.instance_id.is_some()
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            protocol_type: PROTOCOL_TYPE,
+            protocol_name: self.assignor.name(),
+        }
     }
 
     /// Another round: once the application has let go of what it holds.
@@ -506,14 +626,18 @@ impl Membership {
         self.shared_out = None;
     }
 
-    fn join(&mut self) -> Action {
+    fn join(&mut self, now: Instant) -> Action {
         let metadata = match blob::encode_subscription(&self.topics) {
             Ok(metadata) => metadata,
             Err(error) => {
-                self.fail(error);
-                return Action::End;
+                // Until other topics are subscribed to.
+                let pause = self.config.heartbeat_interval;
+                let join_at = self.trouble.failed(error, now, |_| pause);
+                self.state = State::Out { join_at };
+                return Action::Wait(Some(join_at));
             }
         };
+        self.trouble.asked(ApiKey::JOIN_GROUP, now, now);
         self.joined_for.clone_from(&self.topics);
         self.state = State::Joining;
         Action::Join(JoinGroupRequest {
@@ -534,6 +658,7 @@ impl Membership {
 
     /// The coordinator let this member in.
     fn enter(&mut self, response: JoinGroupResponse, now: Instant) -> Result<()> {
+        checks::check_join(&response, &self.wanted())?;
         self.generation = response.generation_id;
         self.session_from = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
@@ -590,7 +715,7 @@ impl Membership {
             self.state = State::Out { join_at: now };
             return;
         }
-        self.trouble = None;
+        self.trouble.succeeded();
         self.session_from = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
         self.assigned = Some(assigned);
@@ -600,10 +725,15 @@ impl Membership {
     fn heartbeat(&mut self, now: Instant) -> Action {
         if now < self.next_heartbeat {
             let poll_limit = self.last_poll + self.config.max_poll_interval;
-            return Action::Wait(Some(
-                self.next_heartbeat.min(poll_limit).min(self.session_end()),
-            ));
+            return Action::Wait(Some(self.next_heartbeat.min(poll_limit)));
         }
+        // A heartbeat is the first to notice that the coordinator has gone silent since the one before.
+        let silent = self
+            .config
+            .heartbeat_interval
+            .min(self.config.request_timeout / 2);
+        let silent_since = now.checked_sub(silent).unwrap_or(now);
+        self.trouble.asked(ApiKey::HEARTBEAT, silent_since, now);
         self.next_heartbeat = now + self.config.heartbeat_interval;
         Action::Heartbeat(HeartbeatRequest {
             group_id: self.config.group_id.clone(),

@@ -17,7 +17,10 @@ pub(crate) fn encode_subscription(topics: &[String]) -> Result<Bytes> {
         topics,
         ..Default::default()
     };
-    encode(&subscription).map_err(|error| unreadable("subscription", error))
+    encode(&subscription).map_err(|error| {
+        let message = "the topics subscribed to do not fit into a request: subscribe to fewer, or check their names";
+        Error::new(ErrorKind::Config, message).because(error)
+    })
 }
 
 /// The topics of a member's subscription.
@@ -44,11 +47,8 @@ pub(crate) fn encode_assignment(assignment: &Assignment) -> Result<Bytes> {
     .map_err(|error| unreadable("assignment", error))
 }
 
-/// The partitions that a member was assigned. A member that got nothing may also get an empty blob.
+/// The partitions that a member was assigned.
 pub(crate) fn decode_assignment(blob: Bytes) -> Result<Vec<TopicPartition>> {
-    if blob.is_empty() {
-        return Ok(Vec::new());
-    }
     let assignment: ConsumerProtocolAssignment =
         decode(blob).map_err(|error| unreadable("assignment", error))?;
     let mut partitions = Vec::new();
@@ -106,7 +106,8 @@ mod tests {
         let blob = encode_assignment(&assignment).expect("encodes");
         let expected = [TopicPartition::new("t", 0), TopicPartition::new("t", 2)];
         assert_eq!(decode_assignment(blob).expect("decodes"), expected);
-        assert_eq!(decode_assignment(Bytes::new()).expect("nothing"), []);
+        let nothing = encode_assignment(&Assignment::new()).expect("encodes");
+        assert_eq!(decode_assignment(nothing).expect("decodes"), []);
     }
 
     #[test]

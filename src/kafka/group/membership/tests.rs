@@ -14,6 +14,7 @@ fn config(instance_id: Option<&str>) -> MembershipConfig {
         session_timeout: Duration::from_secs(10),
         heartbeat_interval: Duration::from_secs(3),
         max_poll_interval: Duration::from_secs(300),
+        request_timeout: Duration::from_secs(30),
     }
 }
 
@@ -37,6 +38,7 @@ fn joined_as(member_id: &str, leader: &str, generation_id: i32) -> Result<JoinGr
     });
     Ok(JoinGroupResponse {
         generation_id,
+        protocol_name: Some("range".to_string()),
         leader: leader.to_string(),
         member_id: member_id.to_string(),
         members: if leader == member_id {
@@ -56,13 +58,18 @@ fn synced_with(partitions: &[i32]) -> Result<SyncGroupResponse> {
     })
 }
 
+/// Nobody knows how many partitions a topic has.
+fn unknown(_: &str) -> Option<usize> {
+    None
+}
+
 /// A member `a` of generation 1, led by somebody else, that holds partition 0 of `t`.
 fn stable(now: Instant) -> Membership {
     let mut member = new(now);
     assert!(matches!(member.next(now), Action::Join(_)));
     member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
     assert!(matches!(member.next(now), Action::Sync(_)));
-    member.synced(synced_with(&[0]), now, |_| PAUSE);
+    member.synced(synced_with(&[0]), unknown, now, |_| PAUSE);
     assert_eq!(
         member.take_assigned(),
         Some(vec![TopicPartition::new("t", 0)])
@@ -119,7 +126,7 @@ async fn the_leader_counts_partitions_and_shares_them_out() {
         })
         .collect();
     assert_eq!(shares, [2, 1]);
-    member.synced(synced_with(&[0, 1]), now, |_| PAUSE);
+    member.synced(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
     member.take_assigned();
     member.partitions_now(|_| counts.clone(), now);
     assert_eq!(member.must_release(), None);
@@ -141,7 +148,7 @@ async fn a_topic_that_comes_to_be_later_calls_for_another_round() {
     member.joined(joined_as("a", "a", 1), now, |_| PAUSE);
     member.share_out(Ok(PartitionCounts::from([("t".into(), 0)])), now, |_| PAUSE);
     assert!(matches!(member.next(now), Action::Sync(_)));
-    member.synced(synced_with(&[]), now, |_| PAUSE);
+    member.synced(synced_with(&[]), unknown, now, |_| PAUSE);
     assert_eq!(member.take_assigned(), Some(Vec::new()));
     member.partitions_now(|_| PartitionCounts::from([("t".into(), 6)]), now);
     assert_eq!(member.must_release(), Some(false));
@@ -151,7 +158,7 @@ async fn a_topic_that_comes_to_be_later_calls_for_another_round() {
 async fn a_rebalance_waits_for_the_application_and_keeps_the_place_by_heartbeats() {
     let now = Instant::now();
     let mut member = stable(now);
-    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, now, now);
+    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
     assert_eq!(member.must_release(), Some(false));
     assert!(
         member.identity().is_ok(),
@@ -159,7 +166,7 @@ async fn a_rebalance_waits_for_the_application_and_keeps_the_place_by_heartbeats
     );
     let later = now + Duration::from_secs(4);
     assert!(matches!(member.next(later), Action::Heartbeat(_)));
-    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, later, later);
+    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, later, later, |_| PAUSE);
     assert_eq!(member.must_release(), Some(false));
     member.released(later);
     assert_eq!(member.must_release(), None);
@@ -181,7 +188,7 @@ async fn a_member_that_was_put_out_has_lost_its_partitions() {
         (ErrorCode::ILLEGAL_GENERATION, "a"),
     ] {
         let mut member = stable(now);
-        member.heartbeat_answered(code, now, now);
+        member.heartbeat_answered(code, now, now, |_| PAUSE);
         assert_eq!(member.must_release(), Some(true));
         assert_eq!(member.next(now), Action::Wait(None));
         member.released(now);
@@ -192,17 +199,24 @@ async fn a_member_that_was_put_out_has_lost_its_partitions() {
     }
 }
 
+/// Java keeps them as well: who has lost its session hears so from the coordinator, with the next heartbeat or commit.
 #[tokio::test]
-async fn a_session_without_an_accepted_heartbeat_ends_before_others_get_the_partitions() {
-    let now = Instant::now();
-    let mut member = stable(now);
-    let almost = now + Duration::from_millis(9_999);
-    member.heartbeat_failed(Error::new(ErrorKind::Timeout, "no answer"), almost, |_| {
-        PAUSE
-    });
-    assert!(!matches!(member.next(almost), Action::Wait(None)));
-    assert_eq!(member.must_release(), None);
-    member.next(now + Duration::from_secs(10));
+async fn a_coordinator_that_is_silent_takes_no_partitions_away() {
+    let start = Instant::now();
+    let mut member = stable(start);
+    let mut heartbeats = 0;
+    for second in 0..100 {
+        let now = start + Duration::from_secs(second);
+        if matches!(member.next(now), Action::Heartbeat(_)) {
+            heartbeats += 1;
+            let error = Error::new(ErrorKind::Timeout, "no answer");
+            member.heartbeat_failed(error, now, |_| PAUSE);
+        }
+        assert_eq!(member.must_release(), None, "second {second}");
+        assert!(member.identity().is_ok());
+    }
+    assert_eq!(heartbeats, 97, "each is repeated soon");
+    member.heartbeat_answered(ErrorCode::UNKNOWN_MEMBER_ID, start, start, |_| PAUSE);
     assert_eq!(member.must_release(), Some(true));
 }
 
@@ -211,8 +225,71 @@ async fn an_accepted_heartbeat_keeps_the_session_from_when_it_was_sent() {
     let now = Instant::now();
     let mut member = stable(now);
     let sent = now + Duration::from_secs(3);
-    member.heartbeat_answered(ErrorCode::NONE, sent, now + Duration::from_secs(9));
-    assert_eq!(member.session_end(), sent + Duration::from_secs(10));
+    member.heartbeat_answered(ErrorCode::NONE, sent, now + Duration::from_secs(9), |_| {
+        PAUSE
+    });
+    assert_eq!(
+        member.heartbeat_deadline(sent),
+        sent + Duration::from_secs(10)
+    );
+}
+
+/// A rebalance may take longer than the session: Java counts the answer as a heartbeat.
+#[tokio::test]
+async fn a_heartbeat_answered_with_a_rebalance_renews_the_session() {
+    let start = Instant::now();
+    let mut member = stable(start);
+    for second in (3..60).step_by(3) {
+        let sent = start + Duration::from_secs(second);
+        assert!(matches!(member.next(sent), Action::Heartbeat(_)));
+        member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, sent, sent, |_| PAUSE);
+        assert_eq!(member.must_release(), Some(false), "second {second}");
+        assert_eq!(
+            member.heartbeat_deadline(sent),
+            sent + Duration::from_secs(10)
+        );
+        assert!(member.identity().is_ok(), "what was read can be committed");
+        assert!(member.error(sent).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_heartbeat_is_repeated_soon_and_told_of_when_it_goes_on() {
+    for code in every_code() {
+        let start = Instant::now();
+        let mut member = stable(start);
+        let mut now = start + Duration::from_secs(3);
+        let mut told = None;
+        while told.is_none() && now < start + Duration::from_secs(60) {
+            let Action::Heartbeat(_) = member.next(now) else {
+                panic!("{code}: no heartbeat")
+            };
+            member.heartbeat_answered(code, now, now, |_| PAUSE);
+            if member.must_release().is_some() {
+                break;
+            }
+            match member.next(now) {
+                Action::Wait(Some(at)) => assert_eq!(at, now + PAUSE, "{code}"),
+                other => panic!("{code}: {other:?}"),
+            }
+            now += PAUSE;
+            told = member.error(now);
+        }
+        let is_about_the_generation = matches!(
+            code,
+            ErrorCode::REBALANCE_IN_PROGRESS
+                | ErrorCode::ILLEGAL_GENERATION
+                | ErrorCode::UNKNOWN_MEMBER_ID
+        );
+        match told {
+            Some(error) => {
+                assert!(!error.is_fatal(), "{code}: {error}");
+                assert!(error.to_string().starts_with("Heartbeat"), "{error}");
+                assert!(now <= start + Duration::from_secs(34), "{code}");
+            }
+            None => assert!(is_about_the_generation, "{code} is never told of"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -231,62 +308,175 @@ async fn a_member_whose_application_does_not_poll_leaves_once_and_comes_back() {
     member.polled(late);
     assert_eq!(member.must_release(), Some(true));
     member.released(late);
-    assert!(matches!(member.next(late), Action::Join(_)));
+    let Action::Join(join) = member.next(late) else {
+        panic!("joins")
+    };
+    assert_eq!(join.member_id, "", "the old one was given up");
+}
+
+/// Every code but that of success, and two that nobody knows.
+fn every_code() -> Vec<ErrorCode> {
+    ErrorCode::all()
+        .filter(|code| *code != ErrorCode::NONE)
+        .chain([ErrorCode(-7), ErrorCode(31_999)])
+        .collect()
+}
+
+/// Drives a member for a minute, as its task would, with these answers. Returns the joins it sent, and what was told when.
+fn driven(
+    member: &mut Membership,
+    start: Instant,
+    join: impl Fn(&JoinGroupRequest) -> Result<JoinGroupResponse>,
+    sync: impl Fn() -> Result<SyncGroupResponse>,
+) -> (u32, Vec<(Duration, Error)>) {
+    let (mut now, mut joins, mut told) = (start, 0, Vec::new());
+    while now < start + Duration::from_secs(60) {
+        match member.next(now) {
+            Action::Join(request) => {
+                joins += 1;
+                member.joined(join(&request), now, |_| PAUSE * 5);
+            }
+            Action::Sync(_) => member.synced(sync(), unknown, now, |_| PAUSE * 5),
+            Action::Wait(Some(at)) => now = at,
+            Action::Wait(None) | Action::End => break,
+            Action::Count(topics) => {
+                let counts = topics.iter().map(|topic| (topic.as_str().into(), 1));
+                member.share_out(Ok(counts.collect()), now, |_| PAUSE * 5);
+            }
+            Action::Heartbeat(_) => break,
+        }
+        told.extend(member.error(now).map(|error| (now - start, error)));
+    }
+    (joins, told)
+}
+
+/// Java throws from its poll, and joins again with the next one: nothing but another instance of a static member ends a membership.
+#[tokio::test]
+async fn whatever_code_a_join_or_a_sync_is_answered_with_the_member_joins_again_with_pauses_and_tells()
+ {
+    for code in every_code() {
+        for api in ["JoinGroup", "SyncGroup"] {
+            let start = Instant::now();
+            let mut member = new(start);
+            let (joins, told) = driven(
+                &mut member,
+                start,
+                |_| match api {
+                    "JoinGroup" => refused(code),
+                    _ => joined_as("a", "b", 1),
+                },
+                || {
+                    Ok(SyncGroupResponse {
+                        error_code: code,
+                        ..Default::default()
+                    })
+                },
+            );
+            assert!((100..=123).contains(&joins), "{api} {code}: {joins} joins");
+            let (at, error) = told.first().expect("told");
+            assert!(*at <= Duration::from_secs(30), "{api} {code}: {at:?}");
+            assert!(told.len() <= 3, "{api} {code}: told {} times", told.len());
+            let text = error.to_string();
+            assert!(text.starts_with(api), "{text}");
+            assert!(text.contains(&code.0.to_string()), "{text}");
+            assert!(!error.is_fatal(), "{api} {code}: {error}");
+        }
+    }
 }
 
 #[tokio::test]
-async fn what_cannot_pass_ends_the_membership_with_an_error_and_the_rest_is_tried_again() {
-    let now = Instant::now();
-    for (code, ends) in [
-        (ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, false),
-        (ErrorCode::NOT_COORDINATOR, false),
-        (ErrorCode::REBALANCE_IN_PROGRESS, false),
-        (ErrorCode::UNKNOWN_MEMBER_ID, false),
-        (ErrorCode::GROUP_AUTHORIZATION_FAILED, true),
-        (ErrorCode::INCONSISTENT_GROUP_PROTOCOL, true),
-        (ErrorCode::INVALID_SESSION_TIMEOUT, true),
-        (ErrorCode::FENCED_INSTANCE_ID, true),
-        (ErrorCode::GROUP_MAX_SIZE_REACHED, true),
-    ] {
-        let mut member = new(now);
+async fn a_static_member_is_ended_by_another_of_its_name_and_by_nothing_else() {
+    for code in every_code() {
+        let now = Instant::now();
+        let topics = vec!["t".to_string()];
+        let mut member = Membership::new(config(Some("x")), Box::new(Range), topics, now);
         member.next(now);
         member.joined(refused(code), now, |_| PAUSE);
-        let later = now + PAUSE;
+        let is_over = member.next(now + PAUSE) == Action::End;
+        assert_eq!(is_over, code == ErrorCode::FENCED_INSTANCE_ID, "{code}");
+        let told = member.error(now);
         assert_eq!(
-            matches!(member.next(later), Action::Join(_)),
-            !ends,
-            "{code}"
-        );
-        assert_eq!(
-            member.error(later, Duration::from_secs(30)).is_some(),
-            ends,
+            told.is_some_and(|error| error.is_fatal()),
+            is_over,
             "{code}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_coordinator_that_asks_for_a_member_id_for_ever_is_asked_with_pauses() {
+    let start = Instant::now();
+    for id in ["", "a"] {
+        let (joins, told) = driven(
+            &mut new(start),
+            start,
+            |_| {
+                Ok(JoinGroupResponse {
+                    error_code: ErrorCode::MEMBER_ID_REQUIRED,
+                    member_id: id.to_string(),
+                    ..Default::default()
+                })
+            },
+            || panic!("never joined"),
+        );
+        assert!((100..=123).contains(&joins), "{joins} joins");
+        assert!(told[0].1.to_string().contains("MEMBER_ID_REQUIRED"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_fit_is_named_and_joined_again_for() {
+    let start = Instant::now();
+    let nothing = || Ok(SyncGroupResponse::default());
+    let other_protocol = |_: &JoinGroupRequest| {
+        Ok(JoinGroupResponse {
+            protocol_name: Some("sticky".to_string()),
+            ..joined_as("a", "b", 1).expect("an answer")
+        })
+    };
+    let (joins, told) = driven(&mut new(start), start, other_protocol, nothing);
+    assert!((100..=123).contains(&joins), "{joins} joins");
+    assert!(told[0].1.to_string().contains("sticky"), "{told:?}");
+    let other_topic = || {
+        let share = Assignment::from([("u".into(), vec![0])]);
+        Ok(SyncGroupResponse {
+            assignment: blob::encode_assignment(&share).expect("encodes"),
+            ..Default::default()
+        })
+    };
+    let (_, told) = driven(
+        &mut new(start),
+        start,
+        |_| joined_as("a", "b", 1),
+        other_topic,
+    );
+    assert!(told[0].1.to_string().contains("\"u\"-0"), "{told:?}");
+    let (_, told) = driven(&mut new(start), start, |_| joined_as("a", "b", 1), nothing);
+    assert!(
+        told[0].1.to_string().contains("left this member out"),
+        "{told:?}"
+    );
+    let mut member = new(start);
+    member.next(start);
+    member.joined(joined_as("a", "b", 1), start, |_| PAUSE);
+    member.next(start);
+    member.synced(synced_with(&[0, 3]), |_| Some(3), start, |_| PAUSE);
+    assert_eq!(member.take_assigned(), None, "there is no partition 3");
 }
 
 #[tokio::test]
 async fn trouble_that_lasts_is_reported_and_joining_goes_on() {
-    let now = Instant::now();
-    let mut member = new(now);
-    let patience = Duration::from_secs(30);
-    for second in 0..31 {
-        let now = now + Duration::from_secs(second);
-        assert!(
-            matches!(member.next(now), Action::Join(_)),
-            "second {second}"
-        );
-        member.joined(
-            Err(Error::new(ErrorKind::Disconnected, "gone")),
-            now,
-            |_| PAUSE,
-        );
-        assert_eq!(
-            member.error(now, patience).is_some(),
-            second == 30,
-            "second {second}"
-        );
-    }
+    let start = Instant::now();
+    let gone = |_: &JoinGroupRequest| Err(Error::new(ErrorKind::Disconnected, "gone"));
+    let mut member = new(start);
+    let (joins, told) = driven(&mut member, start, gone, || panic!("never joined"));
+    assert!((118..=123).contains(&joins), "{joins} joins");
+    let times: Vec<_> = told.iter().map(|(at, _)| at.as_secs()).collect();
+    assert_eq!(times, [30, 60]);
+    let now = start + Duration::from_secs(60);
+    assert!(matches!(member.next(now), Action::Join(_)));
+    member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
+    assert!(matches!(member.next(now), Action::Sync(_)), "healed");
 }
 
 #[tokio::test]
@@ -296,8 +486,8 @@ async fn an_assignment_that_the_application_has_not_taken_is_dropped_by_the_next
     member.next(now);
     member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
     member.next(now);
-    member.synced(synced_with(&[0]), now, |_| PAUSE);
-    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, now, now);
+    member.synced(synced_with(&[0]), unknown, now, |_| PAUSE);
+    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
     assert_eq!(
         (member.must_release(), member.take_assigned()),
         (None, None)
@@ -313,7 +503,7 @@ async fn a_subscription_that_changed_while_joining_is_joined_for_anew() {
     member.resubscribe(vec!["t".to_string(), "u".to_string()], now);
     member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
     member.next(now);
-    member.synced(synced_with(&[0]), now, |_| PAUSE);
+    member.synced(synced_with(&[0]), unknown, now, |_| PAUSE);
     assert_eq!(member.take_assigned(), None);
     assert!(matches!(member.next(now), Action::Join(_)));
 }
@@ -372,7 +562,7 @@ async fn a_static_leader_that_came_back_shares_out_nothing_and_notices_new_parti
         panic!("syncs")
     };
     assert_eq!(sync.assignments, []);
-    member.synced(synced_with(&[0, 1]), now, |_| PAUSE);
+    member.synced(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
     member.take_assigned();
     member.partitions_now(|_| counts, now);
     assert_eq!(member.must_release(), None);
@@ -387,5 +577,5 @@ async fn trouble_that_nothing_came_of_is_not_reported_later() {
     let error = Error::new(ErrorKind::Disconnected, "gone");
     member.heartbeat_failed(error, now, |_| PAUSE);
     let later = now + Duration::from_secs(100);
-    assert!(member.error(later, Duration::from_secs(30)).is_none());
+    assert!(member.error(later).is_none());
 }

@@ -179,6 +179,15 @@ impl Connection {
         self.0.queue.throttled_until()
     }
 
+    /// Takes no more requests, so that whoever asks next dials anew. What is in flight is still waited for.
+    pub fn retire(&self) {
+        let end = Error::new(
+            ErrorKind::Disconnected,
+            "the connection was given up: the broker owes an answer on it",
+        );
+        self.0.queue.close(&end);
+    }
+
     /// Sends a request in the newest version that both sides speak, and waits for its response.
     ///
     /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped while the request waits in the queue,

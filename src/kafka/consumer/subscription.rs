@@ -1,0 +1,60 @@
+//! What must be known of topics before a member joins for them. In: the names that an application subscribes to. Out: the topics to join
+//! for, each once, or why there is no point.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use protocol::ErrorCode;
+
+use super::MissingTopics;
+use super::core::Core;
+use crate::kafka::Result;
+use crate::kafka::cluster::{Metadata, may_heal};
+use crate::kafka::group::missing_topics::error_of;
+
+/// Asks for the topics, all at once, until the brokers have said something of each.
+pub(super) async fn look_up(core: &Core, topics: &[&str]) -> Result<Vec<String>> {
+    let topics: BTreeSet<&str> = topics.iter().copied().collect();
+    match core.config.missing_topics {
+        MissingTopics::Wait => {
+            core.cluster.track(topics.iter().copied());
+            let known = heard_of(core, &topics).await?;
+            check(&known, &topics)?;
+        }
+        MissingTopics::Fail => {
+            let deadline = core.deadline();
+            for topic in &topics {
+                core.cluster.topic(topic, deadline).await?;
+            }
+        }
+    }
+    Ok(topics.into_iter().map(str::to_string).collect())
+}
+
+/// Metadata in which each of the topics is, or why it is not.
+async fn heard_of(core: &Core, topics: &BTreeSet<&str>) -> Result<Arc<Metadata>> {
+    let deadline = core.deadline();
+    let mut known = core.cluster.metadata();
+    loop {
+        let is_heard_of =
+            |topic: &&str| known.topic(topic).is_some() || known.topic_errors.contains_key(*topic);
+        if topics.iter().all(is_heard_of) {
+            return Ok(known);
+        }
+        known = core.cluster.refreshed(deadline).await?;
+    }
+}
+
+/// Fails when nothing can come of any of the topics.
+fn check(known: &Metadata, topics: &BTreeSet<&str>) -> Result<()> {
+    let verdicts: Vec<(&str, ErrorCode)> = topics
+        .iter()
+        .filter(|topic| known.topic(topic).is_none())
+        .filter_map(|topic| Some((*topic, *known.topic_errors.get(*topic)?)))
+        .filter(|(_, code)| !may_heal(*code))
+        .collect();
+    match verdicts.first() {
+        Some((topic, code)) if verdicts.len() == topics.len() => Err(error_of(topic, *code)),
+        _ => Ok(()),
+    }
+}
