@@ -12,9 +12,35 @@ use crate::{DecodeError, Decoder, EncodeError, Encoder, Message};
 pub struct ApiKey(pub i16);
 
 impl ApiKey {
-    /// Kafka's name, `Fetch`; `Unknown` for an API that the tables do not have.
+    /// Kafka's name, `Fetch`; `Unknown` for a number that no Kafka up to 4.4 has used.
     pub fn name(self) -> &'static str {
-        self.api().map_or("Unknown", |api| api.name())
+        match self.api() {
+            Some(api) => api.name(),
+            None => self.name_between_brokers().unwrap_or("Unknown"),
+        }
+    }
+
+    /// The name of an API that only brokers and controllers speak with each other: older brokers offer some of these to everybody.
+    fn name_between_brokers(self) -> Option<&'static str> {
+        Some(match self.0 {
+            4 => "LeaderAndIsr",
+            5 => "StopReplica",
+            6 => "UpdateMetadata",
+            7 => "ControlledShutdown",
+            52 => "Vote",
+            53 => "BeginQuorumEpoch",
+            54 => "EndQuorumEpoch",
+            56 => "AlterPartition",
+            58 => "Envelope",
+            59 => "FetchSnapshot",
+            62 => "BrokerRegistration",
+            63 => "BrokerHeartbeat",
+            67 => "AllocateProducerIds",
+            70 => "ControllerRegistration",
+            73 => "AssignReplicasToDirs",
+            82 => "UpdateRaftVoter",
+            _ => return None,
+        })
     }
 
     /// The versions we speak.
@@ -31,12 +57,12 @@ impl ApiKey {
     }
 }
 
-/// `Fetch`, or `Api(123)` for an unknown one.
+/// `Fetch`, or `Api(123)` for one without a name.
 impl fmt::Display for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.api() {
-            Some(api) => f.write_str(api.name()),
-            None => write!(f, "Api({})", self.0),
+        match self.name() {
+            "Unknown" => write!(f, "Api({})", self.0),
+            name => f.write_str(name),
         }
     }
 }
@@ -106,4 +132,19 @@ pub fn decode_all<M: Message>(bytes: Bytes, version: i16) -> Result<M, DecodeErr
     let message = M::decode(&mut input, version)?;
     input.finish().map_err(|error| error.of(M::NAME))?;
     Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ApiKey;
+
+    #[test]
+    fn every_number_that_kafka_has_used_has_a_name() {
+        let nameless: Vec<i16> = (0..95)
+            .filter(|key| ApiKey(*key).name() == "Unknown")
+            .collect();
+        assert_eq!(nameless, [] as [i16; 0]);
+        assert_eq!(ApiKey(6).to_string(), "UpdateMetadata");
+        assert_eq!(ApiKey(999).to_string(), "Api(999)");
+    }
 }
