@@ -29,8 +29,8 @@ pub struct Record<'a> {
 /// A name and a value beside a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// The name.
-    pub key: &'a str,
+    /// The name. The protocol says that it is UTF-8, and nobody holds clients to it.
+    pub key: &'a [u8],
     /// The value; `None` is Kafka's null.
     pub value: Option<&'a [u8]>,
 }
@@ -78,14 +78,16 @@ impl<'a> Record<'a> {
 impl<'a> Header<'a> {
     /// The header `key` = `value`.
     pub fn new(key: &'a str, value: &'a [u8]) -> Self {
-        Self {
-            key,
-            value: Some(value),
-        }
+        Self::raw(key.as_bytes(), Some(value))
     }
 
     /// The header `key` with a null value.
-    pub fn null(key: &'a str) -> Self {
-        Self { key, value: None }
+    pub const fn null(key: &'a str) -> Self {
+        Self::raw(key.as_bytes(), None)
+    }
+
+    /// A header whose name need not be text, for programs that hand on what others have written.
+    pub const fn raw(key: &'a [u8], value: Option<&'a [u8]>) -> Self {
+        Self { key, value }
     }
 }

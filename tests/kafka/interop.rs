@@ -63,10 +63,7 @@ async fn we_write(kafka: &Kafka, prefix: &str) {
             } = Expected::number(i);
             let headers: Vec<_> = headers
                 .iter()
-                .map(|(key, value)| Header {
-                    key,
-                    value: value.as_deref(),
-                })
+                .map(|(key, value)| Header::raw(key.as_bytes(), value.as_deref()))
                 .collect();
             let record = Record {
                 partition: Some((i % PARTITIONS) as i32),

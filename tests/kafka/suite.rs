@@ -74,10 +74,7 @@ async fn records_of_every_codec_come_back_whole(target: Target) {
             let (key, value, number) = (format!("k{i}"), value(i), i.to_string());
             let headers = [
                 Header::new("number", number.as_bytes()),
-                Header {
-                    key: "null",
-                    value: None,
-                },
+                Header::null("null"),
             ];
             let record = Record {
                 key: (i % 5 > 0).then_some(key.as_bytes()),

@@ -65,6 +65,28 @@ impl BatchBuilder {
         H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
         H::IntoIter: Clone,
     {
+        let headers = headers.into_iter();
+        let headers = headers.map(|(key, value)| (key.as_bytes(), value));
+        self.append_raw(timestamp_ms, key, value, headers)
+    }
+
+    /// As [`append`](Self::append), with the keys of headers as they are: the protocol says that they are UTF-8, and nobody holds
+    /// clients to it.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn append_raw<'h, H>(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: H,
+    ) -> Result<u32, BatchFull>
+    where
+        H: IntoIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+        H::IntoIter: Clone,
+    {
         self.put(
             timestamp_ms,
             key,
@@ -78,7 +100,8 @@ impl BatchBuilder {
         )
     }
 
-    /// Appends a record whose value is written by `encode` straight into the batch, and returns the record's index.
+    /// Appends a record whose value is written by `encode` straight into the batch, and returns the record's index. The keys of `headers`
+    /// are as in [`append_raw`](Self::append_raw).
     ///
     /// `encode` gets exactly `value_len` bytes, all zero, and fills them: what it leaves stays zero. Should it panic, the batch is as before.
     ///
@@ -94,7 +117,7 @@ impl BatchBuilder {
         encode: impl FnOnce(&mut [u8]),
     ) -> Result<u32, BatchFull>
     where
-        H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+        H: IntoIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
         H::IntoIter: Clone,
     {
         self.put(
@@ -120,7 +143,7 @@ impl BatchBuilder {
         write_value: impl FnOnce(&mut Vec<u8>),
     ) -> Result<u32, BatchFull>
     where
-        H: Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
+        H: Iterator<Item = (&'h [u8], Option<&'h [u8]>)> + Clone,
     {
         let index = self.count;
         if index == 0 {
@@ -153,7 +176,7 @@ impl BatchBuilder {
         } else {
             varint::put(out, header_count as i64);
             for (key, value) in headers {
-                put_bytes(out, Some(key.as_bytes()));
+                put_bytes(out, Some(key));
                 put_bytes(out, value);
             }
         }
@@ -199,7 +222,7 @@ impl BatchBuilder {
     pub fn record_size<'h>(
         key_len: usize,
         value_len: usize,
-        headers: impl IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+        headers: impl IntoIterator<Item = (&'h [u8], Option<&'h [u8]>)>,
     ) -> usize {
         let headers = headers
             .into_iter()
@@ -269,7 +292,7 @@ impl Front {
 
 /// Number of headers, and the bytes they take.
 #[inline]
-fn measure<'h>(headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>) -> (usize, usize) {
+fn measure<'h>(headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>) -> (usize, usize) {
     headers.fold((0, 0), |(count, len), (key, value)| {
         let header_len = len_of_bytes(Some(key.len())) + len_of_bytes(value.map(<[u8]>::len));
         (count + 1, len + header_len)

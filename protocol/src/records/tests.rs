@@ -8,6 +8,7 @@ use crate::compression::{BufferPool, Codec, CompressionError, Compressor, Decomp
 
 const LIMIT: usize = 64 << 20;
 const NONE: [(&str, Option<&[u8]>); 0] = [];
+const NO_BYTES: [(&[u8], Option<&[u8]>); 0] = [];
 
 /// Three records worked out by an independent program.
 const GOLDEN: &str = "\
@@ -109,7 +110,7 @@ fn a_batch_is_written_byte_for_byte_as_worked_out_by_hand() {
     let headers = [("h", Some(&b"1"[..])), ("n", None)];
     let first = batch.append(GOLDEN_TIME, Some(b"key"), Some(b"value"), headers);
     let second = batch.append(GOLDEN_TIME - 5, None, None, NONE);
-    let third = batch.append_with(GOLDEN_TIME + 300, Some(b""), 70, NONE, |value| {
+    let third = batch.append_with(GOLDEN_TIME + 300, Some(b""), 70, NO_BYTES, |value| {
         value.fill(b'x')
     });
     assert_eq!((first, second, third), (Ok(0), Ok(1), Ok(2)));
@@ -163,12 +164,12 @@ fn log_append_time_is_the_time_of_every_record() {
 fn a_record_takes_no_more_than_the_size_foretold() {
     for len in [0, 1, 63, 64, 8191, 8192, 1 << 20] {
         let bytes = vec![7; len];
-        let headers = [("name", Some(&bytes[..])), ("", None)];
+        let headers = [(&b"name"[..], Some(&bytes[..])), (b"", None)];
         let mut batch = BatchBuilder::new(Vec::new());
         batch.append(0, None, None, NONE).unwrap();
         let before = batch.len();
         batch
-            .append(i64::MIN, Some(&bytes), Some(&bytes), headers)
+            .append_raw(i64::MIN, Some(&bytes), Some(&bytes), headers)
             .unwrap();
         let size = batch.len() - before;
         let foretold = BatchBuilder::record_size(len, len, headers);
@@ -185,14 +186,18 @@ fn an_encoder_that_panics_leaves_the_batch_as_it_was() {
     batch.append(1, None, Some(b"first"), NONE).unwrap();
     let len = batch.len();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _ = batch.append_with(2, Some(b"k"), 100, NONE, |_| panic!("as the test wants"));
+        let _ = batch.append_with(2, Some(b"k"), 100, NO_BYTES, |_| {
+            panic!("as the test wants")
+        });
     }));
     assert!(panicked.is_err());
     assert_eq!((batch.len(), batch.count()), (len, 1));
     let mut other = BatchBuilder::new(batch.into_buffer());
     for value in [b"second", b"third "] {
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _ = other.append_with(2, Some(b"k"), 100, NONE, |_| panic!("as the test wants"));
+            let _ = other.append_with(2, Some(b"k"), 100, NO_BYTES, |_| {
+                panic!("as the test wants")
+            });
         }));
         assert!(panicked.is_err());
         other.append(3, None, Some(value), NONE).unwrap();
@@ -666,7 +671,7 @@ proptest! {
         for record in &records {
             let value = record.value.clone().unwrap_or_default();
             append(&mut copied, &Owned { value: Some(value.clone()), ..record.clone() });
-            let headers = record.headers.iter().map(|(key, value)| (key.as_str(), value.as_deref()));
+            let headers = record.headers.iter().map(|(key, value)| (key.as_bytes(), value.as_deref()));
             in_place
                 .append_with(record.timestamp_ms, record.key.as_deref(), value.len(), headers, |out| {
                     out.copy_from_slice(&value);

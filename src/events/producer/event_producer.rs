@@ -48,10 +48,14 @@ impl Attributes<'_> {
         if self.id == Some("") {
             return wrong("the id of an event is empty: leave it out for a new one".to_string());
         }
-        match self.headers.iter().find(|header| is_attribute(header.key)) {
+        match self
+            .headers
+            .iter()
+            .find(|header| is_attribute(&String::from_utf8_lossy(header.key)))
+        {
             Some(header) => wrong(format!(
                 "the header {} is an attribute of every event: leave it out of the headers, or set it by its own field",
-                header.key
+                header.key.escape_ascii()
             )),
             None => Ok(()),
         }

@@ -274,6 +274,7 @@ impl<'a> Headers<'a> {
     pub fn iter(&self) -> impl Iterator<Item = HeaderView<'a>> + use<'a> {
         self.0.iter().map(|header| HeaderView {
             key: header.key_text(),
+            key_bytes: header.key,
             value: header.value,
         })
     }
@@ -302,6 +303,8 @@ impl fmt::Debug for Headers<'_> {
 pub struct HeaderView<'a> {
     /// Its key. Borrowed, unless it was no UTF-8 and had to be mended with replacement characters.
     pub key: Cow<'a, str>,
+    /// Its key as it was written.
+    pub key_bytes: &'a [u8],
     /// Its value.
     pub value: Option<&'a [u8]>,
 }

@@ -202,25 +202,18 @@ fn unreadable() -> Error {
 /// The most bytes that the record takes in a batch.
 fn size(record: &RecordView<'_>) -> usize {
     let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let headers: Vec<_> = record
-        .headers
-        .iter()
-        .map(|header| (header.key_text(), header.value))
-        .collect();
-    let headers = headers.iter().map(|(key, value)| (key.as_ref(), *value));
+    let headers = record.headers.iter();
+    let headers = headers.map(|header| (header.key, header.value));
     BatchBuilder::record_size(len(record.key), len(record.value), headers)
 }
 
 fn append(builder: &mut BatchBuilder, record: &RecordView<'_>) -> Result<()> {
-    // Keys of headers were text when the record was accepted.
-    let headers: Vec<_> = record
+    let headers = record
         .headers
         .iter()
-        .map(|header| (header.key_text(), header.value))
-        .collect();
-    let headers = headers.iter().map(|(key, value)| (key.as_ref(), *value));
+        .map(|header| (header.key, header.value));
     builder
-        .append(record.timestamp_ms, record.key, record.value, headers)
+        .append_raw(record.timestamp_ms, record.key, record.value, headers)
         .map(drop)
         .map_err(|error| Error::new(ErrorKind::RecordTooLarge, error.to_string()))
 }

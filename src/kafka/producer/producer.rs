@@ -117,7 +117,7 @@ impl Producer {
     pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
         let value_len = record.value.map_or(0, <[u8]>::len);
         let write = |builder: &mut BatchBuilder, timestamp_ms: i64| {
-            builder.append(timestamp_ms, record.key, record.value, headers(&record))
+            builder.append_raw(timestamp_ms, record.key, record.value, headers(&record))
         };
         self.accept(&record, value_len, write).await
     }
@@ -152,7 +152,7 @@ impl Producer {
         let mut measured = measure(&record, record.value.map_or(0, <[u8]>::len));
         self.check_size(&measured)?;
         let mut write = Some(|builder: &mut BatchBuilder, timestamp_ms: i64| {
-            builder.append(timestamp_ms, record.key, record.value, headers(&record))
+            builder.append_raw(timestamp_ms, record.key, record.value, headers(&record))
         });
         loop {
             match self.step(&mut measured, None, &mut write)? {
@@ -463,7 +463,7 @@ fn measure<'a>(record: &'a Record<'a>, value_len: usize) -> Measured<'a> {
 #[inline]
 fn headers<'a>(
     record: &Record<'a>,
-) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone + use<'a> {
+) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + Clone + use<'a> {
     record
         .headers
         .iter()
