@@ -201,6 +201,70 @@ fn a_reader_that_leaves_ends_the_program_quietly() {
     assert!(ended.stderr.is_empty(), "{ended:?}");
 }
 
+#[test]
+fn every_command_says_what_it_waits_for_and_then_why_it_gives_up() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("a free port")
+        .local_addr()
+        .expect("bound")
+        .to_string();
+    let given_up = ["-X", "request.timeout.ms=4000"];
+    let commands: [&[&str]; 7] = [
+        &["topics", "-b", &free, "list"],
+        &["api", "-b", &free],
+        &["consume", "-b", &free, "-t", TOPIC],
+        &["consume", "-b", &free, "-t", TOPIC, "-G", "g"],
+        &[
+            "produce",
+            "-b",
+            &free,
+            "-t",
+            TOPIC,
+            "-X",
+            "max.block.ms=4000",
+        ],
+        &[
+            "produce",
+            "-b",
+            &free,
+            "-t",
+            TOPIC,
+            "-T",
+            "-X",
+            "max.block.ms=4000",
+        ],
+        &["demo", "--brokers", &free],
+    ];
+    let running: Vec<_> = commands
+        .iter()
+        .map(|command| {
+            Command::new(env!("CARGO_BIN_EXE_pat-events"))
+                .args([command, &given_up[..]].concat())
+                .stdin(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it starts")
+        })
+        .collect();
+    for (command, running) in commands.iter().zip(running) {
+        let ended = running.wait_with_output().expect("it ends");
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        let mut lines = errors.lines();
+        let waiting = format!("waiting for brokers: {free}: ");
+        let first = lines.next().unwrap_or_default();
+        assert!(
+            first.starts_with(&waiting) && first.contains("refused"),
+            "{command:?}: {errors}"
+        );
+        assert!(
+            lines.next().is_some_and(|line| line.starts_with("error: ")),
+            "{command:?}: {errors}"
+        );
+        assert_eq!(lines.next(), None, "{command:?}: {errors}");
+        assert_eq!(ended.status.code(), Some(1), "{command:?}");
+    }
+}
+
 /// The error of a producer that is to send one record to the broker at this address.
 async fn producing_to(address: &str) -> Error {
     let config = producer_config(address);

@@ -24,7 +24,8 @@ pub struct Api {
 
 impl Api {
     pub async fn run(&self) -> Outcome {
-        let admin = Admin::connect(self.cluster.config(&[])?).await?;
+        let admin = Admin::connect(self.cluster.config(&[])?);
+        let admin = self.cluster.explained(admin).await?;
         let mut brokers = admin.describe_cluster().await?.brokers;
         if let Some(id) = self.broker {
             brokers.retain(|broker| broker.id == id);

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use clap::Args;
 use pat_events::broker::Broker;
-use tokio::signal;
 
 use crate::Outcome;
+use crate::signals::Signals;
 
 /// Run an in-memory Kafka broker until interrupted.
 #[derive(Args)]
@@ -23,6 +23,9 @@ pub struct BrokerCommand {
     /// The most bytes to keep of each partition; the oldest records go first.
     #[arg(short, long, default_value_t = 256 << 20)]
     retention_bytes: u64,
+    /// Create no topic that somebody only asks for.
+    #[arg(long)]
+    no_auto_create: bool,
 }
 
 impl BrokerCommand {
@@ -30,10 +33,12 @@ impl BrokerCommand {
         let builder = Broker::builder()
             .nodes(self.nodes)
             .default_partitions(self.partitions)
-            .retention_bytes(self.retention_bytes);
+            .retention_bytes(self.retention_bytes)
+            .auto_create_topics(!self.no_auto_create);
+        let mut signals = Signals::listen()?;
         let broker = builder.start_tcp(&self.listen).await?;
         writeln!(io::stdout(), "{}", broker.bootstrap_servers())?;
-        signal::ctrl_c().await?;
+        signals.next().await;
         broker.shutdown().await;
         Ok(())
     }

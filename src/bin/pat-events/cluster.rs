@@ -4,6 +4,8 @@ use clap::Args;
 use pat_events::kafka::config::variable_name;
 use pat_events::kafka::{Configuration, Result};
 
+use crate::waiting::explained;
+
 /// Where the cluster is, and what else the client is told.
 #[derive(Args, Clone, Debug)]
 pub struct Cluster {
@@ -29,6 +31,11 @@ pub struct Options {
 }
 
 impl Cluster {
+    /// Waits for what needs the brokers, and says on the standard error what they do when that takes long.
+    pub async fn explained<T>(&self, work: impl Future<Output = T>) -> T {
+        explained(&self.brokers, work).await
+    }
+
     /// As [`Options::config`], for the brokers of the command line.
     pub fn config<C: Configuration>(&self, given: &[(&str, &str)]) -> Result<C> {
         self.options.config(&self.brokers, given)

@@ -9,7 +9,9 @@
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
 //! | `typed` | events as JSON |
 //! | `cluster` | the options by which commands find their cluster |
-//! | `hex` | bytes as people write them |
+//! | `hex`, `escapes` | bytes as people write them |
+//! | `waiting` | what is being waited for, on the standard error |
+//! | `signals` | Ctrl-C and the signal that ends a service |
 //! | `bench` | measures producing and consuming, with the flags and the JSON line of other clients' benchmark programs |
 
 mod api;
@@ -19,10 +21,13 @@ mod cluster;
 mod consume;
 mod decode;
 mod demo;
+mod escapes;
 mod hex;
 mod produce;
+mod signals;
 mod topics;
 mod typed;
+mod waiting;
 
 use std::io;
 use std::process::ExitCode;

@@ -55,7 +55,8 @@ enum Action {
 
 impl Topics {
     pub async fn run(&self) -> Outcome {
-        let admin = Admin::connect(self.cluster.config(&[])?).await?;
+        let admin = Admin::connect(self.cluster.config(&[])?);
+        let admin = self.cluster.explained(admin).await?;
         let mut out = io::stdout();
         match &self.action {
             Action::List { internal } => {

@@ -4,28 +4,29 @@ use std::time::Duration;
 
 use pat_events::kafka::{Consumer, StartOffset, TopicPartition};
 
-use super::Bench;
-use super::measure::{Done, Window};
+use super::Run;
+use super::measure::{Done, Measured, Window};
 use crate::Outcome;
 
 const POLL: Duration = Duration::from_millis(500);
 /// How many empty polls in a row mean that the log is shorter than the records asked for.
 const EMPTY_POLLS: u32 = 20;
 
-pub async fn consume(bench: &Bench) -> Outcome<String> {
-    if bench.warmup > 0 {
-        read(bench, bench.warmup).await?;
+pub async fn consume(run: &Run<'_>) -> Outcome<Measured> {
+    if run.bench.warmup > 0 {
+        read(run, run.bench.warmup).await?;
     }
     let window = Window::start()?;
-    let done = read(bench, bench.records).await?;
-    window.report(bench, done)
+    let done = read(run, run.records()).await?;
+    window.end("consume", &run.bench.compression, done)
 }
 
-async fn read(bench: &Bench, records: u64) -> Outcome<Done> {
-    let mut consumer = Consumer::connect(bench.consumer_config()?).await?;
-    let partitions = (0..bench.partitions).map(|p| {
+async fn read(run: &Run<'_>, records: u64) -> Outcome<Done> {
+    let connecting = Consumer::connect(run.consumer_config()?);
+    let mut consumer = run.explained(connecting).await?;
+    let partitions = (0..run.bench.partitions).map(|p| {
         (
-            TopicPartition::new(bench.topic.as_str(), p),
+            TopicPartition::new(run.topic.as_str(), p),
             StartOffset::Earliest,
         )
     });
@@ -38,7 +39,7 @@ async fn read(bench: &Bench, records: u64) -> Outcome<Done> {
         if empty == EMPTY_POLLS {
             return Err(format!(
                 "{} holds {} records, not {records}",
-                bench.topic, done.records
+                run.topic, done.records
             )
             .into());
         }

@@ -3,13 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use pat_events::kafka::{Configuration, Consumer, Producer, Record};
+use pat_events::kafka::{
+    Configuration, Consumer, OffsetAndMetadata, Producer, Record, TopicPartition,
+};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::Bench;
-use super::measure::{Done, Window};
+use super::Run;
+use super::measure::{Done, Measured, Window};
 use crate::Outcome;
 
 const POLL: Duration = Duration::from_millis(500);
@@ -18,16 +20,17 @@ const JOIN_WITHIN: Duration = Duration::from_secs(30);
 const LAST_WITHIN: Duration = Duration::from_secs(10);
 const STAMP_BYTES: usize = 8;
 
-pub async fn latency(bench: &Bench) -> Outcome<String> {
-    let load = bench.load()?;
+pub async fn latency(run: &Run<'_>) -> Outcome<Measured> {
+    let (bench, load) = (run.bench, run.load);
     let clock = Clock(Instant::now());
     let milliseconds = bench.secs * 1_000;
-    let (reader, mut joined) = read(bench, clock, due(bench.rate, milliseconds)).await?;
-    let producer = Producer::connect(bench.producer_config()?).await?;
+    let (reader, mut joined) = read(run, clock, due(bench.rate, milliseconds)).await?;
+    let connecting = Producer::connect(run.producer_config()?);
+    let producer = run.explained(connecting).await?;
     let probe = async {
         while joined.try_recv().is_err() {
             producer
-                .send(Record::new(&bench.topic).value(&[0; 64]))
+                .send(Record::new(&run.topic).value(&[0; 64]))
                 .await?;
             sleep(PROBE_EVERY).await;
         }
@@ -51,7 +54,7 @@ pub async fn latency(bench: &Bench) -> Outcome<String> {
             value[..STAMP_BYTES].copy_from_slice(&clock.now_ns().to_le_bytes());
             drop(
                 producer
-                    .enqueue(Record::new(&bench.topic).key(key).value(&value))
+                    .enqueue(Record::new(&run.topic).key(key).value(&value))
                     .await?,
             );
             done.bytes += (key.len() + value.len()) as u64;
@@ -63,7 +66,10 @@ pub async fn latency(bench: &Bench) -> Outcome<String> {
         .await
         .map_err(|_| "not every record came back")???;
     done.check = done.latencies_ns.len() as u64;
-    window.report(bench, done)
+    if done.check == 0 {
+        return Err("nothing was measured: there was nothing to send".into());
+    }
+    window.end("latency", &bench.compression, done)
 }
 
 /// How many records are due in the first `milliseconds` at this rate per second.
@@ -83,19 +89,29 @@ impl Clock {
 
 type Reader = JoinHandle<pat_events::kafka::Result<Vec<u64>>>;
 
+/// Has the group begin behind what is in the topic already: the stamps there are of other clocks.
+async fn begin_at_the_end(run: &Run<'_>, consumer: &mut Consumer) -> Outcome {
+    let partition = |index| TopicPartition::new(run.topic.as_str(), index);
+    let partitions: Vec<_> = (0..run.bench.partitions).map(partition).collect();
+    let ends = consumer.end_offsets(&partitions).await?;
+    let ends: Vec<_> = ends
+        .into_iter()
+        .map(|(partition, end)| (partition, OffsetAndMetadata::new(end)))
+        .collect();
+    Ok(consumer.commit(&ends).await?)
+}
+
 /// Reads this many stamped records in a task; the receiver resolves when the first probe has come.
 async fn read(
-    bench: &Bench,
+    run: &Run<'_>,
     clock: Clock,
     records: u64,
 ) -> Outcome<(Reader, oneshot::Receiver<()>)> {
-    let mut config = bench.consumer_config()?;
-    config.set(
-        "group.id",
-        &format!("{}-{}", bench.topic, std::process::id()),
-    )?;
-    let mut consumer = Consumer::connect(config).await?;
-    consumer.subscribe(&[bench.topic.as_str()]).await?;
+    let mut config = run.consumer_config()?;
+    config.set("group.id", &format!("{}-{}", run.topic, std::process::id()))?;
+    let mut consumer = run.explained(Consumer::connect(config)).await?;
+    begin_at_the_end(run, &mut consumer).await?;
+    consumer.subscribe(&[run.topic.as_str()]).await?;
     let (tell, joined) = oneshot::channel();
     let mut tell = Some(tell);
     let reader = tokio::spawn(async move {
@@ -105,9 +121,12 @@ async fn read(
                 let stamp = record
                     .value
                     .and_then(|value| value.first_chunk::<STAMP_BYTES>());
+                let now = clock.now_ns();
                 match stamp.map_or(0, |stamp| u64::from_le_bytes(*stamp)) {
                     0 => drop(tell.take().map(|tell| tell.send(()))),
-                    sent => latencies_ns.push(clock.now_ns().saturating_sub(sent)),
+                    sent if sent <= now => latencies_ns.push(now - sent),
+                    // Of somebody else.
+                    _ => {}
                 }
             }
         }

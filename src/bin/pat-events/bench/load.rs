@@ -1,8 +1,15 @@
-//! The records to send. In: a payload file. Out: keys and values as slices of it.
+//! The records to send. In: a payload file, or nothing. Out: keys and values as slices of it, or of generated events.
 
 use std::io::{self, Error, ErrorKind};
 use std::ops::Range;
 use std::path::Path;
+
+use pat_events::events::AnyEvent;
+
+use crate::demo::story::Story;
+
+/// How many events are generated: fewer would repeat within a batch, which flatters codecs.
+const GENERATED: u64 = 40_000;
 
 /// A payload file in memory, with the place of each of its records.
 #[derive(Debug)]
@@ -12,6 +19,21 @@ pub struct Load {
 }
 
 impl Load {
+    /// Email events as the demo tells them, with their keys.
+    pub fn generated() -> Load {
+        let (mut bytes, mut records) = (Vec::new(), Vec::new());
+        for event in Story::new("bench", GENERATED) {
+            let start = bytes.len();
+            bytes.extend_from_slice(event.key().unwrap_or_default());
+            let middle = bytes.len();
+            bytes.resize(middle + event.encoded_len(), 0);
+            event.encode_to(&mut bytes[middle..]);
+            let [start, middle, end] = [start, middle, bytes.len()].map(|at| at as u32);
+            records.push((start..middle, middle..end));
+        }
+        Load { bytes, records }
+    }
+
     /// Reads the file whole.
     pub fn read(path: &Path) -> io::Result<Load> {
         Load::parse(std::fs::read(path)?)
@@ -76,6 +98,18 @@ mod tests {
         let load = Load::parse(file(&[("a", "one"), ("b", "two")])).expect("a whole file");
         assert_eq!(load.record(1), (&b"b"[..], &b"two"[..]));
         assert_eq!(load.record(4), (&b"a"[..], &b"one"[..]));
+    }
+
+    #[test]
+    fn generated_records_are_events_with_keys_all_different() {
+        let load = Load::generated();
+        assert_eq!(load.records.len() as u64, GENERATED);
+        let all: std::collections::BTreeSet<_> = (0..GENERATED).map(|n| load.record(n)).collect();
+        assert_eq!(all.len() as u64, GENERATED);
+        assert!(
+            all.iter()
+                .all(|(key, value)| !key.is_empty() && !value.is_empty())
+        );
     }
 
     #[test]

@@ -1,15 +1,12 @@
-//! The measured window: wall clock, CPU time and memory of this process. In: what was done in it. Out: the line of JSON.
+//! The measured window: wall clock, CPU time and memory of this process. In: what was done in it. Out: a line of JSON, or of a table.
 
-use std::fmt::Write;
+use std::fmt;
 use std::time::Instant;
 
-use nix::sys::resource::{Usage, UsageWho, getrusage};
-use nix::sys::time::TimeVal;
-
-use super::Bench;
+use super::usage::Usage;
 use crate::Outcome;
 
-/// From `start` to `report`.
+/// From `start` to `end`.
 #[derive(Debug)]
 pub struct Window {
     start: Instant,
@@ -27,49 +24,138 @@ pub struct Done {
     pub latencies_ns: Vec<u64>,
 }
 
+/// What one run came to.
+#[derive(Debug)]
+pub struct Measured {
+    pub mode: &'static str,
+    pub compression: String,
+    done: Done,
+    wall_s: f64,
+    /// Of the process itself, and of the system on its behalf.
+    cpu_s: Option<(f64, f64)>,
+    peak_resident_mb: Option<f64>,
+}
+
 impl Window {
     pub fn start() -> Outcome<Window> {
         Ok(Window {
             start: Instant::now(),
-            usage: getrusage(UsageWho::RUSAGE_SELF)?,
+            usage: Usage::now()?,
         })
     }
 
-    /// The line for what was done between the start and now.
-    pub fn report(&self, bench: &Bench, mut done: Done) -> Outcome<String> {
+    /// What was done between the start and now.
+    pub fn end(&self, mode: &'static str, compression: &str, mut done: Done) -> Outcome<Measured> {
         let wall_s = self.start.elapsed().as_secs_f64();
-        let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-        let user_s = seconds(usage.user_time()) - seconds(self.usage.user_time());
-        let sys_s = seconds(usage.system_time()) - seconds(self.usage.system_time());
+        let usage = Usage::now()?;
+        let spent = |(before, now): ((f64, f64), (f64, f64))| (now.0 - before.0, now.1 - before.1);
         done.latencies_ns.sort_unstable();
-        let us = |part| percentile(&done.latencies_ns, part) as f64 / 1e3;
-        let mut line = String::new();
-        write!(
-            line,
-            "{{\"client\":\"pat-events\",\"version\":\"{}\",\"mode\":\"{}\",\"compression\":\"{}\",\"records\":{},\"bytes\":{},\"check\":{}",
-            env!("CARGO_PKG_VERSION"),
-            format!("{:?}", bench.mode).to_lowercase(),
-            bench.compression,
-            done.records,
-            done.bytes,
-            done.check,
-        )?;
-        write!(
-            line,
-            ",\"wall_s\":{wall_s:.6},\"user_s\":{user_s:.6},\"sys_s\":{sys_s:.6},\"cpu_s\":{:.6},\"rss_mb\":{:.1}",
-            user_s + sys_s,
-            peak_resident_mb(&usage),
-        )?;
-        write!(
-            line,
-            ",\"p50_us\":{:.1},\"p99_us\":{:.1},\"p999_us\":{:.1},\"max_us\":{:.1}}}",
+        Ok(Measured {
+            mode,
+            compression: compression.to_owned(),
+            done,
+            wall_s,
+            cpu_s: self.usage.cpu_s.zip(usage.cpu_s).map(spent),
+            peak_resident_mb: usage.peak_resident_mb,
+        })
+    }
+}
+
+impl Measured {
+    /// One line of JSON, as the benchmark programs of all clients print it. What the system does not tell is null.
+    pub fn json(&self) -> String {
+        let Done {
+            records,
+            bytes,
+            check,
+            ..
+        } = self.done;
+        let number = |value: Option<f64>, places: usize| match value {
+            Some(value) => format!("{value:.places$}"),
+            None => "null".to_owned(),
+        };
+        let [user, sys] = [
+            self.cpu_s.map(|(user, _)| user),
+            self.cpu_s.map(|(_, sys)| sys),
+        ];
+        let cpu = self.cpu_s.map(|(user, sys)| user + sys);
+        let us = |part| percentile(&self.done.latencies_ns, part) as f64 / 1e3;
+        [
+            format!(
+                r#"{{"client":"pat-events","version":"{}","mode":"{}","compression":"{}","records":{records},"bytes":{bytes},"check":{check}"#,
+                env!("CARGO_PKG_VERSION"),
+                self.mode,
+                self.compression,
+            ),
+            format!(
+                r#","wall_s":{:.6},"user_s":{},"sys_s":{},"cpu_s":{},"rss_mb":{}"#,
+                self.wall_s,
+                number(user, 6),
+                number(sys, 6),
+                number(cpu, 6),
+                number(self.peak_resident_mb, 1),
+            ),
+            format!(
+                r#","p50_us":{:.1},"p99_us":{:.1},"p999_us":{:.1},"max_us":{:.1}}}"#,
+                us(0.5),
+                us(0.99),
+                us(0.999),
+                us(1.0),
+            ),
+        ]
+        .concat()
+    }
+
+    /// The titles of the columns of a table.
+    pub fn header() -> String {
+        line([
+            "",
+            "records",
+            "records/s",
+            "MB/s",
+            "CPU µs/record",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "max µs",
+        ])
+    }
+}
+
+/// A line of the table.
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let records = self.done.records as f64;
+        let per_s = |count: f64| count / self.wall_s.max(1e-9);
+        let cpu = self
+            .cpu_s
+            .map(|(user, sys)| (user + sys) / records.max(1.0) * 1e6);
+        let us = |part| match self.done.latencies_ns.is_empty() {
+            true => "-".to_owned(),
+            false => format!(
+                "{:.0}",
+                percentile(&self.done.latencies_ns, part) as f64 / 1e3
+            ),
+        };
+        let cells = [
+            self.mode.to_owned(),
+            self.done.records.to_string(),
+            format!("{:.0}", per_s(records)),
+            format!("{:.1}", per_s(self.done.bytes as f64) / 1e6),
+            cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.3}")),
             us(0.5),
             us(0.99),
             us(0.999),
             us(1.0),
-        )?;
-        Ok(line)
+        ];
+        f.write_str(&line(cells.each_ref().map(String::as_str)))
     }
+}
+
+fn line(cells: [&str; 9]) -> String {
+    let [name, numbers @ ..] = cells;
+    let numbers = numbers.map(|number| format!("{number:>14}"));
+    format!("{name:<10}{}", numbers.concat())
 }
 
 /// The value below which this part of sorted values lies; 0 when there are none.
@@ -78,21 +164,9 @@ pub fn percentile(sorted: &[u64], part: f64) -> u64 {
     sorted.get(at).or(sorted.last()).copied().unwrap_or(0)
 }
 
-fn seconds(time: TimeVal) -> f64 {
-    time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
-}
-
-/// What Linux calls `VmHWM`; `ru_maxrss` (KiB) where there is no such file. They differ after a fork: a child inherits the latter.
-fn peak_resident_mb(usage: &Usage) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = kib.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or(usage.max_rss() as f64) / 1024.0
-}
-
 #[cfg(test)]
 mod tests {
-    use super::percentile;
+    use super::*;
 
     #[test]
     fn percentiles_are_values_that_were_measured() {
@@ -101,5 +175,27 @@ mod tests {
         assert_eq!(percentile(&values, 0.99), 100);
         assert_eq!(percentile(&values, 1.0), 100);
         assert_eq!(percentile(&[], 0.5), 0);
+    }
+
+    #[test]
+    fn the_line_is_json_also_where_the_system_tells_nothing() {
+        for cpu_s in [None, Some((1.0, 0.5))] {
+            let measured = Measured {
+                mode: "produce",
+                compression: "none".into(),
+                done: Done {
+                    records: 10,
+                    ..Done::default()
+                },
+                wall_s: 2.0,
+                cpu_s,
+                peak_resident_mb: cpu_s.map(|_| 7.0),
+            };
+            let line: serde_json::Value = serde_json::from_str(&measured.json()).expect("JSON");
+            assert_eq!(line["records"], 10);
+            assert_eq!(line["cpu_s"].as_f64(), cpu_s.map(|(user, sys)| user + sys));
+            let columns = |line: &str| line.chars().count();
+            assert_eq!(columns(&measured.to_string()), columns(&Measured::header()));
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! `pat-events bench`: one measured run. In: the flags that all clients' benchmark programs share. Out: one line of JSON.
+//! `pat-events bench`: measured runs. In: nothing, or the flags that all clients' benchmark programs share. Out: a table, or a line of JSON
+//! for each run.
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `load` | the records to send, from a payload file |
-//! | `measure` | wall clock, CPU time and memory of the measured window; percentiles; the line |
+//! | `load` | the records to send: generated, or from a payload file |
+//! | `measure`, `usage` | wall clock, CPU time and memory of the measured window; percentiles; the lines |
+//! | `target` | the broker and the topics: those named, or an embedded one and new ones |
 //! | `produce` | modes `produce` and `pingpong` |
 //! | `consume` | mode `consume` |
 //! | `latency` | mode `latency` |
@@ -13,6 +15,8 @@ mod latency;
 mod load;
 mod measure;
 mod produce;
+mod target;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -21,38 +25,45 @@ use clap::{Args, ValueEnum};
 use pat_events::kafka::{Configuration, ConsumerConfig, ProducerConfig};
 
 use crate::Outcome;
+use crate::waiting::explained;
 use load::Load;
+use measure::Measured;
+use target::Target;
 
-/// Measure one run and print one line of JSON.
+/// Measure producing and consuming; without options every mode, on an embedded broker, with generated records.
+///
+/// Client and embedded broker share the machine and the figures: CPU time is that of both. Take --broker to measure the client alone.
 #[derive(Args)]
 pub struct Bench {
-    /// What to measure.
+    /// What to measure; without it, everything, one after the other.
     #[arg(long, value_enum)]
-    mode: Mode,
-    /// The brokers, as host:port with commas between several.
-    #[arg(long, default_value = "127.0.0.1:9092")]
-    broker: String,
-    /// The topic; it must exist, with this many partitions.
-    #[arg(long, default_value = "bench")]
-    topic: String,
-    /// File of records: u32le key length, u32le value length, key, value, repeated. Record i is entry i modulo their number.
-    #[arg(long, default_value = "payload.bin")]
-    payload: PathBuf,
+    mode: Option<Mode>,
+    /// The brokers, as host:port with commas between several; without it, an embedded one.
+    #[arg(long)]
+    broker: Option<String>,
+    /// The topic, with as many partitions as --partitions says; it is created unless it exists. Without it, new ones that are deleted
+    /// afterwards.
+    #[arg(long)]
+    topic: Option<String>,
+    /// File of records: u32le key length, u32le value length, key, value, repeated. Record i is entry i modulo their number. Without it,
+    /// generated email events. With it, lines of JSON are printed, as with --json.
+    #[arg(long)]
+    payload: Option<PathBuf>,
     /// none, gzip, snappy, lz4 or zstd.
     #[arg(long, default_value = "none")]
     compression: String,
     /// The partitions of the topic.
     #[arg(long, default_value_t = 6)]
     partitions: i32,
-    /// Records to measure (produce, consume, pingpong).
-    #[arg(long, default_value_t = 1_000_000)]
-    records: u64,
+    /// Records to measure (produce, consume, pingpong). Default: 1,000,000; for pingpong 10,000.
+    #[arg(long)]
+    records: Option<u64>,
     /// Records before the measured ones (produce, consume, pingpong).
     #[arg(long, default_value_t = 0)]
     warmup: u64,
-    /// The longest that a record may wait for others, in milliseconds.
-    #[arg(long, default_value_t = 5)]
-    linger_ms: u64,
+    /// The longest that a record may wait for others, in milliseconds. Default: 5; for pingpong 0.
+    #[arg(long)]
+    linger_ms: Option<u64>,
     /// The most bytes of a batch, before compression.
     #[arg(long, default_value_t = 1_000_000)]
     batch_bytes: usize,
@@ -60,11 +71,14 @@ pub struct Bench {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
     /// Seconds (latency).
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     secs: u64,
+    /// Print a line of JSON for each run and nothing else.
+    #[arg(long)]
+    json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// Send records until the last is acknowledged.
     Produce,
@@ -76,41 +90,124 @@ enum Mode {
     Pingpong,
 }
 
+const ALL: [Mode; 4] = [Mode::Produce, Mode::Consume, Mode::Latency, Mode::Pingpong];
+
+/// One run: a mode, and where it takes place.
+struct Run<'a> {
+    bench: &'a Bench,
+    mode: Mode,
+    brokers: &'a str,
+    topic: String,
+    load: &'a Load,
+}
+
 impl Bench {
-    /// Runs it on one thread and prints the line.
+    /// Runs each mode on one thread, as the clients that it is compared with, and prints what comes of it.
     pub fn run(&self) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let line = runtime.block_on(async {
-            match self.mode {
-                Mode::Produce => produce::produce(self).await,
-                Mode::Consume => consume::consume(self).await,
-                Mode::Latency => latency::latency(self).await,
-                Mode::Pingpong => produce::pingpong(self).await,
-            }
-        })?;
-        Ok(writeln!(io::stdout(), "{line}")?)
+        runtime.block_on(self.run_all())
     }
 
-    fn load(&self) -> Outcome<Load> {
-        Load::read(&self.payload).map_err(|e| format!("{}: {e}", self.payload.display()).into())
+    async fn run_all(&self) -> Outcome {
+        let load = match &self.payload {
+            Some(path) => {
+                Load::read(path).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            None => Load::generated(),
+        };
+        let mut target = Target::find(self).await?;
+        let mut out = io::stdout();
+        let as_json = self.json || self.payload.is_some();
+        if !as_json {
+            let place = self.broker.as_deref().unwrap_or("an embedded broker");
+            let (partitions, codec) = (self.partitions, &self.compression);
+            writeln!(
+                out,
+                "on {place}, {partitions} partitions, compression {codec}\n"
+            )?;
+            writeln!(out, "{}", Measured::header())?;
+        }
+        let mut filled = None;
+        let mut measured = Ok(());
+        for mode in self.mode.map_or(ALL.to_vec(), |mode| vec![mode]) {
+            measured = async {
+                let topic = match &filled {
+                    // What was produced is there to be consumed.
+                    Some(topic) if mode == Mode::Consume => String::clone(topic),
+                    _ => target.topic(self, mode).await?,
+                };
+                let run = Run {
+                    bench: self,
+                    mode,
+                    brokers: target.brokers(),
+                    topic,
+                    load: &load,
+                };
+                if mode == Mode::Produce {
+                    filled = Some(run.topic.clone());
+                } else if mode == Mode::Consume && filled.is_none() && self.topic.is_none() {
+                    produce::fill(&run).await?;
+                }
+                let measured = run.measure().await?;
+                match as_json {
+                    true => writeln!(out, "{}", measured.json())?,
+                    false => writeln!(out, "{measured}")?,
+                }
+                Outcome::Ok(())
+            }
+            .await;
+            if measured.is_err() {
+                break;
+            }
+        }
+        let ended = target.end().await;
+        measured.and(ended)
+    }
+}
+
+impl Run<'_> {
+    async fn measure(&self) -> Outcome<Measured> {
+        match self.mode {
+            Mode::Produce => produce::produce(self).await,
+            Mode::Consume => consume::consume(self).await,
+            Mode::Latency => latency::latency(self).await,
+            Mode::Pingpong => produce::pingpong(self).await,
+        }
+    }
+
+    fn records(&self) -> u64 {
+        self.bench.records.unwrap_or(match self.mode {
+            Mode::Pingpong => 10_000,
+            _ => 1_000_000,
+        })
+    }
+
+    /// Waits for what needs the brokers, and says so when it takes long.
+    async fn explained<T>(&self, work: impl Future<Output = T>) -> T {
+        explained(self.brokers, work).await
     }
 
     fn producer_config(&self) -> pat_events::kafka::Result<ProducerConfig> {
+        let bench = self.bench;
+        let linger_ms = bench.linger_ms.unwrap_or(match self.mode {
+            Mode::Pingpong => 0,
+            _ => 5,
+        });
         ProducerConfig::from_properties([
-            ("bootstrap.servers", self.broker.as_str()),
+            ("bootstrap.servers", self.brokers),
             ("acks", "all"),
             ("enable.idempotence", "true"),
-            ("compression.type", &self.compression),
-            ("linger.ms", &self.linger_ms.to_string()),
-            ("batch.size", &self.batch_bytes.to_string()),
+            ("compression.type", &bench.compression),
+            ("linger.ms", &linger_ms.to_string()),
+            ("batch.size", &bench.batch_bytes.to_string()),
         ])
     }
 
     fn consumer_config(&self) -> pat_events::kafka::Result<ConsumerConfig> {
         ConsumerConfig::from_properties([
-            ("bootstrap.servers", self.broker.as_str()),
+            ("bootstrap.servers", self.brokers),
             ("auto.offset.reset", "earliest"),
         ])
     }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use pat_events::kafka::RecordView;
 use serde_json::{Map, Value, json};
 
+use crate::escapes::{Delimiter, escape};
 use crate::typed::Schemas;
 
 /// What to print for each record.
@@ -35,17 +36,17 @@ pub enum Piece {
 
 impl Format {
     /// The value on a line of its own, after the key and a delimiter where there is one.
-    pub fn lines(key_delimiter: Option<&str>) -> Format {
+    pub fn lines(key_delimiter: Option<&Delimiter>) -> Format {
         let mut pieces = Vec::new();
-        if let Some(delimiter) = key_delimiter {
-            pieces.extend([Piece::Key, Piece::Text(delimiter.into())]);
+        if let Some(Delimiter(delimiter)) = key_delimiter {
+            pieces.extend([Piece::Key, Piece::Text(delimiter.clone())]);
         }
         pieces.extend([Piece::Value, Piece::Text(b"\n".to_vec())]);
         Format::Pieces(pieces)
     }
 
     /// Reads a format: `%t` topic, `%p` partition, `%o` offset, `%T` timestamp, `%k` key, `%K` its length, `%s` value, `%S` its
-    /// length, `%h` headers, `%%`; `\n`, `\r`, `\t`, `\\`, `\xHH`. The error says what it cannot read.
+    /// length, `%h` headers, `%%`, and [escapes](crate::escapes). The error says what it cannot read.
     pub fn parse(text: &str) -> Result<Format, String> {
         let mut pieces = Vec::new();
         let mut plain = Vec::new();
@@ -105,7 +106,9 @@ impl Piece {
             Piece::Headers => {
                 for (number, header) in record.headers.iter().enumerate() {
                     let comma = if number > 0 { "," } else { "" };
-                    write!(out, "{comma}{}=", header.key)?;
+                    out.write_all(comma.as_bytes())?;
+                    out.write_all(header.key_bytes)?;
+                    out.write_all(b"=")?;
                     out.write_all(header.value.unwrap_or(b"NULL"))?;
                 }
                 Ok(())
@@ -135,30 +138,17 @@ fn letter(letter: Option<char>) -> Result<Piece, String> {
     })
 }
 
-fn escape(characters: &mut std::str::Chars<'_>) -> Result<u8, String> {
-    match characters.next() {
-        Some('n') => Ok(b'\n'),
-        Some('r') => Ok(b'\r'),
-        Some('t') => Ok(b'\t'),
-        Some('\\') => Ok(b'\\'),
-        Some('x') => {
-            let digits: String = characters.take(2).collect();
-            u8::from_str_radix(&digits, 16)
-                .map_err(|_| format!("\\x{digits} is no byte in hex, such as \\x1f"))
-        }
-        Some(other) => Err(format!(
-            "there is no \\{other}: there are \\n \\r \\t \\\\ \\xHH"
-        )),
-        None => Err("it ends in a \\; write \\\\ for the sign itself".to_owned()),
-    }
-}
-
 /// A record with all its parts. Bytes that are no UTF-8 become an object `{"hex": "…"}`.
 pub fn to_json(record: &RecordView<'_>) -> Value {
     let headers: Vec<Value> = record
         .headers
         .iter()
-        .map(|header| json!([header.key, bytes_to_json(header.value)]))
+        .map(|header| {
+            json!([
+                bytes_to_json(Some(header.key_bytes)),
+                bytes_to_json(header.value)
+            ])
+        })
         .collect();
     json!({
         "topic": record.topic,
@@ -184,7 +174,10 @@ pub fn bytes_to_json(bytes: Option<&[u8]>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::produce::json::JsonRecord;
 
     #[test]
     fn a_format_has_kcats_letters() {
@@ -206,6 +199,24 @@ mod tests {
         assert!(error("%q").contains("there is no %q"));
         assert!(error("50%").contains("write %%"));
         assert!(error(r"\xzz").contains(r"\xzz is no byte"));
+    }
+
+    proptest! {
+        #[test]
+        fn json_reads_back_as_the_bytes_that_were_shown(bytes in prop::option::of(any_bytes())) {
+            let line = json!({"value": bytes_to_json(bytes.as_deref())}).to_string();
+            let read = JsonRecord::parse(line.as_bytes()).expect("a record");
+            prop_assert_eq!(read.value, bytes);
+        }
+    }
+
+    /// Bytes that are text, and others; short enough that all of few bytes come up.
+    fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..12),
+            any::<String>().prop_map(String::into_bytes),
+            Just(br#"{"hex": "ff"}"#.to_vec()),
+        ]
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod start;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,10 +20,11 @@ use pat_events::kafka::{
     Admin, Consumer, ConsumerConfig, ErrorKind, OffsetAndMetadata, Records, StartOffset,
     TopicPartition,
 };
-use tokio::signal;
 
 use crate::Outcome;
 use crate::cluster::Cluster;
+use crate::escapes::{self, Delimiter};
+use crate::signals::{Signals, unless_ended};
 use crate::typed::Schemas;
 use ends::{Ends, Share};
 use format::Format;
@@ -55,13 +57,18 @@ pub struct Consume {
     #[arg(short, long)]
     count: Option<u64>,
     /// Print the key and this delimiter before the value.
-    #[arg(short = 'K', long, value_name = "DELIMITER")]
-    key_delimiter: Option<String>,
+    ///
+    /// Escapes: \n, \r, \t, \0, \e, \\, \xHH.
+    #[arg(short = 'K', long, value_name = "DELIMITER", value_parser = escapes::delimiter)]
+    key_delimiter: Option<Delimiter>,
     /// Print each record in this format: %t topic, %p partition, %o offset, %T timestamp, %k key, %K its length, %s value, %S its
-    /// length, %h headers, %%; \n, \r, \t, \\, \xHH.
+    /// length, %h headers, %%; \n, \r, \t, \0, \e, \\, \xHH.
     #[arg(short, long, value_parser = Format::parse, conflicts_with_all = ["json", "key_delimiter"])]
     format: Option<Format>,
     /// Print each record as a line of JSON.
+    ///
+    /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8, so that
+    /// `produce --json` writes each byte as it was.
     #[arg(short = 'J', long, conflicts_with = "key_delimiter")]
     json: bool,
     /// Print each event as a line of JSON, its data by the names of its fields; records that are no events as with --json.
@@ -70,11 +77,23 @@ pub struct Consume {
 }
 
 impl Consume {
+    /// Reads until the count, the ends, or a signal; then it leaves the group, unless a second signal comes before.
     pub async fn run(&self) -> Outcome {
-        let mut consumer = Consumer::connect(self.config()?).await?;
-        let ends = self.start(&mut consumer).await?;
-        let read = self.read(&mut consumer, &ends).await;
-        let closed = consumer.close().await;
+        let mut signals = Signals::listen()?;
+        let config = self.config()?;
+        let starting = async {
+            let connecting = Consumer::connect(config);
+            let mut consumer = self.cluster.explained(connecting).await?;
+            let bounds = self.start(&mut consumer).await?;
+            Outcome::Ok((consumer, bounds))
+        };
+        // Nobody was promised anything yet.
+        let Ok(started) = unless_ended(&mut signals, starting).await else {
+            return Ok(());
+        };
+        let (mut consumer, bounds) = started?;
+        let read = self.read(&mut consumer, &bounds, &mut signals).await;
+        let closed = unless_ended(&mut signals, consumer.close()).await?;
         read?;
         Ok(closed?)
     }
@@ -96,8 +115,8 @@ impl Consume {
         Ok(self.cluster.config(&given)?)
     }
 
-    /// Subscribes or assigns. Returns where reading is to stop.
-    async fn start(&self, consumer: &mut Consumer) -> Outcome<Ends> {
+    /// Subscribes or assigns. Returns where reading begins and where it is to stop.
+    async fn start(&self, consumer: &mut Consumer) -> Outcome<Bounds> {
         let share = self.group.is_some().then(Share::default);
         if let Some(share) = &share {
             if !matches!(
@@ -110,27 +129,68 @@ impl Consume {
             consumer.subscribe_with(&topics, share.clone()).await?;
         }
         let partitions = self.partitions().await?;
-        let ends = match self.offset {
-            Some(Start::BeforeEnd(_)) => consumer.end_offsets(&partitions).await?,
-            _ if self.exit => consumer.end_offsets(&partitions).await?,
-            _ => BTreeMap::new(),
+        let by_offset = matches!(self.offset, Some(Start::BeforeEnd(_) | Start::At(_)));
+        let ends = match by_offset || self.exit {
+            true => consumer.end_offsets(&partitions).await?,
+            false => BTreeMap::new(),
         };
+        let mut least_offset = 0;
         if self.group.is_none() {
-            let starts = partitions
-                .iter()
-                .map(|p| (p.clone(), self.start_of(ends.get(p).copied().unwrap_or(0))));
+            let beginnings = match by_offset {
+                true => consumer.beginning_offsets(&partitions).await?,
+                false => BTreeMap::new(),
+            };
+            if let Some(Start::At(offset)) = self.offset {
+                least_offset = offset;
+                self.tell_of_gaps(offset, &beginnings, &ends);
+            }
+            let known = |offsets: &BTreeMap<_, i64>, partition| offsets.get(partition).copied();
+            let starts = partitions.iter().map(|partition| {
+                let log = known(&beginnings, partition).unwrap_or(0)
+                    ..=known(&ends, partition).unwrap_or(i64::MAX);
+                (partition.clone(), self.start_of(&log))
+            });
             consumer.assign(&starts.collect::<Vec<_>>()).await?;
         }
-        Ok(Ends::new(ends, share))
+        Ok(Bounds {
+            ends: Ends::new(ends, share),
+            least_offset,
+        })
     }
 
-    fn start_of(&self, end: i64) -> StartOffset {
+    /// Says where the offset that was asked for is not in the log.
+    fn tell_of_gaps(
+        &self,
+        offset: i64,
+        beginnings: &BTreeMap<TopicPartition, i64>,
+        ends: &BTreeMap<TopicPartition, i64>,
+    ) {
+        for (partition, beginning) in beginnings {
+            let end = ends.get(partition).copied().unwrap_or(i64::MAX);
+            if offset < *beginning {
+                eprintln!(
+                    "warning: {partition} begins at offset {beginning}: what was before it is gone"
+                );
+            } else if offset > end {
+                let then = match self.exit {
+                    true => "it has nothing to print",
+                    false => "what comes before that offset is not printed",
+                };
+                eprintln!("warning: {partition} ends at offset {end}: {then}");
+            }
+        }
+    }
+
+    /// Where reading starts in a partition whose log is known, if that matters, to have these offsets. An offset outside of them would fall
+    /// under the policy of a reset.
+    fn start_of(&self, log: &RangeInclusive<i64>) -> StartOffset {
+        let within = |offset: i64| StartOffset::Offset(offset.clamp(*log.start(), *log.end()));
         match self.offset.unwrap_or(Start::Beginning) {
             Start::Beginning => StartOffset::Earliest,
             Start::End => StartOffset::Latest,
             Start::Stored => StartOffset::Committed,
-            Start::At(offset) => StartOffset::Offset(offset),
-            Start::BeforeEnd(records) => StartOffset::Offset((end - records).max(0)),
+            Start::At(offset) => within(offset),
+            Start::BeforeEnd(records) => within(log.end().saturating_sub(records)),
             Start::Time(time_ms) => StartOffset::Timestamp(time_ms),
         }
     }
@@ -140,7 +200,8 @@ impl Consume {
         if let Some(partition) = self.partition {
             return Ok(vec![of(partition)]);
         }
-        let admin = Admin::connect(self.config()?.client).await?;
+        let admin = Admin::connect(self.config()?.client);
+        let admin = self.cluster.explained(admin).await?;
         let described = admin
             .describe_topics(&[self.topic.as_str()])
             .await?
@@ -153,27 +214,38 @@ impl Consume {
             .collect())
     }
 
-    /// Prints until the count, the ends, or an interrupt.
-    async fn read(&self, consumer: &mut Consumer, ends: &Ends) -> Outcome {
+    /// Prints until the count, the ends, or a signal.
+    async fn read(
+        &self,
+        consumer: &mut Consumer,
+        bounds: &Bounds,
+        signals: &mut Signals,
+    ) -> Outcome {
         let mut out = BufWriter::new(io::stdout().lock());
         let format = match &self.format {
             Some(format) => format.clone(),
             None if self.json => Format::Json,
             None if self.typed => Format::Typed(Schemas::load()?),
-            None => Format::lines(self.key_delimiter.as_deref()),
+            None => Format::lines(self.key_delimiter.as_ref()),
         };
         let mut left = self.count.unwrap_or(u64::MAX);
-        let mut interrupted = std::pin::pin!(signal::ctrl_c());
-        while left > 0 && !(self.exit && ends.are_reached(consumer)) {
+        while left > 0 && !(self.exit && bounds.ends.are_reached(consumer)) {
             let records = tokio::select! {
                 biased;
-                _ = &mut interrupted => break,
+                () = signals.next() => break,
                 records = consumer.poll(POLL) => records?,
             };
-            let printed = print(&records, &format, left, &mut out)?;
+            let printed = print(&records, &format, bounds.least_offset, left, &mut out)?;
             left -= printed.records;
-            if self.group.is_some() {
-                match printed.commit(consumer).await {
+            if self.group.is_some() && !records.is_empty() {
+                let committing = async {
+                    match printed.is_all {
+                        // What follows the last record and is no record counts as read, too.
+                        true => consumer.commit_sync().await,
+                        false => printed.commit(consumer).await,
+                    }
+                };
+                match unless_ended(signals, committing).await? {
                     // The partitions changed hands in the meantime; whoever has them now prints these records again.
                     Err(error) if error.kind() == ErrorKind::Rebalance && left > 0 => {
                         eprintln!("warning: not committed: {error}");
@@ -182,14 +254,30 @@ impl Consume {
                 }
             }
         }
+        if self.group.is_some() && left > 0 {
+            // Polls without a record may have gone on to the end of a transaction.
+            match unless_ended(signals, consumer.commit_sync()).await? {
+                Err(error) if error.kind() == ErrorKind::Rebalance => {}
+                committed => committed?,
+            }
+        }
         Ok(())
     }
+}
+
+/// Where reading begins, and where it stops.
+struct Bounds {
+    ends: Ends,
+    /// Records before this offset are passed over.
+    least_offset: i64,
 }
 
 /// What was printed of the records of one poll.
 #[derive(Default)]
 struct Printed {
     records: u64,
+    /// Whether no record was left for another time.
+    is_all: bool,
     /// Where each partition goes on after it.
     next: BTreeMap<TopicPartition, OffsetAndMetadata>,
 }
@@ -201,18 +289,28 @@ impl Printed {
     }
 }
 
-/// Prints at most `most` records.
+/// Prints at most `most` records, from `least_offset` on.
 fn print(
     records: &Records,
     format: &Format,
+    least_offset: i64,
     most: u64,
     out: &mut impl Write,
 ) -> io::Result<Printed> {
-    let mut printed = Printed::default();
+    let mut printed = Printed {
+        is_all: true,
+        ..Printed::default()
+    };
     for run in records.partitions() {
-        let left = usize::try_from(most - printed.records).unwrap_or(usize::MAX);
         let mut next = None;
-        for record in run.iter().take(left) {
+        for record in run.iter() {
+            if record.offset < least_offset {
+                continue;
+            }
+            if printed.records == most {
+                printed.is_all = false;
+                break;
+            }
             format.write(&record, out)?;
             printed.records += 1;
             next = Some(OffsetAndMetadata {

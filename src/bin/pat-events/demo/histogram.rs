@@ -34,6 +34,10 @@ impl Histogram {
         at.map_or(0, |bucket| largest(bucket).min(self.max_us)) as f64 / 1e3
     }
 
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     pub fn max_ms(&self) -> f64 {
         self.max_us as f64 / 1e3
     }

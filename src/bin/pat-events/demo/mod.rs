@@ -6,13 +6,15 @@
 //! | `story` | the events: what happens to many emails at once, and to their tenants |
 //! | `witness` | the handler that sees them |
 //! | `ledger` | once, and in order? |
+//! | `fates` | what the producer says of what is missing |
 //! | `histogram` | percentiles |
 //! | `report` | the table and the JSON |
 
+mod fates;
 mod histogram;
 mod ledger;
 mod report;
-mod story;
+pub mod story;
 mod witness;
 
 use std::io::{self, IsTerminal, Write, stderr};
@@ -23,19 +25,27 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pat_events::broker::Broker;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{ConsumerConfig, EventConsumer, EventProducer, ProducerConfig};
-use pat_events::kafka::{Admin, ClientConfig, NewTopic};
-use tokio::signal;
+use pat_events::kafka::{self, Admin, ClientConfig, NewTopic};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Outcome;
 use crate::cluster::Options;
-use report::Report;
+use crate::signals::{Signals, unless_ended};
+use crate::waiting::explained;
+use fates::Fates;
+use report::{Report, Speed};
 use story::Story;
 use witness::Witness;
 
 /// Events that may be on their way at once when no rate is given. The embedded broker keeps more than these.
 const MOST_UNDER_WAY: u64 = 100_000;
 const RETENTION_BYTES: u64 = 256 << 20;
+/// Events a second at the end of a run at full speed: at that, the lag is the delay of one event, not the length of a queue.
+const PACE: u64 = 1_000;
+/// How long that goes on, at the most.
+const PACED_SECS: u64 = 3;
+/// What part of all events it takes, at the most.
+const PACED_PART: u64 = 10;
 const JOIN_WITHIN: Duration = Duration::from_secs(30);
 /// How long nothing may come in before what is missing counts as lost.
 const QUIET: Duration = Duration::from_secs(30);
@@ -44,6 +54,9 @@ const AFTERMATH: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Send all types of events through a broker and back, and check that each is handled once and in order.
+///
+/// First as fast as it goes, which shows how many events a second that is; then some at 1,000 a second, which shows how long an event takes
+/// from its making to its handling.
 #[derive(Args)]
 pub struct Demo {
     /// The brokers to use, as host:port with commas between several; without it, an embedded one.
@@ -55,7 +68,7 @@ pub struct Demo {
     /// How many events to send.
     #[arg(short, long, default_value_t = 200_000)]
     events: u64,
-    /// Events a second; without it, as fast as it goes.
+    /// Events a second, all of them; without it, as fast as it goes, and the last few at 1,000 a second.
     #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
     /// The topic; it is created unless it exists. Without it, a new one that is deleted afterwards.
@@ -79,6 +92,7 @@ pub struct Demo {
 
 impl Demo {
     pub async fn run(&self) -> Outcome {
+        let mut signals = Signals::listen()?;
         let (embedded, brokers) = match &self.brokers {
             Some(brokers) => (None, brokers.clone()),
             None => {
@@ -90,7 +104,7 @@ impl Demo {
                 (Some(broker), servers)
             }
         };
-        let report = self.on(&brokers).await?;
+        let report = self.on(&brokers, &mut signals).await?;
         if let Some(broker) = embedded {
             broker.shutdown().await;
         }
@@ -102,7 +116,7 @@ impl Demo {
         Ok(printed?)
     }
 
-    async fn on(&self, brokers: &str) -> Outcome<Report> {
+    async fn on(&self, brokers: &str, signals: &mut Signals) -> Outcome<Report> {
         let run = format!(
             "demo-{:x}",
             SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis()
@@ -117,21 +131,19 @@ impl Demo {
             bootstrap_servers: consumer.brokers.clone(),
             ..consumer.kafka.client.clone()
         };
-        let admin = Admin::connect(client).await?;
-        if self.topic.is_none()
-            || !admin
-                .list_topics()
-                .await?
-                .iter()
-                .any(|listed| listed.name == topic)
-        {
-            admin
-                .create_topic(&NewTopic::new(&topic, self.partitions))
-                .await?;
+        let connecting = explained(brokers, Admin::connect(client));
+        let admin = unless_ended(signals, connecting).await??;
+        let created = admin
+            .create_topic(&NewTopic::new(&topic, self.partitions))
+            .await;
+        match created {
+            // Somebody else's, or of an earlier run: just as well.
+            Err(error) if self.topic.is_some() && exists_already(&error) => {}
+            created => created?,
         }
-        let mut report = self.through(consumer, producer, &run).await;
+        let mut report = self.through(consumer, producer, &run, signals).await;
         if self.topic.is_none()
-            && let (Err(error), Ok(report)) = (delete(&admin, &topic).await, &mut report)
+            && let (Err(error), Ok(report)) = (delete(&admin, &topic, signals).await, &mut report)
         {
             report.add_trouble(format!("the topic {topic} was not deleted: {error}"));
         }
@@ -169,6 +181,7 @@ impl Demo {
         consumer: ConsumerConfig,
         producer: ProducerConfig,
         run: &str,
+        signals: &mut Signals,
     ) -> Outcome<Report> {
         let consumer = EventConsumer::<EmailEvents>::new(consumer)?;
         let witness = Witness::new(run);
@@ -176,6 +189,7 @@ impl Demo {
         let producer = EventProducer::connect(producer).await?;
         tokio::select! {
             biased;
+            () = signals.next() => return Err("ended by a signal before anything was sent".into()),
             ended = consumer.wait() => {
                 ended?;
                 return Err("the consumer ended before it handled anything".into());
@@ -184,35 +198,71 @@ impl Demo {
         }
 
         let bar = self.progress_bar();
-        let start = Instant::now();
-        let mut progress = Progress::new(start);
+        let mut progress = Progress::new(Instant::now());
+        let mut story = Story::new(witness.run(), self.events);
+        let mut fates = Fates::default();
+        let mut speed = None;
+        let mut troubles = Vec::new();
         let accepted_before = producer.metrics().records_accepted;
-        // Whatever ends the sending, what was sent is awaited and reported. Why the consumer ended is what its stop says.
-        let sending = tokio::select! {
-            biased;
-            _ = signal::ctrl_c() => Ok(()),
-            _ = consumer.wait() => Ok(()),
-            sending = self.send(&producer, &witness, &mut progress, &bar) => sending,
-        };
-        let produced_in = start.elapsed();
         // The last event may have been accepted by a call that did not come to its end.
-        let sent = producer.metrics().records_accepted - accepted_before;
-        tokio::select! {
-            biased;
-            _ = signal::ctrl_c() => {}
-            _ = consumer.wait() => {}
-            () = await_handled(|| witness.handled(), sent, &mut progress, &bar) => {}
+        let accepted = || producer.metrics().records_accepted - accepted_before;
+        let paced = self.paced_events();
+        for (events, rate) in [(self.events - paced, self.rate), (paced, Some(PACE))] {
+            if events == 0 {
+                continue;
+            }
+            if speed.is_some() {
+                witness.begin_pace();
+            }
+            let start = Instant::now();
+            // Whatever ends the sending, what was sent is awaited and reported. Why the consumer ended is what its stop says.
+            let all_sent = tokio::select! {
+                biased;
+                () = signals.next() => false,
+                _ = consumer.wait() => false,
+                sent = self.send(
+                    &producer, &witness, &mut progress, &mut fates, &bar, story.by_ref().take(events as usize), accepted(), rate,
+                ) => {
+                    troubles.extend(sent.err());
+                    troubles.is_empty()
+                }
+            };
+            let produced_in = start.elapsed();
+            let sent = accepted();
+            tokio::select! {
+                biased;
+                () = signals.next() => {}
+                _ = consumer.wait() => {}
+                () = await_handled(|| witness.handled(), sent, &mut progress, &bar) => {}
+            }
+            speed.get_or_insert(Speed {
+                sent,
+                produced_in,
+                handled: progress.handled,
+                handled_in: progress.at - start,
+            });
+            if !all_sent || progress.handled < sent {
+                break;
+            }
         }
         sleep(AFTERMATH).await;
         bar.finish_and_clear();
-        let ended = end(&consumer, &producer).await;
-        let handled_in = progress.at - start;
-        let mut report =
-            witness.read(|findings| Report::new(sent, findings, produced_in, handled_in));
-        for trouble in [sending, ended].into_iter().filter_map(Result::err) {
+        troubles.extend(end(&consumer, &producer, signals).await.err());
+        let (sent, lost) = (accepted(), fates.end());
+        let speed = speed.unwrap_or_default();
+        let mut report = witness.read(|findings| Report::new(sent, findings, speed, lost));
+        for trouble in troubles {
             report.add_trouble(trouble.to_string());
         }
         Ok(report)
+    }
+
+    /// How many of the events are sent at a steady pace, after the others.
+    fn paced_events(&self) -> u64 {
+        match self.rate {
+            Some(_) => 0,
+            None => (self.events / PACED_PART).min(PACE * PACED_SECS),
+        }
     }
 
     /// Waits until the group has its partitions: joining is not part of an event's lag.
@@ -232,18 +282,24 @@ impl Demo {
         Ok(())
     }
 
-    /// Sends until the story ends, and waits for the last acknowledgement. Fails when nothing is handled for long while much is under way.
+    /// Sends events, after `before` others, and waits for the last acknowledgement. Fails when nothing is handled for long while much is
+    /// under way.
+    #[allow(clippy::too_many_arguments)]
     async fn send(
         &self,
         producer: &EventProducer,
         witness: &Witness,
         progress: &mut Progress,
+        fates: &mut Fates,
         bar: &ProgressBar,
+        events: impl Iterator<Item = EmailEvents>,
+        before: u64,
+        rate: Option<u64>,
     ) -> Outcome {
         let start = Instant::now();
-        for (sent, event) in (1u64..).zip(Story::new(witness.run(), self.events)) {
-            drop(producer.enqueue(&event).await?);
-            if let Some(rate) = self.rate {
+        for (sent, event) in (1u64..).zip(events) {
+            fates.push(producer.enqueue(&event).await?);
+            if let Some(rate) = rate {
                 // A timer is no finer than a millisecond: events go out in bursts of what is due.
                 let due = start
                     + Duration::from_nanos(
@@ -254,9 +310,10 @@ impl Demo {
                 }
             } else if sent % 1_000 == 0 {
                 tokio::task::yield_now().await;
-                await_room(|| witness.handled(), sent, progress).await?;
+                await_room(|| witness.handled(), before + sent, progress).await?;
             }
             if sent % 1_000 == 0 {
+                fates.look();
                 bar.set_position(witness.handled());
             }
         }
@@ -334,27 +391,30 @@ async fn await_handled(
     }
 }
 
-/// Ends both, unless an interrupt comes first: brokers that are gone may take long to be given up.
-async fn end(consumer: &EventConsumer<EmailEvents>, producer: &EventProducer) -> Outcome {
+/// Ends both, unless a signal comes first: brokers that are gone may take long to be given up.
+async fn end(
+    consumer: &EventConsumer<EmailEvents>,
+    producer: &EventProducer,
+    signals: &mut Signals,
+) -> Outcome {
     let ended = async { tokio::join!(consumer.stop(), producer.close(QUIET)) };
-    tokio::select! {
-        biased;
-        _ = signal::ctrl_c() => Err("interrupted before consumer and producer had ended".into()),
-        (stopped, closed) = ended => {
-            stopped?;
-            Ok(closed?)
-        }
-    }
+    let (stopped, closed) = unless_ended(signals, ended)
+        .await
+        .map_err(|error| format!("{error} before consumer and producer had ended"))?;
+    stopped?;
+    Ok(closed?)
 }
 
-/// Deletes the topic, unless an interrupt comes first.
-async fn delete(admin: &Admin, topic: &str) -> Outcome {
-    let topics = [topic];
-    tokio::select! {
-        biased;
-        _ = signal::ctrl_c() => Err("interrupted".into()),
-        deleted = admin.delete_topics(&topics) => Ok(deleted?.into_iter().collect::<Result<(), _>>()?),
-    }
+/// Deletes the topic, unless a signal comes first.
+async fn delete(admin: &Admin, topic: &str, signals: &mut Signals) -> Outcome {
+    let deleted = unless_ended(signals, admin.delete_topics(&[topic])).await??;
+    Ok(deleted.into_iter().collect::<Result<(), _>>()?)
+}
+
+/// Whether a topic could not be created because there is one of that name.
+pub fn exists_already(error: &kafka::Error) -> bool {
+    let code = error.server_error();
+    code.is_some_and(|code| code.name() == "TOPIC_ALREADY_EXISTS")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use pat_events::events::EventSet;
 use pat_events::events::email::EmailEvents;
 use serde_json::{Map, Value, json};
 
+use super::fates::Lost;
 use super::histogram::Histogram;
 use super::ledger::Counts;
 use super::witness::Findings;
@@ -20,28 +21,36 @@ pub struct Report {
     unreadable: u64,
     by_type: [u64; EmailEvents::TYPES.len()],
     lag: Histogram,
+    /// Of the events that were sent at a steady pace.
+    paced_lag: Histogram,
     produce_events_per_s: f64,
     consume_events_per_s: f64,
+    lost: Lost,
     troubles: Vec<String>,
 }
 
+/// How fast events went before the steady pace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Speed {
+    pub sent: u64,
+    pub produced_in: Duration,
+    pub handled: u64,
+    pub handled_in: Duration,
+}
+
 impl Report {
-    pub fn new(
-        sent: u64,
-        findings: &Findings,
-        produced_in: Duration,
-        handled_in: Duration,
-    ) -> Report {
+    pub fn new(sent: u64, findings: &Findings, speed: Speed, lost: Lost) -> Report {
         let per_s = |events: u64, time: Duration| events as f64 / time.as_secs_f64().max(1e-9);
-        let counts = findings.counts();
         Report {
             sent,
-            counts,
+            counts: findings.counts(),
             unreadable: findings.unreadable,
             by_type: findings.by_type,
             lag: findings.lag.clone(),
-            produce_events_per_s: per_s(sent, produced_in),
-            consume_events_per_s: per_s(counts.distinct, handled_in),
+            paced_lag: findings.paced_lag.clone(),
+            produce_events_per_s: per_s(speed.sent, speed.produced_in),
+            consume_events_per_s: per_s(speed.handled, speed.handled_in),
+            lost,
             troubles: Vec::new(),
         }
     }
@@ -69,6 +78,12 @@ impl Report {
             "lag_p50_ms": self.lag.percentile_ms(0.5),
             "lag_p99_ms": self.lag.percentile_ms(0.99),
             "lag_max_ms": self.lag.max_ms(),
+            "paced_events": self.paced_lag.count(),
+            "paced_lag_p50_ms": self.paced_lag.percentile_ms(0.5),
+            "paced_lag_p99_ms": self.paced_lag.percentile_ms(0.99),
+            "paced_lag_max_ms": self.paced_lag.max_ms(),
+            "not_written": self.lost.not_written,
+            "unknown_outcome": self.lost.unknown,
             "events_by_type": Map::from_iter(by_type),
         })
     }
@@ -84,6 +99,18 @@ impl Report {
         let (missing, unreadable) = (self.missing(), self.unreadable);
         if (missing, duplicates, out_of_order, unreadable) != (0, 0, 0, 0) {
             wrong.push(format!("{missing} events missing, {duplicates} doubled, {out_of_order} out of order, {unreadable} unreadable"));
+        }
+        let Lost {
+            not_written,
+            unknown,
+            first,
+        } = &self.lost;
+        if let Some(first) = first {
+            wrong.push(format!("of what was sent {not_written} events were not written, and {unknown} may or may not have been: {first}"));
+        } else if *unknown > 0 {
+            wrong.push(format!(
+                "of what was sent {unknown} events may or may not have been written"
+            ));
         }
         match wrong.is_empty() {
             true => Ok(()),
@@ -119,12 +146,22 @@ impl fmt::Display for Report {
             "{:<42}{:>14.0}",
             "consumed, events/s", self.consume_events_per_s
         )?;
-        for (name, ms) in [
-            ("lag p50, ms", self.lag.percentile_ms(0.5)),
-            ("lag p99, ms", self.lag.percentile_ms(0.99)),
-            ("lag max, ms", self.lag.max_ms()),
-        ] {
-            writeln!(f, "{name:<42}{ms:>14.3}")?;
+        let all = match self.paced_lag.count() {
+            0 => "lag",
+            _ => "lag at full speed",
+        };
+        for (what, lag) in [(all, &self.lag), ("lag at a steady pace", &self.paced_lag)] {
+            if lag.count() == 0 {
+                continue;
+            }
+            for (part, ms) in [
+                ("p50", lag.percentile_ms(0.5)),
+                ("p99", lag.percentile_ms(0.99)),
+                ("max", lag.max_ms()),
+            ] {
+                let name = format!("{what} {part}, ms");
+                writeln!(f, "{name:<42}{ms:>14.3}")?;
+            }
         }
         let Counts {
             duplicates,
@@ -132,6 +169,9 @@ impl fmt::Display for Report {
             ..
         } = self.counts;
         writeln!(f, "{:<42}{:>14}", "missing", self.missing())?;
+        if self.lost.unknown > 0 {
+            writeln!(f, "{:<42}{:>14}", "of unknown outcome", self.lost.unknown)?;
+        }
         writeln!(f, "{:<42}{duplicates:>14}", "duplicates")?;
         writeln!(f, "{:<42}{out_of_order:>14}", "out of order")?;
         if self.verdict().is_ok() {
@@ -155,6 +195,8 @@ mod tests {
             unreadable: 0,
             by_type: Default::default(),
             lag: Histogram::default(),
+            paced_lag: Histogram::default(),
+            lost: Lost::default(),
             produce_events_per_s: 1.0,
             consume_events_per_s: 1.0,
             troubles: Vec::new(),
@@ -205,5 +247,29 @@ mod tests {
             verdict.starts_with("the consumer stopped; 1 events missing"),
             "{verdict}"
         );
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_the_producer_knows_of_it() {
+        let mut report = report(Counts {
+            distinct: 7,
+            ..Counts::default()
+        });
+        report.lost = Lost {
+            not_written: 1,
+            unknown: 2,
+            first: Some("the connection was reset".into()),
+        };
+        let verdict = report.verdict().expect_err("missing events").to_string();
+        for part in [
+            "3 events missing",
+            "1 events were not written",
+            "2 may or may not",
+            "reset",
+        ] {
+            assert!(verdict.contains(part), "{verdict}");
+        }
+        assert_eq!(report.json()["unknown_outcome"], 2);
+        assert!(report.to_string().contains("of unknown outcome"));
     }
 }

@@ -29,6 +29,9 @@ pub struct Findings {
     ledger: Ledger,
     /// From an event's making to its handling.
     pub lag: Histogram,
+    /// The same of the events that were sent at a steady pace, after the others.
+    pub paced_lag: Histogram,
+    is_paced: bool,
     /// In the order of [`EventSet::TYPES`].
     pub by_type: [u64; EmailEvents::TYPES.len()],
     /// Records that are no events of the set, or that could not be read, or whose key is not the event's.
@@ -60,6 +63,15 @@ impl Witness {
         self.0.handled.load(Ordering::Relaxed)
     }
 
+    /// From here on events come at a steady pace.
+    pub fn begin_pace(&self) {
+        self.0
+            .findings
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .is_paced = true;
+    }
+
     /// Reads what was seen so far.
     pub fn read<T>(&self, read: impl FnOnce(&Findings) -> T) -> T {
         // Nothing between lock and unlock panics.
@@ -82,7 +94,11 @@ impl Witness {
         let told = told.and_then(|told| SystemTime::try_from(told).ok());
         let lag = told.map_or(Duration::ZERO, |told| told.elapsed().unwrap_or_default());
         let mut findings = self.0.findings.lock().unwrap_or_else(|e| e.into_inner());
-        findings.lag.record(lag.as_micros() as u64);
+        let histogram = match findings.is_paced {
+            true => &mut findings.paced_lag,
+            false => &mut findings.lag,
+        };
+        histogram.record(lag.as_micros() as u64);
         findings.by_type[event_type] += 1;
         findings.unreadable += u64::from(context.key() != Some(key.as_bytes()));
         findings.ledger.note(key, place);

@@ -1,6 +1,8 @@
-//! What became of each line. In: a delivery for each record that was accepted. Out: nothing, or the first failure, by its line.
+//! What became of each line. In: a delivery for each record that was accepted. Out: nothing, or the first failure, by its line, and how many
+//! more there are.
 //!
-//! A flush waits only for what is under way: what failed before it is told by nothing but its delivery.
+//! One record that brokers refuse takes no other with it: the lines after it are still read and written. Only where nothing goes through
+//! any more it is not worth going on. A flush waits only for what is under way: what failed before it is told by nothing but its delivery.
 
 use std::collections::VecDeque;
 
@@ -10,17 +12,26 @@ use crate::Outcome;
 
 /// The most deliveries that are kept: beyond them the oldest is waited for. A long input must not fill the memory.
 const MOST_OPEN: usize = 100_000;
+/// How many lines in a row may fail before no more are read: more than go into the few batches of which a broker may refuse each as a whole.
+const MOST_FAILED_IN_A_ROW: u64 = MOST_OPEN as u64;
 
 /// The deliveries whose outcome is not known yet, in the order of their lines.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     open: VecDeque<(u64, Delivery)>,
+    /// The first failure, by its line.
+    first: Option<String>,
+    failed: u64,
+    failed_in_a_row: u64,
 }
 
 impl Deliveries {
-    /// Looks at the oldest, and waits for it when there are very many. Fails with the first failure.
+    /// Looks at the oldest, and waits for it when there are very many. Fails when nothing goes through any more.
     pub async fn make_room(&mut self) -> Outcome {
         loop {
+            if self.failed_in_a_row >= MOST_FAILED_IN_A_ROW {
+                return Err("nothing goes through: no more lines were read".into());
+            }
             let is_full = self.open.len() >= MOST_OPEN;
             let Some((line, oldest)) = self.open.front_mut() else {
                 return Ok(());
@@ -34,7 +45,7 @@ impl Deliveries {
             };
             let line = *line;
             self.open.pop_front();
-            outcome.map_err(|error| lost(line, &error))?;
+            self.note(line, outcome.err());
         }
     }
 
@@ -44,22 +55,26 @@ impl Deliveries {
     }
 
     /// Waits for all that are left. Fails with the first failure, and says how many more there are.
-    pub async fn all(self) -> Outcome {
-        let (mut first, mut failed) = (None, 0u64);
-        for (line, delivery) in self.open {
-            if let Err(error) = delivery.await {
-                failed += 1;
-                first.get_or_insert_with(|| lost(line, &error));
-            }
+    pub async fn all(mut self) -> Outcome {
+        while let Some((line, delivery)) = self.open.pop_front() {
+            let outcome = delivery.await;
+            self.note(line, outcome.err());
         }
-        match first {
+        match self.first {
             None => Ok(()),
-            Some(first) if failed == 1 => Err(first.into()),
-            Some(first) => Err(format!("{first}; {} more records failed", failed - 1).into()),
+            Some(first) if self.failed == 1 => Err(first.into()),
+            Some(first) => Err(format!("{first}; {} more records failed", self.failed - 1).into()),
         }
     }
-}
 
-fn lost(line: u64, error: &Error) -> String {
-    format!("line {line}: {error}")
+    fn note(&mut self, line: u64, error: Option<Error>) {
+        let Some(error) = error else {
+            self.failed_in_a_row = 0;
+            return;
+        };
+        self.failed += 1;
+        self.failed_in_a_row += 1;
+        self.first
+            .get_or_insert_with(|| format!("line {line}: {error}"));
+    }
 }

@@ -12,7 +12,7 @@ pub struct JsonRecord {
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     pub timestamp_ms: Option<i64>,
 }
 
@@ -65,9 +65,12 @@ fn number(value: &Value) -> Outcome<Option<i64>> {
     }
 }
 
-fn headers(value: &Value) -> Outcome<Vec<(String, Option<Vec<u8>>)>> {
+fn headers(value: &Value) -> Outcome<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
     let header = |header: &Value| match header.as_array().map(Vec::as_slice) {
-        Some([name, value]) => Ok((text(name)?.to_owned(), bytes(value)?)),
+        Some([name, value]) => Ok((
+            bytes(name)?.ok_or("a header's name is not null")?,
+            bytes(value)?,
+        )),
         _ => Err(format!("expected a pair of name and value, not {header}").into()),
     };
     match value {
@@ -109,13 +112,17 @@ mod tests {
     fn a_record_comes_back_as_it_was_printed() {
         let printed = json!({
             "topic": "t", "partition": 2, "offset": 7, "timestamp_ms": 1_700_000_000_000i64, "key": null,
-            "value": {"hex": "ff0A"}, "headers": [["a", "é"], ["a", null]],
+            "value": {"hex": "ff0A"}, "headers": [["a", "é"], ["a", null], [{"hex": "ff"}, ""]],
         });
         let record = JsonRecord {
             partition: Some(2),
             key: None,
             value: Some(vec![0xff, 0x0a]),
-            headers: vec![("a".into(), Some("é".into())), ("a".into(), None)],
+            headers: vec![
+                ("a".into(), Some("é".into())),
+                ("a".into(), None),
+                (vec![0xff], Some(Vec::new())),
+            ],
             timestamp_ms: Some(1_700_000_000_000),
         };
         assert_eq!(read(printed).expect("a record"), record);
@@ -162,6 +169,8 @@ mod tests {
             ("headers", json!([["a"]])),
             ("headers", json!([["a", "b", "c"]])),
             ("headers", json!([[7, "b"]])),
+            ("headers", json!([[null, "b"]])),
+            ("headers", json!([[{"hex": "f"}, "b"]])),
             ("partition", json!("2")),
             ("partition", json!(1u64 << 31)),
             ("timestamp_ms", json!(1.5)),

@@ -3,25 +3,34 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `lines` | the lines of the input |
 //! | `deliveries` | what became of each line |
 //! | `json` | a record as a line of JSON |
 
 mod deliveries;
-mod json;
+pub mod json;
+mod lines;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use clap::Args;
-use pat_events::events::EventProducer;
+use pat_events::events::{self, EventProducer};
 use pat_events::kafka::{self, Delivery, Header, Producer, Record};
 
 use crate::Outcome;
 use crate::cluster::Cluster;
+use crate::escapes::{self, Delimiter};
+use crate::signals::{Ended, Signals, unless_ended};
 use crate::typed::Schemas;
 use deliveries::Deliveries;
 use json::JsonRecord;
+use lines::Lines;
+
+/// The most characters that JSON takes for one byte of a record: `\u0000`.
+const MOST_JSON_FOR_A_BYTE: usize = 6;
+/// The most that JSON has beside the bytes of a record.
+const MOST_JSON_BESIDE: usize = 64 * 1024;
 
 /// Write a record for each line of the input.
 #[derive(Args)]
@@ -38,8 +47,12 @@ pub struct Produce {
     #[arg(short, long, conflicts_with = "key_delimiter")]
     key: Option<String>,
     /// What stands before this delimiter in a line is the key.
-    #[arg(short = 'K', long, value_name = "DELIMITER")]
-    key_delimiter: Option<String>,
+    ///
+    /// Escapes: \n, \r, \t, \0, \e, \\, \xHH. A line without it becomes a record without a key.
+    #[arg(short = 'K', long, value_name = "DELIMITER", value_parser = escapes::delimiter)]
+    key_delimiter: Option<Delimiter>,
+    #[arg(skip)]
+    told_of_no_key: Cell<bool>,
     /// A header of every record; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = crate::cluster::property)]
     headers: Vec<(String, String)>,
@@ -50,6 +63,9 @@ pub struct Produce {
     #[arg(short = 'z', long)]
     compression: Option<String>,
     /// Each line is a JSON object with value, and if need be key, headers, partition and timestamp_ms, as `consume --json` prints it.
+    ///
+    /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8: what `consume --json`
+    /// prints is written again byte by byte.
     #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null"])]
     json: bool,
     /// Each line is a JSON object with the type and the data of an event, as `consume --typed` prints it.
@@ -61,79 +77,64 @@ pub struct Produce {
 
 impl Produce {
     pub async fn run(&self) -> Outcome {
-        let mut given = vec![("acks", "all"), ("enable.idempotence", "true")];
+        let mut signals = Signals::listen()?;
+        // As kcat does, and Kafka's own tools: a first record makes its topic where brokers allow that.
+        let mut given = vec![
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("allow.auto.create.topics", "true"),
+        ];
         if let Some(codec) = &self.compression {
             given.push(("compression.type", codec));
         }
         if self.typed {
             let schemas = Schemas::load()?;
             given.extend([("topic", self.topic.as_str()), ("linger.ms", "5")]);
-            let producer = EventProducer::connect(self.cluster.config(&given)?).await?;
-            let accept = async |line: &[u8]| Ok(producer.enqueue(&schemas.write(line)?).await?);
-            return self.write_all(accept, producer.flush()).await;
+            let config: events::ProducerConfig = self.cluster.config(&given)?;
+            let lines = self.lines(config.kafka.max_request_bytes)?;
+            let connecting = EventProducer::connect(config);
+            let producer = unless_ended(&mut signals, self.cluster.explained(connecting)).await??;
+            let accept =
+                async |_: u64, line: &[u8]| Ok(producer.enqueue(&schemas.write(line)?).await?);
+            return write_all(lines, accept, producer.flush(), &mut signals).await;
         }
-        let producer = Producer::connect(self.cluster.config(&given)?).await?;
-        let accept = async |line: &[u8]| match self.json {
+        let config: kafka::ProducerConfig = self.cluster.config(&given)?;
+        let lines = self.lines(config.max_request_bytes)?;
+        let connecting = Producer::connect(config);
+        let producer = unless_ended(&mut signals, self.cluster.explained(connecting)).await??;
+        let accept = async |number: u64, line: &[u8]| match self.json {
             true => self.write_json(&producer, line).await,
-            false => self.write_line(&producer, line).await,
+            false => self.write_line(&producer, number, line).await,
         };
-        self.write_all(accept, producer.flush()).await
+        write_all(lines, accept, producer.flush(), &mut signals).await
     }
 
-    /// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
-    /// was.
-    async fn write_all(
-        &self,
-        accept: impl AsyncFn(&[u8]) -> Outcome<Delivery>,
-        flush: impl Future<Output = kafka::Result<()>>,
-    ) -> Outcome {
-        let mut deliveries = Deliveries::default();
-        let read = self
-            .each_line(async |number, line| {
-                deliveries.make_room().await?;
-                let accepted = accept(line).await;
-                let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
-                deliveries.push(number, delivery);
-                Ok(())
-            })
-            .await;
-        // Whatever ended the reading, the lines before it were accepted. Their deliveries tell what failed, and of which line it was.
-        let _ = flush.await;
-        match (read, deliveries.all().await) {
-            (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
-            (read, delivered) => read.and(delivered),
-        }
-    }
-
-    /// Calls `write` with the number and the text of each line of the file or of the standard input.
-    async fn each_line(&self, mut write: impl AsyncFnMut(u64, &[u8]) -> Outcome) -> Outcome {
-        let mut input: Box<dyn BufRead> = match &self.file {
-            Some(path) => Box::new(BufReader::new(
-                File::open(path).map_err(|e| format!("{}: {e}", path.display()))?,
-            )),
-            None => Box::new(io::stdin().lock()),
+    /// The lines of the file or of the standard input, none longer than the description of a record of so many bytes can be.
+    fn lines(&self, most_record_bytes: usize) -> Outcome<Lines> {
+        let most = match self.json || self.typed {
+            true => most_record_bytes
+                .saturating_mul(MOST_JSON_FOR_A_BYTE)
+                .saturating_add(MOST_JSON_BESIDE),
+            false => most_record_bytes,
         };
-        let mut line = Vec::new();
-        for number in 1u64.. {
-            line.clear();
-            // Reading blocks; the records before go out on other threads.
-            if tokio::task::block_in_place(|| input.read_until(b'\n', &mut line))? == 0 {
-                break;
-            }
-            let line = line.strip_suffix(b"\n").unwrap_or(&line);
-            write(number, line).await?;
-        }
-        Ok(())
+        Lines::of(self.file.as_deref(), most)
     }
 
-    async fn write_line(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
-        let (key, value) = match self
-            .key_delimiter
-            .as_deref()
-            .and_then(|delimiter| split(line, delimiter.as_bytes()))
-        {
-            Some((key, value)) => (Some(key), value),
+    async fn write_line(&self, producer: &Producer, number: u64, line: &[u8]) -> Outcome<Delivery> {
+        let (key, value) = match &self.key_delimiter {
             None => (self.key.as_deref().map(str::as_bytes), line),
+            Some(Delimiter(delimiter)) => match split(line, delimiter) {
+                Some((key, value)) => (Some(key), value),
+                None => {
+                    if !self.told_of_no_key.replace(true) {
+                        let shown = delimiter.escape_ascii();
+                        eprintln!(
+                            "warning: line {number} has no \"{shown}\", so that its record has no key"
+                        );
+                    }
+                    (None, line)
+                }
+            },
         };
         let or_null = |bytes: &[u8]| !(self.null && bytes.is_empty());
         let headers: Vec<_> = self
@@ -156,10 +157,7 @@ impl Produce {
         let headers: Vec<_> = read
             .headers
             .iter()
-            .map(|(name, value)| Header {
-                key: name,
-                value: value.as_deref(),
-            })
+            .map(|(name, value)| Header::raw(name, value.as_deref()))
             .collect();
         let record = Record {
             topic: &self.topic,
@@ -170,6 +168,44 @@ impl Produce {
             timestamp_ms: read.timestamp_ms,
         };
         Ok(producer.enqueue(record).await?)
+    }
+}
+
+/// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
+/// was. A signal ends the reading, and a second one the waiting.
+async fn write_all(
+    mut lines: Lines,
+    accept: impl AsyncFn(u64, &[u8]) -> Outcome<Delivery>,
+    flush: impl Future<Output = kafka::Result<()>>,
+    signals: &mut Signals,
+) -> Outcome {
+    let mut deliveries = Deliveries::default();
+    let mut number = 0;
+    let reading = async {
+        while let Some(chunk) = lines.next().await {
+            for line in chunk?.lines() {
+                number += 1;
+                deliveries.make_room().await?;
+                let accepted = accept(number, line).await;
+                let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
+                deliveries.push(number, delivery);
+            }
+        }
+        Ok(())
+    };
+    let read = unless_ended(signals, reading).await.flatten();
+    let read = read.map_err(|error| match error.downcast_ref::<Ended>() {
+        Some(_) => format!("ended by a signal after line {number}").into(),
+        None => error,
+    });
+    // Whatever ended the reading, the lines before it were accepted. Their deliveries tell what failed, and of which line it was.
+    let waiting = async {
+        let _ = flush.await;
+        deliveries.all().await
+    };
+    match (read, unless_ended(signals, waiting).await.flatten()) {
+        (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
+        (read, delivered) => read.and(delivered),
     }
 }
 
