@@ -77,7 +77,7 @@ mod set;
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
 pub use consumer::{
-    ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OnFailure, Tell,
+    ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent, OnFailure, Tell,
 };
 pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};

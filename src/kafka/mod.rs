@@ -34,6 +34,7 @@ pub use admin::{
     Admin, ApiVersions, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription,
     TopicDescription,
 };
+pub(crate) use cluster::backoff::Backoff;
 pub use config::{ClientConfig, Clock, Configuration, Random};
 pub use consumer::{
     Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, MissingTopics, OffsetAndMetadata,

@@ -8,10 +8,22 @@ use super::partition::Partition;
 use crate::kafka::TopicPartition;
 
 /// Assigned partitions by name. Cheap to clone; clones share everything.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Assigned(Arc<Mutex<BTreeMap<TopicPartition, Arc<Partition>>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Assigned {
+    partitions: Arc<Mutex<BTreeMap<TopicPartition, Arc<Partition>>>>,
+    /// How many workers their lanes are for.
+    workers: usize,
+}
 
 impl Assigned {
+    /// None so far.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            partitions: Arc::default(),
+            workers,
+        }
+    }
+
     /// The partition called `name`, if it is known.
     pub(crate) fn find(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
         self.lock().get(name).cloned()
@@ -19,7 +31,7 @@ impl Assigned {
 
     /// Takes in `name`, to go on from what its tracker says. What was known of it before no longer counts.
     pub(crate) fn put(&self, name: TopicPartition, tracker: OffsetTracker) -> Arc<Partition> {
-        let partition = Arc::new(Partition::new(name.clone(), tracker));
+        let partition = Arc::new(Partition::new(name.clone(), tracker, self.workers));
         if let Some(old) = self.lock().insert(name, partition.clone()) {
             old.release();
         }
@@ -44,6 +56,11 @@ impl Assigned {
         names.iter().for_each(|name| drop(assigned.remove(name)));
     }
 
+    /// Forgets all of them.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         self.lock().values().cloned().collect()
@@ -51,6 +68,8 @@ impl Assigned {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<Partition>>> {
         // Nothing that is done under the lock panics half way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,27 +6,36 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::assigned::Assigned;
+use super::config::ConsumerConfig;
+use super::healing::{passes, retry_backoff};
 use super::metrics::{Counters, count};
 use super::partition::Partition;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata};
-use crate::kafka::{Error, ErrorKind, Result};
+use crate::kafka::{Error, Result};
 
-/// Commits what is finished, `every` so often. Ends with the first failure that will not pass.
+/// Commits what is finished, as often as `config` says. Ends with the first failure that will not pass.
 pub(super) async fn commit_regularly(
     consumer: &ConsumerHandle,
     assigned: &Assigned,
     counters: &Counters,
-    every: Duration,
+    config: &ConsumerConfig,
 ) -> Error {
+    let every = config.commit_every();
+    let (mut backoff, mut random) = retry_backoff(config, "commits");
     let mut next = Instant::now();
+    let mut pause = Duration::ZERO;
     loop {
-        next += every;
+        next = next.max(Instant::now() - every) + every.max(pause);
         sleep_until(next).await;
-        match commit(consumer, &assigned.all(), counters).await {
+        pause = match commit(consumer, &assigned.all(), counters).await {
+            Ok(()) => {
+                backoff.succeeded();
+                Duration::ZERO
+            }
             // Somebody else has the partitions, or the coordinator is away: the next poll or the next commit sees to it.
-            Err(error) if !passes(&error) => return error,
-            _ => next = next.max(Instant::now() - every),
-        }
+            Err(error) if passes(&error) => backoff.failed(&mut random),
+            Err(error) => return error,
+        };
     }
 }
 
@@ -50,7 +59,7 @@ pub(super) async fn commit(
             let offset = OffsetAndMetadata {
                 offset: commit.offset,
                 leader_epoch: commit.leader_epoch,
-                metadata: commit.metadata,
+                metadata: commit.metadata(),
                 topic_id: None,
             };
             offsets.push((partition.name.clone(), offset));
@@ -62,23 +71,14 @@ pub(super) async fn commit(
     }
     // Better to repeat some after a restart than to commit nothing.
     let result = consumer.commit_without_long_notes(offsets).await;
-    match result {
+    match &result {
         Ok(()) => {
             count(&counters.commits, 1);
             unsettled.0.clear();
         }
-        Err(_) => count(&counters.failed_commits, 1),
+        Err(error) => counters.failed_to_commit(error.clone()),
     }
     result
-}
-
-/// Whether waiting, polling or committing again gets over `error`. A corrupt batch is not got over: somebody has to decide to pass it.
-pub(super) fn passes(error: &Error) -> bool {
-    match error.kind() {
-        ErrorKind::CorruptBatch => false,
-        ErrorKind::Rebalance | ErrorKind::TopicRecreated => true,
-        _ => error.is_retriable(),
-    }
 }
 
 /// Partitions whose commit is under way. Those that are left when this is dropped are committed once more.

@@ -38,7 +38,9 @@ pub struct ConsumerConfig {
     pub auto_offset_reset: OffsetReset,
     /// `session.timeout.ms`: a member that is silent for so long is dead to the group. Default 10 s.
     pub session_timeout: Duration,
-    /// `max.poll.interval.ms`: a member whose handlers take in nothing for so long leaves the group. Default 5 min.
+    /// `max.poll.interval.ms`: for so long the group waits for this member in a rebalance, and lets handlers at work finish for a quarter of
+    /// it (for [`shutdown_timeout`](ConsumerConfig::shutdown_timeout), if that is longer). Slow handlers do not cost the place in the
+    /// group: polling goes on while they run. Default 5 min.
     pub max_poll_interval: Duration,
     /// `enable.auto.commit`. Off (the default): an offset is committed soon after its handler has finished. On: finished offsets are
     /// committed every [`auto_commit_interval`](ConsumerConfig::auto_commit_interval). Neither way does a commit pass an unfinished
@@ -48,12 +50,14 @@ pub struct ConsumerConfig {
     pub auto_commit_interval: Duration,
     /// `commit.interval.ms`: the shortest time between two commits, with `enable_auto_commit` off. Default 100 ms.
     pub commit_interval: Duration,
-    /// `concurrency`: how many handlers run at once; each key has its place in one of so many queues. Default 16.
+    /// `concurrency`: how many handlers run at once. Default 16.
     pub concurrency: usize,
-    /// `queue.bytes`: the most bytes of records that wait for handlers or are being handled. Default 16 MiB.
+    /// `queue.bytes`: the most bytes of records that wait for handlers or are being handled, to which one record may add; a partition takes
+    /// up no more than it leaves to the others. Default 16 MiB.
     pub queue_bytes: usize,
-    /// `shutdown.timeout.ms`: how long [`stop`](super::EventConsumer::stop), and the loss of a partition to another member, wait for
-    /// handlers at work; below `max.poll.interval.ms`. Default 30 s.
+    /// `shutdown.timeout.ms`: the longest that [`stop`](super::EventConsumer::stop) takes, whatever handlers and brokers do. Of it a quarter,
+    /// 5 s at most, is kept for the last commit and for leaving the group, the rest is for handlers at work. Below `max.poll.interval.ms`.
+    /// Default 30 s.
     pub shutdown_timeout: Duration,
     /// What becomes of an event whose handler fails. Default: the consumer stops and says why.
     pub on_failure: OnFailure,

@@ -1,196 +1,164 @@
-//! The loop that polls the client and gives each lane its records. Thin: which records are to be handled and what may be committed is
-//! the trackers' decision, who handles what the lanes'.
+//! The loop that polls the client, and the end of a consumer. Thin: which records are to be handled and what may be committed is the
+//! trackers' decision, how much is in hand the memory's, who handles what the lanes'.
 
-use std::collections::VecDeque;
-use std::pin::pin;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::assigned::Assigned;
-use super::committing::{commit, commit_regularly, passes};
+use super::committing::{commit, commit_regularly};
 use super::config::ConsumerConfig;
 use super::error::ConsumerError;
-use super::lanes::Lanes;
-use super::load::Load;
-use super::metrics::{Counters, count};
-use super::offset_tracker::OffsetTracker;
-use super::partition::Partition;
-use crate::kafka::consumer::PartitionRecords;
-use crate::kafka::{Consumer, Error, RecordView, Records, Result};
+use super::healing::{Rereads, passes, retry_backoff};
+use super::intake::Intake;
+use super::lag::LagView;
+use super::memory::Memory;
+use super::metrics::Counters;
+use super::workers::Workers;
+use crate::kafka::consumer::ConsumerHandle;
+use crate::kafka::{Consumer, Error, ErrorKind};
 
 /// The longest that one poll waits.
 const POLL: Duration = Duration::from_millis(500);
-/// The pause after a failed poll that may be repeated.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long lanes may be full before the group is given a sign of life.
-const FULL: Duration = Duration::from_millis(200);
+/// How often the end of the log is asked for where nothing is fetched.
+const ASK_END: Duration = Duration::from_secs(1);
+/// The most time that a stop keeps for the last commit and for leaving the group.
+const LEAVING: Duration = Duration::from_secs(5);
 
 pub(super) struct Driver {
     pub consumer: Consumer,
-    pub lanes: Lanes,
+    pub workers: Workers,
+    pub memory: Arc<Memory>,
     pub assigned: Assigned,
     pub config: ConsumerConfig,
     pub counters: Arc<Counters>,
+    pub lag: LagView,
 }
 
 impl Driver {
-    /// Runs until `stop` turns true or something fails; then finishes what is at work, commits, and leaves the group.
+    /// Runs until `stop` turns true or something fails; then finishes what is at work, commits, and leaves the group, all of it within the
+    /// shutdown timeout.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumerError> {
         let Self {
             mut consumer,
-            lanes,
+            workers,
+            memory,
             assigned,
             config,
             counters,
+            lag,
         } = self;
         let handle = consumer.handle();
+        let shared = workers.shared();
+        let intake = Intake::new(
+            handle.clone(),
+            assigned.clone(),
+            shared.clone(),
+            memory,
+            counters.clone(),
+        );
         let worked = tokio::select! {
             biased;
             // The sender is gone when the consumer of events was dropped, which is to stop as well.
             _ = stop.wait_for(|stop| *stop) => Ok(()),
-            () = lanes.failed() => Ok(()),
-            error = commit_regularly(&handle, &assigned, &counters, config.commit_every()) => Err(error),
-            error = work(&mut consumer, &lanes, &assigned, &counters) => Err(error),
+            () = shared.failed() => Ok(()),
+            error = commit_regularly(&handle, &assigned, &counters, &config) => Err(error),
+            never = intake.keep_balance() => match never {},
+            never = ask_ends(&handle, &intake) => match never {},
+            error = work(&mut consumer, &intake, &counters, &config) => Err(error),
         };
-        let stopped = lanes.stop(config.shutdown_timeout).await;
+        let deadline = Instant::now() + config.shutdown_timeout;
+        let leaving = LEAVING.min(config.shutdown_timeout / 4);
+        let stopped = workers.stop(deadline - leaving).await;
         // Who is still at work has had that time: leaving the group does not wait for them again.
-        assigned
-            .all()
-            .iter()
-            .for_each(|partition| partition.abandon());
-        let committed = commit(&handle, &assigned.all(), &counters).await;
-        let closed = consumer.close().await;
+        let partitions = assigned.all();
+        partitions.iter().for_each(|partition| partition.abandon());
+        let committing = commit(&handle, &partitions, &counters);
+        let committed = timeout_at(deadline - leaving / 2, committing).await;
+        lag.end(&handle, &assigned);
+        // Nothing is left for the group's hook to do.
+        assigned.forget_all();
+        let closed = timeout_at(deadline, consumer.close()).await;
         stopped?;
         worked?;
-        committed?;
-        Ok(closed?)
+        committed.unwrap_or_else(|_| {
+            Err(too_late(
+                &counters,
+                "what was finished last could not be committed within shutdown.timeout.ms: it is handled again after the next start",
+            ))
+        })?;
+        closed.unwrap_or_else(|_| {
+            Err(too_late(
+                &counters,
+                "the group could not be left within shutdown.timeout.ms: its other members get the partitions after session.timeout.ms",
+            ))
+        })?;
+        Ok(())
     }
 }
 
-/// Polls and hands out, until a poll fails for good.
+fn too_late(counters: &Counters, message: &'static str) -> Error {
+    let error = Error::new(ErrorKind::Timeout, message);
+    match counters.last_error() {
+        Some(cause) => error.because(cause),
+        None => error,
+    }
+}
+
+/// Polls and hands out, until a poll fails in a way that does not pass. Handlers never hold it up: what there is no room for stays with
+/// the client, so that the group hears from this member whatever its handlers do.
 async fn work(
     consumer: &mut Consumer,
-    lanes: &Lanes,
-    assigned: &Assigned,
+    intake: &Intake,
     counters: &Counters,
+    config: &ConsumerConfig,
 ) -> Error {
+    let (mut backoff, mut random) = retry_backoff(config, "polls");
+    let mut rereads = Rereads::default();
     loop {
-        let loads = match poll(consumer, POLL, lanes, assigned, counters).await {
-            Ok(loads) => loads,
+        match consumer.poll_within(POLL, intake.most()).await {
+            Ok(records) => {
+                backoff.succeeded();
+                if !records.is_empty() {
+                    intake.take(&records);
+                    // Lets the workers of a runtime with one thread begin.
+                    yield_now().await;
+                }
+            }
+            Err(error) if passes(&error) || rereads.once_more(consumer, &error) => {
+                counters.failed_to_poll(error);
+                sleep(backoff.failed(&mut random)).await;
+            }
             Err(error) => return error,
-        };
-        if let Err(error) = hand_out(loads, consumer, lanes, assigned, counters).await {
-            return error;
         }
     }
 }
 
-/// Polls, and sorts what comes. Failures that pass are counted, and answered with nothing after a pause.
-async fn poll(
-    consumer: &mut Consumer,
-    patience: Duration,
-    lanes: &Lanes,
-    assigned: &Assigned,
-    counters: &Counters,
-) -> Result<Vec<Load>> {
-    match consumer.poll(patience).await {
-        Ok(records) if records.is_empty() => Ok(Vec::new()),
-        Ok(records) => Ok(sort(&records, lanes, assigned, counters)),
-        Err(error) if passes(&error) => {
-            counters.poll_failed(error);
-            sleep(PAUSE).await;
-            Ok(Vec::new())
+/// Asks, now and then, where the log ends of partitions that are not fetched for want of room: so the lag stays true.
+async fn ask_ends(consumer: &ConsumerHandle, intake: &Intake) -> Infallible {
+    loop {
+        sleep(ASK_END).await;
+        let waiting = intake.waiting();
+        let names: Vec<_> = waiting
+            .iter()
+            .map(|partition| partition.name.clone())
+            .collect();
+        if names.is_empty() {
+            continue;
         }
-        Err(error) => Err(error),
-    }
-}
-
-/// Gives each lane its load. While the lanes are full, goes on polling, with all partitions paused, as long as handlers finish: so slow
-/// handlers with much before them hold no rebalance up, and only one that is stuck for `max_poll_interval` costs the place in the group.
-async fn hand_out(
-    loads: Vec<Load>,
-    consumer: &mut Consumer,
-    lanes: &Lanes,
-    assigned: &Assigned,
-    counters: &Counters,
-) -> Result<()> {
-    let mut waiting = VecDeque::from([loads]);
-    let mut paused = false;
-    while let Some(loads) = waiting.pop_front() {
-        let mut handing = pin!(lanes.hand_out(loads));
-        let mut ended = counters.ended();
-        while timeout(FULL, handing.as_mut()).await.is_err() {
-            let ended_before = std::mem::replace(&mut ended, counters.ended());
-            if ended == ended_before {
-                continue;
-            }
-            paused = true;
-            // Partitions that the last of these polls brought are paused before the next.
-            consumer.pause(&consumer.assignment())?;
-            let more = poll(consumer, Duration::ZERO, lanes, assigned, counters).await?;
-            if !more.is_empty() {
-                waiting.push_back(more);
+        // One that does not answer is asked again; that brokers fail is told by polls and commits.
+        if let Ok(ends) = consumer.end_offsets(&names).await {
+            for partition in waiting {
+                if let Some(end) = ends.get(&partition.name)
+                    && partition.is_paused()
+                {
+                    partition.ends_at(*end);
+                }
             }
         }
     }
-    if paused {
-        consumer.resume(&consumer.paused())?;
-    }
-    Ok(())
-}
-
-/// Copies `records` into one load for each lane, those left out that were finished before a restart.
-fn sort(records: &Records, lanes: &Lanes, assigned: &Assigned, counters: &Counters) -> Vec<Load> {
-    let mut loads = lanes.loads();
-    for run in records.partitions() {
-        let partition = partition_of(run, assigned);
-        let finished_before = partition.arrive(
-            run.iter(),
-            |record| (record.offset, record.leader_epoch),
-            |record| {
-                let RecordView {
-                    offset,
-                    timestamp_ms,
-                    key,
-                    value,
-                    ..
-                } = record;
-                let headers = record
-                    .headers
-                    .iter()
-                    .map(|header| (header.key, header.value));
-                loads[lanes.lane_of(&partition, key)].push(
-                    &partition,
-                    offset,
-                    timestamp_ms,
-                    key,
-                    value,
-                    headers,
-                );
-            },
-        );
-        partition.advance(run.next_offset());
-        count(&counters.repeated, finished_before);
-    }
-    count(&counters.received, records.count() as u64);
-    count(
-        &counters.received_bytes,
-        loads.iter().map(Load::bytes).sum::<usize>() as u64,
-    );
-    loads
-}
-
-/// The partition that `run` is of; a new one where what is known is not about these records.
-fn partition_of(run: PartitionRecords<'_>, assigned: &Assigned) -> Arc<Partition> {
-    let moved_back = |partition: &Partition| {
-        let first = run.iter().next();
-        first.is_some_and(|record| partition.is_past(record.offset))
-    };
-    assigned
-        .find(run.partition())
-        .filter(|partition| !moved_back(partition))
-        .unwrap_or_else(|| assigned.put(run.partition().clone(), OffsetTracker::default()))
 }

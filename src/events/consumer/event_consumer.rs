@@ -5,16 +5,19 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::assigned::Assigned;
 use super::driver::Driver;
 use super::hook::Hook;
-use super::lanes::Lanes;
-use super::metrics::Counters;
+use super::lag::LagView;
+use super::memory::Memory;
+use super::metrics::{Counters, OldestEvent};
+use super::workers::Workers;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
 use crate::kafka::tasks::{caught, panicked};
-use crate::kafka::{Configuration, Consumer, ConsumerHandle, TopicPartition};
+use crate::kafka::{Configuration, Consumer};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///
@@ -34,8 +37,8 @@ struct Run {
     /// How it ended; `None` while it runs.
     end: watch::Receiver<Option<Result<(), ConsumerError>>>,
     counters: Arc<Counters>,
-    /// For the lag. Gone after the end: a handle keeps connections open.
-    consumer: Arc<Mutex<Option<ConsumerHandle>>>,
+    assigned: Assigned,
+    lag: LagView,
 }
 
 impl<S: EventSet> EventConsumer<S> {
@@ -66,17 +69,17 @@ impl<S: EventSet> EventConsumer<S> {
         let config = self.config.clone();
         let mut consumer = Consumer::connect(config.client_config()).await?;
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
-        let assigned = Assigned::default();
+        let assigned = Assigned::new(config.concurrency);
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         let hook = Hook {
             assigned: assigned.clone(),
             counters: counters.clone(),
-            patience: config.shutdown_timeout,
+            config: config.clone(),
         };
         consumer.subscribe_with(&topics, hook).await?;
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(None);
-        let handle = Arc::new(Mutex::new(Some(consumer.handle())));
+        let lag = LagView::new(consumer.handle(), assigned.clone());
         {
             let mut run = self.lock();
             if run.as_ref().is_some_and(Run::is_running) {
@@ -86,28 +89,31 @@ impl<S: EventSet> EventConsumer<S> {
                 stop,
                 end,
                 counters: counters.clone(),
-                consumer: handle.clone(),
+                assigned: assigned.clone(),
+                lag: lag.clone(),
             });
         }
-        let lanes = Lanes::start::<S, H>(
+        let memory = Memory::new(config.queue_bytes);
+        let workers = Workers::start::<S, H>(
             Arc::new(handler),
             config.on_failure.clone(),
-            config.queue_bytes,
+            memory.clone(),
             counters.clone(),
         );
         let driver = Driver {
             consumer,
-            lanes,
+            workers,
+            memory,
             assigned,
             config,
             counters,
+            lag,
         };
         tokio::spawn(async move {
             let result = match caught(driver.run(stopped)).await {
                 Ok(result) => result,
                 Err(panic) => Err(ConsumerError::Kafka(panicked("poll loop", &panic))),
             };
-            *lock(&handle) = None;
             // Nobody waits any more when the consumer was dropped.
             let _ = ended.send(Some(result));
         });
@@ -123,8 +129,8 @@ impl<S: EventSet> EventConsumer<S> {
         run.ended().await
     }
 
-    /// Lets the handlers at work finish (no longer than the shutdown timeout), begins no others, commits, and leaves the group. Answers
-    /// with the failure that ended the consumer before, if one did.
+    /// Lets the handlers at work finish, begins no others, commits, and leaves the group: all of it within the shutdown timeout. Returns
+    /// the failure that ended the consumer before, if one did, or what could not be done in that time.
     ///
     /// Cancel safe: the consumer stops all the same. Not for a handler to wait for, as this waits for the handler.
     pub async fn stop(&self) -> Result<(), ConsumerError> {
@@ -150,8 +156,9 @@ impl<S: EventSet> EventConsumer<S> {
         let Some(run) = self.lock().clone() else {
             return ConsumerMetrics::default();
         };
-        let lag_by_partition = lock(&run.consumer).as_ref().map_or_else(Vec::new, lag_of);
+        let lag_by_partition = run.lag.by_partition();
         ConsumerMetrics {
+            oldest: oldest_of(&run.assigned),
             lag: lag_by_partition.iter().map(|(_, lag)| lag).sum(),
             lag_by_partition,
             ..run.counters.summary(S::TYPES)
@@ -163,14 +170,18 @@ impl<S: EventSet> EventConsumer<S> {
     }
 }
 
-fn lag_of(consumer: &ConsumerHandle) -> Vec<(TopicPartition, u64)> {
-    let assignment = consumer.assignment().into_iter();
-    assignment
-        .filter_map(|partition| {
-            let lag = u64::try_from(consumer.lag(&partition)?).ok()?;
-            Some((partition, lag))
+fn oldest_of(assigned: &Assigned) -> Option<OldestEvent> {
+    let now = Instant::now();
+    let partitions = assigned.all().into_iter();
+    let oldest = partitions.filter_map(|partition| {
+        let (offset, came) = partition.oldest()?;
+        Some(OldestEvent {
+            partition: partition.name.clone(),
+            offset,
+            age: now.saturating_duration_since(came),
         })
-        .collect()
+    });
+    oldest.max_by_key(|event| event.age)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

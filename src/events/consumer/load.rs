@@ -1,27 +1,19 @@
-//! The records that one lane gets out of one poll, copied together: so that a fetch's buffers go back at once, whatever the handlers
-//! take their time for, and without an allocation per record.
+//! Records of one lane, copied together: so that a fetch's buffers go back at once, whatever the handlers take their time for, and
+//! without an allocation per record.
 
-use std::sync::Arc;
-
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::partition::Partition;
 use crate::events::record::{RawHeaders, RawRecord, pack_header};
+use crate::kafka::TopicPartition;
 
-/// Records for one lane, in the order in which they are to be handled.
+/// Records of one partition for one lane, in the order in which they are to be handled.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    partitions: Vec<Arc<Partition>>,
-    /// The part of the byte budget that this load takes up; given back when the load is dropped or cleared.
-    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Where one record's parts stand in the bytes: key, value and headers, one after the other.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    partition: usize,
     offset: i64,
     timestamp_ms: i64,
     start: usize,
@@ -30,34 +22,22 @@ struct Entry {
     headers_len: usize,
 }
 
-/// A load whose buffer has grown beyond this is not kept for another time.
-const KEPT_BYTES: usize = 1 << 20;
-
 impl Load {
-    /// Copies a record in. Records of one partition come together.
+    /// Copies a record in.
     pub(crate) fn push<'h>(
         &mut self,
-        partition: &Arc<Partition>,
         offset: i64,
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: impl Iterator<Item = (impl AsRef<str>, Option<&'h [u8]>)>,
     ) {
-        if !self
-            .partitions
-            .last()
-            .is_some_and(|last| Arc::ptr_eq(last, partition))
-        {
-            self.partitions.push(partition.clone());
-        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key.unwrap_or_default());
         self.bytes.extend_from_slice(value.unwrap_or_default());
         let headers_start = self.bytes.len();
         headers.for_each(|(name, value)| pack_header(&mut self.bytes, name.as_ref(), value));
         self.entries.push(Entry {
-            partition: self.partitions.len() - 1,
             offset,
             timestamp_ms,
             start,
@@ -67,22 +47,23 @@ impl Load {
         });
     }
 
-    /// The records, each with its partition.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<Partition>, RawRecord<'_>)> {
+    /// The records, which are of `partition`.
+    pub(crate) fn iter<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> impl Iterator<Item = RawRecord<'a>> {
         self.entries.iter().map(|entry| {
-            let partition = &self.partitions[entry.partition];
             let (key, rest) = self.bytes[entry.start..].split_at(entry.key_len.unwrap_or_default());
             let (value, rest) = rest.split_at(entry.value_len.unwrap_or_default());
-            let record = RawRecord {
-                topic: &partition.name.topic,
-                partition: partition.name.partition,
+            RawRecord {
+                topic: &partition.topic,
+                partition: partition.partition,
                 offset: entry.offset,
                 timestamp_ms: entry.timestamp_ms,
                 key: entry.key_len.map(|_| key),
                 value: entry.value_len.map(|_| value),
                 headers: RawHeaders::packed(&rest[..entry.headers_len]),
-            };
-            (partition, record)
+            }
         })
     }
 
@@ -100,54 +81,36 @@ impl Load {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
-    /// Empties the load and gives its part of the budget back. `false`: it has grown too large to be kept.
-    pub(crate) fn clear(&mut self) -> bool {
+    /// How much memory it holds on to, filled or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Empties it.
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();
-        self.partitions.clear();
-        self.permit = None;
-        self.bytes.capacity() <= KEPT_BYTES
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::consumer::offset_tracker::OffsetTracker;
-    use crate::kafka::TopicPartition;
 
     #[test]
     fn records_come_out_as_they_went_in() {
-        let partition = |number| {
-            let name = TopicPartition::new("emails", number);
-            Arc::new(Partition::new(name, OffsetTracker::default()))
-        };
-        let (zero, one) = (partition(0), partition(1));
         let headers = [("a", Some(&b"1"[..])), ("b", None)];
         let mut load = Load::default();
-        load.push(
-            &zero,
-            7,
-            70,
-            Some(b"k"),
-            Some(b"value"),
-            headers.into_iter(),
-        );
-        load.push(
-            &zero,
-            8,
-            80,
-            None,
-            Some(b""),
-            std::iter::empty::<(&str, _)>(),
-        );
-        load.push(&one, 9, 90, Some(b""), None, headers.into_iter());
+        load.push(7, 70, Some(b"k"), Some(b"value"), headers.into_iter());
+        load.push(8, 80, None, Some(b""), std::iter::empty::<(&str, _)>());
+        load.push(9, 90, Some(b""), None, headers.into_iter());
+        let name = TopicPartition::new("emails", 3);
         let records: Vec<_> = load
-            .iter()
-            .map(|(_, record)| {
+            .iter(&name)
+            .map(|record| {
+                assert_eq!((record.topic, record.partition), ("emails", 3));
                 let headers: Vec<_> = record.headers.iter().collect();
                 (
-                    record.partition,
                     record.offset,
                     record.timestamp_ms,
                     record.key,
@@ -160,18 +123,17 @@ mod tests {
             records,
             [
                 (
-                    0,
                     7,
                     70,
                     Some(&b"k"[..]),
                     Some(&b"value"[..]),
                     headers.to_vec()
                 ),
-                (0, 8, 80, None, Some(&b""[..]), vec![]),
-                (1, 9, 90, Some(&b""[..]), None, headers.to_vec()),
+                (8, 80, None, Some(&b""[..]), vec![]),
+                (9, 90, Some(&b""[..]), None, headers.to_vec()),
             ]
         );
-        assert!(load.clear());
+        load.clear();
         assert!(load.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::kafka::latency::{Histogram, Latency};
 use crate::kafka::{Error, TopicPartition};
@@ -32,21 +33,34 @@ pub struct ConsumerMetrics {
     pub failed_commits: u64,
     /// Polls that failed in a way that passes; they are repeated.
     pub failed_polls: u64,
-    /// What the last of these polls failed with.
+    /// What the last poll or commit that failed did so with.
     pub last_error: Option<Error>,
     /// How long handlers took.
     pub handler_latency: Latency,
-    /// How many records there are beyond those fetched so far, in all partitions together, as of the last fetch. What was fetched and is not
-    /// handled yet is not in it: that is [`received`](Self::received) less [`handled`](Self::handled), [`failed`](Self::failed) and
-    /// [`repeated`](Self::repeated), of at most `queue.bytes` and one poll.
+    /// How many records are not finished, in all partitions together: those that wait in the log, as of the last answer about its end, and
+    /// those that were fetched and wait for their handlers or are with them. After the end of the consumer: how many were not finished then.
     pub lag: u64,
-    /// The same for each assigned partition.
+    /// The same for each assigned partition. One of which nothing is known yet is not in it.
     pub lag_by_partition: Vec<(TopicPartition, u64)>,
+    /// The event that was fetched longest ago and is not finished: one that gets ever older tells of a handler that is stuck.
+    pub oldest: Option<OldestEvent>,
 }
 
-/// The counters of one lane: its own, so that lanes do not take each other's cache lines.
+/// An event that has been fetched and is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OldestEvent {
+    /// Where it stands.
+    pub partition: TopicPartition,
+    /// Its offset.
+    pub offset: i64,
+    /// How long ago it was fetched.
+    pub age: Duration,
+}
+
+/// The counters of one worker: its own, so that workers do not take each other's cache lines.
 #[derive(Debug)]
-pub(crate) struct LaneCounters {
+pub(crate) struct WorkerCounters {
     pub handled: AtomicU64,
     pub handled_by_type: Box<[AtomicU64]>,
     pub unknown: AtomicU64,
@@ -55,7 +69,7 @@ pub(crate) struct LaneCounters {
     pub handler_latency: Histogram,
 }
 
-impl LaneCounters {
+impl WorkerCounters {
     pub(crate) fn new(types: usize) -> Self {
         Self {
             handled: AtomicU64::new(0),
@@ -75,14 +89,14 @@ pub(crate) struct Counters {
     pub received_bytes: AtomicU64,
     pub repeated: AtomicU64,
     pub commits: AtomicU64,
-    pub failed_commits: AtomicU64,
+    failed_commits: AtomicU64,
     failed_polls: AtomicU64,
     last_error: Mutex<Option<Error>>,
-    pub lanes: Vec<LaneCounters>,
+    pub workers: Vec<WorkerCounters>,
 }
 
 impl Counters {
-    pub(crate) fn new(lanes: usize, types: usize) -> Self {
+    pub(crate) fn new(workers: usize, types: usize) -> Self {
         Self {
             received: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
@@ -91,62 +105,68 @@ impl Counters {
             failed_commits: AtomicU64::new(0),
             failed_polls: AtomicU64::new(0),
             last_error: Mutex::new(None),
-            lanes: (0..lanes).map(|_| LaneCounters::new(types)).collect(),
+            workers: (0..workers).map(|_| WorkerCounters::new(types)).collect(),
         }
     }
 
-    pub(crate) fn poll_failed(&self, error: Error) {
+    pub(crate) fn failed_to_poll(&self, error: Error) {
         count(&self.failed_polls, 1);
-        *self.last_error() = Some(error);
+        *self.latest_error() = Some(error);
     }
 
-    /// How many handlers have ended, however they did.
-    pub(crate) fn ended(&self) -> u64 {
-        let lanes = self.lanes.iter();
-        lanes
-            .map(|lane| read(&lane.handled) + read(&lane.failed))
-            .sum()
+    pub(crate) fn failed_to_commit(&self, error: Error) {
+        count(&self.failed_commits, 1);
+        *self.latest_error() = Some(error);
     }
 
-    fn last_error(&self) -> MutexGuard<'_, Option<Error>> {
+    /// What the last poll or commit that failed did so with.
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.latest_error().clone()
+    }
+
+    fn latest_error(&self) -> MutexGuard<'_, Option<Error>> {
         self.last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was counted; the lag is for others to fill in.
+    /// What was counted; the lag and the oldest event are for others to fill in.
     pub(crate) fn summary(&self, types: &'static [&'static str]) -> ConsumerMetrics {
-        let sum = |counter: fn(&LaneCounters) -> &AtomicU64| {
-            self.lanes.iter().map(|lane| read(counter(lane))).sum()
+        let sum = |counter: fn(&WorkerCounters) -> &AtomicU64| {
+            self.workers
+                .iter()
+                .map(|worker| read(counter(worker)))
+                .sum()
         };
         ConsumerMetrics {
             received: read(&self.received),
             received_bytes: read(&self.received_bytes),
-            handled: sum(|lane| &lane.handled),
+            handled: sum(|worker| &worker.handled),
             handled_by_type: types
                 .iter()
                 .enumerate()
                 .map(|(i, name)| {
-                    let lanes = self.lanes.iter();
+                    let workers = self.workers.iter();
                     (
                         *name,
-                        lanes.map(|lane| read(&lane.handled_by_type[i])).sum(),
+                        workers.map(|worker| read(&worker.handled_by_type[i])).sum(),
                     )
                 })
                 .collect(),
-            unknown: sum(|lane| &lane.unknown),
-            undecodable: sum(|lane| &lane.undecodable),
-            failed: sum(|lane| &lane.failed),
+            unknown: sum(|worker| &worker.unknown),
+            undecodable: sum(|worker| &worker.undecodable),
+            failed: sum(|worker| &worker.failed),
             repeated: read(&self.repeated),
             commits: read(&self.commits),
             failed_commits: read(&self.failed_commits),
             failed_polls: read(&self.failed_polls),
-            last_error: self.last_error().clone(),
+            last_error: self.last_error(),
             handler_latency: Histogram::read_all(
-                self.lanes.iter().map(|lane| &lane.handler_latency),
+                self.workers.iter().map(|worker| &worker.handler_latency),
             ),
             lag: 0,
             lag_by_partition: Vec::new(),
+            oldest: None,
         }
     }
 }

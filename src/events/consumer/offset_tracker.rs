@@ -40,8 +40,15 @@ pub(crate) struct Commit {
     pub offset: i64,
     /// The epoch of the leader that appended the record before it, if that is known.
     pub leader_epoch: Option<i32>,
-    /// What is finished beyond it.
-    pub metadata: String,
+    /// What is finished beyond it: ascending, apart from each other.
+    pub finished: Vec<Range<i64>>,
+}
+
+impl Commit {
+    /// What is finished beyond it, as text to commit with it.
+    pub(crate) fn metadata(&self) -> String {
+        commit_metadata::encode(self.offset, &self.finished)
+    }
 }
 
 /// Fewer finished entries than these are not worth a sweep.
@@ -105,6 +112,42 @@ impl OffsetTracker {
         !finished
     }
 
+    /// Which of `offsets`, which have not arrived yet, were finished before a restart.
+    pub(crate) fn finished_before(&self, offsets: Range<i64>) -> Vec<Range<i64>> {
+        self.remembered
+            .iter()
+            .filter(|range| range.start < offsets.end && offsets.start < range.end)
+            .cloned()
+            .collect()
+    }
+
+    /// The first record in hand that is not finished.
+    pub(crate) fn first_unfinished(&self) -> Option<i64> {
+        self.in_hand.front().map(|entry| entry.offset)
+    }
+
+    /// How many records of a log that ends at `end` are not finished, where the first one is at `position` if none has arrived yet. `None`
+    /// while neither that nor any record is known.
+    pub(crate) fn lag(&self, end: Option<i64>, position: Option<i64>) -> Option<u64> {
+        let in_hand = (self.in_hand.len() - self.unswept) as u64;
+        let (Some(end), Some(next)) = (end, self.next.or(position)) else {
+            return (in_hand > 0).then_some(in_hand);
+        };
+        let to_come = end.saturating_sub(next).max(0) as u64;
+        let remembered: u64 = self
+            .remembered
+            .iter()
+            .map(|range| {
+                range
+                    .end
+                    .min(end)
+                    .saturating_sub(range.start.max(next))
+                    .max(0) as u64
+            })
+            .sum();
+        Some(in_hand + to_come.saturating_sub(remembered))
+    }
+
     /// A record that arrived is finished. Offsets that are not in hand are passed over.
     pub(crate) fn finish(&mut self, offset: i64) {
         let at = self.in_hand.partition_point(|entry| entry.offset < offset);
@@ -137,7 +180,7 @@ impl OffsetTracker {
         Some(Commit {
             offset,
             leader_epoch: epoch.map(|(_, epoch)| *epoch),
-            metadata: commit_metadata::encode(offset, &finished),
+            finished,
         })
     }
 
@@ -192,7 +235,7 @@ mod tests {
         Some(Commit {
             offset,
             leader_epoch: None,
-            metadata: String::new(),
+            finished: Vec::new(),
         })
     }
 
@@ -220,7 +263,7 @@ mod tests {
         }
         let commit = tracker.take_commit().expect("something was finished");
         assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(commit.offset, None, &commit.metadata);
+        let mut tracker = OffsetTracker::resume(commit.offset, None, &commit.metadata());
         let again: Vec<i64> = (0..8)
             .filter(|offset| tracker.arrive(*offset, None))
             .collect();
@@ -235,7 +278,7 @@ mod tests {
             tracker.finish(offset);
         }
         let first = tracker.take_commit().expect("something was finished");
-        let mut tracker = OffsetTracker::resume(first.offset, None, &first.metadata);
+        let mut tracker = OffsetTracker::resume(first.offset, None, &first.metadata());
         assert!(tracker.arrive(0, None));
         assert!(tracker.arrive(1, None));
         for offset in [0, 1] {
@@ -243,7 +286,7 @@ mod tests {
         }
         let second = tracker.take_commit().expect("something was finished");
         assert_eq!(second.offset, 4, "2 and 3 are finished: the next is 4");
-        let mut tracker = OffsetTracker::resume(second.offset, None, &second.metadata);
+        let mut tracker = OffsetTracker::resume(second.offset, None, &second.metadata());
         let again: Vec<i64> = (4..10)
             .filter(|offset| tracker.arrive(*offset, None))
             .collect();
@@ -319,7 +362,7 @@ mod tests {
         assert!(tracker.in_hand.len() <= SWEEP_FROM + 2);
         let commit = tracker.take_commit().expect("much was finished");
         assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(0, None, &commit.metadata);
+        let mut tracker = OffsetTracker::resume(0, None, &commit.metadata());
         let again = (0..200_001).filter(|offset| tracker.arrive(*offset, None));
         assert_eq!(again.collect::<Vec<_>>(), [0, 200_000]);
     }
@@ -363,7 +406,7 @@ mod tests {
             for (life, (arriving, finishing)) in lives.iter().chain([&last]).enumerate() {
                 let mut tracker = committed
                     .as_ref()
-                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, &commit.metadata));
+                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, &commit.metadata()));
                 let from = committed.as_ref().map_or(0, |commit| commit.offset);
                 let mut in_hand: Vec<i64> =
                     log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset, None)).collect();

@@ -1,10 +1,14 @@
 //! One assigned partition, as the fetching side and the handling side see it: what is in hand, and whether it is still ours.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::lanes::Lanes;
 use super::offset_tracker::{Commit, OffsetTracker};
 use crate::kafka::TopicPartition;
 
@@ -12,9 +16,14 @@ use crate::kafka::TopicPartition;
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub name: TopicPartition,
-    /// Tells equal keys of different partitions apart.
-    pub salt: u64,
+    pub lanes: Lanes,
     state: Mutex<State>,
+    /// How many bytes of its records are in hand.
+    held: AtomicUsize,
+    /// Whether the driver has paused it, for want of room.
+    paused: AtomicBool,
+    /// The end of the log as the leader said when it was asked, while nothing is fetched; -1 otherwise.
+    asked_end: AtomicI64,
     /// Told when the partition is released and its last handler has ended.
     drained: Notify,
 }
@@ -22,6 +31,8 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 struct State {
     tracker: OffsetTracker,
+    /// When what is in hand came: the first offset of each arrival, ascending.
+    arrivals: VecDeque<(i64, Instant)>,
     /// How many handlers are at work.
     running: usize,
     /// Whether no handler may begin any more.
@@ -31,19 +42,21 @@ struct State {
 }
 
 impl Partition {
-    pub(crate) fn new(name: TopicPartition, tracker: OffsetTracker) -> Self {
-        // The hasher's keys are fixed: the same in every run.
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
+    /// A partition that goes on from what `tracker` says, with lanes for so many workers.
+    pub(crate) fn new(name: TopicPartition, tracker: OffsetTracker, workers: usize) -> Self {
         Self {
             name,
-            salt: hasher.finish(),
+            lanes: Lanes::new(workers),
             state: Mutex::new(State {
                 tracker,
+                arrivals: VecDeque::new(),
                 running: 0,
                 released: false,
                 abandoned: false,
             }),
+            held: AtomicUsize::new(0),
+            paused: AtomicBool::new(false),
+            asked_end: AtomicI64::new(-1),
             drained: Notify::new(),
         }
     }
@@ -58,24 +71,23 @@ impl Partition {
         self.lock().tracker.advance(position);
     }
 
-    /// Takes in records that follow each other, each with its offset and leader epoch; `keep` is called for those that are to be handled. Answers how many are not.
-    pub(crate) fn arrive<R>(
-        &self,
-        records: impl Iterator<Item = R>,
-        place_of: impl Fn(&R) -> (i64, Option<i32>),
-        mut keep: impl FnMut(R),
-    ) -> u64 {
+    /// As [`OffsetTracker::finished_before`].
+    pub(crate) fn finished_before(&self, offsets: Range<i64>) -> Vec<Range<i64>> {
+        self.lock().tracker.finished_before(offsets)
+    }
+
+    /// Takes in records that follow each other, by their offsets; `next` is the position after them. Which of them are to be handled was
+    /// [asked](Partition::finished_before) before: nothing is done here that takes long.
+    pub(crate) fn arrive(&self, offsets: &[i64], leader_epoch: Option<i32>, next: i64) {
         let mut state = self.lock();
-        let mut finished_before = 0;
-        for record in records {
-            let (offset, leader_epoch) = place_of(&record);
-            if state.tracker.arrive(offset, leader_epoch) {
-                keep(record);
-            } else {
-                finished_before += 1;
-            }
+        if let Some(first) = offsets.first() {
+            state.arrivals.push_back((*first, Instant::now()));
         }
-        finished_before
+        for offset in offsets {
+            state.tracker.arrive(*offset, leader_epoch);
+        }
+        state.tracker.advance(next);
+        state.forget_arrivals();
     }
 
     /// A handler is about to begin. `false`: the partition is no longer ours, and it must not.
@@ -102,6 +114,11 @@ impl Partition {
     /// From now on no handler begins.
     pub(crate) fn release(&self) {
         self.lock().released = true;
+    }
+
+    /// Whether no handler may begin any more.
+    pub(crate) fn is_released(&self) -> bool {
+        self.lock().released
     }
 
     /// From now on no handler begins, and those at work have had their time: nobody waits for them any more.
@@ -137,22 +154,88 @@ impl Partition {
         self.lock().tracker.commit_failed();
     }
 
+    /// So many bytes more are in hand.
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::SeqCst);
+    }
+
+    /// So many bytes are in hand no more. Returns how many still are.
+    pub(crate) fn let_go(&self, bytes: usize) -> usize {
+        self.held.fetch_sub(bytes, Ordering::SeqCst) - bytes
+    }
+
+    /// How many bytes are in hand.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Notes whether it is paused for want of room. Returns whether it was.
+    pub(crate) fn set_paused(&self, paused: bool) -> bool {
+        if !paused {
+            self.asked_end.store(-1, Ordering::Relaxed);
+        }
+        self.paused.swap(paused, Ordering::Relaxed)
+    }
+
+    /// Whether it is paused for want of room.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// The leader says that the log ends at `end`, while nothing is fetched.
+    pub(crate) fn ends_at(&self, end: i64) {
+        self.asked_end.store(end, Ordering::Relaxed);
+    }
+
+    /// How many records are not finished, if the log ends at `fetched_end` as of the last fetch, and the client stands at `position`: what
+    /// was fetched and is not finished, and what was not fetched. `None` while nothing is known.
+    pub(crate) fn lag(&self, fetched_end: Option<i64>, position: Option<i64>) -> Option<u64> {
+        let asked = Some(self.asked_end.load(Ordering::Relaxed)).filter(|end| *end >= 0);
+        self.lock().tracker.lag(asked.max(fetched_end), position)
+    }
+
+    /// The oldest record that is not finished, and when it came.
+    pub(crate) fn oldest(&self) -> Option<(i64, Instant)> {
+        let mut state = self.lock();
+        state.forget_arrivals();
+        let offset = state.tracker.first_unfinished()?;
+        Some((offset, state.arrivals.front()?.1))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under the lock panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl State {
+    /// Leaves the arrival of the oldest record in hand in front.
+    fn forget_arrivals(&mut self) {
+        let oldest = self.tracker.first_unfinished().unwrap_or(i64::MAX);
+        while self
+            .arrivals
+            .get(1)
+            .is_some_and(|(first, _)| *first <= oldest)
+        {
+            self.arrivals.pop_front();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn partition() -> Partition {
+        Partition::new(TopicPartition::new("t", 0), OffsetTracker::default(), 1)
+    }
 
     #[tokio::test]
     async fn a_released_partition_is_drained_when_its_last_handler_ends() {
-        let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
-        let mut kept = Vec::new();
-        let finished = partition.arrive(0..3, |offset| (*offset, None), |offset| kept.push(offset));
-        assert_eq!((kept.len(), finished), (3, 0));
+        let partition = partition();
+        partition.arrive(&[0, 1, 2], None, 3);
         assert!(partition.begin());
         assert!(partition.begin());
         partition.release();
@@ -167,8 +250,8 @@ mod tests {
 
     #[tokio::test]
     async fn handlers_of_an_abandoned_partition_are_not_waited_for() {
-        let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
-        partition.arrive(0..1, |offset| (*offset, None), drop);
+        let partition = partition();
+        partition.arrive(&[0], None, 1);
         assert!(partition.begin());
         tokio::join!(partition.drained(), async { partition.abandon() });
         assert!(!partition.begin());
@@ -176,12 +259,58 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_record_is_not_passed_by_the_commit() {
-        let partition = Partition::new(TopicPartition::new("t", 0), OffsetTracker::default());
-        partition.arrive(0..2, |offset| (*offset, None), drop);
+        let partition = partition();
+        partition.arrive(&[0, 1], None, 2);
         assert!(partition.begin());
         partition.end(0, false);
         assert!(partition.begin());
         partition.end(1, true);
         assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_record_in_hand_is_known_with_its_age() {
+        let partition = partition();
+        let begun = Instant::now();
+        assert_eq!(partition.oldest(), None);
+        for arrival in 0..5 {
+            partition.arrive(&[2 * arrival, 2 * arrival + 1], None, 2 * arrival + 2);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(partition.oldest(), Some((0, begun)));
+        for offset in [0, 1, 2, 4, 5] {
+            partition.begin();
+            partition.end(offset, true);
+        }
+        assert_eq!(
+            partition.oldest(),
+            Some((3, begun + Duration::from_secs(1)))
+        );
+        partition.begin();
+        partition.end(3, true);
+        assert_eq!(
+            partition.oldest(),
+            Some((6, begun + Duration::from_secs(3)))
+        );
+    }
+
+    #[test]
+    fn lag_is_what_is_not_finished_fetched_or_not() {
+        let partition = partition();
+        assert_eq!(partition.lag(None, None), None);
+        assert_eq!(partition.lag(Some(9), Some(7)), Some(2), "none came yet");
+        partition.advance(5);
+        assert_eq!(partition.lag(Some(9), Some(0)), Some(4));
+        partition.arrive(&[5, 6, 7], None, 8);
+        assert_eq!(partition.lag(Some(9), Some(0)), Some(4), "3 fetched, 1 not");
+        partition.begin();
+        partition.end(6, true);
+        assert_eq!(partition.lag(Some(9), Some(0)), Some(3));
+        assert_eq!(partition.lag(None, None), Some(2), "at least those in hand");
+        partition.set_paused(true);
+        partition.ends_at(50);
+        assert_eq!(partition.lag(Some(9), Some(0)), Some(44));
+        partition.set_paused(false);
+        assert_eq!(partition.lag(Some(9), Some(0)), Some(3));
     }
 }

@@ -8,7 +8,7 @@
 //! | `pool` | one connection for each broker and purpose |
 //! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
 
-mod backoff;
+pub(crate) mod backoff;
 mod coordinators;
 mod metadata;
 mod pool;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -241,14 +242,16 @@ impl Consumer {
     ///
     /// Cancel safe: a poll that is dropped has returned nothing, and skips nothing.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records> {
-        self.poll_within(timeout, usize::MAX).await
+        self.poll_within(timeout, &AtomicUsize::new(usize::MAX))
+            .await
     }
 
-    /// As [`poll`](Self::poll), but returns no more records than it takes to reach `max_bytes` bytes, uncompressed; at least one.
+    /// As [`poll`](Self::poll), but returns no more records than it takes to reach `max_bytes` bytes, uncompressed: none if that is 0. What
+    /// counts is what it says when there are records; [`ConsumerHandle::wake`] is to be called when it rises.
     pub(crate) async fn poll_within(
         &mut self,
         timeout: Duration,
-        max_bytes: usize,
+        max_bytes: &AtomicUsize,
     ) -> Result<Records> {
         let core = self.core().clone();
         let deadline = Instant::now().checked_add(timeout);
@@ -271,7 +274,7 @@ impl Consumer {
                 self.pause_before(&error, deadline).await;
                 return Err(error);
             }
-            let records = self.collect(max_bytes)?;
+            let records = self.collect(max_bytes.load(Ordering::Relaxed))?;
             if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
             }
@@ -486,7 +489,7 @@ impl Consumer {
         let most = core.config.max_poll_records;
         let mut records = Records::default();
         let mut bytes = 0;
-        while records.count() < most && (bytes < max_bytes || records.is_empty()) {
+        while records.count() < most && bytes < max_bytes {
             let reading = self.reading.take();
             let Some(mut cursor) = core.state().next_cursor(reading, &core.changed) else {
                 break;

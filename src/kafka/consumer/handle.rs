@@ -137,14 +137,23 @@ impl ConsumerHandle {
     /// How many offsets are between the position and the end of the log (for `read_committed`: of what is committed), as of the last fetch.
     /// `None` while nothing was fetched yet.
     pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
-        let state = self.core.state();
-        let position = state.positions.position(partition)?;
-        let watermarks = state.positions.watermarks(partition)?;
-        let end = match self.core.config.isolation_level {
+        let position = self.position(partition)?;
+        let end = self.fetched_end(partition)?;
+        Some(end.saturating_sub(position).max(0))
+    }
+
+    /// The end of the log (for `read_committed`: of what is committed), as of the last fetch.
+    pub(crate) fn fetched_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let watermarks = self.core.state().positions.watermarks(partition)?;
+        Some(match self.core.config.isolation_level {
             IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
             _ => watermarks.high_watermark,
-        };
-        Some(end.saturating_sub(position.offset).max(0))
+        })
+    }
+
+    /// Wakes a poll that waits, to look again whether it may return records.
+    pub(crate) fn wake(&self) {
+        self.core.ready.notify_waiters();
     }
 
     /// The positions that the client moved by itself since the last call, the newest 1,000 of them: from where, to where, why, and how much

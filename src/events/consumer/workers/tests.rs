@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use prost::Message;
 use tokio::time::sleep;
@@ -65,61 +66,71 @@ impl StepHandler for Notes {
 }
 
 struct Setup {
-    lanes: Lanes,
+    workers: Workers,
+    memory: Arc<Memory>,
     handler: Arc<Notes>,
     partition: Arc<Partition>,
     counters: Arc<Counters>,
 }
 
-fn setup(lanes: usize, budget_bytes: usize, handler: Notes, on_failure: OnFailure) -> Setup {
-    let counters = Arc::new(Counters::new(lanes, Steps::TYPES.len()));
+fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
+    let counters = Arc::new(Counters::new(workers, Steps::TYPES.len()));
     let handler = Arc::new(handler);
-    let name = TopicPartition::new("steps", 0);
+    let memory = Memory::new(1 << 20);
     Setup {
-        lanes: Lanes::start::<Steps, _>(
+        workers: Workers::start::<Steps, _>(
             handler.clone(),
             on_failure,
-            budget_bytes,
+            memory.clone(),
             counters.clone(),
         ),
+        memory,
         handler,
-        partition: Arc::new(Partition::new(name, OffsetTracker::default())),
+        partition: partition(0, workers),
         counters,
     }
 }
 
+fn partition(number: i32, workers: usize) -> Arc<Partition> {
+    let name = TopicPartition::new("steps", number);
+    Arc::new(Partition::new(name, OffsetTracker::default(), workers))
+}
+
 impl Setup {
     /// Hands out records with these keys, in one go; the first has the offset `from`.
-    async fn hand_out(&self, from: i64, keys: impl IntoIterator<Item = u32>) {
-        self.hand_out_as(Step::TYPE, from, keys).await;
+    fn hand_out(&self, from: i64, keys: impl IntoIterator<Item = u32>) {
+        self.hand_out_as(Step::TYPE, &self.partition, from, keys);
     }
 
-    async fn hand_out_as(&self, event_type: &str, from: i64, keys: impl IntoIterator<Item = u32>) {
+    fn hand_out_as(
+        &self,
+        event_type: &str,
+        partition: &Arc<Partition>,
+        from: i64,
+        keys: impl IntoIterator<Item = u32>,
+    ) {
         let headers = [("ce_type", Some(event_type.as_bytes()))];
-        let mut loads = self.lanes.loads();
-        let records = (from..).zip(keys);
-        self.partition.arrive(
-            records,
-            |(offset, _)| (*offset, None),
-            |(offset, key)| {
-                let step = Step {
-                    of: key.to_string(),
-                    number: offset as u32,
-                };
-                let key = Some(step.of.as_bytes());
-                let lane = self.lanes.lane_of(&self.partition, key);
-                let value = step.encode_to_vec();
-                loads[lane].push(
-                    &self.partition,
-                    offset,
-                    0,
-                    key,
-                    Some(&value),
-                    headers.into_iter(),
-                );
-            },
-        );
-        self.lanes.hand_out(loads).await;
+        let mut loads: BTreeMap<usize, Load> = BTreeMap::new();
+        let mut offsets = Vec::new();
+        for (offset, key) in (from..).zip(keys) {
+            let step = Step {
+                of: key.to_string(),
+                number: offset as u32,
+            };
+            let key = Some(step.of.as_bytes());
+            let value = step.encode_to_vec();
+            let load = loads.entry(partition.lanes.lane_of(key)).or_default();
+            load.push(offset, 0, key, Some(&value), headers.into_iter());
+            offsets.push(offset);
+        }
+        partition.arrive(&offsets, None, from + offsets.len() as i64);
+        self.workers.shared().hand_out(partition, loads.into_iter());
+    }
+
+    async fn stop(self) -> Result<(), ConsumerError> {
+        self.workers
+            .stop(Instant::now() + Duration::from_secs(1))
+            .await
     }
 
     async fn until_handled(&self, count: u64) {
@@ -139,32 +150,88 @@ async fn a_key_is_handled_in_order_and_keys_at_once() {
         work_ms: 10,
         ..Notes::default()
     };
-    let setup = setup(8, 1 << 20, handler, OnFailure::Stop);
+    let setup = setup(8, handler, OnFailure::Stop);
     for poll in 0..5 {
-        setup.hand_out(poll * 40, (0..40).map(|i| i % 20)).await;
+        setup.hand_out(poll * 40, (0..40).map(|i| i % 20));
     }
     setup.until_handled(200).await;
-    assert!(setup.lanes.stop(Duration::from_secs(1)).await.is_ok());
-    for (key, numbers) in lock(&setup.handler.seen).iter() {
+    let handler = setup.handler.clone();
+    assert!(setup.stop().await.is_ok());
+    for (key, numbers) in lock(&handler.seen).iter() {
         assert_eq!(numbers.len(), 10, "{key}");
         assert!(numbers.is_sorted(), "{key}: {numbers:?}");
     }
-    assert!(setup.handler.most_at_work.load(Ordering::Relaxed) > 4);
+    assert!(handler.most_at_work.load(Ordering::Relaxed) > 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_budget_bounds_what_waits_and_still_everything_is_handled() {
+async fn what_is_in_hand_is_counted_until_it_is_worked_off() {
     let handler = Notes {
         work_ms: 1,
         ..Notes::default()
     };
-    let setup = setup(4, 100, handler, OnFailure::Stop);
-    for poll in 0..20 {
-        setup.hand_out(poll * 10, 0..10).await;
-        assert!(setup.lanes.budget.available_permits() < 100);
+    let setup = setup(4, handler, OnFailure::Stop);
+    setup.hand_out(0, 0..10);
+    let in_hand = setup.partition.held();
+    assert!(in_hand > 10 * 20, "{in_hand}");
+    assert_eq!(
+        setup.memory.room(0),
+        Some(((1 << 20) - in_hand).div_ceil(2))
+    );
+    setup.until_handled(10).await;
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(setup.partition.held(), 0);
+    assert_eq!(setup.memory.room(0), Some(1 << 19));
+    assert_eq!(setup.committable(), Some(10));
+}
+
+/// Handles events whose key is 0 never, and all others at once.
+struct StuckAtZero(AtomicUsize);
+
+impl StepHandler for StuckAtZero {
+    async fn handle_step(&self, _: &Context<'_>, event: Step) -> Result<(), HandlerError> {
+        if event.of == "0" {
+            std::future::pending::<()>().await;
+        }
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
-    setup.until_handled(200).await;
-    assert_eq!(setup.committable(), Some(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_handler_holds_up_its_lane_and_nobody_else() {
+    const EACH: u32 = 1_000;
+    let counters = Arc::new(Counters::new(2, Steps::TYPES.len()));
+    let handler = Arc::new(StuckAtZero(AtomicUsize::new(0)));
+    let setup = Setup {
+        workers: Workers::start::<Steps, _>(
+            handler.clone(),
+            OnFailure::Stop,
+            Memory::new(1 << 20),
+            counters.clone(),
+        ),
+        memory: Memory::new(1),
+        handler: Arc::default(),
+        partition: partition(0, 2),
+        counters,
+    };
+    let other = partition(1, 2);
+    let stuck = setup.partition.lanes.lane_of(Some(b"0"));
+    let lane_of = |key: u32| other.lanes.lane_of(Some(key.to_string().as_bytes()));
+    let free = (1..EACH).filter(|key| lane_of(*key) != stuck).count();
+    assert!(free > 900);
+    for (partition, keys) in [(&setup.partition, 0..EACH), (&other, 1..EACH)] {
+        setup.hand_out_as(Step::TYPE, partition, 0, keys);
+    }
+    sleep(Duration::from_secs(1)).await;
+    let handled = handler.0.load(Ordering::Relaxed);
+    assert_eq!(
+        handled,
+        free + EACH as usize - 1,
+        "keys in other lanes, and all of the other partition"
+    );
+    assert_eq!(setup.partition.oldest().map(|(offset, _)| offset), Some(0));
+    assert_eq!(other.oldest(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,15 +240,11 @@ async fn a_panicking_handler_stops_the_consumer_and_its_record_is_not_committed(
         panic_at: Some(2),
         ..Notes::default()
     };
-    let setup = setup(1, 1 << 20, handler, OnFailure::Stop);
-    setup.hand_out(0, 0..10).await;
-    setup.lanes.failed().await;
+    let setup = setup(1, handler, OnFailure::Stop);
+    setup.hand_out(0, 0..10);
+    setup.workers.shared().failed().await;
     let partition = setup.partition.clone();
-    let error = setup
-        .lanes
-        .stop(Duration::from_secs(1))
-        .await
-        .expect_err("a failure");
+    let error = setup.stop().await.expect_err("a failure");
     let text = error.to_string();
     assert!(
         text.contains("test.Step at steps-0 offset 2: the handler panicked"),
@@ -204,8 +267,8 @@ async fn a_skipped_failure_is_told_counted_and_committed() {
         panic_at: Some(2),
         ..Notes::default()
     };
-    let setup = setup(3, 1 << 20, handler, on_failure);
-    setup.hand_out(0, 0..10).await;
+    let setup = setup(3, handler, on_failure);
+    setup.hand_out(0, 0..10);
     setup.until_handled(9).await;
     assert_eq!(told.load(Ordering::Relaxed), 2);
     assert_eq!(setup.counters.summary(Steps::TYPES).failed, 1);
@@ -218,11 +281,11 @@ async fn stopping_finishes_what_has_begun_and_begins_nothing() {
         work_ms: 50,
         ..Notes::default()
     };
-    let setup = setup(1, 1 << 20, handler, OnFailure::Stop);
-    setup.hand_out(0, 0..10).await;
+    let setup = setup(1, handler, OnFailure::Stop);
+    setup.hand_out(0, [0; 10]);
     sleep(Duration::from_millis(75)).await;
     let partition = setup.partition.clone();
-    assert!(setup.lanes.stop(Duration::from_secs(1)).await.is_ok());
+    assert!(setup.stop().await.is_ok());
     assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(2));
 }
 
@@ -232,21 +295,17 @@ async fn a_handler_that_hangs_does_not_hang_the_stop() {
         work_ms: 1_000_000,
         ..Notes::default()
     };
-    let setup = setup(1, 1 << 20, handler, OnFailure::Stop);
-    setup.hand_out(0, 0..10).await;
+    let setup = setup(1, handler, OnFailure::Stop);
+    setup.hand_out(0, 0..10);
     sleep(Duration::from_millis(5)).await;
-    let error = setup
-        .lanes
-        .stop(Duration::from_secs(1))
-        .await
-        .expect_err("unfinished");
+    let error = setup.stop().await.expect_err("unfinished");
     assert!(matches!(error, ConsumerError::Unfinished), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_event_of_the_set_reaches_the_handler_too() {
-    let setup = setup(2, 1 << 20, Notes::default(), OnFailure::Stop);
-    setup.hand_out_as("test.Other", 0, 0..3).await;
+    let setup = setup(2, Notes::default(), OnFailure::Stop);
+    setup.hand_out_as("test.Other", &setup.partition, 0, 0..3);
     setup.until_handled(3).await;
     assert_eq!(setup.handler.odd.load(Ordering::Relaxed), 3);
     let metrics = setup.counters.summary(Steps::TYPES);

@@ -1,6 +1,10 @@
 //! Typed events from end to end: through a real client, over TCP, to the embedded broker and back.
 #![cfg(feature = "broker")]
 
+mod healing;
+mod stopping;
+mod stuck;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -106,6 +110,8 @@ impl Seen {
 struct Handler {
     seen: Arc<Seen>,
     work: Duration,
+    /// Events of this key are handled never.
+    stuck_key: Option<&'static str>,
     fail_at: Option<u32>,
     broken: Arc<AtomicBool>,
 }
@@ -128,6 +134,9 @@ impl EmailEventHandler for Handler {
         let number: u32 = event.subject.parse()?;
         if !self.work.is_zero() {
             sleep(self.work).await;
+        }
+        if self.stuck_key == Some(event.email_id.as_str()) {
+            std::future::pending::<()>().await;
         }
         if self.fail_at == Some(number) && self.broken.load(Ordering::Relaxed) {
             return Err(HandlerError::new("no room left"));

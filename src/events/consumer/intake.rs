@@ -1,0 +1,225 @@
+//! From a poll's records to the lanes: sorts them, and holds back the partitions that have no room for more.
+//!
+//! In: records. Out: loads in lanes; how many bytes the next poll may return; partitions paused and resumed. What a poll returned is in
+//! hand before anything else runs: the position never stands beyond records that no tracker knows of.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::assigned::Assigned;
+use super::load::Load;
+use super::memory::Memory;
+use super::metrics::{Counters, count};
+use super::offset_tracker::OffsetTracker;
+use super::partition::Partition;
+use super::workers::Shared;
+use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
+use crate::kafka::{RecordView, Records, TopicPartition};
+
+/// A load that has grown to this goes to its lane, and the next one begins.
+const LOAD_BYTES: usize = 256 << 10;
+
+/// Where records come in. One task calls it.
+pub(super) struct Intake {
+    consumer: ConsumerHandle,
+    assigned: Assigned,
+    workers: Arc<Shared>,
+    memory: Arc<Memory>,
+    counters: Arc<Counters>,
+    /// How many bytes the next poll may return.
+    most: AtomicUsize,
+    /// Taken by nobody else: for sharing a future between threads only.
+    desk: Mutex<Desk>,
+}
+
+/// What is kept from poll to poll.
+#[derive(Default)]
+struct Desk {
+    /// The partitions that have something in hand, or are paused.
+    busy: BTreeMap<TopicPartition, Arc<Partition>>,
+    /// One load for each lane of the partition that is being sorted.
+    loads: Vec<Load>,
+    /// The lanes whose loads have records.
+    touched: Vec<usize>,
+    /// Loads that are full, with their lanes.
+    full: Vec<(usize, Load)>,
+    /// Empty loads.
+    spare: Vec<Load>,
+    offsets: Vec<i64>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        consumer: ConsumerHandle,
+        assigned: Assigned,
+        workers: Arc<Shared>,
+        memory: Arc<Memory>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let most = AtomicUsize::new(memory.room(0).unwrap_or(1));
+        Self {
+            consumer,
+            assigned,
+            workers,
+            memory,
+            counters,
+            most,
+            desk: Mutex::default(),
+        }
+    }
+
+    /// How many bytes a poll may return.
+    pub(super) fn most(&self) -> &AtomicUsize {
+        &self.most
+    }
+
+    /// Sorts `records` into their lanes, those left out that were finished before a restart, and looks for room again.
+    pub(super) fn take(&self, records: &Records) {
+        let mut desk = self.desk();
+        for run in records.partitions() {
+            let partition = self.partition_of(run);
+            self.sort(&mut desk, &partition, run);
+            desk.busy.insert(partition.name.clone(), partition);
+        }
+        count(&self.counters.received, records.count() as u64);
+        self.balance(&mut desk);
+    }
+
+    /// Waits for room again and again, and lets go on what had to wait.
+    pub(super) async fn keep_balance(&self) -> std::convert::Infallible {
+        loop {
+            self.memory.more_room().await;
+            self.balance(&mut self.desk());
+        }
+    }
+
+    /// The partitions that wait for room.
+    pub(super) fn waiting(&self) -> Vec<Arc<Partition>> {
+        let desk = self.desk();
+        let waiting = desk.busy.values().filter(|partition| partition.is_paused());
+        waiting.cloned().collect()
+    }
+
+    /// Pauses the partitions that have as much in hand as they may, resumes those that may have more, and bounds the next poll so that
+    /// none takes more than it may.
+    fn balance(&self, desk: &mut Desk) {
+        self.memory.want_room();
+        let mut most = self.memory.room(0).unwrap_or(0);
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        desk.busy.retain(|name, partition| {
+            if partition.is_released() {
+                return false;
+            }
+            let held = partition.held();
+            match self.memory.room(held) {
+                Some(room) => {
+                    most = most.min(room);
+                    if partition.set_paused(false) {
+                        resume.push(name.clone());
+                    }
+                    held > 0
+                }
+                None => {
+                    if !partition.set_paused(true) {
+                        pause.push(name.clone());
+                    }
+                    true
+                }
+            }
+        });
+        // One that is not assigned any more is in nobody's way.
+        for name in pause {
+            let _ = self.consumer.pause(&[name]);
+        }
+        for name in &resume {
+            let _ = self.consumer.resume(std::slice::from_ref(name));
+        }
+        if most > self.most.swap(most, Ordering::Relaxed) {
+            self.consumer.wake();
+        }
+    }
+
+    /// Copies the records of `run` into loads, and hands those out.
+    fn sort(&self, desk: &mut Desk, partition: &Arc<Partition>, run: PartitionRecords<'_>) {
+        let Desk {
+            loads,
+            touched,
+            full,
+            spare,
+            offsets,
+            ..
+        } = desk;
+        let lanes = partition.lanes.count();
+        loads.resize_with(lanes, Load::default);
+        self.workers.spare_loads(spare, lanes.min(run.count()));
+        offsets.clear();
+        let (mut bytes, mut repeated) = (0, 0);
+        let mut leader_epoch = None;
+        let first = run.iter().next().map_or(0, |record| record.offset);
+        // Asked before, so that nothing below holds up the partition's handlers.
+        let finished = partition.finished_before(first..run.next_offset());
+        let mut finished = finished.into_iter().peekable();
+        for record in run.iter() {
+            let RecordView {
+                offset,
+                timestamp_ms,
+                key,
+                value,
+                ..
+            } = record;
+            offsets.push(offset);
+            leader_epoch = record.leader_epoch;
+            while finished.next_if(|range| range.end <= offset).is_some() {}
+            if finished.peek().is_some_and(|range| range.start <= offset) {
+                repeated += 1;
+                continue;
+            }
+            let lane = partition.lanes.lane_of(key);
+            let load = &mut loads[lane];
+            if load.is_empty() {
+                touched.push(lane);
+                if load.capacity() == 0 {
+                    *load = spare.pop().unwrap_or_default();
+                }
+            }
+            let before = load.bytes();
+            let headers = record
+                .headers
+                .iter()
+                .map(|header| (header.key, header.value));
+            load.push(offset, timestamp_ms, key, value, headers);
+            bytes += load.bytes() - before;
+            if load.bytes() >= LOAD_BYTES {
+                full.push((lane, std::mem::take(load)));
+            }
+        }
+        partition.arrive(offsets, leader_epoch, run.next_offset());
+        count(&self.counters.repeated, repeated);
+        count(&self.counters.received_bytes, bytes as u64);
+        let rest = touched
+            .drain(..)
+            .map(|lane| (lane, std::mem::take(&mut loads[lane])))
+            .filter(|(_, load)| !load.is_empty());
+        self.workers.hand_out(partition, full.drain(..).chain(rest));
+    }
+
+    /// The partition that `run` is of; a new one where what is known is not about these records.
+    fn partition_of(&self, run: PartitionRecords<'_>) -> Arc<Partition> {
+        let moved_back = |partition: &Partition| {
+            let first = run.iter().next();
+            first.is_some_and(|record| partition.is_past(record.offset))
+        };
+        self.assigned
+            .find(run.partition())
+            .filter(|partition| !moved_back(partition))
+            .unwrap_or_else(|| {
+                let name = run.partition().clone();
+                self.assigned.put(name, OffsetTracker::default())
+            })
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

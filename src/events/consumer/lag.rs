@@ -1,0 +1,56 @@
+//! How far a consumer of events is behind: what is not finished, fetched or not. While it runs, as of now; after its end, as of then.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::assigned::Assigned;
+use crate::kafka::TopicPartition;
+use crate::kafka::consumer::ConsumerHandle;
+
+/// Where the lag can be read. Clones share it.
+#[derive(Clone)]
+pub(super) struct LagView(Arc<Mutex<Source>>);
+
+enum Source {
+    Running(ConsumerHandle, Assigned),
+    /// A handle keeps connections open: none is kept after the end.
+    Ended(Vec<(TopicPartition, u64)>),
+}
+
+impl LagView {
+    pub(super) fn new(consumer: ConsumerHandle, assigned: Assigned) -> Self {
+        Self(Arc::new(Mutex::new(Source::Running(consumer, assigned))))
+    }
+
+    /// The lag of each partition; of those that nothing is known of, none.
+    pub(super) fn by_partition(&self) -> Vec<(TopicPartition, u64)> {
+        match &*self.lock() {
+            Source::Running(consumer, assigned) => lag_of(consumer, assigned),
+            Source::Ended(lag) => lag.clone(),
+        }
+    }
+
+    /// From now on the lag is what it is now.
+    pub(super) fn end(&self, consumer: &ConsumerHandle, assigned: &Assigned) {
+        let lag = lag_of(consumer, assigned);
+        *self.lock() = Source::Ended(lag);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lag_of(consumer: &ConsumerHandle, assigned: &Assigned) -> Vec<(TopicPartition, u64)> {
+    let assignment = consumer.assignment().into_iter();
+    assignment
+        .filter_map(|name| {
+            let lag = match assigned.find(&name) {
+                Some(partition) => {
+                    partition.lag(consumer.fetched_end(&name), consumer.position(&name))
+                }
+                None => u64::try_from(consumer.lag(&name)?).ok(),
+            };
+            Some((name, lag?))
+        })
+        .collect()
+}
