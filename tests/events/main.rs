@@ -2,6 +2,7 @@
 #![cfg(feature = "broker")]
 
 mod healing;
+mod recreated;
 mod stopping;
 mod stuck;
 

@@ -5,14 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
-use crate::kafka::TopicPartition;
+use crate::kafka::{TopicId, TopicPartition};
 
 /// Assigned partitions by name. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Assigned {
-    partitions: Arc<Mutex<BTreeMap<TopicPartition, Arc<Partition>>>>,
+    partitions: Arc<Mutex<Partitions>>,
     /// How many workers their lanes are for.
     workers: usize,
+}
+
+#[derive(Debug, Default)]
+struct Partitions {
+    ours: BTreeMap<TopicPartition, Arc<Partition>>,
+    /// Of topics that are gone, while others have their names: until what is in hand is handled.
+    outlived: Vec<Arc<Partition>>,
 }
 
 impl Assigned {
@@ -26,47 +33,80 @@ impl Assigned {
 
     /// The partition called `name`, if it is known.
     pub(crate) fn find(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
-        self.lock().get(name).cloned()
+        self.lock().ours.get(name).cloned()
     }
 
-    /// Takes in `name`, to go on from what its tracker says. What was known of it before no longer counts.
-    pub(crate) fn put(&self, name: TopicPartition, tracker: OffsetTracker) -> Arc<Partition> {
-        let partition = Arc::new(Partition::new(name.clone(), tracker, self.workers));
-        if let Some(old) = self.lock().insert(name, partition.clone()) {
-            old.release();
+    /// Takes in `name`, in the topic of this id, to go on from what `tracker` says. What was known of it before no longer counts: no handler
+    /// begins for it any more, unless it is of a topic that is gone. Then nobody else will ever handle what is in hand.
+    pub(crate) fn put(
+        &self,
+        name: TopicPartition,
+        topic_id: Option<TopicId>,
+        tracker: OffsetTracker,
+    ) -> Arc<Partition> {
+        let new = Partition::new(name.clone(), topic_id, tracker, self.workers);
+        let new = Arc::new(new);
+        let mut partitions = self.lock();
+        partitions.outlived.retain(|old| old.is_busy());
+        if let Some(old) = partitions.ours.insert(name, new.clone()) {
+            if old.is_of(topic_id) {
+                old.release();
+            } else {
+                old.outlive();
+                partitions.outlived.push(old);
+            }
         }
-        partition
+        new
     }
 
     /// Begins to give `names` up: no handler begins for them any more. They stay here until they are [forgotten](Assigned::forget), so
     /// that what was finished is committed, whoever comes to it.
     pub(crate) fn release(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
-        let assigned = self.lock();
-        let released: Vec<_> = names
-            .iter()
-            .filter_map(|name| assigned.get(name).cloned())
-            .collect();
+        let partitions = self.lock();
+        let ours = names.iter().filter_map(|name| partitions.ours.get(name));
+        let outlived = partitions.outlived.iter();
+        let outlived = outlived.filter(|partition| names.contains(&partition.name));
+        let released: Vec<_> = ours.chain(outlived).cloned().collect();
         released.iter().for_each(|partition| partition.release());
         released
     }
 
     /// Forgets `names`.
     pub(crate) fn forget(&self, names: &[TopicPartition]) {
-        let mut assigned = self.lock();
-        names.iter().for_each(|name| drop(assigned.remove(name)));
+        let mut partitions = self.lock();
+        names
+            .iter()
+            .for_each(|name| drop(partitions.ours.remove(name)));
+        partitions
+            .outlived
+            .retain(|partition| !names.contains(&partition.name));
+    }
+
+    /// Those of `names` that are known.
+    pub(crate) fn named(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
+        let partitions = self.lock();
+        let named = names.iter().filter_map(|name| partitions.ours.get(name));
+        named.cloned().collect()
+    }
+
+    /// All of them but those of topics that are gone.
+    pub(crate) fn ours(&self) -> Vec<Arc<Partition>> {
+        self.lock().ours.values().cloned().collect()
     }
 
     /// Forgets all of them.
     pub(crate) fn forget_all(&self) {
-        self.lock().clear();
+        *self.lock() = Partitions::default();
     }
 
-    /// All of them.
+    /// All of them, those of topics that are gone as well.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
-        self.lock().values().cloned().collect()
+        let partitions = self.lock();
+        let all = partitions.ours.values().chain(&partitions.outlived);
+        all.cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TopicPartition, Arc<Partition>>> {
+    fn lock(&self) -> MutexGuard<'_, Partitions> {
         // Nothing that is done under the lock panics half way.
         self.partitions
             .lock()

@@ -1,20 +1,41 @@
-//! The text beside a committed offset that names the finished records beyond it. Sans-IO.
+//! The text beside a committed offset that names its topic, and the finished records beyond it. Sans-IO.
 //!
-//! In: ranges of offsets. Out: text, and from any text ranges again. The form: `pat1:`, then base64 (RFC 4648, URL alphabet, no padding)
-//! of LEB128 numbers: how many offsets from the committed one on are unfinished, how many then are finished, and so on in turns. A
-//! thousand offsets in alternation fit; what does not fit is left out from the end, and is handled again after a restart.
+//! In: a topic id and ranges of offsets. Out: text, and from any text both again. The form: `pat2:`, then base64 (RFC 4648, URL alphabet, no
+//! padding) of the 16 bytes of the id and of LEB128 numbers: how many offsets from the committed one on are unfinished, how many then are
+//! finished, and so on in turns. Where brokers have no ids, `pat1:` and the numbers alone. A thousand offsets in alternation fit; what does
+//! not fit is left out from the end, and is handled again after a restart.
 
 use std::ops::Range;
 
+use crate::kafka::TopicId;
+
 const MARK: &str = "pat1:";
+const MARK_WITH_ID: &str = "pat2:";
 /// What brokers accept by default (`offset.metadata.max.bytes`).
 const MAX_LEN: usize = 4_096;
 const MAX_RAW_LEN: usize = (MAX_LEN - MARK.len()) / 4 * 3;
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The text for `finished` (ascending, apart from each other, none empty, all after `committed`); empty when there are none.
-pub(crate) fn encode(committed: i64, finished: &[Range<i64>]) -> String {
+/// What such a text says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// The topic that the committed offset is in, if it says so.
+    pub topic_id: Option<TopicId>,
+    /// What is finished beyond the offset: ascending, apart from each other, none empty.
+    pub finished: Vec<Range<i64>>,
+}
+
+/// The text for an offset in `topic_id` with `finished` beyond it (ascending, apart from each other, none empty, all after `committed`);
+/// empty when there is neither.
+pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Range<i64>]) -> String {
     let mut raw = Vec::new();
+    let mark = match &topic_id {
+        Some(id) => {
+            raw.extend_from_slice(id.as_bytes());
+            MARK_WITH_ID
+        }
+        None => MARK,
+    };
     let mut at = committed;
     for range in finished {
         let fits = raw.len();
@@ -30,7 +51,7 @@ pub(crate) fn encode(committed: i64, finished: &[Range<i64>]) -> String {
         return String::new();
     }
     let mut text = String::with_capacity(MARK.len() + raw.len().div_ceil(3) * 4);
-    text.push_str(MARK);
+    text.push_str(mark);
     for chunk in raw.chunks(3) {
         let bits = chunk.iter().enumerate().fold(0u32, |bits, (i, byte)| {
             bits | u32::from(*byte) << (16 - 8 * i)
@@ -42,14 +63,19 @@ pub(crate) fn encode(committed: i64, finished: &[Range<i64>]) -> String {
     text
 }
 
-/// The ranges that [`encode`] was given with the same `committed`. Text of any other origin gives none.
-pub(crate) fn decode(committed: i64, text: &str) -> Vec<Range<i64>> {
+/// What [`encode`] was given with the same `committed`. Text of any other origin says nothing.
+pub(crate) fn decode(committed: i64, text: &str) -> Note {
     read(committed, text).unwrap_or_default()
 }
 
-fn read(committed: i64, text: &str) -> Option<Vec<Range<i64>>> {
-    let raw = unbase64(text.strip_prefix(MARK)?.as_bytes())?;
+fn read(committed: i64, text: &str) -> Option<Note> {
+    let with_id = text.strip_prefix(MARK_WITH_ID);
+    let raw = unbase64(with_id.or_else(|| text.strip_prefix(MARK))?.as_bytes())?;
     let mut raw = raw.as_slice();
+    let topic_id = match with_id {
+        Some(_) => Some(TopicId::from_bytes(*raw.split_off(..16)?.first_chunk()?)?),
+        None => None,
+    };
     let mut ranges = Vec::new();
     let mut at = committed;
     while !raw.is_empty() {
@@ -62,7 +88,10 @@ fn read(committed: i64, text: &str) -> Option<Vec<Range<i64>>> {
         ranges.push(start..end);
         at = end;
     }
-    Some(ranges)
+    Some(Note {
+        topic_id,
+        finished: ranges,
+    })
 }
 
 fn unbase64(text: &[u8]) -> Option<Vec<u8>> {
@@ -113,23 +142,36 @@ mod tests {
 
     #[test]
     fn nothing_beyond_the_gap_is_no_text() {
-        assert_eq!(encode(10, &[]), "");
-        assert_eq!(decode(10, ""), []);
+        assert_eq!(encode(10, None, &[]), "");
+        assert_eq!(decode(10, ""), Note::default());
     }
 
     #[test]
     fn the_form_is_pinned_for_those_who_restart_with_a_newer_version() {
         // 2 unfinished, 3 finished, 300 unfinished, 1 finished: 02 03 ac 02 01.
-        assert_eq!(encode(10, &[12..15, 315..316]), "pat1:AgOsAgE");
-        assert_eq!(decode(10, "pat1:AgOsAgE"), [12..15, 315..316]);
+        let finished = [12..15, 315..316];
+        assert_eq!(encode(10, None, &finished), "pat1:AgOsAgE");
+        assert_eq!(decode(10, "pat1:AgOsAgE").finished, finished);
+        let topic_id = TopicId::from_bytes([1; 16]);
+        for (finished, text) in [
+            (&finished[..], "pat2:AQEBAQEBAQEBAQEBAQEBAQIDrAIB"),
+            (&[], "pat2:AQEBAQEBAQEBAQEBAQEBAQ"),
+        ] {
+            assert_eq!(encode(10, topic_id, finished), text);
+            let note = Note {
+                topic_id,
+                finished: finished.to_vec(),
+            };
+            assert_eq!(decode(10, text), note);
+        }
     }
 
     #[test]
     fn what_does_not_fit_is_left_out_from_the_end() {
         let finished: Vec<_> = (0..5_000).map(|i| 2 * i + 1..2 * i + 2).collect();
-        let text = encode(0, &finished);
+        let text = encode(0, TopicId::from_bytes([1; 16]), &finished);
         assert!(text.len() <= MAX_LEN);
-        let read = decode(0, &text);
+        let read = decode(0, &text).finished;
         assert!(read.len() > 1_500, "{}", read.len());
         assert_eq!(read, finished[..read.len()]);
     }
@@ -146,15 +188,18 @@ mod tests {
             "pat1:AQA",
             "pat1:AgP_",
             "pat1:_____________w",
+            "pat2:",
+            "pat2:AQEBAQEBAQEBAQEBAQEB",
+            "pat2:AAAAAAAAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(decode(0, text), [], "{text}");
+            assert_eq!(decode(0, text), Note::default(), "{text}");
         }
-        assert_eq!(decode(i64::MAX, "pat1:AgOsAgE"), []);
+        assert_eq!(decode(i64::MAX, "pat1:AgOsAgE"), Note::default());
     }
 
     proptest! {
         #[test]
-        fn ranges_come_back(committed in 0..i64::MAX / 2, lengths in prop::collection::vec((1i64..1 << 40, 1i64..1 << 40), 0..200)) {
+        fn ranges_come_back(committed in 0..i64::MAX / 2, id: [u8; 16], lengths in prop::collection::vec((1i64..1 << 40, 1i64..1 << 40), 0..200)) {
             let mut at = committed;
             let finished: Vec<_> = lengths
                 .iter()
@@ -164,12 +209,14 @@ mod tests {
                     start..at
                 })
                 .collect();
-            prop_assert_eq!(decode(committed, &encode(committed, &finished)), finished);
+            let topic_id = TopicId::from_bytes(id);
+            let note = decode(committed, &encode(committed, topic_id, &finished));
+            prop_assert_eq!(note, Note { topic_id, finished });
         }
 
         #[test]
-        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat1:)?[A-Za-z0-9_*-]{0,40}") {
-            let ranges = decode(committed, &text);
+        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat[12]:)?[A-Za-z0-9_*-]{0,40}") {
+            let ranges = decode(committed, &text).finished;
             prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
             prop_assert!(ranges.iter().all(|range| range.start < range.end && range.start > committed));
         }

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::assigned::Assigned;
+use super::commit_metadata;
 use super::config::ConsumerConfig;
 use super::healing::{passes, retry_backoff};
 use super::metrics::{Counters, count};
+use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata};
-use crate::kafka::{Error, Result};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
+
+/// How long a last commit waits for the beginning of a topic that was re-created, and how often it looks.
+const FIND_BEGINNING: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Commits what is finished, as often as `config` says. Ends with the first failure that will not pass.
 pub(super) async fn commit_regularly(
@@ -27,8 +33,9 @@ pub(super) async fn commit_regularly(
     loop {
         next = next.max(Instant::now() - every) + every.max(pause);
         sleep_until(next).await;
-        pause = match commit(consumer, &assigned.all(), counters).await {
-            Ok(()) => {
+        catch_up(consumer, assigned);
+        pause = match commit(consumer, &assigned.ours(), counters).await {
+            Ok(_) => {
                 backoff.succeeded();
                 Duration::ZERO
             }
@@ -39,38 +46,102 @@ pub(super) async fn commit_regularly(
     }
 }
 
-/// Commits what is finished of `partitions` and not committed yet. What fails goes into the next commit.
+/// Tells the trackers where the client stands. Where nothing came yet, the first position is something to commit; where markers or hidden
+/// records were passed, the last one. What a poll has returned is in hand already: it is sorted before anything else runs in this task.
+/// Where the topic was re-created, a new tracker begins: under `latest`, what is written there until the next start would be passed over.
+pub(super) fn catch_up(consumer: &ConsumerHandle, assigned: &Assigned) {
+    for partition in assigned.ours() {
+        let Some(position) = consumer.position_to_commit(&partition.name) else {
+            continue;
+        };
+        if partition.is_of(position.topic_id) {
+            partition.advance(position.offset);
+        } else {
+            let tracker = OffsetTracker::default();
+            assigned
+                .put(partition.name.clone(), position.topic_id, tracker)
+                .advance(position.offset);
+        }
+    }
+}
+
+/// Commits what is finished of `names` before they go, all of it, whether it was committed before or not: so it shows whether the topics are
+/// still the same. Those that are not are committed where they begin.
+pub(super) async fn commit_last(
+    consumer: &ConsumerHandle,
+    assigned: &Assigned,
+    names: &[TopicPartition],
+    counters: &Counters,
+) -> Result<()> {
+    catch_up(consumer, assigned);
+    let partitions = assigned.named(names);
+    partitions
+        .iter()
+        .for_each(|partition| partition.commit_failed());
+    let recreated = commit(consumer, &partitions, counters).await?;
+    let give_up = Instant::now() + FIND_BEGINNING;
+    for partition in &recreated {
+        let is_known = || {
+            let position = consumer.position_to_commit(&partition.name);
+            position.is_some_and(|now| !partition.is_of(now.topic_id))
+        };
+        while !is_known() && Instant::now() < give_up {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+    if !recreated.is_empty() {
+        catch_up(consumer, assigned);
+        commit(consumer, &assigned.named(names), counters).await?;
+    }
+    Ok(())
+}
+
+/// Commits what is finished of `partitions` and not committed yet. What fails goes into the next commit. Returns those whose topics turned
+/// out to be gone, while others have their names.
 ///
 /// Dropping the future may leave the commit made or not; it is repeated then.
 pub(super) async fn commit(
     consumer: &ConsumerHandle,
     partitions: &[Arc<Partition>],
     counters: &Counters,
-) -> Result<()> {
+) -> Result<Vec<Arc<Partition>>> {
+    let mut recreated = Vec::new();
     let mut unsettled = Unsettled::default();
     let mut offsets = Vec::new();
     for partition in partitions {
-        // Where nothing came yet, the first position is something to commit; where markers or hidden records were passed, the last one. What
-        // a poll has returned is in hand already: it is sorted before anything else runs in this task.
-        if let Some(position) = consumer.position(&partition.name) {
-            partition.advance(position);
-        }
         if let Some(commit) = partition.take_commit() {
             let offset = OffsetAndMetadata {
                 offset: commit.offset,
                 leader_epoch: commit.leader_epoch,
-                metadata: commit.metadata(),
-                topic_id: None,
+                metadata: commit_metadata::encode(
+                    commit.offset,
+                    partition.topic_id(),
+                    &commit.finished,
+                ),
+                topic_id: partition.topic_id(),
             };
             offsets.push((partition.name.clone(), offset));
             unsettled.0.push(partition.clone());
         }
     }
     if offsets.is_empty() {
-        return Ok(());
+        return Ok(recreated);
     }
     // Better to repeat some after a restart than to commit nothing.
-    let result = consumer.commit_without_long_notes(offsets).await;
+    let mut result = consumer.commit_without_long_notes(offsets.clone()).await;
+    while let Err(error) = &result
+        && error.kind() == ErrorKind::TopicRecreated
+        && let Some(of) = offsets
+            .iter()
+            .position(|(name, _)| Some(name) == error.partition())
+    {
+        // There is nothing to commit it in any more. Which of the others were taken is not known: once more does no harm.
+        offsets.remove(of);
+        let gone = unsettled.0.remove(of);
+        gone.outlive();
+        recreated.push(gone);
+        result = consumer.commit_without_long_notes(offsets.clone()).await;
+    }
     match &result {
         Ok(()) => {
             count(&counters.commits, 1);
@@ -78,7 +149,7 @@ pub(super) async fn commit(
         }
         Err(error) => counters.failed_to_commit(error.clone()),
     }
-    result
+    result.map(|()| recreated)
 }
 
 /// Partitions whose commit is under way. Those that are left when this is dropped are committed once more.

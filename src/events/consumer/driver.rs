@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::assigned::Assigned;
-use super::committing::{commit, commit_regularly};
+use super::committing::{commit_last, commit_regularly};
 use super::config::ConsumerConfig;
 use super::error::ConsumerError;
 use super::healing::{Rereads, passes, retry_backoff};
@@ -75,9 +75,16 @@ impl Driver {
         let leaving = LEAVING.min(config.shutdown_timeout / 4);
         let stopped = workers.stop(deadline - leaving).await;
         // Who is still at work has had that time: leaving the group does not wait for them again.
-        let partitions = assigned.all();
-        partitions.iter().for_each(|partition| partition.abandon());
-        let committing = commit(&handle, &partitions, &counters);
+        assigned
+            .all()
+            .iter()
+            .for_each(|partition| partition.abandon());
+        let names: Vec<_> = assigned
+            .ours()
+            .iter()
+            .map(|ours| ours.name.clone())
+            .collect();
+        let committing = commit_last(&handle, &assigned, &names, &counters);
         let committed = timeout_at(deadline - leaving / 2, committing).await;
         lag.end(&handle, &assigned);
         // Nothing is left for the group's hook to do.
@@ -85,12 +92,17 @@ impl Driver {
         let closed = timeout_at(deadline, consumer.close()).await;
         stopped?;
         worked?;
-        committed.unwrap_or_else(|_| {
+        let committed = committed.unwrap_or_else(|_| {
             Err(too_late(
                 &counters,
                 "what was finished last could not be committed within shutdown.timeout.ms: it is handled again after the next start",
             ))
-        })?;
+        });
+        match committed {
+            // Of a topic that is gone there is nothing to commit.
+            Err(error) if error.kind() == ErrorKind::UnknownTopicOrPartition => {}
+            committed => committed?,
+        }
         closed.unwrap_or_else(|_| {
             Err(too_late(
                 &counters,
@@ -142,6 +154,7 @@ async fn work(
 async fn ask_ends(consumer: &ConsumerHandle, intake: &Intake) -> Infallible {
     loop {
         sleep(ASK_END).await;
+        intake.resume_recreated();
         let waiting = intake.waiting();
         let names: Vec<_> = waiting
             .iter()

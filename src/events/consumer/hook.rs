@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::assigned::Assigned;
-use super::committing::commit;
+use super::commit_metadata;
+use super::committing::commit_last;
 use super::config::ConsumerConfig;
 use super::healing::{passes, retry_backoff};
 use super::metrics::Counters;
 use super::offset_tracker::OffsetTracker;
-use crate::kafka::TopicPartition;
-use crate::kafka::consumer::{ConsumerHandle, RebalanceListener};
+use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, RebalanceListener};
 use crate::kafka::net::BoxFuture;
+use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 
 /// How long single partitions whose committed offsets cannot be had hold up the others.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +36,32 @@ impl Hook {
             ..
         } = self.config;
         shutdown_timeout.max(max_poll_interval / 4)
+    }
+
+    /// Goes on from `commit`, unless it was made in another topic, which had the name before: brokers that know topics by their names alone
+    /// may have taken it late, and it says nothing about this one. All of this one is read then.
+    fn resume(
+        &self,
+        consumer: &ConsumerHandle,
+        name: &TopicPartition,
+        topic_id: Option<TopicId>,
+        commit: &OffsetAndMetadata,
+    ) -> OffsetTracker {
+        let note = commit_metadata::decode(commit.offset, &commit.metadata);
+        if let (Some(then), Some(now)) = (note.topic_id, topic_id)
+            && then != now
+        {
+            let error = Error::new(
+                ErrorKind::TopicRecreated,
+                "the committed offset is of a topic that was deleted and re-created: this one is read from its beginning",
+            );
+            let error = error.topic_partition(name.topic.clone(), name.partition);
+            self.counters.failed_to_poll(error);
+            // It is assigned: nothing else can be wrong.
+            let _ = consumer.seek_to_beginning(name);
+            return OffsetTracker::default();
+        }
+        OffsetTracker::resume(commit.offset, commit.leader_epoch, note.finished)
     }
 }
 
@@ -64,18 +91,12 @@ impl RebalanceListener for Hook {
                     self.counters.failed_to_poll(error);
                     continue;
                 }
-                let tracker =
-                    committed
-                        .found
-                        .remove(name)
-                        .map_or_else(OffsetTracker::default, |commit| {
-                            OffsetTracker::resume(
-                                commit.offset,
-                                commit.leader_epoch,
-                                &commit.metadata,
-                            )
-                        });
-                self.assigned.put(name.clone(), tracker);
+                let topic_id = committed.topics.get(&name.topic).copied();
+                let tracker = match committed.found.remove(name) {
+                    Some(commit) => self.resume(consumer, name, topic_id, &commit),
+                    None => OffsetTracker::default(),
+                };
+                self.assigned.put(name.clone(), topic_id, tracker);
             }
         })
     }
@@ -94,12 +115,9 @@ impl RebalanceListener for Hook {
             };
             // A handler that takes longer is not waited for: its event is handled again by the partition's next reader.
             let _ = timeout(self.patience(), drained).await;
-            // Also what a commit that is under way holds already: this one is answered before the partitions go.
-            released
-                .iter()
-                .for_each(|partition| partition.commit_failed());
-            // What could not be committed is handled again by the next reader; the commit has counted its failure.
-            let _ = commit(consumer, &released, &self.counters).await;
+            // Also what a commit that is under way holds already: this one is answered before the partitions go. What could not be committed is
+            // handled again by the next reader; the commit has counted its failure.
+            let _ = commit_last(consumer, &self.assigned, partitions, &self.counters).await;
             self.assigned.forget(partitions);
         })
     }

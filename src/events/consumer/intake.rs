@@ -94,6 +94,18 @@ impl Intake {
         }
     }
 
+    /// Lets go on what waits for room because of records of a topic that is gone: another has its name now, and has not taken any.
+    pub(super) fn resume_recreated(&self) {
+        self.desk().busy.retain(|name, partition| {
+            let position = self.consumer.position_to_commit(name);
+            let recreated = position.is_some_and(|now| !partition.is_of(now.topic_id));
+            if recreated && partition.set_paused(false) {
+                let _ = self.consumer.resume(std::slice::from_ref(name));
+            }
+            !recreated
+        });
+    }
+
     /// The partitions that wait for room.
     pub(super) fn waiting(&self) -> Vec<Arc<Partition>> {
         let desk = self.desk();
@@ -212,10 +224,11 @@ impl Intake {
         };
         self.assigned
             .find(run.partition())
-            .filter(|partition| !moved_back(partition))
+            .filter(|partition| partition.is_of(run.topic_id()) && !moved_back(partition))
             .unwrap_or_else(|| {
                 let name = run.partition().clone();
-                self.assigned.put(name, OffsetTracker::default())
+                let tracker = OffsetTracker::default();
+                self.assigned.put(name, run.topic_id(), tracker)
             })
     }
 

@@ -11,7 +11,7 @@
 //! | `committing` | commits, now and then and before a partition goes |
 //! | `config` | what a consumer of events can be told |
 //! | `offset_tracker` | which records of a partition are finished, and what may be committed |
-//! | `commit_metadata` | the text beside a commit that names what is finished beyond it |
+//! | `commit_metadata` | the text beside a commit that names its topic, and what is finished beyond it |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
 //! | `lanes` | a partition's records, queued by key |
 //! | `load` | records of one lane, copied together |

@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::commit_metadata;
-
 /// The state of one partition's records between fetch and commit. Its size is bounded by that of the unfinished records: between two of
 /// them, everything is finished or was never there.
 #[derive(Debug, Default)]
@@ -44,26 +42,23 @@ pub(crate) struct Commit {
     pub finished: Vec<Range<i64>>,
 }
 
-impl Commit {
-    /// What is finished beyond it, as text to commit with it.
-    pub(crate) fn metadata(&self) -> String {
-        commit_metadata::encode(self.offset, &self.finished)
-    }
-}
-
 /// Fewer finished entries than these are not worth a sweep.
 const SWEEP_FROM: usize = 1_024;
 
 impl OffsetTracker {
-    /// The tracker of a partition whose group has committed `committed` with `metadata`. Metadata of another maker tells nothing.
-    pub(crate) fn resume(committed: i64, leader_epoch: Option<i32>, metadata: &str) -> Self {
+    /// The tracker of a partition whose group has committed `committed`, and finished what is in `finished` beyond it.
+    pub(crate) fn resume(
+        committed: i64,
+        leader_epoch: Option<i32>,
+        finished: Vec<Range<i64>>,
+    ) -> Self {
         Self {
             epochs: leader_epoch
                 .map(|epoch| (committed - 1, epoch))
                 .into_iter()
                 .collect(),
             next: Some(committed),
-            remembered: commit_metadata::decode(committed, metadata).into(),
+            remembered: finished.into(),
             ..Self::default()
         }
     }
@@ -263,7 +258,7 @@ mod tests {
         }
         let commit = tracker.take_commit().expect("something was finished");
         assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(commit.offset, None, &commit.metadata());
+        let mut tracker = OffsetTracker::resume(commit.offset, None, commit.finished.clone());
         let again: Vec<i64> = (0..8)
             .filter(|offset| tracker.arrive(*offset, None))
             .collect();
@@ -278,7 +273,7 @@ mod tests {
             tracker.finish(offset);
         }
         let first = tracker.take_commit().expect("something was finished");
-        let mut tracker = OffsetTracker::resume(first.offset, None, &first.metadata());
+        let mut tracker = OffsetTracker::resume(first.offset, None, first.finished);
         assert!(tracker.arrive(0, None));
         assert!(tracker.arrive(1, None));
         for offset in [0, 1] {
@@ -286,7 +281,7 @@ mod tests {
         }
         let second = tracker.take_commit().expect("something was finished");
         assert_eq!(second.offset, 4, "2 and 3 are finished: the next is 4");
-        let mut tracker = OffsetTracker::resume(second.offset, None, &second.metadata());
+        let mut tracker = OffsetTracker::resume(second.offset, None, second.finished);
         let again: Vec<i64> = (4..10)
             .filter(|offset| tracker.arrive(*offset, None))
             .collect();
@@ -313,7 +308,10 @@ mod tests {
         assert_eq!(tracker.take_commit(), None);
         tracker.advance(7);
         assert_eq!(tracker.take_commit(), commit(7));
-        assert_eq!(OffsetTracker::resume(7, None, "").take_commit(), None);
+        assert_eq!(
+            OffsetTracker::resume(7, None, Vec::new()).take_commit(),
+            None
+        );
     }
 
     #[test]
@@ -362,7 +360,7 @@ mod tests {
         assert!(tracker.in_hand.len() <= SWEEP_FROM + 2);
         let commit = tracker.take_commit().expect("much was finished");
         assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(0, None, &commit.metadata());
+        let mut tracker = OffsetTracker::resume(0, None, commit.finished.clone());
         let again = (0..200_001).filter(|offset| tracker.arrive(*offset, None));
         assert_eq!(again.collect::<Vec<_>>(), [0, 200_000]);
     }
@@ -371,7 +369,7 @@ mod tests {
     fn a_commit_goes_with_the_epoch_of_the_record_before_it() {
         let epoch =
             |tracker: &mut OffsetTracker| tracker.take_commit().map(|commit| commit.leader_epoch);
-        let mut tracker = OffsetTracker::resume(10, Some(3), "");
+        let mut tracker = OffsetTracker::resume(10, Some(3), Vec::new());
         tracker.arrive(10, Some(3));
         tracker.arrive(11, Some(5));
         tracker.arrive(12, Some(6));
@@ -406,7 +404,7 @@ mod tests {
             for (life, (arriving, finishing)) in lives.iter().chain([&last]).enumerate() {
                 let mut tracker = committed
                     .as_ref()
-                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, &commit.metadata()));
+                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, commit.finished.clone()));
                 let from = committed.as_ref().map_or(0, |commit| commit.offset);
                 let mut in_hand: Vec<i64> =
                     log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset, None)).collect();

@@ -3,20 +3,22 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::lanes::Lanes;
 use super::offset_tracker::{Commit, OffsetTracker};
-use crate::kafka::TopicPartition;
+use crate::kafka::{TopicId, TopicPartition};
 
 /// The state of a partition, from its assignment to its release.
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub name: TopicPartition,
     pub lanes: Lanes,
+    /// The topic that its offsets are in, once that is known: another one may get the same name.
+    topic_id: OnceLock<TopicId>,
     state: Mutex<State>,
     /// How many bytes of its records are in hand.
     held: AtomicUsize,
@@ -39,26 +41,56 @@ struct State {
     released: bool,
     /// Whether handlers at work are not waited for.
     abandoned: bool,
+    /// Whether the topic is gone: what is in hand is handled, but there is nothing to commit it in.
+    outlived: bool,
 }
 
 impl Partition {
-    /// A partition that goes on from what `tracker` says, with lanes for so many workers.
-    pub(crate) fn new(name: TopicPartition, tracker: OffsetTracker, workers: usize) -> Self {
+    /// A partition of the topic of this id that goes on from what `tracker` says, with lanes for so many workers.
+    pub(crate) fn new(
+        name: TopicPartition,
+        topic_id: Option<TopicId>,
+        tracker: OffsetTracker,
+        workers: usize,
+    ) -> Self {
         Self {
             name,
             lanes: Lanes::new(workers),
+            topic_id: topic_id.map(OnceLock::from).unwrap_or_default(),
             state: Mutex::new(State {
                 tracker,
                 arrivals: VecDeque::new(),
                 running: 0,
                 released: false,
                 abandoned: false,
+                outlived: false,
             }),
             held: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             asked_end: AtomicI64::new(-1),
             drained: Notify::new(),
         }
+    }
+
+    /// The topic that its offsets are in, if that is known.
+    pub(crate) fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id.get().copied()
+    }
+
+    /// Whether its offsets are in the topic of this id. If it was not known so far which they are in, it is now. Brokers without ids cannot
+    /// say otherwise.
+    pub(crate) fn is_of(&self, topic_id: Option<TopicId>) -> bool {
+        topic_id.is_none_or(|id| *self.topic_id.get_or_init(|| id) == id)
+    }
+
+    /// The topic is gone. What is in hand is handled; nothing of it is committed any more.
+    pub(crate) fn outlive(&self) {
+        self.lock().outlived = true;
+    }
+
+    /// Whether anything is in hand.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.held() > 0 || self.lock().running > 0
     }
 
     /// As [`OffsetTracker::is_past`].
@@ -146,7 +178,11 @@ impl Partition {
 
     /// As [`OffsetTracker::take_commit`].
     pub(crate) fn take_commit(&self) -> Option<Commit> {
-        self.lock().tracker.take_commit()
+        let mut state = self.lock();
+        match state.outlived {
+            true => None,
+            false => state.tracker.take_commit(),
+        }
     }
 
     /// As [`OffsetTracker::commit_failed`].
@@ -229,7 +265,12 @@ mod tests {
     use super::*;
 
     fn partition() -> Partition {
-        Partition::new(TopicPartition::new("t", 0), OffsetTracker::default(), 1)
+        Partition::new(
+            TopicPartition::new("t", 0),
+            None,
+            OffsetTracker::default(),
+            1,
+        )
     }
 
     #[tokio::test]
@@ -292,6 +333,24 @@ mod tests {
             partition.oldest(),
             Some((6, begun + Duration::from_secs(3)))
         );
+    }
+
+    #[test]
+    fn a_partition_is_of_one_topic_whatever_its_name() {
+        let id = |byte| TopicId::from_bytes([byte; 16]);
+        let partition = partition();
+        assert!(partition.is_of(None));
+        assert!(partition.is_of(id(1)), "now it is known");
+        assert!(!partition.is_of(id(2)));
+        assert!(partition.is_of(None), "said by a broker without ids");
+        assert_eq!(partition.topic_id(), id(1));
+        partition.arrive(&[0], None, 1);
+        partition.begin();
+        partition.end(0, true);
+        partition.outlive();
+        assert_eq!(partition.take_commit(), None);
+        partition.commit_failed();
+        assert_eq!(partition.take_commit(), None);
     }
 
     #[test]

@@ -93,7 +93,12 @@ fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
 
 fn partition(number: i32, workers: usize) -> Arc<Partition> {
     let name = TopicPartition::new("steps", number);
-    Arc::new(Partition::new(name, OffsetTracker::default(), workers))
+    Arc::new(Partition::new(
+        name,
+        None,
+        OffsetTracker::default(),
+        workers,
+    ))
 }
 
 impl Setup {
