@@ -6,6 +6,11 @@ use std::future::Future;
 use super::{Context, HandlerError};
 
 /// A Protobuf message that can travel as an event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "a message that says neither its type nor its key",
+    note = "say how it travels in the row of its event set (`{Self}: type = \"shop.v1.OrderPlaced\", key = order_id;`), or implement `Event` for it"
+)]
 pub trait Event: prost::Message + Default + Send + Sync + 'static {
     /// The event's name on the wire (`ce_type`), by convention the full name of the message: `api.events.v1.EmailReceived`. It is what
     /// readers know the event by: it never changes.
@@ -18,6 +23,43 @@ pub trait Event: prost::Message + Default + Send + Sync + 'static {
     /// The `ce_subject` of the event; `None`, the default, sends none.
     fn subject(&self) -> Option<&str> {
         None
+    }
+}
+
+/// A field that can be the key of an event.
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` cannot be the key of an event",
+    label = "no key",
+    note = "a key is a `String`, bytes (`Vec<u8>`, `Bytes`), or an `Option` of these; `key = _` is none; for any other implement `Event` by hand, or `EventKey` for a type of your own"
+)]
+pub trait EventKey {
+    /// The key's bytes; `None` when there is no key, as for an empty one.
+    fn as_key(&self) -> Option<&[u8]>;
+}
+
+/// For each type that is bytes.
+macro_rules! keys {
+    ($($Key:ty),*) => {
+        $(impl EventKey for $Key {
+            fn as_key(&self) -> Option<&[u8]> {
+                let bytes: &[u8] = self.as_ref();
+                (!bytes.is_empty()).then_some(bytes)
+            }
+        })*
+    };
+}
+
+keys!(String, Vec<u8>, bytes::Bytes);
+
+impl<K: EventKey> EventKey for Option<K> {
+    fn as_key(&self) -> Option<&[u8]> {
+        self.as_ref()?.as_key()
+    }
+}
+
+impl<K: EventKey> EventKey for Box<K> {
+    fn as_key(&self) -> Option<&[u8]> {
+        K::as_key(self)
     }
 }
 

@@ -15,6 +15,7 @@
 //! use tokio::sync::mpsc;
 //!
 //! #[derive(Clone, PartialEq, prost::Message)]
+//! #[prost(prost_path = "prost")] // not needed where prost is a dependency of your own
 //! pub struct OrderPlaced {
 //!     #[prost(string, tag = "1")]
 //!     pub order_id: String,
@@ -79,7 +80,7 @@ pub use cloudevents::CloudEvent;
 pub use consumer::{
     ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent, OnFailure, Tell,
 };
-pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventSet};
+pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventKey, EventSet};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
@@ -94,23 +95,68 @@ pub use prost_types;
 pub mod private {
     pub use pastey::paste;
 
-    /// Whether all of `types` are there, each once.
-    pub const fn are_distinct(types: &[&str]) -> bool {
-        let mut i = 0;
+    /// A message that knows its own name.
+    #[diagnostic::on_unimplemented(
+        message = "`{Self}` does not know its name",
+        label = "a message without a name",
+        note = "say what it is called on the wire (`type = \"shop.v1.OrderPlaced\"`), or let prost make it know its name (`enable_type_names` of prost-build)"
+    )]
+    pub trait Named {
+        /// [`prost::Name::PACKAGE`].
+        const PACKAGE: &'static str;
+        /// [`prost::Name::NAME`].
+        const NAME: &'static str;
+    }
+
+    #[diagnostic::do_not_recommend]
+    impl<M: prost::Name> Named for M {
+        const PACKAGE: &'static str = M::PACKAGE;
+        const NAME: &'static str = M::NAME;
+    }
+
+    /// The length of the full name of a message.
+    pub const fn full_name_len(package: &str, name: &str) -> usize {
+        let dot = if package.is_empty() { 0 } else { 1 };
+        package.len() + dot + name.len()
+    }
+
+    /// The full name of a message, which is `LEN` long: `shop.v1.OrderPlaced`.
+    pub const fn full_name<const LEN: usize>(package: &str, name: &str) -> [u8; LEN] {
+        let mut full = [b'.'; LEN];
+        let (before, _) = full.split_at_mut(package.len());
+        before.copy_from_slice(package.as_bytes());
+        let (_, after) = full.split_at_mut(LEN - name.len());
+        after.copy_from_slice(name.as_bytes());
+        full
+    }
+
+    /// `bytes`, which are a text.
+    pub const fn text(bytes: &[u8]) -> &str {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }
+
+    /// Whether `of` is a type, and there once in `types`.
+    pub const fn is_alone(types: &[&str], of: &str) -> bool {
+        let (mut i, mut met) = (0, 0);
         while i < types.len() {
-            let mut j = 0;
-            while j < i {
-                if equal(types[i].as_bytes(), types[j].as_bytes()) {
-                    return false;
-                }
-                j += 1;
-            }
-            if types[i].is_empty() {
-                return false;
+            if equal(types[i].as_bytes(), of.as_bytes()) {
+                met += 1;
             }
             i += 1;
         }
-        true
+        met == 1 && !of.is_empty()
+    }
+
+    /// The place of `of` in `types`.
+    pub const fn index_of(types: &[&str], of: &str) -> usize {
+        let mut i = 0;
+        while i < types.len() && !equal(types[i].as_bytes(), of.as_bytes()) {
+            i += 1;
+        }
+        i
     }
 
     const fn equal(one: &[u8], other: &[u8]) -> bool {

@@ -2,8 +2,18 @@
 
 /// Makes an event set: an enum, a producer trait and a handler trait out of prost messages.
 ///
-/// Each row names a message that is in scope, its type on the wire, and the field that is its key (a `String`; an empty one counts as no
-/// key). A message that implements [`Event`](crate::events::Event) already, such as one of another set, stands by its name alone.
+/// Each row names a message, by its name or by a path to it, and says how it travels:
+///
+/// | row | type on the wire | key |
+/// | --- | --- | --- |
+/// | `OrderPlaced: type = "shop.v1.OrderPlaced", key = order_id;` | as it says | the field `order_id` |
+/// | `OrderPlaced: type = "shop.v1.OrderPlaced";` | as it says | none: the events spread over all partitions, in no order |
+/// | `OrderPlaced: key = order_id;` | the full name of the message, by [`prost::Name`](crate::events::prost::Name) | the field `order_id` |
+/// | `OrderPlaced: key = _;` | likewise | none |
+/// | `OrderPlaced;` | what its [`Event`](crate::events::Event) says, such as one of another set, or written by hand | likewise |
+///
+/// A key is a `String`, bytes, or an `Option` of either ([`EventKey`](crate::events::EventKey)); it may be a field of a field
+/// (`key = order.id`). An empty one counts as no key.
 ///
 /// What comes out, for a row `OrderPlaced` in a set declared as below:
 /// - `enum OrderEvents { OrderPlaced(OrderPlaced), … }`, an [`EventSet`](crate::events::EventSet);
@@ -20,6 +30,7 @@
 ///
 /// /// An order was placed. (Or from a `.proto` file, by prost-build.)
 /// #[derive(Clone, PartialEq, prost::Message)]
+/// #[prost(prost_path = "prost")] // not needed where prost is a dependency of your own
 /// pub struct OrderPlaced {
 ///     #[prost(string, tag = "1")]
 ///     pub order_id: String,
@@ -29,6 +40,7 @@
 ///
 /// /// An order left the warehouse.
 /// #[derive(Clone, PartialEq, prost::Message)]
+/// #[prost(prost_path = "prost")]
 /// pub struct OrderShipped {
 ///     #[prost(string, tag = "1")]
 ///     pub order_id: String,
@@ -73,53 +85,114 @@
 /// assert_eq!(OrderPlaced::TYPE, "shop.v1.OrderPlaced");
 /// # }
 /// ```
-///
-/// Two events with one type do not compile:
-/// ```compile_fail
-/// # use pat_events::events::{event_set, prost};
-/// #[derive(Clone, PartialEq, prost::Message)]
-/// pub struct OrderPlaced {
-///     #[prost(string, tag = "1")]
-///     pub order_id: String,
-/// }
-/// #[derive(Clone, PartialEq, prost::Message)]
-/// pub struct OrderShipped {
-///     #[prost(string, tag = "1")]
-///     pub order_id: String,
-/// }
-/// event_set! {
-///     pub enum OrderEvents, producer OrderProducer, handler OrderHandler {
-///         OrderPlaced: type = "shop.v1.OrderPlaced", key = order_id;
-///         OrderShipped: type = "shop.v1.OrderPlaced", key = order_id;
-///     }
-/// }
-/// ```
 #[macro_export]
 macro_rules! event_set {
     (
         $(#[$meta:meta])*
-        $vis:vis enum $Set:ident, producer $Producer:ident, handler $Handler:ident {
-            $( $Event:ident $(: type = $type:literal, key = $key:ident)?; )+
+        $vis:vis enum $Set:ident, producer $Producer:ident, handler $Handler:ident $(,)? {
+            $($rows:tt)*
         }
     ) => {
-        $( $(
-            impl $crate::events::Event for $Event {
-                const TYPE: &'static str = $type;
+        $crate::__event_set! { @rows [[$(#[$meta])*] [$vis] $Set $Producer $Handler] [] $($rows)* ; }
+    };
+}
 
-                fn key(&self) -> ::core::option::Option<&[u8]> {
-                    (!self.$key.is_empty()).then(|| self.$key.as_bytes())
-                }
+/// The steps of [`event_set!`]: reads one row after the other, each into `{ [type] Name [how it travels] }`, then writes the set.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __event_set {
+    // Rows.
+    (@rows $head:tt []) => {
+        ::core::compile_error!("an event set needs an event: add a row such as `OrderPlaced: type = \"shop.v1.OrderPlaced\", key = order_id;`");
+    };
+    (@rows $head:tt [$($rows:tt)+]) => {
+        $crate::__event_set! { @set $head $($rows)+ }
+    };
+    (@rows $head:tt $rows:tt ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head $rows $($rest)* }
+    };
+    (@rows $head:tt $rows:tt $($row:tt)+) => {
+        $crate::__event_set! { @path $head $rows [] $($row)+ }
+    };
+
+    // The path to the message; its last part is the name of the row.
+    (@path $head:tt $rows:tt [$($path:tt)*] :: $($rest:tt)+) => {
+        $crate::__event_set! { @path $head $rows [$($path)* ::] $($rest)+ }
+    };
+    (@path $head:tt $rows:tt [$($path:tt)*] $part:ident :: $($rest:tt)+) => {
+        $crate::__event_set! { @path $head $rows [$($path)* $part ::] $($rest)+ }
+    };
+    (@path $head:tt $rows:tt [$($path:tt)*] $Name:ident $($rest:tt)+) => {
+        $crate::__event_set! { @how $head $rows [$($path)* $Name] $Name $($rest)+ }
+    };
+    (@path $head:tt $rows:tt [$($path:tt)*] $($bad:tt)*) => {
+        $crate::__event_set! { @wrong $($path)* $($bad)* }
+    };
+
+    // How it travels.
+    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [] }] $($rest)* }
+    };
+    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : type = $type:literal $(, key = _)? $(,)? ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[literal $type] []] }] $($rest)* }
+    };
+    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : type = $type:literal, key = $($key:ident).+ $(,)? ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[literal $type] [$($key).+]] }] $($rest)* }
+    };
+    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : key = _ $(,)? ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[name] []] }] $($rest)* }
+    };
+    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : key = $($key:ident).+ $(,)? ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[name] [$($key).+]] }] $($rest)* }
+    };
+    (@how $head:tt $rows:tt [$($Type:tt)+] $Name:ident $($bad:tt)*) => {
+        $crate::__event_set! { @wrong $($Type)+ $($bad)* }
+    };
+
+    // Two errors: this one says what to do, and the other where.
+    (@wrong $($bad:tt)*) => {
+        ::core::compile_error!(
+            "a row of an event set is `Message: type = \"name.on.the.wire\", key = field;`; without `type = …` the message's prost::Name \
+             counts, with `key = _` there is no key, and an `Event` stands alone: `Message;`"
+        );
+        $crate::__event_set_row! { $($bad)* }
+    };
+
+    (@event $Type:tt []) => {};
+    (@event [$($Type:tt)+] [[$($type:tt)+] [$($key:tt)*]]) => {
+        impl $crate::events::Event for $($Type)+ {
+            const TYPE: &'static str = $crate::__event_set! { @type [$($Type)+] $($type)+ };
+
+            fn key(&self) -> ::core::option::Option<&[u8]> {
+                $crate::__event_set! { @key self $($key)* }
             }
-        )? )+
+        }
+    };
+    (@type $Type:tt literal $type:literal) => { $type };
+    (@type [$($Type:tt)+] name) => {{
+        const PACKAGE: &str = <$($Type)+ as $crate::events::private::Named>::PACKAGE;
+        const NAME: &str = <$($Type)+ as $crate::events::private::Named>::NAME;
+        const LEN: usize = $crate::events::private::full_name_len(PACKAGE, NAME);
+        const FULL: [u8; LEN] = $crate::events::private::full_name(PACKAGE, NAME);
+        $crate::events::private::text(&FULL)
+    }};
+    (@key $this:ident) => { ::core::option::Option::None };
+    (@key $this:ident $($key:tt)+) => { $crate::events::EventKey::as_key(&$this.$($key)+) };
+
+    (
+        @set [[$(#[$meta:meta])*] [$vis:vis] $Set:ident $Producer:ident $Handler:ident]
+        $( { [$($Type:tt)+] $Event:ident $how:tt } )+
+    ) => {
+        $( $crate::__event_set! { @event [$($Type)+] $how } )+
 
         $(#[$meta])*
         // Events are moved about singly, not kept by the million: boxing the large ones would cost an allocation each.
         #[allow(clippy::large_enum_variant)]
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug, ::core::cmp::PartialEq)]
         $vis enum $Set {
             $(
-                #[doc = concat!("A [`", stringify!($Event), "`].")]
-                $Event($Event),
+                #[doc = ::core::concat!("A [`", ::core::stringify!($Event), "`].")]
+                $Event($($Type)+),
             )+
         }
 
@@ -145,55 +218,61 @@ macro_rules! event_set {
             }
         }
 
-        const _: () = ::core::assert!(
-            $crate::events::private::are_distinct(<$Set as $crate::events::EventSet>::TYPES),
-            "two events of the set have the same type, or one has none: the second would never reach its handler"
-        );
+        $( const _: () = ::core::assert!(
+            $crate::events::private::is_alone(
+                <$Set as $crate::events::EventSet>::TYPES,
+                <$($Type)+ as $crate::events::Event>::TYPE,
+            ),
+            "{}", ::core::concat!(
+                "`", ::core::stringify!($Event), "` has no type, or shares it with another event of the set: give each a type of its own, or \
+                 all but the first would never reach their handlers"
+            )
+        ); )+
 
         impl $crate::events::EventSet for $Set {
-            const TYPES: &'static [&'static str] = &[ $( <$Event as $crate::events::Event>::TYPE, )+ ];
+            const TYPES: &'static [&'static str] = &[ $( <$($Type)+ as $crate::events::Event>::TYPE, )+ ];
 
             fn decode(
                 event_type: &str,
                 value: &[u8],
             ) -> ::core::option::Option<::core::result::Result<Self, $crate::events::prost::DecodeError>> {
                 match event_type {
-                    $( <$Event as $crate::events::Event>::TYPE => ::core::option::Option::Some(
-                        <$Event as $crate::events::prost::Message>::decode(value).map(Self::$Event)
+                    $( <$($Type)+ as $crate::events::Event>::TYPE => ::core::option::Option::Some(
+                        <$($Type)+ as $crate::events::prost::Message>::decode(value).map(Self::$Event)
                     ), )+
                     _ => ::core::option::Option::None,
                 }
             }
         }
 
-        $( impl ::core::convert::From<$Event> for $Set {
-            fn from(event: $Event) -> Self {
+        $( impl ::core::convert::From<$($Type)+> for $Set {
+            fn from(event: $($Type)+) -> Self {
                 Self::$Event(event)
             }
         } )+
 
         $crate::events::private::paste! {
-            #[doc = concat!("Sends the events of [`", stringify!($Set), "`].")]
+            #[doc = ::core::concat!("Sends the events of [`", ::core::stringify!($Set), "`].")]
             // A set that is private to a crate may be only read there, or only written.
             #[allow(dead_code)]
             $vis trait $Producer {
                 $(
-                    #[doc = concat!("Sends one [`", stringify!($Event), "`] and waits until it is acknowledged, as [`EventProducer::send`].")]
+                    #[doc = ::core::concat!("Sends one `", ::core::stringify!($Event), "` and waits until it is acknowledged, as [`EventProducer::send`].")]
                     ///
                     /// [`EventProducer::send`]: $crate::events::EventProducer::send
                     fn [<send_ $Event:snake>](
                         &self,
-                        event: &$Event,
+                        event: &$($Type)+,
                     ) -> impl ::core::future::Future<
                         Output = $crate::kafka::Result<$crate::kafka::RecordMetadata>,
                     > + ::core::marker::Send;
 
-                    #[doc = concat!("Accepts one [`", stringify!($Event), "`] for sending, as [`EventProducer::enqueue`].")]
+                    #[doc = ::core::concat!("Accepts one `", ::core::stringify!($Event), "` for sending, as [`EventProducer::enqueue`].")]
                     ///
                     /// [`EventProducer::enqueue`]: $crate::events::EventProducer::enqueue
                     fn [<enqueue_ $Event:snake>](
                         &self,
-                        event: &$Event,
+                        event: &$($Type)+,
                     ) -> impl ::core::future::Future<
                         Output = $crate::kafka::Result<$crate::kafka::Delivery>,
                     > + ::core::marker::Send;
@@ -204,21 +283,21 @@ macro_rules! event_set {
                 $(
                     async fn [<send_ $Event:snake>](
                         &self,
-                        event: &$Event,
+                        event: &$($Type)+,
                     ) -> $crate::kafka::Result<$crate::kafka::RecordMetadata> {
-                        self.send(event).await
+                        $crate::events::EventProducer::send(self, event).await
                     }
 
                     async fn [<enqueue_ $Event:snake>](
                         &self,
-                        event: &$Event,
+                        event: &$($Type)+,
                     ) -> $crate::kafka::Result<$crate::kafka::Delivery> {
-                        self.enqueue(event).await
+                        $crate::events::EventProducer::enqueue(self, event).await
                     }
                 )+
             }
 
-            #[doc = concat!("Handles the events of [`", stringify!($Set), "`].")]
+            #[doc = ::core::concat!("Handles the events of [`", ::core::stringify!($Set), "`].")]
             ///
             /// Methods are called for one event at a time and key, in the order of the log, and for several keys at once. An event counts
             /// as finished when its method returns `Ok`; until then its offset is not committed, so an event may be seen again after a
@@ -226,11 +305,11 @@ macro_rules! event_set {
             #[allow(dead_code)]
             $vis trait $Handler: ::core::marker::Send + ::core::marker::Sync + 'static {
                 $(
-                    #[doc = concat!("Handles one [`", stringify!($Event), "`].")]
+                    #[doc = ::core::concat!("Handles one `", ::core::stringify!($Event), "`.")]
                     fn [<handle_ $Event:snake>](
                         &self,
                         context: &$crate::events::Context<'_>,
-                        event: $Event,
+                        event: $($Type)+,
                     ) -> impl ::core::future::Future<
                         Output = ::core::result::Result<(), $crate::events::HandlerError>,
                     > + ::core::marker::Send;
@@ -262,36 +341,54 @@ macro_rules! event_set {
                 }
             }
 
-            impl<H: $Handler> $crate::events::Dispatch<H> for $Set {
-                async fn dispatch(handler: &H, context: &$crate::events::Context<'_>) -> $crate::events::Dispatched {
-                    #[allow(clippy::enum_variant_names)]
-                    enum Index { $( $Event, )+ }
-                    use $crate::events::{Arrival, Dispatched};
-                    use ::core::result::Result::{Err, Ok};
+            // Names of types are not hygienic: nobody else's is this one.
+            impl<__PatEventsHandler: $Handler> $crate::events::Dispatch<__PatEventsHandler> for $Set {
+                async fn dispatch(
+                    handler: &__PatEventsHandler,
+                    context: &$crate::events::Context<'_>,
+                ) -> $crate::events::Dispatched {
                     let undecodable = match context.event_type() {
                         $(
-                            Ok(::core::option::Option::Some(<$Event as $crate::events::Event>::TYPE)) => {
-                                match context.decode::<$Event>() {
-                                    Ok(event) => return Dispatched {
-                                        arrival: Arrival::Event(Index::$Event as usize),
-                                        result: handler.[<handle_ $Event:snake>](context, event).await,
+                            ::core::result::Result::Ok(::core::option::Option::Some(<$($Type)+ as $crate::events::Event>::TYPE)) => {
+                                match context.decode::<$($Type)+>() {
+                                    ::core::result::Result::Ok(event) => return $crate::events::Dispatched {
+                                        arrival: $crate::events::Arrival::Event(const {
+                                            $crate::events::private::index_of(
+                                                <$Set as $crate::events::EventSet>::TYPES,
+                                                <$($Type)+ as $crate::events::Event>::TYPE,
+                                            )
+                                        }),
+                                        result: <__PatEventsHandler as $Handler>::[<handle_ $Event:snake>](handler, context, event).await,
                                     },
-                                    Err(error) => error,
+                                    ::core::result::Result::Err(error) => error,
                                 }
                             }
                         )+
-                        Ok(_) => return Dispatched {
-                            arrival: Arrival::Unknown,
-                            result: handler.handle_unknown(context, context.record()).await,
+                        ::core::result::Result::Ok(_) => return $crate::events::Dispatched {
+                            arrival: $crate::events::Arrival::Unknown,
+                            result: <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await,
                         },
-                        Err(error) => error,
+                        ::core::result::Result::Err(error) => error,
                     };
-                    Dispatched {
-                        arrival: Arrival::Undecodable,
-                        result: handler.handle_undecodable(context, context.record(), undecodable).await,
+                    $crate::events::Dispatched {
+                        arrival: $crate::events::Arrival::Undecodable,
+                        result: <__PatEventsHandler as $Handler>::handle_undecodable(handler, context, context.record(), undecodable).await,
                     }
                 }
             }
         }
     };
 }
+
+/// Nothing but a row: the compiler points at the first token that does not belong to one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __event_set_row {
+    ($Message:path; $($next:tt)*) => {};
+    ($Message:path: type = $name:literal; $($next:tt)*) => {};
+    ($Message:path: type = $name:literal, key = $($field:ident).+; $($next:tt)*) => {};
+    ($Message:path: key = $($field:ident).+; $($next:tt)*) => {};
+}
+
+#[cfg(test)]
+mod tests;

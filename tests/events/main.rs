@@ -2,6 +2,7 @@
 #![cfg(feature = "broker")]
 
 mod healing;
+mod memory;
 mod recreated;
 mod stopping;
 mod stuck;

@@ -16,6 +16,7 @@ mod failover;
 mod fleet;
 mod interop;
 mod program;
+mod recreated;
 mod suite;
 mod transcript;
 

@@ -12,6 +12,7 @@ use pat_events::kafka::{
 };
 
 use crate::fleet::{Fleet, Target};
+use crate::recreated::a_typed_consumer_loses_nothing_when_its_topic_is_recreated;
 
 const PARTITIONS: i32 = 3;
 const POLL: Duration = Duration::from_millis(500);
@@ -58,6 +59,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "topics_are_created_listed_and_deleted",
             topics_are_created_listed_and_deleted,
+        ),
+        fleet.on_both(
+            "a_typed_consumer_loses_nothing_when_its_topic_is_recreated",
+            a_typed_consumer_loses_nothing_when_its_topic_is_recreated,
         ),
     ]
     .into_iter()
@@ -487,7 +492,7 @@ fn number(bytes: Option<&[u8]>) -> u64 {
 impl Target {
     /// Creates a topic of three partitions, named after the case, and waits until their leaders answer: with acks=0 nobody would be told
     /// that they do not yet.
-    async fn topic(&self, name: &str) -> String {
+    pub(crate) async fn topic(&self, name: &str) -> String {
         let admin = self.admin().await;
         admin
             .create_topic(&NewTopic::new(name, PARTITIONS))
@@ -501,7 +506,7 @@ impl Target {
         name.to_owned()
     }
 
-    async fn admin(&self) -> Admin {
+    pub(crate) async fn admin(&self) -> Admin {
         let config =
             Configuration::from_properties([("bootstrap.servers", self.bootstrap.as_str())]);
         Admin::connect(config.expect("good properties"))

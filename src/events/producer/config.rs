@@ -35,7 +35,9 @@ pub struct ProducerConfig {
     pub source: String,
     /// `compression.type`, such as `lz4` or `zstd:7`. Default none.
     pub compression: Compression,
-    /// `enable.idempotence`: brokers recognise repeated batches, so that a retry does not double events. Needs acks all. Default off.
+    /// `enable.idempotence`: brokers recognise repeated batches, so that a retry does not double events. Needs acks all. Default off, other
+    /// than that of [`kafka::ProducerConfig`]: handlers of events may see an event twice in any case, after a restart, and a producer
+    /// without it needs no producer id and no permission for one. [`idempotent`](ProducerConfig::idempotent) turns it on.
     pub idempotence: bool,
     /// `batch.records`: the most events in one batch. Default 100.
     pub batch_size: usize,
@@ -69,6 +71,20 @@ impl ProducerConfig {
             topic: topic.to_string(),
             ..Self::default()
         }
+    }
+
+    /// With [`idempotence`](ProducerConfig::idempotence): a retry doubles and reorders nothing.
+    ///
+    /// ```
+    /// use pat_events::events::ProducerConfig;
+    ///
+    /// let config = ProducerConfig::new("localhost:9092", "emails").idempotent();
+    /// assert!(config.idempotence);
+    /// ```
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.idempotence = true;
+        self
     }
 
     /// What the client beneath is told.
