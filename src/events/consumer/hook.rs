@@ -12,7 +12,7 @@ use super::config::ConsumerConfig;
 use super::healing::{passes, retry_backoff};
 use super::metrics::Counters;
 use super::offset_tracker::OffsetTracker;
-use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, RebalanceListener};
+use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, PositionReset, RebalanceListener};
 use crate::kafka::net::BoxFuture;
 use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 
@@ -120,6 +120,14 @@ impl RebalanceListener for Hook {
             let _ = commit_last(consumer, &self.assigned, partitions, &self.counters).await;
             self.assigned.forget(partitions);
         })
+    }
+
+    fn on_reset<'a>(
+        &'a self,
+        _: &'a ConsumerHandle,
+        resets: &'a [PositionReset],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move { resets.iter().for_each(|reset| self.counters.reset(reset)) })
     }
 
     fn on_lost<'a>(

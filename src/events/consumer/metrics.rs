@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::kafka::consumer::{PositionReset, ResetCounts};
 use crate::kafka::latency::{Histogram, Latency};
 use crate::kafka::{Error, TopicPartition};
 
@@ -35,6 +36,11 @@ pub struct ConsumerMetrics {
     pub failed_polls: u64,
     /// What the last poll or commit that failed did so with.
     pub last_error: Option<Error>,
+    /// How often the client moved a position by itself, because there was no offset to go on from or it was not in the log any more, and
+    /// how many offsets it passed over thereby, as far as that is known.
+    pub resets: ResetCounts,
+    /// The last time that it did so.
+    pub last_reset: Option<PositionReset>,
     /// How long handlers took.
     pub handler_latency: Latency,
     /// How many records are not finished, in all partitions together: those that wait in the log, as of the last answer about its end, and
@@ -92,6 +98,7 @@ pub(crate) struct Counters {
     failed_commits: AtomicU64,
     failed_polls: AtomicU64,
     last_error: Mutex<Option<Error>>,
+    resets: Mutex<(ResetCounts, Option<PositionReset>)>,
     pub workers: Vec<WorkerCounters>,
 }
 
@@ -105,6 +112,7 @@ impl Counters {
             failed_commits: AtomicU64::new(0),
             failed_polls: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            resets: Mutex::default(),
             workers: (0..workers).map(|_| WorkerCounters::new(types)).collect(),
         }
     }
@@ -117,6 +125,14 @@ impl Counters {
     pub(crate) fn failed_to_commit(&self, error: Error) {
         count(&self.failed_commits, 1);
         *self.latest_error() = Some(error);
+    }
+
+    /// The client moved a position by itself.
+    pub(crate) fn reset(&self, reset: &PositionReset) {
+        let (counts, last) = &mut *self.resets.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.resets += 1;
+        counts.passed_over += reset.passed_over.unwrap_or(0);
+        *last = Some(reset.clone());
     }
 
     /// What the last poll or commit that failed did so with.
@@ -138,7 +154,14 @@ impl Counters {
                 .map(|worker| read(counter(worker)))
                 .sum()
         };
+        let (resets, last_reset) = self
+            .resets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         ConsumerMetrics {
+            resets,
+            last_reset,
             received: read(&self.received),
             received_bytes: read(&self.received_bytes),
             handled: sum(|worker| &worker.handled),
