@@ -8,7 +8,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pat_events::kafka::{
     Admin, Configuration, Consumer, ConsumerConfig, ErrorKind, Header, NewTopic, Producer,
-    ProducerConfig, Record, StartOffset, TopicPartition,
+    ProducerConfig, Record, StartOffset, TopicPartition, WriteOutcome,
 };
 
 use crate::fleet::{Fleet, Target};
@@ -35,6 +35,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "a_record_over_the_limit_fails_alone",
             a_record_over_the_limit_fails_alone,
+        ),
+        fleet.on_both(
+            "records_without_a_key_fail_alone_in_a_compacted_topic",
+            records_without_a_key_fail_alone_in_a_compacted_topic,
         ),
         fleet.on_both(
             "two_members_share_a_topic_and_a_leaver_hands_over",
@@ -215,6 +219,43 @@ async fn a_record_over_the_limit_fails_alone(target: Target) {
         .send(Record::new(&topic).value(b"small"))
         .await
         .expect("the next one is fine");
+}
+
+/// KIP-467: Kafka refuses the whole batch, and names them.
+async fn records_without_a_key_fail_alone_in_a_compacted_topic(target: Target) {
+    let topic = NewTopic::new("keys-only", 1).config("cleanup.policy", "compact");
+    target
+        .admin()
+        .await
+        .create_topic(&topic)
+        .await
+        .expect("created");
+    for codec in ["none", "zstd"] {
+        let producer = target.producer(&[("compression.type", codec)]).await;
+        let mut deliveries = Vec::new();
+        for i in 0..2_000u32 {
+            let (key, value) = (i.to_be_bytes(), i.to_string());
+            let record = Record {
+                key: (i % 10 != 7).then_some(&key[..]),
+                value: Some(value.as_bytes()),
+                ..Record::new("keys-only")
+            };
+            deliveries.push(producer.enqueue(record).await.expect("admitted"));
+        }
+        let mut last = None;
+        for (i, delivery) in (0..).zip(deliveries) {
+            let fate = delivery.await;
+            if i % 10 == 7 {
+                let error = fate.expect_err("no key");
+                assert_eq!(error.outcome(), WriteOutcome::NotWritten, "{error}");
+                assert!(error.to_string().contains("key"), "{error}");
+            } else {
+                let offset = fate.expect("written").offset;
+                assert!(offset > last, "{offset:?} after {last:?}");
+                last = offset;
+            }
+        }
+    }
 }
 
 async fn two_members_share_a_topic_and_a_leaver_hands_over(target: Target) {
