@@ -93,7 +93,7 @@ async fn produce(scene: &mut Scene, idempotence: bool) {
     let config = ProducerConfig {
         client: scene.client(),
         acks: if idempotence { Acks::All } else { Acks::Leader },
-        idempotence,
+        idempotence: Some(idempotence),
         delivery_timeout: DELIVERY,
         max_block: BLOCK,
         ..ProducerConfig::default()

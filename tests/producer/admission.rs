@@ -109,9 +109,9 @@ async fn without_waiting_the_reason_why_a_topic_is_not_here_is_told() {
     let broker = cluster(1, |builder| builder.api_versions(ApiKey::METADATA, 0, 12));
     broker.create_topic("t", 1).unwrap();
     let producer = producer(&broker, |_| {}).await;
-    let try_once = |topic: &str| match producer.try_enqueue(Record::new(topic).value(b"v")) {
-        Ok(delivery) => Ok(drop(delivery)),
-        Err(error) => Err(error),
+    let try_once = |topic: &str| {
+        let record = Record::new(topic).value(b"v");
+        producer.try_enqueue(record).map(drop)
     };
     let kind = |error: &Error| (error.kind(), error.is_retriable(), error.outcome());
     let not_written = WriteOutcome::NotWritten;

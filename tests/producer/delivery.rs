@@ -40,7 +40,7 @@ async fn every_codec_and_every_kind_of_acknowledgement_delivers_in_order() {
             let broker = one_broker(3);
             let producer = producer(&broker, |config| {
                 config.acks = acks;
-                config.idempotence = idempotence;
+                config.idempotence = Some(idempotence);
                 config.compression = codec.into();
             })
             .await;
@@ -478,7 +478,7 @@ async fn topics_without_an_id_are_written_to_by_name_whatever_the_acknowledgemen
         broker.create_topic("t", 1).unwrap();
         let producer = producer(&broker, |config| {
             config.acks = acks;
-            config.idempotence = acks == Acks::All;
+            config.idempotence = Some(acks == Acks::All);
         })
         .await;
         drop(enqueue_numbers(&producer, 1, 0..10).await);

@@ -75,7 +75,7 @@ async fn an_unknown_server_error_is_settled_by_a_repetition_or_reported_as_unkno
         ]
     }) {
         let broker = one_broker(1);
-        let producer = producer(&broker, |config| config.idempotence = idempotence).await;
+        let producer = producer(&broker, |config| config.idempotence = Some(idempotence)).await;
         drop(enqueue_numbers(&producer, 1, 0..1).await);
         producer.flush().await.unwrap();
         broker.inject(produce(action));
@@ -173,7 +173,7 @@ async fn batches_too_large_for_the_broker_are_split_and_flush_covers_the_parts()
     for idempotence in [true, false] {
         let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
         broker.create_topic("t", 2).unwrap();
-        let producer = producer(&broker, |config| config.idempotence = idempotence).await;
+        let producer = producer(&broker, |config| config.idempotence = Some(idempotence)).await;
         let deliveries = enqueue_numbers(&producer, 2, 0..5_000).await;
         producer.flush().await.unwrap();
         for (n, delivery) in deliveries.into_iter().enumerate() {
@@ -324,7 +324,7 @@ async fn a_silent_broker_leaves_unknown_fates_and_nothing_after_them_is_lost() {
 async fn without_idempotence_order_holds_at_volume_though_batches_are_refused() {
     let broker = one_broker(3);
     let producer = producer(&broker, |config| {
-        config.idempotence = false;
+        config.idempotence = Some(false);
         config.batch_bytes = 4_000;
     })
     .await;
@@ -406,7 +406,7 @@ async fn without_acknowledgements_a_leader_that_moved_is_found_once_the_old_one_
     broker.create_topic("t", 1).unwrap();
     let producer = producer(&broker, |config| {
         config.acks = Acks::None;
-        config.idempotence = false;
+        config.idempotence = Some(false);
     })
     .await;
     deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
@@ -472,7 +472,7 @@ async fn a_batch_that_is_cut_up_stays_before_later_ones_though_nothing_is_retrie
     let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
     broker.create_topic("t", 1).unwrap();
     let producer = producer(&broker, |config| {
-        config.idempotence = false;
+        config.idempotence = Some(false);
         config.retries = 0;
     })
     .await;

@@ -7,7 +7,7 @@ use protocol::compression::Codec;
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::proxy::{Proxy, refusing_records};
+use crate::proxy::{Asked, Meddling, Proxy, refusal, refusing_records};
 use crate::world::*;
 
 fn is_wrong(value: &[u8]) -> bool {
@@ -43,7 +43,7 @@ async fn records_that_are_too_large_hold_up_none_of_the_others() {
         let broker = cluster(1, |builder| builder.max_message_bytes(1_000));
         broker.create_topic("t", 1).unwrap();
         let producer = producer(&broker, |config| {
-            config.idempotence = idempotence;
+            config.idempotence = Some(idempotence);
             config.delivery_timeout = ms(10_000);
         })
         .await;
@@ -90,13 +90,13 @@ async fn named_records_fail_with_their_own_reasons_and_the_others_are_written() 
                     &broker,
                     refusing_records(code, true, is_wrong),
                 ));
-                config.idempotence = idempotence;
+                config.idempotence = Some(idempotence);
                 config.compression = Compression::new(codec);
                 config.batch_bytes = 4_000;
             })
             .await;
             let before = Instant::now();
-            let wrong = |number: u32| number % 7 == 0 || (500..540).contains(&number);
+            let wrong = |number: u32| number.is_multiple_of(7) || (500..540).contains(&number);
             let fates = send_some_wrong(&producer, 2_000, wrong).await;
             let mut offset = 0;
             for (number, fate) in (0..).zip(fates) {
@@ -144,7 +144,7 @@ async fn refused_records_that_nobody_names_are_found_and_fail_alone() {
             let rule = refusing_records(ErrorCode::INVALID_RECORD, false, is_wrong);
             let producer = producer(&broker, |config| {
                 config.client.transport = std::sync::Arc::new(Proxy::new(&broker, rule));
-                config.idempotence = idempotence;
+                config.idempotence = Some(idempotence);
             })
             .await;
             let before = Instant::now();
@@ -183,13 +183,13 @@ async fn a_refusal_of_what_may_have_been_written_does_not_claim_that_it_was_not(
     let mut produced = 0;
     let mut refuse = refusing_records(ErrorCode::INVALID_RECORD, true, is_wrong);
     // The first records are written, and the answer to that is lost; then the topic's rules change.
-    let rule = move |asked: &crate::proxy::Asked| {
+    let rule = move |asked: &Asked| {
         if asked.api != ApiKey::PRODUCE {
-            return crate::proxy::Meddling::None;
+            return Meddling::None;
         }
         produced += 1;
         match produced {
-            1 => crate::proxy::Meddling::CutShort,
+            1 => Meddling::CutShort,
             _ => refuse(asked),
         }
     };
@@ -258,11 +258,41 @@ async fn a_brokers_smaller_limit_is_learnt_at_the_first_refusal() {
     }
 }
 
+/// A limit that was too small for a while left every record with a batch of its own for good.
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_was_learnt_is_tried_again_after_a_while() {
+    let broker = one_broker(1);
+    let start = Instant::now();
+    let proxy = Proxy::new(&broker, move |asked| match asked.produce() {
+        Some(request) if start.elapsed() < ms(60_000) => {
+            let refused = refusal(&request, ErrorCode::MESSAGE_TOO_LARGE, |_| {});
+            Meddling::Instead(refused)
+        }
+        _ => Meddling::None,
+    });
+    let producer = producer(&broker, |config| {
+        config.client.transport = std::sync::Arc::new(proxy);
+    })
+    .await;
+    let batches = async |range: std::ops::Range<u32>| {
+        let before = producer.metrics().batches_sent;
+        drop(enqueue_numbers(&producer, 1, range).await);
+        let _ = producer.flush().await;
+        producer.metrics().batches_sent - before
+    };
+    batches(0..100).await;
+    tokio::time::sleep(ms(61_000)).await;
+    assert_eq!(batches(100..200).await, 100);
+    tokio::time::sleep(ms(300_000)).await;
+    assert!(batches(200..300).await < 5);
+    assert_eq!(numbers(&broker, 0), (100..300).collect::<Vec<_>>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_all_holds_up_nothing_whatever_its_code() {
     for code in ErrorCode::all().filter(|code| !code.is_retriable()) {
         let broker = one_broker(1);
-        let producer = producer(&broker, |config| config.idempotence = false).await;
+        let producer = producer(&broker, |config| config.idempotence = Some(false)).await;
         enqueue_numbers(&producer, 1, 0..1)
             .await
             .remove(0)

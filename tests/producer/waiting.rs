@@ -58,7 +58,7 @@ async fn a_pause_that_the_broker_asks_for_costs_no_attempt_and_no_record() {
     for idempotence in [true, false] {
         let broker = one_broker(1);
         let producer = producer(&broker, |config| {
-            config.idempotence = idempotence;
+            config.idempotence = Some(idempotence);
             config.retries = 2;
             config.client.request_timeout = ms(5_000);
             config.batch_bytes = 16_000;

@@ -104,7 +104,7 @@ impl Load {
         config.client.retry_backoff = self.retry_backoff;
         config.client.retry_backoff_max = self.retry_backoff.max(config.client.retry_backoff_max);
         config.acks = Acks::All;
-        config.idempotence = self.idempotence;
+        config.idempotence = Some(self.idempotence);
         config.batch_bytes = self.batch_bytes;
         config.linger = self.linger;
         config.max_in_flight = self.in_flight;
@@ -178,7 +178,7 @@ async fn connect_once(config: ProducerConfig, wire: Wire) -> Result<Writer> {
     let mut typed = events::ProducerConfig::new("", TOPIC);
     typed.brokers = config.client.bootstrap_servers.clone();
     typed.compression = config.compression;
-    typed.idempotence = config.idempotence;
+    typed.idempotence = config.is_idempotent();
     typed.flush_timeout = config.linger;
     typed.kafka = config;
     let writer = EventProducer::connect(typed).await?;

@@ -92,7 +92,7 @@ impl ProducerConfig {
         let mut config = self.kafka.clone();
         config.client.bootstrap_servers.clone_from(&self.brokers);
         config.compression = self.compression;
-        config.idempotence = self.idempotence;
+        config.idempotence = Some(self.idempotence);
         config.batch_records = Some(self.batch_size);
         config.linger = self.flush_timeout;
         config
@@ -150,13 +150,13 @@ mod tests {
     #[test]
     fn the_named_fields_go_before_those_of_the_client() {
         let mut config = ProducerConfig::new("a:1,b:2", "emails");
-        config.kafka.idempotence = true;
+        config.kafka.idempotence = Some(true);
         config.kafka.linger = Duration::ZERO;
         let config = config.client_config();
         assert_eq!(config.client.bootstrap_servers, ["a:1", "b:2"]);
         assert_eq!(config.batch_records, Some(100));
         assert_eq!(config.linger, Duration::from_secs(5));
-        assert!(!config.idempotence);
+        assert!(!config.is_idempotent());
     }
 
     #[test]

@@ -22,11 +22,12 @@ pub struct ProducerConfig {
     /// `acks`: whose acknowledgement makes a record delivered. Default all in-sync replicas.
     pub acks: Acks,
     /// `enable.idempotence`: brokers recognise repeated batches and refuse reordered ones, so that a retry neither doubles nor reorders
-    /// records. Needs acks all. Default on.
-    pub idempotence: bool,
+    /// records. Needs acks all. Default on with acks all, off with any other: only asked for by name it is refused there.
+    pub idempotence: Option<bool>,
     /// `compression.type`, such as `zstd` or `zstd:7`. Default none.
     pub compression: Compression,
-    /// `batch.size`: the most bytes of records in one batch, before compression; a record that is larger gets a batch of its own.
+    /// `batch.size`: the most bytes of records in one batch, before compression; a record that is larger gets a batch of its own. For a
+    /// topic whose brokers take less it becomes less when they first refuse a batch; after five minutes without a refusal it is tried again.
     /// Default 512 KiB.
     pub batch_bytes: usize,
     /// `batch.records`: the most records in one batch. Default no limit but the bytes.
@@ -34,16 +35,17 @@ pub struct ProducerConfig {
     /// `linger.ms`: the longest a record waits for company. A batch leaves sooner when nothing is in flight to its broker, or when there
     /// is enough for a request: this bounds the wait in between. Default 5 ms.
     pub linger: Duration,
-    /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up.
-    /// Default 32 MiB.
+    /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up. A tenth
+    /// of it may be room to spare in open batches. Default 32 MiB.
     pub buffer_bytes: usize,
     /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it,
     /// only one batch of a partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
     pub max_in_flight: usize,
     /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
     pub max_request_bytes: usize,
-    /// `delivery.timeout.ms`: how long a record may take from being accepted; then it fails. What is in flight at that moment is awaited,
-    /// for at most the request timeout, since its fate is not known before. Default 2 min.
+    /// `delivery.timeout.ms`: how long a record may take from being accepted; then it fails, never sooner. The records of a batch share the
+    /// time of the last one, which is accepted at most `linger`, or a fiftieth of this, after the first. What is in flight when the time is
+    /// over is awaited, for at most the request timeout, since its fate is not known before. Default 2 min.
     pub delivery_timeout: Duration,
     /// `max.block.ms`: how long `send` and `enqueue` may wait for metadata and for buffer memory. Default 1 min.
     pub max_block: Duration,
@@ -101,7 +103,7 @@ impl Default for ProducerConfig {
         Self {
             client: ClientConfig::default(),
             acks: Acks::All,
-            idempotence: true,
+            idempotence: None,
             compression: Compression::NONE,
             batch_bytes: 512 << 10,
             batch_records: None,
@@ -126,9 +128,14 @@ impl ProducerConfig {
         }
     }
 
+    /// Whether brokers recognise what is repeated: as asked for, and else where acks allow it, as Java's producer decides it.
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotence.unwrap_or(self.acks == Acks::All)
+    }
+
     /// How batches are kept in order.
     pub(super) fn rules(&self) -> Rules {
-        let (discipline, retries) = match (self.idempotence, self.acks) {
+        let (discipline, retries) = match (self.is_idempotent(), self.acks) {
             (true, _) => (Discipline::Sequences, self.retries),
             // Without an answer there is nothing to repeat a batch for.
             (false, Acks::None) => (Discipline::NoRetries, 0),
@@ -174,13 +181,13 @@ impl Configuration for ProducerConfig {
     fn check(&self) -> Result<()> {
         self.client.validate()?;
         let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
-        if self.idempotence && self.acks != Acks::All {
+        if self.is_idempotent() && self.acks != Acks::All {
             return wrong(format!(
                 "enable.idempotence needs acks = all, but acks is {:?}: set acks to all, or enable.idempotence to false",
                 self.acks
             ));
         }
-        if self.idempotence && !(1..=5).contains(&self.max_in_flight) {
+        if self.is_idempotent() && !(1..=5).contains(&self.max_in_flight) {
             return wrong(format!(
                 "max.in.flight.requests.per.connection = {} is not allowed with idempotence: allowed is 1 to 5",
                 self.max_in_flight
@@ -212,7 +219,7 @@ mod tests {
     fn the_defaults_are_these() {
         let config = ProducerConfig::default();
         assert_eq!(config.acks, Acks::All);
-        assert!(config.idempotence);
+        assert!(config.is_idempotent());
         assert_eq!(config.compression, Compression::NONE);
         assert_eq!(config.batch_bytes, 524_288);
         assert_eq!(config.batch_records, None);
@@ -242,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_wrong_combination_names_what_to_change() {
-        let result = ProducerConfig::from_properties([("acks", "1")]);
+        let result =
+            ProducerConfig::from_properties([("acks", "1"), ("enable.idempotence", "true")]);
         let text = result.unwrap_err().to_string();
         assert!(text.contains("enable.idempotence"), "{text}");
         let result = ProducerConfig::from_properties([("acks", "2")]);
@@ -251,6 +259,22 @@ mod tests {
             text.contains("acks") && text.contains("-1 or all"),
             "{text}"
         );
+    }
+
+    /// Java's producer does without idempotence there, unless it was asked for by name.
+    #[test]
+    fn fewer_acknowledgements_do_without_idempotence_unless_it_was_asked_for() {
+        let with = |pairs: &[(&str, &str)]| {
+            let servers = [("bootstrap.servers", "localhost:9092")];
+            let pairs = servers.iter().chain(pairs).copied();
+            ProducerConfig::from_properties(pairs).map(|config| config.is_idempotent())
+        };
+        assert!(with(&[]).unwrap() && with(&[("acks", "all")]).unwrap());
+        for acks in ["0", "1"] {
+            assert!(!with(&[("acks", acks)]).unwrap());
+            assert!(!with(&[("enable.idempotence", "false"), ("acks", acks)]).unwrap());
+            assert!(with(&[("acks", acks), ("enable.idempotence", "true")]).is_err());
+        }
     }
 
     /// A connection takes no more: what comes on top of that was refused, and lost where nothing is repeated.
@@ -272,7 +296,7 @@ mod tests {
     #[test]
     fn without_idempotence_one_batch_is_in_flight_as_long_as_it_may_be_sent_again() {
         let mut config = ProducerConfig {
-            idempotence: false,
+            idempotence: Some(false),
             ..ProducerConfig::default()
         };
         assert_eq!(config.rules().discipline, Discipline::OneByOne);

@@ -80,8 +80,8 @@ impl Producer {
         config.validate()?;
         let deadline = Instant::now() + config.max_block;
         let cluster = Cluster::connect(&config.client, deadline).await?;
-        let identity = if config.idempotence {
-            Some(steward::obtain(&cluster, deadline).await?)
+        let identity = if config.is_idempotent() {
+            Some(steward::obtain(&cluster, deadline, |_| {}).await?)
         } else {
             None
         };
@@ -160,7 +160,7 @@ impl Producer {
                 Step::Yield => {}
                 Step::Short(_) => {
                     let text = "the producer's buffer is full: wait for deliveries, or raise buffer.memory";
-                    return Err(self.because_of_trouble(Error::new(ErrorKind::BufferFull, text)));
+                    return Err(Error::new(ErrorKind::BufferFull, text));
                 }
                 Step::UnknownPartition(count) => return Err(unknown_partition(&record, count)),
                 Step::UnknownTopic => self.find_topic(record.topic)?,

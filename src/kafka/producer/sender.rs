@@ -81,7 +81,7 @@ impl Sender {
             redial: shared.cluster.retry_backoff(),
             promise: Promise {
                 waits_for_replicas: shared.config.acks == Acks::All,
-                is_idempotent: shared.config.idempotence,
+                is_idempotent: shared.config.is_idempotent(),
             },
             random,
             shared,

@@ -242,7 +242,17 @@ impl Shared {
     /// A broker refused a batch of the topic for its size: from now on, none of several records has more than so many bytes.
     pub fn limit_batches(&self, topic: &str, bytes: usize) {
         if let Some(topic) = self.topics.find(topic) {
-            let bytes = topic.limit_batches(bytes);
+            let bytes = topic.limit_batches(bytes, Instant::now());
+            topic.queues().for_each(|queue| queue.limit_batches(bytes));
+        }
+    }
+
+    /// Tries again what brokers refused long ago.
+    pub fn forget_old_limits(&self, now: Instant) {
+        let topics = self.topics.all();
+        for topic in topics.iter().filter(|topic| topic.has_old_limit(now)) {
+            let bytes = self.limits.batch_bytes;
+            topic.forget_limit(bytes);
             topic.queues().for_each(|queue| queue.limit_batches(bytes));
         }
     }

@@ -46,7 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                     Ok(identity) => shared.set_identity(identity),
                     // What waits for another reason than time fails by its own time.
                     Err(error) if is_final(&error) => shared.refuse_all(&error),
-                    Err(error) => shared.note_lack_of_identity(error),
+                    Err(_) => {}
                 }
             }
             () = &mut clock => {}
@@ -55,6 +55,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 next = Instant::now() + tick;
                 expire(shared, tick);
                 ask_for_leaders(shared);
+                shared.forget_old_limits(Instant::now());
             }
         }
         if identity.is_none() {
@@ -76,7 +77,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn renew(shared: Arc<Shared>, pause: Duration) -> Result<Identity> {
     sleep(pause).await;
     let deadline = Instant::now() + shared.config.delivery_timeout;
-    obtain(&shared.cluster, deadline).await
+    obtain(&shared.cluster, deadline, |error| {
+        shared.note_lack_of_identity(error.clone());
+    })
+    .await
 }
 
 async fn renewed(identity: &mut Option<BoxFuture<'static, Result<Identity>>>) -> Result<Identity> {
@@ -129,8 +133,12 @@ fn ask_for_leaders(shared: &Shared) {
     }
 }
 
-/// A new producer id, with epoch 0. Asks again until `deadline`, whatever broker answers.
-pub(super) async fn obtain(cluster: &Cluster, deadline: Instant) -> Result<Identity> {
+/// A new producer id, with epoch 0. Asks again until `deadline`, whatever broker answers; `note` hears of each failure.
+pub(super) async fn obtain(
+    cluster: &Cluster,
+    deadline: Instant,
+    note: impl Fn(&Error),
+) -> Result<Identity> {
     let mut random: Random = cluster.random("producer id");
     let mut backoff = cluster.retry_backoff();
     loop {
@@ -139,6 +147,7 @@ pub(super) async fn obtain(cluster: &Cluster, deadline: Instant) -> Result<Ident
             Ok(Err(error)) => error,
             Err(_elapsed) => Error::new(ErrorKind::Timeout, "no broker gave a producer id in time"),
         };
+        note(&error);
         let pause = backoff.failed(&mut random);
         if is_final(&error) || Instant::now() + pause >= deadline {
             return Err(error.with_outcome(crate::kafka::WriteOutcome::NotWritten));

@@ -1,12 +1,16 @@
 //! The topics that a producer has written to. Looked up once a record, so reading takes no lock and writes nothing: tables only grow.
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::time::{Duration, Instant};
 
 use super::partitioner::Sticky;
 use super::queue::Queue;
 
 const BUCKETS: usize = 256;
+/// After so long without a refusal a smaller limit of a broker is tried again: to find that it still holds costs a few refused batches.
+const LIMIT_AGE: Duration = Duration::from_secs(300);
 
 /// All topics of one producer.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(super) struct Topic {
     count: AtomicI32,
     /// The most bytes in a batch of several records: as configured, or less once a broker refused one for its size.
     batch_bytes: AtomicUsize,
+    /// When a broker last did.
+    refused: Mutex<Option<Instant>>,
     first: Segment,
 }
 
@@ -107,6 +113,7 @@ impl Topic {
             sticky,
             count: AtomicI32::new(count as i32),
             batch_bytes: AtomicUsize::new(batch_bytes),
+            refused: Mutex::default(),
             first: Segment::new(0, count, make),
         }
     }
@@ -122,15 +129,26 @@ impl Topic {
         self.batch_bytes.load(Relaxed)
     }
 
-    /// Learns that a broker takes no more than `bytes` in a batch; returns the least that was learnt so far. The limit never rises again
-    /// but with the topic: to try would cost a refused batch each time.
-    pub fn limit_batches(&self, bytes: usize) -> usize {
+    /// Learns that a broker takes no more than `bytes` in a batch; returns the least that was learnt so far.
+    pub fn limit_batches(&self, bytes: usize, now: Instant) -> usize {
+        *self.refused() = Some(now);
         self.batch_bytes.fetch_min(bytes, Relaxed).min(bytes)
     }
 
-    /// The topic was re-created: its limit may be another one.
+    /// Whether what was learnt of the broker's limit is so old that it may have been raised since.
+    pub fn has_old_limit(&self, now: Instant) -> bool {
+        self.refused()
+            .is_some_and(|refused| refused + LIMIT_AGE <= now)
+    }
+
+    /// The broker's limit may be another one now: takes the configured one until it refuses a batch again.
     pub fn forget_limit(&self, batch_bytes: usize) {
+        *self.refused() = None;
         self.batch_bytes.store(batch_bytes, Relaxed);
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The queue of `partition`, if there is such a partition.
