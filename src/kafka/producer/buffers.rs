@@ -144,14 +144,15 @@ impl Buffers {
 
     /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`.
     ///
-    /// Room to spare makes growing cheap, but what all open batches have to spare is a tenth of the budget at most, and little of each.
+    /// Room to spare makes growing cheap, but what all open batches have to spare is less than a tenth of the budget, or
+    /// else little of each.
     pub fn size_for(&self, needed: usize, hoped: usize) -> usize {
         let largest = self.classes.last().copied().unwrap_or_default();
         if needed > largest {
             return needed;
         }
         let open = self.open.load(SeqCst).max(1);
-        let spare = (self.total / 10 / open).max(needed / 16);
+        let spare = (self.total / 32 * 3 / open).max(needed / 16);
         let enough = hoped.max(needed).max(FIRST_BYTES);
         let fitting = self.classes.iter().filter(|class| **class >= needed);
         let mut size = None;
