@@ -62,10 +62,23 @@ impl Raw {
     }
 
     pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<()> {
+        self.send_before(version, request, &[]).await
+    }
+
+    /// Sends a request with bytes behind its message, within its frame.
+    pub async fn send_before<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+        spare: &[u8],
+    ) -> io::Result<()> {
         self.correlation_id += 1;
         let frame = encode_request(version, self.correlation_id, Some("raw"), request)
             .expect("an encodable request");
-        self.stream.write_all(&frame.concat()).await
+        let mut frame = [&frame.concat()[..], spare].concat();
+        let length = i32::try_from(frame.len() - 4).expect("a short frame");
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.stream.write_all(&frame).await
     }
 
     pub async fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {

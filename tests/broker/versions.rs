@@ -63,8 +63,31 @@ async fn ask_in_every_version<R: Request>(
                 R::NAME
             );
         }
+        let sent = raw
+            .send_before(version, &request(version), &[1, 0, 0])
+            .await;
+        let answer = raw.receive::<R>(version).await;
+        assert!(
+            sent.is_ok() && answer.is_ok(),
+            "{} v{version} with spare bytes: {answer:?}",
+            R::NAME
+        );
     }
     assert_eq!(broker.pending_faults(), 0);
+}
+
+#[tokio::test]
+async fn librdkafkas_request_for_all_topics_is_answered_although_bytes_follow_it() {
+    let broker = broker();
+    broker.create_topic("listed", 1).expect("a topic");
+    let mut raw = Raw::dial(&broker, 1).expect("a connection");
+    let frame = b"\x00\x03\x00\x0d\x00\x00\x00\x03\x00\x07rdkafka\x00\x00\x00\x00\x00\x01\x00\x00";
+    let length = u8::try_from(frame.len()).expect("a short frame");
+    raw.send_bytes(&[&[0, 0, 0, length], &frame[..]].concat())
+        .await
+        .expect("sent");
+    let answer = raw.receive_frame().await.expect("an answer");
+    assert!(answer.windows(6).any(|bytes| bytes == b"listed"));
 }
 
 fn broker() -> Broker {

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::frame::{decode_body, decode_request_header, encode_response};
+use protocol::frame::{decode_request_header, encode_response};
 use protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
     FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
@@ -155,7 +155,8 @@ async fn serve<R: Api>(
     {
         return api_versions::answer_unsupported(R::KEY, cluster, correlation_id);
     }
-    let Ok(request) = decode_body::<R>(&mut body, version) else {
+    // Bytes after the message are ignored, as Kafka does: librdkafka leaves some behind its Metadata request for all topics.
+    let Ok(request) = R::decode(&mut body, version) else {
         return Outcome::Disconnect;
     };
     let client_id = header.client_id.as_deref().unwrap_or_default();
