@@ -23,7 +23,8 @@ fn recorded_transcript_holds(_: &Jdk, kafka: &Kafka) {
         if env::var_os("PARITY_WRITE").is_none() {
             return parity::assert_as_recorded(&transcript);
         }
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/parity/kafka-4.4.txt");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let file = root.join("tests/broker/parity/kafka-4.4.txt");
         fs::write(file, transcript).expect("written");
     });
 }

@@ -72,7 +72,7 @@ impl Jdk {
             folder().join(format!("{run}.out")),
             folder().join(format!("{run}.err")),
         );
-        let source = format!("{}/tests/java/{program}.java", env!("CARGO_MANIFEST_DIR"));
+        let source = source(program)?;
         let command = self.command(&["-Xmx256m"], &source, arguments);
         let started = Guarded::start("java", &command, &output, &errors);
         let status = started.map_err(|e| format!("java: {e}"))?.wait(limit);
@@ -91,6 +91,15 @@ impl Jdk {
             )),
         }
     }
+}
+
+/// The Java program of this name: in `tests/java` of the package under test, or of a folder around it.
+fn source(program: &str) -> Result<String, String> {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut sources = folders.map(|folder| folder.join(format!("tests/java/{program}.java")));
+    let source = sources.find(|source| source.exists());
+    let source = source.ok_or_else(|| format!("there is no tests/java/{program}.java"))?;
+    Ok(source.to_string_lossy().into_owned())
 }
 
 /// Where jars, brokers' logs and Java's output go: `target/kafka`.
