@@ -1,0 +1,108 @@
+//! Every future of the public API, dropped. In: a scene, a call in it, and what must hold after it. Out: the scene played anew for every n, with
+//! the call dropped after its n-th poll — at once, or when it was woken for one more — until it is done before that. `select!` and `timeout`
+//! do just this to their losers.
+//!
+//! After each drop: nothing is lost, nothing is doubled, nothing is out of order, and nothing is stuck: the same handle does its work as if
+//! the call had never been made, or had been made whole.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `producing` | `Producer`, `Delivery` |
+//! | `consuming` | `Consumer`, `ConsumerHandle`, `PendingCommit`, alone and in a group |
+//! | `administering` | `Admin` |
+//! | `events` | `EventProducer`, `EventConsumer` |
+
+// Some of it only other tests need.
+#[allow(dead_code)]
+#[path = "../consumer/world.rs"]
+mod consumers;
+#[allow(dead_code)]
+#[path = "../producer/world.rs"]
+mod producers;
+
+mod administering;
+mod consuming;
+mod events;
+mod producing;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+/// No scene takes so long, on the paused clock, unless something is stuck.
+const STUCK: Duration = Duration::from_secs(600);
+/// The most polls that a call may need; one that needs more is not tried to its end.
+const MOST_POLLS: usize = 500;
+
+/// When a call is dropped.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// After so many polls.
+    polls: usize,
+    /// Not at once, but when it is woken the next time: what it waited for has come, and it does not look.
+    woken: bool,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let when = if self.woken { ", when woken again" } else { "" };
+        write!(f, "dropped after {} polls{when}", self.polls)
+    }
+}
+
+impl Cut {
+    /// What `call` returns, unless it is dropped before.
+    async fn of<F: Future>(self, call: F) -> Option<F::Output> {
+        let mut call = pin!(call);
+        let mut left = self.polls;
+        poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            match call.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending if left == 0 && !self.woken => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Plays `scene` for each cut, until the call in it is done before it is dropped, which is what `scene` returns. Returns after how many
+/// polls that is.
+fn at_every_poll<F: Future<Output = bool>>(name: &str, scene: impl Fn(Cut) -> F) -> usize {
+    let mut most = 0;
+    for woken in [false, true] {
+        let mut polls = 0;
+        loop {
+            let cut = Cut { polls, woken };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .expect("a runtime");
+            let done = runtime.block_on(async {
+                timeout(STUCK, scene(cut))
+                    .await
+                    .unwrap_or_else(|_| panic!("{name}, {cut}: stuck"))
+            });
+            if done {
+                break;
+            }
+            polls += 1;
+            assert!(
+                polls <= MOST_POLLS,
+                "{name} is not done after {polls} polls"
+            );
+        }
+        most = most.max(polls);
+    }
+    println!("{name}: done after {most} polls");
+    most
+}
