@@ -259,6 +259,14 @@ impl Error {
         self
     }
 
+    /// As [`tried_on`](Self::tried_on) where the kind says that this is the end: it is not.
+    pub(crate) fn not_the_end(self) -> Self {
+        match self.is_fatal() {
+            true => self.tried_on(),
+            false => self,
+        }
+    }
+
     /// Says what this came from.
     pub(crate) fn because(
         mut self,

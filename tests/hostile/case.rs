@@ -131,7 +131,7 @@ impl Case {
         let is_code = matches!(self.lie.what, What::Code(..));
         let home = match self.lie.api {
             ApiKey::API_VERSIONS | ApiKey::METADATA => &[Workload::Producer, Workload::Reader][..],
-            ApiKey::FETCH | ApiKey::LIST_OFFSETS => &[Workload::Reader],
+            ApiKey::FETCH | ApiKey::LIST_OFFSETS => &[Workload::Reader, Workload::Typed],
             _ => &Workload::ALL,
         };
         let is_plain = self.workload == Workload::Plain && self.lie.api != ApiKey::PRODUCE;

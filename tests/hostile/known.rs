@@ -3,18 +3,11 @@
 
 /// Cases (with `*` for anything) and the kind of violation.
 pub const KNOWN: &[(&str, &str)] = &[
-    ("*", "Ended"),
-    ("Produce/*", "GivenUp"),
-    ("Fetch/*", "HotLoop"),
-    ("JoinGroup/*", "HotLoop"),
-    ("Fetch/*", "NotHealed"),
-    ("Fetch/*", "Silent"),
-    ("Fetch/*", "Spinning"),
-    ("*/member", "NotHealed"),
-    ("*/member", "Silent"),
-    ("*/member", "Spinning"),
+    ("*/typed", "Ended"),
+    ("*/typed", "NotHealed"),
+    ("*/typed", "Silent"),
     ("*/throttle_time_ms:*", "NotHealed"),
     ("*/frame:Garbled*", "NotHealed"),
-    ("Metadata/*", "NotHealed"),
+    ("Metadata/topics.partitions.leader_epoch:*", "NotHealed"),
     ("Metadata/*", "Unnamed"),
 ];

@@ -43,6 +43,8 @@ pub struct Proxy {
 struct Shared {
     liar: Option<Liar>,
     first_told: Option<Instant>,
+    /// An answer asked for a pause of more than a second.
+    has_throttled: bool,
     recent: BTreeMap<&'static str, VecDeque<Instant>>,
     counts: BTreeMap<&'static str, Count>,
     /// The answers that came, by API: their versions, and the places that had something in them.
@@ -74,6 +76,7 @@ impl Proxy {
                 surveying: liar.is_none(),
                 liar,
                 first_told: None,
+                has_throttled: false,
                 recent: BTreeMap::new(),
                 counts: BTreeMap::new(),
                 seen: BTreeMap::new(),
@@ -96,6 +99,11 @@ impl Proxy {
     /// How often there was something to lie about.
     pub fn met(&self) -> u64 {
         self.shared().liar.as_ref().map_or(0, |liar| liar.met)
+    }
+
+    /// Whether an answer asked for a long pause, as a lie about it or by what was garbled.
+    pub fn has_throttled(&self) -> bool {
+        self.shared().has_throttled
     }
 
     /// When it was told first.
@@ -141,6 +149,11 @@ impl Proxy {
             return Told::Honest;
         };
         let told = liar.answer(asked.api, asked.version, body);
+        if let Told::Message(body) = &told
+            && is_throttle(asked, body)
+        {
+            shared.has_throttled = true;
+        }
         if !matches!(told, Told::Honest) {
             shared.first_told.get_or_insert_with(Instant::now);
         }
@@ -253,7 +266,11 @@ impl Proxy {
                 Told::Honest => to.write_all(&framed(&header, &body)).await?,
                 Told::Message(body) => to.write_all(&framed(&header, &body)).await?,
                 Told::Frame(lie, marks) => {
-                    let goes_on = tell(&mut to, &header, &body, &lie, &marks).await?;
+                    let body = &garbled(&body, &lie);
+                    if is_throttle(asked, body) {
+                        self.shared().has_throttled = true;
+                    }
+                    let goes_on = tell(&mut to, &header, body, &lie, &marks).await?;
                     if !goes_on {
                         return Ok(());
                     }
@@ -298,6 +315,33 @@ fn framed(header: &[u8], body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), header, body].concat()
 }
 
+/// The message as the lie garbles it.
+fn garbled(body: &Bytes, lie: &FrameLie) -> Bytes {
+    let FrameLie::Garbled(seed) = lie else {
+        return body.clone();
+    };
+    let mut random = protocol::sample::random(*seed);
+    let mut body = body.to_vec();
+    for _ in 0..4.min(body.len()) {
+        let at = (random() % body.len() as u64) as usize;
+        body[at] = random() as u8;
+    }
+    body.into()
+}
+
+/// Whether the message asks for a pause of more than a second.
+fn is_throttle(asked: Asked, body: &[u8]) -> bool {
+    let schema = asked.api.api().expect("an API of ours").response.schema;
+    let body = Bytes::copy_from_slice(body);
+    let Ok(message) = value::read(schema, asked.version, body) else {
+        return false;
+    };
+    let fields = schema.body.fields.iter().zip(&message.fields);
+    fields
+        .filter(|(field, _)| field.name() == "throttle_time_ms")
+        .any(|(_, value)| matches!(value, Some(value::Value::Integer(1_001..))))
+}
+
 /// Writes a frame as the lie has it; false when the connection ends with it.
 async fn tell(
     to: &mut (impl AsyncWrite + Unpin),
@@ -328,14 +372,6 @@ async fn tell(
         FrameLie::CutAtEnd => {
             to.write_all(&frame[..frame.len() - 1]).await?;
             return Ok(false);
-        }
-        FrameLie::Garbled(seed) => {
-            let mut random = protocol::sample::random(*seed);
-            for _ in 0..4.min(body.len()) {
-                let at = start + (random() % body.len() as u64) as usize;
-                frame[at] = random() as u8;
-            }
-            to.write_all(&frame).await?;
         }
         FrameLie::Slow => {
             for byte in &frame {
@@ -375,8 +411,10 @@ async fn tell(
                 .await?;
             return Ok(false);
         }
-        // One is told before the request is applied, the other is a message.
-        FrameLie::CloseBefore | FrameLie::Swapped => to.write_all(&frame).await?,
+        // One is told before the request is applied, one is a message, and what is garbled is so already.
+        FrameLie::CloseBefore | FrameLie::Swapped | FrameLie::Garbled(_) => {
+            to.write_all(&frame).await?
+        }
     }
     Ok(true)
 }

@@ -23,6 +23,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LYING: Duration = Duration::from_secs(10);
 /// How long after the end of the lie everything has to work again.
 pub const HEALING: Duration = Duration::from_secs(30);
+/// The longest pause that the client grants a broker.
+const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 /// What a call may take beyond its deadline.
 const SLACK: Duration = Duration::from_millis(100);
 /// What a call takes beyond its deadline when it will never end.
@@ -157,6 +159,15 @@ impl Scene {
         self.is_lying && self.now() < LYING
     }
 
+    /// How long after the end of the lie everything has to work again: a pause that a broker asked for is kept, within reason.
+    pub fn healing(&self) -> Duration {
+        if self.proxy.has_throttled() {
+            HEALING + LONGEST_THROTTLE
+        } else {
+            HEALING
+        }
+    }
+
     /// No lies from now on.
     pub fn heal(&mut self) {
         self.is_lying = false;
@@ -184,6 +195,15 @@ impl Scene {
             error: error.clone(),
         };
         self.notes.errors.push(noted);
+    }
+
+    /// As [`error`](Self::error), of what is looked at again and again.
+    pub fn error_once(&mut self, call: &'static str, error: &Error) {
+        let text = error.to_string();
+        let mut noted = self.notes.errors.iter();
+        if !noted.any(|noted| noted.call == call && noted.error.to_string() == text) {
+            self.error(call, error);
+        }
     }
 
     /// Makes a call that must end within `bound`; `None` when it did not end at all.

@@ -16,18 +16,19 @@ use crate::scene::{
     GROUP, HEALING, LYING, PARTITIONS, REQUEST_TIMEOUT, Scene, TOPIC, Violation, number_of,
     partition_of,
 };
+use crate::typed;
 
 /// How many records there are while the lie is told.
-const RECORDS: u32 = 30;
+pub const RECORDS: u32 = 30;
 /// And after it.
-const MORE: u32 = 3;
+pub const MORE: u32 = 3;
 const BLOCK: Duration = Duration::from_secs(4);
 const DELIVERY: Duration = Duration::from_secs(6);
 const SESSION: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long after the lie something new is written again, for readers.
-const WRITE_AGAIN: Duration = Duration::from_secs(4);
+pub const WRITE_AGAIN: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
@@ -39,6 +40,8 @@ pub enum Workload {
     Reader,
     /// A consumer in a group, with commits.
     Member,
+    /// A consumer of typed events.
+    Typed,
     Admin,
 }
 
@@ -49,17 +52,19 @@ impl fmt::Display for Workload {
             Workload::Plain => "plain-producer",
             Workload::Reader => "reader",
             Workload::Member => "member",
+            Workload::Typed => "typed",
             Workload::Admin => "admin",
         })
     }
 }
 
 impl Workload {
-    pub const ALL: [Workload; 5] = [
+    pub const ALL: [Workload; 6] = [
         Workload::Producer,
         Workload::Plain,
         Workload::Reader,
         Workload::Member,
+        Workload::Typed,
         Workload::Admin,
     ];
 
@@ -69,6 +74,7 @@ impl Workload {
             Workload::Plain => produce(scene, false).await,
             Workload::Reader => read(scene, false).await,
             Workload::Member => read(scene, true).await,
+            Workload::Typed => typed::handle(scene).await,
             Workload::Admin => administer(scene).await,
         }
     }
@@ -126,7 +132,7 @@ async fn produce(scene: &mut Scene, idempotence: bool) {
                 Some(_) => {}
             }
         }
-        if healed_at.elapsed() > HEALING {
+        if healed_at.elapsed() > scene.healing() {
             let last = scene.notes.errors.last();
             let why = format!("{:?}", last.map(|noted| noted.error.to_string()));
             scene.violation(Violation::NotHealed(why));
@@ -241,7 +247,12 @@ async fn connect<T, F>(scene: &mut Scene, bound: Duration, connect: impl Fn() ->
 where
     F: Future<Output = Result<T>>,
 {
-    let until = Instant::now() + if scene.is_lying() { LYING } else { HEALING };
+    let until = Instant::now()
+        + if scene.is_lying() {
+            LYING
+        } else {
+            scene.healing()
+        };
     loop {
         match scene.call("connect", bound, connect()).await? {
             Ok(client) => return Some(client),
@@ -348,7 +359,7 @@ async fn read(scene: &mut Scene, in_group: bool) {
             }
             break;
         }
-        if healed_at.elapsed() > HEALING {
+        if healed_at.elapsed() > scene.healing() {
             let last = scene.notes.errors.last();
             let last = last.map(|noted| (noted.at, noted.error.to_string()));
             let text = format!("{} of {written} read; {last:?}", seen.count());
@@ -550,7 +561,7 @@ async fn administer(scene: &mut Scene) {
         {
             break;
         }
-        if healed_at.elapsed() > HEALING {
+        if healed_at.elapsed() > scene.healing() {
             let last = scene.notes.errors.last();
             let why = format!("{:?}", last.map(|noted| noted.error.to_string()));
             scene.violation(Violation::NotHealed(why));

@@ -79,7 +79,8 @@ impl OffsetTracker {
 
     /// A record arrives, not before [any other](OffsetTracker::is_past); there may be holes. `false`: it was finished before a restart.
     pub(crate) fn arrive(&mut self, offset: i64, leader_epoch: Option<i32>) -> bool {
-        self.next = Some(offset + 1);
+        // What a broker calls an offset may be any number.
+        self.next = Some(offset.saturating_add(1));
         if let Some(epoch) = leader_epoch
             && self.epochs.back().is_none_or(|(_, last)| *last != epoch)
         {
@@ -200,7 +201,7 @@ impl OffsetTracker {
                 note(previous + 1..offset);
                 offset
             });
-            note(last + 1..next);
+            note(last.saturating_add(1)..next);
         }
         for range in &self.remembered {
             if first.is_none() && range.start <= offset {

@@ -309,6 +309,7 @@ impl Core {
         if !stamps.any(|(partition, stamp)| positions.is_current(partition, *stamp)) {
             return;
         }
+        let error = error.not_the_end();
         // One report per partition at a time: repetitions tell nothing new.
         let known =
             |other: &Error| other.kind() == error.kind() && other.partition() == error.partition();

@@ -310,6 +310,13 @@ impl Intake<'_> {
             high_watermark: data.high_watermark,
             last_stable: data.last_stable_offset,
         };
+        if let Some(what) = useless {
+            // What goes on like this is to be told of: the trouble is not over with this answer.
+            self.core.state().positions.saw(want, watermarks);
+            let error = at_offset(Error::new(ErrorKind::Protocol, what), want);
+            self.fail(want, &error);
+            return false;
+        }
         let aborted =
             (self.core.config.isolation_level == IsolationLevel::ReadCommitted).then(|| {
                 let listed = data.aborted_transactions.take().unwrap_or_default();
@@ -324,13 +331,6 @@ impl Intake<'_> {
         let fetched = state.positions.fetched(want, next, watermarks);
         if fetched {
             state.queue.push_back(cursor);
-        }
-        drop(state);
-        if let Some(what) = useless {
-            self.fail(
-                want,
-                &at_offset(Error::new(ErrorKind::Protocol, what), want),
-            );
         }
         fetched
     }

@@ -607,7 +607,7 @@ impl Positions {
                 return None;
             }
             trouble.since = now;
-            Some(trouble.error.clone())
+            Some(trouble.error.clone().not_the_end())
         };
         self.partitions.values_mut().find_map(overdue)
     }
@@ -652,6 +652,13 @@ impl Positions {
         )
     }
 
+    /// An answer to `want` came that told of the log's bounds and brought nothing.
+    pub fn saw(&mut self, want: &Wanted, watermarks: Watermarks) {
+        if let Some(known) = self.current(&want.partition, want.stamp) {
+            known.watermarks = Some((known.topic_id, watermarks));
+        }
+    }
+
     /// An answer to `want` came; `next` is the place after its last whole batch, if it has any. `false` when it must be dropped.
     pub fn fetched(
         &mut self,
@@ -659,12 +666,12 @@ impl Positions {
         next: Option<Position>,
         watermarks: Watermarks,
     ) -> bool {
+        self.saw(want, watermarks);
         self.last_turn += 1;
         let turn = self.last_turn;
         let Some(known) = self.current(&want.partition, want.stamp) else {
             return false;
         };
-        known.watermarks = Some((known.topic_id, watermarks));
         known.trouble = None;
         known.not_before = None;
         let Some(next) =

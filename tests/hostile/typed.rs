@@ -1,0 +1,200 @@
+//! The workload of typed events: a consumer of an event set that is started once and goes on by itself. Its records are none of the set,
+//! which its handler takes as they are: what is tried here is the consumer, not the codec.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pat_events::events::{
+    ConsumerConfig, ConsumerError, Context, EventConsumer, HandlerError, RawRecord,
+};
+use pat_events::kafka::{self, OffsetReset};
+use tokio::time::{Instant, sleep};
+
+use crate::scene::{
+    GROUP, PARTITIONS, REQUEST_TIMEOUT, Scene, TOPIC, Violation, number_of, partition_of,
+};
+use crate::workloads::{MORE, RECORDS, WRITE_AGAIN};
+
+const SHUTDOWN: Duration = Duration::from_secs(3);
+/// Between two looks at what was handled.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The only event of the set, of which there is none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NeverSent {
+    #[prost(string, tag = "1")]
+    pub id: String,
+}
+
+pat_events::event_set! {
+    /// What the workload's records are not.
+    pub enum RecordEvents, producer RecordProducer, handler RecordHandler {
+        NeverSent: type = "hostile.NeverSent", key = id;
+    }
+}
+
+/// Notes the numbers that it is called for.
+#[derive(Clone, Default)]
+struct Handler(Arc<Mutex<Vec<u32>>>);
+
+impl Handler {
+    fn has(&self, numbers: std::ops::Range<u32>) -> bool {
+        let handled = self.0.lock().expect("no panic");
+        let mut numbers = numbers;
+        numbers.all(|number| handled.contains(&number))
+    }
+}
+
+impl RecordHandler for Handler {
+    async fn handle_never_sent(&self, _: &Context<'_>, _: NeverSent) -> Result<(), HandlerError> {
+        Err(HandlerError::new("never written"))
+    }
+
+    async fn handle_unknown(
+        &self,
+        _: &Context<'_>,
+        record: RawRecord<'_>,
+    ) -> Result<(), HandlerError> {
+        let number = number_of(record.value);
+        let number = number.ok_or_else(|| HandlerError::new("never written"))?;
+        self.0.lock().expect("no panic").push(number);
+        Ok(())
+    }
+}
+
+pub async fn handle(scene: &mut Scene) {
+    scene.fill(0..RECORDS);
+    let client = scene.client();
+    let config = ConsumerConfig {
+        auto_offset_reset: OffsetReset::Earliest,
+        session_timeout: Duration::from_secs(6),
+        max_poll_interval: Duration::from_secs(8),
+        shutdown_timeout: SHUTDOWN,
+        kafka: kafka::ConsumerConfig {
+            heartbeat_interval: Duration::from_millis(500),
+            max_partition_fetch_bytes: 300,
+            client,
+            ..kafka::ConsumerConfig::default()
+        },
+        ..ConsumerConfig::new(&scene.broker.bootstrap_servers(), TOPIC, GROUP)
+    };
+    let consumer: EventConsumer<RecordEvents> =
+        EventConsumer::new(config).expect("a good configuration");
+    let handler = Handler::default();
+    while scene.goes_on() {
+        if !look(scene, &consumer, &handler).await {
+            break;
+        }
+        scene.notes.is_done_under_lie |= handler.has(0..RECORDS);
+        // Long enough for some heartbeats.
+        if scene.notes.is_done_under_lie && scene.now() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    if scene.notes.is_done_under_lie {
+        // The lie may be about leaving the group.
+        stop(scene, &consumer).await;
+    }
+    scene.heal();
+    let healed_at = Instant::now();
+    let mut written = RECORDS;
+    let mut next_write = healed_at;
+    loop {
+        if Instant::now() >= next_write {
+            scene.fill(written..written + MORE);
+            written += MORE;
+            next_write = Instant::now() + WRITE_AGAIN;
+        }
+        look(scene, &consumer, &handler).await;
+        if handler.has(written - MORE..written) {
+            if !handler.has(0..written) {
+                let handled = handler.0.lock().expect("no panic").len();
+                scene.violation(Violation::Lost(format!("{handled} of {written} handled")));
+            }
+            break;
+        }
+        if healed_at.elapsed() > scene.healing() {
+            let handled = handler.0.lock().expect("no panic").len();
+            let error = consumer.metrics().last_error;
+            let text = format!("{handled} of {written} handled; {error:?}");
+            scene.violation(Violation::NotHealed(text));
+            break;
+        }
+    }
+    stop(scene, &consumer).await;
+    check_order(scene, &handler);
+    check_commits(scene);
+}
+
+/// Starts the consumer if it does not run, and notes what it says is wrong. False when it hangs.
+async fn look(
+    scene: &mut Scene,
+    consumer: &EventConsumer<RecordEvents>,
+    handler: &Handler,
+) -> bool {
+    if !consumer.is_running() {
+        // It connects, and waits for its topics.
+        let starting = consumer.start(handler.clone());
+        match scene.call("start", REQUEST_TIMEOUT * 2, starting).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => note(scene, "start", &error),
+            None => return false,
+        }
+    }
+    sleep(LOOK).await;
+    if let Some(error) = consumer.metrics().last_error {
+        scene.error_once("metrics", &error);
+    }
+    if !consumer.is_running()
+        && let Some(Err(error)) = scene.call("wait", Duration::ZERO, consumer.wait()).await
+    {
+        note(scene, "wait", &error);
+        scene.violation(Violation::Ended(error.to_string()));
+    }
+    true
+}
+
+async fn stop(scene: &mut Scene, consumer: &EventConsumer<RecordEvents>) {
+    let stopping = consumer.stop();
+    let bound = SHUTDOWN + REQUEST_TIMEOUT;
+    if let Some(Err(error)) = scene.call("stop", bound, stopping).await {
+        note(scene, "stop", &error);
+    }
+}
+
+fn note(scene: &mut Scene, call: &'static str, error: &ConsumerError) {
+    if let ConsumerError::Kafka(error) = error {
+        scene.error(call, error);
+    }
+}
+
+/// Each partition's numbers came in order, but for those that came again.
+fn check_order(scene: &mut Scene, handler: &Handler) {
+    let handled = handler.0.lock().expect("no panic").clone();
+    for partition in 0..PARTITIONS {
+        let mut first_times: Vec<u32> = Vec::new();
+        for number in handled
+            .iter()
+            .filter(|number| partition_of(**number) == partition)
+        {
+            if !first_times.contains(number) {
+                first_times.push(*number);
+            }
+        }
+        if !first_times.is_sorted() {
+            scene.violation(Violation::Reordered(format!("{first_times:?}")));
+        }
+    }
+}
+
+/// Nothing is committed that is not in the log.
+fn check_commits(scene: &mut Scene) {
+    for partition in 0..PARTITIONS {
+        let committed = scene.broker.committed_offset(GROUP, TOPIC, partition);
+        let end = scene.broker.log(TOPIC, partition).map(|log| log.end_offset);
+        if committed > end {
+            let text = format!("{TOPIC}-{partition} is committed at {committed:?} of {end:?}");
+            scene.violation(Violation::Untrue(text));
+        }
+    }
+}
