@@ -8,7 +8,7 @@ use std::time::Duration;
 use pat_events::broker::{Broker, Fault, FaultAction};
 use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
-    Consumer, ConsumerConfig, ConsumerHandle, RebalanceListener, TopicPartition,
+    Consumer, ConsumerConfig, ConsumerHandle, RebalanceListener, StartOffset, TopicPartition,
 };
 use protocol::ApiKey;
 use tokio::time::{Instant, timeout};
@@ -27,9 +27,11 @@ enum Doing {
     Stable,
     StableWithoutPartitions,
     Rebalancing,
+    ListingOffsets,
+    FetchingByAssignment,
 }
 
-const STATES: [Doing; 9] = [
+const STATES: [Doing; 11] = [
     Doing::Connecting,
     Doing::Subscribing,
     Doing::FindingTheCoordinator,
@@ -39,6 +41,8 @@ const STATES: [Doing; 9] = [
     Doing::Stable,
     Doing::StableWithoutPartitions,
     Doing::Rebalancing,
+    Doing::ListingOffsets,
+    Doing::FetchingByAssignment,
 ];
 
 /// Commits when its partitions go.
@@ -177,6 +181,20 @@ impl Scene {
                 let mut other = member(&self.broker, |_| {}).await;
                 other.poll(ms(4_000)).await.expect("a poll");
                 self.other = Some(other);
+            }
+            Doing::ListingOffsets | Doing::FetchingByAssignment => {
+                if doing == Doing::ListingOffsets {
+                    self.hold_back(ApiKey::LIST_OFFSETS);
+                }
+                consumer
+                    .assign(&[(tp(0), StartOffset::Earliest)])
+                    .await
+                    .expect("exists");
+                idle(
+                    consumer,
+                    ms(20_000).min(self.config.client.request_timeout / 2),
+                )
+                .await;
             }
         }
     }

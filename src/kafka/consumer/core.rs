@@ -280,20 +280,29 @@ impl Core {
         partitions: impl IntoIterator<Item = (&'a TopicPartition, u64)>,
         error: &Error,
     ) {
+        self.failed_since(Instant::now(), partitions, error);
+    }
+
+    /// As [`failed`](Self::failed), of what was asked at `asked`: nothing was heard since.
+    pub fn failed_since<'a>(
+        &self,
+        asked: Instant,
+        partitions: impl IntoIterator<Item = (&'a TopicPartition, u64)>,
+        error: &Error,
+    ) {
         let now = Instant::now();
         let mut state = self.state();
         for (partition, stamp) in partitions {
-            state.positions.failed(
-                partition,
-                stamp,
-                now,
-                |attempts| self.pause(attempts),
-                error,
-            );
+            let pause = |attempts| self.pause(attempts);
+            state
+                .positions
+                .failed(partition, stamp, asked, now, pause, error);
         }
         drop(state);
         self.cluster.refresh();
         self.changed.notify_waiters();
+        // It may be due.
+        self.ready.notify_waiters();
     }
 
     /// The next poll returns `error`, unless the application has sought since `stamp`, or the partition is another's.

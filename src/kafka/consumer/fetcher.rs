@@ -71,6 +71,8 @@ async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: F
         max_bytes,
         charge,
     } = fetch;
+    // A broker that has nothing may keep silent for a while.
+    let due = Instant::now() + core.config.fetch_max_wait;
     let answer = ask(core, node, session, &wanted, max_bytes).await;
     core.fetch_over();
     let error = match answer {
@@ -92,7 +94,8 @@ async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: F
         Err(error) => error,
     };
     session.lost();
-    core.failed(
+    core.failed_since(
+        due.min(Instant::now()),
         wanted.iter().map(|want| (&want.partition, want.stamp)),
         &error,
     );

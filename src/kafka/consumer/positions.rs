@@ -573,11 +573,13 @@ impl Positions {
         }
     }
 
-    /// A question or a fetch of this partition failed: try again after a pause, the leader if it was another replica, and remember for how long it has been so.
+    /// A question or a fetch of this partition failed: try again after a pause, the leader if it was another replica, and remember for how
+    /// long it has been so: nothing was heard since it was `asked`.
     pub fn failed(
         &mut self,
         partition: &TopicPartition,
         stamp: u64,
+        asked: Instant,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
         error: &Error,
@@ -589,7 +591,7 @@ impl Positions {
         known.preferred = None;
         let trouble = known
             .trouble
-            .get_or_insert_with(|| Trouble::new(now, error));
+            .get_or_insert_with(|| Trouble::new(asked, error));
         trouble.last = now;
         trouble.attempts += 1;
         trouble.error = error.clone();
@@ -599,10 +601,15 @@ impl Positions {
     /// The error of a partition that has gone on failing for `patience`; it is given once per such time.
     pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
         let overdue = |known: &mut Partition| {
-            let gone = known.gone;
+            let goes_on = known.gone || known.asking;
+            let again_at = known.not_before;
             let trouble = known.trouble.as_mut()?;
-            // What does not exist is not tried, and goes on failing.
-            let last = if gone { now } else { trouble.last };
+            // What does not exist is not tried, and goes on failing; so does what is being tried again, or will be after a pause.
+            let last = match again_at {
+                _ if goes_on => now,
+                Some(at) => now.min(at).max(trouble.last),
+                None => trouble.last,
+            };
             if last.duration_since(trouble.since) < patience {
                 return None;
             }

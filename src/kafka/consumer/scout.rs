@@ -101,7 +101,7 @@ fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
             let pause = |attempts| core.long_pause(attempts);
             state
                 .positions
-                .failed(partition, *stamp, now, pause, &error);
+                .failed(partition, *stamp, now, now, pause, &error);
         }
         drop(state);
         core.cluster.refresh();
@@ -127,13 +127,15 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
         .iter()
         .map(|(partition, _)| partition.clone())
         .collect();
+    let asked_at = Instant::now();
     let answer = offset_fetch::ask_once(&core, &partitions, core.deadline()).await;
     match answer {
         Err(error) => {
             if !may_pass(&error) {
                 core.report_of_any(&asked, error.clone());
             }
-            core.failed(
+            core.failed_since(
+                asked_at,
                 asked.iter().map(|(partition, stamp)| (partition, *stamp)),
                 &error,
             );
@@ -211,10 +213,12 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
             leader_epoch: listing.leader_epoch,
         })
         .collect();
+    let asked_at = Instant::now();
     let answers = match list_offsets::ask(core, node, &lookups, core.deadline()).await {
         Ok(answers) => answers,
         Err(error) => {
-            core.failed(
+            core.failed_since(
+                asked_at,
                 listings
                     .iter()
                     .map(|listing| (&listing.partition, listing.stamp)),

@@ -211,13 +211,31 @@ async fn what_fails_for_too_long_is_reported_once_in_a_while() {
     let pause = Duration::from_millis(100);
     for second in 0..70 {
         let now = start + Duration::from_secs(second);
-        positions.failed(&tp(0), stamp, now, |_| pause, &error);
+        positions.failed(&tp(0), stamp, now, now, |_| pause, &error);
         let reported = positions.overdue(now, Duration::from_secs(30)).is_some();
         assert_eq!(reported, second == 30 || second == 60, "second {second}");
     }
     positions.fetched(&asked[0], None, WATERMARKS);
     let later = start + Duration::from_secs(500);
     assert!(positions.overdue(later, Duration::from_secs(30)).is_none());
+}
+
+#[tokio::test]
+async fn silence_and_the_pause_before_the_next_question_count_as_failing() {
+    let patience = Duration::from_secs(30);
+    let mut positions = led(1);
+    let start = Instant::now();
+    let stamp = wanted(&positions)[0].stamp;
+    let error = Error::new(ErrorKind::Timeout, "no answer");
+    let pause = Duration::from_secs(10);
+    let failed = start + Duration::from_secs(25);
+    positions.failed(&tp(0), stamp, start, failed, |_| pause, &error);
+    assert!(positions.overdue(failed, patience).is_none());
+    let due = start + patience;
+    assert!(positions.overdue(due, patience).is_some());
+    // Nothing has been tried since the pause.
+    let later = start + Duration::from_secs(500);
+    assert!(positions.overdue(later, patience).is_none());
 }
 
 /// The leader's epochs without records leave no trace: it may not know the epoch of a record that was read.
@@ -251,14 +269,14 @@ async fn what_failed_once_and_was_not_tried_again_is_not_failing_for_long() {
     let (start, patience) = (Instant::now(), Duration::from_secs(30));
     let stamp = wanted(&positions)[0].stamp;
     let error = Error::new(ErrorKind::Disconnected, "gone");
-    positions.failed(&tp(0), stamp, start, |_| Duration::ZERO, &error);
+    positions.failed(&tp(0), stamp, start, start, |_| Duration::ZERO, &error);
     positions.set_paused(&tp(0), true);
     for minutes in 1..5 {
         let now = start + Duration::from_secs(60 * minutes);
         assert!(positions.overdue(now, patience).is_none(), "{minutes} min");
     }
     let now = start + Duration::from_secs(300);
-    positions.failed(&tp(0), stamp, now, |_| Duration::ZERO, &error);
+    positions.failed(&tp(0), stamp, now, now, |_| Duration::ZERO, &error);
     assert!(positions.overdue(now, patience).is_some());
 }
 
@@ -432,7 +450,7 @@ async fn what_is_gone_by_the_metadata_is_neither_fetched_nor_asked_for_until_it_
     };
     assert_eq!(name, &tp(1));
     let error = Error::new(ErrorKind::UnknownTopicOrPartition, "gone");
-    positions.failed(name, *stamp, now, |_| Duration::from_secs(5), &error);
+    positions.failed(name, *stamp, now, now, |_| Duration::from_secs(5), &error);
     assert!(positions.questions(now).gone.is_empty());
     let patience = Duration::from_secs(30);
     assert!(positions.overdue(now, patience).is_none());
