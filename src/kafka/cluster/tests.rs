@@ -188,6 +188,7 @@ impl Network {
         };
         FindCoordinatorResponse {
             coordinators: vec![find_coordinator_response::Coordinator {
+                key: "mailers".to_string(),
                 error_code,
                 node_id,
                 host: home(node_id).host().to_string(),
@@ -576,7 +577,7 @@ async fn a_coordinator_is_asked_for_until_there_is_one_and_then_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_coordinator_is_an_error_at_once() {
+async fn a_coordinator_that_is_refused_twice_is_an_error_soon() {
     let network = Network::new(1);
     network.world().coordinators = vec![(ErrorCode::GROUP_AUTHORIZATION_FAILED, -1)];
     let cluster = connected(&network).await;
@@ -587,6 +588,15 @@ async fn a_refused_coordinator_is_an_error_at_once() {
         .expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Authorization);
     assert!(started.elapsed() < SECOND);
+    assert_eq!(network.world().coordinator_requests, 2);
+    network.world().coordinators = vec![
+        (ErrorCode::GROUP_AUTHORIZATION_FAILED, -1),
+        (ErrorCode::NONE, 1),
+    ];
+    let found = cluster
+        .coordinator(CoordinatorKind::Group, "mailers", soon(5))
+        .await;
+    assert_eq!(found.expect("one bad answer is no verdict"), 1);
 }
 
 #[tokio::test(start_paused = true)]
