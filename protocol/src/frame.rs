@@ -91,11 +91,10 @@ pub fn decode_response_header(
     Ok(ResponseHeader::decode(input, response_header_version(key, flexible))?.correlation_id)
 }
 
-/// Reads a message that must fill the rest of the frame.
+/// Reads a message. What the frame has after its end is ignored, as Kafka's Java classes do: some clients and brokers send spare bytes. The
+/// tables are held to every byte by [`decode_all`](crate::api::decode_all).
 pub fn decode_body<M: Message>(input: &mut Decoder, version: i16) -> Result<M, DecodeError> {
-    let message = M::decode(input, version)?;
-    input.finish().map_err(|error| error.of(M::NAME))?;
-    Ok(message)
+    M::decode(input, version)
 }
 
 /// Flexible requests have a header with tagged fields.
@@ -137,6 +136,7 @@ fn encode_frame<H: Message, M: Message>(
 mod tests {
     use super::*;
     use crate::Uuid;
+    use crate::api::decode_all;
     use crate::messages::produce_request::{PartitionProduceData, TopicProduceData};
     use crate::messages::{ApiVersionsRequest, ProduceRequest};
 
@@ -198,13 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_left_over_are_an_error_that_names_the_message() {
+    fn bytes_left_over_are_ignored_in_a_frame_and_an_error_in_a_message_alone() {
         let frame = encode_request(3, 1, None, &ApiVersionsRequest::default())
             .unwrap()
             .concat();
         let mut input = Decoder::new(Bytes::from([&frame[LENGTH_BYTES..], &[0]].concat()));
         decode_request_header(&mut input).unwrap();
-        let error = decode_body::<ApiVersionsRequest>(&mut input, 3).unwrap_err();
+        let start = input.position();
+        decode_body::<ApiVersionsRequest>(&mut input, 3).unwrap();
+        assert_eq!(input.remaining(), 1);
+        let body = Bytes::from([&frame[LENGTH_BYTES..], &[0]].concat()).slice(start..);
+        let error = decode_all::<ApiVersionsRequest>(body, 3).unwrap_err();
         assert_eq!(
             (error.message(), error.expected()),
             ("ApiVersionsRequest", "the end of the frame")

@@ -157,6 +157,7 @@ fn respond(
         ApiKey::API_VERSIONS => encode(0, id, &api_versions(version)),
         ApiKey::METADATA => {
             let request = frame::decode_body(&mut input, version).expect("our client's request");
+            input.finish().expect("nothing after the request");
             encode(version, id, &metadata(&request, port))
         }
         ApiKey::LIST_OFFSETS => encode(version, id, &list_offsets()),

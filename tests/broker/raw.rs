@@ -90,7 +90,10 @@ impl Raw {
         let correlation_id =
             decode_response_header(&mut input, R::KEY, version).expect("a response header");
         assert_eq!(correlation_id, self.correlation_id);
-        Ok(decode_body(&mut input, version).expect("a response"))
+        let response = decode_body(&mut input, version).expect("a response");
+        // Readers ignore spare bytes; the broker sends none.
+        input.finish().expect("nothing after the response");
+        Ok(response)
     }
 
     pub async fn receive_frame(&mut self) -> io::Result<Bytes> {

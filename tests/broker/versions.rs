@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction};
-use protocol::frame::encode_request;
+use protocol::frame::{decode_body, decode_response_header, encode_request};
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -19,7 +19,7 @@ use protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use protocol::messages::*;
-use protocol::{ErrorCode, Message, Request, Uuid, VersionRange};
+use protocol::{ApiKey, Decoder, ErrorCode, Message, Request, Uuid, VersionRange};
 
 use crate::parity::produce_request;
 use crate::raw::{Raw, batch};
@@ -393,4 +393,25 @@ async fn numbers_from_the_wire_do_not_size_anything() {
         response.responses[0].partitions[0].error_code,
         ErrorCode::OFFSET_OUT_OF_RANGE
     );
+}
+
+/// librdkafka 2.6 writes three bytes too many into its request for the metadata of all topics. Kafka ignores what follows a message.
+#[tokio::test]
+async fn bytes_after_the_end_of_a_request_are_ignored() {
+    const LIBRDKAFKAS: &[u8] =
+        b"\x00\x03\x00\x0d\x00\x00\x00\x03\x00\x07rdkafka\x00\x00\x00\x00\x00\x01\x00\x00";
+    let broker = broker();
+    let mut raw = Raw::dial(&broker, 1).expect("a connection");
+    let length = (LIBRDKAFKAS.len() as u32).to_be_bytes();
+    raw.send_bytes(&[&length, LIBRDKAFKAS].concat())
+        .await
+        .expect("sent");
+    let mut input = Decoder::new(raw.receive_frame().await.expect("an answer"));
+    let answered = decode_response_header(&mut input, ApiKey::METADATA, 13).expect("a header");
+    assert_eq!(answered, 3);
+    let response: MetadataResponse = decode_body(&mut input, 13).expect("metadata");
+    assert_eq!(response.topics.len(), 1);
+    // The connection is still of use.
+    let again = raw.call(13, &MetadataRequest::default()).await;
+    again.expect("an answer");
 }

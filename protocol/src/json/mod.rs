@@ -21,6 +21,17 @@ use crate::{DecodeError, Decoder, ErrorCode, TaggedFields};
 /// Takes no more memory than 1,024 bytes for each byte, and 512 KiB for codecs: records that decompress to more than 64 bytes for each
 /// byte of their field, or come to more than 256 bytes of JSON for each, are not printed, which the JSON says in their place.
 pub fn render(schema: &MessageSchema, version: i16, bytes: Bytes) -> Result<String, DecodeError> {
+    let (text, spare) = render_first(schema, version, bytes)?;
+    spare.finish().map_err(|error| error.of(schema.name))?;
+    Ok(text)
+}
+
+/// As [`render`], of a message that may have something after its end: that is returned, too.
+pub fn render_first(
+    schema: &MessageSchema,
+    version: i16,
+    bytes: Bytes,
+) -> Result<(String, Decoder), DecodeError> {
     let context = Context {
         version,
         flexible: version >= schema.first_flexible,
@@ -34,11 +45,7 @@ pub fn render(schema: &MessageSchema, version: i16, bytes: Bytes) -> Result<Stri
     printer
         .structure(schema.body, context)
         .map_err(|error| error.of(schema.name))?;
-    printer
-        .input
-        .finish()
-        .map_err(|error| error.of(schema.name))?;
-    Ok(printer.out)
+    Ok((printer.out, printer.input))
 }
 
 struct Printer {

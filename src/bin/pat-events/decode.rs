@@ -129,12 +129,17 @@ fn whole(
     body: usize,
 ) -> Outcome<String> {
     let header = json::render(header, header_version, frame.slice(..body))?;
-    let message = json::render(codec.schema, version, frame.slice(body..))
+    let (message, spare) = json::render_first(codec.schema, version, frame.slice(body..))
         .map_err(|error| format!("{error} of the message, in version {version}"))?;
+    // Kafka and we ignore them; whoever looks at a frame wants to know.
+    let spare = match spare.remaining() {
+        0 => String::new(),
+        bytes => format!(",\n  \"spare_bytes\": {bytes}"),
+    };
     // A line break in a string is written \n: these are between fields.
     let [header, message] = [header, message].map(|text| text.replace('\n', "\n  "));
     Ok(format!(
-        "{{\n  \"api\": \"{}\",\n  \"version\": {version},\n  \"header\": {header},\n  \"message\": {message}\n}}",
+        "{{\n  \"api\": \"{}\",\n  \"version\": {version},\n  \"header\": {header},\n  \"message\": {message}{spare}\n}}",
         api.name()
     ))
 }
