@@ -117,8 +117,9 @@ impl fmt::Display for Undecodable {
 impl Error for Undecodable {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Envelope(error) => Some(error),
-            Self::Value(error) => Some(error),
+            // Their own text is ours.
+            Self::Envelope(error) => error.source(),
+            Self::Value(error) => error.source(),
             Self::ContentType | Self::Tombstone => None,
         }
     }

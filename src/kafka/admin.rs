@@ -1,16 +1,26 @@
-//! Topics made, removed, listed and described; who is in the cluster. In: names and wishes. Out: plain descriptions, one result per topic.
+//! Topics created, deleted, listed and described; who is in the cluster. In: names and wishes. Out: plain descriptions, one result per topic.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::metadata_response::MetadataResponseTopic;
-use protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest};
-use protocol::{ApiKey, ErrorCode, Request};
+use protocol::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    MetadataRequest,
+};
+use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::cluster::{Cluster, Purpose};
-use super::net::Call;
-use super::{Address, ClientConfig, Configuration, Error, ErrorKind, Result};
+use super::cluster::{Backoff, Cluster, Purpose};
+use super::may_pass::may_pass;
+use super::names::{check_text, check_topic};
+use super::net::{Call, broker_timeout_ms};
+use super::{Address, ClientConfig, Configuration, Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// The first version of CreateTopics in which brokers have defaults.
+const DEFAULTS_FROM: i16 = 4;
 
 /// A client for cluster administration. Cheap to clone.
 ///
@@ -20,7 +30,7 @@ pub struct Admin {
     cluster: Cluster,
 }
 
-/// A topic to be made.
+/// A topic to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTopic {
     /// Its name.
@@ -132,13 +142,6 @@ impl ApiVersions {
     }
 }
 
-/// Whom a request is for.
-#[derive(Clone, Copy, Debug)]
-enum Asked {
-    Any,
-    Controller,
-}
-
 impl Admin {
     /// Finds the cluster. Fails within `connect_timeout` when no broker answers, with each address and why.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
@@ -148,95 +151,104 @@ impl Admin {
         Ok(Self { cluster })
     }
 
-    /// Makes topics: one result for each, in the same order. All of them fail together only when no broker could be asked.
+    /// Creates topics: one result for each, in the same order. All of them fail together only when no broker could be asked.
+    ///
+    /// A topic that is given twice, in the same way, is created once and has one result; given in two ways, the second one fails. Brokers
+    /// before Kafka 2.4 have no default for partitions and copies: there a topic without them fails, and the error says so.
     pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Result<()>>> {
-        let config = self.cluster.config();
-        let request = CreateTopicsRequest {
-            topics: topics.iter().map(creatable).collect(),
-            timeout_ms: i32::try_from(config.request_timeout.as_millis()).unwrap_or(i32::MAX),
+        let mut wanted: BTreeMap<&str, &NewTopic> = BTreeMap::new();
+        let mut twice = BTreeSet::new();
+        let mut results = BTreeMap::new();
+        for (place, topic) in topics.iter().enumerate() {
+            if let Err(error) = check_new(topic) {
+                results.insert(topic.name.as_str(), Err(error));
+            } else if *wanted.entry(&topic.name).or_insert(topic) != topic {
+                twice.insert(place);
+            }
+        }
+        let open = wanted
+            .keys()
+            .copied()
+            .filter(|name| !results.contains_key(name));
+        let open: BTreeSet<&str> = open.collect();
+        let request = |_, open: &BTreeSet<&str>, timeout_ms| CreateTopicsRequest {
+            topics: open.iter().map(|name| creatable(wanted[name])).collect(),
+            timeout_ms,
             ..Default::default()
         };
-        let moved = |response: &<CreateTopicsRequest as Request>::Response| {
-            response
-                .topics
-                .iter()
-                .any(|topic| topic.error_code == ErrorCode::NOT_CONTROLLER)
+        let refused = |version, name: &str| match wanted[name] {
+            topic if version < DEFAULTS_FROM => without_defaults(topic),
+            _ => None,
         };
-        let response = self.call_controller(|_| request.clone(), moved).await?;
-        let outcomes = topics.iter().map(|wanted| {
-            let outcome = response
-                .topics
-                .iter()
-                .find(|topic| topic.name == wanted.name);
-            let outcome = outcome.map(|topic| (topic.error_code, topic.error_message.as_deref()));
-            outcome_of(CreateTopicsRequest::KEY, &wanted.name, outcome)
-        });
-        Ok(outcomes.collect())
+        let said = |response: CreateTopicsResponse| {
+            let topics = response.topics.into_iter();
+            topics
+                .map(|topic| (topic.name, (topic.error_code, topic.error_message)))
+                .collect()
+        };
+        let changed = self.change_topics(open, request, refused, said).await?;
+        results.extend(changed);
+        let result = |(place, topic): (usize, &NewTopic)| match twice.contains(&place) {
+            true => Err(named_twice().topic(topic.name.as_str())),
+            false => result_of(&results, &topic.name),
+        };
+        Ok(topics.iter().enumerate().map(result).collect())
     }
 
-    /// Makes one topic.
+    /// Creates one topic.
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<()> {
         let outcomes = self.create_topics(std::slice::from_ref(topic)).await?;
         outcomes.into_iter().collect()
     }
 
-    /// Removes topics and all their records: one result for each, in the same order.
+    /// Deletes topics and all their records: one result for each, in the same order.
     pub async fn delete_topics(&self, names: &[&str]) -> Result<Vec<Result<()>>> {
-        let config = self.cluster.config();
-        let timeout_ms = i32::try_from(config.request_timeout.as_millis()).unwrap_or(i32::MAX);
-        let all = || names.iter().map(|name| name.to_string());
-        let request = |version| match version {
-            ..=5 => DeleteTopicsRequest {
-                topic_names: all().collect(),
-                timeout_ms,
-                ..Default::default()
-            },
-            _ => DeleteTopicsRequest {
-                topics: all().map(by_name).collect(),
-                timeout_ms,
-                ..Default::default()
-            },
+        let (mut results, open) = checked(names);
+        let request = |version, open: &BTreeSet<&str>, timeout_ms| {
+            let names = open.iter().map(|name| name.to_string());
+            match version {
+                ..=5 => DeleteTopicsRequest {
+                    topic_names: names.collect(),
+                    timeout_ms,
+                    ..Default::default()
+                },
+                _ => DeleteTopicsRequest {
+                    topics: names.map(by_name).collect(),
+                    timeout_ms,
+                    ..Default::default()
+                },
+            }
         };
-        let moved = |response: &<DeleteTopicsRequest as Request>::Response| {
-            response
-                .responses
-                .iter()
-                .any(|topic| topic.error_code == ErrorCode::NOT_CONTROLLER)
+        let said = |response: DeleteTopicsResponse| {
+            let topics = response.responses.into_iter();
+            topics
+                .filter_map(|topic| Some((topic.name?, (topic.error_code, topic.error_message))))
+                .collect()
         };
-        let response = self.call_controller(request, moved).await?;
-        let outcomes = names.iter().map(|wanted| {
-            let mut outcomes = response.responses.iter();
-            let outcome = outcomes.find(|topic| topic.name.as_deref() == Some(*wanted));
-            let outcome = outcome.map(|topic| (topic.error_code, topic.error_message.as_deref()));
-            outcome_of(DeleteTopicsRequest::KEY, wanted, outcome)
-        });
-        Ok(outcomes.collect())
+        let changed = self.change_topics(open, request, |_, _| None, said).await?;
+        results.extend(changed);
+        Ok(names.iter().map(|name| result_of(&results, name)).collect())
     }
 
-    /// All topics that this client may see, by name, the brokers' own included.
-    pub async fn list_topics(&self) -> Result<Vec<TopicDescription>> {
+    /// All topics that this client may see, by name, the brokers' own included. One that cannot be described now is an error that names it.
+    pub async fn list_topics(&self) -> Result<Vec<Result<TopicDescription>>> {
         let topics = self.metadata_of(None).await?;
-        let mut listed: Vec<_> = topics
-            .into_iter()
-            .filter_map(|topic| describe(topic).ok())
-            .collect();
-        listed.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(listed)
+        Ok(topics.into_values().collect())
     }
 
     /// Partitions and leaders of topics: one result for each, in the same order.
     pub async fn describe_topics(&self, names: &[&str]) -> Result<Vec<Result<TopicDescription>>> {
-        let mut topics = self.metadata_of(Some(names)).await?;
-        let described = names.iter().map(|name| {
-            let found = topics
-                .iter()
-                .position(|topic| topic.name.as_deref() == Some(*name));
-            match found {
-                Some(index) => describe(topics.swap_remove(index)),
-                None => Err(unanswered().api(ApiKey::METADATA).topic(*name)),
-            }
-        });
-        Ok(described.collect())
+        let (mut results, open) = checked(names);
+        let mut described = match open.is_empty() {
+            true => BTreeMap::new(),
+            false => self.metadata_of(Some(&open)).await?,
+        };
+        for name in open {
+            let unanswered = || Err(unanswered().api(ApiKey::METADATA).topic(name));
+            let described = described.remove(name).unwrap_or_else(unanswered);
+            results.insert(name, described);
+        }
+        Ok(names.iter().map(|name| result_of(&results, name)).collect())
     }
 
     /// Who is in the cluster now.
@@ -277,83 +289,220 @@ impl Admin {
         Instant::now() + self.cluster.config().request_timeout
     }
 
-    async fn metadata_of(&self, names: Option<&[&str]>) -> Result<Vec<MetadataResponseTopic>> {
-        let topics = names.map(|names| {
-            let topics = names.iter().map(|name| MetadataRequestTopic {
-                name: Some(name.to_string()),
-                ..Default::default()
-            });
-            topics.collect()
-        });
-        let request = MetadataRequest {
-            topics,
+    /// Asks any broker; by name. Again with pauses while that may help.
+    async fn metadata_of(
+        &self,
+        names: Option<&BTreeSet<&str>>,
+    ) -> Result<BTreeMap<String, Result<TopicDescription>>> {
+        let topic = |name: &&str| MetadataRequestTopic {
+            name: Some(name.to_string()),
+            ..Default::default()
+        };
+        let request = |_| MetadataRequest {
+            topics: names.map(|names| names.iter().map(topic).collect()),
             allow_auto_topic_creation: false,
             ..Default::default()
         };
         let deadline = self.deadline();
-        let response = self
-            .call(Asked::Any, |_| request.clone(), |_| false, deadline)
-            .await?;
-        Ok(response.topics)
-    }
-
-    /// Asks the controller; again with pauses while the one asked says that it is not the controller any more.
-    async fn call_controller<R: Call>(
-        &self,
-        request: impl Fn(i16) -> R,
-        moved: impl Fn(&R::Response) -> bool,
-    ) -> Result<R::Response> {
-        let deadline = self.deadline();
-        self.call(Asked::Controller, request, moved, deadline).await
-    }
-
-    /// Sends a request in the version that the broker speaks, again with pauses while that may help. What may have been done is not
-    /// repeated.
-    async fn call<R: Call>(
-        &self,
-        asked: Asked,
-        request: impl Fn(i16) -> R,
-        moved: impl Fn(&R::Response) -> bool,
-        deadline: Instant,
-    ) -> Result<R::Response> {
-        let mut backoff = self.cluster.retry_backoff();
-        let mut random = self.cluster.random("admin");
+        let mut pauses = self.pauses();
         loop {
-            let error = match self.call_once(asked, &request, deadline).await {
-                Ok(response) if moved(&response) => {
-                    Error::server(ErrorCode::NOT_CONTROLLER, None).api(R::KEY)
+            let error = match self.cluster.ask_any(request, deadline).await {
+                Ok((response, _)) if response.error_code == ErrorCode::NONE => {
+                    let topics = response.topics.into_iter();
+                    return Ok(topics
+                        .map(|topic| (topic.name.clone().unwrap_or_default(), describe(topic)))
+                        .collect());
                 }
-                Ok(response) => return Ok(response),
+                Ok((response, connection)) => {
+                    let (node, address) = connection.broker();
+                    Error::server(response.error_code, None)
+                        .api(ApiKey::METADATA)
+                        .broker(node, address)
+                }
                 Err(error) => error,
             };
-            let not_done =
-                error.outcome() == super::WriteOutcome::NotWritten || R::KEY == ApiKey::METADATA;
-            if !error.is_retriable() || !not_done {
+            if !may_pass(&error) {
                 return Err(error);
             }
-            self.cluster.refresh();
-            let pause = backoff.failed(&mut random);
-            if timeout_at(deadline, sleep(pause)).await.is_err() {
-                return Err(error.attempt(backoff.failures()));
-            }
+            pauses.wait(deadline, error).await?;
         }
     }
 
-    async fn call_once<R: Call>(
+    /// Asks the controller to change topics, again with pauses for those that it did not get to: because it is not the controller any more,
+    /// because of a quota, or because the request did not reach it. What may have been done is not repeated.
+    ///
+    /// `refused` says what cannot be asked of a broker that speaks the version.
+    async fn change_topics<'a, R: Call>(
         &self,
-        asked: Asked,
-        request: impl Fn(i16) -> R,
-        deadline: Instant,
-    ) -> Result<R::Response> {
-        let connection = match asked {
-            Asked::Any => self.cluster.any_connection(deadline).await?,
-            Asked::Controller => self.cluster.controller(deadline).await?,
-        };
-        let version = connection.version_of::<R>()?;
-        connection
-            .call_at(&request(version), version, deadline)
-            .await
+        mut open: BTreeSet<&'a str>,
+        request: impl Fn(i16, &BTreeSet<&'a str>, i32) -> R,
+        refused: impl Fn(i16, &str) -> Option<Error>,
+        said: impl Fn(R::Response) -> BTreeMap<String, (ErrorCode, Option<String>)>,
+    ) -> Result<BTreeMap<&'a str, Result<()>>> {
+        let deadline = self.deadline();
+        let mut pauses = self.pauses();
+        let mut results = BTreeMap::new();
+        while !open.is_empty() {
+            let asked: Result<_> = async {
+                let connection = self.cluster.controller(deadline).await?;
+                let version = connection.version_of::<R>()?;
+                open.retain(|name| match refused(version, name) {
+                    Some(error) => {
+                        results.insert(*name, Err(error.api(R::KEY).topic(*name)));
+                        false
+                    }
+                    None => true,
+                });
+                if open.is_empty() {
+                    return Ok((BTreeMap::new(), connection));
+                }
+                let left = deadline.saturating_duration_since(Instant::now());
+                let request = request(version, &open, broker_timeout_ms(left));
+                let response = connection.call_at(&request, version, deadline).await?;
+                Ok((said(response), connection))
+            }
+            .await;
+            let error = match asked {
+                Ok((said, connection)) => {
+                    let (node, address) = connection.broker();
+                    let mut again = None;
+                    open.retain(|name| {
+                        let result = match said.get(*name) {
+                            Some((ErrorCode::NONE, _)) => Ok(()),
+                            Some((code, text)) => Err(Error::server(*code, text.as_deref())),
+                            None => Err(unanswered()),
+                        };
+                        let error = |error: Error| error.api(R::KEY).broker(node, address);
+                        let result = result.map_err(error);
+                        match result {
+                            Err(error) if was_not_tried(&error) => {
+                                again = Some(error);
+                                true
+                            }
+                            result => {
+                                results.insert(*name, result.map_err(|error| error.topic(*name)));
+                                false
+                            }
+                        }
+                    });
+                    match again {
+                        Some(error) => error,
+                        None => break,
+                    }
+                }
+                Err(error) => {
+                    let may_repeat =
+                        may_pass(&error) && error.outcome() == WriteOutcome::NotWritten;
+                    match may_repeat {
+                        true => error,
+                        false => return together(results, open, error),
+                    }
+                }
+            };
+            self.cluster.refresh();
+            if let Err(error) = pauses.wait(deadline, error).await {
+                return together(results, open, error);
+            }
+        }
+        Ok(results)
     }
+
+    fn pauses(&self) -> Pauses {
+        Pauses {
+            backoff: self.cluster.retry_backoff(),
+            random: self.cluster.random("admin"),
+        }
+    }
+}
+
+/// Pauses between the repetitions of one request.
+struct Pauses {
+    backoff: Backoff,
+    random: Random,
+}
+
+impl Pauses {
+    /// Waits before the request that failed with `error` is repeated; fails with it when there is no time for that.
+    async fn wait(&mut self, deadline: Instant, error: Error) -> Result<()> {
+        let pause = self.backoff.failed(&mut self.random);
+        match timeout_at(deadline, sleep(pause)).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(error.attempt(self.backoff.failures())),
+        }
+    }
+}
+
+/// Whether the controller says that it did not even begin.
+fn was_not_tried(error: &Error) -> bool {
+    let code = error.server_error().map(|code| ErrorCode(code.0));
+    matches!(
+        code,
+        Some(ErrorCode::NOT_CONTROLLER | ErrorCode::THROTTLING_QUOTA_EXCEEDED)
+    )
+}
+
+/// The results so far, and `error` for the rest; `error` alone when there are none.
+fn together<'a>(
+    mut results: BTreeMap<&'a str, Result<()>>,
+    open: BTreeSet<&'a str>,
+    error: Error,
+) -> Result<BTreeMap<&'a str, Result<()>>> {
+    if results.is_empty() {
+        return Err(error);
+    }
+    for name in open {
+        results.insert(name, Err(error.clone().topic(name)));
+    }
+    Ok(results)
+}
+
+/// Names that can be, and the errors of those that cannot.
+fn checked<'a, T>(names: &[&'a str]) -> (BTreeMap<&'a str, Result<T>>, BTreeSet<&'a str>) {
+    let (mut results, mut open) = (BTreeMap::new(), BTreeSet::new());
+    for name in names {
+        match check_topic(name) {
+            Ok(()) => drop(open.insert(*name)),
+            Err(error) => drop(results.insert(*name, Err(error))),
+        }
+    }
+    (results, open)
+}
+
+fn result_of<T: Clone>(results: &BTreeMap<&str, Result<T>>, name: &str) -> Result<T> {
+    let result = results.get(name).cloned();
+    result.unwrap_or_else(|| Err(unanswered().topic(name)))
+}
+
+fn check_new(topic: &NewTopic) -> Result<()> {
+    check_topic(&topic.name)?;
+    for (name, value) in &topic.configs {
+        check_text("the name of a topic configuration", name)?;
+        check_text("the value of a topic configuration", value)?;
+    }
+    Ok(())
+}
+
+/// What a broker cannot be asked for that has no defaults.
+fn without_defaults(topic: &NewTopic) -> Option<Error> {
+    let missing = match (topic.partitions, topic.replication_factor) {
+        (Some(_), Some(_)) => return None,
+        (None, Some(_)) => "the number of partitions",
+        (Some(_), None) => "the number of copies of each partition (replication factor)",
+        (None, None) => {
+            "the number of partitions and the number of copies of each (replication factor)"
+        }
+    };
+    let message = format!(
+        "this broker is older than Kafka 2.4 and has no default to take here: say {missing}"
+    );
+    Some(Error::new(ErrorKind::Config, message))
+}
+
+fn named_twice() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "the topic is to be created twice, in different ways: only the first is asked for",
+    )
 }
 
 fn creatable(topic: &NewTopic) -> CreatableTopic {
@@ -378,14 +527,6 @@ fn by_name(name: String) -> DeleteTopicState {
     DeleteTopicState {
         name: Some(name),
         ..Default::default()
-    }
-}
-
-fn outcome_of(api: ApiKey, topic: &str, outcome: Option<(ErrorCode, Option<&str>)>) -> Result<()> {
-    match outcome {
-        Some((ErrorCode::NONE, _)) => Ok(()),
-        Some((code, message)) => Err(Error::server(code, message).api(api).topic(topic)),
-        None => Err(unanswered().api(api).topic(topic)),
     }
 }
 
@@ -421,3 +562,6 @@ fn describe(topic: MetadataResponseTopic) -> Result<TopicDescription> {
         partitions,
     })
 }
+
+#[cfg(test)]
+mod tests;

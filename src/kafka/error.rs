@@ -84,6 +84,8 @@ pub enum ErrorKind {
     Authentication,
     /// The client may not do this.
     Authorization,
+    /// The partition has no leader now: its brokers are down, or electing one.
+    NoLeader,
     /// One of the client's own tasks panicked: a defect of the client.
     Internal,
 }
@@ -197,12 +199,13 @@ impl Error {
         }))
     }
 
-    /// A broker's error code, with the message that came with it, if any.
+    /// What a broker answered: its error code, with the message that came with it, if any. Only for what a broker did say; its text is
+    /// [sanitised].
     pub(crate) fn server(code: impl Into<ServerError>, message: Option<&str>) -> Self {
         let code = code.into();
         let text = match message {
             Some(message) if !message.is_empty() => {
-                format!("the broker answered {code}: {message}")
+                format!("the broker answered {code}: {}", sanitised(message))
             }
             _ => format!("the broker answered {code}: {}", code.description()),
         };
@@ -276,6 +279,23 @@ impl Error {
         self
     }
 
+    /// Says that the peer hung up right after our first bytes, as listeners do that want encryption or authentication.
+    pub(crate) fn closed_at_once(mut self) -> Self {
+        if let Some(source) = &self.0.source
+            && !self.is_closed_at_once()
+        {
+            let message = format!("{}: {source}", self.0.message);
+            self.edit().message = message.into();
+        }
+        self.because(ClosedAtOnce)
+    }
+
+    /// Whether the peer hung up right after our first bytes.
+    pub(crate) fn is_closed_at_once(&self) -> bool {
+        let source = self.0.source.as_deref();
+        source.is_some_and(|source| source.is::<ClosedAtOnce>())
+    }
+
     fn edit(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }
@@ -330,6 +350,7 @@ impl Error {
                     | ErrorKind::UnknownTopicOrPartition
                     | ErrorKind::CorruptBatch
                     | ErrorKind::Rebalance
+                    | ErrorKind::NoLeader
             ),
         }
     }
@@ -347,7 +368,7 @@ impl Error {
         ends && !self.0.tried_on
     }
 
-    /// For a write: whether it may have happened.
+    /// For a write: whether it may have happened. What only reads has written nothing.
     pub fn outcome(&self) -> WriteOutcome {
         if self.0.api.is_some_and(only_reads) {
             return WriteOutcome::NotWritten;
@@ -365,22 +386,59 @@ impl Error {
     }
 }
 
-/// Whether requests of this API change nothing at the broker: nothing can have happened then, whatever the answer.
+/// Whether a request of this API changes nothing at the brokers.
 fn only_reads(api: ApiKey) -> bool {
     matches!(
         api,
-        ApiKey::FETCH
+        ApiKey::API_VERSIONS
+            | ApiKey::METADATA
+            | ApiKey::FIND_COORDINATOR
+            | ApiKey::FETCH
             | ApiKey::LIST_OFFSETS
             | ApiKey::OFFSET_FETCH
-            | ApiKey::METADATA
-            | ApiKey::API_VERSIONS
-            | ApiKey::FIND_COORDINATOR
-            | ApiKey::DESCRIBE_GROUPS
-            | ApiKey::LIST_GROUPS
+            | ApiKey::OFFSET_FOR_LEADER_EPOCH
             | ApiKey::DESCRIBE_CONFIGS
             | ApiKey::DESCRIBE_CLUSTER
+            | ApiKey::DESCRIBE_GROUPS
+            | ApiKey::LIST_GROUPS
     )
 }
+
+/// Text from a broker, fit to be shown: one line, of a length that one reads, without anything that a terminal or a log takes for its own.
+pub(crate) fn sanitised(text: &str) -> String {
+    const SHOWN: usize = 500;
+    let mut shown = String::with_capacity(text.len().min(SHOWN));
+    for (place, letter) in text.chars().enumerate() {
+        if place == SHOWN {
+            shown.push_str(&format!("… ({} bytes)", text.len()));
+            break;
+        }
+        match letter {
+            '\n' | '\r' | '\t' => shown.push(' '),
+            // Direction marks turn what follows around.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                shown.extend(letter.escape_unicode());
+            }
+            letter if letter.is_control() => shown.extend(letter.escape_unicode()),
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// The peer hung up right after our first bytes.
+#[derive(Debug)]
+struct ClosedAtOnce;
+
+impl fmt::Display for ClosedAtOnce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "right after our first bytes; this may be a TLS or SASL listener, which this client does not speak yet, or a proxy without a broker behind it",
+        )
+    }
+}
+
+impl std::error::Error for ClosedAtOnce {}
 
 /// One line: what failed, where, why.
 impl fmt::Display for Error {
@@ -422,12 +480,11 @@ impl fmt::Debug for Error {
     }
 }
 
+/// [`Display`](fmt::Display) ends with why: the source is what that does not say already, so that whoever prints the whole chain reads
+/// nothing twice.
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn std::error::Error + 'static))
+        self.0.source.as_deref().and_then(|source| source.source())
     }
 }
 
@@ -455,6 +512,113 @@ mod tests {
         );
         assert!(error.is_retriable());
         assert!(!error.is_fatal());
+    }
+
+    /// Every kind. A new one does not compile until it is here.
+    fn kinds() -> Vec<ErrorKind> {
+        use ErrorKind::*;
+        let next = |kind| match kind {
+            Config => Some(Connect),
+            Connect => Some(Disconnected),
+            Disconnected => Some(Timeout),
+            Timeout => Some(Server(ServerError(-1))),
+            Server(_) => Some(UnsupportedVersion),
+            UnsupportedVersion => Some(Protocol),
+            Protocol => Some(RecordTooLarge),
+            RecordTooLarge => Some(BufferFull),
+            BufferFull => Some(UnknownTopicOrPartition),
+            UnknownTopicOrPartition => Some(OffsetOutOfRange),
+            OffsetOutOfRange => Some(NoOffset),
+            NoOffset => Some(CorruptBatch),
+            CorruptBatch => Some(Fenced),
+            Fenced => Some(Rebalance),
+            Rebalance => Some(Closed),
+            Closed => Some(Authentication),
+            Authentication => Some(Authorization),
+            Authorization => Some(NoLeader),
+            NoLeader => Some(TopicRecreated),
+            TopicRecreated => Some(InvalidRecord),
+            InvalidRecord => Some(MetadataPending),
+            MetadataPending => Some(Internal),
+            Internal => None,
+        };
+        std::iter::successors(Some(Config), |kind| next(*kind)).collect()
+    }
+
+    #[test]
+    fn a_chain_of_errors_says_nothing_twice() {
+        let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused");
+        for kind in kinds() {
+            let source = Error::new(kind, "the inner reason").because(refused());
+            let address = Address::new("kafka-1", 9092);
+            let error = Error::new(kind, "the outer reason")
+                .broker(1, &address)
+                .because(source);
+            let mut texts = vec![error.to_string()];
+            let mut next = std::error::Error::source(&error);
+            while let Some(source) = next {
+                texts.push(source.to_string());
+                next = source.source();
+            }
+            let chain = texts.join(" / ");
+            for once in [
+                "the outer reason",
+                "the inner reason",
+                "refused",
+                "kafka-1:9092",
+            ] {
+                assert_eq!(chain.matches(once).count(), 1, "{kind:?}: {once}: {chain}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_has_written_nothing_whatever_became_of_it() {
+        for kind in kinds() {
+            let error = Error::new(kind, "lost").with_outcome(WriteOutcome::Unknown);
+            for api in [ApiKey::FETCH, ApiKey::METADATA, ApiKey::LIST_OFFSETS] {
+                let outcome = error.clone().api(api).outcome();
+                assert_eq!(outcome, WriteOutcome::NotWritten, "{kind:?}");
+            }
+            let outcome = error.api(ApiKey::PRODUCE).outcome();
+            assert_eq!(outcome, WriteOutcome::Unknown, "{kind:?}");
+        }
+        let failed = Error::server(ErrorCode::UNKNOWN_SERVER_ERROR, None).api(ApiKey::FETCH);
+        assert!(!failed.to_string().contains("applied"), "{failed}");
+    }
+
+    #[test]
+    fn text_from_a_broker_cannot_forge_lines_of_a_log_or_steer_a_terminal() {
+        let long = "x".repeat(10_000);
+        for (text, shown) in [
+            ("no\nsuch\r\tthing", "no such  thing"),
+            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
+            ("a\0b", "a\\u{0}b"),
+            ("\u{202e}kcab", "\\u{202e}kcab"),
+            ("ünïcode", "ünïcode"),
+            (&long, &format!("{}… (10000 bytes)", "x".repeat(500))),
+        ] {
+            assert_eq!(sanitised(text), shown);
+            let error = Error::server(ErrorCode::INVALID_REQUEST, Some(text));
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+        }
+        let error = Error::new(ErrorKind::Connect, "cannot connect")
+            .broker(1, &Address::new("evil\n\u{1b}[0m", 9092));
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+    }
+
+    #[test]
+    fn what_hung_up_at_once_says_what_it_may_be() {
+        let lost = Error::new(ErrorKind::Disconnected, "reading failed")
+            .because(std::io::Error::other("reset"));
+        let error = lost.closed_at_once();
+        assert!(error.is_closed_at_once());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("reading failed: reset: right after"),
+            "{text}"
+        );
+        assert!(text.contains("TLS or SASL"), "{text}");
     }
 
     #[test]

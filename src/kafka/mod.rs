@@ -9,6 +9,8 @@
 //! | `error` | the one error type: what failed, where, why, and whether it may have happened |
 //! | `group` | the member's side of a consumer group |
 //! | `latency` | how long things take |
+//! | `may_pass` | which failures of a question may be different next time |
+//! | `names` | names of topics, and texts in requests, by Kafka's rules |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 //! | `topic_id` | the id of a topic |
@@ -21,6 +23,8 @@ pub mod consumer;
 mod error;
 mod group;
 pub(crate) mod latency;
+mod may_pass;
+mod names;
 pub mod net;
 #[cfg(planted_defects)]
 pub mod planted;

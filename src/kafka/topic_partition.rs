@@ -3,27 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::names::check_topic;
 use super::{Error, ErrorKind, Result, WriteOutcome};
 
-/// The longest name of a topic, in bytes.
-const NAME_MAX: usize = 249;
-
-/// Refuses a name that no topic can have, before a broker is asked for it.
+/// Refuses a record for a topic that cannot be, before a broker is asked for it.
 pub(crate) fn check_topic_name(name: &str) -> Result<()> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let wrong = if name.is_empty() {
-        "a topic's name is empty".to_string()
-    } else if name.len() > NAME_MAX {
-        let bytes = name.len();
-        format!("a topic's name has {bytes} bytes, and at most {NAME_MAX} are allowed")
-    } else if matches!(name, "." | "..") || !name.bytes().all(is_allowed) {
-        format!(
-            "no topic can be called {name:?}: a name has letters, digits, '.', '_' and '-', and is not '.' or '..'"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Error::new(ErrorKind::InvalidRecord, wrong).with_outcome(WriteOutcome::NotWritten))
+    check_topic(name).map_err(|error| {
+        let message = error.message().to_string();
+        Error::new(ErrorKind::InvalidRecord, message).with_outcome(WriteOutcome::NotWritten)
+    })
 }
 
 /// A topic's name and the number of one of its partitions.

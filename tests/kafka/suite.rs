@@ -477,6 +477,7 @@ async fn topics_are_created_listed_and_deleted(target: Target) {
             .await
             .expect("listed")
             .iter()
+            .flatten()
             .any(|listed| listed.name == topic)
     };
     assert!(listed().await);

@@ -61,8 +61,10 @@ impl Topics {
         match &self.action {
             Action::List { internal } => {
                 for topic in admin.list_topics().await? {
-                    if *internal || !topic.is_internal {
-                        writeln!(out, "{}", topic.name)?;
+                    match topic {
+                        Ok(topic) if topic.is_internal && !*internal => {}
+                        Ok(topic) => writeln!(out, "{}", topic.name)?,
+                        Err(error) => eprintln!("{error}"),
                     }
                 }
             }

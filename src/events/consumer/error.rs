@@ -92,8 +92,9 @@ impl fmt::Display for ConsumerError {
 impl std::error::Error for ConsumerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Kafka(error) => Some(error),
-            Self::Handler { error, .. } => Some(error.as_error()),
+            // Their own text is in ours.
+            Self::Kafka(error) => error.source(),
+            Self::Handler { error, .. } => error.as_error().source(),
             Self::Unfinished | Self::Started | Self::Gone => None,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::compression::Compression;
 
-use crate::kafka::config::values::{ADDRESSES, COMPRESSION, COUNT, FLAG, MILLIS, TEXT, list};
+use crate::kafka::config::values::{ADDRESSES, COMPRESSION, COUNT, FLAG, MILLIS, NAME, TEXT, list};
 use crate::kafka::config::{Configuration, Property, properties};
 use crate::kafka::{self, Error, ErrorKind, Result};
 
@@ -104,7 +104,7 @@ impl Configuration for ProducerConfig {
 
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "bootstrap.servers": ADDRESSES => brokers;
-        "topic": TEXT => topic;
+        "topic": NAME => topic;
         "source": TEXT => source;
         "compression.type": COMPRESSION => compression;
         "enable.idempotence": FLAG => idempotence;

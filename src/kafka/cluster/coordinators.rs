@@ -8,7 +8,7 @@ use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinator
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep_until};
 
-use super::refresh::half_way;
+use super::refresh::a_share_of;
 use super::{Broker, Cluster, Purpose};
 use crate::kafka::net::Connection;
 use crate::kafka::{Address, Error, ErrorKind, Result};
@@ -104,7 +104,7 @@ async fn ask_any(
     key: &str,
     deadline: Instant,
 ) -> Result<Broker> {
-    let deadline = half_way(deadline);
+    let deadline = a_share_of(deadline);
     let connection = cluster.any_connection(deadline).await?;
     let answer = ask(&connection, kind, key, deadline).await;
     answer.inspect_err(|error| {

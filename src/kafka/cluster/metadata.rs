@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use protocol::messages::MetadataResponse;
 use protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
-use protocol::{ErrorCode, Uuid};
+use protocol::{ApiKey, ErrorCode, Uuid};
 
-use crate::kafka::Address;
+use crate::kafka::{Address, Error, ErrorKind};
 
 /// What is known of the cluster at one time.
 #[derive(Clone, Debug, Default)]
@@ -20,10 +20,52 @@ pub(crate) struct Metadata {
     pub brokers: BTreeMap<i32, Broker>,
     /// Tracked topics that exist, by name.
     pub topics: BTreeMap<Arc<str>, Arc<TopicMetadata>>,
-    /// What the brokers last said of tracked topics, where it was an error. The topic may be known from before.
-    pub topic_errors: BTreeMap<Arc<str>, ErrorCode>,
+    /// Why tracked topics were not described when they were last asked for. The topic may be known from before.
+    pub topic_errors: BTreeMap<Arc<str>, TopicError>,
     /// Goes up with every change.
     pub generation: u64,
+}
+
+/// Why a topic was not described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TopicError {
+    /// The broker said so.
+    Server(ErrorCode),
+    /// The description makes no sense.
+    Malformed,
+    /// The answer does not mention the topic.
+    LeftOut,
+}
+
+impl TopicError {
+    /// What the broker said, if it did.
+    pub fn code(self) -> Option<ErrorCode> {
+        match self {
+            Self::Server(code) => Some(code),
+            Self::Malformed | Self::LeftOut => None,
+        }
+    }
+
+    /// Whether the broker said that there is no such topic.
+    pub fn is_unknown(self) -> bool {
+        self == Self::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    /// The error of whoever needs the topic.
+    pub fn error(self, topic: &str) -> Error {
+        let error = match self {
+            Self::Server(code) => Error::server(code, None),
+            Self::Malformed => Error::new(
+                ErrorKind::Protocol,
+                "the broker's description of the topic makes no sense: its partitions are not numbered 0, 1, 2 …",
+            ),
+            Self::LeftOut => Error::new(
+                ErrorKind::Protocol,
+                "the broker's answer leaves the topic out",
+            ),
+        };
+        error.api(ApiKey::METADATA).topic(topic)
+    }
 }
 
 /// A live broker.
@@ -76,8 +118,8 @@ impl Metadata {
         self.topics.values().find(|topic| topic.id == id)
     }
 
-    /// What is known after `response`. Of topics, `tracked` ones are kept: those that the response leaves out or has an error for stay as
-    /// they were, since a topic that is missing for a moment is not gone.
+    /// What is known after `response`, of which topics that are `tracked` are of interest. Topics that the response leaves out or has an error
+    /// for stay as they were, since a topic that is missing for a moment is not gone.
     pub fn merged(&self, response: &MetadataResponse, tracked: &BTreeSet<Arc<str>>) -> Self {
         let mut next = Self {
             cluster_id: response
@@ -90,8 +132,6 @@ impl Metadata {
             topic_errors: self.topic_errors.clone(),
             generation: self.generation + 1,
         };
-        next.topics.retain(|name, _| tracked.contains(name));
-        next.topic_errors.retain(|name, _| tracked.contains(name));
         for topic in &response.topics {
             if let Some(name) = topic.name.as_deref().and_then(|name| tracked.get(name)) {
                 next.merge_topic(name, topic);
@@ -100,10 +140,28 @@ impl Metadata {
         next
     }
 
+    /// Forgets topics that nobody wants to hear of any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        self.topics.retain(|name, _| wanted(name));
+        self.topic_errors.retain(|name, _| wanted(name));
+    }
+
+    /// Notes which of the topics that were asked for no response mentions.
+    pub fn note_missing(&mut self, responses: &[MetadataResponse], asked: &BTreeSet<Arc<str>>) {
+        let mentioned: BTreeSet<&str> = responses
+            .iter()
+            .flat_map(|response| &response.topics)
+            .filter_map(|topic| topic.name.as_deref())
+            .collect();
+        for topic in asked.iter().filter(|topic| !mentioned.contains(&***topic)) {
+            self.topic_errors.insert(topic.clone(), TopicError::LeftOut);
+        }
+    }
+
     fn merge_topic(&mut self, name: &Arc<str>, topic: &MetadataResponseTopic) {
         let partitions = match topic.error_code {
             ErrorCode::NONE => partitions_of(&topic.partitions),
-            code => Err(code),
+            code => Err(TopicError::Server(code)),
         };
         match partitions {
             Ok(partitions) => {
@@ -122,8 +180,8 @@ impl Metadata {
                 }
                 self.topic_errors.remove(name);
             }
-            Err(code) => {
-                self.topic_errors.insert(name.clone(), code);
+            Err(error) => {
+                self.topic_errors.insert(name.clone(), error);
             }
         }
     }
@@ -202,14 +260,14 @@ fn brokers_of(response: &MetadataResponse) -> BTreeMap<i32, Broker> {
 /// Partitions in the order of their numbers. Numbers that are not 0, 1, 2 … as many as there are make no topic.
 fn partitions_of(
     listed: &[MetadataResponsePartition],
-) -> Result<Vec<PartitionMetadata>, ErrorCode> {
+) -> Result<Vec<PartitionMetadata>, TopicError> {
     let mut ordered: Vec<_> = listed.iter().collect();
     ordered.sort_by_key(|partition| partition.partition_index);
     let numbers = ordered
         .iter()
         .map(|partition| i64::from(partition.partition_index));
     if !numbers.eq(0..listed.len() as i64) || listed.is_empty() {
-        return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        return Err(TopicError::Malformed);
     }
     let partitions = ordered.into_iter().map(|partition| PartitionMetadata {
         leader: (partition.leader_id >= 0).then_some(partition.leader_id),
@@ -299,10 +357,12 @@ mod tests {
         assert_eq!(leader(&merged, "a", 0), Some(1));
         assert_eq!(leader(&merged, "b", 0), Some(1));
         let error = merged.topic_errors.get("a");
-        assert_eq!(error, Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        let healed = merged.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
+        let unknown = TopicError::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        assert_eq!(error, Some(&unknown));
+        let mut healed = merged.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
         assert!(healed.topic_errors.is_empty());
-        assert!(healed.topic("b").is_none(), "untracked topics are let go");
+        healed.retain(|topic| topic == "a");
+        assert!(healed.topic("b").is_none(), "what nobody wants is let go");
     }
 
     #[test]
@@ -321,8 +381,20 @@ mod tests {
             }
             let metadata = known(vec![odd]);
             assert!(metadata.topic("a").is_none());
-            assert!(metadata.topic_errors.contains_key("a"));
+            let error = metadata.topic_errors.get("a").copied();
+            assert_eq!(error, Some(TopicError::Malformed));
+            let text = TopicError::Malformed.error("a").to_string();
+            assert!(!text.contains("UNKNOWN_SERVER_ERROR"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_topic_that_the_answer_leaves_out_is_noted() {
+        let answers = [response(vec![topic("a", 1, &[(1, 5)])])];
+        let mut metadata = Metadata::default().merged(&answers[0], &tracked(&["a", "b"]));
+        metadata.note_missing(&answers, &tracked(&["a", "b"]));
+        assert_eq!(metadata.topic_errors.len(), 1);
+        assert_eq!(metadata.topic_errors.get("b"), Some(&TopicError::LeftOut));
     }
 
     #[test]

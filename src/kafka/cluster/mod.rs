@@ -7,16 +7,21 @@
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
 //! | `pool` | one connection for each broker and purpose |
 //! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
+//! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
+//! | `staggered` | several attempts at one thing, each with a head start over the next |
 
 pub(crate) mod backoff;
 mod coordinators;
 mod metadata;
 mod pool;
 mod refresh;
+mod refresh_plan;
+mod staggered;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -25,14 +30,16 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
-pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicMetadata};
+pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicError, TopicMetadata};
 use self::pool::ConnectionPool;
 pub(crate) use self::pool::Purpose;
 use self::refresh::Refresher;
+use self::refresh_plan::Until;
+use super::may_pass::may_pass;
+use super::names::check_topic;
 use super::net::{Call, Connection, FramePool};
 use super::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
-use protocol::ErrorCode;
 
 /// A handle to a cluster. Cheap to clone; its tasks and connections end with the last handle.
 #[derive(Clone, Debug)]
@@ -96,7 +103,12 @@ impl Cluster {
 
     /// Asks for fresh metadata soon. Many wishes become one request; never blocks.
     pub fn refresh(&self) {
-        self.0.refresher.ask();
+        self.0.refresher.request();
+    }
+
+    /// Asks for the topic's metadata soon, if it is of interest; never blocks.
+    pub fn refresh_topic(&self, name: &str) {
+        self.0.refresher.request_topic(name);
     }
 
     /// The metadata of a refresh that started after this call. Cancel safe.
@@ -104,36 +116,77 @@ impl Cluster {
         self.0.refresher.refreshed(deadline).await
     }
 
-    /// The topic, tracked from now on; waits until it is known, and asks no longer for one that does not come to be.
+    /// The topic, of interest from now on until it is idle; waits until it is known, and asks no longer for one that does not come to be.
     ///
     /// A topic that nobody knows is asked for until `deadline`, since it may just have been created; then the error is
     /// [`ErrorKind::UnknownTopicOrPartition`]. A topic that this client may not see, or whose name cannot be, fails at once. Cancel safe.
     pub async fn topic(&self, name: &str, deadline: Instant) -> Result<Arc<TopicMetadata>> {
-        let _waiting = self.0.refresher.wait_for(name);
+        check_topic(name)?;
+        let mut waiting = self.0.refresher.wait_for(name);
         let mut changes = self.watch();
         loop {
             self.0.tasks.check()?;
             let metadata = changes.borrow_and_update().clone();
             if let Some(topic) = metadata.topic(name) {
-                self.track([name]);
+                waiting.came();
                 return Ok(topic.clone());
             }
             let error = metadata.topic_errors.get(name).copied();
-            if let Some(code) = error {
-                if !may_heal(code) {
-                    return Err(Error::server(code, None).topic(name));
+            if let Some(error) = error {
+                let error = error.error(name);
+                if !may_pass(&error) {
+                    return Err(error);
                 }
-                self.refresh();
+                self.0.refresher.request_topic(name);
             }
             if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
-                return Err(unknown_topic(name, error));
+                return Err(self.unknown_topic(name, error));
             }
         }
     }
 
-    /// Keeps the metadata of these topics fresh, and asks for those that are new.
+    /// Why a topic did not come by the deadline: what was said of it last, or what kept everything from being asked.
+    fn unknown_topic(&self, name: &str, last: Option<TopicError>) -> Error {
+        match last {
+            Some(error) if error.is_unknown() => Error::new(
+                ErrorKind::UnknownTopicOrPartition,
+                "the topic does not exist: create it first, or check its name",
+            )
+            .topic(name),
+            Some(error) => error.error(name),
+            None => {
+                let message = "the topic's metadata did not come in time";
+                let error = Error::new(ErrorKind::Timeout, message).topic(name);
+                self.0.refresher.not_in_time(error)
+            }
+        }
+    }
+
+    /// Keeps the metadata of these topics fresh as long as the client lives, and asks for those that are new.
     pub fn track<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        self.0.refresher.track(topics);
+        self.0.refresher.want(topics, Until::End);
+    }
+
+    /// Keeps the metadata of these topics, which are in use now, fresh until they are idle (`metadata.max.idle.ms`), and asks for those that
+    /// are new.
+    pub fn used<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
+        self.0.refresher.want(topics, Until::Idle);
+    }
+
+    /// What has kept the metadata from being refreshed for `patience`, to be told to whoever waits for anything. Returned once in that time.
+    pub fn overdue(&self, patience: Duration) -> Option<Error> {
+        self.0.refresher.overdue(patience)
+    }
+
+    /// Asks any broker a question that changes nothing, or that may be asked twice; another one beside the first when that keeps silent.
+    /// `request` makes it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
+    pub async fn ask_any<R: Call>(
+        &self,
+        request: impl Fn(i16) -> R,
+        deadline: Instant,
+    ) -> Result<(R::Response, Connection)> {
+        self.0.tasks.check()?;
+        self.0.refresher.ask_any(request, deadline).await
     }
 
     /// A broker named the partition's leader (KIP-951). True when that was news, which then is used at once.
@@ -251,26 +304,6 @@ impl Cluster {
     pub fn retry_backoff(&self) -> Backoff {
         Backoff::new(self.0.config.retry_backoff, self.0.config.retry_backoff_max)
     }
-}
-
-/// Whether what a broker said of a topic may be different soon.
-pub(crate) fn may_heal(code: ErrorCode) -> bool {
-    code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
-}
-
-fn unknown_topic(name: &str, code: Option<ErrorCode>) -> Error {
-    match code {
-        Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Error::new(
-            ErrorKind::UnknownTopicOrPartition,
-            "the topic does not exist: create it first, or check its name",
-        ),
-        Some(code) => Error::server(code, Some("the topic's metadata did not come in time")),
-        None => Error::new(
-            ErrorKind::Timeout,
-            "the topic's metadata did not come in time",
-        ),
-    }
-    .topic(name)
 }
 
 fn gone(node: i32) -> Error {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Backoff;
+use super::refresh_plan::Standing;
 use crate::kafka::net::{Connection, FramePool};
 use crate::kafka::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
@@ -92,16 +94,27 @@ impl ConnectionPool {
         connection.filter(|connection| connection.is_open() && connection.broker().1 == address)
     }
 
-    /// How good a choice the broker is for a question that any of them can answer: the lower, the better.
-    pub fn rank(&self, node: i32, purpose: Purpose, address: &Address) -> u8 {
-        if self.open(node, purpose, address).is_some() {
-            return 0;
+    /// How good a choice the broker is for a question that any of them can answer. `patience` is how long it may owe an answer.
+    pub fn standing(
+        &self,
+        node: i32,
+        purpose: Purpose,
+        address: &Address,
+        now: Instant,
+        patience: Duration,
+    ) -> Standing {
+        if let Some(connection) = self.open(node, purpose, address) {
+            let owes = connection.owes_since();
+            return match owes.is_some_and(|since| since + patience <= now) {
+                true => Standing::Overdue,
+                false => Standing::Open,
+            };
         }
         let slot = lock(&self.slots).get(&(node, purpose)).cloned();
         let not_before = slot.and_then(|slot| lock(&slot.state).not_before);
         match not_before {
-            Some(not_before) if not_before > Instant::now() => 2,
-            _ => 1,
+            Some(not_before) if not_before > now => Standing::Failing,
+            _ => Standing::Unknown,
         }
     }
 

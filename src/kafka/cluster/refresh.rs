@@ -1,18 +1,35 @@
-//! Keeps the metadata fresh: on wish, when it gets old, and by bootstrapping again when all known brokers are gone (KIP-899).
+//! Keeps the metadata fresh: on request, when it gets old, and by bootstrapping again when no known broker answers (KIP-899). When to ask, for
+//! what and whom first, is the plan's decision; here is what awaits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use protocol::ErrorCode;
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{MetadataRequest, MetadataResponse};
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::pool::{ConnectionPool, Purpose};
+use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, whom_to_ask};
+use super::staggered::first_success;
 use super::{Backoff, Metadata};
-use crate::kafka::net::Connection;
-use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result};
+use crate::kafka::may_pass::may_pass;
+use crate::kafka::net::{Call, Connection};
+use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// How long one broker is asked alone, before the next one is asked beside it.
+const HEAD_START: Duration = Duration::from_millis(500);
+/// The same of bootstrap addresses, of which any may be dead.
+const BOOTSTRAP_HEAD_START: Duration = Duration::from_millis(250);
+/// How often, in a row, all bootstrap addresses may close the connection in the handshake. A broker that is starting, or a proxy without
+/// one, does so for a moment; a listener that wants encryption or authentication always does.
+const CLOSED_AT_ONCE: u32 = 4;
+/// Time that is not worth cutting in halves.
+const SHORT: Duration = Duration::from_secs(1);
+/// How many failures an error lists.
+const LISTED: usize = 5;
 
 /// The metadata and all it takes to renew it.
 #[derive(Debug)]
@@ -21,29 +38,12 @@ pub(super) struct Refresher {
     bootstrap: Vec<Address>,
     connections: ConnectionPool,
     metadata: watch::Sender<Arc<Metadata>>,
-    wanted: Mutex<BTreeMap<Arc<str>, Interest>>,
-    /// How many refreshes were wished for, ever.
-    asked: watch::Sender<Wish>,
-    /// The last wish that was fulfilled: by a refresh that started after it.
+    plan: Mutex<RefreshPlan>,
+    /// Wakes the task: the plan has changed.
+    planned: Notify,
+    /// The last request that was fulfilled: by a refresh that began after it.
     fulfilled: watch::Sender<u64>,
-    last_error: Mutex<Option<Error>>,
     random: Mutex<Random>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Wish {
-    number: u64,
-    /// The last wish that does not have to wait out the pause: it is about a topic of which nothing is known.
-    urgent: u64,
-}
-
-/// Who wants a topic's metadata; nobody asks for a topic that none of them does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Interest {
-    /// Somebody wants to hear of it from now on.
-    lasting: bool,
-    /// How many wait for it to come into being.
-    waiting: usize,
 }
 
 /// Keeps a topic asked for while somebody waits for it.
@@ -51,17 +51,19 @@ struct Interest {
 pub(super) struct Wait<'a> {
     refresher: &'a Refresher,
     topic: &'a str,
+    came: bool,
+}
+
+impl Wait<'_> {
+    /// The topic is here.
+    pub fn came(&mut self) {
+        self.came = true;
+    }
 }
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let mut wanted = lock(&self.refresher.wanted);
-        if let Some(interest) = wanted.get_mut(self.topic) {
-            interest.waiting -= 1;
-            if interest.waiting == 0 && !interest.lasting {
-                wanted.remove(self.topic);
-            }
-        }
+        lock(&self.refresher.plan).waited(self.topic, self.came);
     }
 }
 
@@ -72,10 +74,9 @@ impl Refresher {
             bootstrap: config.bootstrap_addresses()?,
             connections,
             metadata: watch::Sender::default(),
-            wanted: Mutex::default(),
-            asked: watch::Sender::default(),
+            plan: Mutex::new(RefreshPlan::new(config, Instant::now())),
+            planned: Notify::new(),
             fulfilled: watch::Sender::default(),
-            last_error: Mutex::default(),
             random: Mutex::new(config.random("metadata")),
         })
     }
@@ -98,18 +99,21 @@ impl Refresher {
         self.fulfilled.send_modify(|_| {});
     }
 
-    /// Wishes for a refresh; gives the wish's number.
-    pub fn ask(&self) -> u64 {
-        let mut number = 0;
-        self.asked.send_modify(|wish| {
-            wish.number += 1;
-            number = wish.number;
-        });
+    /// Requests a refresh of everything; returns the request's number.
+    pub fn request(&self) -> u64 {
+        let number = lock(&self.plan).request();
+        self.planned.notify_one();
         number
     }
 
+    /// Requests a refresh of one topic, where it is of interest.
+    pub fn request_topic(&self, topic: &str) {
+        lock(&self.plan).request_topic(topic);
+        self.planned.notify_one();
+    }
+
     pub async fn refreshed(&self, deadline: Instant) -> Result<Arc<Metadata>> {
-        let number = self.ask();
+        let number = self.request();
         let mut fulfilled = self.fulfilled.subscribe();
         let tasks = self.connections.tasks();
         let waiting = fulfilled.wait_for(|done| *done >= number || tasks.failure().is_some());
@@ -118,56 +122,47 @@ impl Refresher {
         match waited {
             Ok(Ok(_)) => Ok(self.metadata()),
             _ => {
-                let error = Error::new(ErrorKind::Timeout, "no broker gave fresh metadata in time");
-                let last = lock(&self.last_error).clone();
-                Err(match last {
-                    Some(last) => error.because(last),
-                    None => error,
-                })
+                let message = "no broker gave fresh metadata in time";
+                Err(self.not_in_time(Error::new(ErrorKind::Timeout, message)))
             }
         }
     }
 
-    /// Asks for these topics from now on, at once for those of which nothing is known.
-    pub fn track<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        self.want(topics, |interest| interest.lasting = true);
+    /// `error`, with what the last refresh failed by, if it did.
+    pub fn not_in_time(&self, error: Error) -> Error {
+        let error = error.with_outcome(WriteOutcome::NotWritten);
+        match lock(&self.plan).last_error() {
+            Some(last) => error.because(last),
+            None => error,
+        }
+    }
+
+    /// What has kept the metadata from being refreshed for `patience`; once in that time.
+    pub fn overdue(&self, patience: Duration) -> Option<Error> {
+        lock(&self.plan).overdue(Instant::now(), patience)
+    }
+
+    /// These topics are of interest; those of which nothing is known are asked for at once.
+    pub fn want<'a>(&self, topics: impl IntoIterator<Item = &'a str>, until: Until) {
+        let metadata = self.metadata();
+        let now = Instant::now();
+        let mut plan = lock(&self.plan);
+        for topic in topics {
+            let is_known_to_fail = metadata.topic_errors.contains_key(topic);
+            plan.want(topic, until, is_known_to_fail, now);
+        }
+        drop(plan);
+        self.planned.notify_one();
     }
 
     /// Asks for the topic, at once if nothing is known of it, until what is returned is dropped.
     pub fn wait_for<'a>(&'a self, topic: &'a str) -> Wait<'a> {
-        self.want([topic], |interest| interest.waiting += 1);
+        self.want([topic], Until::Known);
         Wait {
             refresher: self,
             topic,
+            came: false,
         }
-    }
-
-    fn want<'a>(&self, topics: impl IntoIterator<Item = &'a str>, change: impl Fn(&mut Interest)) {
-        let metadata = self.metadata();
-        let mut wanted = lock(&self.wanted);
-        let (mut is_any_new, mut is_urgent) = (false, false);
-        for topic in topics {
-            if let Some(interest) = wanted.get_mut(topic) {
-                change(interest);
-                continue;
-            }
-            change(wanted.entry(Arc::from(topic)).or_default());
-            is_any_new = true;
-            // One who asks for what is not there, again and again, gets no more than others do.
-            is_urgent |= !metadata.topic_errors.contains_key(topic);
-        }
-        if is_any_new {
-            self.asked.send_modify(|wish| {
-                wish.number += 1;
-                if is_urgent {
-                    wish.urgent = wish.number;
-                }
-            });
-        }
-    }
-
-    fn wanted(&self) -> BTreeSet<Arc<str>> {
-        lock(&self.wanted).keys().cloned().collect()
     }
 
     /// Publishes what `news` makes of what is known; false when it makes nothing of it.
@@ -181,53 +176,48 @@ impl Refresher {
         })
     }
 
-    /// The task: refreshes on wish and when the metadata gets old, until it is aborted.
+    /// The task: refreshes as planned, until it is aborted.
     pub async fn run(self: Arc<Self>) {
-        let mut asked = self.asked.subscribe();
-        let mut backoff = Backoff::new(self.config.retry_backoff, self.config.retry_backoff_max);
-        let mut refreshed_at = Instant::now();
         loop {
-            let done = *self.fulfilled.borrow();
-            let wished = asked.wait_for(|wish| wish.number > done);
-            // Too old counts as a wish.
-            let _ = timeout_at(refreshed_at + self.config.metadata_max_age, wished).await;
-            let pause = lock(&self.random).jittered(self.config.retry_backoff);
-            let urgent = asked.wait_for(|wish| wish.urgent > done);
-            // An urgent wish ends the pause between refreshes early.
-            let _ = timeout_at(refreshed_at + pause, urgent).await;
-            let number = self.asked.borrow().number;
-            let deadline = Instant::now() + self.config.request_timeout;
-            match self.refresh(deadline).await {
+            let next = lock(&self.plan).next(Instant::now());
+            let refresh = match next {
+                Next::Refresh(refresh) => refresh,
+                Next::Wait(until) => {
+                    tokio::select! {
+                        biased;
+                        () = self.planned.notified() => {}
+                        () = sleep_until(until) => {}
+                    }
+                    continue;
+                }
+            };
+            let began = Instant::now();
+            let refreshed = self
+                .refresh(&refresh, began + self.config.request_timeout)
+                .await;
+            let (mut plan, mut random) = (lock(&self.plan), lock(&self.random));
+            match refreshed {
                 Ok(()) => {
-                    backoff.succeeded();
-                    refreshed_at = Instant::now();
-                    self.fulfilled.send_replace(number);
+                    plan.succeeded(&refresh, Instant::now(), &mut random);
+                    self.fulfilled.send_replace(refresh.number);
                 }
-                Err(error) => {
-                    *lock(&self.last_error) = Some(error);
-                    let pause = backoff.failed(&mut lock(&self.random));
-                    sleep(pause).await;
-                }
+                Err(error) => plan.failed(error, began, Instant::now(), &mut random),
             }
         }
     }
 
-    /// Asks the brokers that are known, then the bootstrap addresses; publishes the first answer.
-    async fn refresh(&self, deadline: Instant) -> Result<()> {
-        let mut failures = Vec::new();
-        for node in self.known_nodes() {
-            match self.refresh_from(node, half_way(deadline)).await {
-                Ok(()) => return Ok(()),
-                Err(error) => failures.push(error),
-            }
-        }
-        match self.refresh_from_bootstrap(deadline).await {
-            Ok(()) => Ok(()),
-            Err(more) => {
-                failures.extend(more);
-                Err(all_failed(&failures))
-            }
-        }
+    /// Asks known brokers and bootstrap addresses, in the order of the plan; publishes the first answer.
+    async fn refresh(&self, refresh: &Refresh, deadline: Instant) -> Result<()> {
+        let until = a_share_of(deadline);
+        let targets = whom_to_ask(self.standings(), &self.bootstrap, &mut lock(&self.random));
+        let attempts = targets
+            .into_iter()
+            .map(|target| self.ask_target(target, refresh, until));
+        let answers = first_success(attempts, HEAD_START)
+            .await
+            .map_err(|failures| all_failed(&failures))?;
+        self.publish(&answers, refresh);
+        Ok(())
     }
 
     /// The first refresh of all: from the bootstrap addresses, again and again until the deadline while that may help.
@@ -236,151 +226,232 @@ impl Refresher {
             self.config.reconnect_backoff,
             self.config.reconnect_backoff_max,
         );
+        let everything = Refresh {
+            number: 0,
+            everything: true,
+            topics: Vec::new(),
+        };
+        let mut closed_at_once = 0;
         loop {
-            let Err(failures) = self.refresh_from_bootstrap(deadline).await else {
-                return Ok(());
+            let until = a_share_of(deadline).min(Instant::now() + self.config.connect_timeout);
+            let targets = whom_to_ask([], &self.bootstrap, &mut lock(&self.random));
+            let attempts = targets
+                .into_iter()
+                .map(|target| self.ask_target(target, &everything, until));
+            let failures = match first_success(attempts, BOOTSTRAP_HEAD_START).await {
+                Ok(answers) => {
+                    self.publish(&answers, &everything);
+                    return Ok(());
+                }
+                Err(failures) => failures,
             };
+            closed_at_once = match failures.iter().all(Error::is_closed_at_once) {
+                true => closed_at_once + 1,
+                false => 0,
+            };
+            // What a broker answered may pass; what is no Kafka at all, or not allowed, does not.
+            let may_heal = |error: &Error| {
+                error.is_retriable() || (error.server_error().is_some() && may_pass(error))
+            };
+            let hopeless = !failures.iter().any(may_heal) || closed_at_once >= CLOSED_AT_ONCE;
             let pause = backoff.failed(&mut lock(&self.random));
-            let hopeless = !failures.iter().any(Error::is_retriable);
             if hopeless || timeout_at(deadline, sleep(pause)).await.is_err() {
                 return Err(all_failed(&failures));
             }
         }
     }
 
-    async fn refresh_from(&self, node: i32, deadline: Instant) -> Result<()> {
-        let metadata = self.metadata();
-        let Some(broker) = metadata.brokers.get(&node) else {
-            return Err(super::gone(node));
+    async fn ask_target(
+        &self,
+        target: Target,
+        refresh: &Refresh,
+        deadline: Instant,
+    ) -> Result<Vec<MetadataResponse>> {
+        let connection = match target {
+            Target::Broker(node) => self.connect(node, deadline).await?,
+            Target::Bootstrap(address) => self.connections.dial(-1, &address, deadline).await?,
         };
-        let connected = self
-            .connections
-            .connect(node, Purpose::Other, &broker.address, deadline);
-        self.refresh_over(&connected.await?, deadline).await
+        self.ask_for_topics(&connection, refresh, deadline).await
     }
 
-    async fn refresh_from_bootstrap(&self, deadline: Instant) -> Result<(), Vec<Error>> {
-        let mut addresses = self.bootstrap.clone();
-        shuffle(&mut addresses, &mut lock(&self.random));
-        let mut failures = Vec::new();
-        for address in addresses {
-            match self
-                .refresh_from_address(&address, half_way(deadline))
-                .await
-            {
-                Ok(()) => return Ok(()),
-                Err(error) => failures.push(error),
+    async fn connect(&self, node: i32, deadline: Instant) -> Result<Connection> {
+        let metadata = self.metadata();
+        let broker = metadata.brokers.get(&node);
+        let address = &broker.ok_or_else(|| super::gone(node))?.address;
+        self.connections
+            .connect(node, Purpose::Other, address, deadline)
+            .await
+    }
+
+    /// Asks for the topics of `refresh`; separately for those that may be created by that. One that was there before and is gone was deleted by
+    /// somebody: it is not for us to bring it back.
+    async fn ask_for_topics(
+        &self,
+        connection: &Connection,
+        refresh: &Refresh,
+        deadline: Instant,
+    ) -> Result<Vec<MetadataResponse>> {
+        let metadata = self.metadata();
+        let may_create =
+            |name: &str| self.config.allow_auto_create_topics && metadata.topic(name).is_none();
+        let (new, known): (Vec<_>, Vec<_>) = refresh
+            .topics
+            .iter()
+            .partition(|name| may_create(name.as_ref()));
+        let mut answers = Vec::new();
+        for (topics, create) in [(known, false), (new, true)] {
+            if topics.is_empty() && (create || !refresh.topics.is_empty()) {
+                continue;
             }
+            let topics = topics.into_iter().map(|name| MetadataRequestTopic {
+                name: Some(name.to_string()),
+                ..Default::default()
+            });
+            let request = MetadataRequest {
+                topics: Some(topics.collect()),
+                allow_auto_topic_creation: create,
+                ..Default::default()
+            };
+            let response = connection.call(&request, deadline).await?;
+            answers.push(checked(connection, response)?);
         }
-        Err(failures)
+        Ok(answers)
     }
 
-    async fn refresh_from_address(&self, address: &Address, deadline: Instant) -> Result<()> {
-        let connection = self.connections.dial(-1, address, deadline).await?;
-        self.refresh_over(&connection, deadline).await
-    }
-
-    async fn refresh_over(&self, connection: &Connection, deadline: Instant) -> Result<()> {
-        let wanted = self.wanted();
-        let topics = wanted.iter().map(|name| MetadataRequestTopic {
-            name: Some(name.to_string()),
-            ..Default::default()
-        });
-        // A topic that was there before and is gone was deleted by somebody: it is not for us to bring it back.
-        let metadata = self.metadata();
-        let is_any_new = wanted.iter().any(|name| metadata.topic(name).is_none());
-        let request = MetadataRequest {
-            topics: Some(topics.collect()),
-            allow_auto_topic_creation: self.config.allow_auto_create_topics && is_any_new,
-            ..Default::default()
+    fn publish(&self, answers: &[MetadataResponse], refresh: &Refresh) {
+        // Topics that became of interest or were let go of while the question was under way count as they are now.
+        let asked: BTreeSet<_> = {
+            let plan = lock(&self.plan);
+            let asked = refresh.topics.iter();
+            asked.filter_map(|topic| plan.wanted(topic)).collect()
         };
-        let response = connection.call(&request, deadline).await?;
-        self.publish(connection, &response)
-    }
-
-    fn publish(&self, connection: &Connection, response: &MetadataResponse) -> Result<()> {
-        let (node, address) = connection.broker();
-        if response.error_code != ErrorCode::NONE {
-            return Err(Error::server(response.error_code, None).broker(node, address));
-        }
-        if response.brokers.is_empty() {
-            return Err(
-                Error::new(ErrorKind::Connect, "the broker knows of no live broker yet")
-                    .broker(node, address),
-            );
-        }
-        // Topics that were wanted or let go while the question was under way count as they are now.
-        let wanted = self.wanted();
-        self.learn(|known| Some(known.merged(response, &wanted)));
+        self.learn(|known| {
+            let mut next = known.clone();
+            if refresh.everything {
+                let plan = lock(&self.plan);
+                next.retain(|topic| plan.wanted(topic).is_some());
+            }
+            for answer in answers {
+                next = next.merged(answer, &asked);
+            }
+            next.note_missing(answers, &asked);
+            next.generation = known.generation + 1;
+            Some(next)
+        });
         let metadata = self.metadata();
         self.connections
             .retain(|node| metadata.brokers.contains_key(&node));
-        Ok(())
+    }
+
+    /// Asks any broker a question that changes nothing, or that may be asked twice: another one beside the first when that keeps silent.
+    /// `request` makes it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
+    pub async fn ask_any<R: Call>(
+        &self,
+        request: impl Fn(i16) -> R,
+        deadline: Instant,
+    ) -> Result<(R::Response, Connection)> {
+        let until = a_share_of(deadline);
+        let request = &request;
+        let attempts = self.nodes().into_iter().map(|node| async move {
+            let connection = self.connect(node, until).await?;
+            let version = connection.version_of::<R>()?;
+            let response = connection
+                .call_at(&request(version), version, until)
+                .await?;
+            Ok((response, connection))
+        });
+        let asked = first_success(attempts, HEAD_START).await;
+        asked.map_err(|failures| {
+            self.request();
+            all_failed(&failures)
+        })
     }
 
     pub async fn any_connection(&self, deadline: Instant) -> Result<Connection> {
-        let metadata = self.metadata();
-        let nodes = self.known_nodes();
-        let mut failures = Vec::new();
-        for (place, node) in nodes.iter().enumerate() {
-            let Some(broker) = metadata.brokers.get(node) else {
-                continue;
-            };
-            let is_last = place + 1 == nodes.len();
-            let until = if is_last {
-                deadline
-            } else {
-                half_way(deadline)
-            };
-            match self
-                .connections
-                .connect(broker.id, Purpose::Other, &broker.address, until)
-                .await
-            {
-                Ok(connection) => return Ok(connection),
-                Err(error) => failures.push(error),
-            }
-        }
-        self.ask();
-        Err(all_failed(&failures))
+        let attempts = self
+            .nodes()
+            .into_iter()
+            .map(|node| self.connect(node, deadline));
+        let connected = first_success(attempts, HEAD_START).await;
+        connected.map_err(|failures| {
+            self.request();
+            all_failed(&failures)
+        })
     }
 
-    /// Brokers in the order in which to ask them: those with an open connection first, those that just failed last, else by chance.
-    fn known_nodes(&self) -> Vec<i32> {
+    /// Brokers in the order in which to ask them.
+    fn nodes(&self) -> Vec<i32> {
+        let targets = whom_to_ask(self.standings(), &[], &mut lock(&self.random));
+        let node = |target| match target {
+            Target::Broker(node) => Some(node),
+            Target::Bootstrap(_) => None,
+        };
+        targets.into_iter().filter_map(node).collect()
+    }
+
+    fn standings(&self) -> Vec<(i32, Standing)> {
         let metadata = self.metadata();
-        let mut brokers: Vec<_> = metadata.brokers.values().collect();
-        shuffle(&mut brokers, &mut lock(&self.random));
-        brokers.sort_by_key(|broker| {
-            self.connections
-                .rank(broker.id, Purpose::Other, &broker.address)
-        });
-        brokers.iter().map(|broker| broker.id).collect()
+        let now = Instant::now();
+        let standing = |broker: &super::Broker| {
+            let standing = self.connections.standing(
+                broker.id,
+                Purpose::Other,
+                &broker.address,
+                now,
+                HEAD_START,
+            );
+            (broker.id, standing)
+        };
+        metadata.brokers.values().map(standing).collect()
     }
 }
 
-/// Half of the time that is left: a broker that keeps silent leaves the rest to the next one.
-pub(super) fn half_way(deadline: Instant) -> Instant {
+/// An answer that can be used.
+fn checked(connection: &Connection, response: MetadataResponse) -> Result<MetadataResponse> {
+    let error = if response.error_code != ErrorCode::NONE {
+        Error::server(response.error_code, None)
+    } else if response.brokers.is_empty() {
+        Error::new(ErrorKind::Connect, "the broker knows of no live broker yet")
+    } else {
+        return Ok(response);
+    };
+    let (node, address) = connection.broker();
+    Err(error
+        .api(<MetadataRequest as protocol::Request>::KEY)
+        .broker(node, address))
+}
+
+/// Half of the time that is left, so that what failed meanwhile can be tried again; all of it, when that is short.
+pub(super) fn a_share_of(deadline: Instant) -> Instant {
     let now = Instant::now();
-    now + deadline.saturating_duration_since(now) / 2
+    match deadline.saturating_duration_since(now) {
+        left if left <= SHORT => deadline,
+        left => now + left / 2,
+    }
 }
 
 fn all_failed(failures: &[Error]) -> Error {
-    match failures {
-        [one] => one.clone(),
-        _ => {
-            let each: Vec<_> = failures.iter().map(ToString::to_string).collect();
-            Error::new(
-                ErrorKind::Connect,
-                format!("no broker could be reached: {}", each.join("; ")),
-            )
-        }
+    let Some(first) = failures.first() else {
+        return Error::new(ErrorKind::Connect, "no broker is known now");
+    };
+    if failures.len() == 1 {
+        return first.clone();
     }
-}
-
-fn shuffle<T>(items: &mut [T], random: &mut Random) {
-    for end in (1..items.len()).rev() {
-        items.swap(end, random.below(end + 1));
+    let mut each: Vec<_> = failures
+        .iter()
+        .take(LISTED)
+        .map(ToString::to_string)
+        .collect();
+    if let more @ 1.. = failures.len().saturating_sub(LISTED) {
+        each.push(format!("and {more} more"));
     }
+    let is_alike = failures.iter().all(|error| error.kind() == first.kind());
+    let (kind, what) = match (is_alike, first.kind()) {
+        (true, ErrorKind::Connect) => (ErrorKind::Connect, "no broker could be reached"),
+        (true, kind) => (kind, "no broker answered"),
+        (false, _) => (ErrorKind::Connect, "no broker answered"),
+    };
+    Error::new(kind, format!("{what}: {}", each.join("; "))).with_outcome(WriteOutcome::NotWritten)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

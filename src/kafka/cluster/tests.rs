@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use protocol::messages::api_versions_response::ApiVersion;
 use protocol::messages::metadata_response::*;
 use protocol::messages::*;
-use protocol::{ApiKey, Decoder, Message, Uuid, frame};
+use protocol::{ApiKey, Decoder, ErrorCode, Message, Uuid, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
@@ -35,6 +35,14 @@ struct World {
     auto_create: bool,
     /// The topics that the last metadata request asked for.
     asked: Vec<String>,
+    /// What every metadata request asked for, and whether it allowed topics to be created.
+    all_asked: Vec<(Vec<String>, bool)>,
+    /// Who listens and is not in the metadata.
+    hidden: Vec<i32>,
+    /// Whether connections are dropped at the first request after the handshake, as a SASL listener does.
+    wants_sasl: bool,
+    /// The codes that the next requests of an API are answered with, and how often.
+    codes: BTreeMap<ApiKey, (ErrorCode, usize)>,
     dials: usize,
     metadata_requests: usize,
     coordinator_requests: usize,
@@ -115,9 +123,24 @@ impl Network {
             if self.world().silent.contains(&node) {
                 std::future::pending::<()>().await;
             }
+            let is_handshake = header.request_api_key == ApiKey::API_VERSIONS.0;
+            if self.world().wants_sasl && !is_handshake {
+                return Ok(());
+            }
             let (version, id) = (header.request_api_version, header.correlation_id);
             let answer = match ApiKey(header.request_api_key) {
-                ApiKey::API_VERSIONS => frame::encode_response(version, id, &versions()),
+                ApiKey::API_VERSIONS => {
+                    let response = ApiVersionsResponse {
+                        error_code: self.code(ApiKey::API_VERSIONS),
+                        ..versions()
+                    };
+                    // As in Kafka: what says that the version is not known is in version 0.
+                    let version = match response.error_code {
+                        ErrorCode::UNSUPPORTED_VERSION => 0,
+                        _ => version,
+                    };
+                    frame::encode_response(version, id, &response)
+                }
                 ApiKey::METADATA => {
                     let request =
                         MetadataRequest::decode(&mut input, version).map_err(io::Error::other)?;
@@ -131,12 +154,34 @@ impl Network {
         }
     }
 
+    /// What the next request of the API is answered with.
+    fn code(&self, api: ApiKey) -> ErrorCode {
+        match self.world().codes.get_mut(&api) {
+            Some((code, times @ 1..)) => {
+                *times -= 1;
+                *code
+            }
+            _ => ErrorCode::NONE,
+        }
+    }
+
+    /// Answers the next requests of the API with `code`.
+    fn answer(&self, api: ApiKey, code: ErrorCode, times: usize) {
+        self.world().codes.insert(api, (code, times));
+    }
+
     fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+        // It is about topics: a request for none shows nothing.
+        let code = match request.topics.as_deref() {
+            Some([_, ..]) => self.code(ApiKey::METADATA),
+            _ => ErrorCode::NONE,
+        };
         let mut world = self.world();
         world.metadata_requests += 1;
         let brokers = world
             .listening
             .iter()
+            .filter(|(_, node)| !world.hidden.contains(node))
             .map(|(address, node)| MetadataResponseBroker {
                 node_id: *node,
                 host: address.host().to_string(),
@@ -153,6 +198,11 @@ impl Network {
             .iter()
             .cloned()
             .map(|name| match world.topics.get(&name) {
+                Some(_) if code != ErrorCode::NONE => MetadataResponseTopic {
+                    error_code: code,
+                    name: Some(name),
+                    ..Default::default()
+                },
                 Some(leaders) => topic(name, leaders),
                 None => MetadataResponseTopic {
                     error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
@@ -175,16 +225,23 @@ impl Network {
                     .or_insert_with(|| vec![(1, 0)]);
             }
         }
+        let may_create = request.allow_auto_topic_creation;
+        world.all_asked.push((asked.clone(), may_create));
         world.asked = asked;
         response
     }
 
     fn coordinator(&self) -> FindCoordinatorResponse {
+        let code = self.code(ApiKey::FIND_COORDINATOR);
         let mut world = self.world();
         world.coordinator_requests += 1;
         let (error_code, node_id) = match world.coordinators.len() {
             1 => world.coordinators[0],
             _ => world.coordinators.remove(0),
+        };
+        let error_code = match code {
+            ErrorCode::NONE => error_code,
+            code => code,
         };
         FindCoordinatorResponse {
             coordinators: vec![find_coordinator_response::Coordinator {
@@ -708,4 +765,285 @@ async fn asking_again_and_again_for_a_topic_that_does_not_exist_makes_few_reques
     }
     let requests = network.world().metadata_requests - before;
     assert!((5..=50).contains(&requests), "{requests}");
+}
+
+/// The node to which there is an open connection for short questions.
+fn open_node(cluster: &Cluster) -> i32 {
+    let connections = cluster.0.refresher.connections();
+    let metadata = cluster.metadata();
+    let open = metadata.brokers.values().find(|broker| {
+        let connection = connections.open(broker.id, Purpose::Other, &broker.address);
+        connection.is_some()
+    });
+    open.expect("an open connection").id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_broker_with_the_one_open_connection_delays_nothing_for_long() {
+    let network = Network::new(3);
+    let cluster = connected(&network).await;
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    let hung = open_node(&cluster);
+    network.world().silent.push(hung);
+    let started = Instant::now();
+    cluster.refreshed(soon(30)).await.expect("fresh metadata");
+    assert!(started.elapsed() < SECOND * 2, "{:?}", started.elapsed());
+    // It is known by now that it owes an answer.
+    for _ in 0..3 {
+        let started = Instant::now();
+        let group = cluster.coordinator(CoordinatorKind::Group, "mailers", soon(30));
+        group.await.expect("a coordinator");
+        cluster.coordinator_lost(CoordinatorKind::Group, "mailers");
+        assert!(started.elapsed() < SECOND / 10, "{:?}", started.elapsed());
+        let other = cluster.any_connection(soon(5)).await.expect("a connection");
+        assert_ne!(other.broker().0, hung);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_brokers_keep_silent_the_bootstrap_list_is_reached_soon() {
+    for nodes in [1, 3, 12, 40] {
+        let network = Network::new(nodes);
+        let address = Address::new("bootstrap", 1);
+        network.world().listening.insert(address, 1_000);
+        network.world().hidden.push(1_000);
+        let config = ClientConfig {
+            bootstrap_servers: vec!["bootstrap:1".to_string()],
+            ..network.config()
+        };
+        let cluster = Cluster::connect(&config, soon(5)).await.expect("a cluster");
+        cluster.refreshed(soon(5)).await.expect("fresh metadata");
+        network.world().silent.extend(1..=nodes);
+        let started = Instant::now();
+        cluster.refreshed(soon(60)).await.expect("fresh metadata");
+        assert!(
+            started.elapsed() < SECOND * 3,
+            "{nodes}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bootstrap_servers_are_tried_side_by_side() {
+    let network = Network::new(5);
+    network.world().silent.extend([1, 2, 3, 4]);
+    let servers = (1..=5).map(|node| format!("kafka-{node}:9092"));
+    let config = ClientConfig {
+        bootstrap_servers: servers.collect(),
+        ..network.config()
+    };
+    let started = Instant::now();
+    Cluster::connect(&config, soon(60))
+        .await
+        .expect("a cluster");
+    assert!(started.elapsed() < SECOND * 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_use_of_each_topic_asks_for_that_topic_alone() {
+    const TOPICS: usize = 300;
+    let network = Network::new(3);
+    let cluster = connected(&network).await;
+    let names: Vec<_> = (0..TOPICS).map(|number| format!("t{number}")).collect();
+    for name in &names {
+        let topics = &mut network.world().topics;
+        topics.insert(name.clone(), vec![(1, 0)]);
+    }
+    network.world().all_asked.clear();
+    let started = Instant::now();
+    for name in &names {
+        cluster.topic(name, soon(10)).await.expect("the topic");
+    }
+    let asked: usize = {
+        let world = network.world();
+        world.all_asked.iter().map(|(topics, _)| topics.len()).sum()
+    };
+    assert_eq!(asked, TOPICS);
+    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(network.world().asked.len(), TOPICS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_topic_does_not_come_back_because_a_new_one_is_asked_for() {
+    let network = Network::new(1);
+    network.world().auto_create = true;
+    let cluster = Cluster::connect(&network.creating(), soon(10))
+        .await
+        .expect("a cluster");
+    cluster.topic("old", soon(5)).await.expect("created");
+    network.world().topics.clear();
+    network.world().all_asked.clear();
+    cluster.track(["new"]);
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    cluster.topic("newer", soon(5)).await.expect("created");
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    let world = network.world();
+    assert!(!world.topics.contains_key("old"), "{:?}", world.topics);
+    assert!(world.topics.contains_key("new"));
+    for (topics, may_create) in &world.all_asked {
+        let asks_for_old = topics.iter().any(|topic| topic == "old");
+        assert!(!(asks_for_old && *may_create), "{topics:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_nobody_uses_is_forgotten_and_asked_for_when_it_is_used_again() {
+    let network = Network::new(1);
+    for name in ["idle", "used", "subscribed"] {
+        let topics = &mut network.world().topics;
+        topics.insert(name.to_string(), vec![(1, 0)]);
+    }
+    let config = ClientConfig {
+        metadata_max_idle: SECOND * 10,
+        ..network.config()
+    };
+    let cluster = Cluster::connect(&config, soon(5)).await.expect("a cluster");
+    for name in ["idle", "used", "subscribed"] {
+        cluster.topic(name, soon(5)).await.expect("the topic");
+    }
+    cluster.track(["subscribed"]);
+    tokio::time::sleep(SECOND * 6).await;
+    cluster.used(["used"]);
+    tokio::time::sleep(SECOND * 6).await;
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(network.world().asked, ["subscribed", "used"]);
+    assert!(cluster.metadata().topic("idle").is_none());
+    cluster.used(["idle"]);
+    tokio::time::sleep(SECOND / 10).await;
+    assert!(cluster.metadata().topic("idle").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_cannot_be_harm_nobody_else() {
+    let network = Network::new(1);
+    let emails = vec![(1, 0)];
+    network.world().topics.insert("emails".to_string(), emails);
+    let cluster = connected(&network).await;
+    for name in [&*"t".repeat(40_000), "", "a b", ".."] {
+        let started = Instant::now();
+        let error = cluster.topic(name, soon(5)).await.expect_err("no name");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(started.elapsed() < SECOND / 10);
+        // Whoever names them: the subscription of another member of the group, say.
+        cluster.track([name]);
+        cluster.used([name]);
+        cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    }
+    cluster.topic("emails", soon(5)).await.expect("the topic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_the_metadata_from_coming_is_told() {
+    for hung in [false, true] {
+        let network = Network::new(2);
+        let cluster = connected(&network).await;
+        let patience = cluster.config().request_timeout;
+        assert!(cluster.overdue(patience).is_none());
+        match hung {
+            true => network.world().silent.extend([1, 2]),
+            false => network.world().listening.clear(),
+        }
+        let reason = if hung { "did not answer" } else { "refused" };
+        let started = Instant::now();
+        let error = cluster.topic("emails", soon(30)).await.expect_err("down");
+        assert!(started.elapsed() <= SECOND * 31);
+        let text = error.to_string();
+        assert!(text.contains(reason) && text.contains("kafka-"), "{text}");
+        cluster.refresh();
+        // Long enough for one refresh more to hang.
+        tokio::time::sleep(patience).await;
+        let error = cluster.overdue(patience).expect("failing for long");
+        assert!(error.is_retriable(), "{error}");
+        assert!(error.to_string().contains("kafka-"), "{error}");
+        assert!(cluster.overdue(patience).is_none(), "once in that time");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_hangs_up_at_our_first_bytes_is_an_error_at_once_that_says_what_it_may_be()
+{
+    for sasl in [false, true] {
+        let network = Network::new(2);
+        match sasl {
+            true => network.world().wants_sasl = true,
+            false => network.world().dropping = true,
+        }
+        let started = Instant::now();
+        let error = Cluster::connect(&network.config(), soon(60)).await;
+        let error = error.expect_err("no broker for us");
+        assert!(started.elapsed() < SECOND * 2, "{:?}", started.elapsed());
+        let text = error.to_string();
+        assert!(text.contains("TLS or SASL listener"), "{text}");
+        assert!(text.contains("kafka-1:9092"), "{text}");
+    }
+    // A broker that is just starting does so for a moment.
+    let network = Network::new(2);
+    network.world().dropping = true;
+    let starting = async {
+        tokio::time::sleep(SECOND / 10).await;
+        network.world().dropping = false;
+    };
+    let config = network.config();
+    let (cluster, ()) = tokio::join!(Cluster::connect(&config, soon(60)), starting);
+    cluster.expect("a cluster");
+}
+
+/// Every code there is, and one that there is not, but that of success.
+fn all_codes() -> impl Iterator<Item = ErrorCode> {
+    let codes = ErrorCode::all().chain([ErrorCode(31_999)]);
+    codes.filter(|code| *code != ErrorCode::NONE)
+}
+
+/// What is decided is told at once; whatever else is answered once, or for ever, must not end the client nor make it ask without pauses.
+#[tokio::test(start_paused = true)]
+async fn one_bad_answer_is_got_over_and_one_for_ever_is_an_error_in_time() {
+    let asked = |network: &Network| {
+        let world = network.world();
+        world.metadata_requests + world.coordinator_requests + world.dials
+    };
+    for api in [
+        ApiKey::API_VERSIONS,
+        ApiKey::METADATA,
+        ApiKey::FIND_COORDINATOR,
+    ] {
+        for code in all_codes() {
+            // The other bootstrap server may have a better answer than the first, and a refused coordinator is asked for twice.
+            let decided = api == ApiKey::METADATA && !may_pass(&Error::server(code, None));
+            // An older version of ApiVersions is asked for then.
+            let negotiates = api == ApiKey::API_VERSIONS && code == ErrorCode::UNSUPPORTED_VERSION;
+            let what = format!("{} {}", api.name(), code.name());
+            for times in [1, usize::MAX] {
+                let network = Network::new(1);
+                let emails = vec![(1, 0)];
+                network.world().topics.insert("emails".to_string(), emails);
+                network.answer(api, code, times);
+                let before = Instant::now();
+                let result: Result<()> = async {
+                    let cluster = Cluster::connect(&network.config(), soon(10)).await?;
+                    cluster.topic("emails", soon(10)).await?;
+                    let group = cluster.coordinator(CoordinatorKind::Group, "mailers", soon(10));
+                    group.await.map(drop)
+                }
+                .await;
+                assert!(before.elapsed() <= SECOND * 31, "{what}");
+                match result {
+                    Ok(()) => assert!(times == 1 && (!decided || negotiates), "{what}: no error"),
+                    Err(error) => {
+                        assert!(times > 1 || decided, "{what}: {error}");
+                        assert!(
+                            error.to_string().contains(code.name())
+                                || code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                                || negotiates,
+                            "{what}: {error}"
+                        );
+                    }
+                }
+                let requests = asked(&network);
+                // In ten seconds, with pauses of at least 100 ms, give or take a fifth.
+                assert!(requests <= 130, "{what}: {requests} requests");
+            }
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// `metadata.max.age.ms`: how old metadata may get before it is refreshed unasked. Default 5 min.
     pub metadata_max_age: Duration,
+    /// `metadata.max.idle.ms`: a topic that a producer has not written to for so long is no longer asked for. Default 5 min.
+    pub metadata_max_idle: Duration,
     /// `reconnect.backoff.ms`: the pause after a first failed dial of a broker; doubles up to the maximum, give or take 20% (KIP-580).
     /// Default 50 ms.
     pub reconnect_backoff: Duration,
@@ -55,6 +57,7 @@ impl Default for ClientConfig {
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             metadata_max_age: Duration::from_secs(300),
+            metadata_max_idle: Duration::from_secs(300),
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_secs(1),
             retry_backoff: Duration::from_millis(100),
@@ -118,6 +121,7 @@ impl Configuration for ClientConfig {
         "request.timeout.ms": POSITIVE_MILLIS => request_timeout;
         "socket.connection.setup.timeout.ms": POSITIVE_MILLIS => connect_timeout;
         "metadata.max.age.ms": POSITIVE_MILLIS => metadata_max_age;
+        "metadata.max.idle.ms": POSITIVE_MILLIS => metadata_max_idle;
         "reconnect.backoff.ms": MILLIS => reconnect_backoff;
         "reconnect.backoff.max.ms": MILLIS => reconnect_backoff_max;
         "retry.backoff.ms": MILLIS => retry_backoff;
@@ -148,6 +152,7 @@ mod tests {
         assert_eq!(config.request_timeout, Duration::from_secs(30));
         assert_eq!(config.connect_timeout, Duration::from_secs(10));
         assert_eq!(config.metadata_max_age, Duration::from_secs(300));
+        assert_eq!(config.metadata_max_idle, Duration::from_secs(300));
         assert_eq!(config.reconnect_backoff, Duration::from_millis(50));
         assert_eq!(config.reconnect_backoff_max, Duration::from_secs(1));
         assert_eq!(config.retry_backoff, Duration::from_millis(100));

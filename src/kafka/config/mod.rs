@@ -6,6 +6,7 @@
 //! | `clock` | wall time, from the system or simulated |
 //! | `properties` | the mechanism: one row per Java-style name; from pairs and from the environment |
 //! | `random` | seeded random numbers |
+//! | `secret` | a text that is shown to nobody |
 //! | `values` | what properties can be: text to value, and which values are allowed |
 
 mod client;
@@ -13,6 +14,7 @@ mod clock;
 #[macro_use]
 mod properties;
 mod random;
+mod secret;
 pub(crate) mod values;
 
 pub use client::ClientConfig;
@@ -20,3 +22,4 @@ pub use clock::Clock;
 pub(crate) use properties::properties;
 pub use properties::{Configuration, Property, variable_name};
 pub use random::Random;
+pub use secret::Secret;

@@ -1,6 +1,8 @@
 //! The mechanism that lets Java-style names (`linger.ms`) and environment variables (`KAFKA_LINGER_MS`) set any configuration: one table
 //! row per name. In: pairs of text. Out: a configuration, or an error that names the key, the value and what is allowed.
 
+use super::Secret;
+use crate::kafka::names::quoted;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// One row: a Java-style name, what is allowed, and how to set it.
@@ -12,6 +14,8 @@ pub struct Property<C> {
     pub allowed: &'static str,
     /// Reads the text and sets the value; `None` when the text is not allowed.
     pub set: fn(&mut C, &str) -> Option<()>,
+    /// Whether values are secrets, which no error and no `Debug` may show.
+    pub is_secret: bool,
     /// The value, to be shown, when it is not allowed: a field can be given any.
     pub wrong: fn(&C) -> Option<String>,
 }
@@ -22,6 +26,7 @@ macro_rules! properties {
         &[$($crate::kafka::config::Property {
             name: $name,
             allowed: $kind.allowed,
+            is_secret: $kind.is_secret,
             set: |config, text| {
                 config.$field = $kind.read(text)?.into();
                 Some(())
@@ -117,15 +122,17 @@ pub fn variable_name(name: &str) -> String {
 
 fn set_known<C: Configuration>(config: &mut C, name: &str, value: &str) -> Option<Result<()>> {
     if let Some(row) = C::PROPERTIES.iter().find(|row| row.name == name) {
-        return Some(
-            (row.set)(config, value).ok_or_else(|| not_allowed(row, &format!("{value:?}"))),
-        );
+        return Some((row.set)(config, value).ok_or_else(|| not_allowed(row, &quoted(value))));
     }
     set_known(config.base()?, name, value)
 }
 
 fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
     let Property { name, allowed, .. } = row;
+    let value = match row.is_secret {
+        true => Secret::HIDDEN,
+        false => value,
+    };
     Error::new(
         ErrorKind::Config,
         format!("{name} = {value} is not allowed: allowed is {allowed}"),
@@ -143,7 +150,7 @@ fn unknown<C: Configuration>(name: &str) -> Error {
     };
     Error::new(
         ErrorKind::Config,
-        format!("there is no option {name:?}{advice}"),
+        format!("there is no option {}{advice}", quoted(name)),
     )
 }
 
@@ -167,6 +174,7 @@ fn distance(one: &str, other: &str) -> usize {
 mod tests {
     use super::*;
     use crate::kafka::ClientConfig;
+    use crate::kafka::config::values::{SECRET, TEXT};
     use std::time::Duration;
 
     #[test]
@@ -223,5 +231,97 @@ mod tests {
         );
         let error = ClientConfig::from_properties([("zzz", "a")]).expect_err("no option");
         assert_eq!(error.to_string(), "there is no option \"zzz\"");
+    }
+
+    #[derive(Clone, Debug, Default)]
+    struct Login {
+        user: String,
+        password: Option<Secret>,
+    }
+
+    impl Configuration for Login {
+        type Base = Self;
+
+        const PROPERTIES: &'static [Property<Self>] = properties! {
+            "login.user": TEXT => user;
+            "login.password": SECRET => password;
+        };
+
+        fn base(&mut self) -> Option<&mut Self> {
+            None
+        }
+
+        fn check(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_secret_is_shown_by_no_error_and_no_debug() {
+        let mut login = Login::default();
+        login.set("login.user", "mailer").expect("a user");
+        login
+            .set("login.password", " hunter2 ")
+            .expect("a password");
+        assert_eq!(
+            login.password.as_ref().map(Secret::reveal),
+            Some(" hunter2 ")
+        );
+        let shown = format!("{login:?} {login:#?}");
+        assert!(
+            shown.contains("mailer") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        // Wrong ones: by name, and in the field.
+        let error = login.set("login.password", "").expect_err("empty");
+        assert_eq!(
+            error.to_string(),
+            "login.password = [hidden] is not allowed: allowed is a text that is not empty"
+        );
+        login.password = Some(Secret::new(""));
+        let error = login.validate().expect_err("empty");
+        assert!(
+            error.to_string().starts_with("login.password = [hidden]"),
+            "{error}"
+        );
+        // Neither when the value of any secret row is refused.
+        for row in Login::PROPERTIES.iter().filter(|row| row.is_secret) {
+            let text = not_allowed(row, "hunter2").to_string();
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        // A misspelt name is told without its value.
+        let error = login.set("login.pasword", "hunter2").expect_err("misspelt");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_duration_is_shown_in_the_unit_of_its_property() {
+        let config = ClientConfig {
+            request_timeout: Duration::from_secs(10_000_000),
+            ..ClientConfig::new("a:1")
+        };
+        let text = config.validate().expect_err("too long").to_string();
+        assert!(
+            text.starts_with("request.timeout.ms = 10000000000 is not allowed"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_shown_on_one_line_of_a_length_that_one_reads() {
+        let absurd = format!("{}\n\u{1b}", "x".repeat(100_000));
+        for (name, value) in [
+            ("request.timeout.ms", absurd.as_str()),
+            ("client.id", absurd.as_str()),
+            (absurd.as_str(), "1"),
+        ] {
+            let text = ClientConfig::from_properties([(name, value)])
+                .expect_err("absurd")
+                .to_string();
+            assert!(
+                text.len() < 400 && !text.contains(char::is_control),
+                "{text}"
+            );
+        }
     }
 }

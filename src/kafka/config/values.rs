@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use protocol::compression::Compression;
 
+use super::Secret;
+use crate::kafka::names::{MAX_TEXT_BYTES, is_topic, quoted};
 use crate::kafka::net::Address;
 
 /// A kind of value: what is allowed, and how it is read.
@@ -15,6 +17,10 @@ pub(crate) struct Kind<T> {
     pub allowed: &'static str,
     read: fn(&str) -> Option<T>,
     holds: fn(&T) -> bool,
+    /// How a value that is not allowed is shown.
+    show: fn(&T) -> String,
+    /// Whether values are secrets: they are shown to nobody, least of all when they are wrong.
+    pub is_secret: bool,
 }
 
 impl<T> Kind<T> {
@@ -26,20 +32,22 @@ impl<T> Kind<T> {
     /// The value, to be shown, when it is not allowed.
     pub fn wrong<'a>(&self, value: impl Into<Option<&'a T>>) -> Option<String>
     where
-        T: Debug + 'a,
+        T: 'a,
     {
         let value = value.into()?;
-        (!(self.holds)(value)).then(|| format!("{value:?}"))
+        (!(self.holds)(value)).then(|| (self.show)(value))
     }
 }
 
-impl<T: FromStr> Kind<T> {
+impl<T: FromStr + Debug> Kind<T> {
     /// Whatever the type reads from text, surrounding spaces aside.
     pub const fn any(allowed: &'static str) -> Kind<T> {
         Kind {
             allowed,
             read: |text| text.trim().parse().ok(),
             holds: |_| true,
+            show: |value| format!("{value:?}"),
+            is_secret: false,
         }
     }
 }
@@ -67,6 +75,8 @@ pub(crate) const MILLIS: Kind<Duration> = Kind {
     allowed: "a number of milliseconds from 0 to 2147483647",
     read: |text| text.trim().parse().ok().map(Duration::from_millis),
     holds: |duration| *duration <= LONGEST,
+    show: |duration| duration.as_millis().to_string(),
+    is_secret: false,
 };
 
 pub(crate) const POSITIVE_MILLIS: Kind<Duration> = Kind {
@@ -78,7 +88,7 @@ pub(crate) const POSITIVE_MILLIS: Kind<Duration> = Kind {
 pub(crate) const FLAG: Kind<bool> = Kind {
     allowed: "true or false",
     read: |text| text.trim().to_ascii_lowercase().parse().ok(),
-    holds: |_| true,
+    ..Kind::any("")
 };
 
 pub(crate) const COMPRESSION: Kind<Compression> = Kind::any(
@@ -86,15 +96,44 @@ pub(crate) const COMPRESSION: Kind<Compression> = Kind::any(
 );
 
 pub(crate) const TEXT: Kind<String> = Kind {
-    allowed: "a text that is not empty",
+    allowed: "a text that is not empty, of at most 32767 bytes",
     read: |text| Some(text.trim().to_string()),
-    holds: |text| !text.is_empty(),
+    holds: |text| !text.is_empty() && text.len() <= MAX_TEXT_BYTES,
+    show: |text| quoted(text),
+    is_secret: false,
 };
 
+/// A name by the rules for topics, which are those for static members as well.
+pub(crate) const NAME: Kind<String> = Kind {
+    allowed: "1 to 249 letters (a-z, A-Z), digits, '.', '_' and '-', but not \".\" and \"..\"",
+    holds: |text| is_topic(text),
+    ..TEXT
+};
+
+/// A text that nobody but the broker may see.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the mechanism is there before the first password is"
+    )
+)]
+pub(crate) const SECRET: Kind<Secret> = Kind {
+    allowed: "a text that is not empty",
+    // Spaces may belong to it.
+    read: |text| Some(Secret::new(text)),
+    holds: |secret| !secret.reveal().is_empty(),
+    show: |_| Secret::HIDDEN.to_string(),
+    is_secret: true,
+};
+
+/// Names of topics.
 pub(crate) const NAMES: Kind<Vec<String>> = Kind {
-    allowed: "names, commas between several",
+    allowed: "names of topics, commas between several",
     read: |text| Some(list(text)).filter(|names| !names.is_empty()),
-    holds: |_| true,
+    holds: |names| names.iter().all(|name| is_topic(name)),
+    show: |names| quoted(&names.join(",")),
+    is_secret: false,
 };
 
 pub(crate) const ADDRESSES: Kind<Vec<String>> = Kind {

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep_until};
 use super::core::{Core, Source, State};
 use super::handle::OffsetAndMetadata;
 use super::list_offsets::{left_out, unknown_partition};
-use super::may_pass::may_pass;
 use super::offset_fetch::{id_of, is_gone};
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
+use crate::kafka::may_pass::may_pass;
 use crate::kafka::tasks::Tasks;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 

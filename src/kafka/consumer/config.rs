@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::OffsetReset;
 use crate::kafka::config::values::{
-    BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT,
+    BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT,
 };
 use crate::kafka::config::{Configuration, Property, properties};
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
@@ -156,7 +156,7 @@ impl Configuration for ConsumerConfig {
 
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "group.id": TEXT => group_id;
-        "group.instance.id": TEXT => group_instance_id;
+        "group.instance.id": NAME => group_instance_id;
         "missing.topics": MissingTopics::KIND => missing_topics;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "enable.auto.commit": FLAG => enable_auto_commit;

@@ -150,6 +150,7 @@ impl Consumer {
             .map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         core.subscribe_to(&names);
+        core.cluster.track(names.iter().copied());
         let mut state = core.state();
         match &state.source {
             Source::Nothing | Source::Left => {
@@ -213,6 +214,9 @@ impl Consumer {
             state.positions.start(partition.clone(), *start);
         }
         drop(state);
+        let assigned = partitions.iter();
+        core.cluster
+            .track(assigned.map(|(partition, _)| &*partition.topic));
         core.changed.notify_waiters();
         Ok(())
     }
@@ -476,7 +480,8 @@ impl Consumer {
             return Err(error);
         }
         drop(state);
-        match group.and_then(|group| group.with(|membership| membership.error(now))) {
+        let failing = group.and_then(|group| group.with(|membership| membership.error(now)));
+        match failing.or_else(|| core.cluster.overdue(patience)) {
             Some(error) => Err(error),
             None => Ok(()),
         }

@@ -18,11 +18,11 @@ use super::core::{Core, Fetch, NextFetch};
 use super::cursor::{Cursor, Glance, glance};
 use super::fetch_session::{FetchSession, TOPIC_IDS_FROM};
 use super::list_offsets::left_out;
-use super::may_pass::may_pass;
 use super::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use super::read_committed::AbortedTransactions;
 use super::wait::wait;
 use crate::kafka::cluster::{Broker, Purpose};
+use crate::kafka::may_pass::may_pass;
 use crate::kafka::net::{Address, Connection, FramePool};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 

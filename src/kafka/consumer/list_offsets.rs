@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::IsolationLevel;
 use super::core::Core;
-use super::may_pass::may_pass;
 use crate::kafka::cluster::Purpose;
+use crate::kafka::may_pass::may_pass;
+use crate::kafka::net::broker_timeout_ms;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// What to ask about one partition.
@@ -126,10 +127,7 @@ pub(crate) fn unknown_partition(partition: &TopicPartition) -> Error {
 
 /// The error for a partition that nobody leads.
 pub(crate) fn no_leader(partition: Option<&TopicPartition>) -> Error {
-    let error = Error::server(
-        ErrorCode::LEADER_NOT_AVAILABLE,
-        Some("the partition has no leader now"),
-    );
+    let error = Error::new(ErrorKind::NoLeader, "the partition has no leader now");
     match partition {
         Some(partition) => error.topic_partition(partition.topic.clone(), partition.partition),
         None => error,
@@ -165,7 +163,7 @@ fn request(
                 ..Default::default()
             })
             .collect(),
-        timeout_ms: i32::try_from(left.as_millis()).unwrap_or(i32::MAX),
+        timeout_ms: broker_timeout_ms(left),
         ..Default::default()
     }
 }

@@ -13,7 +13,6 @@
 //! | `scout` | the task that finds out what must be known before a partition can be fetched |
 //! | `commit` | commits, in order |
 //! | `list_offsets`, `offset_fetch` | questions to leaders and to the coordinator |
-//! | `may_pass` | which failures are worth repeating |
 //! | `wait` | for a wakeup or a time |
 //!
 //! Decisions, without sockets and clocks:
@@ -40,7 +39,6 @@ mod fetcher;
 mod handle;
 mod list_offsets;
 mod listener;
-mod may_pass;
 mod offset_fetch;
 mod offset_reset;
 mod positions;

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep_until};
 use super::core::Core;
 use super::handle::OffsetAndMetadata;
 use super::list_offsets::left_out;
-use super::may_pass::may_pass;
 use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
+use crate::kafka::may_pass::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// The first version that asks for several groups at once.
@@ -104,7 +104,7 @@ async fn worth_asking_again(
 pub(super) fn is_gone(metadata: &Metadata, partition: &TopicPartition, attempts: u32) -> bool {
     let TopicPartition { topic, partition } = partition;
     let gone = match metadata.topic_errors.get(topic) {
-        Some(code) => *code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        Some(error) => error.is_unknown(),
         None => metadata.topic(topic).is_some_and(|known| {
             usize::try_from(*partition).map_or(true, |index| index >= known.partitions.len())
         }),

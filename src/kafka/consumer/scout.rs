@@ -4,19 +4,19 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use protocol::{ApiKey, ErrorCode};
+use protocol::ApiKey;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::core::{Core, Source};
 use super::list_offsets::{self, Found, Lookup, no_leader, unknown_partition};
-use super::may_pass::may_pass;
 use super::offset_fetch;
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ResetCause};
 use super::positions::{Leader, Listing, Position, Questions, Standing};
 use super::wait::wait;
 use super::{OffsetReset, fetcher};
 use crate::kafka::cluster::Metadata;
+use crate::kafka::may_pass::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// What the task, and each that asks for it, is called.
@@ -65,7 +65,8 @@ pub(crate) async fn run(core: Arc<Core>) {
 
 fn standing_of(metadata: &Metadata, partition: &TopicPartition) -> Standing {
     let TopicPartition { topic, partition } = partition;
-    if metadata.topic_errors.get(topic) == Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) {
+    let said = metadata.topic_errors.get(topic);
+    if said.is_some_and(|error| error.is_unknown()) {
         return Standing::Gone;
     }
     let Some(topic) = metadata.topic(topic) else {

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use protocol::ErrorCode;
-
 use crate::kafka::cluster::Metadata;
 use crate::kafka::{TopicId, TopicPartition};
 
@@ -38,12 +36,13 @@ impl Subscribed {
     pub fn learn(&mut self, metadata: &Metadata) {
         for (topic, then) in self.0.iter_mut().filter(|(_, then)| then.is_none()) {
             let missing = metadata.topic_errors.get(topic);
+            let missing = missing.is_some_and(|error| error.is_unknown());
             *then = match metadata.topic(topic) {
                 Some(known) => Some(Then {
                     id: TopicId::known(known.id),
                     partitions: known.partitions.len(),
                 }),
-                None if missing == Some(&ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Some(Then {
+                None if missing => Some(Then {
                     id: None,
                     partitions: 0,
                 }),
@@ -66,8 +65,8 @@ impl Subscribed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::cluster::{PartitionMetadata, TopicMetadata};
-    use protocol::Uuid;
+    use crate::kafka::cluster::{PartitionMetadata, TopicError, TopicMetadata};
+    use protocol::{ErrorCode, Uuid};
 
     fn metadata(id: u128, partitions: usize) -> Metadata {
         let name: Arc<str> = "t".into();
@@ -116,7 +115,7 @@ mod tests {
         let mut subscribed = Subscribed::default();
         subscribed.subscribe(["t"]);
         let mut before = Metadata::default();
-        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        let unknown = TopicError::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         before.topic_errors.insert("t".into(), unknown);
         subscribed.learn(&before);
         subscribed.learn(&metadata(1, 5));

@@ -8,13 +8,17 @@ use protocol::ErrorCode;
 
 use super::MissingTopics;
 use super::core::Core;
-use crate::kafka::Result;
-use crate::kafka::cluster::{Metadata, may_heal};
+use crate::kafka::cluster::Metadata;
 use crate::kafka::group::missing_topics::error_of;
+use crate::kafka::may_pass::may_pass;
+use crate::kafka::names::check_topic;
+use crate::kafka::{Error, Result};
 
 /// Asks for the topics, all at once, until the brokers have said something of each.
 pub(super) async fn look_up(core: &Core, topics: &[&str]) -> Result<Vec<String>> {
     let topics: BTreeSet<&str> = topics.iter().copied().collect();
+    // Nobody is asked for a name that cannot be: nothing would be heard of it.
+    topics.iter().try_for_each(|topic| check_topic(topic))?;
     match core.config.missing_topics {
         MissingTopics::Wait => {
             core.cluster.track(topics.iter().copied());
@@ -50,8 +54,8 @@ fn check(known: &Metadata, topics: &BTreeSet<&str>) -> Result<()> {
     let verdicts: Vec<(&str, ErrorCode)> = topics
         .iter()
         .filter(|topic| known.topic(topic).is_none())
-        .filter_map(|topic| Some((*topic, *known.topic_errors.get(*topic)?)))
-        .filter(|(_, code)| !may_heal(*code))
+        .filter_map(|topic| Some((*topic, known.topic_errors.get(*topic)?.code()?)))
+        .filter(|(_, code)| !may_pass(&Error::server(*code, None)))
         .collect();
     match verdicts.first() {
         Some((topic, code)) if verdicts.len() == topics.len() => Err(error_of(topic, *code)),

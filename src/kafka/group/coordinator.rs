@@ -372,8 +372,12 @@ fn status_of(metadata: &Metadata, topic: &str) -> TopicStatus {
     if metadata.topic(topic).is_some() {
         return TopicStatus::Known;
     }
-    match metadata.topic_errors.get(topic) {
-        Some(code) => TopicStatus::Refused(*code),
+    match metadata
+        .topic_errors
+        .get(topic)
+        .and_then(|error| error.code())
+    {
+        Some(code) => TopicStatus::Refused(code),
         None => TopicStatus::Unheard,
     }
 }

@@ -1,9 +1,12 @@
 //! Host and port: parsed from `bootstrap.servers` and from metadata, printed in errors.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::kafka::error::sanitised;
+use crate::kafka::names::quoted;
 use crate::kafka::{Error, ErrorKind};
 
 /// A host, by name or number, and a port. Cheap to clone.
@@ -35,10 +38,15 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
+        // Metadata names hosts as well: no broker may write into our log what it likes.
+        let host = match self.host.contains(char::is_control) {
+            true => Cow::Owned(sanitised(&self.host)),
+            false => Cow::Borrowed(&*self.host),
+        };
+        if host.contains(':') {
+            write!(f, "[{host}]:{}", self.port)
         } else {
-            write!(f, "{}:{}", self.host, self.port)
+            write!(f, "{host}:{}", self.port)
         }
     }
 }
@@ -52,7 +60,8 @@ impl FromStr for Address {
             Error::new(
                 ErrorKind::Config,
                 format!(
-                    "{text:?} is no address: allowed is host:port, such as kafka-1:9092 or [::1]:9092"
+                    "{} is no address: allowed is host:port, such as kafka-1:9092 or [::1]:9092",
+                    quoted(text)
                 ),
             )
         };

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::versions::BrokerVersions;
 use super::{BoxStream, frame_reader::FrameReader};
+use crate::kafka::may_pass::may_pass;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// A byte stream on which nothing is pipelined yet: one request, one response.
@@ -47,7 +48,18 @@ impl<'a> Handshake<'a> {
                         .range(ApiVersionsRequest::KEY)
                         .map_or(0, |(_, newest)| newest.clamp(0, version - 1));
                 }
-                code => return Err(Error::server(code, None).api(ApiVersionsRequest::KEY)),
+                code => {
+                    let said = Error::server(code, None);
+                    let error = match may_pass(&said) {
+                        // One bad answer: the next connection may get a better one.
+                        true => {
+                            let message = "the broker did not say what it speaks";
+                            Error::new(ErrorKind::Connect, message).because(said)
+                        }
+                        false => said,
+                    };
+                    return Err(error.api(ApiVersionsRequest::KEY));
+                }
             }
         }
     }
@@ -72,24 +84,27 @@ impl<'a> Handshake<'a> {
             frame::encode_request(version, self.correlation_id, Some(self.client_id), request)
                 .map_err(unencodable::<R>)?;
         let lost = |error| {
+            // What a listener does that sees no encryption: it hangs up, often before all is written.
             Error::new(
                 ErrorKind::Disconnected,
-                "the connection was lost in the handshake",
+                format!("the connection was lost in the handshake: {error}"),
             )
             .api(R::KEY)
-            .because(error)
+            .closed_at_once()
         };
         for segment in segments {
             self.stream.write_all(&segment).await.map_err(lost)?;
         }
         self.stream.flush().await.map_err(lost)?;
-        let frame = poll_fn(|cx| self.reader.poll_frame(cx, &mut *self.stream)).await?;
+        let frame = poll_fn(|cx| self.reader.poll_frame(cx, &mut *self.stream)).await;
+        let frame = frame.map_err(|error| match error.kind() {
+            ErrorKind::Disconnected => error.api(R::KEY).closed_at_once(),
+            _ => error.api(R::KEY),
+        })?;
         let Some(frame) = frame else {
-            return Err(Error::new(
-                ErrorKind::Disconnected,
-                "the peer closed the connection in the handshake: is it a Kafka listener without encryption and authentication?",
-            )
-            .api(R::KEY));
+            let message = "the peer closed the connection in the handshake";
+            let error = Error::new(ErrorKind::Disconnected, message);
+            return Err(error.api(R::KEY).closed_at_once());
         };
         let mut body = Decoder::new(frame);
         let answered =

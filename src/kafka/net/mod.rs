@@ -23,7 +23,7 @@ mod transport;
 mod versions;
 
 pub use address::Address;
-pub(crate) use call::Call;
+pub(crate) use call::{Call, broker_timeout_ms};
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub(crate) use frame_pool::FramePool;
 pub use transport::{BoxFuture, BoxStream, Stream, TcpTransport, Transport};

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use super::Address;
 
 /// How long one address of a name is tried alone, before the next one is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Stands for an address that nobody knows any more.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,18 +49,20 @@ impl Transport for TcpTransport {
         let address = address.clone();
         Box::pin(async move {
             let addresses = lookup_host((address.host(), address.port())).await?;
-            let stream = first_of(addresses.collect(), TcpStream::connect).await?;
+            let stream = first_of(addresses.collect(), TcpStream::connect)
+                .await
+                .map_err(|failures| all_failed(&address, failures))?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxStream)
         })
     }
 }
 
-/// Connects to the first address that answers, in the order given; an error names each of them.
+/// Connects to the first address that answers, in the order given; or says why none of them did.
 async fn first_of<T, F>(
     addresses: Vec<SocketAddr>,
     connect: impl Fn(SocketAddr) -> F,
-) -> io::Result<T>
+) -> Result<T, Vec<(SocketAddr, io::Error)>>
 where
     T: Send + 'static,
     F: Future<Output = io::Result<T>> + Send + 'static,
@@ -76,18 +81,23 @@ where
             attempt = attempts.join_next() => match attempt {
                 Some(Ok(Ok(stream))) => return Ok(stream),
                 Some(Ok(Err(failure))) => failures.push(failure),
-                Some(Err(lost)) => return Err(lost.into()),
-                None => return Err(all_failed(failures)),
+                // A panic in an attempt, or the end of the runtime.
+                Some(Err(lost)) => failures.push((UNSPECIFIED, lost.into())),
+                None => return Err(failures),
             },
             () = sleep(HEAD_START), if addresses.len() > 0 => {}
         }
     }
 }
 
-fn all_failed(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
-    let Some((_, first)) = failures.first() else {
+/// Each of the addresses and why it failed. The error will be told with the address that was asked for: what is the same is not repeated.
+fn all_failed(asked: &Address, failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    let Some((tried, first)) = failures.first() else {
         return io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     };
+    if failures.len() == 1 && tried.to_string() == asked.to_string() {
+        return io::Error::new(first.kind(), first.to_string());
+    }
     let kind = first.kind();
     let each: Vec<_> = failures
         .iter()
@@ -142,7 +152,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_error_names_every_address() {
-        let error = first_of(addresses(&[2, 2]), connect).await.unwrap_err();
+        let localhost = Address::new("localhost", 2);
+        let failures = first_of(addresses(&[2, 2]), connect).await.unwrap_err();
+        let error = all_failed(&localhost, failures);
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         let text = error.to_string();
         assert_eq!(
@@ -150,8 +162,13 @@ mod tests {
             2,
             "{text}"
         );
-        let error = first_of(addresses(&[]), connect).await.unwrap_err();
+        let failures = first_of(addresses(&[]), connect).await.unwrap_err();
+        let error = all_failed(&localhost, failures);
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        // What was asked for is told by the caller.
+        let failures = first_of(addresses(&[2]), connect).await.unwrap_err();
+        let error = all_failed(&Address::new("127.0.0.1", 2), failures);
+        assert!(!error.to_string().contains("127.0.0.1"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

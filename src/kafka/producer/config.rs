@@ -183,8 +183,8 @@ impl Configuration for ProducerConfig {
         let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
         if self.is_idempotent() && self.acks != Acks::All {
             return wrong(format!(
-                "enable.idempotence needs acks = all, but acks is {:?}: set acks to all, or enable.idempotence to false",
-                self.acks
+                "enable.idempotence needs acks = all, but acks is {}: set acks to all, or enable.idempotence to false",
+                self.acks.number()
             ));
         }
         if self.is_idempotent() && !(1..=5).contains(&self.max_in_flight) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use protocol::ApiKey;
 use protocol::records::{BatchBuilder, BatchFull, HEADER_LEN};
 use tokio::time::{Duration, Instant};
 
@@ -177,12 +176,12 @@ impl Producer {
             self.shared.follow(topic);
             return Ok(());
         }
-        self.shared.cluster.track([name]);
+        self.shared.cluster.used([name]);
         let error = match metadata.topic_errors.get(name) {
-            Some(code) => {
+            Some(said) => {
                 // It may just have been created.
-                self.shared.cluster.refresh();
-                Error::server(*code, None).api(ApiKey::METADATA)
+                self.shared.cluster.refresh_topic(name);
+                said.error(name)
             }
             None => Error::new(
                 ErrorKind::MetadataPending,

@@ -10,6 +10,7 @@ use tokio::time::Duration;
 
 use super::config::Acks;
 use super::parcel::Refused;
+use crate::kafka::net::broker_timeout_ms;
 
 /// Which partition a batch is for, by name and by id: the version decides which of them goes to the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(super) fn build<'a>(
     }
     ProduceRequest {
         acks: acks.number(),
-        timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+        timeout_ms: broker_timeout_ms(timeout),
         topic_data: topics,
         ..ProduceRequest::default()
     }
@@ -193,7 +194,7 @@ mod tests {
             .map(|topic| (&*topic.name, topic.partition_data.len()))
             .collect();
         assert_eq!(shape, [("a", 2), ("b", 1)]);
-        assert_eq!((request.acks, request.timeout_ms), (-1, 30_000));
+        assert_eq!((request.acks, request.timeout_ms), (-1, 29_000));
     }
 
     #[test]

@@ -207,9 +207,7 @@ impl Shared {
         let because = |kind, text: &'static str| error.clone().because(Error::new(kind, text));
         let error = match (obstacle, of_topic) {
             (Obstacle::Failed(cause), _) => error.clone().because(cause),
-            (_, Some(code)) => {
-                Error::server(*code, Some("and so until delivery.timeout.ms was over"))
-            }
+            (_, Some(said)) => said.error(&queue.topic),
             (Obstacle::NoIdentity, None) => match self.lack_of_identity() {
                 Some(cause) => error.clone().because(cause),
                 None => because(ErrorKind::Timeout, "no broker gave a producer id"),
@@ -279,8 +277,11 @@ impl Shared {
     pub fn follow_all(self: &Arc<Self>) {
         let metadata = self.cluster.metadata();
         for topic in self.topics.all() {
-            if let Some(topic) = metadata.topic(&topic.name) {
-                self.follow(topic);
+            // Most of the news are about other topics.
+            if let Some(known) = metadata.topic(&topic.name)
+                && !topic.follows(known)
+            {
+                self.follow(known);
             }
         }
     }
@@ -322,6 +323,7 @@ impl Shared {
             add(&self.counters.records_failed, lost);
             self.route(&mut nodes, queue, partition);
         }
+        topic.followed(metadata);
     }
 
     fn new_queue(&self, metadata: &TopicMetadata, partition: i32, batch_bytes: usize) -> Queue {

@@ -54,6 +54,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = sleep_until(next) => {
                 next = Instant::now() + tick;
                 expire(shared, tick);
+                keep_interest(shared, Instant::now());
                 ask_for_leaders(shared);
                 shared.forget_old_limits(Instant::now());
             }
@@ -121,6 +122,22 @@ fn expire(shared: &Shared, tick: Duration) {
     }
 }
 
+/// Tells the cluster which topics are written to: it forgets those that are idle, and asks for one that it forgot when it is used again.
+fn keep_interest(shared: &Shared, now: Instant) {
+    let topics = shared.topics.all();
+    let often = shared.config.client.metadata_max_idle / 8;
+    let used = topics.iter().filter(|topic| {
+        let accepted = || {
+            topic
+                .queues()
+                .map(|queue| queue.lock().accumulator.accepted())
+                .sum()
+        };
+        topic.was_used(now, often, accepted)
+    });
+    shared.cluster.used(used.map(|topic| &*topic.name));
+}
+
 /// Asks for metadata while records wait for a partition without a leader. Nothing of it is sent, so nothing fails that would ask; the
 /// cluster paces what is asked for.
 fn ask_for_leaders(shared: &Shared) {
@@ -157,14 +174,14 @@ pub(super) async fn obtain(
 }
 
 async fn ask(cluster: &Cluster, deadline: Instant) -> Result<Identity> {
-    let connection = cluster.any_connection(deadline).await?;
-    let request = InitProducerIdRequest {
+    // A producer id that is given twice, since the first broker asked kept silent, is one that nobody uses.
+    let request = |_| InitProducerIdRequest {
         transactional_id: None,
         transaction_timeout_ms: i32::MAX,
         ..InitProducerIdRequest::default()
     };
     let until = deadline.min(Instant::now() + cluster.config().request_timeout);
-    let response = connection.call(&request, until).await?;
+    let (response, connection) = cluster.ask_any(request, until).await?;
     let (producer_id, epoch) = (response.producer_id, response.producer_epoch);
     let error = match response.error_code {
         // A negative one means "none" in a batch: it would be written without idempotence.

@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant};
 
 use super::partitioner::Sticky;
 use super::queue::Queue;
+use crate::kafka::cluster::TopicMetadata;
 
 const BUCKETS: usize = 256;
 /// After so long without a refusal a smaller limit of a broker is tried again: to find that it still holds costs a few refused batches.
@@ -40,6 +41,17 @@ pub(super) struct Topic {
     /// When a broker last did.
     refused: Mutex<Option<Instant>>,
     first: Segment,
+    /// The metadata that its queues follow.
+    followed: Mutex<Option<Arc<TopicMetadata>>>,
+    usage: Mutex<Usage>,
+}
+
+/// Whether a topic is in use.
+#[derive(Debug, Default)]
+struct Usage {
+    /// The records accepted until it was last looked at.
+    accepted: u64,
+    look_at: Option<Instant>,
 }
 
 /// Some of a topic's partitions; those that were added later are in the next one.
@@ -115,7 +127,33 @@ impl Topic {
             batch_bytes: AtomicUsize::new(batch_bytes),
             refused: Mutex::default(),
             first: Segment::new(0, count, make),
+            followed: Mutex::default(),
+            usage: Mutex::default(),
         }
+    }
+
+    /// Whether the queues follow just this metadata.
+    pub fn follows(&self, metadata: &Arc<TopicMetadata>) -> bool {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, metadata))
+    }
+
+    /// The queues follow this metadata now.
+    pub fn followed(&self, metadata: &Arc<TopicMetadata>) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(metadata.clone());
+    }
+
+    /// Whether records were accepted since this was last asked, which counts once in a while. `accepted` says how many were, ever.
+    pub fn was_used(&self, now: Instant, often: Duration, accepted: impl FnOnce() -> u64) -> bool {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if usage.look_at.is_some_and(|at| at > now) {
+            return false;
+        }
+        usage.look_at = Some(now + often);
+        let accepted = accepted();
+        std::mem::replace(&mut usage.accepted, accepted) != accepted
     }
 
     /// How many partitions the topic has.

@@ -43,6 +43,8 @@ pub(super) struct Driver {
     timer: Pin<Box<Sleep>>,
     limits: Limits,
     last_activity: Instant,
+    /// Whether any request was answered. A listener that wants authentication closes the connection at the first one.
+    has_answered: bool,
 }
 
 /// What the queue has for the outbox.
@@ -86,6 +88,7 @@ impl Driver {
             timer: Box::pin(sleep_until(now + limits.idle)),
             limits,
             last_activity: now,
+            has_answered: false,
         }
     }
 
@@ -107,7 +110,7 @@ impl Driver {
                 Poll::Ready(Err(error)) => {
                     let message = "writing to the connection failed";
                     let end = Error::new(ErrorKind::Disconnected, message).because(error);
-                    return Poll::Ready(end);
+                    return Poll::Ready(self.lost(end));
                 }
                 Poll::Ready(Ok(())) if supply == Supply::Ended => {
                     return Poll::Ready(Error::new(ErrorKind::Closed, "the connection was closed"));
@@ -150,14 +153,19 @@ impl Driver {
         let place = self.outbox.push(queued.frame);
         let (deadline, paused) = (queued.deadline, self.queue.paused());
         match queued.answer {
-            Answer::Response(answer) => self.in_flight.push_back(InFlight {
-                correlation_id: queued.correlation_id,
-                place,
-                deadline,
-                sent: now,
-                paused_before: paused,
-                answer: Some(answer),
-            }),
+            Answer::Response(answer) => {
+                if self.in_flight.is_empty() {
+                    self.queue.set_owes_since(Some(now));
+                }
+                self.in_flight.push_back(InFlight {
+                    correlation_id: queued.correlation_id,
+                    place,
+                    deadline,
+                    sent: now,
+                    paused_before: paused,
+                    answer: Some(answer),
+                });
+            }
             Answer::Written(written) => self.unanswered.push_back(Unanswered {
                 place,
                 deadline,
@@ -195,18 +203,25 @@ impl Driver {
 
     fn poll_responses(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<()> {
         while let Poll::Ready(frame) = self.reader.poll_frame(cx, &mut *self.stream) {
-            match frame? {
+            match frame.map_err(|error| self.lost(error))? {
                 Some(frame) => self.on_response(frame)?,
                 None => {
-                    return Err(Error::new(
-                        ErrorKind::Disconnected,
-                        "the broker closed the connection",
-                    ));
+                    let message = "the broker closed the connection";
+                    return Err(self.lost(Error::new(ErrorKind::Disconnected, message)));
                 }
             }
             self.last_activity = now;
         }
         Ok(())
+    }
+
+    /// The peer ended the connection: it says more when that was at the first request.
+    fn lost(&self, error: Error) -> Error {
+        let at_once = !self.has_answered && !self.in_flight.is_empty();
+        match error.kind() {
+            ErrorKind::Disconnected if at_once => error.closed_at_once(),
+            _ => error,
+        }
     }
 
     /// Hands a response to whoever waits for it. Responses come in the order of their requests.
@@ -217,6 +232,9 @@ impl Driver {
             return Err(mismatch(correlation_id, expected));
         }
         if let Some(InFlight { answer, .. }) = self.in_flight.pop_front() {
+            self.has_answered = true;
+            let next = self.in_flight.front().map(|next| next.sent);
+            self.queue.set_owes_since(next);
             self.queue.release();
             if let Some(answer) = answer {
                 // A receiver that is gone has lost interest: the answer is thrown away.

@@ -36,6 +36,9 @@ use super::{Address, BoxStream, Call, FramePool};
 use crate::kafka::tasks::Tasks;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result, WriteOutcome};
 
+/// The longest pause that a broker is granted (KIP-219).
+const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
+
 /// A handle to a connection. Cheap to clone; the connection ends with its last handle.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Handle>);
@@ -76,22 +79,26 @@ impl Connection {
         address: &Address,
         deadline: Instant,
     ) -> Result<Self> {
-        let started = Instant::now();
-        let until = deadline.min(started + config.connect_timeout);
+        let limit = Instant::now() + config.connect_timeout;
+        let until = deadline.min(limit);
+        // What is left of a caller's deadline is no setting: it would be shown as some odd number.
+        let in_time = || match until == limit {
+            true => format!(
+                "within socket.connection.setup.timeout.ms = {}",
+                config.connect_timeout.as_millis()
+            ),
+            false => "before the deadline of the call".to_string(),
+        };
         let connected = match timeout_at(until, config.transport.connect(address)).await {
             Ok(Ok(stream)) => {
-                match timeout_at(
-                    until,
-                    Self::greet(config, pool, tasks, node, address, stream),
-                )
-                .await
-                {
+                let greeting = Self::greet(config, pool, tasks, node, address, stream);
+                match timeout_at(until, greeting).await {
                     Ok(greeted) => greeted,
                     Err(_) => Err(Error::new(
                         ErrorKind::Connect,
                         format!(
-                            "it took the connection but did not answer within {:?}: is it a Kafka broker?",
-                            started.elapsed()
+                            "it took the connection but did not answer {}: is it a Kafka broker?",
+                            in_time()
                         ),
                     )),
                 }
@@ -101,7 +108,7 @@ impl Connection {
             }
             Err(_) => Err(Error::new(
                 ErrorKind::Connect,
-                format!("{} within {:?}", cannot_connect(node), started.elapsed()),
+                format!("{} {}", cannot_connect(node), in_time()),
             )),
         };
         connected.map_err(|error| {
@@ -162,6 +169,11 @@ impl Connection {
     /// Every API that the broker speaks.
     pub fn broker_apis(&self) -> impl Iterator<Item = ApiKey> + '_ {
         self.0.versions.apis()
+    }
+
+    /// Since when the broker owes the answer that is due next.
+    pub fn owes_since(&self) -> Option<Instant> {
+        self.0.queue.owes_since()
     }
 
     /// Where frames go to be used again.
@@ -302,8 +314,9 @@ impl Connection {
             .and_then(|_| frame::decode_body(&mut input, version));
         let response = decoded.map_err(|error| self.explain::<R>(undecodable::<R>(error)))?;
         if let Ok(throttle_ms @ 1..) = u64::try_from(R::throttle_ms(&response, version)) {
-            let until = Instant::now() + Duration::from_millis(throttle_ms);
-            self.0.queue.throttle(until);
+            // A quota's window is seconds: a longer pause is a mistake, and the broker holds us back itself if we come too early.
+            let pause = Duration::from_millis(throttle_ms).min(LONGEST_THROTTLE);
+            self.0.queue.throttle(Instant::now() + pause);
         }
         Ok(response)
     }

@@ -92,6 +92,8 @@ struct Inner {
     throttled_until: Option<Instant>,
     /// How long the broker wanted nothing, all in all.
     paused: Duration,
+    /// When the oldest request that is not answered yet was handed to be written.
+    owes_since: Option<Instant>,
     driver: Option<Waker>,
     /// All handles are gone: what waits is written, then the connection ends.
     orphaned: bool,
@@ -152,7 +154,7 @@ impl Queue {
                 Ok(())
             }
             Ok(Err(_)) => Err(self.end_error()),
-            Err(_) => Err(not_written_in_time()),
+            Err(_) => Err(not_written_in_time(self.throttled_for(Instant::now()))),
         }
     }
 
@@ -200,7 +202,7 @@ impl Queue {
                 self.release();
             } else if queued.deadline.moment(inner.paused) <= now {
                 self.release();
-                queued.answer.fail(not_written_in_time());
+                queued.answer.fail(not_written_in_time(None));
             } else {
                 return Taken::Request(queued);
             }
@@ -228,11 +230,12 @@ impl Queue {
         }
         let waiting = std::mem::take(&mut inner.waiting);
         inner.earliest = None;
+        let throttled_for = inner.throttled_until.map(|until| until - now);
         for queued in waiting {
             let deadline = queued.deadline.moment(inner.paused);
             if deadline <= now {
                 self.release();
-                queued.answer.fail(not_written_in_time());
+                queued.answer.fail(not_written_in_time(throttled_for));
             } else {
                 inner.earliest = Some(match inner.earliest {
                     Some(earliest) => earliest.min(deadline),
@@ -241,6 +244,24 @@ impl Queue {
                 inner.waiting.push_back(queued);
             }
         }
+    }
+
+    /// How long requests are still held back, if they are.
+    pub fn throttled_for(&self, now: Instant) -> Option<Duration> {
+        let until = self.lock().throttled_until?;
+        until
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
+    }
+
+    /// Since when the broker owes the answer that is due next.
+    pub fn owes_since(&self) -> Option<Instant> {
+        self.lock().owes_since
+    }
+
+    /// The answer that is due next is that to a request of this time.
+    pub fn set_owes_since(&self, since: Option<Instant>) {
+        self.lock().owes_since = since;
     }
 
     /// Holds back requests until `until` (KIP-219).
@@ -316,10 +337,17 @@ impl Inner {
     }
 }
 
-fn not_written_in_time() -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        "the deadline passed before the request could be written",
-    )
-    .with_outcome(WriteOutcome::NotWritten)
+fn not_written_in_time(throttled_for: Option<Duration>) -> Error {
+    const LATE: &str = "the deadline passed before the request could be written";
+    let error = match throttled_for {
+        Some(left) => Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "{LATE}: the broker asked for a pause (a quota is used up), which ends in {} ms",
+                left.as_millis()
+            ),
+        ),
+        None => Error::new(ErrorKind::Timeout, LATE),
+    };
+    error.with_outcome(WriteOutcome::NotWritten)
 }

@@ -253,7 +253,9 @@ async fn a_peer_that_never_answers_the_handshake_is_left_by_the_deadline() {
     let error = dial(&config).await.expect_err("silence");
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(
-        error.to_string().contains("did not answer within 10s"),
+        error
+            .to_string()
+            .contains("did not answer within socket.connection.setup.timeout.ms = 10000"),
         "{error}"
     );
     assert!(started.elapsed() < config.connect_timeout + SECOND);
@@ -632,4 +634,57 @@ async fn an_outbox_that_fills_and_drains_at_once_leaves_nothing_in_the_queue() {
         written.expect("room").await.expect("written");
     }
     assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+}
+
+/// librdkafka's mock cluster sends some.
+#[tokio::test(start_paused = true)]
+async fn bytes_after_the_end_of_a_response_are_ignored() {
+    let (config, far) = network(1 << 16);
+    let mut peer = Peer(far);
+    let (connection, ()) = tokio::join!(dial(&config), peer.answer_versions());
+    let connection = connection.expect("a connection");
+    let heartbeat = HeartbeatRequest::default();
+    for code in [3, 5] {
+        let asked = connection.call(&heartbeat, soon(5));
+        let answering = async {
+            let (header, _) = peer.request().await;
+            let version = header.request_api_version;
+            let frame = frame::encode_response(version, header.correlation_id, &beaten(code));
+            let frame = frame.expect("a response").concat();
+            let length = (frame.len() - 4 + 3) as u32;
+            let spare = [&length.to_be_bytes(), &frame[4..], &[0, 1, 2]].concat();
+            peer.0.write_all(&spare).await.expect("an open stream");
+        };
+        let (answer, ()) = tokio::join!(asked, answering);
+        assert_eq!(answer.expect("an answer").error_code, ErrorCode(code));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_days_is_cut_short_and_a_request_that_waits_for_its_end_says_so() {
+    let (config, far) = network(1 << 16);
+    let mut peer = Peer(far);
+    let (connection, ()) = tokio::join!(dial(&config), peer.answer_versions());
+    let connection = connection.expect("a connection");
+    let heartbeat = HeartbeatRequest::default();
+    let asked = connection.call(&heartbeat, soon(5));
+    let answering = async {
+        let (header, _) = peer.request().await;
+        let response = HeartbeatResponse {
+            throttle_time_ms: i32::MAX,
+            ..Default::default()
+        };
+        peer.answer(&header, &response).await;
+    };
+    let (answer, ()) = tokio::join!(asked, answering);
+    answer.expect("an answer");
+    let error = connection.call(&heartbeat, soon(5)).await;
+    let error = error.expect_err("held back");
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    let text = error.to_string();
+    assert!(text.contains("asked for a pause"), "{text}");
+    tokio::time::sleep(LONGEST_THROTTLE).await;
+    let asked = connection.call(&heartbeat, soon(5));
+    let (answer, ()) = tokio::join!(asked, peer.beat(7));
+    assert_eq!(answer.expect("an answer").error_code, ErrorCode(7));
 }

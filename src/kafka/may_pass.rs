@@ -17,7 +17,8 @@ pub(crate) fn may_pass(error: &Error) -> bool {
         | ErrorKind::BufferFull
         | ErrorKind::UnknownTopicOrPartition
         | ErrorKind::OffsetOutOfRange
-        | ErrorKind::CorruptBatch => true,
+        | ErrorKind::CorruptBatch
+        | ErrorKind::NoLeader => true,
         _ => false,
     }
 }

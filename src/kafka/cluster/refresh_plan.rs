@@ -1,0 +1,467 @@
+//! When to ask for metadata, for which topics, and whom first. Plain structs: time and random numbers are arguments.
+//!
+//! Requests are counted: a refresh fulfils those that were made before it began. A request is about everything that is of interest, or about
+//! single topics; only what was requested is asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Backoff;
+use crate::kafka::names::is_topic;
+use crate::kafka::{Address, ClientConfig, Error, Random};
+
+/// How many known brokers are asked before the first bootstrap address is.
+const BEFORE_BOOTSTRAP: usize = 2;
+
+/// When to refresh, and what.
+#[derive(Debug)]
+pub(super) struct RefreshPlan {
+    topics: BTreeMap<Arc<str>, Interest>,
+    /// The number of the last request.
+    requested: u64,
+    /// The last request that is about everything.
+    everything: u64,
+    /// The last request that need not wait out the pause: it is about a topic of which nothing is known.
+    immediate: u64,
+    /// The last request that was fulfilled.
+    fulfilled: u64,
+    /// When everything was last asked for.
+    refreshed_at: Instant,
+    /// Between refreshes that nobody is in a hurry for.
+    paused_until: Instant,
+    /// After a failure, whoever is in a hurry.
+    retry_at: Option<Instant>,
+    backoff: Backoff,
+    trouble: Option<Trouble>,
+    max_age: Duration,
+    max_idle: Duration,
+    pause: Duration,
+}
+
+/// Who wants a topic's metadata; nobody asks for a topic that nobody wants.
+#[derive(Clone, Copy, Debug)]
+struct Interest {
+    /// Somebody wants to hear of it from now on.
+    lasting: bool,
+    /// How many wait for it to come into being.
+    waiting: usize,
+    /// When somebody last used it.
+    used_at: Instant,
+    /// The last request that is about it.
+    requested: u64,
+}
+
+/// For how long a topic is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// As long as the client lives.
+    End,
+    /// Until nobody has used it for `metadata.max.idle.ms`.
+    Idle,
+    /// Until the waiting is over, and as [`Until::Idle`] from then on if it came.
+    Known,
+}
+
+/// A refresh to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refresh {
+    /// The last request that it fulfils.
+    pub number: u64,
+    /// Whether it is about everything that is of interest.
+    pub everything: bool,
+    /// What to ask for.
+    pub topics: Vec<Arc<str>>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Refresh(Refresh),
+    Wait(Instant),
+}
+
+/// What has been failing.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    told_at: Option<Instant>,
+    error: Error,
+}
+
+impl RefreshPlan {
+    pub fn new(config: &ClientConfig, now: Instant) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            requested: 0,
+            everything: 0,
+            immediate: 0,
+            fulfilled: 0,
+            refreshed_at: now,
+            paused_until: now,
+            retry_at: None,
+            backoff: Backoff::new(config.retry_backoff, config.retry_backoff_max),
+            trouble: None,
+            max_age: config.metadata_max_age,
+            max_idle: config.metadata_max_idle,
+            pause: config.retry_backoff,
+        }
+    }
+
+    /// Requests everything; returns the request's number.
+    pub fn request(&mut self) -> u64 {
+        self.requested += 1;
+        self.everything = self.requested;
+        self.requested
+    }
+
+    /// Requests one topic that is of interest; nothing where it is not.
+    pub fn request_topic(&mut self, topic: &str) {
+        if let Some(interest) = self.topics.get_mut(topic) {
+            self.requested += 1;
+            interest.requested = self.requested;
+        }
+    }
+
+    /// The topic is of interest. A new one is requested: at once, unless `is_known_to_fail`, since one who asks for what is not there, again
+    /// and again, gets no more than others do. A name that no topic can have is never asked for.
+    pub fn want(&mut self, topic: &str, until: Until, is_known_to_fail: bool, now: Instant) {
+        if !is_topic(topic) {
+            return;
+        }
+        let is_new = !self.topics.contains_key(topic);
+        if is_new {
+            self.requested += 1;
+            if !is_known_to_fail {
+                self.immediate = self.requested;
+            }
+            let interest = Interest {
+                lasting: false,
+                waiting: 0,
+                used_at: now,
+                requested: self.requested,
+            };
+            self.topics.insert(Arc::from(topic), interest);
+        }
+        if let Some(interest) = self.topics.get_mut(topic) {
+            interest.used_at = now;
+            match until {
+                Until::End => interest.lasting = true,
+                Until::Known => interest.waiting += 1,
+                Until::Idle => {}
+            }
+        }
+    }
+
+    /// One who waited for the topic does so no more. It stays of interest if it `came`.
+    pub fn waited(&mut self, topic: &str, came: bool) {
+        let Some(interest) = self.topics.get_mut(topic) else {
+            return;
+        };
+        interest.waiting -= 1;
+        if interest.waiting == 0 && !interest.lasting && !came {
+            self.topics.remove(topic);
+        }
+    }
+
+    /// Whether somebody wants to hear of the topic; its name.
+    pub fn wanted(&self, topic: &str) -> Option<Arc<str>> {
+        self.topics
+            .get_key_value(topic)
+            .map(|(name, _)| name.clone())
+    }
+
+    /// What to do at `now`. What nobody has used for long is forgotten when everything is asked for.
+    pub fn next(&mut self, now: Instant) -> Next {
+        let old_at = self.refreshed_at + self.max_age;
+        if old_at <= now && self.everything <= self.fulfilled {
+            self.request();
+        }
+        if self.requested <= self.fulfilled {
+            return Next::Wait(old_at);
+        }
+        let earliest = match self.retry_at {
+            Some(retry_at) => retry_at,
+            None if self.immediate > self.fulfilled => now,
+            None => self.paused_until,
+        };
+        if now < earliest {
+            return Next::Wait(earliest);
+        }
+        let everything = self.everything > self.fulfilled;
+        if everything {
+            let max_idle = self.max_idle;
+            self.topics.retain(|_, interest| {
+                interest.lasting || interest.waiting > 0 || interest.used_at + max_idle > now
+            });
+        }
+        let topics: Vec<_> = self
+            .topics
+            .iter()
+            .filter(|(_, interest)| everything || interest.requested > self.fulfilled)
+            .map(|(name, _)| name.clone())
+            .collect();
+        if !everything && topics.is_empty() {
+            // Whoever wanted it has lost interest.
+            self.fulfilled = self.requested;
+            return Next::Wait(old_at);
+        }
+        Next::Refresh(Refresh {
+            number: self.requested,
+            everything,
+            topics,
+        })
+    }
+
+    /// The refresh was made.
+    pub fn succeeded(&mut self, refresh: &Refresh, now: Instant, random: &mut Random) {
+        self.fulfilled = refresh.number;
+        if refresh.everything {
+            self.refreshed_at = now;
+        }
+        self.paused_until = now + random.jittered(self.pause);
+        self.retry_at = None;
+        self.backoff.succeeded();
+        self.trouble = None;
+    }
+
+    /// The refresh that began at `began` failed: it is made again, after a pause.
+    pub fn failed(&mut self, error: Error, began: Instant, now: Instant, random: &mut Random) {
+        self.retry_at = Some(now + self.backoff.failed(random));
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+            since: began,
+            told_at: None,
+            error: error.clone(),
+        });
+        trouble.error = error;
+    }
+
+    /// Why the last refresh failed, if it did.
+    pub fn last_error(&self) -> Option<Error> {
+        self.trouble.as_ref().map(|trouble| trouble.error.clone())
+    }
+
+    /// What has been failing for `patience`. Told once in that time, so that whoever reports it and goes on does not do so in a hot loop.
+    pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
+        let trouble = self.trouble.as_mut()?;
+        if now < trouble.told_at.unwrap_or(trouble.since) + patience {
+            return None;
+        }
+        trouble.told_at = Some(now);
+        Some(trouble.error.clone())
+    }
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A broker that is known.
+    Broker(i32),
+    /// An address that the client was configured with.
+    Bootstrap(Address),
+}
+
+/// How good a choice a broker is for a question that any of them can answer, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// There is an open connection, and no answer is due on it for long.
+    Open,
+    /// Nothing is known against it.
+    Unknown,
+    /// It has owed an answer for long.
+    Overdue,
+    /// It could not be reached just now.
+    Failing,
+}
+
+/// The order in which to ask: brokers by their standing, by chance among equals. Bootstrap addresses come in after the first few, one after
+/// each broker: however many brokers keep silent, the way back into the cluster is found soon (KIP-899).
+pub(super) fn whom_to_ask(
+    brokers: impl IntoIterator<Item = (i32, Standing)>,
+    bootstrap: &[Address],
+    random: &mut Random,
+) -> Vec<Target> {
+    let mut brokers: Vec<_> = brokers.into_iter().collect();
+    shuffle(&mut brokers, random);
+    brokers.sort_by_key(|(_, standing)| *standing);
+    let mut bootstrap: Vec<_> = bootstrap.iter().cloned().map(Target::Bootstrap).collect();
+    shuffle(&mut bootstrap, random);
+    let mut bootstrap = bootstrap.into_iter();
+    let mut targets = Vec::new();
+    for (place, (node, _)) in brokers.into_iter().enumerate() {
+        if place >= BEFORE_BOOTSTRAP {
+            targets.extend(bootstrap.next());
+        }
+        targets.push(Target::Broker(node));
+    }
+    targets.extend(bootstrap);
+    targets
+}
+
+fn shuffle<T>(items: &mut [T], random: &mut Random) {
+    for end in (1..items.len()).rev() {
+        items.swap(end, random.below(end + 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::ErrorKind;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn plan(now: Instant) -> (RefreshPlan, Random) {
+        let config = ClientConfig::new("kafka:9092");
+        (RefreshPlan::new(&config, now), Random::seeded(3))
+    }
+
+    fn names(refresh: &Refresh) -> Vec<&str> {
+        refresh.topics.iter().map(|name| &**name).collect()
+    }
+
+    #[track_caller]
+    fn refresh(next: Next) -> Refresh {
+        match next {
+            Next::Refresh(refresh) => refresh,
+            Next::Wait(_) => panic!("a refresh is due"),
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_is_asked_for_and_at_once() {
+        let start = Instant::now();
+        let (mut plan, mut random) = plan(start);
+        for topic in ["a", "b"] {
+            plan.want(topic, Until::Idle, false, start);
+            let due = refresh(plan.next(start));
+            assert_eq!(names(&due), [topic]);
+            assert!(!due.everything);
+            plan.succeeded(&due, start, &mut random);
+            assert!(matches!(plan.next(start), Next::Wait(_)));
+        }
+        // Wanted again, it is not asked for again.
+        plan.want("a", Until::End, false, start);
+        assert!(matches!(plan.next(start), Next::Wait(_)));
+        plan.request();
+        let due = refresh(plan.next(start + SECOND));
+        assert_eq!(names(&due), ["a", "b"]);
+        assert!(due.everything);
+    }
+
+    #[test]
+    fn a_topic_that_does_not_come_is_asked_for_alone_with_pauses() {
+        let start = Instant::now();
+        let (mut plan, mut random) = plan(start);
+        plan.want("known", Until::End, false, start);
+        plan.want("missing", Until::Known, true, start);
+        let due = refresh(plan.next(start));
+        plan.succeeded(&due, start, &mut random);
+        plan.request_topic("missing");
+        let Next::Wait(at) = plan.next(start) else {
+            panic!("without a pause")
+        };
+        assert!(at >= start + Duration::from_millis(80));
+        assert_eq!(names(&refresh(plan.next(at))), ["missing"]);
+        plan.waited("missing", false);
+        assert!(matches!(plan.next(at), Next::Wait(_)), "nobody waits now");
+    }
+
+    #[test]
+    fn what_nobody_uses_is_forgotten_and_what_is_used_is_not() {
+        let start = Instant::now();
+        let (mut plan, mut random) = plan(start);
+        plan.want("idle", Until::Idle, false, start);
+        plan.want("used", Until::Idle, false, start);
+        plan.want("subscribed", Until::End, false, start);
+        let due = refresh(plan.next(start));
+        plan.succeeded(&due, start, &mut random);
+        plan.want("used", Until::Idle, false, start + SECOND * 200);
+        let due = refresh(plan.next(start + SECOND * 300));
+        assert_eq!(names(&due), ["subscribed", "used"]);
+        assert!(plan.wanted("idle").is_none());
+    }
+
+    #[test]
+    fn a_failed_refresh_is_repeated_with_pauses_however_much_hurry_there_is() {
+        let start = Instant::now();
+        let (mut plan, mut random) = plan(start);
+        plan.want("a", Until::Idle, false, start);
+        let (mut now, mut refreshes) = (start, 0);
+        while now < start + SECOND * 10 {
+            match plan.next(now) {
+                Next::Refresh(_) => {
+                    refreshes += 1;
+                    plan.failed(
+                        Error::new(ErrorKind::Connect, "down"),
+                        now,
+                        now,
+                        &mut random,
+                    );
+                    plan.want(&format!("t{refreshes}"), Until::Idle, false, now);
+                }
+                Next::Wait(at) => now = at,
+            }
+        }
+        assert!((8..=20).contains(&refreshes), "{refreshes}");
+    }
+
+    #[test]
+    fn what_has_been_failing_for_long_is_told_once_in_that_time() {
+        let start = Instant::now();
+        let (mut plan, mut random) = plan(start);
+        let patience = SECOND * 30;
+        assert!(plan.overdue(start, patience).is_none());
+        plan.failed(
+            Error::new(ErrorKind::Connect, "down"),
+            start,
+            start,
+            &mut random,
+        );
+        assert!(plan.overdue(start + SECOND * 29, patience).is_none());
+        assert!(plan.overdue(start + SECOND * 30, patience).is_some());
+        assert!(plan.overdue(start + SECOND * 31, patience).is_none());
+        assert!(plan.overdue(start + SECOND * 60, patience).is_some());
+        plan.request();
+        let due = refresh(plan.next(start + SECOND * 61));
+        plan.succeeded(&due, start + SECOND * 61, &mut random);
+        assert!(plan.overdue(start + SECOND * 600, patience).is_none());
+    }
+
+    #[test]
+    fn names_that_no_topic_can_have_are_never_asked_for() {
+        let start = Instant::now();
+        let (mut plan, _) = plan(start);
+        for name in ["", "a b", &"t".repeat(40_000)] {
+            plan.want(name, Until::End, false, start);
+        }
+        assert!(matches!(plan.next(start), Next::Wait(_)));
+    }
+
+    #[test]
+    fn the_bootstrap_list_is_reached_soon_however_many_brokers_there_are() {
+        let mut random = Random::seeded(5);
+        let bootstrap = [Address::new("b1", 1), Address::new("b2", 1)];
+        let brokers = (0..20).map(|node| {
+            let standing = match node {
+                0 => Standing::Failing,
+                1 => Standing::Overdue,
+                2 => Standing::Open,
+                _ => Standing::Unknown,
+            };
+            (node, standing)
+        });
+        let targets = whom_to_ask(brokers, &bootstrap, &mut random);
+        assert_eq!(targets.len(), 22);
+        assert_eq!(targets[0], Target::Broker(2));
+        let place = |of: &Target| targets.iter().position(|target| target == of);
+        assert!(matches!(targets[2], Target::Bootstrap(_)));
+        assert!(matches!(targets[4], Target::Bootstrap(_)));
+        assert_eq!(place(&Target::Broker(1)), Some(20));
+        assert_eq!(place(&Target::Broker(0)), Some(21));
+        let first = whom_to_ask([], &bootstrap, &mut random);
+        assert_eq!(first.len(), 2);
+    }
+}
