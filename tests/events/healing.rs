@@ -40,7 +40,10 @@ async fn goes_on_after(api: ApiKey, actions: &[FaultAction]) {
             "{api:?} {action:?}: {:?}",
             consumer.metrics().last_error
         );
-        if matches!(api, ApiKey::LIST_OFFSETS | ApiKey::OFFSET_FETCH) {
+        if !matches!(
+            api,
+            ApiKey::FETCH | ApiKey::OFFSET_COMMIT | ApiKey::HEARTBEAT
+        ) {
             // Asked at the start only.
             consumer.stop().await.expect("stopped well");
         }
@@ -60,6 +63,19 @@ async fn no_single_answer_to_a_read_or_a_commit_ends_a_consumer() {
     // Nothing is committed before the first start: one each.
     for action in actions {
         goes_on_after(ApiKey::LIST_OFFSETS, &[action]).await;
+    }
+}
+
+#[tokio::test]
+async fn no_single_answer_of_the_groups_coordinator_ends_a_consumer() {
+    let actions = ODD.map(FaultAction::Answer);
+    for api in [
+        ApiKey::FIND_COORDINATOR,
+        ApiKey::JOIN_GROUP,
+        ApiKey::SYNC_GROUP,
+        ApiKey::HEARTBEAT,
+    ] {
+        goes_on_after(api, &actions).await;
     }
 }
 

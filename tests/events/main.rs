@@ -112,6 +112,8 @@ impl Seen {
 struct Handler {
     seen: Arc<Seen>,
     work: Duration,
+    /// Events of this key take so long.
+    slow_key: Option<(&'static str, Duration)>,
     /// Events of this key are handled never.
     stuck_key: Option<&'static str>,
     fail_at: Option<u32>,
@@ -136,6 +138,11 @@ impl EmailEventHandler for Handler {
         let number: u32 = event.subject.parse()?;
         if !self.work.is_zero() {
             sleep(self.work).await;
+        }
+        if let Some((key, work)) = self.slow_key
+            && key == event.email_id
+        {
+            sleep(work).await;
         }
         if self.stuck_key == Some(event.email_id.as_str()) {
             std::future::pending::<()>().await;

@@ -103,3 +103,42 @@ async fn a_stuck_handler_holds_up_one_partition_at_most_and_costs_no_place_in_th
     let by_key = seen.by_key.lock().expect("lock");
     assert!(by_key.values().all(|numbers| numbers.is_sorted()));
 }
+
+#[tokio::test]
+async fn a_handler_slower_than_the_session_costs_neither_place_nor_commit_in_a_rebalance() {
+    const SESSION: Duration = Duration::from_secs(6);
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let handler = Handler {
+        slow_key: Some(("e-3", SESSION + Duration::from_secs(4))),
+        ..Handler::of(&seen)
+    };
+    let quick = |config: &mut ConsumerConfig| {
+        config.session_timeout = SESSION;
+        config.kafka.heartbeat_interval = Duration::from_millis(500);
+    };
+    let first = consumer_with(&broker, quick);
+    first.start(handler.clone()).await.expect("started");
+    send_numbers(&producer, 10, 0..1).await;
+    seen.until(9).await;
+    let second = consumer_with(&broker, quick);
+    second.start(handler).await.expect("started");
+    seen.until(10).await;
+    let shared = async {
+        while second.metrics().lag_by_partition.is_empty() || committed(&broker) < 10 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, shared)
+        .await
+        .expect("the second gets its share, after the commit");
+    for consumer in [&first, &second] {
+        let metrics = consumer.metrics();
+        assert_eq!(metrics.failed_commits, 0, "{:?}", metrics.last_error);
+        assert_eq!(metrics.failed_polls, 0, "{:?}", metrics.last_error);
+    }
+    first.stop().await.expect("stopped well");
+    second.stop().await.expect("stopped well");
+    seen.assert_once_and_in_order(10, 1);
+}
