@@ -9,6 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+/// How many times larger than its content a shared buffer may be.
+const MAX_SPARE: usize = 4;
+
+/// Content of fewer bytes than these is not told from more.
+const WORTH_COPYING: usize = 64 << 10;
+
 /// Bytes that grow at the end and keep their memory, initialised, when cleared.
 #[derive(Clone, Default)]
 pub struct Buffer {
@@ -157,7 +163,14 @@ impl BufferPool {
     }
 
     /// The buffer's content as shared bytes, whose memory returns to this pool with their last clone.
-    pub fn share(&self, buffer: Buffer) -> Bytes {
+    ///
+    /// A buffer that is much too large for its content goes back at once: a few bytes that are held for long must not hold megabytes.
+    pub fn share(&self, mut buffer: Buffer) -> Bytes {
+        if buffer.capacity() / MAX_SPARE > buffer.len().max(WORTH_COPYING) {
+            let mut fitting = Buffer::new();
+            fitting.extend_from_slice(buffer.as_slice());
+            self.give(std::mem::replace(&mut buffer, fitting));
+        }
         Bytes::from_owner(Pooled {
             buffer,
             pool: self.clone(),
@@ -207,6 +220,19 @@ mod tests {
         let again = pool.take();
         assert_eq!((again.len(), pool.free_bytes()), (0, 0));
         assert!(again.capacity() >= 1000);
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_hold_a_large_buffer() {
+        let pool = BufferPool::new(8 << 20);
+        let mut large = pool.take();
+        large.extend_from_slice(&[1; 4 << 20]);
+        pool.give(large);
+        let mut buffer = pool.take();
+        buffer.extend_from_slice(b"few");
+        let bytes = pool.share(buffer);
+        assert_eq!(&bytes[..], b"few");
+        assert!(pool.free_bytes() >= 4 << 20, "the large one is free again");
     }
 
     #[test]

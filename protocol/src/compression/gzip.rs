@@ -11,6 +11,8 @@ const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
 /// What Java's `-1` stands for.
 const DEFAULT_LEVEL: u32 = 6;
 const TRAILER_LEN: usize = 8;
+/// What is shorter than a header and a trailer is no member.
+const SHORTEST_MEMBER: usize = HEADER.len() + TRAILER_LEN + 1;
 const FLAG_HEADER_CRC: u8 = 2;
 const FLAG_EXTRA: u8 = 4;
 const FLAG_NAME: u8 = 8;
@@ -84,7 +86,7 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes all members of `data`.
+    /// Decodes all members of `data`. What follows the last and is no member is left alone, as in Java's `GZIPInputStream`.
     pub(super) fn decompress(
         &mut self,
         data: &[u8],
@@ -107,7 +109,8 @@ impl Decoder {
             }
             at += TRAILER_LEN;
             left -= content.len();
-            if at == data.len() {
+            let rest = &data[at..];
+            if rest.len() < SHORTEST_MEMBER || header_len(rest).is_none() {
                 return Ok(());
             }
         }

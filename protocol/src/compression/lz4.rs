@@ -1,7 +1,8 @@
 //! LZ4's frame format around `lz4_flex`'s blocks.
 //!
 //! Written: blocks of 64 KiB, independent (Kafka's Java client refuses linked ones), no checksums but the header's, since
-//! a batch has a CRC of its own. Read: any frame, also linked blocks, checksums, several frames, skippable ones.
+//! a batch has a CRC of its own. Read: any frame, also linked blocks, checksums, skippable frames before it. What follows the
+//! frame is left alone, as by Java's client.
 //! Blocks are decoded straight into the output, where linked blocks find their history too.
 
 use std::fmt;
@@ -81,7 +82,7 @@ impl fmt::Debug for Encoder {
     }
 }
 
-/// Decodes all the frames in `data`.
+/// Decodes the frame in `data`.
 pub(super) fn decompress(
     data: &[u8],
     limit: usize,
@@ -94,10 +95,10 @@ pub(super) fn decompress(
         left: limit,
         check_header: true,
     }
-    .frames(out)
+    .read(out)
 }
 
-/// Decodes frames of magic-0 message sets, whose header checksum Kafka's old clients computed wrongly.
+/// Decodes the frame of magic-0 message sets, whose header checksum Kafka's old clients computed wrongly.
 pub(crate) fn decompress_unchecked_header(
     data: &[u8],
     limit: usize,
@@ -110,7 +111,7 @@ pub(crate) fn decompress_unchecked_header(
         left: limit,
         check_header: false,
     }
-    .frames(out)
+    .read(out)
 }
 
 fn header_checksum(descriptor: &[u8]) -> u8 {
@@ -133,13 +134,13 @@ struct FrameHeader {
 }
 
 impl<'a> Reader<'a> {
-    fn frames(mut self, out: &mut Buffer) -> Result<(), CompressionError> {
+    fn read(mut self, out: &mut Buffer) -> Result<(), CompressionError> {
         if self.data.is_empty() {
             return Err(self.corrupt("no frame"));
         }
-        while self.at < self.data.len() {
+        loop {
             match self.u32()? {
-                MAGIC => self.frame(out)?,
+                MAGIC => return self.frame(out),
                 magic if magic & !0xF == SKIPPABLE_MAGIC => {
                     let size = self.u32()? as usize;
                     self.take(size)?;
@@ -147,7 +148,6 @@ impl<'a> Reader<'a> {
                 _ => return Err(self.corrupt("not the magic number of a frame")),
             }
         }
-        Ok(())
     }
 
     fn frame(&mut self, out: &mut Buffer) -> Result<(), CompressionError> {

@@ -83,11 +83,11 @@ impl Decoder {
                 at += HEADER.len();
                 continue;
             }
-            let len = data
-                .get(at..)
-                .and_then(|rest| rest.first_chunk())
-                .map(|len| u32::from_be_bytes(*len) as usize)
-                .ok_or_else(|| corrupt(at, "truncated"))?;
+            // What is too short for a block's length ends the stream, as in xerial's library.
+            let Some(len) = data[at..].first_chunk() else {
+                break;
+            };
+            let len = u32::from_be_bytes(*len) as usize;
             at += 4;
             let block = data
                 .get(at..)

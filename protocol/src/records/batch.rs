@@ -268,6 +268,9 @@ impl RecordBatch {
         if self.header.magic < 2 {
             return legacy::decode(self, decompressor, limit);
         }
+        if !self.header.has_possible_offsets() {
+            return Err(impossible_offsets());
+        }
         let data = match self.codec()? {
             Codec::None => self.bytes.slice(HEADER_LEN..),
             codec => {
@@ -284,6 +287,13 @@ impl RecordBatch {
         };
         Ok(DecodedBatch::new(self.header, data))
     }
+}
+
+/// The error for a batch whose offsets are below zero, or so large that none comes after them.
+#[cold]
+pub(super) fn impossible_offsets() -> RecordError {
+    let expected = "offsets from 0 on, the last below the largest number there is";
+    RecordError::malformed("offsets of a batch", 0, expected)
 }
 
 /// Writes the offset of its first record and the leader's epoch into a batch of magic 2, as a broker does when it appends it.

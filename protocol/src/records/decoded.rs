@@ -105,7 +105,7 @@ impl DecodedBatch {
     pub fn next_offset(&self) -> i64 {
         self.header
             .base_offset
-            .wrapping_add(self.cursor.least_delta)
+            .saturating_add(self.cursor.least_delta)
     }
 
     /// Reads the next `count` records, or all there are, and takes them into a batch of their own, in which none is malformed.

@@ -142,9 +142,15 @@ impl BatchHeader {
         self.attributes & DELETE_HORIZON != 0
     }
 
-    /// Offset of the last record.
+    /// Offset of the last record; the largest number there is when it would be more.
     pub const fn last_offset(&self) -> i64 {
-        self.base_offset.wrapping_add(self.last_offset_delta as i64)
+        self.base_offset
+            .saturating_add(self.last_offset_delta as i64)
+    }
+
+    /// Whether every offset in the batch, and the one after it, can be.
+    pub(super) const fn has_possible_offsets(&self) -> bool {
+        self.base_offset >= 0 && self.last_offset_delta >= -1 && self.last_offset() < i64::MAX
     }
 }
 

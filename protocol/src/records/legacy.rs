@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::batch::RecordBatch;
+use super::batch::{RecordBatch, impossible_offsets};
 use super::builder::{len_of_bytes, put_bytes};
 use super::decoded::DecodedBatch;
 use super::header::{BatchHeader, LENGTH_OVERHEAD, MAGIC_AT, TimestampType};
@@ -228,6 +228,9 @@ fn encode<'a>(
         record_count,
         ..*batch.header()
     };
+    if !header.has_possible_offsets() {
+        return Err(impossible_offsets());
+    }
     Ok(DecodedBatch::new(header, Bytes::from(records)))
 }
 

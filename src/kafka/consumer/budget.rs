@@ -38,6 +38,11 @@ impl Budget {
         self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
+    /// What is left to fetch into: a quarter is kept for what is fetched to be decompressed to.
+    pub fn left_to_fetch(&self) -> usize {
+        (self.limit - self.limit / 4).saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+
     /// Takes `bytes`, also when they are more than what is left: who takes has looked before, or cannot choose.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -98,7 +103,7 @@ mod tests {
     fn what_is_dropped_comes_back() {
         let budget = Budget::new(100, Arc::default());
         let mut charge = budget.charge(30);
-        assert_eq!(budget.left(), 70);
+        assert_eq!((budget.left(), budget.left_to_fetch()), (70, 45));
         charge.adjust(120);
         assert_eq!(budget.left(), 0);
         charge.adjust(10);

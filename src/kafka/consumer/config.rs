@@ -107,7 +107,8 @@ pub struct ConsumerConfig {
     /// `client.rack`: where this client runs, so that brokers can name a nearer replica to fetch from (KIP-392). Default none.
     pub client_rack: Option<String>,
     /// `buffer.memory`: the bytes, compressed and decompressed together, that the consumer may hold: on their way, waiting to be
-    /// polled, and in [`Records`](crate::kafka::Records) not yet dropped. Also the most that one batch may decompress to. Default 32 MiB.
+    /// polled, and in [`Records`](crate::kafka::Records) not yet dropped. A poll ends when it is used up, before `max_poll_records`; a batch
+    /// that needs more than is left is read alone. Also the most that one batch may decompress to. Default 32 MiB.
     pub buffer_bytes: usize,
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::Commits;
 use super::core::{Core, Source};
-use super::cursor::{Cursor, Reader, Step};
+use super::cursor::{Cursor, Reader, Room, Step};
 use super::handle::check_offset;
 use super::list_offsets::unknown_partition;
 use super::wait::wait;
@@ -487,8 +487,8 @@ impl Consumer {
         }
     }
 
-    /// Reads what was fetched, up to `max_poll_records` and until `max_bytes` are reached. The position moves with what is handed out, not
-    /// before.
+    /// Reads what was fetched, up to `max_poll_records` and until `max_bytes` are reached, or the budget is used up. The position moves with
+    /// what is handed out, not before.
     fn collect(&mut self, max_bytes: usize) -> Result<Records> {
         let core = self.handle.core.clone();
         let most = core.config.max_poll_records;
@@ -499,11 +499,20 @@ impl Consumer {
             let Some(mut cursor) = core.state().next_cursor(reading, &core.changed) else {
                 break;
             };
+            let room = match records.is_empty() {
+                true => Room::Alone,
+                false => Room::Left,
+            };
             match cursor.read(
                 most - records.count(),
                 max_bytes.saturating_sub(bytes),
+                room,
                 &mut self.reader,
             ) {
+                Ok(Step::NoRoom) => {
+                    self.reading = Some(cursor);
+                    break;
+                }
                 Ok(Step::End) => {
                     core.state()
                         .positions

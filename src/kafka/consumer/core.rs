@@ -241,14 +241,14 @@ impl Core {
             .min(each.saturating_mul(partitions))
             .min(self.budget.limit() / 2 / others.max(1));
         let least = each.min(most);
-        if self.budget.left() < least {
+        if self.budget.left_to_fetch() < least {
             self.drop_paused(state);
             let alone = state.queue.is_empty() && state.fetches_in_flight == 0;
-            if self.budget.left() < least && !alone {
+            if self.budget.left_to_fetch() < least && !alone {
                 return None;
             }
         }
-        Some(most.min(self.budget.left().max(least)))
+        Some(most.min(self.budget.left_to_fetch().max(least)))
     }
 
     /// Makes room: what was fetched of partitions that are paused now is fetched again when they are resumed.

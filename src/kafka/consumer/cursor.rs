@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use protocol::compression::{Codec, Decompressor};
+use protocol::compression::{Codec, CompressionError, Decompressor};
 use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
 
 use super::budget::{Budget, Charge};
@@ -24,6 +24,8 @@ pub(crate) struct Cursor {
     /// The next offset to hand out.
     pub position: Position,
     batches: BatchIter,
+    /// The next batch, for which there was no room.
+    postponed: Option<RecordBatch>,
     open: Option<Open>,
     /// There are bytes, but not one whole batch.
     cut_off: bool,
@@ -44,8 +46,27 @@ pub(crate) enum Step {
     Records(Batch),
     /// Nothing for the application; the position moved.
     Skipped,
+    /// The next batch needs more memory than is left of the budget.
+    NoRoom,
     /// There is no more.
     End,
+}
+
+/// How much of the budget the next batch may be decompressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// What is left: there are records already to go on with.
+    Left,
+    /// All there is, used or not: without this batch there is no progress.
+    Alone,
+}
+
+/// What became of a batch.
+enum Opened {
+    Open(Open),
+    /// There is nothing in it for the application.
+    Nothing,
+    NoRoom,
 }
 
 /// What cursors read with: kept from batch to batch, because its memory is warm.
@@ -53,6 +74,8 @@ pub(crate) struct Reader {
     decompressor: Decompressor,
     budget: Arc<Budget>,
     check_crcs: bool,
+    /// What the last compressed batch came to: the best guess at what the next one will.
+    last_len: usize,
 }
 
 /// A response's batches of one partition, by a glance at their headers.
@@ -93,6 +116,7 @@ impl Reader {
             decompressor: Decompressor::new(),
             budget,
             check_crcs,
+            last_len: 0,
         }
     }
 }
@@ -115,6 +139,7 @@ impl Cursor {
                 leader_epoch: None,
             },
             batches: BatchIter::new(records),
+            postponed: None,
             open: None,
             cut_off,
             aborted,
@@ -123,18 +148,33 @@ impl Cursor {
     }
 
     /// Reads on: up to `most` records, of one batch, and no more than it takes to reach `bytes`.
-    pub fn read(&mut self, most: usize, bytes: usize, reader: &mut Reader) -> Result<Step> {
+    pub fn read(
+        &mut self,
+        most: usize,
+        bytes: usize,
+        room: Room,
+        reader: &mut Reader,
+    ) -> Result<Step> {
         if self.open.is_none() {
-            let Some(batch) = self.next_batch()? else {
-                return Ok(Step::End);
+            let batch = match self.postponed.take() {
+                Some(batch) => batch,
+                None => match self.next_batch()? {
+                    Some(batch) => batch,
+                    None => return Ok(Step::End),
+                },
             };
             let after = after(&batch);
-            self.open = self
-                .open_batch(&batch, reader)
-                .map_err(|error| self.unreadable(after.offset, error))?;
-            if self.open.is_none() {
-                self.pass(after);
-                return Ok(Step::Skipped);
+            match self.open_batch(&batch, room, reader) {
+                Ok(Opened::Open(open)) => self.open = Some(open),
+                Ok(Opened::Nothing) => {
+                    self.pass(after);
+                    return Ok(Step::Skipped);
+                }
+                Ok(Opened::NoRoom) => {
+                    self.postponed = Some(batch);
+                    return Ok(Step::NoRoom);
+                }
+                Err(error) => return Err(self.unreadable(after.offset, error)),
             }
         }
         let Some(open) = &mut self.open else {
@@ -186,14 +226,23 @@ impl Cursor {
         Ok(batch)
     }
 
-    /// Makes a batch readable; `None` when there is nothing in it for the application.
+    /// Makes a batch readable.
     fn open_batch(
         &mut self,
         batch: &RecordBatch,
+        room: Room,
         reader: &mut Reader,
-    ) -> Result<Option<Open>, RecordError> {
+    ) -> Result<Opened, RecordError> {
         if batch.last_offset() < self.position.offset {
-            return Ok(None);
+            return Ok(Opened::Nothing);
+        }
+        let borrowed = batch.magic() == 2 && batch.codec()? == Codec::None;
+        let limit = match room {
+            Room::Left if !borrowed => reader.budget.left(),
+            _ => reader.budget.limit(),
+        };
+        if limit < reader.last_len && room == Room::Left && !borrowed {
+            return Ok(Opened::NoRoom);
         }
         if reader.check_crcs {
             batch.verify_crc()?;
@@ -208,19 +257,26 @@ impl Cursor {
             )
         });
         if hidden || batch.is_control() {
-            return Ok(None);
+            return Ok(Opened::Nothing);
         }
-        let mut records = batch.decode(&mut reader.decompressor, reader.budget.limit())?;
+        let mut records = match batch.decode(&mut reader.decompressor, limit) {
+            Err(RecordError::Compression(CompressionError::TooLarge { .. }))
+                if room == Room::Left =>
+            {
+                return Ok(Opened::NoRoom);
+            }
+            decoded => decoded?,
+        };
         if records.header().base_offset < self.position.offset {
             records.skip_to(self.position.offset);
         }
-        let borrowed = batch.magic() == 2 && batch.codec()? == Codec::None;
         let charge = if borrowed {
             self.charge.clone()
         } else {
+            reader.last_len = records.data_len();
             Arc::new(reader.budget.charge(records.data_len()))
         };
-        Ok(Some(Open {
+        Ok(Opened::Open(Open {
             records,
             after: after(batch),
             charge,

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,7 +107,11 @@ struct Answer {
     response: FetchResponse,
     version: i16,
     frames: FramePool,
+    surplus: Surplus,
 }
+
+/// What is charged for an answer that is longer than was asked for, from before it is read.
+type Surplus = Arc<Mutex<Option<Charge>>>;
 
 async fn ask(
     core: &Core,
@@ -131,11 +135,20 @@ async fn ask(
         rack_id: config.client_rack.clone().unwrap_or_default(),
         ..session.request(wanted, wire_size(config.max_partition_fetch_bytes), version)
     };
-    let response = connection.call_at(&request, version, deadline).await?;
+    let surplus = Surplus::default();
+    let (budget, charged) = (core.budget.clone(), surplus.clone());
+    let on_length = move |len: usize| {
+        let more = len.saturating_sub(max_bytes);
+        if let (1.., Ok(mut charged)) = (more, charged.lock()) {
+            *charged = Some(budget.charge(more));
+        }
+    };
+    let response = connection.call_sized(&request, version, deadline, on_length);
     Ok(Answer {
-        response,
+        response: response.await?,
         version,
         frames: connection.pool().clone(),
+        surplus,
     })
 }
 
@@ -169,6 +182,7 @@ impl Intake<'_> {
             mut response,
             version,
             frames,
+            surplus,
         } = answer;
         let partitions = || {
             response
@@ -178,6 +192,7 @@ impl Intake<'_> {
         };
         let records = || partitions().filter_map(|data| data.records.as_ref());
         charge.adjust(records().map(Bytes::len).sum());
+        drop(surplus);
         if let Some(part) = records().find(|records| !records.is_empty()) {
             charge.hold_frame(frames, part.clone());
         }

@@ -52,10 +52,24 @@ impl FrameReader {
         cx: &mut Context<'_>,
         stream: &mut (impl AsyncRead + Unpin + ?Sized),
     ) -> Poll<Result<Option<Bytes>>> {
+        self.poll_announced_frame(cx, stream, &mut |_| ())
+    }
+
+    /// As [`poll_frame`](Self::poll_frame); `announced` is told the length of a long frame before it is read.
+    pub fn poll_announced_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut (impl AsyncRead + Unpin + ?Sized),
+        announced: &mut dyn FnMut(usize),
+    ) -> Poll<Result<Option<Bytes>>> {
         loop {
+            let begun = self.long.is_some();
             if let Some(frame) = self.take_frame()? {
                 self.seen_frame = true;
                 return Poll::Ready(Ok(Some(frame)));
+            }
+            if let (false, Some((_, len))) = (begun, &self.long) {
+                announced(*len);
             }
             let read = match &mut self.long {
                 Some((buffer, len)) => {

@@ -39,8 +39,30 @@ impl Log {
         self.push(builder, &options, 1);
     }
 
+    fn append_compressed(&mut self, values: &[&str], codec: Codec) {
+        let none: [(&str, Option<&[u8]>); 0] = [];
+        let mut builder = BatchBuilder::new(Vec::new());
+        for value in values {
+            builder
+                .append(0, None, Some(value.as_bytes()), none)
+                .expect("room");
+        }
+        let options = SealOptions::default();
+        self.push_as(builder, &options, values.len(), codec.into());
+    }
+
     fn push(&mut self, builder: BatchBuilder, options: &SealOptions, count: usize) {
-        let sealed = builder.seal(options, &mut Compressor::new(Compression::NONE));
+        self.push_as(builder, options, count, Compression::NONE);
+    }
+
+    fn push_as(
+        &mut self,
+        builder: BatchBuilder,
+        options: &SealOptions,
+        count: usize,
+        compression: Compression,
+    ) {
+        let sealed = builder.seal(options, &mut Compressor::new(compression));
         let mut bytes = sealed.bytes().to_vec();
         assign_offsets(&mut bytes, self.next, 4).expect("a batch");
         self.bytes.extend_from_slice(&bytes);
@@ -95,9 +117,10 @@ fn cursor(records: Bytes, from: i64, aborted: Option<AbortedTransactions>) -> (C
 fn read_all(cursor: &mut Cursor, reader: &mut Reader, most: usize) -> Result<Vec<(i64, String)>> {
     let mut all = Vec::new();
     loop {
-        match cursor.read(most, usize::MAX, reader)? {
+        match cursor.read(most, usize::MAX, Room::Alone, reader)? {
             Step::End => return Ok(all),
             Step::Skipped => {}
+            Step::NoRoom => panic!("there is room for one batch"),
             Step::Records(batch) => {
                 for record in batch.records.records() {
                     let record = record.expect("checked before");
@@ -204,7 +227,7 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     let (mut cursor, mut reader) = cursor(sealed.bytes().clone(), 0, None);
     let budget = reader.budget.clone();
     assert_eq!(budget.left(), (1 << 20) - compressed);
-    let Ok(Step::Records(batch)) = cursor.read(1, usize::MAX, &mut reader) else {
+    let Ok(Step::Records(batch)) = cursor.read(1, usize::MAX, Room::Alone, &mut reader) else {
         panic!("a record");
     };
     assert!(budget.left() < (1 << 20) - 50_000);
@@ -214,17 +237,73 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     assert_eq!(budget.left(), 1 << 20);
 }
 
+/// Offsets from the wire are added to all over a client: those that cannot be are refused where they come in.
 #[test]
-fn what_follows_the_last_offset_there_can_be_is_read_without_harm() {
+fn offsets_that_cannot_be_are_an_error_that_names_the_place() {
     let mut log = Log::default();
-    log.append(&["a"], &SealOptions::default());
-    let mut last = log.bytes.to_vec();
-    assign_offsets(&mut last, i64::MAX, 4).expect("a batch");
-    let twice = [&last[..], &last[..]].concat();
-    let (mut cursor, mut reader) = cursor(twice.into(), i64::MAX, None);
-    let all = read_all(&mut cursor, &mut reader, 9);
-    assert!(all.is_ok_and(|all| all[0] == (i64::MAX, "a".to_string())));
-    assert_eq!(cursor.position.offset, i64::MAX);
+    log.append(&["a", "b"], &SealOptions::default());
+    let good = log.bytes.freeze();
+    // (base offset, last offset delta, whether there can be such a batch)
+    for (base, delta, readable) in [
+        (0, 1, true),
+        (i64::MAX - 2, 1, true),
+        (i64::MAX - 1, 1, false),
+        (i64::MAX, 1, false),
+        (i64::MAX, 0, false),
+        (i64::MAX, i32::MAX, false),
+        (-1, 1, false),
+        (i64::MIN, 1, false),
+        (i64::MIN, i32::MIN, false),
+        (5, i32::MIN, false),
+    ] {
+        let mut bytes = good.to_vec();
+        assign_offsets(&mut bytes, base, 4).expect("a batch");
+        bytes[23..27].copy_from_slice(&i32::to_be_bytes(delta));
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        let from = base.max(0);
+        // A log may hold it twice, and more behind it.
+        let records: Bytes = [&bytes[..], &bytes[..]].concat().into();
+        let (mut cursor, mut reader) = cursor(records, from, None);
+        match read_all(&mut cursor, &mut reader, 9) {
+            Ok(all) if readable => {
+                assert_eq!(all[1], (base + 1, "b".to_string()));
+                assert_eq!(cursor.position.offset, base + 2);
+            }
+            // What ends before the position is passed over.
+            Ok(all) => assert!(all.is_empty(), "{base} {delta}"),
+            Err(error) => {
+                assert!(!readable, "{base} {delta}: {error}");
+                assert_eq!(error.failed_offset(), Some(from), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_for_which_nothing_is_left_waits_unless_it_is_alone() {
+    let mut log = Log::default();
+    let value = "x".repeat(300_000);
+    let compression = protocol::compression::Codec::Zstd;
+    for _ in 0..4 {
+        log.append_compressed(&[value.as_str(); 2], compression);
+    }
+    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 0, None);
+    let Ok(Step::Records(first)) = cursor.read(9, usize::MAX, Room::Left, &mut reader) else {
+        panic!("there is room for one");
+    };
+    for _ in 0..3 {
+        let read = cursor.read(9, usize::MAX, Room::Left, &mut reader);
+        assert!(matches!(read, Ok(Step::NoRoom)), "600 KB of 1 MiB are used");
+    }
+    assert_eq!(cursor.position.offset, 2, "nothing was passed over");
+    let Ok(Step::Records(alone)) = cursor.read(9, usize::MAX, Room::Alone, &mut reader) else {
+        panic!("progress whatever is held");
+    };
+    assert_eq!(alone.next_offset, 4);
+    drop((first, alone));
+    let all = read_all(&mut cursor, &mut reader, 9).expect("readable");
+    assert_eq!(all.len(), 4);
 }
 
 #[test]
@@ -234,14 +313,14 @@ fn a_read_ends_with_the_record_that_reaches_the_bytes_asked_for() {
     log.append(&[value.as_str(); 10], &SealOptions::default());
     let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 0, None);
     for (bytes, expected) in [(0, 1), (1, 1), (1_500, 2), (2_500, 3), (usize::MAX, 3)] {
-        let Ok(Step::Records(batch)) = cursor.read(100, bytes, &mut reader) else {
+        let Ok(Step::Records(batch)) = cursor.read(100, bytes, Room::Alone, &mut reader) else {
             panic!("records");
         };
         assert_eq!(batch.records.remaining(), expected, "{bytes}");
         assert!(batch.records.unread_len() > 1_000 * expected);
     }
     assert!(matches!(
-        cursor.read(100, usize::MAX, &mut reader),
+        cursor.read(100, usize::MAX, Room::Alone, &mut reader),
         Ok(Step::End)
     ));
 }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::outbox::Outbox;
-use super::queue::{Answer, Deadline, Queue, Queued, Taken};
+use super::queue::{Answer, Deadline, OnLength, Queue, Queued, Taken};
 use crate::kafka::net::BoxStream;
 use crate::kafka::net::frame_reader::FrameReader;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
@@ -67,6 +67,7 @@ struct InFlight {
     paused_before: Duration,
     /// `None` once the deadline has passed: the answer, should it come, is thrown away.
     answer: Option<oneshot::Sender<Result<Bytes>>>,
+    on_length: Option<OnLength>,
 }
 
 struct Unanswered {
@@ -153,7 +154,7 @@ impl Driver {
         let place = self.outbox.push(queued.frame);
         let (deadline, paused) = (queued.deadline, self.queue.paused());
         match queued.answer {
-            Answer::Response(answer) => {
+            Answer::Response(answer, on_length) => {
                 if self.in_flight.is_empty() {
                     self.queue.set_owes_since(Some(now));
                 }
@@ -164,6 +165,7 @@ impl Driver {
                     sent: now,
                     paused_before: paused,
                     answer: Some(answer),
+                    on_length,
                 });
             }
             Answer::Written(written) => self.unanswered.push_back(Unanswered {
@@ -202,7 +204,19 @@ impl Driver {
     }
 
     fn poll_responses(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<()> {
-        while let Poll::Ready(frame) = self.reader.poll_frame(cx, &mut *self.stream) {
+        loop {
+            let in_flight = &mut self.in_flight;
+            let mut announced = |len| {
+                let first = in_flight.front_mut();
+                if let Some(told) = first.and_then(|first| first.on_length.take()) {
+                    (told.0)(len);
+                }
+            };
+            let stream = &mut *self.stream;
+            let polled = self.reader.poll_announced_frame(cx, stream, &mut announced);
+            let Poll::Ready(frame) = polled else {
+                return Ok(());
+            };
             match frame.map_err(|error| self.lost(error))? {
                 Some(frame) => self.on_response(frame)?,
                 None => {
@@ -212,7 +226,6 @@ impl Driver {
             }
             self.last_activity = now;
         }
-        Ok(())
     }
 
     /// The peer ended the connection: it says more when that was at the first request.

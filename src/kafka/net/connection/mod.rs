@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::driver::{Driver, Limits};
 pub(crate) use self::queue::MAX_REQUESTS;
-use self::queue::{Answer, Deadline, Queue, Queued};
+use self::queue::{Answer, Deadline, OnLength, Queue, Queued};
 use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
@@ -218,7 +218,22 @@ impl Connection {
     ) -> Result<R::Response> {
         let reserved = self.0.queue.reserve(deadline).await;
         reserved.map_err(|error| self.explain::<R>(error))?;
-        self.enqueue(request, version, Deadline::Fixed(deadline))?
+        self.enqueue(request, version, Deadline::Fixed(deadline), None)?
+            .await
+    }
+
+    /// As [`Connection::call_at`]; `on_length` is told how long the answer is, before it is read, if it is long.
+    pub async fn call_sized<R: Call>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+        on_length: impl FnOnce(usize) + Send + 'static,
+    ) -> Result<R::Response> {
+        let reserved = self.0.queue.reserve(deadline).await;
+        reserved.map_err(|error| self.explain::<R>(error))?;
+        let on_length = Some(OnLength(Box::new(on_length)));
+        self.enqueue(request, version, Deadline::Fixed(deadline), on_length)?
             .await
     }
 
@@ -234,7 +249,7 @@ impl Connection {
     ) -> Result<Pending<R>> {
         let reserved = self.0.queue.try_reserve();
         reserved.map_err(|error| self.explain::<R>(error))?;
-        self.enqueue(request, version, self.pausing(deadline))
+        self.enqueue(request, version, self.pausing(deadline), None)
     }
 
     /// As [`Connection::submit_at`], for a request that gets no response (acks=0): resolves when its bytes are out.
@@ -269,9 +284,11 @@ impl Connection {
         request: &R,
         version: i16,
         deadline: Deadline,
+        on_length: Option<OnLength>,
     ) -> Result<Pending<R>> {
         let (sender, response) = oneshot::channel();
-        self.push(request, version, deadline, Answer::Response(sender))?;
+        let answer = Answer::Response(sender, on_length);
+        self.push(request, version, deadline, answer)?;
         Ok(Pending {
             response,
             version,

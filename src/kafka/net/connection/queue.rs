@@ -19,23 +19,32 @@ pub(crate) const MAX_REQUESTS: usize = 256;
 #[derive(Debug)]
 pub(super) enum Answer {
     /// The response's frame, without its length.
-    Response(oneshot::Sender<Result<Bytes>>),
+    Response(oneshot::Sender<Result<Bytes>>, Option<OnLength>),
     /// That the bytes are out: no response comes.
     Written(oneshot::Sender<Result<()>>),
+}
+
+/// Who is told how long an answer is, before it is read, if it is long.
+pub(super) struct OnLength(pub Box<dyn FnOnce(usize) + Send>);
+
+impl std::fmt::Debug for OnLength {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnLength")
+    }
 }
 
 impl Answer {
     pub fn fail(self, error: Error) {
         // A receiver that is gone has lost interest: nothing to do.
         match self {
-            Self::Response(sender) => drop(sender.send(Err(error))),
+            Self::Response(sender, _) => drop(sender.send(Err(error))),
             Self::Written(sender) => drop(sender.send(Err(error))),
         }
     }
 
     fn is_withdrawn(&self) -> bool {
         match self {
-            Self::Response(sender) => sender.is_closed(),
+            Self::Response(sender, _) => sender.is_closed(),
             // Nobody has to wait for a write without a response.
             Self::Written(_) => false,
         }

@@ -1,0 +1,71 @@
+//! Measures how much memory a client takes at most. In: the name of a case, and the address of a broker that lives in the process of the test.
+//! Out: the peak of a process of its own, this test program once more, that runs only the case; so that neither the broker nor another test
+//! counts.
+
+use std::process::Command;
+use std::time::Duration;
+
+/// Tells the child which case to run, and against which broker.
+const CASE: &str = "PAT_EVENTS_MEMORY_CASE";
+const BROKER: &str = "PAT_EVENTS_MEMORY_BROKER";
+/// How long a case may take: it is there to be found hanging.
+const LIMIT: Duration = Duration::from_secs(50);
+const MARK: &str = "peak of the case in kB: ";
+
+/// What a process took beyond its budget, whatever the case: code and stacks that are touched for the first time, the pools of frames
+/// (16 MiB) and of decompressed batches (8 MiB), the codecs' own state, and what the allocator keeps.
+pub const CONSTANT: usize = 32 << 20;
+
+/// Runs `case` in a process of its own against `broker`, and fails when its peak is above `budget` and [`CONSTANT`].
+pub async fn stays_within(budget: usize, case: &'static str, broker: String) {
+    if !cfg!(target_os = "linux") {
+        eprintln!("SKIPPED, {case}: the peak is read from /proc/self/status, which is Linux's");
+        return;
+    }
+    let child = tokio::task::spawn_blocking(move || {
+        Command::new(std::env::current_exe().expect("this program"))
+            .args(["child", "--exact", "--nocapture"])
+            .env(CASE, case)
+            .env(BROKER, broker)
+            .output()
+            .expect("it runs once more")
+    });
+    let output = child.await.expect("no panic");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{case}: {said}{errors}");
+    let peak = said.split(MARK).nth(1).and_then(|rest| rest.lines().next());
+    let peak: usize = peak.and_then(|kb| kb.trim().parse().ok()).expect("a peak");
+    let (peak_mib, most_mib) = (peak >> 10, (budget + CONSTANT) >> 20);
+    println!("{case}: {peak_mib} MiB beyond the start, at most {most_mib}");
+    assert!(
+        peak_mib <= most_mib,
+        "{case}: {peak_mib} MiB, over {most_mib}"
+    );
+}
+
+/// In the child: runs the case that it was started for with `run`, and says what it took. Does nothing in the parent.
+pub fn child(run: impl AsyncFnOnce(&str, &str)) {
+    let (Ok(case), Ok(broker)) = (std::env::var(CASE), std::env::var(BROKER)) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let before = status("VmRSS:");
+    runtime.block_on(async {
+        tokio::time::timeout(LIMIT, run(&case, &broker))
+            .await
+            .expect("in time");
+    });
+    println!("{MARK}{}", status("VmHWM:").saturating_sub(before));
+}
+
+/// A line of `/proc/self/status`, in kB.
+fn status(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with(name));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.and_then(|kb| kb.parse().ok()).expect("a number")
+}
