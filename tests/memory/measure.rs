@@ -12,9 +12,9 @@ const BROKER: &str = "PAT_EVENTS_MEMORY_BROKER";
 const LIMIT: Duration = Duration::from_secs(50);
 const MARK: &str = "peak of the case in kB: ";
 
-/// What a process took beyond its budget, whatever the case: code and stacks that are touched for the first time, the pools of frames
-/// (16 MiB) and of decompressed batches (8 MiB), the codecs' own state, and what the allocator keeps.
-pub const CONSTANT: usize = 32 << 20;
+/// What a process may take beyond its budget, whatever the case: code and stacks that are touched for the first time, what is kept in pools
+/// of frames and of buffers, the codecs' own state, and what the allocator keeps.
+pub const CONSTANT: usize = 16 << 20;
 
 /// Runs `case` in a process of its own against `broker`, and fails when its peak is above `budget` and [`CONSTANT`].
 pub async fn stays_within(budget: usize, case: &'static str, broker: String) {

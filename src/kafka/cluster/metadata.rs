@@ -9,6 +9,9 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 
 use crate::kafka::{Address, Error, ErrorKind};
 
+/// How often in a row the brokers say of a topic that it does not exist before it counts as gone.
+const GONE_AFTER: u32 = 5;
+
 /// What is known of the cluster at one time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Metadata {
@@ -22,6 +25,8 @@ pub(crate) struct Metadata {
     pub topics: BTreeMap<Arc<str>, Arc<TopicMetadata>>,
     /// Why tracked topics were not described when they were last asked for. The topic may be known from before.
     pub topic_errors: BTreeMap<Arc<str>, TopicError>,
+    /// How often in a row the brokers have said of a topic that it does not exist.
+    pub missed: BTreeMap<Arc<str>, u32>,
     /// Goes up with every change.
     pub generation: u64,
 }
@@ -113,6 +118,13 @@ impl Metadata {
         self.topics.get(name)
     }
 
+    /// Whether the topic is gone, not just missing for a moment: broker after broker says that it does not exist.
+    pub fn is_gone(&self, name: &str) -> bool {
+        self.missed
+            .get(name)
+            .is_some_and(|missed| *missed >= GONE_AFTER)
+    }
+
     /// The topic of this id, if it is known.
     pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicMetadata>> {
         self.topics.values().find(|topic| topic.id == id)
@@ -130,6 +142,7 @@ impl Metadata {
             brokers: brokers_of(response),
             topics: self.topics.clone(),
             topic_errors: self.topic_errors.clone(),
+            missed: self.missed.clone(),
             generation: self.generation + 1,
         };
         for topic in &response.topics {
@@ -144,6 +157,7 @@ impl Metadata {
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.topics.retain(|name, _| wanted(name));
         self.topic_errors.retain(|name, _| wanted(name));
+        self.missed.retain(|name, _| wanted(name));
     }
 
     /// Notes which of the topics that were asked for no response mentions.
@@ -179,8 +193,13 @@ impl Metadata {
                     self.topics.insert(name.clone(), Arc::new(news));
                 }
                 self.topic_errors.remove(name);
+                self.missed.remove(name);
             }
             Err(error) => {
+                if error.is_unknown() {
+                    let missed = self.missed.entry(name.clone()).or_default();
+                    *missed = missed.saturating_add(1);
+                }
                 self.topic_errors.insert(name.clone(), error);
             }
         }

@@ -365,6 +365,9 @@ fn counts_of<'a>(metadata: &Metadata, topics: impl Iterator<Item = &'a str>) -> 
 }
 
 fn count_of(metadata: &Metadata, topic: &str) -> Option<usize> {
+    if metadata.is_gone(topic) {
+        return None;
+    }
     Some(metadata.topic(topic)?.partitions.len())
 }
 
