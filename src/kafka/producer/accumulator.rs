@@ -419,7 +419,7 @@ mod tests {
 
     /// Batches of 257 to 512 KiB counted for a whole MiB, so that the budget held less than half of what it says.
     #[test]
-    fn the_budget_holds_what_it_says_but_for_a_tenth() {
+    fn the_budget_holds_what_it_says_but_for_a_tenth_or_a_fifth_at_hundreds_of_partitions() {
         const TOTAL: usize = 32 << 20;
         for partitions in [1, 6, 30, 100, 1_000] {
             for bytes in [100, 1_000, 10_000, 100_000, 300_000, 700_000] {
@@ -438,9 +438,10 @@ mod tests {
                         }
                     }
                     let held: usize = queues.iter().map(Accumulator::bytes).sum();
-                    // One more record does not fit.
+                    // One more record does not fit. With hundreds of open batches their room to spare adds up to more.
+                    let percent = if partitions <= 30 { 90 } else { 80 };
                     assert!(
-                        held + 2 * bytes >= TOTAL * 9 / 10,
+                        held + 2 * bytes >= TOTAL / 100 * percent,
                         "{partitions} partitions, {bytes} bytes, skewed {skewed}: {held} of {TOTAL}"
                     );
                 }

@@ -144,8 +144,8 @@ impl Buffers {
 
     /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`.
     ///
-    /// Room to spare makes growing cheap, but what all open batches have to spare is less than a tenth of the budget, or
-    /// else little of each.
+    /// Room to spare makes growing cheap, but what all open batches have to spare is about a tenth of the budget: each
+    /// gets its share of that, by the number of open ones at the time, or a sixteenth of its size.
     pub fn size_for(&self, needed: usize, hoped: usize) -> usize {
         let largest = self.classes.last().copied().unwrap_or_default();
         if needed > largest {
