@@ -3,11 +3,10 @@
 
 /// Cases (with `*` for anything) and the kind of violation.
 pub const KNOWN: &[(&str, &str)] = &[
+    // Codes of authorization and fencing where they make no sense end a consumer of typed events.
     ("*/typed", "Ended"),
-    ("*/typed", "NotHealed"),
-    ("*/typed", "Silent"),
-    ("*/throttle_time_ms:*", "NotHealed"),
-    ("*/frame:Garbled*", "NotHealed"),
+    // A leader epoch that is too high is never forgotten.
     ("Metadata/topics.partitions.leader_epoch:*", "NotHealed"),
-    ("Metadata/*", "Unnamed"),
+    // A group member does not say in time that a topic's metadata makes no sense.
+    ("Metadata/*", "Silent"),
 ];

@@ -295,7 +295,9 @@ impl Transport for Proxy {
         let (proxy, address) = (self.clone(), address.clone());
         Box::pin(async move {
             sleep(proxy.count(DIAL)).await;
-            let server = proxy.broker.dial(address.host(), address.port())?;
+            let dialled = proxy.broker.dial(address.host(), address.port());
+            // As a system would say it: without the name.
+            let server = dialled.map_err(|error| io::Error::from(error.kind()))?;
             let (client, near) = tokio::io::duplex(64 * 1024);
             tokio::spawn(proxy.relay(near, server));
             Ok(Box::new(client) as BoxStream)
