@@ -14,6 +14,30 @@ pub enum Defect {
     SilentAfterEpochBump,
     /// A group's member takes no notice of what the group has committed.
     CommittedOffsetIgnored,
+    /// A commit is sent for whichever topic has the name, not for the one that its offsets are of.
+    OffsetsOutliveTopic,
+    /// A heartbeat that is answered with a rebalance does not renew the member's session.
+    RebalanceIsNoHeartbeat,
+    /// After a final refusal the partition waits as if something was to be repeated.
+    RefusalHoldsUp,
+    /// When a broker refuses some records of a batch, all of them fail.
+    RefusalOfAll,
+    /// A batch's time runs from its first record.
+    TimeOfFirstRecord,
+    /// The producer waits for a moment after it has accepted a record.
+    WaitAfterAcceptance,
+    /// `auto.offset.reset` decides where partitions are begun that were added under the subscription.
+    NewPartitionByPolicy,
+    /// A commit whose metadata is too large is sent again without, behind later ones.
+    CommitOvertaken,
+    /// A topic that is created anew is read from its beginning, also where the position is not to move by itself.
+    MovesByItself,
+    /// The pauses that a broker asks for are taken off the time that it has for an answer.
+    PauseUsesUpTime,
+    /// What the answer to a commit leaves out counts as committed.
+    LeftOutIsCommitted,
+    /// A batch is given up when its answer cannot be read.
+    UnreadableIsFinal,
 }
 
 thread_local! {

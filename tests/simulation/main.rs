@@ -140,30 +140,35 @@ mod planted_defects {
         );
     }
 
-    #[test]
-    fn a_sequence_number_not_restored_after_a_retry_is_found() {
-        let expected = |violation: &Violation| {
-            matches!(
-                violation,
-                Violation::Doubled(_) | Violation::Reordered { .. }
-            )
+    /// A test for each defect, by the violations that show it.
+    macro_rules! finds {
+        ($($name:ident: $defect:ident => $violation:pat,)*) => {
+            $(#[test]
+            fn $name() {
+                find(Defect::$defect, |outcome| {
+                    outcome.violations.iter().any(|violation| matches!(violation, $violation))
+                });
+            })*
         };
-        find(Defect::SequenceNotRestored, |outcome| {
-            outcome.violations.iter().any(expected)
-        });
     }
 
-    #[test]
-    fn a_position_advanced_before_delivery_is_found() {
-        let expected = |violation: &Violation| {
-            matches!(
-                violation,
-                Violation::CommittedUnread { .. } | Violation::NeverRead { .. }
-            )
-        };
-        find(Defect::PositionBeforeDelivery, |outcome| {
-            outcome.violations.iter().any(expected)
-        });
+    use Violation::*;
+
+    finds! {
+        a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored => Doubled(_) | Reordered { .. },
+        a_position_advanced_before_delivery_is_found: PositionBeforeDelivery => CommittedUnread { .. } | NeverRead { .. },
+        a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored => BeganTooLow { .. },
+        offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic => StoredUnfinished { .. },
+        a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp => FailedForNothing(_),
+        a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll => FailedForNothing(_),
+        records_that_die_before_their_time_are_found: TimeOfFirstRecord => ExpiredEarly(_),
+        a_record_accepted_and_not_said_to_be_is_found: WaitAfterAcceptance => NeverAccepted(_),
+        records_of_added_partitions_passed_over_are_found: NewPartitionByPolicy => NeverRead { .. },
+        a_commit_that_overtakes_a_newer_one_is_found: CommitOvertaken => StoredFell { .. },
+        a_position_that_moves_by_itself_is_found: MovesByItself => MovedByItself { .. },
+        a_pause_that_uses_up_the_time_for_an_answer_is_found: PauseUsesUpTime => FailedForNothing(_),
+        a_commit_that_nobody_confirmed_is_found: LeftOutIsCommitted => NotStored { .. },
+        a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal => FailedForNothing(_),
     }
 
     #[test]
@@ -171,14 +176,6 @@ mod planted_defects {
         find(Defect::SilentAfterEpochBump, |outcome| {
             let stuck = outcome.stuck.as_deref().unwrap_or_default();
             stuck.contains("does not recover")
-        });
-    }
-
-    #[test]
-    fn a_committed_offset_that_is_ignored_is_found() {
-        let expected = |violation: &Violation| matches!(violation, Violation::BeganTooLow { .. });
-        find(Defect::CommittedOffsetIgnored, |outcome| {
-            outcome.violations.iter().any(expected)
         });
     }
 }

@@ -293,7 +293,7 @@ async fn assign_all(world: &World, consumer: &mut Consumer) -> i32 {
 fn asks_where_to_go(error: &Error) -> bool {
     matches!(
         error.kind(),
-        ErrorKind::NoOffset | ErrorKind::OffsetOutOfRange
+        ErrorKind::NoOffset | ErrorKind::OffsetOutOfRange | ErrorKind::TopicRecreated
     )
 }
 

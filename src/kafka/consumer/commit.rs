@@ -25,6 +25,8 @@ use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
 use crate::kafka::may_pass::may_pass;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::tasks::Tasks;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -285,6 +287,11 @@ impl Commit {
 
     /// Drops what is of a topic that another one has the name of now.
     fn drop_recreated(&mut self, metadata: &Metadata) {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::OffsetsOutliveTopic) {
+            let offsets = self.offsets.values_mut();
+            return offsets.for_each(|offset| offset.topic_id = None);
+        }
         let is_another = |(name, offset): (&TopicPartition, &OffsetAndMetadata)| {
             let now = TopicId::known(id_of(metadata, &name.topic))?;
             (offset.topic_id? != now).then(|| name.clone())
@@ -321,6 +328,13 @@ impl Commit {
         for name in self.offsets.keys().cloned().collect::<Vec<_>>() {
             let code = answers.get(&name).copied();
             let verdict = code.map_or(Verdict::Again, |code| judge(code, self.notes));
+            #[cfg(planted_defects)]
+            let verdict = match code {
+                None if planted::is_planted(planted::Defect::LeftOutIsCommitted) => {
+                    Verdict::Committed
+                }
+                _ => verdict,
+            };
             let error = || match code {
                 Some(code) => Error::server(code, None)
                     .topic_partition(name.topic.clone(), name.partition)

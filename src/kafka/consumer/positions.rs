@@ -891,6 +891,11 @@ impl Partition {
     fn recreated(&mut self, name: &TopicPartition, stamp: u64, policy: OffsetReset) {
         let from = self.position().map(|position| position.offset);
         self.restart(stamp, Place::Listed(EARLIEST_TIMESTAMP));
+        #[cfg(planted_defects)]
+        let policy = match planted::is_planted(planted::Defect::MovesByItself) {
+            true => OffsetReset::Earliest,
+            false => policy,
+        };
         if policy != OffsetReset::None {
             self.reset = Some((ResetCause::TopicRecreated, from));
             return;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::kafka::cluster::Metadata;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// The topics of a subscription.
@@ -53,6 +55,10 @@ impl Subscribed {
 
     /// Whether `partition`, of the topic that has this id now, was not there at the subscription.
     pub fn is_new(&self, partition: &TopicPartition, id: Option<TopicId>) -> bool {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::NewPartitionByPolicy) {
+            return false;
+        }
         let Some(Some(then)) = self.0.get(&partition.topic) else {
             return false;
         };

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use super::buffers::{Buffers, Credit};
 use super::delivery::{Completion, Part};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 
 /// After how many bytes more in an open batch the sender is told again.
 const NEWS_BYTES: usize = 16 << 10;
@@ -226,6 +228,10 @@ impl Accumulator {
         if let Some(mut open) = self.open.take_if(|open| !open.builder.is_empty()) {
             buffers.shut();
             open.closed = now;
+            #[cfg(planted_defects)]
+            if planted::is_planted(planted::Defect::TimeOfFirstRecord) {
+                open.closed = open.opened;
+            }
             self.closed_bytes += open.builder.len();
             self.closed.push_back(open);
         }

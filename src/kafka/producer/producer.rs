@@ -16,6 +16,8 @@ use super::shared::Shared;
 use super::steward;
 use super::topics::Topic;
 use crate::kafka::cluster::Cluster;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::topic_partition::check_topic_name;
 use crate::kafka::{Configuration, Error, ErrorKind, Record, Result, WriteOutcome};
 
@@ -250,6 +252,11 @@ impl Producer {
         self.check_size(&measured)?;
         let mut write = Some(write);
         match self.step(&mut measured, None, &mut write)? {
+            #[cfg(planted_defects)]
+            Step::Done(delivery) if planted::is_planted(planted::Defect::WaitAfterAcceptance) => {
+                tokio::task::yield_now().await;
+                Ok(delivery)
+            }
             // Nothing is awaited from here on: a caller that gives up after it would not learn that the record was accepted.
             Step::Done(delivery) => Ok(delivery),
             step => {

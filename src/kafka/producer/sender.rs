@@ -22,6 +22,8 @@ use super::shared::Shared;
 use super::verdict::{self, Promise, Verdict};
 use crate::kafka::cluster::{Backoff, Broker, Purpose};
 use crate::kafka::net::{Address, Connection, Pending, Written as Sent};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// A broker's sender.
@@ -399,6 +401,10 @@ impl Sender {
         answer: &PartitionProduceResponse,
         now: Instant,
     ) {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::RefusalOfAll) {
+            return self.refuse(item, verdict, answer, now);
+        }
         let count = item.shipment.count;
         let refused = request::refused_records(answer, count);
         let (may_renumber, may_search) = {

@@ -294,6 +294,10 @@ impl<T> Lane<T> {
         }
         let hopeless = matches!(verdict, Verdict::Fail(_) | Verdict::TooLarge);
         if hopeless || now >= batch.deadline || batch.attempts > self.rules.retries {
+            #[cfg(planted_defects)]
+            if planted::is_planted(planted::Defect::RefusalHoldsUp) {
+                self.not_before = Some(now + backoff);
+            }
             self.give_up(batch, error);
         } else {
             // What was refused only for following another one waits for its place, and for nothing else.

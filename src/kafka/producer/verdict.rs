@@ -1,5 +1,7 @@
 //! What an answer to a batch means: written, certainly not written, or nobody knows; and what to do about it.
 
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Error, ErrorKind, WriteOutcome};
 use protocol::ErrorCode;
 
@@ -85,6 +87,8 @@ pub(super) fn of_code(code: ErrorCode, promise: Promise) -> Verdict {
 pub(super) fn of_error(error: &Error) -> Verdict {
     // What cannot be read is as good as lost: what was asked is asked again. A request that could not be encoded is no such thing.
     let is_lost = error.kind() == ErrorKind::Protocol && error.outcome() == WriteOutcome::Unknown;
+    #[cfg(planted_defects)]
+    let is_lost = is_lost && !planted::is_planted(planted::Defect::UnreadableIsFinal);
     if error.is_retriable() || is_lost {
         Verdict::Retry(error.outcome())
     } else {

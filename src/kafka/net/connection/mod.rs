@@ -33,6 +33,8 @@ use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
 use super::{Address, BoxStream, Call, FramePool};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::tasks::Tasks;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result, WriteOutcome};
 
@@ -272,6 +274,10 @@ impl Connection {
     }
 
     fn pausing(&self, at: Instant) -> Deadline {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::PauseUsesUpTime) {
+            return Deadline::Fixed(at);
+        }
         Deadline::Pausing {
             at,
             before: self.0.queue.paused(),
