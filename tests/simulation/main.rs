@@ -158,6 +158,7 @@ mod planted_defects {
         a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored => Doubled(_) | Reordered { .. },
         a_position_advanced_before_delivery_is_found: PositionBeforeDelivery => CommittedUnread { .. } | NeverRead { .. },
         a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored => BeganTooLow { .. },
+        a_rebalance_that_costs_a_member_its_place_is_found: RebalanceIsNoHeartbeat => HandledTwice { .. } | CommitRefused { .. },
         offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic => StoredUnfinished { .. },
         a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp => FailedForNothing(_),
         a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll => FailedForNothing(_),

@@ -75,81 +75,17 @@ impl Work {
     };
 }
 
-/// What is not drawn yet, and why. `AWAITED=all` draws it all the same, `AWAITED=Refused,Quota` these alone.
+/// What is not drawn yet, and why. `AWAITED=all` draws it all the same, `AWAITED=UnexpectedErrorTyped` that alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    Refused,
-    Compacted,
-    Quota,
-    Garbled,
-    Unconfirmed,
-    SmallMetadata,
-    AnyError,
-    Cancelled,
-    GrownLatest,
-    TypedRecreated,
-    NoneRecreated,
-    SlowTyped,
-    SlowHook,
-    Outage,
+    UnexpectedErrorTyped,
 }
 
 /// The mends that are awaited.
-pub const AWAITED: &[(Awaited, &str)] = &[
-    (
-        Awaited::Refused,
-        "a refused record holds up its partition for a backoff",
-    ),
-    (
-        Awaited::Compacted,
-        "the embedded broker does not compact, and one bad record fails its batch",
-    ),
-    (
-        Awaited::Quota,
-        "waiting out a quota uses up the request timeout and the retries",
-    ),
-    (
-        Awaited::Garbled,
-        "an idempotent producer gives up on an answer that it cannot read",
-    ),
-    (
-        Awaited::Unconfirmed,
-        "a commit that the answer does not mention counts as committed",
-    ),
-    (
-        Awaited::SmallMetadata,
-        "a commit refused for its metadata is sent again behind a newer one",
-    ),
-    (
-        Awaited::AnyError,
-        "one unexpected error code ends a consumer",
-    ),
-    (Awaited::Cancelled, "enqueue awaits after acceptance"),
-    (
-        Awaited::GrownLatest,
-        "latest passes over what is in added partitions",
-    ),
-    (
-        Awaited::TypedRecreated,
-        "offsets outlive their topic in the typed consumer",
-    ),
-    (
-        Awaited::NoneRecreated,
-        "a re-created topic is read though the policy is none",
-    ),
-    (
-        Awaited::SlowTyped,
-        "a rebalance longer than the session costs the member its place",
-    ),
-    (
-        Awaited::SlowHook,
-        "a rebalance longer than the session costs the member its place",
-    ),
-    (
-        Awaited::Outage,
-        "records fail before their own time, and nobody says that no broker answers",
-    ),
-];
+pub const AWAITED: &[(Awaited, &str)] = &[(
+    Awaited::UnexpectedErrorTyped,
+    "one unexpected error code ends a typed consumer",
+)];
 
 fn is_drawn(awaited: Awaited) -> bool {
     let asked = std::env::var("AWAITED").unwrap_or_default();
@@ -161,8 +97,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl Plan {
     pub fn draw(dice: &Dice) -> Self {
-        // Each chance is drawn whether or not it is taken, so that one that is awaited changes nothing else.
-        let chance = |awaited: Awaited, percent: u64| dice.chance(percent) && is_drawn(awaited);
         let story = match dice.between(0, 99) {
             0..45 => Story::Storm,
             45..75 => Story::Calm,
@@ -180,21 +114,21 @@ impl Plan {
         };
         let hook = *dice.pick(&[SECOND * 2, SECOND * 15, SECOND * 60]);
         let (slow_handler, slow_hook) = (
-            chance(Awaited::SlowTyped, 50) && typed && story != Story::Outage,
-            chance(Awaited::SlowHook, 50) && !typed && story != Story::Outage,
+            dice.chance(50) && typed && story != Story::Outage,
+            dice.chance(50) && !typed && story != Story::Outage,
         );
-        let refused = chance(Awaited::Refused, 30) && calm;
-        let compacted = chance(Awaited::Compacted, 15) && calm;
-        let quota = chance(Awaited::Quota, 25) && calm && !refused && !compacted;
+        let refused = dice.chance(30) && calm;
+        let compacted = dice.chance(15) && calm;
+        let quota = dice.chance(25) && calm && !refused && !compacted;
         let grows = dice.chance(if calm { 50 } else { 15 });
-        let latest = dice.chance(40) && calm && is_drawn(Awaited::GrownLatest);
+        let latest = dice.chance(40) && calm;
         let recreated = story == Story::Recreated;
         let plan = Self {
             story,
             wire,
-            typed: typed && !(recreated && !is_drawn(Awaited::TypedRecreated)),
+            typed,
             latest,
-            none: chance(Awaited::NoneRecreated, 40) && recreated,
+            none: dice.chance(40) && recreated,
             session_timeout,
             max_poll_interval,
             shutdown_timeout: *dice.pick(&[SECOND * 5, SECOND * 15]),
@@ -203,19 +137,13 @@ impl Plan {
             refused_percent: if refused || compacted { 10 } else { 0 },
             compacted,
             quota: quota.then(|| dice.millis(500, 5_000)),
-            garbled: chance(Awaited::Garbled, 25) && calm,
-            unconfirmed: chance(Awaited::Unconfirmed, 25) && !typed && story != Story::Outage,
-            metadata_bytes: if chance(Awaited::SmallMetadata, 40) && typed {
-                8
-            } else {
-                4_096
-            },
-            any_error: chance(Awaited::AnyError, 40) && story == Story::Storm,
-            cancelled_percent: if chance(Awaited::Cancelled, 25) {
-                10
-            } else {
-                0
-            },
+            garbled: dice.chance(25) && calm,
+            unconfirmed: dice.chance(25) && !typed && story != Story::Outage,
+            metadata_bytes: if dice.chance(40) && typed { 8 } else { 4_096 },
+            any_error: dice.chance(40)
+                && story == Story::Storm
+                && (!typed || is_drawn(Awaited::UnexpectedErrorTyped)),
+            cancelled_percent: if dice.chance(25) { 10 } else { 0 },
             grows,
             lasts: Duration::ZERO,
         };
@@ -226,15 +154,6 @@ impl Plan {
             Story::Calm => dice.millis(1_000, 30_000),
             Story::Outage => dice.millis(20_000, 300_000),
         };
-        let outage = story == Story::Outage;
-        if outage && !is_drawn(Awaited::Outage) {
-            // What else there is to a storm.
-            return Self {
-                story: Story::Storm,
-                lasts: lasts / 10,
-                ..plan
-            };
-        }
         Self { lasts, ..plan }
     }
 
@@ -249,11 +168,6 @@ impl Plan {
     /// Nothing that is accepted and good may fail.
     pub fn all_is_well(&self) -> bool {
         self.story == Story::Calm
-    }
-
-    /// Whether records are given the time that is theirs.
-    pub fn expires_in_time(&self) -> bool {
-        is_drawn(Awaited::Outage)
     }
 
     /// Whether every event is handled once: all members stop in good order, and all handlers are done before anybody loses patience.

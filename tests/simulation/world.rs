@@ -317,10 +317,7 @@ async fn live(seed: u64) -> Outcome {
         idempotent: load.idempotence,
         all_is_well: world.plan.all_is_well(),
         handled_once: world.plan.is_handled_once(),
-        delivery_ms: match world.plan.expires_in_time() {
-            true => load.delivery_timeout(&world).as_millis() as u64,
-            false => 0,
-        },
+        delivery_ms: load.delivery_timeout(&world).as_millis() as u64,
         complains_within_ms: (world.request_timeout * 2 + Duration::from_secs(15)).as_millis()
             as u64,
         moves_by_itself: !world.plan.none,
