@@ -120,10 +120,13 @@ mod planted_defects {
 
     use super::*;
     use crate::checker::Violation;
+    use crate::plan::{Plan, Story};
+    use crate::world::plan_of;
 
-    /// Runs seeds until one shows the defect as `shows` has it, and is clean without it.
-    fn find(defect: Defect, shows: impl Fn(&Outcome) -> bool) {
-        let found = (0..SEEDS).find_map(|seed| {
+    /// Runs seeds until one shows the defect as `shows` has it, and is clean without it. Those are left out that have nothing to do with it.
+    fn find(defect: Defect, concerns: impl Fn(&Plan) -> bool, shows: impl Fn(&Outcome) -> bool) {
+        let seeds = (0..SEEDS).filter(|seed| concerns(&plan_of(*seed)));
+        let found = { seeds }.find_map(|seed| {
             plant(Some(defect));
             let outcome = run(seed);
             plant(None);
@@ -140,12 +143,12 @@ mod planted_defects {
         );
     }
 
-    /// A test for each defect, by the violations that show it.
+    /// A test for each defect: the plans that it concerns, and the violations that show it.
     macro_rules! finds {
-        ($($name:ident: $defect:ident => $violation:pat,)*) => {
+        ($($name:ident: $defect:ident in $concerns:expr => $violation:pat,)*) => {
             $(#[test]
             fn $name() {
-                find(Defect::$defect, |outcome| {
+                find(Defect::$defect, $concerns, |outcome| {
                     outcome.violations.iter().any(|violation| matches!(violation, $violation))
                 });
             })*
@@ -154,27 +157,39 @@ mod planted_defects {
 
     use Violation::*;
 
+    fn storm(plan: &Plan) -> bool {
+        plan.story == Story::Storm
+    }
+
+    fn recreated(plan: &Plan) -> bool {
+        plan.story == Story::Recreated
+    }
+
+    fn well(plan: &Plan) -> bool {
+        plan.all_is_well()
+    }
+
     finds! {
-        a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored => Doubled(_) | Reordered { .. },
-        a_position_advanced_before_delivery_is_found: PositionBeforeDelivery => CommittedUnread { .. } | NeverRead { .. },
-        a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored => BeganTooLow { .. },
-        a_rebalance_that_costs_a_member_its_place_is_found: RebalanceIsNoHeartbeat => HandledTwice { .. } | CommitRefused { .. },
-        offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic => StoredUnfinished { .. },
-        a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp => FailedForNothing(_),
-        a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll => FailedForNothing(_),
-        records_that_die_before_their_time_are_found: TimeOfFirstRecord => ExpiredEarly(_),
-        a_record_accepted_and_not_said_to_be_is_found: WaitAfterAcceptance => NeverAccepted(_),
-        records_of_added_partitions_passed_over_are_found: NewPartitionByPolicy => NeverRead { .. },
-        a_commit_that_overtakes_a_newer_one_is_found: CommitOvertaken => StoredFell { .. },
-        a_position_that_moves_by_itself_is_found: MovesByItself => MovedByItself { .. },
-        a_pause_that_uses_up_the_time_for_an_answer_is_found: PauseUsesUpTime => FailedForNothing(_),
-        a_commit_that_nobody_confirmed_is_found: LeftOutIsCommitted => NotStored { .. },
-        a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal => FailedForNothing(_),
+        a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored in storm => Doubled(_) | Reordered { .. },
+        a_position_advanced_before_delivery_is_found: PositionBeforeDelivery in storm => CommittedUnread { .. } | NeverRead { .. },
+        a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored in storm => BeganTooLow { .. },
+        a_rebalance_that_costs_a_member_its_place_is_found: RebalanceIsNoHeartbeat in well => HandledTwice { .. } | CommitRefused { .. },
+        offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic in recreated => StoredUnfinished { .. },
+        a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp in |plan| plan.refused_percent > 0 => FailedForNothing(_),
+        a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll in |plan| plan.compacted => FailedForNothing(_),
+        records_that_die_before_their_time_are_found: TimeOfFirstRecord in |plan| plan.story == Story::Outage => ExpiredEarly(_),
+        a_record_accepted_and_not_said_to_be_is_found: WaitAfterAcceptance in |plan| plan.cancelled_percent > 0 => NeverAccepted(_),
+        records_of_added_partitions_passed_over_are_found: NewPartitionByPolicy in |plan| plan.latest => NeverRead { .. },
+        a_commit_that_overtakes_a_newer_one_is_found: CommitOvertaken in |plan| well(plan) && plan.metadata_bytes < 100 => StoredFell { .. },
+        a_position_that_moves_by_itself_is_found: MovesByItself in |plan| plan.none => MovedByItself { .. },
+        a_pause_that_uses_up_the_time_for_an_answer_is_found: PauseUsesUpTime in |plan| plan.quota.is_some() => FailedForNothing(_),
+        a_commit_that_nobody_confirmed_is_found: LeftOutIsCommitted in |plan| plan.unconfirmed => NotStored { .. },
+        a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal in |plan| plan.garbled => FailedForNothing(_),
     }
 
     #[test]
     fn a_producer_that_never_recovers_is_found() {
-        find(Defect::SilentAfterEpochBump, |outcome| {
+        find(Defect::SilentAfterEpochBump, storm, |outcome| {
             let stuck = outcome.stuck.as_deref().unwrap_or_default();
             stuck.contains("does not recover")
         });

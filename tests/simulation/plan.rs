@@ -75,24 +75,6 @@ impl Work {
     };
 }
 
-/// What is not drawn yet, and why. `AWAITED=all` draws it all the same, `AWAITED=UnexpectedErrorTyped` that alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
-    UnexpectedErrorTyped,
-}
-
-/// The mends that are awaited.
-pub const AWAITED: &[(Awaited, &str)] = &[(
-    Awaited::UnexpectedErrorTyped,
-    "one unexpected error code ends a typed consumer",
-)];
-
-fn is_drawn(awaited: Awaited) -> bool {
-    let asked = std::env::var("AWAITED").unwrap_or_default();
-    let is_asked = asked == "all" || asked.split(',').any(|name| name == format!("{awaited:?}"));
-    is_asked || !AWAITED.iter().any(|(row, _)| *row == awaited)
-}
-
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Plan {
@@ -140,9 +122,7 @@ impl Plan {
             garbled: dice.chance(25) && calm,
             unconfirmed: dice.chance(25) && !typed && story != Story::Outage,
             metadata_bytes: if dice.chance(40) && typed { 8 } else { 4_096 },
-            any_error: dice.chance(40)
-                && story == Story::Storm
-                && (!typed || is_drawn(Awaited::UnexpectedErrorTyped)),
+            any_error: dice.chance(40) && story == Story::Storm,
             cancelled_percent: if dice.chance(25) { 10 } else { 0 },
             grows,
             lasts: Duration::ZERO,

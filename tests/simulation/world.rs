@@ -225,6 +225,12 @@ impl World {
     }
 }
 
+/// What a seed's run is about.
+#[cfg(planted_defects)]
+pub fn plan_of(seed: u64) -> Plan {
+    Plan::draw(&Dice::new(seed).fork())
+}
+
 /// Runs a seed from its beginning to its end.
 pub fn run(seed: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -240,6 +246,7 @@ const EPOCH_MS: i64 = 1_800_000_000_000;
 
 async fn live(seed: u64) -> Outcome {
     let dice = Dice::new(seed);
+    // The first that is drawn: `plan_of` draws the same.
     let plan = Plan::draw(&dice.fork());
     let nodes = dice.between(1, 3) as usize;
     let partitions = dice.between(1, 4) as i32;
