@@ -150,9 +150,12 @@ impl Plan {
         self.story == Story::Calm
     }
 
-    /// Whether every event is handled once: all members stop in good order, and all handlers are done before anybody loses patience.
+    /// Whether every event is handled once: all members stop in good order, all handlers are done before anybody loses patience, and a commit
+    /// has room to say what is finished beyond it.
     pub fn is_handled_once(&self) -> bool {
-        self.all_is_well() && self.work.slow < self.shutdown_timeout.min(self.max_poll_interval / 2)
+        self.all_is_well()
+            && self.work.slow < self.shutdown_timeout.min(self.max_poll_interval / 2)
+            && self.metadata_bytes >= 4_096
     }
 
     /// Whether what a member commits in its hook is in time.
