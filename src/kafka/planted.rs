@@ -28,8 +28,6 @@ pub enum Defect {
     WaitAfterAcceptance,
     /// `auto.offset.reset` decides where partitions are begun that were added under the subscription.
     NewPartitionByPolicy,
-    /// A commit whose metadata is too large is sent again without, behind later ones.
-    CommitOvertaken,
     /// A topic that is created anew is read from its beginning, also where the position is not to move by itself.
     MovesByItself,
     /// The pauses that a broker asks for are taken off the time that it has for an answer.

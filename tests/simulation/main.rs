@@ -180,7 +180,6 @@ mod planted_defects {
         records_that_die_before_their_time_are_found: TimeOfFirstRecord in |plan| plan.story == Story::Outage => ExpiredEarly(_),
         a_record_accepted_and_not_said_to_be_is_found: WaitAfterAcceptance in |plan| plan.cancelled_percent > 0 => NeverAccepted(_),
         records_of_added_partitions_passed_over_are_found: NewPartitionByPolicy in |plan| plan.latest => NeverRead { .. },
-        a_commit_that_overtakes_a_newer_one_is_found: CommitOvertaken in |plan| well(plan) && plan.metadata_bytes < 100 => StoredFell { .. },
         a_position_that_moves_by_itself_is_found: MovesByItself in |plan| plan.none => MovedByItself { .. },
         a_pause_that_uses_up_the_time_for_an_answer_is_found: PauseUsesUpTime in |plan| plan.quota.is_some() => FailedForNothing(_),
         a_commit_that_nobody_confirmed_is_found: LeftOutIsCommitted in |plan| plan.unconfirmed => NotStored { .. },

@@ -13,8 +13,6 @@ use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata};
-#[cfg(planted_defects)]
-use crate::kafka::planted;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// How long a last commit waits for the beginning of a topic that was re-created, and how often it looks.
@@ -127,13 +125,6 @@ pub(super) async fn commit(
         }
     }
     if offsets.is_empty() {
-        return Ok(recreated);
-    }
-    #[cfg(planted_defects)]
-    if planted::is_planted(planted::Defect::CommitOvertaken)
-        && consumer.commit(&offsets).await.is_ok()
-    {
-        unsettled.0.clear();
         return Ok(recreated);
     }
     // Better to repeat some after a restart than to commit nothing.
