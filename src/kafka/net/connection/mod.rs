@@ -190,6 +190,10 @@ impl Connection {
 
     /// Until when the broker wants nothing more (KIP-219), as far as it said.
     pub fn throttled_until(&self) -> Option<Instant> {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::PauseUsesUpTime) {
+            return None;
+        }
         self.0.queue.throttled_until()
     }
 
