@@ -16,8 +16,6 @@ pub enum Defect {
     CommittedOffsetIgnored,
     /// A commit is sent for whichever topic has the name, not for the one that its offsets are of.
     OffsetsOutliveTopic,
-    /// A heartbeat that is answered with a rebalance does not renew the member's session.
-    RebalanceIsNoHeartbeat,
     /// After a final refusal the partition waits as if something was to be repeated.
     RefusalHoldsUp,
     /// When a broker refuses some records of a batch, all of them fail.

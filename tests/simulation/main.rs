@@ -165,15 +165,10 @@ mod planted_defects {
         plan.story == Story::Recreated
     }
 
-    fn well(plan: &Plan) -> bool {
-        plan.all_is_well()
-    }
-
     finds! {
         a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored in storm => Doubled(_) | Reordered { .. },
         a_position_advanced_before_delivery_is_found: PositionBeforeDelivery in storm => CommittedUnread { .. } | NeverRead { .. },
         a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored in storm => BeganTooLow { .. },
-        a_rebalance_that_costs_a_member_its_place_is_found: RebalanceIsNoHeartbeat in well => HandledTwice { .. } | CommitRefused { .. },
         offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic in recreated => StoredUnfinished { .. },
         a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp in |plan| plan.refused_percent > 0 => FailedForNothing(_),
         a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll in |plan| plan.compacted => FailedForNothing(_),

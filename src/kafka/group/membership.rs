@@ -29,8 +29,6 @@ use super::checks::{self, Wanted};
 use super::missing_topics::{MissingTopics, TopicStatus};
 use super::protocol as blob;
 use super::trouble::Trouble;
-#[cfg(planted_defects)]
-use crate::kafka::planted;
 use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition};
 
 /// The generation of those who are in none.
@@ -472,11 +470,6 @@ impl Membership {
         match code {
             ErrorCode::NONE => self.heard(sent),
             ErrorCode::REBALANCE_IN_PROGRESS => {
-                #[cfg(planted_defects)]
-                let sent = match planted::is_planted(planted::Defect::RebalanceIsNoHeartbeat) {
-                    true => self.session_from,
-                    false => sent,
-                };
                 self.heard(sent);
                 self.put_out(code, ApiKey::HEARTBEAT, now);
             }
