@@ -87,12 +87,8 @@ impl Tasks {
         task: impl Future<Output = ()>,
     ) {
         let name = name.into();
-        let task = async {
-            #[cfg(test)]
-            return planted::panicking(&name, task).await;
-            #[cfg(not(test))]
-            task.await
-        };
+        #[cfg(test)]
+        let task = planted::panicking(&name, task);
         if let Err(message) = caught(task).await {
             self.fail(panicked(&name, &message));
         }

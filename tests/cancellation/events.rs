@@ -85,9 +85,9 @@ async fn filled() -> Broker {
     let broker = one_broker(1);
     let producer = producer(&broker).await;
     for number in 0..10 {
-        let _ = producer.enqueue(&event(number)).await.expect("room");
+        let delivery = producer.enqueue(&event(number)).await.expect("room");
+        delivery.await.expect("written");
     }
-    producer.flush().await.expect("flushed");
     broker
 }
 

@@ -164,7 +164,8 @@ mod tests {
             ..join()
         };
         check_join(&old, &WANTED).expect("before version 7");
-        let changes: [(fn(&mut JoinGroupResponse), &str); 7] = [
+        type Change = fn(&mut JoinGroupResponse);
+        let changes: [(Change, &str); 7] = [
             (|it| it.generation_id = -1, "generation -1"),
             (|it| it.member_id.clear(), "empty member id"),
             (|it| it.leader.clear(), "without a leader"),

@@ -12,7 +12,7 @@ pub struct JsonRecord {
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub headers: Vec<OwnedHeader>,
     pub timestamp_ms: Option<i64>,
 }
 
@@ -65,7 +65,10 @@ fn number(value: &Value) -> Outcome<Option<i64>> {
     }
 }
 
-fn headers(value: &Value) -> Outcome<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+/// A header's name and value.
+type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
+
+fn headers(value: &Value) -> Outcome<Vec<OwnedHeader>> {
     let header = |header: &Value| match header.as_array().map(Vec::as_slice) {
         Some([name, value]) => Ok((
             bytes(name)?.ok_or("a header's name is not null")?,
