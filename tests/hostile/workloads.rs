@@ -648,7 +648,7 @@ fn note(
     let mut failures = 0;
     for error in results.into_iter().filter_map(Result::err) {
         let is_expected = |code: &ErrorCode| error.server_error() == Some((*code).into());
-        if !but.iter().any(|code| is_expected(code)) {
+        if !but.iter().any(is_expected) {
             failures += 1;
             scene.error(call, &error);
         }
