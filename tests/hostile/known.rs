@@ -5,8 +5,4 @@
 pub const KNOWN: &[(&str, &str)] = &[
     // Codes of authorization and fencing where they make no sense end a consumer of typed events.
     ("*/typed", "Ended"),
-    // A leader epoch that is too high is never forgotten.
-    ("Metadata/topics.partitions.leader_epoch:*", "NotHealed"),
-    // A group member does not say in time that a topic's metadata makes no sense.
-    ("Metadata/*", "Silent"),
 ];

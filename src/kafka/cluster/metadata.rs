@@ -6,7 +6,9 @@ use std::sync::Arc;
 use protocol::messages::MetadataResponse;
 use protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use protocol::{ApiKey, ErrorCode, Uuid};
+use tokio::time::Instant;
 
+use super::leader_doubts::{LeaderClaim, LeaderDoubts};
 use crate::kafka::{Address, Error, ErrorKind};
 
 /// How often in a row the brokers say of a topic that it does not exist before it counts as gone.
@@ -43,14 +45,6 @@ pub(crate) enum TopicError {
 }
 
 impl TopicError {
-    /// What the broker said, if it did.
-    pub fn code(self) -> Option<ErrorCode> {
-        match self {
-            Self::Server(code) => Some(code),
-            Self::Malformed | Self::LeftOut => None,
-        }
-    }
-
     /// Whether the broker said that there is no such topic.
     pub fn is_unknown(self) -> bool {
         self == Self::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
@@ -132,7 +126,13 @@ impl Metadata {
 
     /// What is known after `response`, of which topics that are `tracked` are of interest. Topics that the response leaves out or has an error
     /// for stay as they were, since a topic that is missing for a moment is not gone.
-    pub fn merged(&self, response: &MetadataResponse, tracked: &BTreeSet<Arc<str>>) -> Self {
+    pub(super) fn merged(
+        &self,
+        response: &MetadataResponse,
+        tracked: &BTreeSet<Arc<str>>,
+        doubts: &mut LeaderDoubts,
+        now: Instant,
+    ) -> Self {
         let mut next = Self {
             cluster_id: response
                 .cluster_id
@@ -147,7 +147,7 @@ impl Metadata {
         };
         for topic in &response.topics {
             if let Some(name) = topic.name.as_deref().and_then(|name| tracked.get(name)) {
-                next.merge_topic(name, topic);
+                next.merge_topic(name, topic, doubts, now);
             }
         }
         next
@@ -172,7 +172,13 @@ impl Metadata {
         }
     }
 
-    fn merge_topic(&mut self, name: &Arc<str>, topic: &MetadataResponseTopic) {
+    fn merge_topic(
+        &mut self,
+        name: &Arc<str>,
+        topic: &MetadataResponseTopic,
+        doubts: &mut LeaderDoubts,
+        now: Instant,
+    ) {
         let partitions = match topic.error_code {
             ErrorCode::NONE => partitions_of(&topic.partitions),
             code => Err(TopicError::Server(code)),
@@ -187,7 +193,7 @@ impl Metadata {
                 };
                 let known = self.topics.get(name);
                 if let Some(known) = known.filter(|known| known.id == news.id) {
-                    news.keep_newer(known);
+                    news.keep_newer(known, doubts, now);
                 }
                 if known.is_none_or(|known| **known != news) {
                     self.topics.insert(name.clone(), Arc::new(news));
@@ -247,11 +253,13 @@ impl Metadata {
 }
 
 impl TopicMetadata {
-    /// The same topic may be described by a broker that is behind: what is known with a later leader epoch stays, and partitions never
-    /// become fewer.
-    fn keep_newer(&mut self, known: &Self) {
-        for (news, known) in self.partitions.iter_mut().zip(&known.partitions) {
-            if news.leader_epoch >= 0 && news.leader_epoch < known.leader_epoch {
+    /// The same topic may be described by a broker that is behind: what is known with a later leader epoch stays, unless there are doubts
+    /// about it, and partitions never become fewer.
+    fn keep_newer(&mut self, known: &Self, doubts: &mut LeaderDoubts, now: Instant) {
+        let partitions = self.partitions.iter_mut().zip(&known.partitions);
+        for (index, (news, known)) in partitions.enumerate() {
+            let (before, says) = (LeaderClaim::of(known), LeaderClaim::of(news));
+            if !doubts.believes(&self.name, index, before, says, now) {
                 *news = known.clone();
             }
         }
@@ -339,28 +347,62 @@ mod tests {
         }
     }
 
+    fn hear(
+        metadata: &Metadata,
+        response: &MetadataResponse,
+        tracked: &BTreeSet<Arc<str>>,
+    ) -> Metadata {
+        let mut doubts = LeaderDoubts::new(std::time::Duration::ZERO);
+        metadata.merged(response, tracked, &mut doubts, Instant::now())
+    }
+
     fn leader(metadata: &Metadata, topic: &str, partition: usize) -> Option<i32> {
         metadata.topic(topic)?.partitions.get(partition)?.leader
     }
 
     fn known(topics: Vec<MetadataResponseTopic>) -> Metadata {
-        Metadata::default().merged(&response(topics), &tracked(&["a", "b"]))
+        hear(
+            &Metadata::default(),
+            &response(topics),
+            &tracked(&["a", "b"]),
+        )
     }
 
     #[test]
     fn a_broker_that_is_behind_does_not_move_leaders_back() {
         let metadata = known(vec![topic("a", 1, &[(1, 5), (2, 5)])]);
         let stale = response(vec![topic("a", 1, &[(3, 4), (3, 6)])]);
-        let merged = metadata.merged(&stale, &tracked(&["a"]));
+        let merged = hear(&metadata, &stale, &tracked(&["a"]));
         assert_eq!(leader(&merged, "a", 0), Some(1));
         assert_eq!(leader(&merged, "a", 1), Some(3));
         assert_eq!(merged.generation, metadata.generation + 1);
     }
 
     #[test]
+    fn a_leader_epoch_that_no_broker_has_is_forgotten() {
+        let lie = known(vec![topic("a", 1, &[(1, i32::MAX), (2, 5)])]);
+        let hint = known(vec![topic("a", 1, &[(1, 4), (2, 5)])]);
+        let hint = hint.with_leader("a", 0, 2, i32::MAX, None).expect("news");
+        let truth = response(vec![topic("a", 1, &[(3, 5), (2, 5)])]);
+        for mut metadata in [lie, hint] {
+            let mut doubts = LeaderDoubts::new(std::time::Duration::ZERO);
+            for answer in 1..=3 {
+                let now = Instant::now();
+                metadata = metadata.merged(&truth, &tracked(&["a"]), &mut doubts, now);
+                assert_eq!(leader(&metadata, "a", 0) == Some(3), answer == 3);
+            }
+            assert_eq!(leader(&metadata, "a", 1), Some(2));
+        }
+    }
+
+    #[test]
     fn a_topic_made_anew_under_the_same_name_starts_afresh() {
         let metadata = known(vec![topic("a", 1, &[(1, 50), (1, 50)])]);
-        let merged = metadata.merged(&response(vec![topic("a", 2, &[(3, 0)])]), &tracked(&["a"]));
+        let merged = hear(
+            &metadata,
+            &response(vec![topic("a", 2, &[(3, 0)])]),
+            &tracked(&["a"]),
+        );
         assert_eq!(leader(&merged, "a", 0), Some(3));
         assert_eq!(merged.topic("a").expect("known").partitions.len(), 1);
     }
@@ -372,13 +414,17 @@ mod tests {
             error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
             ..topic("a", 0, &[])
         };
-        let merged = metadata.merged(&response(vec![flapping]), &tracked(&["a", "b"]));
+        let merged = hear(&metadata, &response(vec![flapping]), &tracked(&["a", "b"]));
         assert_eq!(leader(&merged, "a", 0), Some(1));
         assert_eq!(leader(&merged, "b", 0), Some(1));
         let error = merged.topic_errors.get("a");
         let unknown = TopicError::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
         assert_eq!(error, Some(&unknown));
-        let mut healed = merged.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
+        let mut healed = hear(
+            &merged,
+            &response(vec![topic("a", 1, &[(1, 5)])]),
+            &tracked(&["a"]),
+        );
         assert!(healed.topic_errors.is_empty());
         healed.retain(|topic| topic == "a");
         assert!(healed.topic("b").is_none(), "what nobody wants is let go");
@@ -387,7 +433,11 @@ mod tests {
     #[test]
     fn partitions_never_become_fewer() {
         let metadata = known(vec![topic("a", 1, &[(1, 5), (2, 5)])]);
-        let merged = metadata.merged(&response(vec![topic("a", 1, &[(1, 5)])]), &tracked(&["a"]));
+        let merged = hear(
+            &metadata,
+            &response(vec![topic("a", 1, &[(1, 5)])]),
+            &tracked(&["a"]),
+        );
         assert_eq!(leader(&merged, "a", 1), Some(2));
     }
 
@@ -410,7 +460,7 @@ mod tests {
     #[test]
     fn a_topic_that_the_answer_leaves_out_is_noted() {
         let answers = [response(vec![topic("a", 1, &[(1, 5)])])];
-        let mut metadata = Metadata::default().merged(&answers[0], &tracked(&["a", "b"]));
+        let mut metadata = hear(&Metadata::default(), &answers[0], &tracked(&["a", "b"]));
         metadata.note_missing(&answers, &tracked(&["a", "b"]));
         assert_eq!(metadata.topic_errors.len(), 1);
         assert_eq!(metadata.topic_errors.get("b"), Some(&TopicError::LeftOut));

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `backoff` | how long to pause before trying again (KIP-580) |
 //! | `coordinators` | which broker coordinates a group or a transaction |
+//! | `leader_doubts` | when to believe an answer with an older leader epoch than what is known |
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
 //! | `pool` | one connection for each broker and purpose |
 //! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
@@ -12,6 +13,7 @@
 
 pub(crate) mod backoff;
 mod coordinators;
+mod leader_doubts;
 mod metadata;
 mod pool;
 mod refresh;
@@ -23,6 +25,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::ErrorCode;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -201,6 +204,19 @@ impl Cluster {
         let news =
             |known: &Metadata| known.with_leader(topic, partition, leader, leader_epoch, endpoint);
         self.0.refresher.learn(news)
+    }
+
+    /// What the broker answered for a partition that it was asked for as the leader. Where it says that it does not lead the partition, or not
+    /// in the epoch that is known, the next metadata that names an older epoch is believed.
+    pub fn answered_as_leader(&self, topic: &str, partition: i32, node: i32, code: ErrorCode) {
+        if matches!(
+            code,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER
+                | ErrorCode::FENCED_LEADER_EPOCH
+                | ErrorCode::UNKNOWN_LEADER_EPOCH
+        ) {
+            self.0.refresher.leader_refused(topic, partition, node);
+        }
     }
 
     /// The connection to the broker for the purpose. Dials when there is none, after the pause that earlier failures ask for; a failure asks

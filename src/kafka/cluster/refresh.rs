@@ -11,6 +11,7 @@ use protocol::messages::{MetadataRequest, MetadataResponse};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::leader_doubts::{LeaderClaim, LeaderDoubts};
 use super::pool::{ConnectionPool, Purpose};
 use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, whom_to_ask};
 use super::staggered::first_success;
@@ -38,6 +39,8 @@ pub(super) struct Refresher {
     bootstrap: Vec<Address>,
     connections: ConnectionPool,
     metadata: watch::Sender<Arc<Metadata>>,
+    /// Locked for the moment of a merge, inside the metadata's own lock.
+    doubts: Mutex<LeaderDoubts>,
     plan: Mutex<RefreshPlan>,
     /// Wakes the task: the plan has changed.
     planned: Notify,
@@ -74,6 +77,7 @@ impl Refresher {
             bootstrap: config.bootstrap_addresses()?,
             connections,
             metadata: watch::Sender::default(),
+            doubts: Mutex::new(LeaderDoubts::new(config.retry_backoff_max)),
             plan: Mutex::new(RefreshPlan::new(config, Instant::now())),
             planned: Notify::new(),
             fulfilled: watch::Sender::default(),
@@ -174,6 +178,20 @@ impl Refresher {
             }
             None => false,
         })
+    }
+
+    /// The broker refused the partition: if it is the leader that is known, that is in doubt.
+    pub fn leader_refused(&self, topic: &str, partition: i32, node: i32) {
+        let metadata = self.metadata();
+        let known = metadata.topic(topic).and_then(|topic| {
+            let index = usize::try_from(partition).ok()?;
+            Some((&topic.name, index, topic.partitions.get(index)?))
+        });
+        if let Some((name, index, known)) = known
+            && known.leader == Some(node)
+        {
+            lock(&self.doubts).refused(name, index, LeaderClaim::of(known));
+        }
     }
 
     /// The task: refreshes as planned, until it is aborted.
@@ -327,12 +345,16 @@ impl Refresher {
         };
         self.learn(|known| {
             let mut next = known.clone();
+            let mut doubts = lock(&self.doubts);
             if refresh.everything {
                 let plan = lock(&self.plan);
-                next.retain(|topic| plan.wanted(topic).is_some());
+                let is_wanted = |topic: &str| plan.wanted(topic).is_some();
+                next.retain(is_wanted);
+                doubts.retain(is_wanted);
             }
+            let now = Instant::now();
             for answer in answers {
-                next = next.merged(answer, &asked);
+                next = next.merged(answer, &asked, &mut doubts, now);
             }
             next.note_missing(answers, &asked);
             next.generation = known.generation + 1;

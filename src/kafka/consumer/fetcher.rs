@@ -240,6 +240,9 @@ impl Intake<'_> {
             ErrorCode::NONE => return self.take_records(want, data, charge, empty),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(want),
             code => {
+                let TopicPartition { topic, partition } = &want.partition;
+                let cluster = &self.core.cluster;
+                cluster.answered_as_leader(topic, *partition, self.node, code);
                 self.hint(&want.partition, data);
                 self.fail(want, &refused(want, code));
             }

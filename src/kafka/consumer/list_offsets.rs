@@ -45,10 +45,17 @@ pub(crate) async fn ask(
         .cluster
         .call(node, Purpose::Other, &request, deadline)
         .await?;
-    Ok(lookups
-        .iter()
-        .map(|lookup| (lookup.partition.clone(), answer_to(lookup, &response)))
-        .collect())
+    let answers = lookups.iter().map(|lookup| {
+        let answer = answer_to(lookup, &response);
+        let code = answer.as_ref().err().and_then(Error::server_error);
+        if let Some(code) = code {
+            let TopicPartition { topic, partition } = &lookup.partition;
+            core.cluster
+                .answered_as_leader(topic, *partition, node, ErrorCode(code.0));
+        }
+        (lookup.partition.clone(), answer)
+    });
+    Ok(answers.collect())
 }
 
 /// Asks the leaders of all of them, again and again with pauses while that may help, until `deadline`.

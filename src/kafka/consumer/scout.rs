@@ -85,7 +85,13 @@ fn standing_of(metadata: &Metadata, partition: &TopicPartition) -> Standing {
 
 fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
     if !questions.leaderless.is_empty() {
-        let error = no_leader(questions.leaderless.first().map(|(partition, _)| partition));
+        let first = questions.leaderless.first().map(|(partition, _)| partition);
+        let metadata = core.cluster.metadata();
+        let undescribed = first.and_then(|TopicPartition { topic, .. }| {
+            let why = metadata.topic_errors.get(topic)?;
+            Some(why.error(topic))
+        });
+        let error = undescribed.unwrap_or_else(|| no_leader(first));
         core.failed(
             questions
                 .leaderless

@@ -4,15 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use protocol::ErrorCode;
-
 use super::MissingTopics;
 use super::core::Core;
-use crate::kafka::cluster::Metadata;
+use crate::kafka::Result;
+use crate::kafka::cluster::{Metadata, TopicError};
 use crate::kafka::group::missing_topics::error_of;
 use crate::kafka::may_pass::may_pass;
 use crate::kafka::names::check_topic;
-use crate::kafka::{Error, Result};
 
 /// Asks for the topics, all at once, until the brokers have said something of each.
 pub(super) async fn look_up(core: &Core, topics: &[&str]) -> Result<Vec<String>> {
@@ -51,14 +49,14 @@ async fn heard_of(core: &Core, topics: &BTreeSet<&str>) -> Result<Arc<Metadata>>
 
 /// Fails when nothing can come of any of the topics.
 fn check(known: &Metadata, topics: &BTreeSet<&str>) -> Result<()> {
-    let verdicts: Vec<(&str, ErrorCode)> = topics
+    let verdicts: Vec<(&str, TopicError)> = topics
         .iter()
         .filter(|topic| known.topic(topic).is_none())
-        .filter_map(|topic| Some((*topic, known.topic_errors.get(*topic)?.code()?)))
-        .filter(|(_, code)| !may_pass(&Error::server(*code, None)))
+        .filter_map(|topic| Some((*topic, *known.topic_errors.get(*topic)?)))
+        .filter(|(topic, why)| !may_pass(&why.error(topic)))
         .collect();
     match verdicts.first() {
-        Some((topic, code)) if verdicts.len() == topics.len() => Err(error_of(topic, *code)),
+        Some((topic, why)) if verdicts.len() == topics.len() => Err(error_of(topic, *why)),
         _ => Ok(()),
     }
 }

@@ -375,12 +375,8 @@ fn status_of(metadata: &Metadata, topic: &str) -> TopicStatus {
     if metadata.topic(topic).is_some() {
         return TopicStatus::Known;
     }
-    match metadata
-        .topic_errors
-        .get(topic)
-        .and_then(|error| error.code())
-    {
-        Some(code) => TopicStatus::Refused(code),
+    match metadata.topic_errors.get(topic) {
+        Some(error) => TopicStatus::Missing(*error),
         None => TopicStatus::Unheard,
     }
 }

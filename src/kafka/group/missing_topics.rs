@@ -1,4 +1,4 @@
-//! Subscribed topics that do not exist, or may not be seen: waited for, looked for again now and then, told once.
+//! Subscribed topics that do not exist, may not be seen, or are not described in a way that makes sense: waited for, looked for again now and then, told once.
 //!
 //! In: what the metadata says of each topic, the time. Out: when to ask for the metadata again, and an error for each topic that has been
 //! missing for a while.
@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
+use crate::kafka::cluster::TopicError;
 use crate::kafka::{Error, ErrorKind};
 
 /// For how long at most a topic may be missing before that is told: brokers may not have heard of a new one yet.
@@ -18,8 +18,8 @@ const NEW_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopicStatus {
     Known,
-    /// The brokers' last word on a topic that is not known.
-    Refused(ErrorCode),
+    /// Why a topic is not known, by the brokers' last word on it.
+    Missing(TopicError),
     /// Nobody has said anything yet.
     Unheard,
 }
@@ -35,7 +35,7 @@ pub(crate) struct MissingTopics {
 #[derive(Debug)]
 struct Missing {
     since: Instant,
-    code: ErrorCode,
+    why: TopicError,
     told: bool,
 }
 
@@ -53,13 +53,13 @@ impl MissingTopics {
         for name in topics {
             match status(name) {
                 TopicStatus::Known => drop(self.missing.remove(name)),
-                TopicStatus::Refused(code) => {
+                TopicStatus::Missing(why) => {
                     let missing = self.missing.entry(name.clone()).or_insert(Missing {
                         since: now,
-                        code,
+                        why,
                         told: false,
                     });
-                    missing.code = code;
+                    missing.why = why;
                 }
                 TopicStatus::Unheard => {}
             }
@@ -94,32 +94,32 @@ impl MissingTopics {
             .iter_mut()
             .find(|(_, it)| !it.told && now.duration_since(it.since) >= patience)?;
         missing.told = true;
-        Some(error_of(name, missing.code))
+        Some(error_of(name, missing.why))
     }
 }
 
 /// The error of a subscribed topic that is missing.
-pub(crate) fn error_of(topic: &str, code: ErrorCode) -> Error {
-    match code {
-        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => Error::new(
-            ErrorKind::UnknownTopicOrPartition,
-            "the topic does not exist: it will be read once it does; create it, or check its name",
-        ),
-        code => Error::server(code, None).api(ApiKey::METADATA),
+pub(crate) fn error_of(topic: &str, why: TopicError) -> Error {
+    if why.is_unknown() {
+        let message =
+            "the topic does not exist: it will be read once it does; create it, or check its name";
+        return Error::new(ErrorKind::UnknownTopicOrPartition, message).topic(topic);
     }
-    .topic(topic)
+    why.error(topic)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::ErrorCode;
 
     #[tokio::test]
     async fn a_missing_topic_is_looked_for_with_pauses_told_once_and_forgotten_when_it_comes() {
         let start = Instant::now();
         let topics = ["here".to_string(), "not".to_string()];
         let mut missing = MissingTopics::default();
-        let unknown = TopicStatus::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        let unknown =
+            TopicStatus::Missing(TopicError::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
         let (mut looks, mut told) = (Vec::new(), Vec::new());
         for second in 0..40 {
             let now = start + Duration::from_secs(second);
@@ -153,5 +153,27 @@ mod tests {
             |_| Duration::ZERO,
         );
         assert_eq!(missing.look_at(), None);
+    }
+
+    #[test]
+    fn every_reason_for_which_a_topic_is_missing_is_told_with_its_name() {
+        let start = Instant::now();
+        let topics = ["orders".to_string()];
+        let refused = TopicError::Server(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+        let reasons = [
+            (TopicError::Malformed, "makes no sense"),
+            (TopicError::LeftOut, "leaves the topic out"),
+            (refused, "TOPIC_AUTHORIZATION_FAILED"),
+        ];
+        for (why, text) in reasons {
+            let mut missing = MissingTopics::default();
+            let status = |_: &str| TopicStatus::Missing(why);
+            missing.update(&topics, false, status, start, |_| Duration::from_secs(1));
+            let patience = Duration::from_secs(2);
+            assert!(missing.report(start, patience).is_none());
+            let told = missing.report(start + patience, patience);
+            let told = told.expect("told in time").to_string();
+            assert!(told.contains("orders") && told.contains(text), "{told}");
+        }
     }
 }

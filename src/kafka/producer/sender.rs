@@ -346,14 +346,16 @@ impl Sender {
                 self.fail(item, Verdict::Retry(WriteOutcome::Unknown), error, now);
                 continue;
             };
+            let cluster = &self.shared.cluster;
+            let to = &item.to;
+            cluster.answered_as_leader(&to.topic, to.partition, self.node.id, answer.error_code);
             let leader = answer.current_leader.leader_id;
             if leader >= 0 {
                 let endpoint = endpoints
                     .iter()
                     .find(|endpoint| endpoint.node_id == leader)
                     .and_then(broker_at);
-                let (epoch, to) = (answer.current_leader.leader_epoch, &item.to);
-                let cluster = &self.shared.cluster;
+                let epoch = answer.current_leader.leader_epoch;
                 cluster.leader_hint(&to.topic, to.partition, leader, epoch, endpoint);
             }
             self.judge(item, &answer, now);
