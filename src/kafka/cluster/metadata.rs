@@ -50,7 +50,7 @@ impl TopicError {
         self == Self::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
     }
 
-    /// The error of whoever needs the topic.
+    /// The error of whoever needs the topic. It never ends a client: it is about this topic alone, whatever the code says elsewhere.
     pub fn error(self, topic: &str) -> Error {
         let error = match self {
             Self::Server(code) => Error::server(code, None),
@@ -63,7 +63,7 @@ impl TopicError {
                 "the broker's answer leaves the topic out",
             ),
         };
-        error.api(ApiKey::METADATA).topic(topic)
+        error.api(ApiKey::METADATA).topic(topic).not_the_end()
     }
 }
 
@@ -454,6 +454,14 @@ mod tests {
             assert_eq!(error, Some(TopicError::Malformed));
             let text = TopicError::Malformed.error("a").to_string();
             assert!(!text.contains("UNKNOWN_SERVER_ERROR"), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_code_of_a_topic_ends_a_client() {
+        for code in ErrorCode::all() {
+            let error = TopicError::Server(code).error("a");
+            assert!(!error.is_fatal(), "{error}");
         }
     }
 

@@ -200,9 +200,18 @@ impl ConnectionPool {
         slot.clone()
     }
 
-    /// Lets go of brokers that are no more.
-    pub fn retain(&self, known: impl Fn(i32) -> bool) {
-        lock(&self.slots).retain(|(node, _), _| known(*node));
+    /// Lets go of brokers that are no more, and of connections to where a broker no longer is: whoever holds one dials anew.
+    pub fn retain<'a>(&self, address_of: impl Fn(i32) -> Option<&'a Address>) {
+        lock(&self.slots).retain(|(node, _), slot| {
+            let Some(address) = address_of(*node) else {
+                return false;
+            };
+            let connection = lock(&slot.state).connection.clone();
+            if let Some(connection) = connection.filter(|it| it.broker().1 != address) {
+                connection.retire();
+            }
+            true
+        });
     }
 }
 

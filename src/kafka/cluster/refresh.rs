@@ -362,7 +362,7 @@ impl Refresher {
         });
         let metadata = self.metadata();
         self.connections
-            .retain(|node| metadata.brokers.contains_key(&node));
+            .retain(|node| Some(&metadata.brokers.get(&node)?.address));
     }
 
     /// Asks any broker a question that changes nothing, or that may be asked twice: another one beside the first when that keeps silent.

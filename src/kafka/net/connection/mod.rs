@@ -201,7 +201,7 @@ impl Connection {
     pub fn retire(&self) {
         let end = Error::new(
             ErrorKind::Disconnected,
-            "the connection was given up: the broker owes an answer on it",
+            "the connection was given up: the broker owes an answer on it, or has another address now",
         );
         self.0.queue.close(&end);
     }
