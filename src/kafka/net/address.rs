@@ -9,6 +9,9 @@ use crate::kafka::error::sanitised;
 use crate::kafka::names::quoted;
 use crate::kafka::{Error, ErrorKind};
 
+/// No name in the DNS is longer, in bytes.
+const LONGEST_HOST: usize = 255;
+
 /// A host, by name or number, and a port. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
@@ -38,10 +41,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Metadata names hosts as well: no broker may write into our log what it likes.
-        let host = match self.host.contains(char::is_control) {
-            true => Cow::Owned(sanitised(&self.host)),
-            false => Cow::Borrowed(&*self.host),
+        // Metadata names hosts as well: no broker may write into our log what it likes, nor as much.
+        let is_plain = self.host.len() <= LONGEST_HOST && self.host.chars().all(is_shown_as_is);
+        let host = match is_plain {
+            true => Cow::Borrowed(&*self.host),
+            false => Cow::Owned(sanitised(&self.host)),
         };
         if host.contains(':') {
             write!(f, "[{host}]:{}", self.port)
@@ -49,6 +53,10 @@ impl fmt::Display for Address {
             write!(f, "{host}:{}", self.port)
         }
     }
+}
+
+fn is_shown_as_is(letter: char) -> bool {
+    letter.is_alphanumeric() || letter.is_ascii_punctuation()
 }
 
 /// Reads `host:port` and `[v6]:port`. A port must be given, as in Java.
@@ -94,6 +102,19 @@ mod tests {
         }
         let named: Address = "PLAINTEXT://kafka:9092".parse().expect("a good address");
         assert_eq!(named, Address::new("kafka", 9092));
+    }
+
+    #[test]
+    fn a_host_is_printed_in_one_line_of_bounded_length() {
+        for host in [
+            "k".repeat(60_000),
+            "k\n\u{202e}".repeat(9_000),
+            " ".repeat(300),
+        ] {
+            let printed = Address::new(host, 9092).to_string();
+            assert!(printed.len() < 10_000, "{} bytes", printed.len());
+            assert!(!printed.contains(['\n', '\u{202e}']), "{printed}");
+        }
     }
 
     #[test]
