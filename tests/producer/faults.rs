@@ -352,6 +352,18 @@ async fn a_throttled_producer_goes_on_after_the_pause() {
     assert_exactly_once_in_order(&broker, 1, 100);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_not_sent_for_a_long_throttle_says_so() {
+    let broker = one_broker(1);
+    let producer = producer(&broker, |config| config.delivery_timeout = ms(40_000)).await;
+    broker.inject(produce(FaultAction::Throttle(ms(60_000))));
+    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
+    for delivery in enqueue_numbers(&producer, 1, 1..2).await {
+        let text = delivery.await.expect_err("not sent in time").to_string();
+        assert!(text.contains("throttle_time_ms"), "{text}");
+    }
+}
+
 /// Nothing is sent to a partition without a leader, so nothing fails that would make anyone ask again: a short outage lasted until the
 /// metadata was old, and the records were given up before that.
 #[tokio::test(start_paused = true)]

@@ -250,6 +250,14 @@ impl Cluster {
         connected
     }
 
+    /// Until when the broker wants nothing more on the open connection for the purpose (KIP-219), as far as it said.
+    pub fn throttled_until(&self, node: i32, purpose: Purpose) -> Option<Instant> {
+        let metadata = self.metadata();
+        let address = &metadata.brokers.get(&node)?.address;
+        let connection = self.0.refresher.connections().open(node, purpose, address);
+        connection?.throttled_until()
+    }
+
     /// A connection to whichever broker answers, for short questions. Cancel safe.
     pub async fn any_connection(&self, deadline: Instant) -> Result<Connection> {
         self.0.tasks.check()?;

@@ -19,7 +19,7 @@ use super::sender::Sender;
 use super::sequences::{Identity, Leader, Rules};
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
-use crate::kafka::cluster::{Cluster, PartitionMetadata, TopicMetadata};
+use crate::kafka::cluster::{Cluster, PartitionMetadata, Purpose, TopicMetadata};
 use crate::kafka::{Error, ErrorKind, Random, WriteOutcome};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
@@ -216,8 +216,16 @@ impl Shared {
                 because(ErrorKind::Connect, "no broker leads the partition")
             }
             (Obstacle::Slow(node), None) => {
-                let text = "the broker takes records more slowly than they come";
-                let error = because(ErrorKind::Timeout, text);
+                let now = Instant::now();
+                let throttled = self.cluster.throttled_until(node, Purpose::Produce);
+                let cause = match throttled.filter(|until| *until > now) {
+                    Some(until) => format!(
+                        "the broker asked for a pause (throttle_time_ms) that lasts for another {} ms: the client is over its quota",
+                        until.duration_since(now).as_millis()
+                    ),
+                    None => "the broker takes records more slowly than they come".to_owned(),
+                };
+                let error = error.clone().because(Error::new(ErrorKind::Timeout, cause));
                 match metadata.brokers.get(&node) {
                     Some(broker) => error.broker(node, &broker.address),
                     None => error,
