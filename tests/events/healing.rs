@@ -2,13 +2,16 @@
 
 use super::*;
 
-/// Codes that say little about what was asked: of the broker's trouble, of another API, of the future.
-const ODD: [ErrorCode; 6] = [
+/// Codes that say little about what was asked, or that one answer does not prove: of the broker's trouble, of another API, of the future.
+const ODD: [ErrorCode; 9] = [
     ErrorCode::UNKNOWN_SERVER_ERROR,
     ErrorCode::CORRUPT_MESSAGE,
     ErrorCode::INVALID_REQUEST,
     ErrorCode::INVALID_PRODUCER_EPOCH,
     ErrorCode::KAFKA_STORAGE_ERROR,
+    ErrorCode::INVALID_TOPIC_EXCEPTION,
+    ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+    ErrorCode::FENCED_INSTANCE_ID,
     ErrorCode(31_999),
 ];
 
@@ -108,7 +111,7 @@ async fn an_answer_that_stays_bad_is_told_and_repeated_with_pauses_until_it_heal
 }
 
 #[tokio::test]
-async fn what_will_not_heal_ends_the_consumer_and_is_named() {
+async fn what_is_refused_for_the_request_timeout_ends_the_consumer_and_is_named() {
     for (api, code, name) in [
         (
             ApiKey::FETCH,
@@ -123,8 +126,11 @@ async fn what_will_not_heal_ends_the_consumer_and_is_named() {
     ] {
         let broker = broker().await;
         let producer = producer(&broker).await;
-        let consumer = consumer(&broker);
+        let consumer = consumer_with(&broker, |config| {
+            config.kafka.client.request_timeout = Duration::from_secs(1)
+        });
         broker.inject(Fault::on(api, FaultAction::Answer(code)).always());
+        let started = tokio::time::Instant::now();
         consumer.start(Handler::default()).await.expect("started");
         send_numbers(&producer, 1, 0..1).await;
         let error = timeout(PATIENCE, consumer.wait())
@@ -133,6 +139,9 @@ async fn what_will_not_heal_ends_the_consumer_and_is_named() {
             .expect_err("not allowed")
             .to_string();
         assert!(error.contains(name), "{error}");
+        assert!(started.elapsed() >= Duration::from_secs(1), "{error}");
+        let told = consumer.metrics().last_error.expect("told meanwhile");
+        assert!(told.to_string().contains(name), "{told}");
     }
 }
 

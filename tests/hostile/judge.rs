@@ -76,8 +76,26 @@ pub fn judge(case: &Case, scene: &Scene, panics: Vec<String>, peak_bytes: u64) -
             break;
         }
     }
-    violations.retain(|violation| excused(case, violation).is_none());
+    violations.retain(|violation| {
+        let is_over = matches!(violation, Violation::Ended(_)) && was_confirmed(case, scene);
+        !is_over && excused(case, violation).is_none()
+    });
     violations
+}
+
+/// Whether what ended a consumer of typed events was refused for ever, and for the request timeout before it ended: codes that may not heal
+/// end one then.
+fn was_confirmed(case: &Case, scene: &Scene) -> bool {
+    let is_code = matches!(case.lie.what, What::Code(..));
+    let mut ends = scene.notes.errors.iter();
+    let first = ends.find(|noted| noted.call == "wait");
+    let lasted = |noted: &Noted| {
+        let told_at = scene.proxy.first_told().map_or(Duration::ZERO, |first| {
+            scene.now().saturating_sub(first.elapsed())
+        });
+        noted.under_lie && noted.at >= told_at + REQUEST_TIMEOUT
+    };
+    is_code && case.lie.times.is_for_ever() && first.is_some_and(lasted)
 }
 
 /// How long nobody needs to be told.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::assigned::Assigned;
 use super::commit_metadata;
 use super::config::ConsumerConfig;
-use super::healing::{passes, retry_backoff};
+use super::healing::{Refusals, retry_backoff};
 use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
@@ -19,7 +19,7 @@ use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 const FIND_BEGINNING: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Commits what is finished, as often as `config` says. Ends with the first failure that will not pass.
+/// Commits what is finished, as often as `config` says. Ends with the first failure that ends the consumer.
 pub(super) async fn commit_regularly(
     consumer: &ConsumerHandle,
     assigned: &Assigned,
@@ -28,6 +28,7 @@ pub(super) async fn commit_regularly(
 ) -> Error {
     let every = config.commit_every();
     let (mut backoff, mut random) = retry_backoff(config, "commits");
+    let mut refusals = Refusals::new(config);
     let mut next = Instant::now();
     let mut pause = Duration::ZERO;
     loop {
@@ -37,10 +38,11 @@ pub(super) async fn commit_regularly(
         pause = match commit(consumer, &assigned.ours(), counters).await {
             Ok(_) => {
                 backoff.succeeded();
+                refusals.succeeded();
                 Duration::ZERO
             }
             // Somebody else has the partitions, or the coordinator is away: the next poll or the next commit sees to it.
-            Err(error) if passes(&error) => backoff.failed(&mut random),
+            Err(error) if !refusals.ends(&error, Instant::now()) => backoff.failed(&mut random),
             Err(error) => return error,
         };
     }

@@ -13,7 +13,7 @@ use super::assigned::Assigned;
 use super::committing::{commit_last, commit_regularly};
 use super::config::ConsumerConfig;
 use super::error::ConsumerError;
-use super::healing::{Rereads, passes, retry_backoff};
+use super::healing::{Refusals, Rereads, retry_backoff};
 use super::intake::Intake;
 use super::lag::LagView;
 use super::memory::Memory;
@@ -121,7 +121,7 @@ fn too_late(counters: &Counters, message: &'static str) -> Error {
     }
 }
 
-/// Polls and hands out, until a poll fails in a way that does not pass. Handlers never hold it up: what there is no room for stays with
+/// Polls and hands out, until a poll fails in a way that ends the consumer. Handlers never hold it up: what there is no room for stays with
 /// the client, so that the group hears from this member whatever its handlers do.
 async fn work(
     consumer: &mut Consumer,
@@ -130,18 +130,23 @@ async fn work(
     config: &ConsumerConfig,
 ) -> Error {
     let (mut backoff, mut random) = retry_backoff(config, "polls");
+    let mut refusals = Refusals::new(config);
     let mut rereads = Rereads::default();
     loop {
         match consumer.poll_within(POLL, intake.most()).await {
             Ok(records) => {
                 backoff.succeeded();
+                refusals.polled(&records, Instant::now());
                 if !records.is_empty() {
                     intake.take(&records);
                     // Lets the workers of a runtime with one thread begin.
                     yield_now().await;
                 }
             }
-            Err(error) if passes(&error) || rereads.once_more(consumer, &error) => {
+            Err(error)
+                if !refusals.ends(&error, Instant::now())
+                    || rereads.once_more(consumer, &error) =>
+            {
                 counters.failed_to_poll(error);
                 sleep(backoff.failed(&mut random)).await;
             }

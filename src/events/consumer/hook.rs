@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::assigned::Assigned;
 use super::commit_metadata;
 use super::committing::commit_last;
 use super::config::ConsumerConfig;
-use super::healing::{passes, retry_backoff};
+use super::healing::{Refusals, retry_backoff};
 use super::metrics::Counters;
 use super::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, PositionReset, RebalanceListener};
@@ -73,10 +73,11 @@ impl RebalanceListener for Hook {
     ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let (mut backoff, mut random) = retry_backoff(&self.config, "committed offsets");
+            let mut refusals = Refusals::new(&self.config);
             let mut committed = loop {
                 match consumer.committed_or_refused(partitions, PATIENCE).await {
                     Ok(committed) => break committed,
-                    Err(error) if passes(&error) => {
+                    Err(error) if !refusals.ends(&error, Instant::now()) => {
                         // The poll that this is part of does not return meanwhile: nobody else can tell.
                         self.counters.failed_to_poll(error);
                         sleep(backoff.failed(&mut random)).await;

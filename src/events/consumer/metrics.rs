@@ -32,7 +32,7 @@ pub struct ConsumerMetrics {
     pub commits: u64,
     /// Commits that failed; what they held goes into the next one.
     pub failed_commits: u64,
-    /// Polls that failed in a way that passes; they are repeated.
+    /// Polls that failed and were repeated.
     pub failed_polls: u64,
     /// What the last poll or commit that failed did so with.
     pub last_error: Option<Error>,

@@ -18,7 +18,7 @@
 //! | `workers` | the tasks that call the handler: a key in order, keys at once |
 //! | `metrics` | what is counted |
 //! | `lag` | how far the consumer is behind, while it runs and after its end |
-//! | `healing` | which errors are got over, and with which pauses |
+//! | `healing` | which errors are got over, with which pauses, and which end the consumer |
 //! | `error` | why a consumer ended, and what it does about a handler that fails |
 
 mod assigned;
