@@ -253,7 +253,7 @@ mod tests {
             let beyond: &[&str] = match values {
                 Values::Number(i64::MIN, _) => &["1.5", "yes"],
                 Values::Number(least, _) | Values::Level(least, _) => {
-                    &[&(least - 2).to_string(), "1.5", "yes"]
+                    &[&(least - 3).to_string(), "1.5", "yes"]
                 }
                 Values::Share => &["-0.1", "1.1", "NaN"],
                 Values::Flag => &["1", "yes", ""],

@@ -166,7 +166,6 @@ async fn a_record_that_could_not_be_sent_names_the_broker_and_what_failed_there(
         .unwrap();
     let says = |error: &Error, what: &[&str]| {
         let chain = chain(error);
-        assert!(chain.len() > 1, "no source: {error}");
         for what in what {
             assert!(
                 chain.iter().any(|text| text.contains(what)),
@@ -249,8 +248,9 @@ async fn a_record_without_a_leader_says_so() {
     tokio::time::sleep(ms(1_000)).await;
     for delivery in enqueue_numbers(&producer, 1, 1..3).await {
         let error = delivery.await.unwrap_err();
-        assert!(error.source().is_some(), "{error}");
-        assert!(error.to_string().contains("t-0"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("no broker leads the partition"), "{text}");
+        assert!(text.contains("t-0"), "{text}");
     }
 }
 

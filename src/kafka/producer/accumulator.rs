@@ -362,7 +362,7 @@ mod tests {
         let buffers = Buffers::new(160 << 10, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         put(&mut accumulator, &buffers, 100).unwrap();
-        assert_eq!(buffers.charged(), 16 << 10);
+        assert_eq!(buffers.charged(), 8 << 10);
         put(&mut accumulator, &buffers, 50_000).unwrap();
         assert_eq!(buffers.charged(), 64 << 10);
         let before = accumulator.bytes();
