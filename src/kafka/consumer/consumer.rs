@@ -120,7 +120,7 @@ impl Consumer {
     ///
     /// Waits until the brokers have said what they know of the topics. One that does not exist holds up no other: it is read once it exists,
     /// and [`poll`](Self::poll) returns an error that names it, once, with [`ErrorKind::UnknownTopicOrPartition`]; under
-    /// [`MissingTopics::Fail`] such a topic fails this call, by the request timeout. Fails at once when none of the topics can ever be read,
+    /// [`MissingTopics::Fail`](super::MissingTopics::Fail) such a topic fails this call, by the request timeout. Fails at once when none of the topics can ever be read,
     /// because the client may not or because no topic can have such a name.
     ///
     /// Cancel safe: dropped before it is ready, it has changed nothing.
