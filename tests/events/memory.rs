@@ -8,10 +8,20 @@ use super::*;
 /// Tells the test that it is the reader, and where the broker is.
 const READER: &str = "PAT_EVENTS_TEST_READER";
 const PARTITIONS: i32 = 6;
-/// Of each partition: far more than one poll's worth of memory, in all.
+/// Of each partition, unless `MEMORY_RECORDS` says otherwise (6000 takes minutes: `cargo test --release`). Far more than one poll's worth of
+/// memory, in all.
 const EACH: usize = 120;
 const VALUE_BYTES: usize = 900_000;
 const PEAK_KB: u64 = 150 << 10;
+
+fn each() -> usize {
+    std::env::var("MEMORY_RECORDS").map_or(EACH, |count| count.parse().expect("a number"))
+}
+
+/// Longer for more records.
+fn patience() -> Duration {
+    PATIENCE * (3 + each() as u32 / 500)
+}
 
 /// The most memory that this process had so far.
 fn peak_kb() -> u64 {
@@ -60,11 +70,14 @@ async fn a_default_consumer_stays_small_whatever_the_records_decompress_to() {
         let log: Vec<u8> = batches
             .iter()
             .cycle()
-            .take(EACH)
+            .take(each())
             .flatten()
             .copied()
             .collect();
-        assert_eq!(broker.append_unchecked(TOPIC, partition, log.into()), EACH);
+        assert_eq!(
+            broker.append_unchecked(TOPIC, partition, log.into()),
+            each()
+        );
     }
     let myself = std::env::current_exe().expect("this test");
     let name = "memory::a_default_consumer_stays_small_whatever_the_records_decompress_to";
@@ -78,7 +91,7 @@ async fn a_default_consumer_stays_small_whatever_the_records_decompress_to() {
                 .output()
         }
     });
-    let reader = timeout(4 * PATIENCE, reader)
+    let reader = timeout(patience() + PATIENCE, reader)
         .await
         .expect("the reader ends")
         .expect("no panic")
@@ -109,13 +122,13 @@ async fn read(brokers: &str) {
         ..Handler::of(&seen)
     };
     consumer.start(handler).await.expect("started");
-    let all = EACH * PARTITIONS as usize;
+    let all = each() * PARTITIONS as usize;
     let read = async {
         while seen.handled.load(Ordering::Relaxed) < all {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(3 * PATIENCE, read).await.expect("all of it");
+    timeout(patience(), read).await.expect("all of it");
     consumer.stop().await.expect("stopped well");
     println!("\npeak_kb={}", peak_kb());
 }
