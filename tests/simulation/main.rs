@@ -61,8 +61,9 @@ fn report(outcome: &Outcome) -> String {
         stuck,
         ..
     } = outcome;
+    let (count, first) = (violations.len(), &violations[..violations.len().min(8)]);
     format!(
-        "seed {seed}: {stuck:?} {violations:?}\n{setup}\nrun it again with: SEED={seed} cargo test --test simulation -- --nocapture"
+        "seed {seed}: {stuck:?}, {count} violations, {first:?}\n{setup}\nrun it again with: SEED={seed} cargo test --test simulation -- --nocapture"
     )
 }
 

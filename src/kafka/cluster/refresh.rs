@@ -457,7 +457,7 @@ fn all_failed(failures: &[Error]) -> Error {
         return Error::new(ErrorKind::Connect, "no broker is known now");
     };
     if failures.len() == 1 {
-        return first.clone();
+        return first.clone().not_the_end();
     }
     let mut each: Vec<_> = failures
         .iter()
@@ -473,7 +473,10 @@ fn all_failed(failures: &[Error]) -> Error {
         (true, kind) => (kind, "no broker answered"),
         (false, _) => (ErrorKind::Connect, "no broker answered"),
     };
-    Error::new(kind, format!("{what}: {}", each.join("; "))).with_outcome(WriteOutcome::NotWritten)
+    // Brokers are asked again, whatever one of them said.
+    Error::new(kind, format!("{what}: {}", each.join("; ")))
+        .with_outcome(WriteOutcome::NotWritten)
+        .not_the_end()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
