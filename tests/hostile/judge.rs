@@ -149,6 +149,46 @@ pub fn excused(case: &Case, violation: &Violation) -> Option<&'static str> {
 /// Cases (with `*` for anything), the violations that are none there, and why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
+        "ListOffsets/topics.partitions.offset:*",
+        "Lost|Silent",
+        "where a log begins and ends is the leader's to say: what it says is gone is not looked for",
+    ),
+    (
+        "Fetch/responses.partitions.error_code=OFFSET_OUT_OF_RANGE/*",
+        "Doubled",
+        "whoever is told that a position is outside of the log goes where the policy says",
+    ),
+    (
+        "Fetch/responses.partitions.diverging_epoch.*/for-ever*/typed",
+        "Ended",
+        "what a policy of none asks of the application ends a consumer of typed events",
+    ),
+    (
+        "Fetch/frame:Garbled*/for-ever/typed",
+        "Ended",
+        "what cannot be read ends a consumer of typed events: only the application can say what to do without it",
+    ),
+    (
+        "JoinGroup/members:Doubled/*",
+        "NotHealed|Silent",
+        "the leader assigns to whom the coordinator names; what is assigned to a member that is not there is read when it is missed",
+    ),
+    (
+        "JoinGroup/subscription:*",
+        "NotHealed|Silent",
+        "a member that subscribes to nothing, as far as its leader knows, is assigned nothing until the next rebalance",
+    ),
+    (
+        "SyncGroup/assignment:Nothing/*",
+        "NotHealed|Silent",
+        "to be assigned nothing is what members beyond the number of partitions are used to",
+    ),
+    (
+        "JoinGroup/frame:*ilent/for-ever/*",
+        "Silent",
+        "a join waits for other members for as long as the coordinator says, on another connection, that it is one",
+    ),
+    (
         "Produce/responses.partition_responses.error_code=*/for-ever-first/*",
         "Untrue|Doubled|Lost",
         "the broker has written what it says that it refused, and knows its sequences: no client can tell",

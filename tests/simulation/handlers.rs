@@ -33,12 +33,21 @@ async fn fill<S: Dispatch<Handler<Work>>>(world: World, first: u32, dice: Dice) 
         let until = leaves_at(&world, nth, &dice);
         let config = config(&world, reader, &dice);
         let consumer = EventConsumer::<S>::new(config).expect("a good configuration");
-        if let Err(error) = be_member(&world, &consumer, reader, until, &dice).await {
-            return world
-                .problem
-                .tell(format!("typed consumer {reader}: {error}"));
-        }
+        let lived = be_member(&world, &consumer, reader, until, &dice).await;
         world.scribe.note(Event::Stops { reader });
+        match lived {
+            // What is refused again and again may end it; an application starts it anew.
+            Err(ConsumerError::Kafka(error)) if world.plan.any_error && !error.is_fatal() => {
+                sleep(Duration::from_millis(500)).await;
+                continue;
+            }
+            Err(error) => {
+                return world
+                    .problem
+                    .tell(format!("typed consumer {reader}: {error}"));
+            }
+            Ok(()) => {}
+        }
         if !world.plan.all_is_well() && dice.chance(50) {
             continue;
         }

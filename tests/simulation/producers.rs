@@ -80,7 +80,8 @@ impl Load {
             load.pause_percent = 5;
         }
         if plan.quota.is_some() {
-            load.retries = 2;
+            // A doubt about an answer is settled by a repetition, which the application must have allowed.
+            load.retries = if plan.garbled { load.retries } else { 2 };
             load.batch_bytes = 20_000;
             load.in_flight = load.in_flight.min(2);
         }

@@ -159,7 +159,8 @@ impl<S: EventSet> EventConsumer<S> {
         let lag_by_partition = run.lag.by_partition();
         ConsumerMetrics {
             oldest: oldest_of(&run.assigned),
-            lag: lag_by_partition.iter().map(|(_, lag)| lag).sum(),
+            // The log's ends are what brokers say: however large they are, the sum is a number.
+            lag: (lag_by_partition.iter()).fold(0, |sum, (_, lag)| lag.saturating_add(sum)),
             lag_by_partition,
             ..run.counters.summary(S::TYPES)
         }

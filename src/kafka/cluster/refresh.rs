@@ -473,10 +473,13 @@ fn all_failed(failures: &[Error]) -> Error {
         (true, kind) => (kind, "no broker answered"),
         (false, _) => (ErrorKind::Connect, "no broker answered"),
     };
-    // Brokers are asked again, whatever one of them said.
-    Error::new(kind, format!("{what}: {}", each.join("; ")))
-        .with_outcome(WriteOutcome::NotWritten)
-        .not_the_end()
+    let error = Error::new(kind, format!("{what}: {}", each.join("; ")))
+        .with_outcome(WriteOutcome::NotWritten);
+    // Brokers are asked again, whatever they said; and what may pass at one of them may pass.
+    match failures.iter().any(Error::is_retriable) {
+        true => error.tried_on(),
+        false => error.not_the_end(),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
