@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::outbox::Outbox;
-use super::queue::{Answer, Deadline, OnLength, Queue, Queued, Taken};
+use super::queue::{Answer, Deadline, OnLength, Queue, Queued, Taken, unwritten};
 use crate::kafka::net::BoxStream;
 use crate::kafka::net::frame_reader::FrameReader;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
@@ -359,11 +359,11 @@ impl InFlight {
 }
 
 fn fate(end: &Error, place: &Range<u64>, written: u64) -> Error {
-    end.clone().with_outcome(if written <= place.start {
-        WriteOutcome::NotWritten
+    if written <= place.start {
+        unwritten(end)
     } else {
-        WriteOutcome::Unknown
-    })
+        end.clone().with_outcome(WriteOutcome::Unknown)
+    }
 }
 
 fn overdue() -> Error {

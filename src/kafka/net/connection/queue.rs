@@ -176,7 +176,7 @@ impl Queue {
     pub fn push(&self, queued: Queued) -> Result<()> {
         let mut inner = self.lock();
         if let Some(end) = &inner.end {
-            return Err(end.clone().with_outcome(WriteOutcome::NotWritten));
+            return Err(unwritten(end));
         }
         let deadline = queued.deadline.moment(inner.paused);
         inner.earliest = Some(match inner.earliest {
@@ -314,8 +314,7 @@ impl Queue {
             std::mem::take(&mut inner.waiting)
         };
         for queued in waiting {
-            let error = end.clone().with_outcome(WriteOutcome::NotWritten);
-            queued.answer.fail(error);
+            queued.answer.fail(unwritten(end));
         }
         self.room.close();
         self.closed.store(true, Ordering::Release);
@@ -327,13 +326,24 @@ impl Queue {
     }
 
     fn end_error(&self) -> Error {
-        self.end()
-            .unwrap_or_else(|| Error::new(ErrorKind::Disconnected, "the connection ended"))
-            .with_outcome(WriteOutcome::NotWritten)
+        let end = self.end();
+        unwritten(
+            &end.unwrap_or_else(|| Error::new(ErrorKind::Disconnected, "the connection ended")),
+        )
     }
 
     pub fn is_open(&self) -> bool {
         !self.closed.load(Ordering::Acquire)
+    }
+}
+
+/// What becomes of a request that nobody has begun to write when its connection ends as `end` says. That another request's answer made no
+/// sense says nothing about this one: it can go to the next connection.
+pub(super) fn unwritten(end: &Error) -> Error {
+    let error = end.clone().with_outcome(WriteOutcome::NotWritten);
+    match end.kind() {
+        ErrorKind::Protocol => error.tried_on(),
+        _ => error,
     }
 }
 
