@@ -104,13 +104,13 @@ pub(crate) struct Cluster {
     pub(crate) random: Mutex<Random>,
     next_producer_id: AtomicI64,
     /// Stands for records in a response until they are written; never read.
-    pub(crate) hole: Bytes,
+    pub(crate) placeholder: Bytes,
 }
 
 impl Cluster {
     pub(crate) fn new(settings: Settings, endpoints: Vec<Endpoint>, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let hole = settings
+        let placeholder = settings
             .fetch_max_bytes
             .max(settings.topic.max_message_bytes);
         let sessions = endpoints
@@ -148,7 +148,7 @@ impl Cluster {
             random: Mutex::new(random),
             next_producer_id: AtomicI64::new(0),
             // Zeroed memory that nobody touches costs address space only.
-            hole: Bytes::from(vec![0; hole]),
+            placeholder: Bytes::from(vec![0; placeholder]),
             settings,
         }
     }

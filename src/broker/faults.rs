@@ -8,7 +8,7 @@ use bytes::Bytes;
 use protocol::frame::LENGTH_BYTES;
 use protocol::{ApiKey, ErrorCode};
 
-/// What happens to a request that a [`Fault`] meets.
+/// What happens to a request that a [`Fault`] matches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FaultAction {
@@ -60,7 +60,7 @@ impl Garbling {
     }
 }
 
-/// A rule about requests: by default it meets the next request of its API, on any node, once.
+/// A rule about requests: by default it matches the next request of its API, on any node, once.
 #[derive(Clone, Debug)]
 pub struct Fault {
     api: ApiKey,
@@ -100,7 +100,7 @@ impl Fault {
         }
     }
 
-    /// Meets this many requests instead of one.
+    /// Matches this many requests instead of one.
     #[must_use]
     pub fn times(self, requests: u64) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Fault {
         }
     }
 
-    /// Meets every request until the faults are cleared.
+    /// Matches every request until the faults are cleared.
     #[must_use]
     pub fn always(self) -> Self {
         self.times(u64::MAX)
@@ -131,13 +131,13 @@ impl Faults {
         self.rules.clear();
     }
 
-    /// Rules that have not met all their requests yet.
+    /// Rules that have not matched all their requests yet.
     pub(crate) fn pending(&self) -> usize {
         self.rules.len()
     }
 
-    /// What is to happen to a request, by all rules that it meets, in the order in which they were added.
-    pub(crate) fn meet(&mut self, api: ApiKey, node: i32) -> Vec<FaultAction> {
+    /// What is to happen to a request, by all rules that match it, in the order in which they were added.
+    pub(crate) fn matching(&mut self, api: ApiKey, node: i32) -> Vec<FaultAction> {
         let mut actions = Vec::new();
         for rule in self
             .rules
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_meets_its_requests_and_no_others() {
+    fn a_rule_matches_its_requests_and_no_others() {
         let mut faults = Faults::default();
         faults.add(
             Fault::on(ApiKey::PRODUCE, FaultAction::Disconnect)
@@ -169,13 +169,13 @@ mod tests {
                 .after(1)
                 .times(2),
         );
-        let mut met = |api, node| !faults.meet(api, node).is_empty();
-        assert!(!met(ApiKey::FETCH, 2));
-        assert!(!met(ApiKey::PRODUCE, 1));
-        assert!(!met(ApiKey::PRODUCE, 2));
-        assert!(met(ApiKey::PRODUCE, 2));
-        assert!(met(ApiKey::PRODUCE, 2));
-        assert!(!met(ApiKey::PRODUCE, 2));
+        let mut matched = |api, node| !faults.matching(api, node).is_empty();
+        assert!(!matched(ApiKey::FETCH, 2));
+        assert!(!matched(ApiKey::PRODUCE, 1));
+        assert!(!matched(ApiKey::PRODUCE, 2));
+        assert!(matched(ApiKey::PRODUCE, 2));
+        assert!(matched(ApiKey::PRODUCE, 2));
+        assert!(!matched(ApiKey::PRODUCE, 2));
         assert_eq!(faults.pending(), 0);
     }
 

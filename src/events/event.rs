@@ -122,14 +122,14 @@ pub trait Dispatch<H>: EventSet {
 #[derive(Debug)]
 pub struct Dispatched {
     /// What the record turned out to be.
-    pub arrival: Arrival,
+    pub kind: RecordKind,
     /// What the handler answered.
     pub result: Result<(), HandlerError>,
 }
 
 /// What a record turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum RecordKind {
     /// An event of the set: its index in [`EventSet::TYPES`].
     Event(usize),
     /// An event that the set does not have, or no event at all.

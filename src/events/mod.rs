@@ -78,9 +78,10 @@ mod set;
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
 pub use consumer::{
-    ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent, OnFailure, Tell,
+    ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent, OnFailure,
+    OnSkipped,
 };
-pub use event::{AnyEvent, Arrival, Dispatch, Dispatched, Event, EventKey, EventSet};
+pub use event::{AnyEvent, Dispatch, Dispatched, Event, EventKey, EventSet, RecordKind};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};

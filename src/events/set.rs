@@ -352,7 +352,7 @@ macro_rules! __event_set {
                             ::core::result::Result::Ok(::core::option::Option::Some(<$($Type)+ as $crate::events::Event>::TYPE)) => {
                                 match context.decode::<$($Type)+>() {
                                     ::core::result::Result::Ok(event) => return $crate::events::Dispatched {
-                                        arrival: $crate::events::Arrival::Event(const {
+                                        kind: $crate::events::RecordKind::Event(const {
                                             $crate::events::private::index_of(
                                                 <$Set as $crate::events::EventSet>::TYPES,
                                                 <$($Type)+ as $crate::events::Event>::TYPE,
@@ -365,13 +365,13 @@ macro_rules! __event_set {
                             }
                         )+
                         ::core::result::Result::Ok(_) => return $crate::events::Dispatched {
-                            arrival: $crate::events::Arrival::Unknown,
+                            kind: $crate::events::RecordKind::Unknown,
                             result: <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await,
                         },
                         ::core::result::Result::Err(error) => error,
                     };
                     $crate::events::Dispatched {
-                        arrival: $crate::events::Arrival::Undecodable,
+                        kind: $crate::events::RecordKind::Undecodable,
                         result: <__PatEventsHandler as $Handler>::handle_undecodable(handler, context, context.record(), undecodable).await,
                     }
                 }

@@ -1,7 +1,7 @@
 //! Typed events from end to end: through a real client, over TCP, to the embedded broker and back.
 #![cfg(feature = "broker")]
 
-mod healing;
+mod errors;
 mod memory;
 mod recreated;
 mod stopping;
@@ -56,7 +56,7 @@ fn consumer_with(
 ) -> EventConsumer<EmailEvents> {
     let mut config = ConsumerConfig::new(&broker.bootstrap_servers(), TOPIC, "test");
     config.auto_offset_reset = OffsetReset::Earliest;
-    // A machine with much else to do must not cost a member its place: what it had in hand would be handled twice.
+    // A machine with much else to do must not cost a member its place: what it had in flight would be handled twice.
     config.session_timeout = Duration::from_secs(45);
     change(&mut config);
     EventConsumer::new(config).expect("a good configuration")

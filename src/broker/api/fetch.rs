@@ -13,7 +13,7 @@ use protocol::{ErrorCode, Uuid};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::records_hole::RecordsHoles;
+use super::records_placeholder::RecordsPlaceholders;
 use super::{Api, Context, Reply};
 use crate::broker::fetch_session::{Answered, Context as Session, PartitionKey, Wanted};
 use crate::broker::lock;
@@ -79,7 +79,7 @@ impl Api for FetchRequest {
                 session_id,
                 ..Default::default()
             },
-            holes: RecordsHoles::new(context.cluster.hole.clone()),
+            placeholders: RecordsPlaceholders::new(context.cluster.placeholder.clone()),
         };
         for ((wanted, outcome), _) in wanted
             .into_iter()
@@ -89,7 +89,7 @@ impl Api for FetchRequest {
         {
             filling.add(wanted.key, outcome);
         }
-        Reply::WithRecords(filling.response, filling.holes)
+        Reply::WithRecords(filling.response, filling.placeholders)
     }
 
     fn refusal(&self, version: i16, error: ErrorCode) -> FetchResponse {
@@ -275,7 +275,7 @@ fn answered(outcome: &Outcome) -> Answered {
 struct Filling<'a> {
     context: &'a Context<'a>,
     response: FetchResponse,
-    holes: RecordsHoles,
+    placeholders: RecordsPlaceholders,
 }
 
 impl Filling<'_> {
@@ -314,7 +314,7 @@ impl Filling<'_> {
             aborted_transactions: read
                 .aborted
                 .map(|aborted| aborted.iter().map(aborted_transaction).collect()),
-            records: Some(self.holes.place(read.records)),
+            records: Some(self.placeholders.place(read.records)),
             ..Default::default()
         }
     }

@@ -15,7 +15,7 @@ mod metadata;
 mod offset_commit;
 mod offset_fetch;
 mod produce;
-mod records_hole;
+mod records_placeholder;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,7 +35,7 @@ use super::cluster::Cluster;
 use super::faults::FaultAction;
 use super::lock;
 use super::quota::Quota;
-use records_hole::RecordsHoles;
+use records_placeholder::RecordsPlaceholders;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ pub(super) struct Context<'a> {
 /// A handler's answer.
 enum Reply<R> {
     Message(R),
-    /// A message in which the records are still holes.
-    WithRecords(R, RecordsHoles),
+    /// A message in which the records are still placeholders.
+    WithRecords(R, RecordsPlaceholders),
     Nothing,
     Disconnect,
 }
@@ -169,7 +169,7 @@ async fn serve<R: Api>(
     let over_quota = request
         .quota(cluster)
         .map(|(quota, bytes)| lock(quota).charge(client_id, bytes, Instant::now()));
-    let faults = lock(&cluster.faults).meet(R::KEY, node);
+    let faults = lock(&cluster.faults).matching(R::KEY, node);
     let (mut reply, throttle) = if faults.is_empty() {
         (request.handle(&context).await, Duration::ZERO)
     } else {
@@ -191,8 +191,9 @@ async fn serve<R: Api>(
     });
     let frame = match reply {
         Reply::Message(response) => encode_response(version, correlation_id, &response),
-        Reply::WithRecords(response, holes) => {
-            encode_response(version, correlation_id, &response).map(|frame| holes.fill(frame))
+        Reply::WithRecords(response, placeholders) => {
+            encode_response(version, correlation_id, &response)
+                .map(|frame| placeholders.fill(frame))
         }
         Reply::Nothing => return Outcome::Nothing,
         Reply::Disconnect => return Outcome::Disconnect,

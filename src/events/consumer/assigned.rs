@@ -1,4 +1,4 @@
-//! The partitions that are ours at the moment, shared between the driver, which fills them, and the group's hook, which takes them away.
+//! The partitions that are ours at the moment, shared between the poll loop, which fills them, and the rebalance listener, which takes them away.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +11,15 @@ use crate::kafka::{TopicId, TopicPartition};
 #[derive(Clone, Debug)]
 pub(crate) struct Assigned {
     partitions: Arc<Mutex<Partitions>>,
-    /// How many workers their lanes are for.
+    /// How many workers their queues are for.
     workers: usize,
 }
 
 #[derive(Debug, Default)]
 struct Partitions {
     ours: BTreeMap<TopicPartition, Arc<Partition>>,
-    /// Of topics that are gone, while others have their names: until what is in hand is handled.
-    outlived: Vec<Arc<Partition>>,
+    /// Of topics that are gone, while others have their names: until what is in flight is handled.
+    orphaned: Vec<Arc<Partition>>,
 }
 
 impl Assigned {
@@ -37,7 +37,7 @@ impl Assigned {
     }
 
     /// Takes in `name`, in the topic of this id, to go on from what `tracker` says. What was known of it before no longer counts: no handler
-    /// begins for it any more, unless it is of a topic that is gone. Then nobody else will ever handle what is in hand.
+    /// begins for it any more, unless it is of a topic that is gone. Then nobody else will ever handle what is in flight.
     pub(crate) fn put(
         &self,
         name: TopicPartition,
@@ -47,13 +47,13 @@ impl Assigned {
         let new = Partition::new(name.clone(), topic_id, tracker, self.workers);
         let new = Arc::new(new);
         let mut partitions = self.lock();
-        partitions.outlived.retain(|old| old.is_busy());
+        partitions.orphaned.retain(|old| old.is_busy());
         if let Some(old) = partitions.ours.insert(name, new.clone()) {
             if old.is_of(topic_id) {
                 old.release();
             } else {
-                old.outlive();
-                partitions.outlived.push(old);
+                old.orphan();
+                partitions.orphaned.push(old);
             }
         }
         new
@@ -64,9 +64,9 @@ impl Assigned {
     pub(crate) fn release(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
         let partitions = self.lock();
         let ours = names.iter().filter_map(|name| partitions.ours.get(name));
-        let outlived = partitions.outlived.iter();
-        let outlived = outlived.filter(|partition| names.contains(&partition.name));
-        let released: Vec<_> = ours.chain(outlived).cloned().collect();
+        let orphaned = partitions.orphaned.iter();
+        let orphaned = orphaned.filter(|partition| names.contains(&partition.name));
+        let released: Vec<_> = ours.chain(orphaned).cloned().collect();
         released.iter().for_each(|partition| partition.release());
         released
     }
@@ -78,7 +78,7 @@ impl Assigned {
             .iter()
             .for_each(|name| drop(partitions.ours.remove(name)));
         partitions
-            .outlived
+            .orphaned
             .retain(|partition| !names.contains(&partition.name));
     }
 
@@ -102,7 +102,7 @@ impl Assigned {
     /// All of them, those of topics that are gone as well.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let partitions = self.lock();
-        let all = partitions.ours.values().chain(&partitions.outlived);
+        let all = partitions.ours.values().chain(&partitions.orphaned);
         all.cloned().collect()
     }
 

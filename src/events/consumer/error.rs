@@ -7,7 +7,7 @@ use crate::events::{Context, HandlerError};
 use crate::kafka::TopicPartition;
 
 /// Is told of a record that is given up, and why.
-pub type Tell = dyn Fn(&Context<'_>, &HandlerError) + Send + Sync;
+pub type OnSkipped = dyn Fn(&Context<'_>, &HandlerError) + Send + Sync;
 
 /// What becomes of a record whose handler failed or panicked.
 #[derive(Clone, Default)]
@@ -18,7 +18,7 @@ pub enum OnFailure {
     #[default]
     Stop,
     /// The record is given up: counted, told to this function, and committed as if it had been handled.
-    Skip(Arc<Tell>),
+    Skip(Arc<OnSkipped>),
 }
 
 impl OnFailure {

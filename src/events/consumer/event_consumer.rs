@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assigned::Assigned;
-use super::driver::Driver;
-use super::hook::Hook;
 use super::lag::LagView;
 use super::memory::Memory;
 use super::metrics::{Counters, OldestEvent};
+use super::poll_loop::PollLoop;
+use super::rebalance_listener::GroupListener;
 use super::workers::Workers;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
@@ -71,12 +71,12 @@ impl<S: EventSet> EventConsumer<S> {
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
         let assigned = Assigned::new(config.concurrency);
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
-        let hook = Hook {
+        let listener = GroupListener {
             assigned: assigned.clone(),
             counters: counters.clone(),
             config: config.clone(),
         };
-        consumer.subscribe_with(&topics, hook).await?;
+        consumer.subscribe_with(&topics, listener).await?;
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(None);
         let lag = LagView::new(consumer.handle(), assigned.clone());
@@ -100,7 +100,7 @@ impl<S: EventSet> EventConsumer<S> {
             memory.clone(),
             counters.clone(),
         );
-        let driver = Driver {
+        let poll_loop = PollLoop {
             consumer,
             workers,
             memory,
@@ -110,7 +110,7 @@ impl<S: EventSet> EventConsumer<S> {
             lag,
         };
         tokio::spawn(async move {
-            let result = match caught(driver.run(stopped)).await {
+            let result = match caught(poll_loop.run(stopped)).await {
                 Ok(result) => result,
                 Err(panic) => Err(ConsumerError::Kafka(panicked("poll loop", &panic))),
             };

@@ -1,4 +1,4 @@
-//! The byte budget of what is in hand: what waits for handlers, and what they are at work on. In: bytes taken and given back. Out: how
+//! The byte budget of what is in flight: what waits for handlers, and what they are at work on. In: bytes taken and given back. Out: how
 //! many more a partition may take.
 //!
 //! A partition takes no more than it leaves to all others. So whatever one of them holds on to, because its handlers are slow or stuck,
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// How many bytes are in hand.
+/// How many bytes are in flight.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
     used: AtomicUsize,
-    /// Whether somebody waits for room, and at how many bytes in hand to wake it.
+    /// Whether somebody waits for room, and at how many bytes in flight to wake it.
     wanted: AtomicBool,
     wake_at: AtomicUsize,
     room: Notify,
@@ -34,7 +34,7 @@ impl Memory {
         })
     }
 
-    /// How many bytes a partition may take that has `held` in hand; `None` when it has to wait.
+    /// How many bytes a partition may take that has `held` in flight; `None` when it has to wait.
     pub(crate) fn room(&self, held: usize) -> Option<usize> {
         room(self.limit, self.used.load(Ordering::SeqCst), held)
     }
@@ -44,7 +44,7 @@ impl Memory {
         self.used.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// Gives `bytes` back. `emptied`: their partition has nothing in hand any more.
+    /// Gives `bytes` back. `emptied`: their partition has nothing in flight any more.
     pub(crate) fn give(&self, bytes: usize, emptied: bool) {
         let used = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         let enough = emptied || used <= self.wake_at.load(Ordering::SeqCst);
@@ -71,7 +71,7 @@ impl Memory {
 fn room(limit: usize, used: usize, held: usize) -> Option<usize> {
     let free = limit.saturating_sub(used);
     let room = free.saturating_sub(held).div_ceil(2);
-    // Who has nothing in hand never waits for crumbs to add up: they may not.
+    // Who has nothing in flight never waits for crumbs to add up: they may not.
     let least = if held == 0 { 0 } else { limit / STEPS };
     (room > least).then_some(room)
 }
@@ -88,7 +88,7 @@ mod tests {
             held += room;
         }
         assert!((limit * 9 / 20..=limit / 2).contains(&held), "{held}");
-        // Whatever others hold on to, one with nothing in hand gets something.
+        // Whatever others hold on to, one with nothing in flight gets something.
         for stuck in 1..12 {
             let mut used = 0;
             for _ in 0..stuck {

@@ -12,8 +12,8 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(crate) struct OffsetTracker {
     /// What has arrived and is not finished, ascending; among them finished ones that have not been swept out yet.
-    in_hand: VecDeque<InHand>,
-    /// How many of `in_hand` are finished.
+    in_flight: VecDeque<InFlight>,
+    /// How many of `in_flight` are finished.
     unswept: usize,
     /// The offset after the last one that arrived, or the position before the first; `None` while that is not known.
     next: Option<i64>,
@@ -26,7 +26,7 @@ pub(crate) struct OffsetTracker {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct InHand {
+struct InFlight {
     offset: i64,
     finished: bool,
 }
@@ -68,7 +68,7 @@ impl OffsetTracker {
     pub(crate) fn advance(&mut self, position: i64) {
         if self.next.is_none_or(|next| next < position) {
             self.next = Some(position);
-            self.changed |= self.in_hand.is_empty();
+            self.changed |= self.in_flight.is_empty();
         }
     }
 
@@ -100,7 +100,7 @@ impl OffsetTracker {
         if finished {
             self.changed = true;
         } else {
-            self.in_hand.push_back(InHand {
+            self.in_flight.push_back(InFlight {
                 offset,
                 finished: false,
             });
@@ -117,17 +117,17 @@ impl OffsetTracker {
             .collect()
     }
 
-    /// The first record in hand that is not finished.
+    /// The first record in flight that is not finished.
     pub(crate) fn first_unfinished(&self) -> Option<i64> {
-        self.in_hand.front().map(|entry| entry.offset)
+        self.in_flight.front().map(|entry| entry.offset)
     }
 
     /// How many records of a log that ends at `end` are not finished, where the first one is at `position` if none has arrived yet. `None`
     /// while neither that nor any record is known.
     pub(crate) fn lag(&self, end: Option<i64>, position: Option<i64>) -> Option<u64> {
-        let in_hand = (self.in_hand.len() - self.unswept) as u64;
+        let in_flight = (self.in_flight.len() - self.unswept) as u64;
         let (Some(end), Some(next)) = (end, self.next.or(position)) else {
-            return (in_hand > 0).then_some(in_hand);
+            return (in_flight > 0).then_some(in_flight);
         };
         let to_come = end.saturating_sub(next).max(0) as u64;
         let remembered: u64 = self
@@ -141,24 +141,26 @@ impl OffsetTracker {
                     .max(0) as u64
             })
             .sum();
-        Some(in_hand + to_come.saturating_sub(remembered))
+        Some(in_flight + to_come.saturating_sub(remembered))
     }
 
-    /// A record that arrived is finished. Offsets that are not in hand are passed over.
+    /// A record that arrived is finished. Offsets that are not in flight are passed over.
     pub(crate) fn finish(&mut self, offset: i64) {
-        let at = self.in_hand.partition_point(|entry| entry.offset < offset);
-        match self.in_hand.get_mut(at) {
+        let at = self
+            .in_flight
+            .partition_point(|entry| entry.offset < offset);
+        match self.in_flight.get_mut(at) {
             Some(entry) if entry.offset == offset && !entry.finished => entry.finished = true,
             _ => return,
         }
         self.changed = true;
         self.unswept += 1;
-        while self.in_hand.front().is_some_and(|entry| entry.finished) {
-            self.in_hand.pop_front();
+        while self.in_flight.front().is_some_and(|entry| entry.finished) {
+            self.in_flight.pop_front();
             self.unswept -= 1;
         }
-        if self.unswept > SWEEP_FROM.max(self.in_hand.len() / 2) {
-            self.in_hand.retain(|entry| !entry.finished);
+        if self.unswept > SWEEP_FROM.max(self.in_flight.len() / 2) {
+            self.in_flight.retain(|entry| !entry.finished);
             self.unswept = 0;
         }
     }
@@ -214,7 +216,7 @@ impl OffsetTracker {
     }
 
     fn unfinished(&self) -> impl Iterator<Item = i64> {
-        self.in_hand
+        self.in_flight
             .iter()
             .filter(|entry| !entry.finished)
             .map(|entry| entry.offset)
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_that_are_not_in_hand_are_passed_over() {
+    fn offsets_that_are_not_in_flight_are_passed_over() {
         let mut tracker = OffsetTracker::default();
         tracker.arrive(3, None);
         tracker.finish(2);
@@ -358,7 +360,7 @@ mod tests {
             tracker.arrive(offset, None);
             tracker.finish(offset);
         }
-        assert!(tracker.in_hand.len() <= SWEEP_FROM + 2);
+        assert!(tracker.in_flight.len() <= SWEEP_FROM + 2);
         let commit = tracker.take_commit().expect("much was finished");
         assert_eq!(commit.offset, 0);
         let mut tracker = OffsetTracker::resume(0, None, commit.finished.clone());
@@ -407,18 +409,18 @@ mod tests {
                     .as_ref()
                     .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, commit.finished.clone()));
                 let from = committed.as_ref().map_or(0, |commit| commit.offset);
-                let mut in_hand: Vec<i64> =
+                let mut in_flight: Vec<i64> =
                     log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset, None)).collect();
-                for offset in &in_hand {
+                for offset in &in_flight {
                     prop_assert!(!finished.contains(offset), "{offset} is handled twice");
                 }
                 let picks = finishing.iter().map(Some).chain((life == total).then_some([None; 80]).into_iter().flatten());
                 for pick in picks {
-                    if in_hand.is_empty() {
+                    if in_flight.is_empty() {
                         break;
                     }
-                    let at = pick.map_or(0, |pick| pick.index(in_hand.len()));
-                    let offset = in_hand.swap_remove(at);
+                    let at = pick.map_or(0, |pick| pick.index(in_flight.len()));
+                    let offset = in_flight.swap_remove(at);
                     tracker.finish(offset);
                     finished.insert(offset);
                 }

@@ -1,4 +1,4 @@
-//! One assigned partition, as the fetching side and the handling side see it: what is in hand, and whether it is still ours.
+//! One assigned partition, as the fetching side and the handling side see it: what is in flight, and whether it is still ours.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::lanes::Lanes;
+use super::key_queues::KeyQueues;
 use super::offset_tracker::{Commit, OffsetTracker};
 use crate::kafka::{TopicId, TopicPartition};
 
@@ -16,13 +16,13 @@ use crate::kafka::{TopicId, TopicPartition};
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub name: TopicPartition,
-    pub lanes: Lanes,
+    pub queues: KeyQueues,
     /// The topic that its offsets are in, once that is known: another one may get the same name.
     topic_id: OnceLock<TopicId>,
     state: Mutex<State>,
-    /// How many bytes of its records are in hand.
+    /// How many bytes of its records are in flight.
     held: AtomicUsize,
-    /// Whether the driver has paused it, for want of room.
+    /// Whether the poll loop has paused it, for want of room.
     paused: AtomicBool,
     /// The end of the log as the leader said when it was asked, while nothing is fetched; -1 otherwise.
     asked_end: AtomicI64,
@@ -33,7 +33,7 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 struct State {
     tracker: OffsetTracker,
-    /// When what is in hand came: the first offset of each arrival, ascending.
+    /// When what is in flight came: the first offset of each arrival, ascending.
     arrivals: VecDeque<(i64, Instant)>,
     /// How many handlers are at work.
     running: usize,
@@ -41,12 +41,12 @@ struct State {
     released: bool,
     /// Whether handlers at work are not waited for.
     abandoned: bool,
-    /// Whether the topic is gone: what is in hand is handled, but there is nothing to commit it in.
-    outlived: bool,
+    /// Whether the topic is gone: what is in flight is handled, but there is nothing to commit it in.
+    orphaned: bool,
 }
 
 impl Partition {
-    /// A partition of the topic of this id that goes on from what `tracker` says, with lanes for so many workers.
+    /// A partition of the topic of this id that goes on from what `tracker` says, with queues for so many workers.
     pub(crate) fn new(
         name: TopicPartition,
         topic_id: Option<TopicId>,
@@ -55,7 +55,7 @@ impl Partition {
     ) -> Self {
         Self {
             name,
-            lanes: Lanes::new(workers),
+            queues: KeyQueues::new(workers),
             topic_id: topic_id.map(OnceLock::from).unwrap_or_default(),
             state: Mutex::new(State {
                 tracker,
@@ -63,7 +63,7 @@ impl Partition {
                 running: 0,
                 released: false,
                 abandoned: false,
-                outlived: false,
+                orphaned: false,
             }),
             held: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
@@ -83,12 +83,12 @@ impl Partition {
         topic_id.is_none_or(|id| *self.topic_id.get_or_init(|| id) == id)
     }
 
-    /// The topic is gone. What is in hand is handled; nothing of it is committed any more.
-    pub(crate) fn outlive(&self) {
-        self.lock().outlived = true;
+    /// The topic is gone. What is in flight is handled; nothing of it is committed any more.
+    pub(crate) fn orphan(&self) {
+        self.lock().orphaned = true;
     }
 
-    /// Whether anything is in hand.
+    /// Whether anything is in flight.
     pub(crate) fn is_busy(&self) -> bool {
         self.held() > 0 || self.lock().running > 0
     }
@@ -179,7 +179,7 @@ impl Partition {
     /// As [`OffsetTracker::take_commit`].
     pub(crate) fn take_commit(&self) -> Option<Commit> {
         let mut state = self.lock();
-        match state.outlived {
+        match state.orphaned {
             true => None,
             false => state.tracker.take_commit(),
         }
@@ -190,17 +190,17 @@ impl Partition {
         self.lock().tracker.commit_failed();
     }
 
-    /// So many bytes more are in hand.
+    /// So many bytes more are in flight.
     pub(crate) fn hold(&self, bytes: usize) {
         self.held.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// So many bytes are in hand no more. Returns how many still are.
+    /// So many bytes are in flight no more. Returns how many still are.
     pub(crate) fn let_go(&self, bytes: usize) -> usize {
         self.held.fetch_sub(bytes, Ordering::SeqCst) - bytes
     }
 
-    /// How many bytes are in hand.
+    /// How many bytes are in flight.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }
@@ -245,7 +245,7 @@ impl Partition {
 }
 
 impl State {
-    /// Leaves the arrival of the oldest record in hand in front.
+    /// Leaves the arrival of the oldest record in flight in front.
     fn forget_arrivals(&mut self) {
         let oldest = self.tracker.first_unfinished().unwrap_or(i64::MAX);
         while self
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_record_in_hand_is_known_with_its_age() {
+    async fn the_oldest_record_in_flight_is_known_with_its_age() {
         let partition = partition();
         let begun = Instant::now();
         assert_eq!(partition.oldest(), None);
@@ -347,7 +347,7 @@ mod tests {
         partition.arrive(&[0], None, 1);
         partition.begin();
         partition.end(0, true);
-        partition.outlive();
+        partition.orphan();
         assert_eq!(partition.take_commit(), None);
         partition.commit_failed();
         assert_eq!(partition.take_commit(), None);
@@ -365,7 +365,11 @@ mod tests {
         partition.begin();
         partition.end(6, true);
         assert_eq!(partition.lag(Some(9), Some(0)), Some(3));
-        assert_eq!(partition.lag(None, None), Some(2), "at least those in hand");
+        assert_eq!(
+            partition.lag(None, None),
+            Some(2),
+            "at least those in flight"
+        );
         partition.set_paused(true);
         partition.ends_at(50);
         assert_eq!(partition.lag(Some(9), Some(0)), Some(44));

@@ -1,7 +1,7 @@
-//! Workers: a fixed number of tasks that call the handler. Each takes a lane that has records, works off one load of it, and goes on with
-//! the lane that has waited longest.
+//! Workers: a fixed number of tasks that call the handler. Each takes a queue that has records, works off one batch of it, and goes on with
+//! the queue that has waited longest.
 //!
-//! In: records of a partition, sorted into its lanes. Out: finished offsets (in the [`Partition`]), memory given back, counts, and the
+//! In: records of a partition, sorted into its queues. Out: finished offsets (in the [`Partition`]), memory given back, counts, and the
 //! first failure that must stop the consumer. A panicking handler is a failed one.
 
 use std::collections::VecDeque;
@@ -15,26 +15,26 @@ use tokio::task::{JoinSet, coop};
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{ConsumerError, OnFailure};
-use super::load::Load;
 use super::memory::Memory;
 use super::metrics::{Counters, WorkerCounters, count};
 use super::partition::Partition;
-use crate::events::{Arrival, Context, Dispatch, Dispatched, HandlerError, RawRecord};
+use super::work_batch::WorkBatch;
+use crate::events::{Context, Dispatch, Dispatched, HandlerError, RawRecord, RecordKind};
 use crate::kafka::TopicPartition;
 use crate::kafka::tasks::{caught, panicked};
 
-/// All workers of a consumer, as its driver holds them. Dropping them drops the handlers in their work.
+/// All workers of a consumer, as its poll loop holds them. Dropping them drops the handlers in their work.
 pub(crate) struct Workers {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
 }
 
-/// What workers and driver share.
+/// What workers and poll loop share.
 pub(crate) struct Shared {
     on_failure: OnFailure,
     counters: Arc<Counters>,
     memory: Arc<Memory>,
-    /// Lanes that have records and no worker, the one that has waited longest first.
+    /// Queues that have records and no worker, the one that has waited longest first.
     ready: Mutex<VecDeque<(Arc<Partition>, usize)>>,
     /// Told of each of them.
     more: Notify,
@@ -46,14 +46,14 @@ pub(crate) struct Shared {
     spare: Mutex<Spare>,
 }
 
-/// Loads whose buffers are used again.
+/// Batches whose buffers are pooled.
 #[derive(Default)]
 struct Spare {
-    loads: Vec<Load>,
+    batches: Vec<WorkBatch>,
     bytes: usize,
 }
 
-/// The most memory that is kept for loads to come.
+/// The most memory that is kept for batches to come.
 const SPARE_BYTES: usize = 2 << 20;
 
 impl Workers {
@@ -121,36 +121,36 @@ impl Workers {
 }
 
 impl Shared {
-    /// Puts empty loads whose buffers can be used again into `loads`, until there are `count`, as far as there are some.
-    pub(crate) fn spare_loads(&self, loads: &mut Vec<Load>, count: usize) {
+    /// Puts empty batches whose buffers are pooled into `batches`, until there are `count`, as far as there are some.
+    pub(crate) fn spare_batches(&self, batches: &mut Vec<WorkBatch>, count: usize) {
         let mut spare = lock(&self.spare);
-        while loads.len() < count
-            && let Some(load) = spare.loads.pop()
+        while batches.len() < count
+            && let Some(batch) = spare.batches.pop()
         {
-            spare.bytes -= load.capacity();
-            loads.push(load);
+            spare.bytes -= batch.capacity();
+            batches.push(batch);
         }
     }
 
-    /// Puts `loads`, each with its lane, into the lanes of `partition`. What they take up counts as in hand until it is worked off.
+    /// Puts `batches`, each with its queue, into the queues of `partition`. What they take up counts as in flight until it is worked off.
     pub(crate) fn hand_out(
         &self,
         partition: &Arc<Partition>,
-        loads: impl Iterator<Item = (usize, Load)>,
+        batches: impl Iterator<Item = (usize, WorkBatch)>,
     ) {
-        for (lane, load) in loads {
-            let size = load.size();
+        for (queue, batch) in batches {
+            let size = batch.size();
             self.memory.take(size);
             partition.hold(size);
-            if partition.lanes.push(lane, load) {
-                self.schedule(partition.clone(), lane);
+            if partition.queues.push(queue, batch) {
+                self.schedule(partition.clone(), queue);
             }
         }
     }
 
-    /// A worker is to take `lane`.
-    fn schedule(&self, partition: Arc<Partition>, lane: usize) {
-        lock(&self.ready).push_back((partition, lane));
+    /// A worker is to take `queue`.
+    fn schedule(&self, partition: Arc<Partition>, queue: usize) {
+        lock(&self.ready).push_back((partition, queue));
         self.more.notify_one();
     }
 
@@ -181,8 +181,8 @@ impl Shared {
         self.stop();
     }
 
-    /// The lane that has waited longest; waits for one. `None`: there is nothing to do any more.
-    async fn next_lane(&self) -> Option<(Arc<Partition>, usize)> {
+    /// The queue that has waited longest; waits for one. `None`: there is nothing to do any more.
+    async fn next_queue(&self) -> Option<(Arc<Partition>, usize)> {
         loop {
             let mut more = pin!(self.more.notified());
             more.as_mut().enable();
@@ -196,16 +196,16 @@ impl Shared {
         }
     }
 
-    /// `load` of `partition` is worked off.
-    fn worked_off(&self, partition: &Partition, mut load: Load) {
-        let size = load.size();
+    /// `batch` of `partition` is worked off.
+    fn worked_off(&self, partition: &Partition, mut batch: WorkBatch) {
+        let size = batch.size();
         self.memory.give(size, partition.let_go(size) == 0);
-        load.clear();
+        batch.clear();
         let mut spare = lock(&self.spare);
-        let capacity = load.capacity();
+        let capacity = batch.capacity();
         if spare.bytes + capacity <= SPARE_BYTES {
             spare.bytes += capacity;
-            spare.loads.push(load);
+            spare.batches.push(batch);
         }
     }
 }
@@ -216,10 +216,10 @@ where
     H: Send + Sync + 'static,
 {
     let counters = &shared.counters.workers[number];
-    while let Some((partition, lane)) = shared.next_lane().await {
-        let load = partition.lanes.pop(lane).unwrap_or_default();
+    while let Some((partition, queue)) = shared.next_queue().await {
+        let batch = partition.queues.pop(queue).unwrap_or_default();
         let mut begun = Instant::now();
-        for record in load.iter(&partition.name) {
+        for record in batch.iter(&partition.name) {
             if shared.is_stopping() || !partition.begin() {
                 continue;
             }
@@ -230,10 +230,10 @@ where
             counters.handler_latency.record(ended - begun);
             begun = ended;
         }
-        shared.worked_off(&partition, load);
-        if partition.lanes.let_go(lane) {
-            // To the end of the queue: other lanes have their turn first.
-            shared.schedule(partition, lane);
+        shared.worked_off(&partition, batch);
+        if partition.queues.let_go(queue) {
+            // To the end of the queue: other queues have their turn first.
+            shared.schedule(partition, queue);
         }
         // Handlers that never wait leave the thread to others now and then all the same.
         coop::consume_budget().await;
@@ -252,13 +252,13 @@ where
 {
     let context = Context::new(record);
     let error = match caught(S::dispatch(handler, &context)).await {
-        Ok(Dispatched { arrival, result }) => {
-            match arrival {
-                Arrival::Event(index) => {
+        Ok(Dispatched { kind, result }) => {
+            match kind {
+                RecordKind::Event(index) => {
                     count(&counters.handled_by_type[index], u64::from(result.is_ok()))
                 }
-                Arrival::Unknown => count(&counters.unknown, 1),
-                Arrival::Undecodable => count(&counters.undecodable, 1),
+                RecordKind::Unknown => count(&counters.unknown, 1),
+                RecordKind::Undecodable => count(&counters.undecodable, 1),
             }
             match result {
                 Ok(()) => {

@@ -20,7 +20,7 @@ mod shop {
 
     messages! {
         Index { id: String = string },
-        Arrival { id: String = string },
+        RecordKind { id: String = string },
         Dispatched { id: String = string },
         Context { id: String = string },
         Err { id: String = string },
@@ -65,7 +65,7 @@ crate::event_set! {
     /// All rows there are.
     enum Set, producer Send, handler H, {
         Index: type = "shop.Index", key = id;
-        shop::Arrival: type = "shop.Arrival", key = id,;
+        shop::RecordKind: type = "shop.RecordKind", key = id,;
         Dispatched: type = "shop.Dispatched";
         self::shop::Context: type = "shop.Context", key = _;
         crate::events::set::tests::shop::Err: type = "shop.Err", key = id;
@@ -84,7 +84,7 @@ crate::event_set! {
 fn a_row_says_type_and_key_or_leaves_them_out() {
     let types = [
         "shop.Index",
-        "shop.Arrival",
+        "shop.RecordKind",
         "shop.Dispatched",
         "shop.Context",
         "shop.Err",
@@ -126,7 +126,7 @@ macro_rules! numbers {
 }
 
 numbers! {
-    handle_index: Index = "0", handle_arrival: shop::Arrival = "1", handle_dispatched: Dispatched = "2", handle_context: shop::Context = "3",
+    handle_index: Index = "0", handle_record_kind: shop::RecordKind = "1", handle_dispatched: Dispatched = "2", handle_context: shop::Context = "3",
     handle_err: shop::Err = "4", handle_named: shop::Named = "5", handle_raw: shop::Raw = "6", handle_maybe: shop::Maybe = "7",
     handle_nested: shop::Nested = "8"
 }
@@ -146,7 +146,7 @@ async fn every_event_reaches_its_method_and_counts_under_its_index() {
         };
         let context = crate::events::Context::new(record);
         let dispatched = Set::dispatch(&Numbers, &context).await;
-        assert_eq!(dispatched.arrival, crate::events::Arrival::Event(index));
+        assert_eq!(dispatched.kind, crate::events::RecordKind::Event(index));
         let error = dispatched.result.expect_err("the number");
         assert_eq!(error.to_string(), index.to_string());
     }

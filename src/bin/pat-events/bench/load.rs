@@ -6,7 +6,7 @@ use std::path::Path;
 
 use pat_events::events::AnyEvent;
 
-use crate::demo::story::Story;
+use crate::demo::workload::Workload;
 
 /// How many events are generated: fewer would repeat within a batch, which flatters codecs.
 const GENERATED: u64 = 40_000;
@@ -22,7 +22,7 @@ impl Load {
     /// Email events as the demo tells them, with their keys.
     pub fn generated() -> Load {
         let (mut bytes, mut records) = (Vec::new(), Vec::new());
-        for event in Story::new("bench", GENERATED) {
+        for event in Workload::new("bench", GENERATED) {
             let start = bytes.len();
             bytes.extend_from_slice(event.key().unwrap_or_default());
             let middle = bytes.len();

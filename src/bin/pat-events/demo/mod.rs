@@ -3,19 +3,19 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `story` | the events: what happens to many emails at once, and to their tenants |
-//! | `witness` | the handler that sees them |
-//! | `ledger` | once, and in order? |
-//! | `fates` | what the producer says of what is missing |
+//! | `workload` | the events: what happens to many emails at once, and to their tenants |
+//! | `verifying_handler` | the handler that sees them |
+//! | `delivery_checker` | once, and in order? |
+//! | `send_outcomes` | what the producer says of what is missing |
 //! | `histogram` | percentiles |
 //! | `report` | the table and the JSON |
 
-mod fates;
+mod delivery_checker;
 mod histogram;
-mod ledger;
 mod report;
-pub mod story;
-mod witness;
+mod send_outcomes;
+mod verifying_handler;
+pub mod workload;
 
 use std::io::{self, IsTerminal, Write, stderr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,10 +32,10 @@ use crate::Outcome;
 use crate::cluster::Options;
 use crate::signals::{Signals, unless_ended};
 use crate::waiting::explained;
-use fates::Fates;
 use report::{Report, Speed};
-use story::Story;
-use witness::Witness;
+use send_outcomes::SendOutcomes;
+use verifying_handler::VerifyingHandler;
+use workload::Workload;
 
 /// Events that may be on their way at once when no rate is given. The embedded broker keeps more than these.
 const MOST_UNDER_WAY: u64 = 100_000;
@@ -56,7 +56,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Send all types of events through a broker and back, and check that each is handled once and in order.
 ///
 /// First as fast as it goes, which shows how many events a second that is; then some at 1,000 a second, which shows how long an event takes
-/// from its making to its handling.
+/// from its creation to its handling.
 #[derive(Args)]
 pub struct Demo {
     /// The brokers to use, as host:port with commas between several; without it, an embedded one.
@@ -145,7 +145,7 @@ impl Demo {
         if self.topic.is_none()
             && let (Err(error), Ok(report)) = (delete(&admin, &topic, signals).await, &mut report)
         {
-            report.add_trouble(format!("the topic {topic} was not deleted: {error}"));
+            report.add_problem(format!("the topic {topic} was not deleted: {error}"));
         }
         report
     }
@@ -175,7 +175,7 @@ impl Demo {
         Ok(options.config_beside::<ProducerConfig, ConsumerConfig>(brokers, &given)?)
     }
 
-    /// Sends the story of one run through its topic.
+    /// Sends the workload of one run through its topic.
     async fn through(
         &self,
         consumer: ConsumerConfig,
@@ -184,8 +184,8 @@ impl Demo {
         signals: &mut Signals,
     ) -> Outcome<Report> {
         let consumer = EventConsumer::<EmailEvents>::new(consumer)?;
-        let witness = Witness::new(run);
-        consumer.start(witness.clone()).await?;
+        let handler = VerifyingHandler::new(run);
+        consumer.start(handler.clone()).await?;
         let producer = EventProducer::connect(producer).await?;
         tokio::select! {
             biased;
@@ -194,15 +194,15 @@ impl Demo {
                 ended?;
                 return Err("the consumer ended before it handled anything".into());
             }
-            ready = self.await_consumer(&producer, &witness) => ready?,
+            ready = self.await_consumer(&producer, &handler) => ready?,
         }
 
         let bar = self.progress_bar();
         let mut progress = Progress::new(Instant::now());
-        let mut story = Story::new(witness.run(), self.events);
-        let mut fates = Fates::default();
+        let mut workload = Workload::new(handler.run(), self.events);
+        let mut outcomes = SendOutcomes::default();
         let mut speed = None;
-        let mut troubles = Vec::new();
+        let mut problems = Vec::new();
         let accepted_before = producer.metrics().records_accepted;
         // The last event may have been accepted by a call that did not come to its end.
         let accepted = || producer.metrics().records_accepted - accepted_before;
@@ -212,7 +212,7 @@ impl Demo {
                 continue;
             }
             if speed.is_some() {
-                witness.begin_pace();
+                handler.begin_pace();
             }
             let start = Instant::now();
             // Whatever ends the sending, what was sent is awaited and reported. Why the consumer ended is what its stop says.
@@ -221,10 +221,10 @@ impl Demo {
                 () = signals.next() => false,
                 _ = consumer.wait() => false,
                 sent = self.send(
-                    &producer, &witness, &mut progress, &mut fates, &bar, story.by_ref().take(events as usize), accepted(), rate,
+                    &producer, &handler, &mut progress, &mut outcomes, &bar, workload.by_ref().take(events as usize), accepted(), rate,
                 ) => {
-                    troubles.extend(sent.err());
-                    troubles.is_empty()
+                    problems.extend(sent.err());
+                    problems.is_empty()
                 }
             };
             let produced_in = start.elapsed();
@@ -233,7 +233,7 @@ impl Demo {
                 biased;
                 () = signals.next() => {}
                 _ = consumer.wait() => {}
-                () = await_handled(|| witness.handled(), sent, &mut progress, &bar) => {}
+                () = await_handled(|| handler.handled(), sent, &mut progress, &bar) => {}
             }
             speed.get_or_insert(Speed {
                 sent,
@@ -247,12 +247,12 @@ impl Demo {
         }
         sleep(AFTERMATH).await;
         bar.finish_and_clear();
-        troubles.extend(end(&consumer, &producer, signals).await.err());
-        let (sent, lost) = (accepted(), fates.end());
+        problems.extend(end(&consumer, &producer, signals).await.err());
+        let (sent, lost) = (accepted(), outcomes.end());
         let speed = speed.unwrap_or_default();
-        let mut report = witness.read(|findings| Report::new(sent, findings, speed, lost));
-        for trouble in troubles {
-            report.add_trouble(trouble.to_string());
+        let mut report = handler.read(|findings| Report::new(sent, findings, speed, lost));
+        for problem in problems {
+            report.add_problem(problem.to_string());
         }
         Ok(report)
     }
@@ -266,10 +266,14 @@ impl Demo {
     }
 
     /// Waits until the group has its partitions: joining is not part of an event's lag.
-    async fn await_consumer(&self, producer: &EventProducer, witness: &Witness) -> Outcome {
-        producer.send(&Story::prologue(witness.run())).await?;
+    async fn await_consumer(
+        &self,
+        producer: &EventProducer,
+        handler: &VerifyingHandler,
+    ) -> Outcome {
+        producer.send(&Workload::warm_up(handler.run())).await?;
         let end = Instant::now() + JOIN_WITHIN;
-        while !witness.is_ready() {
+        while !handler.is_ready() {
             if Instant::now() > end {
                 return Err(format!(
                     "the consumer handled nothing within {} s",
@@ -288,9 +292,9 @@ impl Demo {
     async fn send(
         &self,
         producer: &EventProducer,
-        witness: &Witness,
+        handler: &VerifyingHandler,
         progress: &mut Progress,
-        fates: &mut Fates,
+        outcomes: &mut SendOutcomes,
         bar: &ProgressBar,
         events: impl Iterator<Item = EmailEvents>,
         before: u64,
@@ -298,7 +302,7 @@ impl Demo {
     ) -> Outcome {
         let start = Instant::now();
         for (sent, event) in (1u64..).zip(events) {
-            fates.push(producer.enqueue(&event).await?);
+            outcomes.push(producer.enqueue(&event).await?);
             if let Some(rate) = rate {
                 // A timer is no finer than a millisecond: events go out in bursts of what is due.
                 let due = start
@@ -310,11 +314,11 @@ impl Demo {
                 }
             } else if sent % 1_000 == 0 {
                 tokio::task::yield_now().await;
-                await_room(|| witness.handled(), before + sent, progress).await?;
+                await_room(|| handler.handled(), before + sent, progress).await?;
             }
             if sent % 1_000 == 0 {
-                fates.look();
-                bar.set_position(witness.handled());
+                outcomes.look();
+                bar.set_position(handler.handled());
             }
         }
         Ok(producer.flush().await?)

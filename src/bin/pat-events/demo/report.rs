@@ -1,4 +1,4 @@
-//! What the demo comes to. In: what was sent and what the witness saw. Out: a table, a line of JSON, a verdict.
+//! What the demo comes to. In: what was sent and what the handler saw. Out: a table, a line of JSON, a verdict.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use pat_events::events::EventSet;
 use pat_events::events::email::EmailEvents;
 use serde_json::{Map, Value, json};
 
-use super::fates::Lost;
+use super::delivery_checker::Counts;
 use super::histogram::Histogram;
-use super::ledger::Counts;
-use super::witness::Findings;
+use super::send_outcomes::Lost;
+use super::verifying_handler::Findings;
 use crate::Outcome;
 
 /// What one run came to.
@@ -26,7 +26,7 @@ pub struct Report {
     produce_events_per_s: f64,
     consume_events_per_s: f64,
     lost: Lost,
-    troubles: Vec<String>,
+    problems: Vec<String>,
 }
 
 /// How fast events went before the steady pace.
@@ -51,13 +51,13 @@ impl Report {
             produce_events_per_s: per_s(speed.sent, speed.produced_in),
             consume_events_per_s: per_s(speed.handled, speed.handled_in),
             lost,
-            troubles: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
     /// Adds what went wrong beside the events.
-    pub fn add_trouble(&mut self, trouble: String) {
-        self.troubles.push(trouble);
+    pub fn add_problem(&mut self, problem: String) {
+        self.problems.push(problem);
     }
 
     /// One line for machines.
@@ -95,7 +95,7 @@ impl Report {
             out_of_order,
             ..
         } = self.counts;
-        let mut wrong = self.troubles.clone();
+        let mut wrong = self.problems.clone();
         let (missing, unreadable) = (self.missing(), self.unreadable);
         if (missing, duplicates, out_of_order, unreadable) != (0, 0, 0, 0) {
             wrong.push(format!("{missing} events missing, {duplicates} doubled, {out_of_order} out of order, {unreadable} unreadable"));
@@ -199,7 +199,7 @@ mod tests {
             lost: Lost::default(),
             produce_events_per_s: 1.0,
             consume_events_per_s: 1.0,
-            troubles: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -236,13 +236,13 @@ mod tests {
         );
     }
     #[test]
-    fn a_trouble_is_told_before_what_came_of_it() {
+    fn a_problem_is_told_before_what_came_of_it() {
         let mut report = report(Counts {
             distinct: 9,
             ..Counts::default()
         });
-        report.add_trouble("the consumer stopped".into());
-        let verdict = report.verdict().expect_err("a trouble").to_string();
+        report.add_problem("the consumer stopped".into());
+        let verdict = report.verdict().expect_err("a problem").to_string();
         assert!(
             verdict.starts_with("the consumer stopped; 1 events missing"),
             "{verdict}"

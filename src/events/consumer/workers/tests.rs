@@ -115,7 +115,7 @@ impl Setup {
         keys: impl IntoIterator<Item = u32>,
     ) {
         let headers = [("ce_type", Some(event_type.as_bytes()))];
-        let mut loads: BTreeMap<usize, Load> = BTreeMap::new();
+        let mut batches: BTreeMap<usize, WorkBatch> = BTreeMap::new();
         let mut offsets = Vec::new();
         for (offset, key) in (from..).zip(keys) {
             let step = Step {
@@ -124,12 +124,14 @@ impl Setup {
             };
             let key = Some(step.of.as_bytes());
             let value = step.encode_to_vec();
-            let load = loads.entry(partition.lanes.lane_of(key)).or_default();
-            load.push(offset, 0, key, Some(&value), headers.into_iter());
+            let batch = batches.entry(partition.queues.queue_of(key)).or_default();
+            batch.push(offset, 0, key, Some(&value), headers.into_iter());
             offsets.push(offset);
         }
         partition.arrive(&offsets, None, from + offsets.len() as i64);
-        self.workers.shared().hand_out(partition, loads.into_iter());
+        self.workers
+            .shared()
+            .hand_out(partition, batches.into_iter());
     }
 
     async fn stop(self) -> Result<(), ConsumerError> {
@@ -170,18 +172,18 @@ async fn a_key_is_handled_in_order_and_keys_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_in_hand_is_counted_until_it_is_worked_off() {
+async fn what_is_in_flight_is_counted_until_it_is_worked_off() {
     let handler = Notes {
         work_ms: 1,
         ..Notes::default()
     };
     let setup = setup(4, handler, OnFailure::Stop);
     setup.hand_out(0, 0..10);
-    let in_hand = setup.partition.held();
-    assert!(in_hand > 10 * 20, "{in_hand}");
+    let in_flight = setup.partition.held();
+    assert!(in_flight > 10 * 20, "{in_flight}");
     assert_eq!(
         setup.memory.room(0),
-        Some(((1 << 20) - in_hand).div_ceil(2))
+        Some(((1 << 20) - in_flight).div_ceil(2))
     );
     setup.until_handled(10).await;
     sleep(Duration::from_millis(1)).await;
@@ -221,9 +223,9 @@ async fn a_stuck_handler_holds_up_its_lane_and_nobody_else() {
         counters,
     };
     let other = partition(1, 2);
-    let stuck = setup.partition.lanes.lane_of(Some(b"0"));
-    let lane_of = |key: u32| other.lanes.lane_of(Some(key.to_string().as_bytes()));
-    let free = (1..EACH).filter(|key| lane_of(*key) != stuck).count();
+    let stuck = setup.partition.queues.queue_of(Some(b"0"));
+    let queue_of = |key: u32| other.queues.queue_of(Some(key.to_string().as_bytes()));
+    let free = (1..EACH).filter(|key| queue_of(*key) != stuck).count();
     assert!(free > 900);
     for (partition, keys) in [(&setup.partition, 0..EACH), (&other, 1..EACH)] {
         setup.hand_out_as(Step::TYPE, partition, 0, keys);
@@ -233,7 +235,7 @@ async fn a_stuck_handler_holds_up_its_lane_and_nobody_else() {
     assert_eq!(
         handled,
         free + EACH as usize - 1,
-        "keys in other lanes, and all of the other partition"
+        "keys in other queues, and all of the other partition"
     );
     assert_eq!(setup.partition.oldest().map(|(offset, _)| offset), Some(0));
     assert_eq!(other.oldest(), None);

@@ -7,7 +7,7 @@ use pat_events::kafka::{Delivery, Error, WriteOutcome};
 
 /// The deliveries that are not known yet, and what the others came to.
 #[derive(Debug, Default)]
-pub struct Fates {
+pub struct SendOutcomes {
     open: VecDeque<Delivery>,
     lost: Lost,
 }
@@ -23,7 +23,7 @@ pub struct Lost {
     pub first: Option<String>,
 }
 
-impl Fates {
+impl SendOutcomes {
     /// Takes in the delivery of the event that was sent last.
     pub fn push(&mut self, delivery: Delivery) {
         self.open.push_back(delivery);

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::assigned::Assigned;
 use super::commit_metadata;
 use super::config::ConsumerConfig;
-use super::healing::{Refusals, retry_backoff};
+use super::error_policy::{Refusals, retry_backoff};
 use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
@@ -49,7 +49,7 @@ pub(super) async fn commit_regularly(
 }
 
 /// Tells the trackers where the client stands. Where nothing came yet, the first position is something to commit; where markers or hidden
-/// records were passed, the last one. What a poll has returned is in hand already: it is sorted before anything else runs in this task.
+/// records were passed, the last one. What a poll has returned is in flight already: it is sorted before anything else runs in this task.
 /// Where the topic was re-created, a new tracker begins: under `latest`, what is written there until the next start would be passed over.
 pub(super) fn catch_up(consumer: &ConsumerHandle, assigned: &Assigned) {
     for partition in assigned.ours() {
@@ -108,7 +108,7 @@ pub(super) async fn commit(
     counters: &Counters,
 ) -> Result<Vec<Arc<Partition>>> {
     let mut recreated = Vec::new();
-    let mut unsettled = Unsettled::default();
+    let mut uncommitted = Uncommitted::default();
     let mut offsets = Vec::new();
     for partition in partitions {
         if let Some(commit) = partition.take_commit() {
@@ -123,7 +123,7 @@ pub(super) async fn commit(
                 topic_id: partition.topic_id(),
             };
             offsets.push((partition.name.clone(), offset));
-            unsettled.0.push(partition.clone());
+            uncommitted.0.push(partition.clone());
         }
     }
     if offsets.is_empty() {
@@ -139,15 +139,15 @@ pub(super) async fn commit(
     {
         // There is nothing to commit it in any more. Which of the others were taken is not known: once more does no harm.
         offsets.remove(of);
-        let gone = unsettled.0.remove(of);
-        gone.outlive();
+        let gone = uncommitted.0.remove(of);
+        gone.orphan();
         recreated.push(gone);
         result = consumer.commit_without_long_notes(offsets.clone()).await;
     }
     match &result {
         Ok(()) => {
             count(&counters.commits, 1);
-            unsettled.0.clear();
+            uncommitted.0.clear();
         }
         Err(error) => counters.failed_to_commit(error.clone()),
     }
@@ -156,9 +156,9 @@ pub(super) async fn commit(
 
 /// Partitions whose commit is under way. Those that are left when this is dropped are committed once more.
 #[derive(Default)]
-struct Unsettled(Vec<Arc<Partition>>);
+struct Uncommitted(Vec<Arc<Partition>>);
 
-impl Drop for Unsettled {
+impl Drop for Uncommitted {
     fn drop(&mut self) {
         self.0
             .iter()

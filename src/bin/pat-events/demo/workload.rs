@@ -1,5 +1,5 @@
 //! The events of the demo: what happens to many emails at once, and to their tenants. In: a number of events. Out: that many
-//! events, all eight types, those of one email and of one tenant in a fixed order by which [`super::ledger`] checks them.
+//! events, all eight types, those of one email and of one tenant in a fixed order by which [`super::delivery_checker`] checks them.
 
 use std::time::SystemTime;
 
@@ -16,30 +16,30 @@ const TENANT_EVERY: u64 = 8;
 
 /// A generator of events.
 #[derive(Debug)]
-pub struct Story {
+pub struct Workload {
     run: String,
     emails_at_once: u64,
     events: u64,
-    told: u64,
+    created: u64,
 }
 
-impl Story {
-    /// A story of that many events, told in the run of this name.
-    pub fn new(run: &str, events: u64) -> Story {
+impl Workload {
+    /// A workload of that many events, created in the run of this name.
+    pub fn new(run: &str, events: u64) -> Workload {
         let emails_at_once = (events / (STAGES + 1) / 2).clamp(1, MOST_EMAILS_AT_ONCE);
-        Story {
+        Workload {
             run: run.to_owned(),
             emails_at_once,
             events,
-            told: 0,
+            created: 0,
         }
     }
 
-    /// An event before the first, by which the run finds out that its consumer is there: its revision is 0, which no other has.
-    pub fn prologue(run: &str) -> TenantEvent {
+    /// An event before the first, by which the run learns that its consumer is ready: its revision is 0, which no other has.
+    pub fn warm_up(run: &str) -> TenantEvent {
         TenantEvent {
             event_id: run.to_owned(),
-            tenant_id: format!("{run}-prologue"),
+            tenant_id: format!("{run}-warm-up"),
             ..Default::default()
         }
     }
@@ -102,15 +102,15 @@ impl Story {
     }
 }
 
-impl Iterator for Story {
+impl Iterator for Workload {
     type Item = EmailEvents;
 
     fn next(&mut self) -> Option<EmailEvents> {
-        if self.told == self.events {
+        if self.created == self.events {
             return None;
         }
-        let (turn, within) = (self.told / TENANT_EVERY, self.told % TENANT_EVERY);
-        self.told += 1;
+        let (turn, within) = (self.created / TENANT_EVERY, self.created % TENANT_EVERY);
+        self.created += 1;
         let now = Timestamp::from(SystemTime::now());
         Some(match within {
             0 => self.tenant_event(turn, now),
@@ -119,7 +119,7 @@ impl Iterator for Story {
     }
 }
 
-/// One email, at the moment that an event is told of it.
+/// One email, at the moment that an event about it is created.
 struct Email {
     number: u64,
     email_id: String,
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_story_has_as_many_events_as_asked_for_and_all_types() {
         for events in [100, 1_000, 20_000] {
-            let types: Vec<_> = Story::new("r", events)
+            let types: Vec<_> = Workload::new("r", events)
                 .map(|event| event.event_type())
                 .collect();
             assert_eq!(types.len() as u64, events);

@@ -1,17 +1,17 @@
 //! Checks that each event came once, and those of a key in their order. In: what was handled, event by event. Out: counts.
 //!
-//! An event is known by its key and its place among the key's events: the stage of an email, the revision of a tenant.
+//! An event is known by its key and its position among the key's events: the stage of an email, the revision of a tenant.
 
 use std::collections::HashMap;
 
 /// What came of each key's events.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    keys: HashMap<Box<str>, Places>,
+pub struct DeliveryChecker {
+    keys: HashMap<Box<str>, Positions>,
     counts: Counts,
 }
 
-/// What the ledger found.
+/// What the checker found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Events that came for the first time.
@@ -22,32 +22,36 @@ pub struct Counts {
     pub out_of_order: u64,
 }
 
-/// The places that have come: every one below `next`, and those of `ahead`, which is empty as long as nothing goes wrong.
+/// The positions that have come: every one below `next`, and those of `ahead`, which is empty as long as nothing goes wrong.
 #[derive(Debug, Default)]
-struct Places {
+struct Positions {
     next: u64,
     ahead: Vec<u64>,
 }
 
-impl Ledger {
-    /// Notes that the event at this place (from 0) among the events of `key` came.
-    pub fn note(&mut self, key: &str, place: u64) {
-        let places = match self.keys.get_mut(key) {
-            Some(places) => places,
+impl DeliveryChecker {
+    /// Notes that the event at this position (from 0) among the events of `key` came.
+    pub fn note(&mut self, key: &str, position: u64) {
+        let positions = match self.keys.get_mut(key) {
+            Some(positions) => positions,
             None => self.keys.entry(key.into()).or_default(),
         };
-        if place < places.next || places.ahead.contains(&place) {
+        if position < positions.next || positions.ahead.contains(&position) {
             self.counts.duplicates += 1;
             return;
         }
         self.counts.distinct += 1;
-        if places.ahead.iter().any(|later| *later > place) {
+        if positions.ahead.iter().any(|later| *later > position) {
             self.counts.out_of_order += 1;
         }
-        places.ahead.push(place);
-        while let Some(at) = places.ahead.iter().position(|ahead| *ahead == places.next) {
-            places.ahead.swap_remove(at);
-            places.next += 1;
+        positions.ahead.push(position);
+        while let Some(at) = positions
+            .ahead
+            .iter()
+            .position(|ahead| *ahead == positions.next)
+        {
+            positions.ahead.swap_remove(at);
+            positions.next += 1;
         }
     }
 
@@ -61,11 +65,11 @@ mod tests {
     use super::*;
 
     fn counts(notes: &[(&str, u64)]) -> Counts {
-        let mut ledger = Ledger::default();
+        let mut checker = DeliveryChecker::default();
         notes
             .iter()
-            .for_each(|(key, place)| ledger.note(key, *place));
-        ledger.counts()
+            .for_each(|(key, position)| checker.note(key, *position));
+        checker.counts()
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! Records of one lane, copied together: so that a fetch's buffers go back at once, whatever the handlers take their time for, and
+//! Records of one queue, copied together: so that a fetch's buffers go back at once, whatever the handlers take their time for, and
 //! without an allocation per record.
 
 use crate::events::record::{RawHeaders, RawRecord, pack_header};
 use crate::kafka::TopicPartition;
 
-/// Records of one partition for one lane, in the order in which they are to be handled.
+/// Records of one partition for one queue, in the order in which they are to be handled.
 #[derive(Debug, Default)]
-pub(crate) struct Load {
+pub(crate) struct WorkBatch {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
 }
@@ -22,7 +22,7 @@ struct Entry {
     headers_len: usize,
 }
 
-impl Load {
+impl WorkBatch {
     /// Copies a record in.
     pub(crate) fn push<'h>(
         &mut self,
@@ -100,12 +100,12 @@ mod tests {
     #[test]
     fn records_come_out_as_they_went_in() {
         let headers = [("a", Some(&b"1"[..])), ("b", None)];
-        let mut load = Load::default();
-        load.push(7, 70, Some(b"k"), Some(b"value"), headers.into_iter());
-        load.push(8, 80, None, Some(b""), std::iter::empty::<(&str, _)>());
-        load.push(9, 90, Some(b""), None, headers.into_iter());
+        let mut batch = WorkBatch::default();
+        batch.push(7, 70, Some(b"k"), Some(b"value"), headers.into_iter());
+        batch.push(8, 80, None, Some(b""), std::iter::empty::<(&str, _)>());
+        batch.push(9, 90, Some(b""), None, headers.into_iter());
         let name = TopicPartition::new("emails", 3);
-        let records: Vec<_> = load
+        let records: Vec<_> = batch
             .iter(&name)
             .map(|record| {
                 assert_eq!((record.topic, record.partition), ("emails", 3));
@@ -133,7 +133,7 @@ mod tests {
                 (9, 90, Some(&b""[..]), None, headers.to_vec()),
             ]
         );
-        load.clear();
-        assert!(load.is_empty());
+        batch.clear();
+        assert!(batch.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The handler of the demo: sees each event, notes it, and takes the time since it was told. In: events. Out: [`Findings`].
+//! The handler of the demo: sees each event, notes it, and measures the time since it was created. In: events. Out: [`Findings`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,12 +8,12 @@ use pat_events::events::email::*;
 use pat_events::events::prost_types::Timestamp;
 use pat_events::events::{Context, EventSet, HandlerError, RawRecord, Undecodable};
 
+use super::delivery_checker::{Counts, DeliveryChecker};
 use super::histogram::Histogram;
-use super::ledger::{Counts, Ledger};
 
 /// Sees every event of one run. Clones see for each other.
 #[derive(Clone, Debug)]
-pub struct Witness(Arc<Inner>);
+pub struct VerifyingHandler(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -23,11 +23,11 @@ struct Inner {
     handled: AtomicU64,
 }
 
-/// What the witness saw.
+/// What the handler saw.
 #[derive(Debug, Default)]
 pub struct Findings {
-    ledger: Ledger,
-    /// From an event's making to its handling.
+    checker: DeliveryChecker,
+    /// From the creation of an event to its handling.
     pub lag: Histogram,
     /// The same of the events that were sent at a steady pace, after the others.
     pub paced_lag: Histogram,
@@ -38,9 +38,9 @@ pub struct Findings {
     pub unreadable: u64,
 }
 
-impl Witness {
-    pub fn new(run: &str) -> Witness {
-        Witness(Arc::new(Inner {
+impl VerifyingHandler {
+    pub fn new(run: &str) -> VerifyingHandler {
+        VerifyingHandler(Arc::new(Inner {
             run: run.to_owned(),
             ready: AtomicBool::new(false),
             findings: Mutex::default(),
@@ -53,7 +53,7 @@ impl Witness {
         &self.0.run
     }
 
-    /// Whether the prologue has been handled.
+    /// Whether the warm-up event has been handled.
     pub fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Relaxed)
     }
@@ -78,21 +78,23 @@ impl Witness {
         read(&self.0.findings.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
-    /// Notes the event at this place among those of its key.
+    /// Notes the event at this position among those of its key.
     fn note(
         &self,
         context: &Context<'_>,
         event_type: usize,
         key: &str,
-        place: u64,
-        told: Option<Timestamp>,
+        position: u64,
+        created: Option<Timestamp>,
     ) -> Result<(), HandlerError> {
         if !key.starts_with(&self.0.run) {
             // Of an earlier run on the same topic.
             return Ok(());
         }
-        let told = told.and_then(|told| SystemTime::try_from(told).ok());
-        let lag = told.map_or(Duration::ZERO, |told| told.elapsed().unwrap_or_default());
+        let created = created.and_then(|created| SystemTime::try_from(created).ok());
+        let lag = created.map_or(Duration::ZERO, |created| {
+            created.elapsed().unwrap_or_default()
+        });
         let mut findings = self.0.findings.lock().unwrap_or_else(|e| e.into_inner());
         let histogram = match findings.is_paced {
             true => &mut findings.paced_lag,
@@ -101,7 +103,7 @@ impl Witness {
         histogram.record(lag.as_micros() as u64);
         findings.by_type[event_type] += 1;
         findings.unreadable += u64::from(context.key() != Some(key.as_bytes()));
-        findings.ledger.note(key, place);
+        findings.checker.note(key, position);
         self.0.handled.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -118,12 +120,12 @@ impl Witness {
 
 impl Findings {
     pub fn counts(&self) -> Counts {
-        self.ledger.counts()
+        self.checker.counts()
     }
 }
 
-/// The second argument is the place of the type in [`EmailEvents::TYPES`], the fourth the stage of the email as the story tells it.
-impl EmailEventHandler for Witness {
+/// The second argument is the index of the type in [`EmailEvents::TYPES`], the fourth the stage of the email as the workload defines it.
+impl EmailEventHandler for VerifyingHandler {
     async fn handle_email_received(
         &self,
         context: &Context<'_>,

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::assigned::Assigned;
 use super::commit_metadata;
-use super::committing::commit_last;
+use super::committer::commit_last;
 use super::config::ConsumerConfig;
-use super::healing::{Refusals, retry_backoff};
+use super::error_policy::{Refusals, retry_backoff};
 use super::metrics::Counters;
 use super::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, PositionReset, RebalanceListener};
@@ -20,13 +20,13 @@ use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keeps [`Assigned`] as the group has it.
-pub(super) struct Hook {
+pub(super) struct GroupListener {
     pub assigned: Assigned,
     pub counters: Arc<Counters>,
     pub config: ConsumerConfig,
 }
 
-impl Hook {
+impl GroupListener {
     /// How long handlers at work may hold up a rebalance: a good part of the time in which the group expects this member back, so that
     /// slow handlers cost no repetition, and by far not all of it, so that a stuck one costs the member its place even less.
     fn patience(&self) -> Duration {
@@ -65,7 +65,7 @@ impl Hook {
     }
 }
 
-impl RebalanceListener for Hook {
+impl RebalanceListener for GroupListener {
     fn on_assigned<'a>(
         &'a self,
         consumer: &'a ConsumerHandle,

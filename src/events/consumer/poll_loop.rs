@@ -1,5 +1,5 @@
 //! The loop that polls the client, and the end of a consumer. Thin: which records are to be handled and what may be committed is the
-//! trackers' decision, how much is in hand the memory's, who handles what the lanes'.
+//! trackers' decision, how much is in flight the memory's, who handles what the queues'.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::assigned::Assigned;
-use super::committing::{commit_last, commit_regularly};
+use super::committer::{commit_last, commit_regularly};
 use super::config::ConsumerConfig;
+use super::distributor::Distributor;
 use super::error::ConsumerError;
-use super::healing::{Refusals, Rereads, retry_backoff};
-use super::intake::Intake;
+use super::error_policy::{Refusals, Rereads, retry_backoff};
 use super::lag::LagView;
 use super::memory::Memory;
 use super::metrics::Counters;
@@ -29,7 +29,7 @@ const ASK_END: Duration = Duration::from_secs(1);
 /// The most time that a stop keeps for the last commit and for leaving the group.
 const LEAVING: Duration = Duration::from_secs(5);
 
-pub(super) struct Driver {
+pub(super) struct PollLoop {
     pub consumer: Consumer,
     pub workers: Workers,
     pub memory: Arc<Memory>,
@@ -39,7 +39,7 @@ pub(super) struct Driver {
     pub lag: LagView,
 }
 
-impl Driver {
+impl PollLoop {
     /// Runs until `stop` turns true or something fails; then finishes what is at work, commits, and leaves the group, all of it within the
     /// shutdown timeout.
     pub(super) async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), ConsumerError> {
@@ -54,7 +54,7 @@ impl Driver {
         } = self;
         let handle = consumer.handle();
         let shared = workers.shared();
-        let intake = Intake::new(
+        let distributor = Distributor::new(
             handle.clone(),
             assigned.clone(),
             shared.clone(),
@@ -67,9 +67,9 @@ impl Driver {
             _ = stop.wait_for(|stop| *stop) => Ok(()),
             () = shared.failed() => Ok(()),
             error = commit_regularly(&handle, &assigned, &counters, &config) => Err(error),
-            never = intake.keep_balance() => match never {},
-            never = ask_ends(&handle, &intake) => match never {},
-            error = work(&mut consumer, &intake, &counters, &config) => Err(error),
+            never = distributor.keep_balance() => match never {},
+            never = ask_ends(&handle, &distributor) => match never {},
+            error = work(&mut consumer, &distributor, &counters, &config) => Err(error),
         };
         let deadline = Instant::now() + config.shutdown_timeout;
         let leaving = LEAVING.min(config.shutdown_timeout / 4);
@@ -87,7 +87,7 @@ impl Driver {
         let committing = commit_last(&handle, &assigned, &names, &counters);
         let committed = timeout_at(deadline - leaving / 2, committing).await;
         lag.end(&handle, &assigned);
-        // Nothing is left for the group's hook to do.
+        // Nothing is left for the rebalance listener to do.
         assigned.forget_all();
         let closed = timeout_at(deadline, consumer.close()).await;
         stopped?;
@@ -125,7 +125,7 @@ fn too_late(counters: &Counters, message: &'static str) -> Error {
 /// the client, so that the group hears from this member whatever its handlers do.
 async fn work(
     consumer: &mut Consumer,
-    intake: &Intake,
+    distributor: &Distributor,
     counters: &Counters,
     config: &ConsumerConfig,
 ) -> Error {
@@ -133,12 +133,12 @@ async fn work(
     let mut refusals = Refusals::new(config);
     let mut rereads = Rereads::default();
     loop {
-        match consumer.poll_within(POLL, intake.most()).await {
+        match consumer.poll_within(POLL, distributor.most()).await {
             Ok(records) => {
                 backoff.succeeded();
                 refusals.polled(&records, Instant::now());
                 if !records.is_empty() {
-                    intake.take(&records);
+                    distributor.take(&records);
                     // Lets the workers of a runtime with one thread begin.
                     yield_now().await;
                 }
@@ -156,11 +156,11 @@ async fn work(
 }
 
 /// Asks, now and then, where the log ends of partitions that are not fetched for want of room: so the lag stays true.
-async fn ask_ends(consumer: &ConsumerHandle, intake: &Intake) -> Infallible {
+async fn ask_ends(consumer: &ConsumerHandle, distributor: &Distributor) -> Infallible {
     loop {
         sleep(ASK_END).await;
-        intake.resume_recreated();
-        let waiting = intake.waiting();
+        distributor.resume_recreated();
+        let waiting = distributor.waiting();
         let names: Vec<_> = waiting
             .iter()
             .map(|partition| partition.name.clone())

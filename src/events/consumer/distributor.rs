@@ -1,6 +1,6 @@
-//! From a poll's records to the lanes: sorts them, and holds back the partitions that have no room for more.
+//! From a poll's records to the queues: sorts them, and holds back the partitions that have no room for more.
 //!
-//! In: records. Out: loads in lanes; how many bytes the next poll may return; partitions paused and resumed. What a poll returned is in
+//! In: records. Out: batches in queues; how many bytes the next poll may return; partitions paused and resumed. What a poll returned is in
 //! hand before anything else runs: the position never stands beyond records that no tracker knows of.
 
 use std::collections::BTreeMap;
@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::assigned::Assigned;
-use super::load::Load;
 use super::memory::Memory;
 use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
+use super::work_batch::WorkBatch;
 use super::workers::Shared;
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
 use crate::kafka::{RecordView, Records, TopicPartition};
 
-/// A load that has grown to this goes to its lane, and the next one begins.
-const LOAD_BYTES: usize = 256 << 10;
+/// A batch that has grown to this goes to its queue, and the next one begins.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Where records come in. One task calls it.
-pub(super) struct Intake {
+pub(super) struct Distributor {
     consumer: ConsumerHandle,
     assigned: Assigned,
     workers: Arc<Shared>,
@@ -30,26 +30,26 @@ pub(super) struct Intake {
     /// How many bytes the next poll may return.
     most: AtomicUsize,
     /// Taken by nobody else: for sharing a future between threads only.
-    desk: Mutex<Desk>,
+    state: Mutex<DistributorState>,
 }
 
 /// What is kept from poll to poll.
 #[derive(Default)]
-struct Desk {
-    /// The partitions that have something in hand, or are paused.
+struct DistributorState {
+    /// The partitions that have something in flight, or are paused.
     busy: BTreeMap<TopicPartition, Arc<Partition>>,
-    /// One load for each lane of the partition that is being sorted.
-    loads: Vec<Load>,
-    /// The lanes whose loads have records.
+    /// One batch for each queue of the partition that is being sorted.
+    batches: Vec<WorkBatch>,
+    /// The queues whose batches have records.
     touched: Vec<usize>,
-    /// Loads that are full, with their lanes.
-    full: Vec<(usize, Load)>,
-    /// Empty loads.
-    spare: Vec<Load>,
+    /// Batches that are full, with their queues.
+    full: Vec<(usize, WorkBatch)>,
+    /// Empty batches.
+    spare: Vec<WorkBatch>,
     offsets: Vec<i64>,
 }
 
-impl Intake {
+impl Distributor {
     pub(super) fn new(
         consumer: ConsumerHandle,
         assigned: Assigned,
@@ -65,7 +65,7 @@ impl Intake {
             memory,
             counters,
             most,
-            desk: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
@@ -74,29 +74,29 @@ impl Intake {
         &self.most
     }
 
-    /// Sorts `records` into their lanes, those left out that were finished before a restart, and looks for room again.
+    /// Sorts `records` into their queues, those left out that were finished before a restart, and looks for room again.
     pub(super) fn take(&self, records: &Records) {
-        let mut desk = self.desk();
+        let mut state = self.state();
         for run in records.partitions() {
             let partition = self.partition_of(run);
-            self.sort(&mut desk, &partition, run);
-            desk.busy.insert(partition.name.clone(), partition);
+            self.sort(&mut state, &partition, run);
+            state.busy.insert(partition.name.clone(), partition);
         }
         count(&self.counters.received, records.count() as u64);
-        self.balance(&mut desk);
+        self.balance(&mut state);
     }
 
     /// Waits for room again and again, and lets go on what had to wait.
     pub(super) async fn keep_balance(&self) -> std::convert::Infallible {
         loop {
             self.memory.more_room().await;
-            self.balance(&mut self.desk());
+            self.balance(&mut self.state());
         }
     }
 
     /// Lets go on what waits for room because of records of a topic that is gone: another has its name now, and has not taken any.
     pub(super) fn resume_recreated(&self) {
-        self.desk().busy.retain(|name, partition| {
+        self.state().busy.retain(|name, partition| {
             let position = self.consumer.position_to_commit(name);
             let recreated = position.is_some_and(|now| !partition.is_of(now.topic_id));
             if recreated && partition.set_paused(false) {
@@ -108,18 +108,21 @@ impl Intake {
 
     /// The partitions that wait for room.
     pub(super) fn waiting(&self) -> Vec<Arc<Partition>> {
-        let desk = self.desk();
-        let waiting = desk.busy.values().filter(|partition| partition.is_paused());
+        let state = self.state();
+        let waiting = state
+            .busy
+            .values()
+            .filter(|partition| partition.is_paused());
         waiting.cloned().collect()
     }
 
-    /// Pauses the partitions that have as much in hand as they may, resumes those that may have more, and bounds the next poll so that
+    /// Pauses the partitions that have as much in flight as they may, resumes those that may have more, and bounds the next poll so that
     /// none takes more than it may.
-    fn balance(&self, desk: &mut Desk) {
+    fn balance(&self, state: &mut DistributorState) {
         self.memory.want_room();
         let mut most = self.memory.room(0).unwrap_or(0);
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
-        desk.busy.retain(|name, partition| {
+        state.busy.retain(|name, partition| {
             if partition.is_released() {
                 return false;
             }
@@ -152,19 +155,24 @@ impl Intake {
         }
     }
 
-    /// Copies the records of `run` into loads, and hands those out.
-    fn sort(&self, desk: &mut Desk, partition: &Arc<Partition>, run: PartitionRecords<'_>) {
-        let Desk {
-            loads,
+    /// Copies the records of `run` into batches, and hands those out.
+    fn sort(
+        &self,
+        state: &mut DistributorState,
+        partition: &Arc<Partition>,
+        run: PartitionRecords<'_>,
+    ) {
+        let DistributorState {
+            batches,
             touched,
             full,
             spare,
             offsets,
             ..
-        } = desk;
-        let lanes = partition.lanes.count();
-        loads.resize_with(lanes, Load::default);
-        self.workers.spare_loads(spare, lanes.min(run.count()));
+        } = state;
+        let queues = partition.queues.count();
+        batches.resize_with(queues, WorkBatch::default);
+        self.workers.spare_batches(spare, queues.min(run.count()));
         offsets.clear();
         let (mut bytes, mut repeated) = (0, 0);
         let mut leader_epoch = None;
@@ -187,23 +195,23 @@ impl Intake {
                 repeated += 1;
                 continue;
             }
-            let lane = partition.lanes.lane_of(key);
-            let load = &mut loads[lane];
-            if load.is_empty() {
-                touched.push(lane);
-                if load.capacity() == 0 {
-                    *load = spare.pop().unwrap_or_default();
+            let queue = partition.queues.queue_of(key);
+            let batch = &mut batches[queue];
+            if batch.is_empty() {
+                touched.push(queue);
+                if batch.capacity() == 0 {
+                    *batch = spare.pop().unwrap_or_default();
                 }
             }
-            let before = load.bytes();
+            let before = batch.bytes();
             let headers = record
                 .headers
                 .iter()
                 .map(|header| (header.key, header.value));
-            load.push(offset, timestamp_ms, key, value, headers);
-            bytes += load.bytes() - before;
-            if load.bytes() >= LOAD_BYTES {
-                full.push((lane, std::mem::take(load)));
+            batch.push(offset, timestamp_ms, key, value, headers);
+            bytes += batch.bytes() - before;
+            if batch.bytes() >= BATCH_BYTES {
+                full.push((queue, std::mem::take(batch)));
             }
         }
         partition.arrive(offsets, leader_epoch, run.next_offset());
@@ -211,8 +219,8 @@ impl Intake {
         count(&self.counters.received_bytes, bytes as u64);
         let rest = touched
             .drain(..)
-            .map(|lane| (lane, std::mem::take(&mut loads[lane])))
-            .filter(|(_, load)| !load.is_empty());
+            .map(|queue| (queue, std::mem::take(&mut batches[queue])))
+            .filter(|(_, batch)| !batch.is_empty());
         self.workers.hand_out(partition, full.drain(..).chain(rest));
     }
 
@@ -232,7 +240,7 @@ impl Intake {
             })
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, DistributorState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
