@@ -1,4 +1,4 @@
-//! Topics created, deleted, listed and described; who is in the cluster. In: names and wishes. Out: plain descriptions, one result per topic.
+//! Topics created, deleted, listed and described; who is in the cluster. In: names and requests. Out: plain descriptions, one result per topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use protocol::messages::{
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::cluster::{Backoff, Cluster, Purpose};
+use super::cluster::{Backoff, Channel, Cluster};
 use super::may_pass::may_pass;
 use super::names::{check_text, check_topic};
 use super::net::{Call, broker_timeout_ms};
@@ -270,7 +270,7 @@ impl Admin {
     pub async fn api_versions(&self, broker: i32) -> Result<Vec<ApiVersions>> {
         let cluster = &self.cluster;
         let connection = cluster
-            .connection(broker, Purpose::Other, self.deadline())
+            .connection(broker, Channel::Shared, self.deadline())
             .await?;
         let ours = protocol::messages::APIS.iter().map(|api| api.key);
         let mut keys: Vec<_> = ours.chain(connection.broker_apis()).collect();

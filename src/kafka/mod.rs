@@ -2,7 +2,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `admin` | topics made, removed, listed, described |
+//! | `admin` | topics created, deleted, listed, described |
 //! | `cluster` | who leads what, and a connection to whoever is asked for |
 //! | `config` | what a client can be told, by field, Java-style property or environment variable; the clock and the random numbers |
 //! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |

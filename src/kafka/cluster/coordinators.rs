@@ -8,8 +8,8 @@ use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinator
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep_until};
 
-use super::refresh::a_share_of;
-use super::{Broker, Cluster, Purpose};
+use super::refresh::attempt_deadline;
+use super::{Broker, Channel, Cluster};
 use crate::kafka::net::Connection;
 use crate::kafka::{Address, Error, ErrorKind, Result};
 
@@ -104,7 +104,7 @@ async fn ask_any(
     key: &str,
     deadline: Instant,
 ) -> Result<Broker> {
-    let deadline = a_share_of(deadline);
+    let deadline = attempt_deadline(deadline);
     let connection = cluster.any_connection(deadline).await?;
     let answer = ask(&connection, kind, key, deadline).await;
     answer.inspect_err(|error| {
@@ -123,7 +123,7 @@ pub(super) async fn confirm(
     key: &str,
     deadline: Instant,
 ) -> Result<()> {
-    let connection = cluster.connection(node, Purpose::Other, deadline).await?;
+    let connection = cluster.connection(node, Channel::Shared, deadline).await?;
     match ask(&connection, kind, key, deadline).await {
         Ok(broker) if broker.id == node => Ok(()),
         Ok(Broker { id, address, .. }) => {

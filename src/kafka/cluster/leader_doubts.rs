@@ -81,7 +81,11 @@ impl LeaderDoubts {
         now: Instant,
     ) -> bool {
         let is_older = says.epoch >= 0 && says.epoch < known.epoch;
-        let believes = !is_older || self.is_confirmed(topic, partition, known, says, now);
+        let span = self.span;
+        let believes = !is_older
+            || self
+                .doubt(topic, partition, known)
+                .confirms(says, span, now);
         if believes && let Some(partitions) = self.topics.get_mut(topic) {
             partitions.remove(&partition);
             if partitions.is_empty() {
@@ -94,33 +98,6 @@ impl LeaderDoubts {
     /// Forgets topics that nobody wants to hear of any more.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         self.topics.retain(|name, _| wanted(name));
-    }
-
-    fn is_confirmed(
-        &mut self,
-        topic: &Arc<str>,
-        partition: usize,
-        known: LeaderClaim,
-        says: LeaderClaim,
-        now: Instant,
-    ) -> bool {
-        let span = self.span;
-        let doubt = self.doubt(topic, partition, known);
-        let older = match doubt.older {
-            Some(older) if older.claim == says => Older {
-                times: older.times.saturating_add(1),
-                ..older
-            },
-            _ => Older {
-                claim: says,
-                times: 1,
-                since: now,
-            },
-        };
-        doubt.older = Some(older);
-        let is_repeated =
-            older.times >= AGREEING && now.saturating_duration_since(older.since) >= span;
-        doubt.refused || is_repeated
     }
 
     /// What speaks against what is known now; what spoke against something else counts no more.
@@ -136,6 +113,27 @@ impl LeaderDoubts {
             *doubt = none;
         }
         doubt
+    }
+}
+
+impl Doubt {
+    /// Notes what an older answer says. True when it is to be believed: the leader refused, or enough answers agree over `span`.
+    fn confirms(&mut self, says: LeaderClaim, span: Duration, now: Instant) -> bool {
+        let older = match self.older {
+            Some(older) if older.claim == says => Older {
+                times: older.times.saturating_add(1),
+                ..older
+            },
+            _ => Older {
+                claim: says,
+                times: 1,
+                since: now,
+            },
+        };
+        self.older = Some(older);
+        let is_repeated =
+            older.times >= AGREEING && now.saturating_duration_since(older.since) >= span;
+        self.refused || is_repeated
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct Broker {
 pub(crate) struct TopicMetadata {
     /// Its name.
     pub name: Arc<str>,
-    /// Its id; zero from brokers that have none. A topic made anew under the same name has another one.
+    /// Its id; zero from brokers that have none. A topic re-created under the same name has another one.
     pub id: Uuid,
     /// Whether it is the brokers' own.
     pub is_internal: bool,
@@ -263,7 +263,7 @@ impl TopicMetadata {
                 *news = known.clone();
             }
         }
-        // Without an id nobody can tell a topic that was made anew from one described by a broker that is behind.
+        // Without an id nobody can tell a topic that was re-created from one described by a broker that is behind.
         if !self.id.is_zero() && self.partitions.len() < known.partitions.len() {
             let missing = &known.partitions[self.partitions.len()..];
             self.partitions.extend_from_slice(missing);
@@ -284,7 +284,7 @@ fn brokers_of(response: &MetadataResponse) -> BTreeMap<i32, Broker> {
     brokers.collect()
 }
 
-/// Partitions in the order of their numbers. Numbers that are not 0, 1, 2 … as many as there are make no topic.
+/// Partitions in the order of their numbers. Numbers that are not 0, 1, 2 … as many as there are are no topic.
 fn partitions_of(
     listed: &[MetadataResponsePartition],
 ) -> Result<Vec<PartitionMetadata>, TopicError> {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_made_anew_under_the_same_name_starts_afresh() {
+    fn a_topic_re_created_under_the_same_name_starts_afresh() {
         let metadata = known(vec![topic("a", 1, &[(1, 50), (1, 50)])]);
         let merged = hear(
             &metadata,

@@ -6,19 +6,19 @@
 //! | `coordinators` | which broker coordinates a group or a transaction |
 //! | `leader_doubts` | when to believe an answer with an older leader epoch than what is known |
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
-//! | `pool` | one connection for each broker and purpose |
+//! | `pool` | one connection for each broker and channel |
 //! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
 //! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
-//! | `staggered` | several attempts at one thing, each with a head start over the next |
+//! | `hedge` | several attempts at one thing, each with a head start over the next |
 
 pub(crate) mod backoff;
 mod coordinators;
+mod hedge;
 mod leader_doubts;
 mod metadata;
 mod pool;
 mod refresh;
 mod refresh_plan;
-mod staggered;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +34,8 @@ pub(crate) use self::backoff::Backoff;
 pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
 pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicError, TopicMetadata};
+pub(crate) use self::pool::Channel;
 use self::pool::ConnectionPool;
-pub(crate) use self::pool::Purpose;
 use self::refresh::Refresher;
 use self::refresh_plan::Until;
 use super::may_pass::may_pass;
@@ -104,7 +104,7 @@ impl Cluster {
         self.0.refresher.watch()
     }
 
-    /// Asks for fresh metadata soon. Many wishes become one request; never blocks.
+    /// Asks for fresh metadata soon. Many calls become one request; never blocks.
     pub fn refresh(&self) {
         self.0.refresher.request();
     }
@@ -182,7 +182,7 @@ impl Cluster {
     }
 
     /// Asks any broker a question that changes nothing, or that may be asked twice; another one beside the first when that keeps silent.
-    /// `request` makes it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
+    /// `request` builds it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
     pub async fn ask_any<R: Call>(
         &self,
         request: impl Fn(i16) -> R,
@@ -219,12 +219,12 @@ impl Cluster {
         }
     }
 
-    /// The connection to the broker for the purpose. Dials when there is none, after the pause that earlier failures ask for; a failure asks
+    /// The connection to the broker on the channel. Dials when there is none, after the pause that earlier failures ask for; a failure asks
     /// for fresh metadata. Cancel safe.
     pub async fn connection(
         &self,
         node: i32,
-        purpose: Purpose,
+        channel: Channel,
         deadline: Instant,
     ) -> Result<Connection> {
         self.0.tasks.check()?;
@@ -238,11 +238,11 @@ impl Cluster {
             }
         };
         let connections = self.0.refresher.connections();
-        if let Some(connection) = connections.open(node, purpose, &broker.address) {
+        if let Some(connection) = connections.open(node, channel, &broker.address) {
             return Ok(connection);
         }
         let connected = connections
-            .connect(node, purpose, &broker.address, deadline)
+            .connect(node, channel, &broker.address, deadline)
             .await;
         if connected.is_err() {
             self.refresh();
@@ -250,11 +250,11 @@ impl Cluster {
         connected
     }
 
-    /// Until when the broker wants nothing more on the open connection for the purpose (KIP-219), as far as it said.
-    pub fn throttled_until(&self, node: i32, purpose: Purpose) -> Option<Instant> {
+    /// Until when the broker wants nothing more on the open connection on the channel (KIP-219), as far as it said.
+    pub fn throttled_until(&self, node: i32, channel: Channel) -> Option<Instant> {
         let metadata = self.metadata();
         let address = &metadata.brokers.get(&node)?.address;
-        let connection = self.0.refresher.connections().open(node, purpose, address);
+        let connection = self.0.refresher.connections().open(node, channel, address);
         connection?.throttled_until()
     }
 
@@ -269,7 +269,7 @@ impl Cluster {
         let metadata = self.metadata();
         if metadata.brokers.contains_key(&metadata.controller_id) {
             return self
-                .connection(metadata.controller_id, Purpose::Other, deadline)
+                .connection(metadata.controller_id, Channel::Shared, deadline)
                 .await;
         }
         self.any_connection(deadline).await
@@ -279,11 +279,11 @@ impl Cluster {
     pub async fn call<R: Call>(
         &self,
         node: i32,
-        purpose: Purpose,
+        channel: Channel,
         request: &R,
         deadline: Instant,
     ) -> Result<R::Response> {
-        let connection = self.connection(node, purpose, deadline).await?;
+        let connection = self.connection(node, channel, deadline).await?;
         connection.call(request, deadline).await
     }
 
@@ -309,7 +309,7 @@ impl Cluster {
         coordinators::confirm(self, node, kind, key, deadline).await
     }
 
-    /// The coordinator is another one now, or gone: the next question asks anew.
+    /// The coordinator is another one now, or gone: the next call looks it up again.
     pub fn coordinator_lost(&self, kind: CoordinatorKind, key: &str) {
         self.0.coordinators.lost(kind, key);
     }

@@ -1,4 +1,4 @@
-//! The connections of a client: one for each broker and purpose, dialled when first needed, again when it ended, with pauses between failures.
+//! The connections of a client: one for each broker and channel, dialled when first needed, again when it ended, with pauses between failures.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,26 +13,26 @@ use crate::kafka::net::{Connection, FramePool};
 use crate::kafka::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
-/// What a connection is for: nothing waits behind another purpose's long poll.
+/// Which of the connections to a broker: nothing waits behind another channel's long poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Purpose {
+pub(crate) enum Channel {
     /// Produce requests.
     Produce,
     /// Fetch requests.
     Fetch,
     /// Groups and transactions.
     Coordinator,
-    /// Everything else: short questions.
-    Other,
+    /// Everything else: short requests.
+    Shared,
 }
 
-/// One for each broker and purpose.
+/// One for each broker and channel.
 #[derive(Debug)]
 pub(super) struct ConnectionPool {
     config: ClientConfig,
     frames: FramePool,
     tasks: Tasks,
-    slots: Mutex<BTreeMap<(i32, Purpose), Arc<Slot>>>,
+    slots: Mutex<BTreeMap<(i32, Channel), Arc<Slot>>>,
     random: Mutex<Random>,
 }
 
@@ -87,9 +87,9 @@ impl ConnectionPool {
         .await
     }
 
-    /// The open connection to the broker for the purpose, if there is one. Costs two short locks.
-    pub fn open(&self, node: i32, purpose: Purpose, address: &Address) -> Option<Connection> {
-        let slot = lock(&self.slots).get(&(node, purpose))?.clone();
+    /// The open connection to the broker for the channel, if there is one. Costs two short locks.
+    pub fn open(&self, node: i32, channel: Channel, address: &Address) -> Option<Connection> {
+        let slot = lock(&self.slots).get(&(node, channel))?.clone();
         let connection = lock(&slot.state).connection.clone();
         connection.filter(|connection| connection.is_open() && connection.broker().1 == address)
     }
@@ -98,19 +98,19 @@ impl ConnectionPool {
     pub fn standing(
         &self,
         node: i32,
-        purpose: Purpose,
+        channel: Channel,
         address: &Address,
         now: Instant,
         patience: Duration,
     ) -> Standing {
-        if let Some(connection) = self.open(node, purpose, address) {
-            let owes = connection.owes_since();
+        if let Some(connection) = self.open(node, channel, address) {
+            let owes = connection.unanswered_since();
             return match owes.is_some_and(|since| since + patience <= now) {
                 true => Standing::Overdue,
                 false => Standing::Open,
             };
         }
-        let slot = lock(&self.slots).get(&(node, purpose)).cloned();
+        let slot = lock(&self.slots).get(&(node, channel)).cloned();
         let not_before = slot.and_then(|slot| lock(&slot.state).not_before);
         match not_before {
             Some(not_before) if not_before > now => Standing::Failing,
@@ -118,25 +118,25 @@ impl ConnectionPool {
         }
     }
 
-    /// The connection to the broker at `address` for the purpose: the open one, or a new one. Dials once, after the pause that earlier
+    /// The connection to the broker at `address` for the channel: the open one, or a new one. Dials once, after the pause that earlier
     /// failures ask for. Cancel safe.
     pub async fn connect(
         &self,
         node: i32,
-        purpose: Purpose,
+        channel: Channel,
         address: &Address,
         deadline: Instant,
     ) -> Result<Connection> {
-        if let Some(connection) = self.open(node, purpose, address) {
+        if let Some(connection) = self.open(node, channel, address) {
             return Ok(connection);
         }
-        let slot = self.slot(node, purpose);
+        let slot = self.slot(node, channel);
         let not_in_time = || {
             let last = lock(&slot.state).last_error.clone();
             last.unwrap_or_else(|| {
                 Error::new(
                     ErrorKind::Timeout,
-                    "the deadline passed before a connection was made",
+                    "the deadline passed before a connection was open",
                 )
             })
             .broker(node, address)
@@ -147,7 +147,7 @@ impl ConnectionPool {
         };
         // The semaphore is never closed: a permit always comes.
         let _permit = permit;
-        if let Some(connection) = self.open(node, purpose, address) {
+        if let Some(connection) = self.open(node, channel, address) {
             return Ok(connection);
         }
         let not_before = lock(&slot.state).not_before;
@@ -181,9 +181,9 @@ impl ConnectionPool {
         }
     }
 
-    fn slot(&self, node: i32, purpose: Purpose) -> Arc<Slot> {
+    fn slot(&self, node: i32, channel: Channel) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
-        let slot = slots.entry((node, purpose)).or_insert_with(|| {
+        let slot = slots.entry((node, channel)).or_insert_with(|| {
             Arc::new(Slot {
                 state: Mutex::new(SlotState {
                     connection: None,
@@ -200,7 +200,7 @@ impl ConnectionPool {
         slot.clone()
     }
 
-    /// Lets go of brokers that are no more, and of connections to where a broker no longer is: whoever holds one dials anew.
+    /// Lets go of brokers that are no more, and of connections to where a broker no longer is: whoever holds one dials again.
     pub fn retain<'a>(&self, address_of: impl Fn(i32) -> Option<&'a Address>) {
         lock(&self.slots).retain(|(node, _), slot| {
             let Some(address) = address_of(*node) else {

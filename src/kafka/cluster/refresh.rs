@@ -11,10 +11,10 @@ use protocol::messages::{MetadataRequest, MetadataResponse};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::hedge::first_success;
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
-use super::pool::{ConnectionPool, Purpose};
+use super::pool::{Channel, ConnectionPool};
 use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, whom_to_ask};
-use super::staggered::first_success;
 use super::{Backoff, Metadata};
 use crate::kafka::may_pass::may_pass;
 use crate::kafka::net::{Call, Connection};
@@ -126,7 +126,7 @@ impl Refresher {
         match waited {
             Ok(Ok(_)) => Ok(self.metadata()),
             _ => {
-                let message = "no broker gave fresh metadata in time";
+                let message = "no broker returned fresh metadata in time";
                 Err(self.not_in_time(Error::new(ErrorKind::Timeout, message)))
             }
         }
@@ -169,7 +169,7 @@ impl Refresher {
         }
     }
 
-    /// Publishes what `news` makes of what is known; false when it makes nothing of it.
+    /// Publishes what `news` returns for what is known; false when that is nothing.
     pub fn learn(&self, news: impl FnOnce(&Metadata) -> Option<Metadata>) -> bool {
         self.metadata.send_if_modified(|known| match news(known) {
             Some(next) => {
@@ -226,7 +226,7 @@ impl Refresher {
 
     /// Asks known brokers and bootstrap addresses, in the order of the plan; publishes the first answer.
     async fn refresh(&self, refresh: &Refresh, deadline: Instant) -> Result<()> {
-        let until = a_share_of(deadline);
+        let until = attempt_deadline(deadline);
         let targets = whom_to_ask(self.standings(), &self.bootstrap, &mut lock(&self.random));
         let attempts = targets
             .into_iter()
@@ -251,7 +251,8 @@ impl Refresher {
         };
         let mut closed_at_once = 0;
         loop {
-            let until = a_share_of(deadline).min(Instant::now() + self.config.connect_timeout);
+            let until =
+                attempt_deadline(deadline).min(Instant::now() + self.config.connect_timeout);
             let targets = whom_to_ask([], &self.bootstrap, &mut lock(&self.random));
             let attempts = targets
                 .into_iter()
@@ -297,7 +298,7 @@ impl Refresher {
         let broker = metadata.brokers.get(&node);
         let address = &broker.ok_or_else(|| super::gone(node))?.address;
         self.connections
-            .connect(node, Purpose::Other, address, deadline)
+            .connect(node, Channel::Shared, address, deadline)
             .await
     }
 
@@ -366,13 +367,13 @@ impl Refresher {
     }
 
     /// Asks any broker a question that changes nothing, or that may be asked twice: another one beside the first when that keeps silent.
-    /// `request` makes it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
+    /// `request` builds it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
     pub async fn ask_any<R: Call>(
         &self,
         request: impl Fn(i16) -> R,
         deadline: Instant,
     ) -> Result<(R::Response, Connection)> {
-        let until = a_share_of(deadline);
+        let until = attempt_deadline(deadline);
         let request = &request;
         let attempts = self.nodes().into_iter().map(|node| async move {
             let connection = self.connect(node, until).await?;
@@ -417,7 +418,7 @@ impl Refresher {
         let standing = |broker: &super::Broker| {
             let standing = self.connections.standing(
                 broker.id,
-                Purpose::Other,
+                Channel::Shared,
                 &broker.address,
                 now,
                 HEAD_START,
@@ -444,7 +445,7 @@ fn checked(connection: &Connection, response: MetadataResponse) -> Result<Metada
 }
 
 /// Half of the time that is left, so that what failed meanwhile can be tried again; all of it, when that is short.
-pub(super) fn a_share_of(deadline: Instant) -> Instant {
+pub(super) fn attempt_deadline(deadline: Instant) -> Instant {
     let now = Instant::now();
     match deadline.saturating_duration_since(now) {
         left if left <= SHORT => deadline,

@@ -1,6 +1,6 @@
 //! When to ask for metadata, for which topics, and whom first. Plain structs: time and random numbers are arguments.
 //!
-//! Requests are counted: a refresh fulfils those that were made before it began. A request is about everything that is of interest, or about
+//! Requests are counted: a refresh fulfils those that came before it began. A request is about everything that is of interest, or about
 //! single topics; only what was requested is asked for.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const BEFORE_BOOTSTRAP: usize = 2;
 /// When to refresh, and what.
 #[derive(Debug)]
 pub(super) struct RefreshPlan {
-    topics: BTreeMap<Arc<str>, Interest>,
+    topics: BTreeMap<Arc<str>, TopicInterest>,
     /// The number of the last request.
     requested: u64,
     /// The last request that is about everything.
@@ -30,12 +30,12 @@ pub(super) struct RefreshPlan {
     fulfilled: u64,
     /// When everything was last asked for.
     refreshed_at: Instant,
-    /// Between refreshes that nobody is in a hurry for.
+    /// The pause between refreshes that are not immediate.
     paused_until: Instant,
-    /// After a failure, whoever is in a hurry.
+    /// The pause after a failure, immediate or not.
     retry_at: Option<Instant>,
     backoff: Backoff,
-    trouble: Option<Trouble>,
+    failing: Option<Failing>,
     max_age: Duration,
     max_idle: Duration,
     pause: Duration,
@@ -43,7 +43,7 @@ pub(super) struct RefreshPlan {
 
 /// Who wants a topic's metadata; nobody asks for a topic that nobody wants.
 #[derive(Clone, Copy, Debug)]
-struct Interest {
+struct TopicInterest {
     /// Somebody wants to hear of it from now on.
     lasting: bool,
     /// How many wait for it to come into being.
@@ -65,7 +65,7 @@ pub(super) enum Until {
     Known,
 }
 
-/// A refresh to be made.
+/// A refresh that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refresh {
     /// The last request that it fulfils.
@@ -85,7 +85,7 @@ pub(super) enum Next {
 
 /// What has been failing.
 #[derive(Debug)]
-struct Trouble {
+struct Failing {
     since: Instant,
     told_at: Option<Instant>,
     error: Error,
@@ -103,7 +103,7 @@ impl RefreshPlan {
             paused_until: now,
             retry_at: None,
             backoff: Backoff::new(config.retry_backoff, config.retry_backoff_max),
-            trouble: None,
+            failing: None,
             max_age: config.metadata_max_age,
             max_idle: config.metadata_max_idle,
             pause: config.retry_backoff,
@@ -137,7 +137,7 @@ impl RefreshPlan {
             if !is_known_to_fail {
                 self.immediate = self.requested;
             }
-            let interest = Interest {
+            let interest = TopicInterest {
                 lasting: false,
                 waiting: 0,
                 used_at: now,
@@ -215,7 +215,7 @@ impl RefreshPlan {
         })
     }
 
-    /// The refresh was made.
+    /// The refresh succeeded.
     pub fn succeeded(&mut self, refresh: &Refresh, now: Instant, random: &mut Random) {
         self.fulfilled = refresh.number;
         if refresh.everything {
@@ -224,33 +224,33 @@ impl RefreshPlan {
         self.paused_until = now + random.jittered(self.pause);
         self.retry_at = None;
         self.backoff.succeeded();
-        self.trouble = None;
+        self.failing = None;
     }
 
-    /// The refresh that began at `began` failed: it is made again, after a pause.
+    /// The refresh that began at `began` failed: it is repeated, after a pause.
     pub fn failed(&mut self, error: Error, began: Instant, now: Instant, random: &mut Random) {
         self.retry_at = Some(now + self.backoff.failed(random));
-        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+        let failing = self.failing.get_or_insert_with(|| Failing {
             since: began,
             told_at: None,
             error: error.clone(),
         });
-        trouble.error = error;
+        failing.error = error;
     }
 
     /// Why the last refresh failed, if it did.
     pub fn last_error(&self) -> Option<Error> {
-        self.trouble.as_ref().map(|trouble| trouble.error.clone())
+        self.failing.as_ref().map(|failing| failing.error.clone())
     }
 
     /// What has been failing for `patience`. Told once in that time, so that whoever reports it and goes on does not do so in a hot loop.
     pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
-        let trouble = self.trouble.as_mut()?;
-        if now < trouble.told_at.unwrap_or(trouble.since) + patience {
+        let failing = self.failing.as_mut()?;
+        if now < failing.told_at.unwrap_or(failing.since) + patience {
             return None;
         }
-        trouble.told_at = Some(now);
-        Some(trouble.error.clone())
+        failing.told_at = Some(now);
+        Some(failing.error.clone())
     }
 }
 
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_refresh_is_repeated_with_pauses_however_much_hurry_there_is() {
+    fn a_failed_refresh_is_repeated_with_pauses_however_many_requests_are_immediate() {
         let start = Instant::now();
         let (mut plan, mut random) = plan(start);
         plan.want("a", Until::Idle, false, start);

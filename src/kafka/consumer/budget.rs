@@ -89,7 +89,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some((pool, part)) = self.frame.take() {
-            pool.give(part);
+            pool.recycle(part);
         }
         self.budget.room.notify_waiters();
     }

@@ -21,7 +21,7 @@ use super::core::{Core, Source, State};
 use super::handle::OffsetAndMetadata;
 use super::list_offsets::{left_out, unknown_partition};
 use super::offset_fetch::{id_of, is_gone};
-use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
+use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
 use crate::kafka::may_pass::may_pass;
@@ -410,7 +410,7 @@ impl Commit {
         let nameless = request.topics.iter().any(|topic| topic.topic_id.is_zero());
         let answer = async {
             let connection = cluster
-                .connection(node, Purpose::Coordinator, self.deadline)
+                .connection(node, Channel::Coordinator, self.deadline)
                 .await?;
             let newest = connection.version_of::<OffsetCommitRequest>()?;
             let version = if nameless {

@@ -21,7 +21,7 @@ use super::list_offsets::left_out;
 use super::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use super::read_committed::AbortedTransactions;
 use super::wait::wait;
-use crate::kafka::cluster::{Broker, Purpose};
+use crate::kafka::cluster::{Broker, Channel};
 use crate::kafka::may_pass::may_pass;
 use crate::kafka::net::{Address, Connection, FramePool};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -59,7 +59,7 @@ async fn end_session(core: &Core, node: i32, mut session: FetchSession) {
         // A courtesy: the broker forgets sessions by itself.
         let _ = core
             .cluster
-            .call(node, Purpose::Fetch, &request, core.deadline())
+            .call(node, Channel::Fetch, &request, core.deadline())
             .await;
     }
 }
@@ -124,7 +124,7 @@ async fn ask(
     let deadline = core.deadline() + config.fetch_max_wait;
     let connection = core
         .cluster
-        .connection(node, Purpose::Fetch, deadline)
+        .connection(node, Channel::Fetch, deadline)
         .await?;
     let version = fetch_version(&connection, wanted)?;
     let request = FetchRequest {

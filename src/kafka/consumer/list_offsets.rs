@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::IsolationLevel;
 use super::core::Core;
-use crate::kafka::cluster::Purpose;
+use crate::kafka::cluster::Channel;
 use crate::kafka::may_pass::may_pass;
 use crate::kafka::net::broker_timeout_ms;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -43,7 +43,7 @@ pub(crate) async fn ask(
     let request = request(lookups, core.config.isolation_level, deadline);
     let response = core
         .cluster
-        .call(node, Purpose::Other, &request, deadline)
+        .call(node, Channel::Shared, &request, deadline)
         .await?;
     let answers = lookups.iter().map(|lookup| {
         let answer = answer_to(lookup, &response);

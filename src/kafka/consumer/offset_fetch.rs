@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::core::Core;
 use super::handle::OffsetAndMetadata;
 use super::list_offsets::left_out;
-use crate::kafka::cluster::{CoordinatorKind, Metadata, Purpose};
+use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
 use crate::kafka::may_pass::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -126,7 +126,7 @@ pub(crate) async fn ask_once(
     let metadata = cluster.metadata();
     let by_topic = by_topic(partitions);
     let answer = async {
-        let connection = cluster.connection(node, Purpose::Other, deadline).await?;
+        let connection = cluster.connection(node, Channel::Shared, deadline).await?;
         let newest = connection.version_of::<OffsetFetchRequest>()?;
         let nameless = by_topic
             .keys()

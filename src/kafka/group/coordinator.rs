@@ -15,7 +15,7 @@ use super::assignor::{PartitionCounts, Range};
 use super::checks::is_beyond;
 use super::membership::{Action, Membership, MembershipConfig};
 use super::missing_topics::TopicStatus;
-use crate::kafka::cluster::{Cluster, CoordinatorKind, Metadata, Purpose};
+use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata};
 use crate::kafka::net::{Call, Connection};
 use crate::kafka::{Error, Random, Result};
 
@@ -255,7 +255,7 @@ impl Group {
                 .await?;
             let connection = self
                 .cluster
-                .connection(node, Purpose::Other, deadline)
+                .connection(node, Channel::Shared, deadline)
                 .await?;
             let version = connection.version_of::<LeaveGroupRequest>()?;
             if version < LEAVE_MEMBERS_FROM {
@@ -313,7 +313,7 @@ impl Group {
             .await?;
         let connection = self
             .cluster
-            .connection(node, Purpose::Coordinator, deadline)
+            .connection(node, Channel::Coordinator, deadline)
             .await
             .inspect_err(|_| self.cluster.coordinator_lost(CoordinatorKind::Group, group))?;
         let (node, address) = connection.broker();

@@ -1,5 +1,5 @@
 //! Buffers of long frames, recycled. Fresh megabytes cost more in page faults than parsing what is in them, so a reader takes its buffer
-//! from here, and whoever is done with a frame gives it back. In: `Bytes` that nobody else holds. Out: empty buffers with room.
+//! from here, and whoever is done with a frame returns it. In: `Bytes` that nobody else holds. Out: empty buffers with room.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,7 @@ pub(crate) struct FramePool {
 
 impl FramePool {
     /// Gives back a frame, or the last slice of one. What someone else still holds is left to them.
-    pub fn give(&self, frame: Bytes) {
+    pub fn recycle(&self, frame: Bytes) {
         if let Ok(buffer) = frame.try_into_mut() {
             self.give_buffer(buffer);
         }
@@ -79,7 +79,7 @@ mod tests {
         let frame = buffer.freeze();
         let records = frame.slice(100..);
         drop(frame);
-        pool.give(records);
+        pool.recycle(records);
         let again = pool.take(1 << 20, 1 << 16);
         assert!(again.is_empty());
         assert!(again.capacity() >= 1 << 20);
@@ -91,7 +91,7 @@ mod tests {
         let pool = FramePool::default();
         let frame = Bytes::from(vec![1; 1 << 16]);
         let reader = frame.clone();
-        pool.give(frame);
+        pool.recycle(frame);
         let other = pool.take(1 << 16, 1 << 16);
         assert_ne!(other.as_ptr(), reader.as_ptr());
         assert!(reader.iter().all(|byte| *byte == 1));
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_short_frame_does_not_get_a_huge_buffer() {
         let pool = FramePool::default();
-        pool.give(Bytes::from(vec![0; 4 << 20]));
+        pool.recycle(Bytes::from(vec![0; 4 << 20]));
         assert!(pool.take(20_000, 1 << 20).capacity() < 1 << 20);
         assert!(pool.take(1 << 20, 1 << 10).capacity() >= 4 << 20);
     }
@@ -108,10 +108,10 @@ mod tests {
     #[test]
     fn the_pool_keeps_a_bounded_number_of_bounded_buffers() {
         let pool = FramePool::default();
-        pool.give(Bytes::from(vec![0; MAX_KEPT_BYTES + 1]));
+        pool.recycle(Bytes::from(vec![0; MAX_KEPT_BYTES + 1]));
         assert!(pool.lock().is_empty());
         for _ in 0..2 * MAX_BUFFERS {
-            pool.give(Bytes::from(vec![0; MIN_BUFFER_BYTES]));
+            pool.recycle(Bytes::from(vec![0; MIN_BUFFER_BYTES]));
         }
         assert_eq!(pool.lock().len(), MAX_BUFFERS);
     }

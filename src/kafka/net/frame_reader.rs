@@ -29,7 +29,7 @@ pub(super) struct FrameReader {
     chunk: BytesMut,
     /// The long frame that is being read, and its whole length.
     long: Option<(BytesMut, usize)>,
-    /// Whether a frame was given out before: a first frame that makes no sense shows a peer that is no broker.
+    /// Whether a frame was returned before: a first frame that makes no sense shows a peer that is no broker.
     seen_frame: bool,
 }
 
@@ -175,7 +175,7 @@ fn poll_read_into(
     buffer: &mut BytesMut,
     limit: usize,
 ) -> Poll<std::io::Result<usize>> {
-    // The future has no state of its own, so making it anew for each poll loses nothing.
+    // The future has no state of its own, so re-creating it for each poll loses nothing.
     let mut target = buffer.limit(limit);
     pin!(stream.read_buf(&mut target)).poll(cx)
 }

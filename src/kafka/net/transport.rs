@@ -28,7 +28,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A byte stream of any make.
+/// A byte stream of any type.
 pub type BoxStream = Box<dyn Stream>;
 
 /// How the client gets from an address to a byte stream.

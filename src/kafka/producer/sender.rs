@@ -20,7 +20,7 @@ use super::request::{self, Answers, Destination};
 use super::sequences::Leader;
 use super::shared::Shared;
 use super::verdict::{self, Promise, Verdict};
-use crate::kafka::cluster::{Backoff, Broker, Purpose};
+use crate::kafka::cluster::{Backoff, Broker, Channel};
 use crate::kafka::net::{Address, Connection, Pending, Written as Sent};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
@@ -192,7 +192,7 @@ impl Sender {
         let connection = self
             .shared
             .cluster
-            .connection(self.node.id, Purpose::Produce, deadline);
+            .connection(self.node.id, Channel::Produce, deadline);
         match connection.await {
             Ok(connection) => {
                 self.redial.succeeded();

@@ -19,7 +19,7 @@ use super::sender::Sender;
 use super::sequences::{Identity, Leader, Rules};
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
-use crate::kafka::cluster::{Cluster, PartitionMetadata, Purpose, TopicMetadata};
+use crate::kafka::cluster::{Channel, Cluster, PartitionMetadata, TopicMetadata};
 use crate::kafka::{Error, ErrorKind, Random, WriteOutcome};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
@@ -217,7 +217,7 @@ impl Shared {
             }
             (Obstacle::Slow(node), None) => {
                 let now = Instant::now();
-                let throttled = self.cluster.throttled_until(node, Purpose::Produce);
+                let throttled = self.cluster.throttled_until(node, Channel::Produce);
                 let cause = match throttled.filter(|until| *until > now) {
                     Some(until) => format!(
                         "the broker asked for a pause (throttle_time_ms) that lasts for another {} ms: the client is over its quota",

@@ -131,7 +131,7 @@ impl Driver {
         }
     }
 
-    /// Moves requests from the queue to the outbox, as long as it makes sense.
+    /// Moves requests from the queue to the outbox, as long as the outbox has room.
     fn take_requests(&mut self, now: Instant, cx: &mut Context<'_>) -> Supply {
         loop {
             if self.outbox.is_full() {
@@ -156,7 +156,7 @@ impl Driver {
         match queued.answer {
             Answer::Response(answer, on_length) => {
                 if self.in_flight.is_empty() {
-                    self.queue.set_owes_since(Some(now));
+                    self.queue.set_unanswered_since(Some(now));
                 }
                 self.in_flight.push_back(InFlight {
                     correlation_id: queued.correlation_id,
@@ -177,7 +177,7 @@ impl Driver {
         self.look_again(Some(deadline.moment(paused)));
     }
 
-    /// Sees to it that the timer fires no later than `at`. It is never set back: when it fires too early, it is set anew.
+    /// Sees to it that the timer fires no later than `at`. It is never set back: when it fires too early, it is set again.
     fn look_again(&mut self, at: Option<Instant>) {
         if let Some(at) = at
             && at < self.timer.deadline()
@@ -247,7 +247,7 @@ impl Driver {
         if let Some(InFlight { answer, .. }) = self.in_flight.pop_front() {
             self.has_answered = true;
             let next = self.in_flight.front().map(|next| next.sent);
-            self.queue.set_owes_since(next);
+            self.queue.set_unanswered_since(next);
             self.queue.release();
             if let Some(answer) = answer {
                 // A receiver that is gone has lost interest: the answer is thrown away.

@@ -93,9 +93,9 @@ impl Connection {
         };
         let connected = match timeout_at(until, config.transport.connect(address)).await {
             Ok(Ok(stream)) => {
-                let greeting = Self::greet(config, pool, tasks, node, address, stream);
-                match timeout_at(until, greeting).await {
-                    Ok(greeted) => greeted,
+                let handshake = Self::handshake(config, pool, tasks, node, address, stream);
+                match timeout_at(until, handshake).await {
+                    Ok(done) => done,
                     Err(_) => Err(Error::new(
                         ErrorKind::Connect,
                         format!(
@@ -120,7 +120,7 @@ impl Connection {
         })
     }
 
-    async fn greet(
+    async fn handshake(
         config: &ClientConfig,
         pool: &FramePool,
         tasks: &Tasks,
@@ -173,12 +173,12 @@ impl Connection {
         self.0.versions.apis()
     }
 
-    /// Since when the broker owes the answer that is due next.
-    pub fn owes_since(&self) -> Option<Instant> {
-        self.0.queue.owes_since()
+    /// Since when the oldest request in flight has been unanswered.
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        self.0.queue.unanswered_since()
     }
 
-    /// Where frames go to be used again.
+    /// The pool that frames return to.
     pub fn pool(&self) -> &FramePool {
         &self.0.pool
     }
@@ -197,7 +197,7 @@ impl Connection {
         self.0.queue.throttled_until()
     }
 
-    /// Takes no more requests, so that whoever asks next dials anew. What is in flight is still waited for.
+    /// Takes no more requests, so that whoever asks next dials again. What is in flight is still waited for.
     pub fn retire(&self) {
         let end = Error::new(
             ErrorKind::Disconnected,

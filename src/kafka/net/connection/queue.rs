@@ -59,7 +59,7 @@ pub(super) enum Deadline {
     /// At this moment, and later by what the broker asks to pause for meanwhile: what was sent before it said so, it reads after that.
     Pausing {
         at: Instant,
-        /// The pauses that the broker had asked for when the request was made.
+        /// The pauses that the broker had asked for when the request was queued.
         before: Duration,
     },
 }
@@ -101,8 +101,8 @@ struct Inner {
     throttled_until: Option<Instant>,
     /// How long the broker wanted nothing, all in all.
     paused: Duration,
-    /// When the oldest request that is not answered yet was handed to be written.
-    owes_since: Option<Instant>,
+    /// When the oldest request in flight was handed to be written.
+    unanswered_since: Option<Instant>,
     driver: Option<Waker>,
     /// All handles are gone: what waits is written, then the connection ends.
     orphaned: bool,
@@ -167,7 +167,7 @@ impl Queue {
         }
     }
 
-    /// Gives back room for one request: it was answered, or will not be written.
+    /// Returns room for one request: it was answered, or will not be written.
     pub fn release(&self) {
         self.room.add_permits(1);
     }
@@ -263,14 +263,14 @@ impl Queue {
             .filter(|left| !left.is_zero())
     }
 
-    /// Since when the broker owes the answer that is due next.
-    pub fn owes_since(&self) -> Option<Instant> {
-        self.lock().owes_since
+    /// Since when the oldest request in flight has been unanswered.
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        self.lock().unanswered_since
     }
 
-    /// The answer that is due next is that to a request of this time.
-    pub fn set_owes_since(&self, since: Option<Instant>) {
-        self.lock().owes_since = since;
+    /// The oldest request in flight was sent at this time.
+    pub fn set_unanswered_since(&self, since: Option<Instant>) {
+        self.lock().unanswered_since = since;
     }
 
     /// Holds back requests until `until` (KIP-219).

@@ -1,5 +1,5 @@
-//! Several attempts at one thing, the first that succeeds wins: each has a head start over the next, so that one that hangs costs little, and
-//! none is made in vain while all is well.
+//! Hedged requests: several attempts at one thing, the first that succeeds wins: each has a head start over the next, so that one that hangs costs little, and
+//! none is in vain while all is well.
 
 use std::future::poll_fn;
 use std::pin::Pin;

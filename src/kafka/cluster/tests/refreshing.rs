@@ -1,0 +1,116 @@
+//! Refreshes: when they happen, whom they ask, what a silent broker costs.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_become_few_requests() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let before = network.scene().metadata_requests;
+    for _ in 0..1_000 {
+        cluster.refresh();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let requests = network.scene().metadata_requests - before;
+    assert!((5..=20).contains(&requests), "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_refreshed_when_it_gets_old() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let before = network.scene().metadata_requests;
+    tokio::time::sleep(cluster.config().metadata_max_age + SECOND).await;
+    assert_eq!(network.scene().metadata_requests, before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_keeps_silent_does_not_hold_up_a_refresh_for_good() {
+    let network = Network::new(3);
+    let cluster = connected(&network).await;
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    network.scene().silent.push(1);
+    network.scene().silent.push(2);
+    cluster.refreshed(soon(60)).await.expect("fresh metadata");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_hint_is_used_at_once() {
+    let network = Network::new(3);
+    network
+        .scene()
+        .topics
+        .insert("emails".to_string(), vec![(1, 5)]);
+    let cluster = connected(&network).await;
+    cluster.topic("emails", soon(5)).await.expect("the topic");
+    let mut changes = cluster.watch();
+    changes.mark_unchanged();
+    assert!(!cluster.leader_hint("emails", 0, 2, 5, None));
+    assert!(!changes.has_changed().expect("open"));
+    assert!(cluster.leader_hint("emails", 0, 2, 6, None));
+    assert!(changes.has_changed().expect("open"));
+    assert_eq!(leader(&cluster), Some(2));
+    // A broker that has not heard of it yet does not take it back.
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(leader(&cluster), Some(2));
+}
+
+/// The node to which there is an open connection for short questions.
+fn open_node(cluster: &Cluster) -> i32 {
+    let connections = cluster.0.refresher.connections();
+    let metadata = cluster.metadata();
+    let open = metadata.brokers.values().find(|broker| {
+        let connection = connections.open(broker.id, Channel::Shared, &broker.address);
+        connection.is_some()
+    });
+    open.expect("an open connection").id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_broker_with_the_one_open_connection_delays_nothing_for_long() {
+    let network = Network::new(3);
+    let cluster = connected(&network).await;
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    let hung = open_node(&cluster);
+    network.scene().silent.push(hung);
+    let started = Instant::now();
+    cluster.refreshed(soon(30)).await.expect("fresh metadata");
+    assert!(started.elapsed() < SECOND * 2, "{:?}", started.elapsed());
+    // It is known by now that it owes an answer.
+    for _ in 0..3 {
+        let started = Instant::now();
+        let group = cluster.coordinator(CoordinatorKind::Group, "mailers", soon(30));
+        group.await.expect("a coordinator");
+        cluster.coordinator_lost(CoordinatorKind::Group, "mailers");
+        assert!(started.elapsed() < SECOND / 10, "{:?}", started.elapsed());
+        let other = cluster.any_connection(soon(5)).await.expect("a connection");
+        assert_ne!(other.broker().0, hung);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_the_metadata_from_coming_is_told() {
+    for hung in [false, true] {
+        let network = Network::new(2);
+        let cluster = connected(&network).await;
+        let patience = cluster.config().request_timeout;
+        assert!(cluster.overdue(patience).is_none());
+        match hung {
+            true => network.scene().silent.extend([1, 2]),
+            false => network.scene().listening.clear(),
+        }
+        let reason = if hung { "did not answer" } else { "refused" };
+        let started = Instant::now();
+        let error = cluster.topic("emails", soon(30)).await.expect_err("down");
+        assert!(started.elapsed() <= SECOND * 31);
+        let text = error.to_string();
+        assert!(text.contains(reason) && text.contains("kafka-"), "{text}");
+        cluster.refresh();
+        // Long enough for one refresh more to hang.
+        tokio::time::sleep(patience).await;
+        let error = cluster.overdue(patience).expect("failing for long");
+        assert!(error.is_retriable(), "{error}");
+        assert!(error.to_string().contains("kafka-"), "{error}");
+        assert!(cluster.overdue(patience).is_none(), "once in that time");
+    }
+}
