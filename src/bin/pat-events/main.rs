@@ -12,6 +12,7 @@
 //! | `hex`, `escapes` | bytes as people write them |
 //! | `waiting` | what is being waited for, on the standard error |
 //! | `signals` | Ctrl-C and the signal that ends a service |
+//! | `unique` | names that no other run has |
 //! | `bench` | measures producing and consuming, with the flags and the JSON line of other clients' benchmark programs |
 
 mod api;
@@ -27,6 +28,7 @@ mod produce;
 mod signals;
 mod topics;
 mod typed;
+mod unique;
 mod waiting;
 
 use std::io;

@@ -13,6 +13,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::Run;
 use super::measure::{Done, Measured, Window};
 use crate::Outcome;
+use crate::unique::unique_name;
 
 const POLL: Duration = Duration::from_millis(500);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
@@ -108,7 +109,7 @@ async fn read(
     records: u64,
 ) -> Outcome<(Reader, oneshot::Receiver<()>)> {
     let mut config = run.consumer_config()?;
-    config.set("group.id", &format!("{}-{}", run.topic, std::process::id()))?;
+    config.set("group.id", &unique_name(&run.topic))?;
     let mut consumer = run.explained(Consumer::connect(config)).await?;
     begin_at_the_end(run, &mut consumer).await?;
     consumer.subscribe(&[run.topic.as_str()]).await?;

@@ -1,7 +1,5 @@
 //! Where a run takes place. In: the flags. Out: brokers, and a topic for each mode.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use pat_events::broker::Broker;
 use pat_events::kafka::{Admin, ClientConfig, Configuration, NewTopic};
 use tokio::runtime::Runtime;
@@ -9,6 +7,7 @@ use tokio::runtime::Runtime;
 use super::{Bench, Mode};
 use crate::Outcome;
 use crate::demo::exists_already;
+use crate::unique::unique_name;
 use crate::waiting::explained;
 
 /// The brokers, and the topics that are to be deleted at the end.
@@ -43,10 +42,7 @@ impl Target {
             brokers,
             embedded,
             admin: None,
-            name: format!(
-                "pat-events-bench-{:x}",
-                SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis()
-            ),
+            name: unique_name("pat-events-bench"),
             created: Vec::new(),
         };
         let is_given = bench.broker.is_some() && bench.topic.is_some() && bench.payload.is_some();

@@ -18,7 +18,7 @@ mod verifying_handler;
 pub mod workload;
 
 use std::io::{self, IsTerminal, Write, stderr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::Outcome;
 use crate::cluster::Options;
 use crate::signals::{Signals, unless_ended};
+use crate::unique::unique_name;
 use crate::waiting::explained;
 use report::{Report, Speed};
 use send_outcomes::SendOutcomes;
@@ -117,10 +118,7 @@ impl Demo {
     }
 
     async fn on(&self, brokers: &str, signals: &mut Signals) -> Outcome<Report> {
-        let run = format!(
-            "demo-{:x}",
-            SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis()
-        );
+        let run = unique_name("demo");
         let topic = self
             .topic
             .clone()
