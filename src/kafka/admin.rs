@@ -14,8 +14,8 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::cluster::{Backoff, Channel, Cluster};
-use super::may_pass::may_pass;
-use super::names::{check_text, check_topic};
+use super::error::may_pass;
+use super::model::names::{check_text, check_topic};
 use super::net::{Call, broker_timeout_ms};
 use super::{Address, ClientConfig, Configuration, Error, ErrorKind, Random, Result, WriteOutcome};
 

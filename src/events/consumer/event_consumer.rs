@@ -16,7 +16,7 @@ use super::rebalance_listener::GroupListener;
 use super::workers::Workers;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
-use crate::kafka::tasks::{caught, panicked};
+use crate::kafka::runtime::tasks::{caught, panicked};
 use crate::kafka::{Configuration, Consumer};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.

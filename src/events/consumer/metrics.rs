@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::kafka::consumer::{PositionReset, ResetCounts};
-use crate::kafka::latency::{Histogram, Latency};
+use crate::kafka::observe::{Histogram, Latency};
 use crate::kafka::{Error, TopicPartition};
 
 /// What a consumer of events has done since its start, and how far it is behind.

@@ -21,7 +21,7 @@ use super::partition::Partition;
 use super::work_batch::WorkBatch;
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RawRecord, RecordKind};
 use crate::kafka::TopicPartition;
-use crate::kafka::tasks::{caught, panicked};
+use crate::kafka::runtime::tasks::{caught, panicked};
 
 /// All workers of a consumer, as its poll loop holds them. Dropping them drops the handlers in their work.
 pub(crate) struct Workers {

@@ -2,7 +2,6 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `backoff` | how long to pause before trying again (KIP-580) |
 //! | `coordinators` | which broker coordinates a group or a transaction |
 //! | `leader_doubts` | when to believe an answer with an older leader epoch than what is known |
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
@@ -11,7 +10,6 @@
 //! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
 //! | `hedge` | several attempts at one thing, each with a head start over the next |
 
-pub(crate) mod backoff;
 mod coordinators;
 mod hedge;
 mod leader_doubts;
@@ -30,7 +28,6 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-pub(crate) use self::backoff::Backoff;
 pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
 pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicError, TopicMetadata};
@@ -38,10 +35,11 @@ pub(crate) use self::pool::Channel;
 use self::pool::ConnectionPool;
 use self::refresh::Refresher;
 use self::refresh_plan::Until;
-use super::may_pass::may_pass;
-use super::names::check_topic;
+use super::error::may_pass;
+use super::model::names::check_topic;
 use super::net::{Call, Connection, FramePool};
-use super::tasks::Tasks;
+pub(crate) use super::runtime::Backoff;
+use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
 
 /// A handle to a cluster. Cheap to clone; its tasks and connections end with the last handle.

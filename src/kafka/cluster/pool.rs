@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Backoff;
 use super::refresh_plan::Standing;
 use crate::kafka::net::{Connection, FramePool};
-use crate::kafka::tasks::Tasks;
+use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// Which of the connections to a broker: nothing waits behind another channel's long poll.

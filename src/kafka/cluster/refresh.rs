@@ -16,7 +16,7 @@ use super::leader_doubts::{LeaderClaim, LeaderDoubts};
 use super::pool::{Channel, ConnectionPool};
 use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, whom_to_ask};
 use super::{Backoff, Metadata};
-use crate::kafka::may_pass::may_pass;
+use crate::kafka::error::may_pass;
 use crate::kafka::net::{Call, Connection};
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Backoff;
-use crate::kafka::names::is_topic;
+use crate::kafka::model::names::is_topic;
 use crate::kafka::{Address, ClientConfig, Error, Random};
 
 /// How many known brokers are asked before the first bootstrap address is.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::values::{ADDRESSES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
-use super::{Clock, Configuration, Property, Random, properties};
+use super::{Configuration, Property, properties};
 use crate::kafka::net::{Address, TcpTransport, Transport};
-use crate::kafka::{Error, ErrorKind, Result};
+use crate::kafka::{Clock, Error, ErrorKind, Random, Result};
 
 /// Where the cluster is, how long to wait for it, and what the client's world is made of (network, clock, randomness).
 #[derive(Clone, Debug)]

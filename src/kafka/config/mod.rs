@@ -3,23 +3,17 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `client` | the options that producer, consumer and admin share |
-//! | `clock` | wall time, from the system or simulated |
 //! | `properties` | the mechanism: one row per Java-style name; from pairs and from the environment |
-//! | `random` | seeded random numbers |
 //! | `secret` | a text that is shown to nobody |
 //! | `values` | what properties can be: text to value, and which values are allowed |
 
 mod client;
-mod clock;
 #[macro_use]
 mod properties;
-mod random;
 mod secret;
 pub(crate) mod values;
 
 pub use client::ClientConfig;
-pub use clock::Clock;
 pub(crate) use properties::properties;
 pub use properties::{Configuration, Property, variable_name};
-pub use random::Random;
 pub use secret::Secret;

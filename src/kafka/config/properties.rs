@@ -2,7 +2,7 @@
 //! row per name. In: pairs of text. Out: a configuration, or an error that names the key, the value and what is allowed.
 
 use super::Secret;
-use crate::kafka::names::quoted;
+use crate::kafka::model::names::quoted;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// One row: a Java-style name, what is allowed, and how to set it.

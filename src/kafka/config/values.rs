@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::compression::Compression;
 
 use super::Secret;
-use crate::kafka::names::{MAX_TEXT_BYTES, is_topic, quoted};
+use crate::kafka::model::names::{MAX_TEXT_BYTES, is_topic, quoted};
 use crate::kafka::net::Address;
 
 /// A kind of value: what is allowed, and how it is read.

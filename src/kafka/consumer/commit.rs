@@ -22,12 +22,12 @@ use super::handle::OffsetAndMetadata;
 use super::list_offsets::{left_out, unknown_partition};
 use super::offset_fetch::{id_of, is_gone};
 use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
+use crate::kafka::error::may_pass;
 use crate::kafka::group::coordinator::Group;
 use crate::kafka::group::membership::Identity;
-use crate::kafka::may_pass::may_pass;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::tasks::Tasks;
+use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// The most commits that wait for their turn.

@@ -22,7 +22,7 @@ use super::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use super::read_committed::AbortedTransactions;
 use super::wait::wait;
 use crate::kafka::cluster::{Broker, Channel};
-use crate::kafka::may_pass::may_pass;
+use crate::kafka::error::may_pass;
 use crate::kafka::net::{Address, Connection, FramePool};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::IsolationLevel;
 use super::core::Core;
 use crate::kafka::cluster::Channel;
-use crate::kafka::may_pass::may_pass;
+use crate::kafka::error::may_pass;
 use crate::kafka::net::broker_timeout_ms;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 

@@ -15,7 +15,7 @@ use super::core::Core;
 use super::handle::OffsetAndMetadata;
 use super::list_offsets::left_out;
 use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
-use crate::kafka::may_pass::may_pass;
+use crate::kafka::error::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// The first version that asks for several groups at once.

@@ -16,7 +16,7 @@ use super::positions::{Leader, Listing, Position, Questions, Standing};
 use super::wait::wait;
 use super::{OffsetReset, fetcher};
 use crate::kafka::cluster::Metadata;
-use crate::kafka::may_pass::may_pass;
+use crate::kafka::error::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// What the task, and each that asks for it, is called.

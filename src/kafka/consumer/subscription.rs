@@ -8,9 +8,9 @@ use super::MissingTopics;
 use super::core::Core;
 use crate::kafka::Result;
 use crate::kafka::cluster::{Metadata, TopicError};
+use crate::kafka::error::may_pass;
 use crate::kafka::group::missing_topics::error_of;
-use crate::kafka::may_pass::may_pass;
-use crate::kafka::names::check_topic;
+use crate::kafka::model::names::check_topic;
 
 /// Asks for the topics, all at once, until the brokers have said something of each.
 pub(super) async fn look_up(core: &Core, topics: &[&str]) -> Result<Vec<String>> {

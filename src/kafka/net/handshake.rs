@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::versions::BrokerVersions;
 use super::{BoxStream, frame_reader::FrameReader};
-use crate::kafka::may_pass::may_pass;
+use crate::kafka::error::may_pass;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// A byte stream on which nothing is pipelined yet: one request, one response.

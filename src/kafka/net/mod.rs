@@ -2,7 +2,6 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `address` | host and port, as text and back |
 //! | `call` | the requests a connection can carry, and where their responses ask for a pause (KIP-219) |
 //! | `connection` | one pipelined connection to one broker |
 //! | `frame_pool` | buffers of long frames, recycled |
@@ -12,7 +11,6 @@
 //! | `transport` | the seam to the network: an address becomes a byte stream |
 //! | `versions` | which version of an API to speak |
 
-mod address;
 mod call;
 mod connection;
 mod frame_pool;
@@ -22,7 +20,7 @@ mod peer;
 mod transport;
 mod versions;
 
-pub use address::Address;
+pub use crate::kafka::model::Address;
 pub(crate) use call::{Call, broker_timeout_ms};
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub(crate) use frame_pool::FramePool;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::kafka::latency::{Histogram, Latency};
+use crate::kafka::observe::{Histogram, Latency};
 
 /// What a producer has done so far, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq)]

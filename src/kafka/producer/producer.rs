@@ -16,9 +16,9 @@ use super::shared::Shared;
 use super::steward;
 use super::topics::Topic;
 use crate::kafka::cluster::Cluster;
+use crate::kafka::model::check_topic_name;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::topic_partition::check_topic_name;
 use crate::kafka::{Configuration, Error, ErrorKind, Record, Result, WriteOutcome};
 
 /// Writes records to Kafka.

@@ -35,7 +35,7 @@ use super::versions::BrokerVersions;
 use super::{Address, BoxStream, Call, FramePool};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::tasks::Tasks;
+use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result, WriteOutcome};
 
 /// The longest pause that a broker is granted (KIP-219).

@@ -1,6 +1,6 @@
 //! Names by Kafka's rules, checked before anybody is asked for them: a broker would refuse a wrong one, or close the connection.
 
-use super::{Error, ErrorKind, Result};
+use crate::kafka::{Error, ErrorKind, Result};
 
 /// The longest name of a topic.
 const MAX_TOPIC_LEN: usize = 249;

@@ -14,7 +14,7 @@ use std::task::Poll;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::{Error, ErrorKind, Result};
+use crate::kafka::{Error, ErrorKind, Result};
 
 #[cfg(test)]
 pub(crate) mod planted;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::kafka::error::sanitised;
-use crate::kafka::names::quoted;
+use crate::kafka::model::names::quoted;
 use crate::kafka::{Error, ErrorKind};
 
 /// No name in the DNS is longer, in bytes.

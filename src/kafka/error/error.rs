@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use protocol::{ApiKey, ErrorCode};
 
-use super::net::Address;
-use super::topic_partition::TopicPartition;
+use crate::kafka::model::{Address, TopicPartition};
 
 /// The client's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::names::check_topic;
-use super::{Error, ErrorKind, Result, WriteOutcome};
+use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// Refuses a record for a topic that cannot be, before a broker is asked for it.
 pub(crate) fn check_topic_name(name: &str) -> Result<()> {

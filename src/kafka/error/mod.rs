@@ -1,0 +1,14 @@
+//! What can go wrong.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `error` | the one error type: what failed, where, why, and whether it may have happened |
+//! | `may_pass` | which failures of a question may be different next time |
+
+#[expect(clippy::module_inception, reason = "the error, among what is about it")]
+mod error;
+mod may_pass;
+
+pub(crate) use error::sanitised;
+pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
+pub(crate) use may_pass::may_pass;

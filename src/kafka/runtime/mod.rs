@@ -1,0 +1,17 @@
+//! What the client runs on: time, randomness, pauses, tasks.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `backoff` | how long to pause before trying again (KIP-580) |
+//! | `clock` | wall time, from the system or simulated |
+//! | `random` | seeded random numbers |
+//! | `tasks` | the internal tasks, supervised: none ends unseen |
+
+mod backoff;
+mod clock;
+mod random;
+pub(crate) mod tasks;
+
+pub(crate) use backoff::Backoff;
+pub use clock::Clock;
+pub use random::Random;
