@@ -1,4 +1,4 @@
-//! One case: a lie, and a workload that runs under it. In: the case. Out: what was wrong, and the measures of the run.
+//! One case: a tampering, and a workload that runs under it. In: the case. Out: what was wrong, and the measures of the run.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,23 +9,23 @@ use std::time::Duration;
 use allocation_counter::measure;
 use protocol::ApiKey;
 
-use crate::judge::judge;
-use crate::lie::{FrameLie, Liar, Lie, What, lies};
+use crate::checks::check;
+use crate::harness::{Harness, Notes, Violation};
 use crate::proxy::Count;
-use crate::scene::{Notes, Scene, Violation};
+use crate::tampering::{FrameTampering, Tamperer, Tampering, What, tamperings};
 use crate::workloads::Workload;
 
 #[derive(Clone, Debug)]
 pub struct Case {
-    pub lie: Lie,
+    pub tampering: Tampering,
     pub workload: Workload,
-    /// The honest answers do not have what is lied about: it is made.
+    /// The honest answers do not have what is tampered with: it is made.
     make: bool,
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.lie, self.workload)
+        write!(f, "{}/{}", self.tampering, self.workload)
     }
 }
 
@@ -35,7 +35,7 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub notes: Notes,
     pub counts: BTreeMap<&'static str, Count>,
-    pub told: u64,
+    pub times_applied: u64,
     pub peak_bytes: u64,
     pub took: Duration,
 }
@@ -63,8 +63,8 @@ pub fn watch_panics() {
 /// The name of the threads that cases run on.
 pub const WORKER: &str = "hostile";
 
-/// Runs the workload under the lie, or under none.
-fn play(workload: Workload, liar: Option<Liar>) -> (Scene, u64) {
+/// Runs the workload under the tampering, or under none.
+fn play(workload: Workload, tamperer: Option<Tamperer>) -> (Harness, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -73,9 +73,9 @@ fn play(workload: Workload, liar: Option<Liar>) -> (Scene, u64) {
     let mut played = None;
     let allocated = measure(|| {
         played = Some(runtime.block_on(async {
-            let mut scene = Scene::new(liar);
-            workload.run(&mut scene).await;
-            scene
+            let mut harness = Harness::new(tamperer);
+            workload.run(&mut harness).await;
+            harness
         }));
     });
     drop(runtime);
@@ -85,35 +85,36 @@ fn play(workload: Workload, liar: Option<Liar>) -> (Scene, u64) {
 /// What a workload sees of an honest broker.
 pub fn survey(workload: Workload) -> (Seen, Outcome) {
     let started = std::time::Instant::now();
-    let (scene, peak_bytes) = play(workload, None);
+    let (harness, peak_bytes) = play(workload, None);
     let outcome = Outcome {
-        violations: scene.notes.violations.clone(),
-        counts: scene.proxy.counts(),
-        told: 0,
+        violations: harness.notes.violations.clone(),
+        counts: harness.proxy.counts(),
+        times_applied: 0,
         peak_bytes,
         took: started.elapsed(),
-        notes: scene.notes,
+        notes: harness.notes,
     };
-    (scene.proxy.seen(), outcome)
+    (harness.proxy.seen(), outcome)
 }
 
 /// Every case of a workload, of what it sees.
 pub fn cases(workload: Workload, seen: &Seen) -> Vec<Case> {
     let mut cases = Vec::new();
     for (api, (version, fields)) in seen {
-        for lie in lies(*api, *version) {
-            if let What::Frame(FrameLie::CutBefore(field) | FrameLie::ShortBefore(field)) =
-                &lie.what
+        for tampering in tamperings(*api, *version) {
+            if let What::Frame(
+                FrameTampering::CutBefore(field) | FrameTampering::ShortBefore(field),
+            ) = &tampering.what
                 && !fields.contains(field)
             {
                 continue;
             }
-            let make = match &lie.what {
+            let make = match &tampering.what {
                 What::Field(place, _) | What::Code(place, _) => !fields.contains(&place.name),
                 _ => false,
             };
             let case = Case {
-                lie,
+                tampering,
                 workload,
                 make,
             };
@@ -126,15 +127,15 @@ pub fn cases(workload: Workload, seen: &Seen) -> Vec<Case> {
 }
 
 impl Case {
-    /// What all clients share is lied about to all of them, but not with every code: only two of them read answers differently.
+    /// What all clients share is tampered with to all of them, but not with every code: only two of them read answers differently.
     fn is_worth_its_time(&self) -> bool {
-        let is_code = matches!(self.lie.what, What::Code(..));
-        let home = match self.lie.api {
+        let is_code = matches!(self.tampering.what, What::Code(..));
+        let home = match self.tampering.api {
             ApiKey::API_VERSIONS | ApiKey::METADATA => &[Workload::Producer, Workload::Reader][..],
             ApiKey::FETCH | ApiKey::LIST_OFFSETS => &[Workload::Reader, Workload::Typed],
             _ => &Workload::ALL,
         };
-        let is_plain = self.workload == Workload::Plain && self.lie.api != ApiKey::PRODUCE;
+        let is_plain = self.workload == Workload::Plain && self.tampering.api != ApiKey::PRODUCE;
         !is_plain && (!is_code || home.contains(&self.workload))
     }
 
@@ -142,19 +143,23 @@ impl Case {
         PANICS.take();
         let started = std::time::Instant::now();
         let make = self.make;
-        let played =
-            panic::catch_unwind(|| play(self.workload, Some(Liar::new(self.lie.clone(), make))));
+        let played = panic::catch_unwind(|| {
+            play(
+                self.workload,
+                Some(Tamperer::new(self.tampering.clone(), make)),
+            )
+        });
         let panics = PANICS.take();
         match played {
-            Ok((scene, peak_bytes)) => {
-                let told = scene.proxy.told();
-                let counts = scene.proxy.counts();
-                let violations = judge(self, &scene, panics, peak_bytes);
+            Ok((harness, peak_bytes)) => {
+                let times_applied = harness.proxy.times_applied();
+                let counts = harness.proxy.counts();
+                let violations = check(self, &harness, panics, peak_bytes);
                 Outcome {
                     violations,
-                    notes: scene.notes,
+                    notes: harness.notes,
                     counts,
-                    told,
+                    times_applied,
                     peak_bytes,
                     took: started.elapsed(),
                 }
@@ -163,7 +168,7 @@ impl Case {
                 violations: panics.into_iter().map(Violation::Panicked).collect(),
                 notes: Notes::default(),
                 counts: BTreeMap::new(),
-                told: 0,
+                times_applied: 0,
                 peak_bytes: 0,
                 took: started.elapsed(),
             },

@@ -1,34 +1,34 @@
-//! The client against a broker that lies: an honest broker behind a proxy that is honest but for one lie.
+//! The client against a broker that lies: an honest broker behind a proxy that is honest but for one tampering.
 //!
-//! A lie is drawn from a table: each API and each error code, each field of each answer bent in every way that its type allows, frames cut,
-//! garbled, slow or doubled, batches and assignments that cannot be; told once, three times, or for ever. The table is made of the tables of
-//! the messages, so no field is left out. Under each lie small workloads run, on a paused clock, and then the lie ends. For each case:
+//! A tampering is drawn from a table: each API and each error code, each field of each answer mutated in every way that its type allows, frames cut,
+//! garbled, slow or doubled, batches and assignments that cannot be; applied once, three times, or for ever. The table is made of the tables of
+//! the messages, so no field is left out. Under each tampering small workloads run, on a paused clock, and then the tampering ends. For each case:
 //! nothing panics; no call takes longer than its deadline; nothing is repeated without a pause; memory stays bounded; nothing is lost,
 //! doubled or reordered; what goes on for ever is an error that names what was wrong, in time; and what is over is forgotten: everything
 //! works again.
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `value` | a message as a tree that can be bent |
-//! | `lie` | the table of lies, and how an honest answer becomes one |
-//! | `proxy` | the lying broker |
-//! | `scene` | one case's cluster, configuration and notes |
-//! | `workloads` | what clients do under a lie |
+//! | `value` | a message as a tree that can be mutated |
+//! | `tampering` | the table of tamperings, and how an honest answer becomes one |
+//! | `proxy` | the tampering broker |
+//! | `harness` | one case's cluster, configuration and notes |
+//! | `workloads` | what clients do under a tampering |
 //! | `typed` | the same for typed events |
 //! | `case` | one case, run |
-//! | `judge` | whether what the client did was right, and what it cannot be blamed for |
-//! | `known` | failures that are not mended yet |
+//! | `checks` | whether what the client did was right, and what it cannot be blamed for |
+//! | `known_failures` | failures that are not mended yet |
 //!
 //! `cargo test --test hostile` runs a fixed sample. `HOSTILE=all` runs everything, `HOSTILE=strict` and `HOSTILE=all,strict` count known
 //! failures as failures; `CASE=...` runs the cases whose name has this in it, and prints what they saw. A case that fails is printed with
 //! how to run it alone.
 
 mod case;
-mod judge;
-mod known;
-mod lie;
+mod checks;
+mod harness;
+mod known_failures;
 mod proxy;
-mod scene;
+mod tampering;
 mod typed;
 mod value;
 mod workloads;
@@ -41,8 +41,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use case::{Case, Outcome, WORKER};
-use lie::What;
-use scene::Violation;
+use harness::Violation;
+use tampering::What;
 use workloads::Workload;
 
 /// A plain run takes one of so many cases about error codes, and of the others.
@@ -86,7 +86,7 @@ fn no_lie_of_a_broker_does_harm() {
     );
 }
 
-/// The cases of a workload that goes well without lies.
+/// The cases of a workload that goes well without tampering.
 fn honest(workload: Workload) -> Vec<Case> {
     let (seen, outcome) = std::thread::Builder::new()
         .name(WORKER.to_owned())
@@ -105,7 +105,7 @@ fn is_sampled(case: &Case) -> bool {
     // DefaultHasher::new() has fixed keys: the same sample in every run.
     let mut hasher = DefaultHasher::new();
     case.to_string().hash(&mut hasher);
-    let one_of = match case.lie.what {
+    let one_of = match case.tampering.what {
         What::Code(..) => ONE_OF_CODES,
         _ => ONE_OF_OTHERS,
     };
@@ -169,11 +169,11 @@ fn rerun(case: &Case) -> String {
 
 fn details(case: &Case, outcome: &Outcome) -> String {
     let mut text = format!(
-        "{case}: told {} times, peak {} KiB, took {:?}, done under the lie: {}\n",
-        outcome.told,
+        "{case}: applied {} times, peak {} KiB, took {:?}, done under the tampering: {}\n",
+        outcome.times_applied,
         outcome.peak_bytes >> 10,
         outcome.took,
-        outcome.notes.is_done_under_lie
+        outcome.notes.is_done_under_tampering
     );
     for (what, count) in &outcome.counts {
         text += &format!(
@@ -182,7 +182,11 @@ fn details(case: &Case, outcome: &Outcome) -> String {
         );
     }
     for noted in outcome.notes.errors.iter().take(40) {
-        let under = if noted.under_lie { "lie" } else { "healed" };
+        let under = if noted.under_tampering {
+            "tampering"
+        } else {
+            "healed"
+        };
         text += &format!(
             "  {:?} ({under}) {}: {:?}\n",
             noted.at, noted.call, noted.error
@@ -210,7 +214,7 @@ struct Summary {
     known: usize,
     /// Entries of the list of known failures that were seen to fail.
     still_known: Vec<usize>,
-    told: u64,
+    times_applied: u64,
     worst_rate: (usize, &'static str, String),
     worst_overrun: (Duration, &'static str, String),
     worst_peak: (u64, String),
@@ -223,7 +227,7 @@ struct Summary {
 impl Summary {
     fn add(&mut self, case: &Case, outcome: Outcome) {
         self.cases += 1;
-        self.told += outcome.told;
+        self.times_applied += outcome.times_applied;
         self.took += outcome.took;
         for (what, count) in &outcome.counts {
             if count.worst_per_second > self.worst_rate.0 {
@@ -248,8 +252,8 @@ impl Summary {
                 Violation::Hung(_) => self.hangs += 1,
                 _ => {}
             }
-            let listed = known::KNOWN.iter().position(|(pattern, kind)| {
-                !self.is_strict && *kind == violation.kind() && judge::matches(pattern, &name)
+            let listed = known_failures::KNOWN.iter().position(|(pattern, kind)| {
+                !self.is_strict && *kind == violation.kind() && checks::matches(pattern, &name)
             });
             match listed {
                 Some(entry) => {
@@ -275,8 +279,8 @@ impl std::fmt::Display for Summary {
         let (rate, api, case) = &self.worst_rate;
         writeln!(
             f,
-            "{} cases, {} lies told, in {:?} altogether",
-            self.cases, self.told, self.took
+            "{} cases, {} tamperings applied, in {:?} altogether",
+            self.cases, self.times_applied, self.took
         )?;
         writeln!(f, "most requests: {rate}/s of {api}: {case}")?;
         let (overrun, call, case) = &self.worst_overrun;
@@ -287,7 +291,7 @@ impl std::fmt::Display for Summary {
         writeln!(f, "slowest case: {slowest:?}: {case}")?;
         writeln!(f, "panics: {}, hangs: {}", self.panics, self.hangs)?;
         writeln!(f, "known failures seen: {}", self.known)?;
-        for (entry, (pattern, kind)) in known::KNOWN.iter().enumerate() {
+        for (entry, (pattern, kind)) in known_failures::KNOWN.iter().enumerate() {
             if !self.still_known.contains(&entry) {
                 writeln!(
                     f,

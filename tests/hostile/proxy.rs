@@ -1,6 +1,6 @@
-//! The lying broker: what stands between the client and an honest one, reads every frame both ways, counts requests, and lies.
+//! The tampering broker: what stands between the client and an honest one, reads every frame both ways, counts requests, and tampers with responses.
 //!
-//! In: the client's dials. Out: byte streams that end at the embedded broker, with one lie in its answers; and how often what was asked.
+//! In: the client's dials. Out: byte streams that end at the embedded broker, with one tampering in its answers; and how often what was asked.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::lie::{FrameLie, Liar, Told};
+use crate::tampering::{FrameTampering, Tampered, Tamperer};
 use crate::value;
 
 /// How long an answer is on its way: so that time passes whatever a client does.
@@ -32,7 +32,7 @@ const HELD_BACK: Duration = Duration::from_millis(20);
 /// Stands for a dial where APIs are counted.
 pub const DIAL: &str = "dial";
 
-/// The way to the lying broker.
+/// The way to the tampering broker.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     broker: Broker,
@@ -41,8 +41,8 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    liar: Option<Liar>,
-    first_told: Option<Instant>,
+    tamperer: Option<Tamperer>,
+    first_applied: Option<Instant>,
     /// An answer asked for a pause of more than a second.
     has_throttled: bool,
     recent: BTreeMap<&'static str, VecDeque<Instant>>,
@@ -69,13 +69,13 @@ struct Asked {
 }
 
 impl Proxy {
-    pub fn new(broker: Broker, liar: Option<Liar>) -> Self {
+    pub fn new(broker: Broker, tamperer: Option<Tamperer>) -> Self {
         Self {
             broker,
             shared: Arc::new(Mutex::new(Shared {
-                surveying: liar.is_none(),
-                liar,
-                first_told: None,
+                surveying: tamperer.is_none(),
+                tamperer,
+                first_applied: None,
                 has_throttled: false,
                 recent: BTreeMap::new(),
                 counts: BTreeMap::new(),
@@ -84,31 +84,37 @@ impl Proxy {
         }
     }
 
-    /// No lies from now on.
+    /// No tampering from now on.
     pub fn heal(&self) {
-        if let Some(liar) = &mut self.shared().liar {
-            liar.stop();
+        if let Some(tamperer) = &mut self.shared().tamperer {
+            tamperer.stop();
         }
     }
 
-    /// How often the lie was told.
-    pub fn told(&self) -> u64 {
-        self.shared().liar.as_ref().map_or(0, |liar| liar.told)
+    /// How often the tampering was applied.
+    pub fn times_applied(&self) -> u64 {
+        self.shared()
+            .tamperer
+            .as_ref()
+            .map_or(0, |tamperer| tamperer.times_applied)
     }
 
-    /// How often there was something to lie about.
+    /// How often there was something to tamper with.
     pub fn met(&self) -> u64 {
-        self.shared().liar.as_ref().map_or(0, |liar| liar.met)
+        self.shared()
+            .tamperer
+            .as_ref()
+            .map_or(0, |tamperer| tamperer.met)
     }
 
-    /// Whether an answer asked for a long pause, as a lie about it or by what was garbled.
+    /// Whether an answer asked for a long pause, as a tampering about it or by what was garbled.
     pub fn has_throttled(&self) -> bool {
         self.shared().has_throttled
     }
 
-    /// When it was told first.
-    pub fn first_told(&self) -> Option<Instant> {
-        self.shared().first_told
+    /// When it was applied first.
+    pub fn first_applied(&self) -> Option<Instant> {
+        self.shared().first_applied
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, Count> {
@@ -140,32 +146,35 @@ impl Proxy {
         if within > MANY { HELD_BACK } else { LATENCY }
     }
 
-    fn answer(&self, asked: Asked, body: &Bytes) -> Told {
+    fn answer(&self, asked: Asked, body: &Bytes) -> Tampered {
         let mut shared = self.shared();
         if shared.surveying {
             survey(&mut shared, asked, body);
         }
-        let Some(liar) = &mut shared.liar else {
-            return Told::Honest;
+        let Some(tamperer) = &mut shared.tamperer else {
+            return Tampered::Honest;
         };
-        let told = liar.answer(asked.api, asked.version, body);
-        if let Told::Message(body) = &told
+        let tampered = tamperer.answer(asked.api, asked.version, body);
+        if let Tampered::Message(body) = &tampered
             && is_throttle(asked, body)
         {
             shared.has_throttled = true;
         }
-        if !matches!(told, Told::Honest) {
-            shared.first_told.get_or_insert_with(Instant::now);
+        if !matches!(tampered, Tampered::Honest) {
+            shared.first_applied.get_or_insert_with(Instant::now);
         }
-        told
+        tampered
     }
 
     /// Whether the connection ends instead of the request being applied.
     fn refuses(&self, api: ApiKey) -> bool {
         let mut shared = self.shared();
-        let refuses = shared.liar.as_mut().is_some_and(|liar| liar.refuses(api));
+        let refuses = shared
+            .tamperer
+            .as_mut()
+            .is_some_and(|tamperer| tamperer.refuses(api));
         if refuses {
-            shared.first_told.get_or_insert_with(Instant::now);
+            shared.first_applied.get_or_insert_with(Instant::now);
         }
         refuses
     }
@@ -173,9 +182,9 @@ impl Proxy {
     /// The code that the request is to be answered with, without being applied.
     fn unapplied(&self, api: ApiKey) -> Option<ErrorCode> {
         let mut shared = self.shared();
-        let code = shared.liar.as_mut()?.unapplied(api);
+        let code = shared.tamperer.as_mut()?.unapplied(api);
         if code.is_some() {
-            shared.first_told.get_or_insert_with(Instant::now);
+            shared.first_applied.get_or_insert_with(Instant::now);
         }
         code
     }
@@ -263,14 +272,14 @@ impl Proxy {
                 response.slice(input.position()..),
             );
             match self.answer(asked, &body) {
-                Told::Honest => to.write_all(&framed(&header, &body)).await?,
-                Told::Message(body) => to.write_all(&framed(&header, &body)).await?,
-                Told::Frame(lie, marks) => {
-                    let body = &garbled(&body, &lie);
+                Tampered::Honest => to.write_all(&framed(&header, &body)).await?,
+                Tampered::Message(body) => to.write_all(&framed(&header, &body)).await?,
+                Tampered::Frame(tampering, marks) => {
+                    let body = &garbled(&body, &tampering);
                     if is_throttle(asked, body) {
                         self.shared().has_throttled = true;
                     }
-                    let goes_on = tell(&mut to, &header, body, &lie, &marks).await?;
+                    let goes_on = tell(&mut to, &header, body, &tampering, &marks).await?;
                     if !goes_on {
                         return Ok(());
                     }
@@ -317,9 +326,9 @@ fn framed(header: &[u8], body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), header, body].concat()
 }
 
-/// The message as the lie garbles it.
-fn garbled(body: &Bytes, lie: &FrameLie) -> Bytes {
-    let FrameLie::Garbled(seed) = lie else {
+/// The message as the tampering garbles it.
+fn garbled(body: &Bytes, tampering: &FrameTampering) -> Bytes {
+    let FrameTampering::Garbled(seed) = tampering else {
         return body.clone();
     };
     let mut random = protocol::sample::random(*seed);
@@ -344,12 +353,12 @@ fn is_throttle(asked: Asked, body: &[u8]) -> bool {
         .any(|(_, value)| matches!(value, Some(value::Value::Integer(1_001..))))
 }
 
-/// Writes a frame as the lie has it; false when the connection ends with it.
+/// Writes a frame as the tampering has it; false when the connection ends with it.
 async fn tell(
     to: &mut (impl AsyncWrite + Unpin),
     header: &[u8],
     body: &[u8],
-    lie: &FrameLie,
+    tampering: &FrameTampering,
     marks: &[(String, usize)],
 ) -> io::Result<bool> {
     let mut frame = framed(header, body);
@@ -358,63 +367,63 @@ async fn tell(
         let found = marks.iter().find(|(mark, _)| mark == name);
         start + found.expect("a field of this answer").1
     };
-    match lie {
-        FrameLie::CutBefore(name) => {
+    match tampering {
+        FrameTampering::CutBefore(name) => {
             to.write_all(&frame[..mark(name)]).await?;
             return Ok(false);
         }
-        FrameLie::ShortBefore(name) => {
+        FrameTampering::ShortBefore(name) => {
             to.write_all(&framed(header, &body[..mark(name) - start]))
                 .await?;
         }
-        FrameLie::CutAfter(bytes) => {
+        FrameTampering::CutAfter(bytes) => {
             to.write_all(&frame[..*bytes]).await?;
             return Ok(false);
         }
-        FrameLie::CutAtEnd => {
+        FrameTampering::CutAtEnd => {
             to.write_all(&frame[..frame.len() - 1]).await?;
             return Ok(false);
         }
-        FrameLie::Slow => {
+        FrameTampering::Slow => {
             for byte in &frame {
                 sleep(LATENCY).await;
                 to.write_all(&[*byte]).await?;
             }
         }
-        FrameLie::SlowThenSilent => {
+        FrameTampering::SlowThenSilent => {
             for byte in &frame[..frame.len() / 2] {
                 sleep(LATENCY).await;
                 to.write_all(&[*byte]).await?;
             }
             std::future::pending::<()>().await;
         }
-        FrameLie::Silent => std::future::pending().await,
-        FrameLie::Correlation(off) => {
+        FrameTampering::Silent => std::future::pending().await,
+        FrameTampering::Correlation(off) => {
             let id = i32::from_be_bytes(*frame[4..].first_chunk().expect("a correlation id"));
             frame[4..8].copy_from_slice(&id.wrapping_add(*off).to_be_bytes());
             to.write_all(&frame).await?;
         }
-        FrameLie::Twice => {
+        FrameTampering::Twice => {
             to.write_all(&frame).await?;
             to.write_all(&frame).await?;
         }
-        FrameLie::CloseAfter => return Ok(false),
-        FrameLie::Length(length) => {
+        FrameTampering::CloseAfter => return Ok(false),
+        FrameTampering::Length(length) => {
             frame[..4].copy_from_slice(&length.to_be_bytes());
             to.write_all(&frame).await?;
             std::future::pending::<()>().await;
         }
-        FrameLie::Spare => {
+        FrameTampering::Spare => {
             let body = [body, &[0, 0, 0]].concat();
             to.write_all(&framed(header, &body)).await?;
         }
-        FrameLie::Http => {
+        FrameTampering::Http => {
             to.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
                 .await?;
             return Ok(false);
         }
         // One is told before the request is applied, one is a message, and what is garbled is so already.
-        FrameLie::CloseBefore | FrameLie::Swapped | FrameLie::Garbled(_) => {
+        FrameTampering::CloseBefore | FrameTampering::Swapped | FrameTampering::Garbled(_) => {
             to.write_all(&frame).await?
         }
     }

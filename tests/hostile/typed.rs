@@ -10,8 +10,8 @@ use pat_events::events::{
 use pat_events::kafka::{self, OffsetReset};
 use tokio::time::{Instant, sleep};
 
-use crate::scene::{
-    GROUP, PARTITIONS, REQUEST_TIMEOUT, Scene, TOPIC, Violation, number_of, partition_of,
+use crate::harness::{
+    GROUP, Harness, PARTITIONS, REQUEST_TIMEOUT, TOPIC, Violation, number_of, partition_of,
 };
 use crate::workloads::{MORE, RECORDS, WRITE_AGAIN};
 
@@ -62,9 +62,9 @@ impl RecordHandler for Handler {
     }
 }
 
-pub async fn handle(scene: &mut Scene) {
-    scene.fill(0..RECORDS);
-    let client = scene.client();
+pub async fn handle(harness: &mut Harness) {
+    harness.fill(0..RECORDS);
+    let client = harness.client();
     let config = ConsumerConfig {
         auto_offset_reset: OffsetReset::Earliest,
         session_timeout: Duration::from_secs(6),
@@ -76,100 +76,100 @@ pub async fn handle(scene: &mut Scene) {
             client,
             ..kafka::ConsumerConfig::default()
         },
-        ..ConsumerConfig::new(&scene.broker.bootstrap_servers(), TOPIC, GROUP)
+        ..ConsumerConfig::new(&harness.broker.bootstrap_servers(), TOPIC, GROUP)
     };
     let consumer: EventConsumer<RecordEvents> =
         EventConsumer::new(config).expect("a good configuration");
     let handler = Handler::default();
-    while scene.goes_on() {
-        if !look(scene, &consumer, &handler).await {
+    while harness.goes_on() {
+        if !look(harness, &consumer, &handler).await {
             break;
         }
-        scene.notes.is_done_under_lie |= handler.has(0..RECORDS);
+        harness.notes.is_done_under_tampering |= handler.has(0..RECORDS);
         // Long enough for some heartbeats.
-        if scene.notes.is_done_under_lie && scene.now() > Duration::from_secs(4) {
+        if harness.notes.is_done_under_tampering && harness.now() > Duration::from_secs(4) {
             break;
         }
     }
-    if scene.notes.is_done_under_lie {
-        // The lie may be about leaving the group.
-        stop(scene, &consumer).await;
+    if harness.notes.is_done_under_tampering {
+        // The tampering may be about leaving the group.
+        stop(harness, &consumer).await;
     }
-    scene.heal();
+    harness.heal();
     let healed_at = Instant::now();
     let mut written = RECORDS;
     let mut next_write = healed_at;
     loop {
         if Instant::now() >= next_write {
-            scene.fill(written..written + MORE);
+            harness.fill(written..written + MORE);
             written += MORE;
             next_write = Instant::now() + WRITE_AGAIN;
         }
-        look(scene, &consumer, &handler).await;
+        look(harness, &consumer, &handler).await;
         if handler.has(written - MORE..written) {
             if !handler.has(0..written) {
                 let handled = handler.0.lock().expect("no panic").len();
-                scene.violation(Violation::Lost(format!("{handled} of {written} handled")));
+                harness.violation(Violation::Lost(format!("{handled} of {written} handled")));
             }
             break;
         }
-        if healed_at.elapsed() > scene.healing() {
+        if healed_at.elapsed() > harness.healing() {
             let handled = handler.0.lock().expect("no panic").len();
             let error = consumer.metrics().last_error;
             let text = format!("{handled} of {written} handled; {error:?}");
-            scene.violation(Violation::NotHealed(text));
+            harness.violation(Violation::NotHealed(text));
             break;
         }
     }
-    stop(scene, &consumer).await;
-    check_order(scene, &handler);
-    check_commits(scene);
+    stop(harness, &consumer).await;
+    check_order(harness, &handler);
+    check_commits(harness);
 }
 
 /// Starts the consumer if it does not run, and notes what it says is wrong. False when it hangs.
 async fn look(
-    scene: &mut Scene,
+    harness: &mut Harness,
     consumer: &EventConsumer<RecordEvents>,
     handler: &Handler,
 ) -> bool {
     if !consumer.is_running() {
         // It connects, and waits for its topics.
         let starting = consumer.start(handler.clone());
-        match scene.call("start", REQUEST_TIMEOUT * 2, starting).await {
+        match harness.call("start", REQUEST_TIMEOUT * 2, starting).await {
             Some(Ok(())) => {}
-            Some(Err(error)) => note(scene, "start", &error),
+            Some(Err(error)) => note(harness, "start", &error),
             None => return false,
         }
     }
     sleep(LOOK).await;
     if let Some(error) = consumer.metrics().last_error {
-        scene.error_once("metrics", &error);
+        harness.error_once("metrics", &error);
     }
     if !consumer.is_running()
-        && let Some(Err(error)) = scene.call("wait", Duration::ZERO, consumer.wait()).await
+        && let Some(Err(error)) = harness.call("wait", Duration::ZERO, consumer.wait()).await
     {
-        note(scene, "wait", &error);
-        scene.violation(Violation::Ended(error.to_string()));
+        note(harness, "wait", &error);
+        harness.violation(Violation::Ended(error.to_string()));
     }
     true
 }
 
-async fn stop(scene: &mut Scene, consumer: &EventConsumer<RecordEvents>) {
+async fn stop(harness: &mut Harness, consumer: &EventConsumer<RecordEvents>) {
     let stopping = consumer.stop();
     let bound = SHUTDOWN + REQUEST_TIMEOUT;
-    if let Some(Err(error)) = scene.call("stop", bound, stopping).await {
-        note(scene, "stop", &error);
+    if let Some(Err(error)) = harness.call("stop", bound, stopping).await {
+        note(harness, "stop", &error);
     }
 }
 
-fn note(scene: &mut Scene, call: &'static str, error: &ConsumerError) {
+fn note(harness: &mut Harness, call: &'static str, error: &ConsumerError) {
     if let ConsumerError::Kafka(error) = error {
-        scene.error(call, error);
+        harness.error(call, error);
     }
 }
 
 /// Each partition's numbers came in order, but for those that came again.
-fn check_order(scene: &mut Scene, handler: &Handler) {
+fn check_order(harness: &mut Harness, handler: &Handler) {
     let handled = handler.0.lock().expect("no panic").clone();
     for partition in 0..PARTITIONS {
         let mut first_times: Vec<u32> = Vec::new();
@@ -182,19 +182,22 @@ fn check_order(scene: &mut Scene, handler: &Handler) {
             }
         }
         if !first_times.is_sorted() {
-            scene.violation(Violation::Reordered(format!("{first_times:?}")));
+            harness.violation(Violation::Reordered(format!("{first_times:?}")));
         }
     }
 }
 
 /// Nothing is committed that is not in the log.
-fn check_commits(scene: &mut Scene) {
+fn check_commits(harness: &mut Harness) {
     for partition in 0..PARTITIONS {
-        let committed = scene.broker.committed_offset(GROUP, TOPIC, partition);
-        let end = scene.broker.log(TOPIC, partition).map(|log| log.end_offset);
+        let committed = harness.broker.committed_offset(GROUP, TOPIC, partition);
+        let end = harness
+            .broker
+            .log(TOPIC, partition)
+            .map(|log| log.end_offset);
         if committed > end {
             let text = format!("{TOPIC}-{partition} is committed at {committed:?} of {end:?}");
-            scene.violation(Violation::Untrue(text));
+            harness.violation(Violation::Untrue(text));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A message as a tree of values, read and written along the tables' schema, so that every field of every answer can be lied about without
+//! A message as a tree of values, read and written along the tables' schema, so that every field of every answer can be tampered with without
 //! a line of code for it. What is written need not be valid: null where null cannot be, counts of what is not there.
 //!
 //! In: a schema, a version, and bytes. Out: a tree, and bytes again, with the place where each field starts.
@@ -450,7 +450,7 @@ mod tests {
 
     use super::*;
 
-    /// The tree is worth nothing if it changes what nobody lied about.
+    /// The tree is worth nothing if it changes what nobody tampered with.
     #[test]
     fn what_is_read_is_written_back_byte_for_byte() {
         let mut random = sample::random(1);

@@ -1,5 +1,5 @@
-//! What clients do under a lie: little, but of everything. Each workload works for a while under the lie, then the lie ends, and then
-//! everything has to work. In: a scene. Out: its notes.
+//! What clients do under a tampering: little, but of everything. Each workload works for a while under the tampering, then the tampering ends, and then
+//! everything has to work. In: a harness. Out: its notes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use pat_events::kafka::{
 use protocol::ErrorCode;
 use tokio::time::{Instant, sleep};
 
-use crate::scene::{
-    GROUP, HEALING, LYING, PARTITIONS, REQUEST_TIMEOUT, Scene, TOPIC, Violation, number_of,
+use crate::harness::{
+    GROUP, HEALING, Harness, PARTITIONS, REQUEST_TIMEOUT, TAMPERING, TOPIC, Violation, number_of,
     partition_of,
 };
 use crate::typed;
 
-/// How many records there are while the lie is told.
+/// How many records there are while the tampering lasts.
 pub const RECORDS: u32 = 30;
 /// And after it.
 pub const MORE: u32 = 3;
@@ -27,7 +27,7 @@ const DELIVERY: Duration = Duration::from_secs(6);
 const SESSION: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long after the lie something new is written again, for readers.
+/// How long after the tampering something new is written again, for readers.
 pub const WRITE_AGAIN: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,14 +68,14 @@ impl Workload {
         Workload::Admin,
     ];
 
-    pub async fn run(self, scene: &mut Scene) {
+    pub async fn run(self, harness: &mut Harness) {
         match self {
-            Workload::Producer => produce(scene, true).await,
-            Workload::Plain => produce(scene, false).await,
-            Workload::Reader => read(scene, false).await,
-            Workload::Member => read(scene, true).await,
-            Workload::Typed => typed::handle(scene).await,
-            Workload::Admin => administer(scene).await,
+            Workload::Producer => produce(harness, true).await,
+            Workload::Plain => produce(harness, false).await,
+            Workload::Reader => read(harness, false).await,
+            Workload::Member => read(harness, true).await,
+            Workload::Typed => typed::handle(harness).await,
+            Workload::Admin => administer(harness).await,
         }
     }
 }
@@ -95,9 +95,9 @@ struct Sent {
     last_error: Option<Error>,
 }
 
-async fn produce(scene: &mut Scene, idempotence: bool) {
+async fn produce(harness: &mut Harness, idempotence: bool) {
     let config = ProducerConfig {
-        client: scene.client(),
+        client: harness.client(),
         acks: if idempotence { Acks::All } else { Acks::Leader },
         idempotence: Some(idempotence),
         delivery_timeout: DELIVERY,
@@ -105,56 +105,56 @@ async fn produce(scene: &mut Scene, idempotence: bool) {
         ..ProducerConfig::default()
     };
     let mut sent = Sent::default();
-    let mut producer = connect(scene, BLOCK, || Producer::connect(config.clone())).await;
+    let mut producer = connect(harness, BLOCK, || Producer::connect(config.clone())).await;
     if let Some(producer) = &producer {
         for first in [0, RECORDS / 2] {
-            send(scene, producer, first..first + RECORDS / 2, &mut sent).await;
+            send(harness, producer, first..first + RECORDS / 2, &mut sent).await;
         }
         let all = (0..RECORDS).all(|number| sent.fates.get(&number) == Some(&Fate::Written));
-        scene.notes.is_done_under_lie = all;
+        harness.notes.is_done_under_tampering = all;
     }
-    scene.heal();
+    harness.heal();
     let healed_at = Instant::now();
     loop {
         if producer.is_none() {
-            producer = connect(scene, BLOCK, || Producer::connect(config.clone())).await;
+            producer = connect(harness, BLOCK, || Producer::connect(config.clone())).await;
         }
         if let Some(alive) = &producer {
             sent.last_error = None;
-            send(scene, alive, RECORDS..RECORDS + MORE, &mut sent).await;
+            send(harness, alive, RECORDS..RECORDS + MORE, &mut sent).await;
             match &sent.last_error {
                 None => break,
                 Some(error) if error.is_fatal() => {
-                    scene.violation(Violation::Ended(error.to_string()));
+                    harness.violation(Violation::Ended(error.to_string()));
                     producer = None;
                 }
                 // What failed for good is sent again by the application, which this is.
                 Some(_) => {}
             }
         }
-        if healed_at.elapsed() > scene.healing() {
-            let last = scene.notes.errors.last();
+        if healed_at.elapsed() > harness.healing() {
+            let last = harness.notes.errors.last();
             let why = format!("{:?}", last.map(|noted| noted.error.to_string()));
-            scene.violation(Violation::NotHealed(why));
+            harness.violation(Violation::NotHealed(why));
             break;
         }
         sleep(PAUSE).await;
     }
     if let Some(producer) = producer {
         // The failures among the records are known.
-        let _ = scene
+        let _ = harness
             .call("flush", DELIVERY + REQUEST_TIMEOUT, producer.flush())
             .await;
-        let _ = scene
+        let _ = harness
             .call("close", REQUEST_TIMEOUT, producer.close(REQUEST_TIMEOUT))
             .await;
     }
-    check_log(scene, &sent, idempotence);
+    check_log(harness, &sent, idempotence);
 }
 
 /// Enqueues these numbers and waits for what becomes of them. Those that were written before are not sent again.
 async fn send(
-    scene: &mut Scene,
+    harness: &mut Harness,
     producer: &Producer,
     numbers: std::ops::Range<u32>,
     sent: &mut Sent,
@@ -168,10 +168,13 @@ async fn send(
         let record = Record::new(TOPIC)
             .partition(partition_of(number))
             .value(&value);
-        match scene.call("enqueue", BLOCK, producer.enqueue(record)).await {
+        match harness
+            .call("enqueue", BLOCK, producer.enqueue(record))
+            .await
+        {
             Some(Ok(delivery)) => deliveries.push((number, Instant::now(), delivery)),
             Some(Err(error)) => {
-                scene.error("enqueue", &error);
+                harness.error("enqueue", &error);
                 sent.last_error = Some(error);
                 break;
             }
@@ -182,10 +185,10 @@ async fn send(
         // What is in flight at the end is awaited.
         let deadline = enqueued_at + DELIVERY + REQUEST_TIMEOUT;
         let before = sent.fates.get(&number).copied();
-        let fate = match scene.call_by("delivery", deadline, delivery).await {
+        let fate = match harness.call_by("delivery", deadline, delivery).await {
             Some(Ok(_)) => Fate::Written,
             Some(Err(error)) => {
-                scene.error("delivery", &error);
+                harness.error("delivery", &error);
                 let fate = match error.outcome() {
                     WriteOutcome::NotWritten => Fate::NotWritten,
                     WriteOutcome::Unknown => Fate::Unknown,
@@ -205,22 +208,22 @@ async fn send(
     }
 }
 
-fn check_log(scene: &mut Scene, sent: &Sent, idempotence: bool) {
+fn check_log(harness: &mut Harness, sent: &Sent, idempotence: bool) {
     for partition in 0..PARTITIONS {
-        let logged = scene.logged(partition);
+        let logged = harness.logged(partition);
         let mut seen: Vec<u32> = Vec::new();
         for number in &logged {
             match seen.contains(number) {
                 false => {
                     if seen.last().is_some_and(|last| last > number) {
-                        scene.violation(Violation::Reordered(format!("{number} in {logged:?}")));
+                        harness.violation(Violation::Reordered(format!("{number} in {logged:?}")));
                     }
                     seen.push(*number);
                 }
                 // Sent a second time by the application, or by a producer that may.
                 true if !idempotence || sent.fates.get(number) == Some(&Fate::Unknown) => {}
                 true => {
-                    scene.violation(Violation::Doubled(format!("{number} in {logged:?}")));
+                    harness.violation(Violation::Doubled(format!("{number} in {logged:?}")));
                 }
             }
         }
@@ -230,11 +233,11 @@ fn check_log(scene: &mut Scene, sent: &Sent, idempotence: bool) {
             }
             match fate {
                 Fate::Written if !seen.contains(number) => {
-                    scene.violation(Violation::Lost(format!("{number} is not in {logged:?}")));
+                    harness.violation(Violation::Lost(format!("{number} is not in {logged:?}")));
                 }
                 Fate::NotWritten if seen.contains(number) => {
                     let text = format!("{number} was said not to be written, and is in {logged:?}");
-                    scene.violation(Violation::Untrue(text));
+                    harness.violation(Violation::Untrue(text));
                 }
                 _ => {}
             }
@@ -242,21 +245,21 @@ fn check_log(scene: &mut Scene, sent: &Sent, idempotence: bool) {
     }
 }
 
-/// Connects, again and again while the lie is told; after it, for as long as healing may take.
-async fn connect<T, F>(scene: &mut Scene, bound: Duration, connect: impl Fn() -> F) -> Option<T>
+/// Connects, again and again while the tampering lasts; after it, for as long as healing may take.
+async fn connect<T, F>(harness: &mut Harness, bound: Duration, connect: impl Fn() -> F) -> Option<T>
 where
     F: Future<Output = Result<T>>,
 {
     let until = Instant::now()
-        + if scene.is_lying() {
-            LYING
+        + if harness.is_tampering() {
+            TAMPERING
         } else {
-            scene.healing()
+            harness.healing()
         };
     loop {
-        match scene.call("connect", bound, connect()).await? {
+        match harness.call("connect", bound, connect()).await? {
             Ok(client) => return Some(client),
-            Err(error) => scene.error("connect", &error),
+            Err(error) => harness.error("connect", &error),
         }
         if Instant::now() >= until {
             return None;
@@ -304,10 +307,10 @@ fn all_partitions() -> impl Iterator<Item = TopicPartition> {
     (0..PARTITIONS).map(|partition| TopicPartition::new(TOPIC, partition))
 }
 
-async fn read(scene: &mut Scene, in_group: bool) {
-    scene.fill(0..RECORDS);
+async fn read(harness: &mut Harness, in_group: bool) {
+    harness.fill(0..RECORDS);
     let config = ConsumerConfig {
-        client: scene.client(),
+        client: harness.client(),
         group_id: in_group.then(|| GROUP.to_owned()),
         auto_offset_reset: OffsetReset::Earliest,
         session_timeout: SESSION,
@@ -323,62 +326,77 @@ async fn read(scene: &mut Scene, in_group: bool) {
     let at_least = if in_group { 4 } else { 2 };
     let mut consumer = None;
     let mut is_subscribed = false;
-    while scene.goes_on() {
-        if !step(scene, &config, &mut consumer, &mut is_subscribed, &mut seen).await {
+    while harness.goes_on() {
+        if !step(
+            harness,
+            &config,
+            &mut consumer,
+            &mut is_subscribed,
+            &mut seen,
+        )
+        .await
+        {
             break;
         }
         let done = seen.has(0..RECORDS);
-        scene.notes.is_done_under_lie |= done;
-        if done && scene.now() > Duration::from_secs(at_least) {
+        harness.notes.is_done_under_tampering |= done;
+        if done && harness.now() > Duration::from_secs(at_least) {
             break;
         }
     }
-    if scene.notes.is_done_under_lie && in_group {
-        // The lie may be about leaving the group.
+    if harness.notes.is_done_under_tampering && in_group {
+        // The tampering may be about leaving the group.
         if let Some(consumer) = consumer.take() {
-            close(scene, consumer).await;
+            close(harness, consumer).await;
             is_subscribed = false;
         }
     }
-    scene.heal();
+    harness.heal();
     let healed_at = Instant::now();
     let mut written = RECORDS;
     let mut next_write = healed_at;
     loop {
-        // Again and again: a position that the lie led astray is set right by what comes after.
+        // Again and again: a position that the tampering led astray is set right by what comes after.
         if Instant::now() >= next_write {
-            scene.fill(written..written + MORE);
+            harness.fill(written..written + MORE);
             written += MORE;
             next_write = Instant::now() + WRITE_AGAIN;
         }
-        step(scene, &config, &mut consumer, &mut is_subscribed, &mut seen).await;
+        step(
+            harness,
+            &config,
+            &mut consumer,
+            &mut is_subscribed,
+            &mut seen,
+        )
+        .await;
         if seen.has(written - MORE..written) {
             if !seen.has(0..written) {
                 let text = format!("{} of {written} read", seen.count());
-                scene.violation(Violation::Lost(text));
+                harness.violation(Violation::Lost(text));
             }
             break;
         }
-        if healed_at.elapsed() > scene.healing() {
-            let last = scene.notes.errors.last();
+        if healed_at.elapsed() > harness.healing() {
+            let last = harness.notes.errors.last();
             let last = last.map(|noted| (noted.at, noted.error.to_string()));
             let text = format!("{} of {written} read; {last:?}", seen.count());
-            scene.violation(Violation::NotHealed(text));
+            harness.violation(Violation::NotHealed(text));
             break;
         }
     }
     if let Some(mut consumer) = consumer {
         if in_group {
-            commit_at_last(scene, &mut consumer, &mut seen).await;
+            commit_at_last(harness, &mut consumer, &mut seen).await;
         }
-        close(scene, consumer).await;
+        close(harness, consumer).await;
     }
-    check_read(scene, &seen, in_group);
+    check_read(harness, &seen, in_group);
 }
 
 /// One thing after the other: connects, subscribes or assigns, polls, commits. False when it hangs.
 async fn step(
-    scene: &mut Scene,
+    harness: &mut Harness,
     config: &ConsumerConfig,
     consumer: &mut Option<Consumer>,
     is_subscribed: &mut bool,
@@ -387,10 +405,10 @@ async fn step(
     let in_group = config.group_id.is_some();
     let Some(alive) = consumer else {
         let connecting = Consumer::connect(config.clone());
-        match scene.call("connect", REQUEST_TIMEOUT, connecting).await {
+        match harness.call("connect", REQUEST_TIMEOUT, connecting).await {
             Some(Ok(connected)) => *consumer = Some(connected),
             Some(Err(error)) => {
-                scene.error("connect", &error);
+                harness.error("connect", &error);
                 sleep(PAUSE).await;
             }
             None => return false,
@@ -404,41 +422,43 @@ async fn step(
             .collect();
         let result = if in_group {
             let subscribing = alive.subscribe(&[TOPIC]);
-            scene.call("subscribe", REQUEST_TIMEOUT, subscribing).await
+            harness
+                .call("subscribe", REQUEST_TIMEOUT, subscribing)
+                .await
         } else {
             let assigning = alive.assign(&starts);
-            scene.call("assign", REQUEST_TIMEOUT, assigning).await
+            harness.call("assign", REQUEST_TIMEOUT, assigning).await
         };
         match result {
             Some(Ok(())) => *is_subscribed = true,
             Some(Err(error)) => {
-                scene.error(if in_group { "subscribe" } else { "assign" }, &error);
+                harness.error(if in_group { "subscribe" } else { "assign" }, &error);
                 sleep(PAUSE).await;
             }
             None => return false,
         }
         return true;
     }
-    match scene.call("poll", POLL, alive.poll(POLL)).await {
+    match harness.call("poll", POLL, alive.poll(POLL)).await {
         Some(Ok(records)) => {
             let is_empty = records.is_empty();
             seen.take(&records);
             drop(records);
             if in_group && !is_empty {
-                commit(scene, alive).await;
+                commit(harness, alive).await;
             }
         }
         Some(Err(error)) => {
-            scene.poll_error(&error).await;
+            harness.poll_error(&error).await;
             // What stays with the position is left by a seek, as the documentation has it: to the same place while it may be good again.
             if error.kind() == ErrorKind::CorruptBatch
-                && !scene.is_lying()
+                && !harness.is_tampering()
                 && let (Some(partition), Some(offset)) = (error.partition(), error.failed_offset())
             {
                 let _ = alive.seek(partition, offset.max(0));
             }
             if error.is_fatal() {
-                scene.violation(Violation::Ended(error.to_string()));
+                harness.violation(Violation::Ended(error.to_string()));
                 *consumer = None;
                 sleep(PAUSE).await;
             }
@@ -448,68 +468,68 @@ async fn step(
     true
 }
 
-async fn commit(scene: &mut Scene, consumer: &Consumer) {
+async fn commit(harness: &mut Harness, consumer: &Consumer) {
     let positions: Vec<_> = all_partitions()
         .map(|partition| consumer.position(&partition))
         .collect();
     let committing = consumer.commit_sync();
-    match scene.call("commit", REQUEST_TIMEOUT, committing).await {
+    match harness.call("commit", REQUEST_TIMEOUT, committing).await {
         Some(Ok(())) => {
             for (partition, position) in all_partitions().zip(positions) {
-                let committed = scene
+                let committed = harness
                     .broker
                     .committed_offset(GROUP, TOPIC, partition.partition);
                 if position.is_some_and(|position| committed.unwrap_or(0) < position) {
                     let text =
                         format!("{partition} is committed at {committed:?}, not {position:?}");
-                    scene.violation(Violation::Untrue(text));
+                    harness.violation(Violation::Untrue(text));
                 }
             }
         }
-        Some(Err(error)) => scene.error("commit", &error),
+        Some(Err(error)) => harness.error("commit", &error),
         None => {}
     }
 }
 
-/// After the lie a commit has to go through, at the latest after the rebalance that it may need.
-async fn commit_at_last(scene: &mut Scene, consumer: &mut Consumer, seen: &mut Seen) {
+/// After the tampering a commit has to go through, at the latest after the rebalance that it may need.
+async fn commit_at_last(harness: &mut Harness, consumer: &mut Consumer, seen: &mut Seen) {
     let until = Instant::now() + HEALING;
     loop {
         let committing = consumer.commit_sync();
-        match scene.call("commit", REQUEST_TIMEOUT, committing).await {
+        match harness.call("commit", REQUEST_TIMEOUT, committing).await {
             Some(Ok(())) if !consumer.assignment().is_empty() => return,
             Some(Ok(())) => {}
             Some(Err(error)) => {
-                scene.error("commit", &error);
+                harness.error("commit", &error);
                 if Instant::now() > until {
                     let text = format!("the commit at the end: {error}");
-                    return scene.violation(Violation::NotHealed(text));
+                    return harness.violation(Violation::NotHealed(text));
                 }
             }
             None => return,
         }
-        match scene.call("poll", POLL, consumer.poll(POLL)).await {
+        match harness.call("poll", POLL, consumer.poll(POLL)).await {
             Some(Ok(records)) => seen.take(&records),
-            Some(Err(error)) => scene.poll_error(&error).await,
+            Some(Err(error)) => harness.poll_error(&error).await,
             None => return,
         }
         if Instant::now() > until + HEALING {
             let text = "no assignment at the end".to_owned();
-            return scene.violation(Violation::NotHealed(text));
+            return harness.violation(Violation::NotHealed(text));
         }
     }
 }
 
-async fn close(scene: &mut Scene, consumer: Consumer) {
+async fn close(harness: &mut Harness, consumer: Consumer) {
     let closing = consumer.close();
-    if let Some(Err(error)) = scene.call("close", REQUEST_TIMEOUT, closing).await {
-        scene.error("close", &error);
+    if let Some(Err(error)) = harness.call("close", REQUEST_TIMEOUT, closing).await {
+        harness.error("close", &error);
     }
 }
 
-fn check_read(scene: &mut Scene, seen: &Seen, in_group: bool) {
+fn check_read(harness: &mut Harness, seen: &Seen, in_group: bool) {
     if let Some(strange) = &seen.strange {
-        scene.violation(Violation::Untrue(format!("never written: {strange}")));
+        harness.violation(Violation::Untrue(format!("never written: {strange}")));
     }
     for (partition, records) in &seen.by_partition {
         let mut next: Option<u32> = None;
@@ -517,17 +537,17 @@ fn check_read(scene: &mut Scene, seen: &Seen, in_group: bool) {
             let expected = number / PARTITIONS as u32;
             if i64::from(expected) != *offset || partition_of(*number) != *partition {
                 let text = format!("{number} at {partition}@{offset}");
-                scene.violation(Violation::Untrue(text));
+                harness.violation(Violation::Untrue(text));
             }
             match next {
                 Some(next) if *number < next && !in_group => {
-                    scene.violation(Violation::Doubled(format!("{number} after {next}")));
+                    harness.violation(Violation::Doubled(format!("{number} after {next}")));
                 }
                 Some(next) if *number > next => {
-                    scene.violation(Violation::Lost(format!("{number} came instead of {next}")));
+                    harness.violation(Violation::Lost(format!("{number} came instead of {next}")));
                 }
                 None if *number != *partition as u32 => {
-                    scene.violation(Violation::Lost(format!("{number} came first")));
+                    harness.violation(Violation::Lost(format!("{number} came first")));
                 }
                 _ => {}
             }
@@ -536,35 +556,35 @@ fn check_read(scene: &mut Scene, seen: &Seen, in_group: bool) {
     }
 }
 
-async fn administer(scene: &mut Scene) {
-    let config = scene.client();
-    let mut admin = connect(scene, REQUEST_TIMEOUT, || Admin::connect(config.clone())).await;
+async fn administer(harness: &mut Harness) {
+    let config = harness.client();
+    let mut admin = connect(harness, REQUEST_TIMEOUT, || Admin::connect(config.clone())).await;
     let mut rounds = 0;
     while let Some(admin) = &admin {
-        let is_done = administer_once(scene, admin).await;
-        scene.notes.is_done_under_lie |= is_done;
+        let is_done = administer_once(harness, admin).await;
+        harness.notes.is_done_under_tampering |= is_done;
         rounds += 1;
         // Once more, since something may be repeated.
-        if !scene.goes_on() || (is_done && rounds > 1) || rounds > 6 {
+        if !harness.goes_on() || (is_done && rounds > 1) || rounds > 6 {
             break;
         }
         sleep(PAUSE).await;
     }
-    scene.heal();
+    harness.heal();
     let healed_at = Instant::now();
     loop {
         if admin.is_none() {
-            admin = connect(scene, REQUEST_TIMEOUT, || Admin::connect(config.clone())).await;
+            admin = connect(harness, REQUEST_TIMEOUT, || Admin::connect(config.clone())).await;
         }
         if let Some(admin) = &admin
-            && administer_once(scene, admin).await
+            && administer_once(harness, admin).await
         {
             break;
         }
-        if healed_at.elapsed() > scene.healing() {
-            let last = scene.notes.errors.last();
+        if healed_at.elapsed() > harness.healing() {
+            let last = harness.notes.errors.last();
             let why = format!("{:?}", last.map(|noted| noted.error.to_string()));
-            scene.violation(Violation::NotHealed(why));
+            harness.violation(Violation::NotHealed(why));
             break;
         }
         sleep(PAUSE).await;
@@ -572,23 +592,25 @@ async fn administer(scene: &mut Scene) {
 }
 
 /// Whether everything that an administrator does once worked.
-async fn administer_once(scene: &mut Scene, admin: &Admin) -> bool {
+async fn administer_once(harness: &mut Harness, admin: &Admin) -> bool {
     let mut failures = 0;
     let bound = REQUEST_TIMEOUT;
     let new = [NewTopic::new("new", 1), NewTopic::new("newer", 2)];
-    let created = scene.call("create", bound, admin.create_topics(&new)).await;
+    let created = harness
+        .call("create", bound, admin.create_topics(&new))
+        .await;
     failures += note(
-        scene,
+        harness,
         "create",
         created.map(flat),
         &[ErrorCode::TOPIC_ALREADY_EXISTS],
     );
     let names = [TOPIC, "new"];
-    let described = scene
+    let described = harness
         .call("describe", bound, admin.describe_topics(&names))
         .await;
     if let Some(Ok(described)) = &described
-        && !scene.is_lying()
+        && !harness.is_tampering()
     {
         let wrong = described.iter().zip(names).find(|(topic, name)| {
             topic.as_ref().is_ok_and(|topic| {
@@ -597,32 +619,34 @@ async fn administer_once(scene: &mut Scene, admin: &Admin) -> bool {
         });
         if let Some((topic, name)) = wrong {
             let text = format!("{name} is described as {topic:?}");
-            scene.violation(Violation::Untrue(text));
+            harness.violation(Violation::Untrue(text));
         }
     }
-    failures += note(scene, "describe", described.map(flat), &[]);
-    let listed = scene.call("list", bound, admin.list_topics()).await;
+    failures += note(harness, "describe", described.map(flat), &[]);
+    let listed = harness.call("list", bound, admin.list_topics()).await;
     failures += note(
-        scene,
+        harness,
         "list",
         listed.map(|listed| vec![listed.map(drop)]),
         &[],
     );
-    let deleted = scene
+    let deleted = harness
         .call("delete", bound, admin.delete_topics(&["new", "newer"]))
         .await;
     let gone = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION];
-    failures += note(scene, "delete", deleted.map(flat), &gone);
-    let cluster = scene.call("cluster", bound, admin.describe_cluster()).await;
+    failures += note(harness, "delete", deleted.map(flat), &gone);
+    let cluster = harness
+        .call("cluster", bound, admin.describe_cluster())
+        .await;
     failures += note(
-        scene,
+        harness,
         "cluster",
         cluster.map(|cluster| vec![cluster.map(drop)]),
         &[],
     );
-    let versions = scene.call("versions", bound, admin.api_versions(1)).await;
+    let versions = harness.call("versions", bound, admin.api_versions(1)).await;
     failures += note(
-        scene,
+        harness,
         "versions",
         versions.map(|versions| vec![versions.map(drop)]),
         &[],
@@ -639,7 +663,7 @@ fn flat<T>(results: Result<Vec<Result<T>>>) -> Vec<Result<()>> {
 
 /// Notes the errors; says how many there are but for those that a repetition may bring.
 fn note(
-    scene: &mut Scene,
+    harness: &mut Harness,
     call: &'static str,
     results: Option<Vec<Result<()>>>,
     but: &[ErrorCode],
@@ -650,7 +674,7 @@ fn note(
         let is_expected = |code: &ErrorCode| error.server_error() == Some((*code).into());
         if !but.iter().any(is_expected) {
             failures += 1;
-            scene.error(call, &error);
+            harness.error(call, &error);
         }
     }
     failures

@@ -9,62 +9,62 @@ use pat_events::kafka::OffsetReset;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::dice::Dice;
+use crate::consumers::leaves_at;
+use crate::harness::{GROUPS, Harness, TOPIC};
 use crate::history::{Event, Id};
-use crate::plan::Story;
-use crate::readers::leaves_at;
-use crate::wire::{Handle, Handler, OwnEvents, Wire};
-use crate::world::{GROUPS, TOPIC, World};
+use crate::plan::Scenario;
+use crate::record_format::{Handle, Handler, OwnEvents, RecordFormat};
+use crate::rng::Rng;
 
 /// How often a consumer at work is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// A place in the group that one typed consumer after the other takes; the first has the number `first`.
-pub fn fill_seat(world: World, first: u32, dice: Dice) -> JoinHandle<()> {
-    match world.plan.wire {
-        Wire::Email => tokio::spawn(fill::<EmailEvents>(world, first, dice)),
-        _ => tokio::spawn(fill::<OwnEvents>(world, first, dice)),
+pub fn run_slot(harness: Harness, first: u32, rng: Rng) -> JoinHandle<()> {
+    match harness.plan.format {
+        RecordFormat::Email => tokio::spawn(run_members::<EmailEvents>(harness, first, rng)),
+        _ => tokio::spawn(run_members::<OwnEvents>(harness, first, rng)),
     }
 }
 
-async fn fill<S: Dispatch<Handler<Work>>>(world: World, first: u32, dice: Dice) {
+async fn run_members<S: Dispatch<Handler<Work>>>(harness: Harness, first: u32, rng: Rng) {
     for nth in 0.. {
         let reader = first + nth;
-        let until = leaves_at(&world, nth, &dice);
-        let config = config(&world, reader, &dice);
+        let until = leaves_at(&harness, nth, &rng);
+        let config = config(&harness, reader, &rng);
         let consumer = EventConsumer::<S>::new(config).expect("a good configuration");
-        let lived = be_member(&world, &consumer, reader, until, &dice).await;
-        world.scribe.note(Event::Stops { reader });
+        let lived = be_member(&harness, &consumer, reader, until, &rng).await;
+        harness.recorder.record(Event::Stops { reader });
         match lived {
             // What is refused again and again may end it; an application starts it anew.
-            Err(ConsumerError::Kafka(error)) if world.plan.any_error && !error.is_fatal() => {
+            Err(ConsumerError::Kafka(error)) if harness.plan.any_error && !error.is_fatal() => {
                 sleep(Duration::from_millis(500)).await;
                 continue;
             }
             Err(error) => {
-                return world
-                    .problem
-                    .tell(format!("typed consumer {reader}: {error}"));
+                return harness
+                    .failure
+                    .set(format!("typed consumer {reader}: {error}"));
             }
             Ok(()) => {}
         }
-        if !world.plan.all_is_well() && dice.chance(50) {
+        if !harness.plan.all_is_well() && rng.chance(50) {
             continue;
         }
         let began = Instant::now();
         let stopped = consumer.stop().await;
         let took = began.elapsed();
-        let may_take = world.plan.shutdown_timeout + world.request_timeout * 2;
+        let may_take = harness.plan.shutdown_timeout + harness.request_timeout * 2;
         if took > may_take + Duration::from_secs(5) {
-            return world.problem.tell(format!(
+            return harness.failure.set(format!(
                 "typed consumer {reader}: stopping it took {took:?}"
             ));
         }
         match stopped {
-            Err(error) if world.plan.is_handled_once() => {
-                return world
-                    .problem
-                    .tell(format!("typed consumer {reader}: it stops with {error}"));
+            Err(error) if harness.plan.is_handled_once() => {
+                return harness
+                    .failure
+                    .set(format!("typed consumer {reader}: it stops with {error}"));
             }
             // Nobody can say that all is well when it is not.
             _ => {}
@@ -72,10 +72,10 @@ async fn fill<S: Dispatch<Handler<Work>>>(world: World, first: u32, dice: Dice) 
     }
 }
 
-fn config(world: &World, reader: u32, dice: &Dice) -> ConsumerConfig {
+fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     let (_, group) = GROUPS[1];
-    let plan = &world.plan;
-    let client = world.client(reader);
+    let plan = &harness.plan;
+    let client = harness.client(reader);
     let mut config = ConsumerConfig::new("", TOPIC, group);
     config.brokers = client.bootstrap_servers.clone();
     config.kafka.client = client;
@@ -88,32 +88,32 @@ fn config(world: &World, reader: u32, dice: &Dice) -> ConsumerConfig {
     config.session_timeout = plan.session_timeout;
     config.max_poll_interval = plan.max_poll_interval;
     config.shutdown_timeout = plan.shutdown_timeout;
-    config.commit_interval = *dice.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);
-    config.concurrency = dice.between(1, 16) as usize;
+    config.commit_interval = *rng.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);
+    config.concurrency = rng.between(1, 16) as usize;
     config
 }
 
 /// Works until its time has come. Fails when the consumer ends by itself.
 async fn be_member<S: Dispatch<Handler<Work>>>(
-    world: &World,
+    harness: &Harness,
     consumer: &EventConsumer<S>,
     reader: u32,
     until: Option<Instant>,
-    dice: &Dice,
+    rng: &Rng,
 ) -> Result<(), ConsumerError> {
     let is_over = || until.is_some_and(|until| Instant::now() >= until);
-    world.look();
-    world.scribe.note(Event::Starts { reader });
+    harness.record_committed();
+    harness.recorder.record(Event::Starts { reader });
     while !consumer.is_running() {
         let work = Work {
-            world: world.clone(),
+            harness: harness.clone(),
             reader,
-            dice: dice.fork(),
+            rng: rng.fork(),
         };
         // No broker may be there yet.
         if let Err(error) = consumer.start(Handler(work)).await {
             if let ConsumerError::Kafka(error) = &error
-                && (error.is_retriable() || world.plan.any_error)
+                && (error.is_retriable() || harness.plan.any_error)
             {
                 sleep(Duration::from_millis(500)).await;
                 continue;
@@ -128,8 +128,8 @@ async fn be_member<S: Dispatch<Handler<Work>>>(
             return consumer.wait().await;
         }
         let metrics = consumer.metrics();
-        if metrics.failed_polls > failed_polls && world.plan.story == Story::Outage {
-            world.scribe.note(Event::Complains { reader });
+        if metrics.failed_polls > failed_polls && harness.plan.scenario == Scenario::Outage {
+            harness.recorder.record(Event::ReportsFailure { reader });
         }
         failed_polls = metrics.failed_polls;
     }
@@ -138,33 +138,33 @@ async fn be_member<S: Dispatch<Handler<Work>>>(
 
 /// What a handler does.
 struct Work {
-    world: World,
+    harness: Harness,
     reader: u32,
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Handle for Work {
     async fn handle(&self, context: &Context<'_>) {
         let (reader, partition, offset) = (self.reader, context.partition(), context.offset());
-        let wire = self.world.plan.wire;
+        let format = self.harness.plan.format;
         let value = context.record().value;
         let id: Id = value
-            .and_then(|value| wire.id(value))
+            .and_then(|value| format.id(value))
             .expect("all values hold an id");
-        self.world.scribe.note(Event::Begins {
+        self.harness.recorder.record(Event::Begins {
             reader,
             partition,
             offset,
             id,
         });
-        let work = self.world.plan.work;
-        if !self.world.has_healed() && self.dice.chance(work.slow_percent) {
+        let work = self.harness.plan.work;
+        if !self.harness.has_healed() && self.rng.chance(work.slow_percent) {
             let longest = work.slow.as_millis() as u64;
-            sleep(self.dice.millis(longest / 2, longest)).await;
-        } else if self.dice.chance(30) {
-            sleep(self.dice.millis(0, 20)).await;
+            sleep(self.rng.millis(longest / 2, longest)).await;
+        } else if self.rng.chance(30) {
+            sleep(self.rng.millis(0, 20)).await;
         }
-        self.world.scribe.note(Event::Ends {
+        self.harness.recorder.record(Event::Ends {
             reader,
             partition,
             offset,

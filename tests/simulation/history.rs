@@ -12,11 +12,11 @@ pub struct Id {
 }
 
 /// Which of the topics that had the name one after the other; the first is 0.
-pub type Life = u32;
+pub type Incarnation = u32;
 
 /// What the application was told of a record that it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Told {
+pub enum ReportedOutcome {
     Written {
         partition: i32,
         offset: i64,
@@ -48,7 +48,7 @@ pub enum Event {
     /// The delivery of the record was reported.
     Reported {
         id: Id,
-        told: Told,
+        outcome: ReportedOutcome,
     },
     /// A flush of the producer came back.
     Flushed {
@@ -62,7 +62,7 @@ pub enum Event {
         id: Id,
     },
     /// A reader was told to go on at this offset.
-    Sought {
+    Seeked {
         reader: u32,
         partition: i32,
         offset: i64,
@@ -77,11 +77,11 @@ pub enum Event {
         partition: i32,
     },
     /// A group's member was given the partition and starts, or was asked to give it back and ends.
-    Owns {
+    Assigned {
         reader: u32,
         partition: i32,
     },
-    Yields {
+    Revoked {
         reader: u32,
         partition: i32,
     },
@@ -121,7 +121,7 @@ pub enum Event {
         id: Id,
     },
     /// A reader said that something fails.
-    Complains {
+    ReportsFailure {
         reader: u32,
     },
     /// The coordinator has this commit of the group now.
@@ -132,7 +132,7 @@ pub enum Event {
     },
     /// The topic was created anew under its name, or got more partitions.
     Created {
-        life: Life,
+        incarnation: Incarnation,
         partitions: i32,
     },
     Grown {
@@ -143,13 +143,13 @@ pub enum Event {
     Up,
 }
 
-/// All that happened, when (in milliseconds since the start), and the logs of all lives of the topic as they stand at the end, or stood when
-/// it was deleted: (life, partition, offset, record).
+/// All that happened, when (in milliseconds since the start), and the logs of all incarnations of the topic as they stand at the end, or stood when
+/// it was deleted: (incarnation, partition, offset, record).
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub events: Vec<Event>,
     pub times: Vec<u64>,
-    pub log: Vec<(Life, i32, i64, Id)>,
+    pub log: Vec<(Incarnation, i32, i64, Id)>,
 }
 
 impl History {
@@ -165,12 +165,12 @@ impl History {
 
 /// Takes down what happens, from every task of a run.
 #[derive(Clone, Debug)]
-pub struct Scribe {
+pub struct Recorder {
     start: Instant,
     notes: Arc<Mutex<Vec<(u64, Event)>>>,
 }
 
-impl Scribe {
+impl Recorder {
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -178,7 +178,7 @@ impl Scribe {
         }
     }
 
-    pub fn note(&self, event: Event) {
+    pub fn record(&self, event: Event) {
         let at = self.start.elapsed().as_millis() as u64;
         self.notes.lock().expect("no note panics").push((at, event));
     }
@@ -191,7 +191,7 @@ impl Scribe {
     }
 
     /// All that was noted.
-    pub fn history(&self, log: Vec<(Life, i32, i64, Id)>) -> History {
+    pub fn history(&self, log: Vec<(Incarnation, i32, i64, Id)>) -> History {
         let notes = self.notes.lock().expect("no note panics").clone();
         let (times, events) = notes.into_iter().unzip();
         History { events, times, log }

@@ -1,16 +1,16 @@
 //! The whole client, from API to bytes, against the embedded broker in one process: one thread, a paused clock, an in-memory network, and
 //! everything random from one seed.
 //!
-//! | file | what lives there |
+//! | file | what incarnations there |
 //! | --- | --- |
-//! | `plan` | what a run is about: its story, and the few things that can go wrong in it |
-//! | `world` | one run: set up, harm, heal, demand progress |
-//! | `producers`, `readers`, `handlers` | the applications: raw and typed |
-//! | `wire` | what their records look like |
+//! | `plan` | what a run is about: its scenario, and the few faults that it has |
+//! | `harness` | one run: set up, inject faults, heal, demand progress |
+//! | `producers`, `consumers`, `handlers` | the applications: raw and typed |
+//! | `record_format` | what their records look like |
 //! | `network` | delays, stalls, cuts at any byte |
-//! | `trouble` | leaders, coordinators, nodes and topics that come and go, errors of every API, quotas, outages |
+//! | `faults` | leaders, coordinators, nodes and topics that come and go, errors of every API, quotas, outages |
 //! | `history`, `checker` | what the applications saw, and whether that is right |
-//! | `dice` | where chance comes from |
+//! | `rng` | random numbers, all from one seed |
 //!
 //! `cargo test --test simulation` runs some seeds. `SEED=n` runs one, twice, and prints its hash and what came of it, with `EVENTS=1` all that
 //! happened, too; `SEEDS=1000` runs so many, from `FIRST_SEED` (0) on. A seed that fails is printed with how to run it again.
@@ -29,18 +29,18 @@
 //! move, and no re-authentication.
 
 mod checker;
-mod dice;
+mod consumers;
+mod faults;
 mod handlers;
+mod harness;
 mod history;
 mod network;
 mod plan;
 mod producers;
-mod readers;
-mod trouble;
-mod wire;
-mod world;
+mod record_format;
+mod rng;
 
-use crate::world::{Outcome, run};
+use crate::harness::{Outcome, run};
 
 /// How many seeds a plain test run takes.
 const SEEDS: u64 = 200;
@@ -121,8 +121,8 @@ mod planted_defects {
 
     use super::*;
     use crate::checker::Violation;
-    use crate::plan::{Plan, Story};
-    use crate::world::plan_of;
+    use crate::harness::plan_of;
+    use crate::plan::{Plan, Scenario};
 
     /// Runs seeds until one shows the defect as `shows` has it, and is clean without it. Those are left out that have nothing to do with it.
     fn find(defect: Defect, concerns: impl Fn(&Plan) -> bool, shows: impl Fn(&Outcome) -> bool) {
@@ -158,22 +158,22 @@ mod planted_defects {
 
     use Violation::*;
 
-    fn storm(plan: &Plan) -> bool {
-        plan.story == Story::Storm
+    fn chaos(plan: &Plan) -> bool {
+        plan.scenario == Scenario::Chaos
     }
 
     fn recreated(plan: &Plan) -> bool {
-        plan.story == Story::Recreated
+        plan.scenario == Scenario::TopicRecreated
     }
 
     finds! {
-        a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored in storm => Doubled(_) | Reordered { .. },
-        a_position_advanced_before_delivery_is_found: PositionBeforeDelivery in storm => CommittedUnread { .. } | NeverRead { .. },
-        a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored in storm => BeganTooLow { .. },
+        a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored in chaos => Doubled(_) | Reordered { .. },
+        a_position_advanced_before_delivery_is_found: PositionBeforeDelivery in chaos => CommittedUnread { .. } | NeverRead { .. },
+        a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored in chaos => BeganTooLow { .. },
         offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic in recreated => StoredUnfinished { .. },
         a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp in |plan| plan.refused_percent > 0 => FailedForNothing(_),
         a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll in |plan| plan.compacted => FailedForNothing(_),
-        records_that_die_before_their_time_are_found: TimeOfFirstRecord in |plan| plan.story == Story::Outage => ExpiredEarly(_),
+        records_that_die_before_their_time_are_found: TimeOfFirstRecord in |plan| plan.scenario == Scenario::Outage => ExpiredEarly(_),
         a_record_accepted_and_not_said_to_be_is_found: WaitAfterAcceptance in |plan| plan.cancelled_percent > 0 => NeverAccepted(_),
         records_of_added_partitions_passed_over_are_found: NewPartitionByPolicy in |plan| plan.latest => NeverRead { .. },
         a_position_that_moves_by_itself_is_found: MovesByItself in |plan| plan.none => MovedByItself { .. },
@@ -184,7 +184,7 @@ mod planted_defects {
 
     #[test]
     fn a_producer_that_never_recovers_is_found() {
-        find(Defect::SilentAfterEpochBump, storm, |outcome| {
+        find(Defect::SilentAfterEpochBump, chaos, |outcome| {
             let stuck = outcome.stuck.as_deref().unwrap_or_default();
             stuck.contains("does not recover")
         });

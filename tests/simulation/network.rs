@@ -1,4 +1,4 @@
-//! The network between client and broker, in memory: it delays, stalls and cuts connections at any byte, in either direction, as the dice
+//! The network between client and broker, in memory: it delays, stalls and cuts connections at any byte, in either direction, as the rng
 //! say, until it is healed. In: the client's wish to connect. Out: a byte stream to the embedded broker, or a refusal.
 
 use std::io;
@@ -11,11 +11,11 @@ use pat_events::kafka::Transport;
 use pat_events::kafka::net::{Address, BoxFuture, BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::dice::Dice;
+use crate::rng::Rng;
 
 /// How bad the network is; drawn for each run.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub struct NetworkConditions {
     /// Of a hundred dials, how many are refused.
     pub refused_percent: u64,
     /// Of a hundred connections, how many are cut somewhere.
@@ -28,25 +28,25 @@ pub struct Weather {
     pub delay_ms: u64,
 }
 
-impl Weather {
-    pub fn draw(dice: &Dice) -> Self {
+impl NetworkConditions {
+    pub fn draw(rng: &Rng) -> Self {
         Self {
-            refused_percent: *dice.pick(&[0, 0, 5, 30]),
-            cut_percent: *dice.pick(&[0, 20, 60, 95]),
-            within_bytes: *dice.pick(&[400, 4_000, 40_000]),
-            stall_percent: *dice.pick(&[0, 0, 5, 20]),
-            delay_ms: *dice.pick(&[0, 3, 40, 400]),
+            refused_percent: *rng.pick(&[0, 0, 5, 30]),
+            cut_percent: *rng.pick(&[0, 20, 60, 95]),
+            within_bytes: *rng.pick(&[400, 4_000, 40_000]),
+            stall_percent: *rng.pick(&[0, 0, 5, 20]),
+            delay_ms: *rng.pick(&[0, 3, 40, 400]),
         }
     }
 
     /// Nothing but a short way.
-    pub fn calm(dice: &Dice) -> Self {
+    pub fn calm(rng: &Rng) -> Self {
         Self {
             refused_percent: 0,
             cut_percent: 0,
             within_bytes: 1,
             stall_percent: 0,
-            delay_ms: *dice.pick(&[0, 3, 40]),
+            delay_ms: *rng.pick(&[0, 3, 40]),
         }
     }
 }
@@ -55,17 +55,17 @@ impl Weather {
 #[derive(Clone, Debug)]
 pub struct Network {
     broker: Broker,
-    dice: Dice,
-    weather: Weather,
+    rng: Rng,
+    conditions: NetworkConditions,
     healed: Arc<AtomicBool>,
 }
 
 impl Network {
-    pub fn new(broker: Broker, dice: Dice, weather: Weather) -> Self {
+    pub fn new(broker: Broker, rng: Rng, conditions: NetworkConditions) -> Self {
         Self {
             broker,
-            dice,
-            weather,
+            rng,
+            conditions,
             healed: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -79,16 +79,16 @@ impl Network {
         self.healed.load(Ordering::Relaxed)
     }
 
-    fn pipe(&self, dice: &Dice) -> Pipe {
+    fn pipe(&self, rng: &Rng) -> Pipe {
         let somewhere = |percent| {
-            dice.chance(percent)
-                .then(|| dice.any_scale(self.weather.within_bytes))
+            rng.chance(percent)
+                .then(|| rng.any_scale(self.conditions.within_bytes))
         };
         Pipe {
             network: self.clone(),
-            dice: dice.fork(),
-            cut_after: somewhere(self.weather.cut_percent),
-            stall_after: somewhere(self.weather.stall_percent),
+            rng: rng.fork(),
+            cut_after: somewhere(self.conditions.cut_percent),
+            stall_after: somewhere(self.conditions.stall_percent),
         }
     }
 }
@@ -97,10 +97,10 @@ impl Transport for Network {
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
         let (network, address) = (self.clone(), address.clone());
         Box::pin(async move {
-            let dice = network.dice.fork();
+            let rng = network.rng.fork();
             if !network.is_healed() {
-                tokio::time::sleep(dice.millis(0, network.weather.delay_ms)).await;
-                if dice.chance(network.weather.refused_percent) {
+                tokio::time::sleep(rng.millis(0, network.conditions.delay_ms)).await;
+                if rng.chance(network.conditions.refused_percent) {
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
             }
@@ -108,7 +108,7 @@ impl Transport for Network {
                 tokio::io::split(network.broker.dial(address.host(), address.port())?);
             let (client, near) = tokio::io::duplex(16 * 1024);
             let (from_client, to_client) = tokio::io::split(near);
-            let (up, down) = (network.pipe(&dice), network.pipe(&dice));
+            let (up, down) = (network.pipe(&rng), network.pipe(&rng));
             tokio::spawn(async move {
                 // Whichever direction ends first ends both: a connection is cut as a whole.
                 tokio::select! {
@@ -125,7 +125,7 @@ impl Transport for Network {
 /// One direction of a connection.
 struct Pipe {
     network: Network,
-    dice: Dice,
+    rng: Rng,
     cut_after: Option<u64>,
     stall_after: Option<u64>,
 }
@@ -145,7 +145,7 @@ impl Pipe {
             }
             let mut bytes = &chunk[..read];
             if !self.network.is_healed() {
-                tokio::time::sleep(self.dice.millis(0, self.network.weather.delay_ms)).await;
+                tokio::time::sleep(self.rng.millis(0, self.network.conditions.delay_ms)).await;
                 if self.stall_after.is_some_and(|at| carried >= at) {
                     self.stall().await;
                 }

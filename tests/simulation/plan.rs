@@ -1,24 +1,24 @@
-//! What a run is about: each seed draws a story and a few of the things that can go wrong in it, so that every run is short and all of them
+//! What a run is about: each seed draws a scenario and a few of the things that can go wrong in it, so that every run is short and all of them
 //! together are broad.
 
 use std::time::Duration;
 
 use protocol::ErrorCode;
 
-use crate::dice::Dice;
-use crate::network::Weather;
-use crate::wire::Wire;
+use crate::network::NetworkConditions;
+use crate::record_format::RecordFormat;
+use crate::rng::Rng;
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Story {
+pub enum Scenario {
     /// A bad network, and brokers that come and go: whatever happens, nothing may be lost, doubled, or stuck.
-    Storm,
+    Chaos,
     /// A good network, where brokers only say what healthy brokers say: what is strange is in what applications do, and in how much. Here
     /// everything must go well.
     Calm,
     /// The topic is deleted and created anew under its name.
-    Recreated,
+    TopicRecreated,
     /// No broker runs for longer than every timeout.
     Outage,
 }
@@ -26,8 +26,8 @@ pub enum Story {
 /// How a run goes; drawn once.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub story: Story,
-    pub wire: Wire,
+    pub scenario: Scenario,
+    pub format: RecordFormat,
     /// The group is one of typed consumers, not of polling ones.
     pub typed: bool,
     /// Where the group begins without a commit: at the end, instead of at the beginning.
@@ -39,7 +39,7 @@ pub struct Plan {
     pub shutdown_timeout: Duration,
     /// How long handlers of typed consumers take, and what members that poll do between polls and in their hooks.
     pub work: Work,
-    pub hook: Duration,
+    pub listener_delay: Duration,
     /// Of a hundred records, how many are refused by the broker: too large, or without a key in a compacted topic.
     pub refused_percent: u64,
     pub compacted: bool,
@@ -78,76 +78,82 @@ impl Work {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Plan {
-    pub fn draw(dice: &Dice) -> Self {
-        let story = match dice.between(0, 99) {
-            0..45 => Story::Storm,
-            45..75 => Story::Calm,
-            75..88 => Story::Recreated,
-            _ => Story::Outage,
+    pub fn draw(rng: &Rng) -> Self {
+        let scenario = match rng.between(0, 99) {
+            0..45 => Scenario::Chaos,
+            45..75 => Scenario::Calm,
+            75..88 => Scenario::TopicRecreated,
+            _ => Scenario::Outage,
         };
-        let wire = *dice.pick(&[Wire::Raw, Wire::Own, Wire::Email]);
-        let typed = dice.chance(60) && wire != Wire::Raw;
-        let calm = story == Story::Calm;
-        let session_timeout = *dice.pick(&[SECOND * 6, SECOND * 10, SECOND * 45]);
-        let max_poll_interval = *dice.pick(&[SECOND * 20, SECOND * 300, SECOND * 300]);
+        let format = *rng.pick(&[RecordFormat::Raw, RecordFormat::Own, RecordFormat::Email]);
+        let typed = rng.chance(60) && format != RecordFormat::Raw;
+        let calm = scenario == Scenario::Calm;
+        let session_timeout = *rng.pick(&[SECOND * 6, SECOND * 10, SECOND * 45]);
+        let max_poll_interval = *rng.pick(&[SECOND * 20, SECOND * 300, SECOND * 300]);
         let slow = Work {
-            slow_percent: *dice.pick(&[2, 20]),
-            slow: *dice.pick(&[SECOND * 3, SECOND * 12, SECOND * 60]),
+            slow_percent: *rng.pick(&[2, 20]),
+            slow: *rng.pick(&[SECOND * 3, SECOND * 12, SECOND * 60]),
         };
-        let hook = *dice.pick(&[SECOND * 2, SECOND * 15, SECOND * 60]);
-        let (slow_handler, slow_hook) = (
-            dice.chance(50) && typed && story != Story::Outage,
-            dice.chance(50) && !typed && story != Story::Outage,
+        let listener_delay = *rng.pick(&[SECOND * 2, SECOND * 15, SECOND * 60]);
+        let (slow_handler, slow_listener) = (
+            rng.chance(50) && typed && scenario != Scenario::Outage,
+            rng.chance(50) && !typed && scenario != Scenario::Outage,
         );
-        let refused = dice.chance(30) && calm;
-        let compacted = dice.chance(15) && calm;
-        let quota = dice.chance(25) && calm && !refused && !compacted;
-        let grows = dice.chance(if calm { 50 } else { 15 });
-        let latest = dice.chance(40) && calm;
-        let recreated = story == Story::Recreated;
+        let refused = rng.chance(30) && calm;
+        let compacted = rng.chance(15) && calm;
+        let quota = rng.chance(25) && calm && !refused && !compacted;
+        let grows = rng.chance(if calm { 50 } else { 15 });
+        let latest = rng.chance(40) && calm;
+        let recreated = scenario == Scenario::TopicRecreated;
         let plan = Self {
-            story,
-            wire,
+            scenario,
+            format,
             typed,
             latest,
-            none: dice.chance(40) && recreated,
+            none: rng.chance(40) && recreated,
             session_timeout,
             max_poll_interval,
-            shutdown_timeout: *dice.pick(&[SECOND * 5, SECOND * 15]),
+            shutdown_timeout: *rng.pick(&[SECOND * 5, SECOND * 15]),
             work: if slow_handler { slow } else { Work::NONE },
-            hook: if slow_hook { hook } else { Duration::ZERO },
+            listener_delay: if slow_listener {
+                listener_delay
+            } else {
+                Duration::ZERO
+            },
             refused_percent: if refused || compacted { 10 } else { 0 },
             compacted,
-            quota: quota.then(|| dice.millis(500, 5_000)),
-            garbled: dice.chance(25) && calm,
-            unconfirmed: dice.chance(25) && !typed && story != Story::Outage,
-            metadata_bytes: if dice.chance(40) && typed { 8 } else { 4_096 },
-            any_error: dice.chance(40) && story == Story::Storm,
-            cancelled_percent: if dice.chance(25) { 10 } else { 0 },
+            quota: quota.then(|| rng.millis(500, 5_000)),
+            garbled: rng.chance(25) && calm,
+            unconfirmed: rng.chance(25) && !typed && scenario != Scenario::Outage,
+            metadata_bytes: if rng.chance(40) && typed { 8 } else { 4_096 },
+            any_error: rng.chance(40) && scenario == Scenario::Chaos,
+            cancelled_percent: if rng.chance(25) { 10 } else { 0 },
             grows,
             lasts: Duration::ZERO,
         };
-        let slow = slow_handler || slow_hook;
-        let lasts = match story {
-            Story::Storm | Story::Calm | Story::Recreated if slow => dice.millis(20_000, 120_000),
-            Story::Storm | Story::Recreated => dice.millis(1_000, 40_000),
-            Story::Calm => dice.millis(1_000, 30_000),
-            Story::Outage => dice.millis(20_000, 300_000),
+        let slow = slow_handler || slow_listener;
+        let lasts = match scenario {
+            Scenario::Chaos | Scenario::Calm | Scenario::TopicRecreated if slow => {
+                rng.millis(20_000, 120_000)
+            }
+            Scenario::Chaos | Scenario::TopicRecreated => rng.millis(1_000, 40_000),
+            Scenario::Calm => rng.millis(1_000, 30_000),
+            Scenario::Outage => rng.millis(20_000, 300_000),
         };
         Self { lasts, ..plan }
     }
 
-    pub fn weather(&self, dice: &Dice) -> Weather {
-        let weather = Weather::draw(dice);
-        match self.story {
-            Story::Storm => weather,
-            _ => Weather::calm(dice),
+    pub fn conditions(&self, rng: &Rng) -> NetworkConditions {
+        let conditions = NetworkConditions::draw(rng);
+        match self.scenario {
+            Scenario::Chaos => conditions,
+            _ => NetworkConditions::calm(rng),
         }
     }
 
     /// Nothing that is accepted and good may fail.
     pub fn all_is_well(&self) -> bool {
-        self.story == Story::Calm
+        self.scenario == Scenario::Calm
     }
 
     /// Whether every event is handled once: all members stop in good order, all handlers are done before anybody loses patience, and a commit
@@ -158,9 +164,9 @@ impl Plan {
             && self.metadata_bytes >= 4_096
     }
 
-    /// Whether what a member commits in its hook is in time.
-    pub fn hook_is_in_time(&self) -> bool {
-        self.all_is_well() && self.hook + SECOND * 5 < self.max_poll_interval
+    /// Whether what a member commits in its listener_delay is in time.
+    pub fn listener_is_in_time(&self) -> bool {
+        self.all_is_well() && self.listener_delay + SECOND * 5 < self.max_poll_interval
     }
 
     /// Whether the run is so long that readers look less often.
@@ -182,12 +188,12 @@ const CLAIMS: &[ErrorCode] = &[
 ];
 
 /// Any error, by its number, that claims nothing; now and then one that nobody knows.
-pub fn any_error(dice: &Dice) -> ErrorCode {
+pub fn any_error(rng: &Rng) -> ErrorCode {
     let known: Vec<ErrorCode> = ErrorCode::all()
         .filter(|code| !code.is_ok() && !CLAIMS.contains(code))
         .collect();
-    match dice.between(0, 9) {
-        0 => ErrorCode(dice.between(1_000, 2_000) as i16),
-        _ => *dice.pick(&known),
+    match rng.between(0, 9) {
+        0 => ErrorCode(rng.between(1_000, 2_000) as i16),
+        _ => *rng.pick(&known),
     }
 }

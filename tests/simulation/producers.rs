@@ -14,11 +14,11 @@ use pat_events::kafka::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::dice::Dice;
-use crate::history::{Event, Id, Told};
-use crate::plan::{Plan, Story};
-use crate::wire::{Wire, Writer};
-use crate::world::{MAX_MESSAGE_BYTES, TOPIC, World};
+use crate::harness::{Harness, MAX_MESSAGE_BYTES, TOPIC};
+use crate::history::{Event, Id, ReportedOutcome};
+use crate::plan::{Plan, Scenario};
+use crate::record_format::{RecordFormat, Writer};
+use crate::rng::Rng;
 
 /// How long a producer may take, once everything is healed and all its records are sent, to get one more of each key written.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
@@ -43,23 +43,23 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn draw(dice: &Dice, plan: &Plan) -> Self {
+    pub fn draw(rng: &Rng, plan: &Plan) -> Self {
         let mut load = Self {
-            producers: dice.between(1, 2) as u32,
-            idempotence: dice.chance(75),
-            records: dice.between(20, 400) as u32,
-            keys: dice.between(1, 12) as u32,
-            batch_bytes: *dice.pick(&[120, 600, 20_000]),
-            in_flight: dice.between(1, 5) as usize,
-            compression: *dice.pick(&["none", "none", "lz4", "zstd"]),
-            delivery_timeout: Duration::from_secs(*dice.pick(&[5, 40, 120])),
-            linger: *dice.pick(&[Duration::from_millis(5), Duration::from_secs(1)]),
+            producers: rng.between(1, 2) as u32,
+            idempotence: rng.chance(75),
+            records: rng.between(20, 400) as u32,
+            keys: rng.between(1, 12) as u32,
+            batch_bytes: *rng.pick(&[120, 600, 20_000]),
+            in_flight: rng.between(1, 5) as usize,
+            compression: *rng.pick(&["none", "none", "lz4", "zstd"]),
+            delivery_timeout: Duration::from_secs(*rng.pick(&[5, 40, 120])),
+            linger: *rng.pick(&[Duration::from_millis(5), Duration::from_secs(1)]),
             retries: u32::MAX,
             retry_backoff: Duration::from_millis(100),
-            pause_percent: *dice.pick(&[1, 10, 60]),
+            pause_percent: *rng.pick(&[1, 10, 60]),
             pause_ms: 500,
         };
-        if plan.story != Story::Storm {
+        if plan.scenario != Scenario::Chaos {
             // Spread over the time that it lasts.
             load.records = load.records.min(120);
             load.pause_percent = 60;
@@ -89,19 +89,19 @@ impl Load {
         load
     }
 
-    pub fn delivery_timeout(&self, world: &World) -> Duration {
-        match world.plan.all_is_well() {
+    pub fn delivery_timeout(&self, harness: &Harness) -> Duration {
+        match harness.plan.all_is_well() {
             true => self.delivery_timeout,
             // What is in flight is awaited for the request timeout.
             false => self
                 .delivery_timeout
-                .max(world.request_timeout + self.linger),
+                .max(harness.request_timeout + self.linger),
         }
     }
 
-    fn config(&self, world: &World, nth: u32) -> ProducerConfig {
+    fn config(&self, harness: &Harness, nth: u32) -> ProducerConfig {
         let mut config = ProducerConfig::new("");
-        config.client = world.client(nth);
+        config.client = harness.client(nth);
         config.client.retry_backoff = self.retry_backoff;
         config.client.retry_backoff_max = self.retry_backoff.max(config.client.retry_backoff_max);
         config.acks = Acks::All;
@@ -111,7 +111,7 @@ impl Load {
         config.max_in_flight = self.in_flight;
         config.retries = self.retries;
         config.compression = self.compression.parse().expect("a codec");
-        config.delivery_timeout = self.delivery_timeout(world);
+        config.delivery_timeout = self.delivery_timeout(harness);
         config.max_block = Duration::from_secs(60);
         config
     }
@@ -119,41 +119,41 @@ impl Load {
 
 /// Sends all records of the `nth` producer and, once everything is healed, one of each key that must be written. Ends when the fate of each
 /// is known; fails when what is healed does not let it write.
-pub async fn produce(world: World, load: Load, nth: u32, dice: Dice) -> Result<(), String> {
-    let writer = connect(load.config(&world, nth), world.plan.wire).await;
+pub async fn produce(harness: Harness, load: Load, nth: u32, rng: Rng) -> Result<(), String> {
+    let writer = connect(load.config(&harness, nth), harness.plan.format).await;
     let mut sending = Sending {
-        world: &world,
+        harness: &harness,
         writer: &writer,
-        dice: &dice,
-        delivery_timeout: load.delivery_timeout(&world),
+        rng: &rng,
+        delivery_timeout: load.delivery_timeout(&harness),
         next: Id {
             producer: nth,
             number: 0,
         },
     };
     let mut open = Open {
-        world: &world,
+        harness: &harness,
         deliveries: VecDeque::new(),
     };
     for _ in 0..load.records {
-        let key = dice.between(0, u64::from(load.keys) - 1) as u32;
+        let key = rng.between(0, u64::from(load.keys) - 1) as u32;
         // What is not accepted is not in the history: the checker wants it not to be in the log either. Whether the producer ever accepts
         // anything again shows in the end.
         if let Some(Ok(accepted)) = sending.send_some(key).await {
             open.deliveries.push_back(accepted);
         }
         open.report_known();
-        if dice.chance(load.pause_percent) {
-            sleep(dice.millis(0, load.pause_ms)).await;
+        if rng.chance(load.pause_percent) {
+            sleep(rng.millis(0, load.pause_ms)).await;
         }
-        if dice.chance(1) {
+        if rng.chance(1) {
             // Its result is that of the deliveries.
             let _ = writer.flush().await;
             open.report_known();
-            world.scribe.note(Event::Flushed { producer: nth });
+            harness.recorder.record(Event::Flushed { producer: nth });
         }
     }
-    world.is_healed().await;
+    harness.is_healed().await;
     let recovered = sending.reach_every_key(load.keys).await;
     open.report_rest().await;
     // As above.
@@ -161,10 +161,10 @@ pub async fn produce(world: World, load: Load, nth: u32, dice: Dice) -> Result<(
     recovered.map_err(|error| format!("producer {nth} does not recover: {error}"))
 }
 
-async fn connect(config: ProducerConfig, wire: Wire) -> Writer {
+async fn connect(config: ProducerConfig, format: RecordFormat) -> Writer {
     loop {
         // No broker may be there yet.
-        match connect_once(config.clone(), wire).await {
+        match connect_once(config.clone(), format).await {
             Ok(writer) => return writer,
             Err(error) if error.is_fatal() => panic!("{error}"),
             Err(_) => sleep(Duration::from_millis(500)).await,
@@ -172,8 +172,8 @@ async fn connect(config: ProducerConfig, wire: Wire) -> Writer {
     }
 }
 
-async fn connect_once(config: ProducerConfig, wire: Wire) -> Result<Writer> {
-    if wire == Wire::Raw {
+async fn connect_once(config: ProducerConfig, format: RecordFormat) -> Result<Writer> {
+    if format == RecordFormat::Raw {
         return Ok(Writer::Raw(Producer::connect(config).await?));
     }
     let mut typed = events::ProducerConfig::new("", TOPIC);
@@ -183,53 +183,55 @@ async fn connect_once(config: ProducerConfig, wire: Wire) -> Result<Writer> {
     typed.flush_timeout = config.linger;
     typed.kafka = config;
     let writer = EventProducer::connect(typed).await?;
-    Ok(match wire {
-        Wire::Own => Writer::Own(writer),
+    Ok(match format {
+        RecordFormat::Own => Writer::Own(writer),
         _ => Writer::Email(writer),
     })
 }
 
 /// A producer at work.
 struct Sending<'a> {
-    world: &'a World,
+    harness: &'a Harness,
     writer: &'a Writer,
-    dice: &'a Dice,
+    rng: &'a Rng,
     delivery_timeout: Duration,
     next: Id,
 }
 
 impl Sending<'_> {
-    /// Hands one record to the producer: one that the broker takes, or one that it refuses, as the dice say; or changes its mind before the
+    /// Hands one record to the producer: one that the broker takes, or one that it refuses, by chance; or changes its mind before the
     /// producer has accepted it.
     async fn send_some(&mut self, key: u32) -> Option<Result<(Id, Delivery)>> {
-        let plan = &self.world.plan;
-        let good = !self.dice.chance(plan.refused_percent);
-        if !self.dice.chance(plan.cancelled_percent) {
+        let plan = &self.harness.plan;
+        let good = !self.rng.chance(plan.refused_percent);
+        if !self.rng.chance(plan.cancelled_percent) {
             return Some(self.send(key, good).await);
         }
-        let polls = self.dice.between(1, 3) as u32;
-        cut_short(self.send(key, good), polls).await
+        let polls = self.rng.between(1, 3) as u32;
+        poll_then_drop(self.send(key, good), polls).await
     }
 
     async fn send(&mut self, key: u32, good: bool) -> Result<(Id, Delivery)> {
         let id = self.next;
         self.next.number += 1;
-        let keyless = !good && self.world.plan.compacted;
+        let keyless = !good && self.harness.plan.compacted;
         let padding = match good || keyless {
-            true => self.dice.between(0, 52) as usize,
+            true => self.rng.between(0, 52) as usize,
             false => MAX_MESSAGE_BYTES + 500,
         };
         let record_key = (!keyless).then_some(key);
         let enqueued = self.writer.enqueue(TOPIC, id, record_key, padding);
         let delivery = enqueued.await?;
-        self.world.scribe.note(Event::Accepted { id, key, good });
+        self.harness
+            .recorder
+            .record(Event::Accepted { id, key, good });
         Ok((id, delivery))
     }
 
     /// A record for a partition that the topic of this name does not have any more waits for it as long as it may, as with Java's producer.
     fn patience(&self) -> Duration {
-        match self.world.plan.story {
-            Story::Recreated => RECOVERS_WITHIN + self.delivery_timeout,
+        match self.harness.plan.scenario {
+            Scenario::TopicRecreated => RECOVERS_WITHIN + self.delivery_timeout,
             _ => RECOVERS_WITHIN,
         }
     }
@@ -253,13 +255,13 @@ impl Sending<'_> {
     async fn write(&mut self, key: u32) -> Result<()> {
         let (id, delivery) = self.send(key, true).await?;
         let outcome = delivery.await;
-        report(self.world, id, outcome.clone());
+        report(self.harness, id, outcome.clone());
         outcome.map(drop)
     }
 }
 
 /// Polls a future so often at the most, then drops it.
-async fn cut_short<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
+async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|context| {
@@ -275,17 +277,17 @@ async fn cut_short<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> 
 
 /// Records whose fate is not known yet.
 struct Open<'a> {
-    world: &'a World,
+    harness: &'a Harness,
     deliveries: VecDeque<(Id, Delivery)>,
 }
 
 impl Open<'_> {
     fn report_known(&mut self) {
-        let world = self.world;
+        let harness = self.harness;
         self.deliveries
             .retain(|(id, delivery)| match delivery.outcome() {
                 Some(outcome) => {
-                    report(world, *id, outcome);
+                    report(harness, *id, outcome);
                     false
                 }
                 None => true,
@@ -294,25 +296,25 @@ impl Open<'_> {
 
     async fn report_rest(&mut self) {
         while let Some((id, delivery)) = self.deliveries.pop_front() {
-            report(self.world, id, delivery.await);
+            report(self.harness, id, delivery.await);
         }
     }
 }
 
-fn report(world: &World, id: Id, outcome: Result<RecordMetadata, Error>) {
-    let told = match outcome {
+fn report(harness: &Harness, id: Id, outcome: Result<RecordMetadata, Error>) {
+    let outcome = match outcome {
         Ok(RecordMetadata {
             partition,
             offset: Some(offset),
             ..
-        }) => Told::Written { partition, offset },
+        }) => ReportedOutcome::Written { partition, offset },
         // A duplicate that the broker no longer knows the offset of.
-        Ok(_) => Told::Unknown,
+        Ok(_) => ReportedOutcome::Unknown,
         Err(error) if error.outcome() == WriteOutcome::NotWritten => match error.kind() {
-            ErrorKind::Timeout => Told::Expired,
-            _ => Told::NotWritten,
+            ErrorKind::Timeout => ReportedOutcome::Expired,
+            _ => ReportedOutcome::NotWritten,
         },
-        Err(_) => Told::Unknown,
+        Err(_) => ReportedOutcome::Unknown,
     };
-    world.scribe.note(Event::Reported { id, told });
+    harness.recorder.record(Event::Reported { id, outcome });
 }

@@ -23,8 +23,8 @@ use super::list_offsets::{left_out, unknown_partition};
 use super::offset_fetch::{id_of, is_gone};
 use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
 use crate::kafka::error::may_pass;
-use crate::kafka::group::coordinator::Group;
-use crate::kafka::group::membership::Identity;
+use crate::kafka::group::group_metadata::GroupMetadata;
+use crate::kafka::group::member::GroupMember;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::runtime::tasks::Tasks;
@@ -55,8 +55,8 @@ struct Commit {
     notes: Notes,
     /// The first that could not be.
     refused: Option<Error>,
-    identity: Identity,
-    group: Option<Arc<Group>>,
+    identity: GroupMetadata,
+    group: Option<Arc<GroupMember>>,
     deadline: Instant,
     done: oneshot::Sender<Result<()>>,
 }
@@ -121,7 +121,7 @@ impl Commits {
             offsets: BTreeMap::new(),
             notes: Notes::Required,
             refused: None,
-            identity: Identity::standalone(),
+            identity: GroupMetadata::standalone(),
             group: None,
             deadline: core.deadline(),
             done,
@@ -165,13 +165,13 @@ impl Commits {
         }
         let (group, identity) = match &state.source {
             Source::Subscribed(group) => {
-                let identity = group.with(|membership| membership.identity())?;
+                let identity = group.with(|membership| membership.group_metadata())?;
                 if let Some(foreign) = offsets.keys().find(|name| !state.positions.holds(name)) {
                     return Err(not_held(foreign));
                 }
                 (Some(group.clone()), identity)
             }
-            Source::Nothing | Source::Assigned => (None, Identity::standalone()),
+            Source::Nothing | Source::Assigned => (None, GroupMetadata::standalone()),
             Source::Left | Source::Closed => return Err(closed()),
         };
         let metadata = core.cluster.metadata();
@@ -369,8 +369,9 @@ impl Commit {
             return;
         }
         if let Some(group) = &self.group {
-            group
-                .tell(|membership| membership.commit_refused(&self.identity, code, Instant::now()));
+            group.update(|membership| {
+                membership.on_commit_error(&self.identity, code, Instant::now())
+            });
         }
         let moved = matches!(
             code,
@@ -393,7 +394,7 @@ impl Commit {
         let current = self
             .group
             .as_ref()
-            .map(|group| group.with(|membership| membership.identity()))
+            .map(|group| group.with(|membership| membership.group_metadata()))
             .transpose()?;
         if current.is_some_and(|current| current != self.identity) {
             return Err(Error::new(

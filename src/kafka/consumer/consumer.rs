@@ -21,8 +21,8 @@ use super::{
 };
 use crate::kafka::cluster::Cluster;
 use crate::kafka::config::Configuration;
-use crate::kafka::group::coordinator::Group;
-use crate::kafka::group::membership::MembershipConfig;
+use crate::kafka::group::classic::membership::MembershipConfig;
+use crate::kafka::group::member::GroupMember;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
 /// How often, at least, a waiting poll looks whether something has been going wrong for too long.
@@ -164,12 +164,12 @@ impl Consumer {
                     request_timeout: config.client.request_timeout,
                 };
                 let group =
-                    Group::new(membership, core.cluster.clone(), topics, core.ready.clone());
+                    GroupMember::new(membership, core.cluster.clone(), topics, core.ready.clone());
                 core.spawn("group member", group.clone().run());
                 state.source = Source::Subscribed(group);
             }
             Source::Subscribed(group) => {
-                group.tell(|membership| membership.resubscribe(topics, Instant::now()))
+                group.update(|membership| membership.resubscribe(topics, Instant::now()))
             }
             Source::Assigned => return Err(in_the_way("partitions are assigned by hand")),
             Source::Closed => return Err(closed()),
@@ -323,7 +323,7 @@ impl Consumer {
     async fn prepare_to_leave(&self) {
         let core = self.core();
         if let Some(group) = core.group() {
-            let lost = group.with(|membership| membership.must_release());
+            let lost = group.with(|membership| membership.pending_revocation());
             self.tell_listener(lost == Some(true)).await;
         }
         self.handle.commits.settled(core).await;
@@ -350,7 +350,7 @@ impl Consumer {
             return;
         };
         group.polled(now);
-        if let Some(lost) = group.with(|membership| membership.must_release()) {
+        if let Some(lost) = group.with(|membership| membership.pending_revocation()) {
             if !lost {
                 // The error, if any, shows with the next commit: the group does not wait for this one.
                 let _ = self
@@ -362,7 +362,7 @@ impl Consumer {
             if !lost {
                 self.settle_commits().await;
             }
-            group.tell(|membership| membership.released(Instant::now()));
+            group.update(|membership| membership.revocation_complete(Instant::now()));
         }
         if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
             let mut state = self.core().state();

@@ -19,7 +19,7 @@ use super::handle::{OffsetAndMetadata, to_commit};
 use super::positions::{Plan, Positions, Wanted};
 use super::subscribed::Subscribed;
 use crate::kafka::cluster::Cluster;
-use crate::kafka::group::coordinator::Group;
+use crate::kafka::group::member::GroupMember;
 use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
 
 /// How long, at most, between two questions whether a partition that is gone is back.
@@ -61,7 +61,7 @@ pub(crate) enum Source {
     Nothing,
     /// By hand.
     Assigned,
-    Subscribed(Arc<Group>),
+    Subscribed(Arc<GroupMember>),
     /// From nowhere any more: what was read as a member of a group cannot be committed now.
     Left,
     Closed,
@@ -157,7 +157,7 @@ impl Core {
     }
 
     /// The group, for what needs one.
-    pub fn group(&self) -> Option<Arc<Group>> {
+    pub fn group(&self) -> Option<Arc<GroupMember>> {
         match &self.state().source {
             Source::Subscribed(group) => Some(group.clone()),
             _ => None,

@@ -1,4 +1,5 @@
-//! Subscribed topics that do not exist, may not be seen, or are not described in a way that makes sense: waited for, looked for again now and then, told once.
+//! Subscribed topics that do not exist, may not be seen, or whose metadata makes no sense: awaited, asked for again now and then, reported
+//! once.
 //!
 //! In: what the metadata says of each topic, the time. Out: when to ask for the metadata again, and an error for each topic that has been
 //! missing for a while.
@@ -11,14 +12,14 @@ use tokio::time::Instant;
 use crate::kafka::cluster::TopicError;
 use crate::kafka::{Error, ErrorKind};
 
-/// For how long at most a topic may be missing before that is told: brokers may not have heard of a new one yet.
+/// For how long at most a topic may be missing before that is reported: brokers may not know of a new one yet.
 const NEW_FOR: Duration = Duration::from_secs(5);
 
 /// What the metadata says of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TopicStatus {
     Known,
-    /// Why a topic is not known, by the brokers' last word on it.
+    /// Why a topic is not known, by the brokers' newest response.
     Missing(TopicError),
     /// Nobody has said anything yet.
     Unheard,
@@ -28,19 +29,19 @@ pub(crate) enum TopicStatus {
 #[derive(Debug, Default)]
 pub(crate) struct MissingTopics {
     missing: BTreeMap<String, Missing>,
-    looks: u32,
-    look_at: Option<Instant>,
+    refreshes: u32,
+    next_refresh: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Missing {
     since: Instant,
     why: TopicError,
-    told: bool,
+    reported: bool,
 }
 
 impl MissingTopics {
-    /// Takes newer metadata. `awaits_more`: topics of others are missing as well, which this member would share out.
+    /// Takes newer metadata. `awaits_more`: topics of others are missing as well, which this member would assign.
     pub fn update(
         &mut self,
         topics: &[String],
@@ -57,7 +58,7 @@ impl MissingTopics {
                     let missing = self.missing.entry(name.clone()).or_insert(Missing {
                         since: now,
                         why,
-                        told: false,
+                        reported: false,
                     });
                     missing.why = why;
                 }
@@ -65,23 +66,23 @@ impl MissingTopics {
             }
         }
         if self.missing.is_empty() && !awaits_more {
-            (self.looks, self.look_at) = (0, None);
-        } else if self.look_at.is_none() {
-            self.look_at = Some(now + pause(self.looks + 1));
+            (self.refreshes, self.next_refresh) = (0, None);
+        } else if self.next_refresh.is_none() {
+            self.next_refresh = Some(now + pause(self.refreshes + 1));
         }
     }
 
-    /// When to look again.
-    pub fn look_at(&self) -> Option<Instant> {
-        self.look_at
+    /// When to ask again.
+    pub fn next_refresh(&self) -> Option<Instant> {
+        self.next_refresh
     }
 
     /// Whether to ask for the metadata now; once for each time.
-    pub fn must_look(&mut self, now: Instant) -> bool {
-        let due = self.look_at.is_some_and(|at| at <= now);
+    pub fn refresh_due(&mut self, now: Instant) -> bool {
+        let due = self.next_refresh.is_some_and(|at| at <= now);
         if due {
-            self.looks = self.looks.saturating_add(1);
-            self.look_at = None;
+            self.refreshes = self.refreshes.saturating_add(1);
+            self.next_refresh = None;
         }
         due
     }
@@ -92,8 +93,8 @@ impl MissingTopics {
         let (name, missing) = self
             .missing
             .iter_mut()
-            .find(|(_, it)| !it.told && now.duration_since(it.since) >= patience)?;
-        missing.told = true;
+            .find(|(_, it)| !it.reported && now.duration_since(it.since) >= patience)?;
+        missing.reported = true;
         Some(error_of(name, missing.why))
     }
 }
@@ -114,36 +115,36 @@ mod tests {
     use protocol::ErrorCode;
 
     #[tokio::test]
-    async fn a_missing_topic_is_looked_for_with_pauses_told_once_and_forgotten_when_it_comes() {
+    async fn a_missing_topic_is_looked_for_with_pauses_reported_once_and_forgotten_when_it_comes() {
         let start = Instant::now();
         let topics = ["here".to_string(), "not".to_string()];
         let mut missing = MissingTopics::default();
         let unknown =
             TopicStatus::Missing(TopicError::Server(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
-        let (mut looks, mut told) = (Vec::new(), Vec::new());
+        let (mut refreshes, mut reported) = (Vec::new(), Vec::new());
         for second in 0..40 {
             let now = start + Duration::from_secs(second);
             let status = |name: &str| match name {
                 "here" => TopicStatus::Known,
                 _ => unknown,
             };
-            missing.update(&topics, false, status, now, |looks| {
-                Duration::from_secs(u64::from(looks.min(5)))
+            missing.update(&topics, false, status, now, |refreshes| {
+                Duration::from_secs(u64::from(refreshes.min(5)))
             });
-            if missing.must_look(now) {
-                looks.push(second);
+            if missing.refresh_due(now) {
+                refreshes.push(second);
             }
-            told.extend(
+            reported.extend(
                 missing
                     .report(now, Duration::from_secs(30))
                     .map(|error| (second, error.to_string())),
             );
         }
-        assert_eq!(looks, [1, 4, 8, 13, 19, 25, 31, 37]);
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(refreshes, [1, 4, 8, 13, 19, 25, 31, 37]);
+        assert_eq!(reported.len(), 1, "{reported:?}");
         assert!(
-            told[0].0 == 5 && told[0].1.starts_with("topic not: "),
-            "{told:?}"
+            reported[0].0 == 5 && reported[0].1.starts_with("topic not: "),
+            "{reported:?}"
         );
         missing.update(
             &topics,
@@ -152,11 +153,11 @@ mod tests {
             start,
             |_| Duration::ZERO,
         );
-        assert_eq!(missing.look_at(), None);
+        assert_eq!(missing.next_refresh(), None);
     }
 
     #[test]
-    fn every_reason_for_which_a_topic_is_missing_is_told_with_its_name() {
+    fn every_reason_for_which_a_topic_is_missing_is_reported_with_its_name() {
         let start = Instant::now();
         let topics = ["orders".to_string()];
         let refused = TopicError::Server(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
@@ -171,9 +172,12 @@ mod tests {
             missing.update(&topics, false, status, start, |_| Duration::from_secs(1));
             let patience = Duration::from_secs(2);
             assert!(missing.report(start, patience).is_none());
-            let told = missing.report(start + patience, patience);
-            let told = told.expect("told in time").to_string();
-            assert!(told.contains("orders") && told.contains(text), "{told}");
+            let reported = missing.report(start + patience, patience);
+            let reported = reported.expect("reported in time").to_string();
+            assert!(
+                reported.contains("orders") && reported.contains(text),
+                "{reported}"
+            );
         }
     }
 }

@@ -1,19 +1,15 @@
-//! Consumer groups, from a member's side: the classic protocol, in which one member, the leader, shares the partitions out.
+//! Consumer groups, from a member's side.
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `assignor` | who gets which partition |
-//! | `membership` | the member's state: what to send next, what an answer means |
-//! | `checks` | whether an answer fits what was asked |
-//! | `trouble` | what has been failing for how long, and when that is told |
+//! | `member` | the task that talks to the group's coordinator, and the handle that polls use |
+//! | `classic` | the classic protocol: one member, the leader, assigns the partitions |
+//! | `group_metadata` | who commits: generation, member id, instance id |
+//! | `failure_tracker` | what has been failing for how long, and when that is reported |
 //! | `missing_topics` | subscribed topics that do not exist (yet) |
-//! | `protocol` | the blobs that members exchange |
-//! | `coordinator` | the task that speaks to the group's coordinator |
 
-pub(crate) mod assignor;
-mod checks;
-pub(crate) mod coordinator;
-pub(crate) mod membership;
+pub(crate) mod classic;
+mod failure_tracker;
+pub(crate) mod group_metadata;
+pub(crate) mod member;
 pub(crate) mod missing_topics;
-pub(crate) mod protocol;
-mod trouble;

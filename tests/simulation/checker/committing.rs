@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Log, Promise, Violation};
-use crate::history::{Event, Group, History, Id, Life};
+use super::{Guarantees, Log, Violation};
+use crate::history::{Event, Group, History, Id, Incarnation};
 
 /// A commit covers only what the group has handed out before it, of the topic that has the name.
 pub(super) fn commits(history: &History, log: &Log, group: &[u32], found: &mut Vec<Violation>) {
     let mut unread = log.places.clone();
-    let mut now: Life = 0;
-    let mut asked: BTreeMap<(u32, i32), Life> = BTreeMap::new();
+    let mut now: Incarnation = 0;
+    let mut asked: BTreeMap<(u32, i32), Incarnation> = BTreeMap::new();
     for event in &history.events {
         match *event {
-            Event::Created { life, .. } => now = life,
+            Event::Created { incarnation, .. } => now = incarnation,
             Event::Polled {
                 reader,
                 partition,
                 offset,
                 id,
             } if group.contains(&reader) => {
-                if let Some(life) = log.life_of(partition, offset, id) {
-                    unread.remove(&(life, partition, offset));
+                if let Some(incarnation) = log.incarnation_of(partition, offset, id) {
+                    unread.remove(&(incarnation, partition, offset));
                 }
             }
             Event::Committing {
@@ -36,7 +36,7 @@ pub(super) fn commits(history: &History, log: &Log, group: &[u32], found: &mut V
                 // It may have been for the topic that was there when it was asked for.
                 let same = asked
                     .get(&(reader, partition))
-                    .is_none_or(|life| *life == now);
+                    .is_none_or(|incarnation| *incarnation == now);
                 let passed = unread
                     .range((now, partition, i64::MIN)..(now, partition, next))
                     .next();
@@ -55,25 +55,30 @@ pub(super) fn commits(history: &History, log: &Log, group: &[u32], found: &mut V
 
 /// What the coordinator has never passes what the group has not read, or handled, of the topic that has the name; it has what it has
 /// acknowledged; and where all is well it does not fall.
-pub(super) fn stored(history: &History, log: &Log, promise: Promise, found: &mut Vec<Violation>) {
-    let mut now: Life = 0;
+pub(super) fn stored(
+    history: &History,
+    log: &Log,
+    guarantees: Guarantees,
+    found: &mut Vec<Violation>,
+) {
+    let mut now: Incarnation = 0;
     let mut unfinished =
         BTreeMap::from([Group::Polling, Group::Typed].map(|group| (group, log.places.clone())));
     let mut stored: BTreeMap<(Group, i32), i64> = BTreeMap::new();
-    let mut asked: BTreeMap<(u32, i32), Life> = BTreeMap::new();
+    let mut asked: BTreeMap<(u32, i32), Incarnation> = BTreeMap::new();
     // The lone reader is in no group.
     let owners: BTreeSet<u32> = history
         .events
         .iter()
         .filter_map(|event| match *event {
-            Event::Owns { reader, .. } => Some(reader),
+            Event::Assigned { reader, .. } => Some(reader),
             _ => None,
         })
         .collect();
     for event in &history.events {
         match *event {
-            Event::Created { life, .. } => {
-                now = life;
+            Event::Created { incarnation, .. } => {
+                now = incarnation;
                 stored.clear();
             }
             Event::Polled {
@@ -112,7 +117,7 @@ pub(super) fn stored(history: &History, log: &Log, promise: Promise, found: &mut
                     });
                 }
                 let before = stored.insert((group, partition), next);
-                if promise.all_is_well && before.is_some_and(|before| before > next) {
+                if guarantees.all_is_well && before.is_some_and(|before| before > next) {
                     found.push(Violation::StoredFell {
                         group,
                         partition,
@@ -132,7 +137,7 @@ pub(super) fn stored(history: &History, log: &Log, promise: Promise, found: &mut
             } => {
                 let same = asked
                     .get(&(reader, partition))
-                    .is_none_or(|life| *life == now);
+                    .is_none_or(|incarnation| *incarnation == now);
                 let has = stored.get(&(Group::Polling, partition));
                 if same && has.is_none_or(|has| *has < next) {
                     found.push(Violation::NotStored {
@@ -150,14 +155,14 @@ pub(super) fn stored(history: &History, log: &Log, promise: Promise, found: &mut
 
 fn finish(
     log: &Log,
-    unfinished: &mut BTreeMap<Group, BTreeSet<(Life, i32, i64)>>,
+    unfinished: &mut BTreeMap<Group, BTreeSet<(Incarnation, i32, i64)>>,
     group: Group,
     (partition, offset, id): (i32, i64, Id),
 ) {
-    if let Some(life) = log.life_of(partition, offset, id)
+    if let Some(incarnation) = log.incarnation_of(partition, offset, id)
         && let Some(left) = unfinished.get_mut(&group)
     {
-        left.remove(&(life, partition, offset));
+        left.remove(&(incarnation, partition, offset));
     }
 }
 
@@ -178,7 +183,7 @@ struct Progress {
 /// for a partition that begins with `Owns`, no lower than the lowest commit that may have come last. A member that joins again may find its
 /// old generation, so only another owner is proof of a new one.
 pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut Vec<Violation>) {
-    let mut now: Life = 0;
+    let mut now: Incarnation = 0;
     let mut partitions: BTreeMap<i32, Progress> = BTreeMap::new();
     let mut beginning: BTreeMap<(u32, i32), i64> = BTreeMap::new();
     // What the coordinator had when a member started that is told of nothing.
@@ -186,8 +191,8 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
     let mut from: BTreeMap<(u32, i32), i64> = BTreeMap::new();
     for event in &history.events {
         match *event {
-            Event::Created { life, .. } => {
-                now = life;
+            Event::Created { incarnation, .. } => {
+                now = incarnation;
                 partitions.clear();
                 beginning.clear();
                 stored.clear();
@@ -216,7 +221,7 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
                 let low = from
                     .get(&(reader, partition))
                     .is_some_and(|from| offset < *from);
-                if low && log.life_of(partition, offset, id) == Some(now) {
+                if low && log.incarnation_of(partition, offset, id) == Some(now) {
                     found.push(Violation::BeganTooLow {
                         reader,
                         partition,
@@ -224,7 +229,7 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
                     });
                 }
             }
-            Event::Owns { reader, partition } if group.contains(&reader) => {
+            Event::Assigned { reader, partition } if group.contains(&reader) => {
                 let known = partitions.entry(partition).or_default();
                 for (next, _) in &known.open {
                     known.floor = known.floor.min(*next);
@@ -242,7 +247,7 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
             } => {
                 let floor = beginning.remove(&(reader, partition));
                 if floor.is_some_and(|floor| offset < floor)
-                    && log.life_of(partition, offset, id) == Some(now)
+                    && log.incarnation_of(partition, offset, id) == Some(now)
                 {
                     found.push(Violation::BeganTooLow {
                         reader,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Log, Violation, keys};
-use crate::history::{Event, History, Id, Life};
+use crate::history::{Event, History, Id, Incarnation};
 
-/// What a key's handlers have done in a partition of one life of the topic.
+/// What a key's handlers have done in a partition of one incarnation of the topic.
 #[derive(Default)]
 struct Key {
     /// At work, by the reader whose they are.
@@ -18,10 +18,10 @@ struct Key {
 /// finished, by whomever.
 pub(super) fn order(history: &History, log: &Log, found: &mut Vec<Violation>) {
     let key_of = keys(history);
-    let mut keys: BTreeMap<(Life, i32, u32), Key> = BTreeMap::new();
+    let mut keys: BTreeMap<(Incarnation, i32, u32), Key> = BTreeMap::new();
     let place = |partition: i32, offset: i64, id: Id| {
         Some((
-            log.life_of(partition, offset, id)?,
+            log.incarnation_of(partition, offset, id)?,
             partition,
             *key_of.get(&id)?,
         ))
@@ -34,7 +34,7 @@ pub(super) fn order(history: &History, log: &Log, found: &mut Vec<Violation>) {
                 offset,
                 id,
             } => {
-                if log.life_of(partition, offset, id).is_none() {
+                if log.incarnation_of(partition, offset, id).is_none() {
                     found.push(Violation::WrongRecord {
                         reader,
                         partition,
@@ -84,7 +84,7 @@ pub(super) fn order(history: &History, log: &Log, found: &mut Vec<Violation>) {
 
 /// Nothing is begun that was finished.
 pub(super) fn once(history: &History, log: &Log, found: &mut Vec<Violation>) {
-    let mut finished: BTreeSet<(Option<Life>, i32, i64)> = BTreeSet::new();
+    let mut finished: BTreeSet<(Option<Incarnation>, i32, i64)> = BTreeSet::new();
     for event in &history.events {
         match *event {
             Event::Begins {
@@ -92,7 +92,12 @@ pub(super) fn once(history: &History, log: &Log, found: &mut Vec<Violation>) {
                 offset,
                 id,
                 ..
-            } if finished.contains(&(log.life_of(partition, offset, id), partition, offset)) => {
+            } if finished.contains(&(
+                log.incarnation_of(partition, offset, id),
+                partition,
+                offset,
+            )) =>
+            {
                 found.push(Violation::HandledTwice { partition, offset });
             }
             Event::Ends {
@@ -101,7 +106,7 @@ pub(super) fn once(history: &History, log: &Log, found: &mut Vec<Violation>) {
                 id,
                 ..
             } => {
-                finished.insert((log.life_of(partition, offset, id), partition, offset));
+                finished.insert((log.incarnation_of(partition, offset, id), partition, offset));
             }
             _ => {}
         }

@@ -14,11 +14,11 @@ mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::history::{Event, Group, History, Id, Life};
+use crate::history::{Event, Group, History, Id, Incarnation};
 
 /// What a run promises.
 #[derive(Clone, Copy, Debug)]
-pub struct Promise {
+pub struct Guarantees {
     /// Nothing twice, and order kept whatever happens.
     pub idempotent: bool,
     /// Nothing that is good fails, and nothing that is committed falls back.
@@ -28,7 +28,7 @@ pub struct Promise {
     /// How long a record has before it may be given up for its time.
     pub delivery_ms: u64,
     /// How soon a reader says that no broker answers.
-    pub complains_within_ms: u64,
+    pub reports_failure_within_ms: u64,
     /// The reader that is in no group goes on by itself in a topic that was created anew.
     pub moves_by_itself: bool,
 }
@@ -143,47 +143,47 @@ pub enum Violation {
 }
 
 /// Every violation of every rule.
-pub fn check(history: &History, promise: Promise, groups: &[Vec<u32>]) -> Vec<Violation> {
+pub fn check(history: &History, guarantees: Guarantees, groups: &[Vec<u32>]) -> Vec<Violation> {
     let log = Log::new(history);
     let mut found = Vec::new();
-    writing::reports(history, promise, &mut found);
-    if promise.idempotent {
+    writing::reports(history, guarantees, &mut found);
+    if guarantees.idempotent {
         writing::doubled(history, &mut found);
     }
-    writing::order(history, promise, &mut found);
-    reading::readers(history, &log, promise, &mut found);
-    reading::complaints(history, promise, &mut found);
-    committing::stored(history, &log, promise, &mut found);
+    writing::order(history, guarantees, &mut found);
+    reading::readers(history, &log, guarantees, &mut found);
+    reading::failures_reported(history, guarantees, &mut found);
+    committing::stored(history, &log, guarantees, &mut found);
     for group in groups {
         reading::everything_read(history, &log, group, &mut found);
         committing::commits(history, &log, group, &mut found);
         committing::progress(history, &log, group, &mut found);
     }
     handling::order(history, &log, &mut found);
-    if promise.handled_once {
+    if guarantees.handled_once {
         handling::once(history, &log, &mut found);
     }
     found
 }
 
-/// The logs of all lives of the topic.
+/// The logs of all incarnations of the topic.
 struct Log {
-    /// What stands at (partition, offset), life after life.
-    slots: BTreeMap<(i32, i64), Vec<(Life, Id)>>,
-    /// Where there are records: (life, partition, offset).
-    places: BTreeSet<(Life, i32, i64)>,
-    last_life: Life,
+    /// What stands at (partition, offset), incarnation after incarnation.
+    slots: BTreeMap<(i32, i64), Vec<(Incarnation, Id)>>,
+    /// Where there are records: (incarnation, partition, offset).
+    places: BTreeSet<(Incarnation, i32, i64)>,
+    last_incarnation: Incarnation,
 }
 
 impl Log {
     fn new(history: &History) -> Self {
         let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (life, partition, offset, id) in history.log.iter().copied() {
+        for (incarnation, partition, offset, id) in history.log.iter().copied() {
             let slot = slots.entry((partition, offset)).or_default();
-            slot.push((life, id));
+            slot.push((incarnation, id));
         }
-        let lives = history.events.iter().filter_map(|event| match *event {
-            Event::Created { life, .. } => Some(life),
+        let incarnations = history.events.iter().filter_map(|event| match *event {
+            Event::Created { incarnation, .. } => Some(incarnation),
             _ => None,
         });
         Self {
@@ -191,25 +191,25 @@ impl Log {
             places: history
                 .log
                 .iter()
-                .map(|(life, partition, offset, _)| (*life, *partition, *offset))
+                .map(|(incarnation, partition, offset, _)| (*incarnation, *partition, *offset))
                 .collect(),
-            last_life: lives.max().unwrap_or_default(),
+            last_incarnation: incarnations.max().unwrap_or_default(),
         }
     }
 
-    /// The life of the topic in which this record stands there.
-    fn life_of(&self, partition: i32, offset: i64, id: Id) -> Option<Life> {
+    /// The incarnation of the topic in which this record stands there.
+    fn incarnation_of(&self, partition: i32, offset: i64, id: Id) -> Option<Incarnation> {
         let slot = self.slots.get(&(partition, offset))?;
         let found = slot.iter().find(|(_, there)| *there == id);
-        found.map(|(life, _)| *life)
+        found.map(|(incarnation, _)| *incarnation)
     }
 
     /// Whether there are records from one offset on to before another.
-    fn has(&self, life: Life, partition: i32, from: i64, to: i64) -> bool {
+    fn has(&self, incarnation: Incarnation, partition: i32, from: i64, to: i64) -> bool {
         from < to
             && self
                 .places
-                .range((life, partition, from)..(life, partition, to))
+                .range((incarnation, partition, from)..(incarnation, partition, to))
                 .next()
                 .is_some()
     }

@@ -2,26 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Log, Promise, Violation};
-use crate::history::{Event, History, Life};
+use super::{Guarantees, Log, Violation};
+use crate::history::{Event, History, Incarnation};
 
 /// Where a reader stands in a partition.
 #[derive(Clone, Copy)]
 enum At {
     /// Behind this record.
-    Behind(Life, i64),
+    Behind(Incarnation, i64),
     /// Sent to this offset, whatever topic has the name then.
     SentTo(i64),
 }
 
 /// Each reader, from where it began on a partition or was sent to: forward, past nothing, and what the log has there; nothing while it is
 /// paused; members of a group only while they own the partition. When another topic has the name, from its beginning.
-pub(super) fn readers(history: &History, log: &Log, promise: Promise, found: &mut Vec<Violation>) {
+pub(super) fn readers(
+    history: &History,
+    log: &Log,
+    guarantees: Guarantees,
+    found: &mut Vec<Violation>,
+) {
     let members: BTreeSet<u32> = history
         .events
         .iter()
         .filter_map(|event| match *event {
-            Event::Owns { reader, .. } => Some(reader),
+            Event::Assigned { reader, .. } => Some(reader),
             _ => None,
         })
         .collect();
@@ -30,16 +35,16 @@ pub(super) fn readers(history: &History, log: &Log, promise: Promise, found: &mu
     let mut paused: BTreeSet<(u32, i32)> = BTreeSet::new();
     for event in &history.events {
         match *event {
-            Event::Owns { reader, partition } => {
+            Event::Assigned { reader, partition } => {
                 owned.insert((reader, partition));
                 at.remove(&(reader, partition));
                 // A pause ends with the assignment.
                 paused.remove(&(reader, partition));
             }
-            Event::Yields { reader, partition } => {
+            Event::Revoked { reader, partition } => {
                 owned.remove(&(reader, partition));
             }
-            Event::Sought {
+            Event::Seeked {
                 reader,
                 partition,
                 offset,
@@ -73,7 +78,7 @@ pub(super) fn readers(history: &History, log: &Log, promise: Promise, found: &mu
                         offset,
                     });
                 }
-                let Some(life) = log.life_of(partition, offset, id) else {
+                let Some(incarnation) = log.incarnation_of(partition, offset, id) else {
                     found.push(Violation::WrongRecord {
                         reader,
                         partition,
@@ -81,20 +86,22 @@ pub(super) fn readers(history: &History, log: &Log, promise: Promise, found: &mu
                     });
                     continue;
                 };
-                let before = at.insert((reader, partition), At::Behind(life, offset));
+                let before = at.insert((reader, partition), At::Behind(incarnation, offset));
                 let (back, from) = match before {
                     None => continue,
                     Some(At::SentTo(from)) => (offset < from, from),
-                    Some(At::Behind(old, before)) if old == life => (offset <= before, before + 1),
+                    Some(At::Behind(old, before)) if old == incarnation => {
+                        (offset <= before, before + 1)
+                    }
                     Some(At::Behind(old, _)) => {
-                        if old < life && !is_member && !promise.moves_by_itself {
+                        if old < incarnation && !is_member && !guarantees.moves_by_itself {
                             found.push(Violation::MovedByItself {
                                 reader,
                                 partition,
                                 offset,
                             });
                         }
-                        (old > life, 0)
+                        (old > incarnation, 0)
                     }
                 };
                 if back {
@@ -103,7 +110,7 @@ pub(super) fn readers(history: &History, log: &Log, promise: Promise, found: &mu
                         partition,
                         offset,
                     });
-                } else if log.has(life, partition, from, offset) {
+                } else if log.has(incarnation, partition, from, offset) {
                     found.push(Violation::Skipped {
                         reader,
                         partition,
@@ -123,7 +130,7 @@ pub(super) fn everything_read(
     group: &[u32],
     found: &mut Vec<Violation>,
 ) {
-    let read: BTreeSet<(Option<Life>, i32, i64)> = history
+    let read: BTreeSet<(Option<Incarnation>, i32, i64)> = history
         .events
         .iter()
         .filter_map(|event| match *event {
@@ -139,13 +146,15 @@ pub(super) fn everything_read(
                 offset,
                 id,
             } if group.contains(&reader) => {
-                Some((log.life_of(partition, offset, id), partition, offset))
+                Some((log.incarnation_of(partition, offset, id), partition, offset))
             }
             _ => None,
         })
         .collect();
-    for (life, partition, offset) in &log.places {
-        if *life == log.last_life && !read.contains(&(Some(*life), *partition, *offset)) {
+    for (incarnation, partition, offset) in &log.places {
+        if *incarnation == log.last_incarnation
+            && !read.contains(&(Some(*incarnation), *partition, *offset))
+        {
             found.push(Violation::NeverRead {
                 partition: *partition,
                 offset: *offset,
@@ -155,7 +164,11 @@ pub(super) fn everything_read(
 }
 
 /// Whoever reads when the last broker goes, and still when one is back, says in time that something is wrong.
-pub(super) fn complaints(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+pub(super) fn failures_reported(
+    history: &History,
+    guarantees: Guarantees,
+    found: &mut Vec<Violation>,
+) {
     let mut running: BTreeSet<u32> = BTreeSet::new();
     let mut silent: Option<(u64, BTreeSet<u32>)> = None;
     for (event, at) in history.events.iter().zip(&history.times) {
@@ -170,16 +183,16 @@ pub(super) fn complaints(history: &History, promise: Promise, found: &mut Vec<Vi
                 }
             }
             Event::Down => silent = Some((*at, running.clone())),
-            Event::Complains { reader } => {
+            Event::ReportsFailure { reader } => {
                 if let Some((since, silent)) = &mut silent
-                    && at - *since <= promise.complains_within_ms
+                    && at - *since <= guarantees.reports_failure_within_ms
                 {
                     silent.remove(&reader);
                 }
             }
             Event::Up => {
                 if let Some((since, silent)) = silent.take()
-                    && at - since > promise.complains_within_ms
+                    && at - since > guarantees.reports_failure_within_ms
                 {
                     found.extend(
                         silent

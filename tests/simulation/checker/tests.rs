@@ -1,18 +1,18 @@
 //! Histories with one thing wrong each: a checker that cannot fail would prove nothing.
 
 use super::*;
-use crate::history::Told;
+use crate::history::ReportedOutcome;
 
-const NOTHING: Promise = Promise {
+const NOTHING: Guarantees = Guarantees {
     idempotent: false,
     all_is_well: false,
     handled_once: false,
     delivery_ms: 1_000,
-    complains_within_ms: 1_000,
+    reports_failure_within_ms: 1_000,
     moves_by_itself: true,
 };
 
-const IDEMPOTENT: Promise = Promise {
+const IDEMPOTENT: Guarantees = Guarantees {
     idempotent: true,
     ..NOTHING
 };
@@ -32,12 +32,12 @@ fn accepted(number: u32) -> Event {
     }
 }
 
-fn sent(number: u32, told: Told) -> [Event; 2] {
+fn sent(number: u32, outcome: ReportedOutcome) -> [Event; 2] {
     [
         accepted(number),
         Event::Reported {
             id: id(number),
-            told,
+            outcome,
         },
     ]
 }
@@ -45,7 +45,7 @@ fn sent(number: u32, told: Told) -> [Event; 2] {
 fn written(number: u32, offset: i64) -> [Event; 2] {
     sent(
         number,
-        Told::Written {
+        ReportedOutcome::Written {
             partition: 0,
             offset,
         },
@@ -62,7 +62,7 @@ fn polled(offset: i64, number: u32) -> Event {
 }
 
 fn sought(offset: i64) -> Event {
-    Event::Sought {
+    Event::Seeked {
         reader: 7,
         partition: 0,
         offset,
@@ -105,7 +105,7 @@ fn each_violation_is_found() {
         (history(both(), &log[..1]), Violation::Lost(id(1))),
         (history([], &log[..1]), Violation::NeverAccepted(id(0))),
         (
-            history(sent(0, Told::NotWritten), &log[..1]),
+            history(sent(0, ReportedOutcome::NotWritten), &log[..1]),
             Violation::WrittenAfterAll(id(0)),
         ),
         (history([accepted(0)], &[]), Violation::NeverReported(id(0))),
@@ -153,11 +153,11 @@ fn each_violation_is_found() {
         (
             history(
                 both().into_iter().chain([
-                    Event::Owns {
+                    Event::Assigned {
                         reader: 7,
                         partition: 0,
                     },
-                    Event::Yields {
+                    Event::Revoked {
                         reader: 7,
                         partition: 0,
                     },
@@ -227,7 +227,7 @@ fn each_violation_is_found() {
     let early = [accepted(0), Event::Flushed { producer: 0 }];
     let late = Event::Reported {
         id: id(0),
-        told: Told::Unknown,
+        outcome: ReportedOutcome::Unknown,
     };
     let flushed = history(early.into_iter().chain([late]), &[]);
     assert_eq!(
@@ -271,7 +271,7 @@ fn each_violation_is_found() {
 }
 
 fn owns(reader: u32) -> Event {
-    Event::Owns {
+    Event::Assigned {
         reader,
         partition: 0,
     }
@@ -381,12 +381,12 @@ fn a_duplicate_without_idempotence_is_no_reordering() {
 
 #[test]
 fn what_fails_for_nothing_or_before_its_time_is_found() {
-    let well = Promise {
+    let well = Guarantees {
         all_is_well: true,
         ..NOTHING
     };
-    for told in [Told::NotWritten, Told::Unknown] {
-        let failed = history(sent(0, told), &[]);
+    for outcome in [ReportedOutcome::NotWritten, ReportedOutcome::Unknown] {
+        let failed = history(sent(0, outcome), &[]);
         assert_eq!(check(&failed, NOTHING, &[]), []);
         assert_eq!(
             check(&failed, well, &[]),
@@ -401,11 +401,11 @@ fn what_fails_for_nothing_or_before_its_time_is_found() {
         },
         Event::Reported {
             id: id(0),
-            told: Told::NotWritten,
+            outcome: ReportedOutcome::NotWritten,
         },
     ];
     assert_eq!(check(&history(refused, &[]), well, &[]), []);
-    let mut expired = history(sent(0, Told::Expired), &[]);
+    let mut expired = history(sent(0, ReportedOutcome::Expired), &[]);
     expired.times = vec![500, 1_500];
     assert_eq!(check(&expired, NOTHING, &[]), []);
     expired.times = vec![501, 1_500];
@@ -433,7 +433,7 @@ fn a_commit_that_the_coordinator_does_not_have_is_found() {
     assert_eq!(check(&history(events, log), NOTHING, &[]), [not_stored]);
     // Nobody knows what the coordinator had of a topic that is gone.
     let created = Event::Created {
-        life: 1,
+        incarnation: 1,
         partitions: 1,
     };
     let events = begin().chain([created, committed(7, 2)]);
@@ -459,7 +459,7 @@ fn a_stored_commit_that_passes_the_unfinished_or_falls_is_found() {
         partition: 0,
         next,
     };
-    let well = Promise {
+    let well = Guarantees {
         all_is_well: true,
         ..NOTHING
     };
@@ -477,7 +477,7 @@ fn a_stored_commit_that_passes_the_unfinished_or_falls_is_found() {
     assert_eq!(judged(&[&first[..], &[typed(2)]].concat()), [unfinished(2)]);
     // What was read and handled of a topic is nothing of the next one.
     let created = Event::Created {
-        life: 1,
+        incarnation: 1,
         partitions: 1,
     };
     let events = [
@@ -491,7 +491,7 @@ fn a_stored_commit_that_passes_the_unfinished_or_falls_is_found() {
     assert_eq!(
         check(
             &carried,
-            Promise {
+            Guarantees {
                 all_is_well: false,
                 ..well
             },
@@ -525,7 +525,7 @@ fn handlers_that_overtake_or_repeat_are_found() {
         offset,
         id: id(offset as u32),
     };
-    let once = Promise {
+    let once = Guarantees {
         handled_once: true,
         ..NOTHING
     };
@@ -597,7 +597,7 @@ fn handlers_that_overtake_or_repeat_are_found() {
 #[test]
 fn a_reader_that_keeps_silent_or_moves_by_itself_is_found() {
     let starts = Event::Starts { reader: 7 };
-    let complains = Event::Complains { reader: 7 };
+    let complains = Event::ReportsFailure { reader: 7 };
     let judged = |events: &[(u64, Event)]| {
         let (times, events) = events.iter().copied().unzip();
         let log = Vec::new();
@@ -615,7 +615,7 @@ fn a_reader_that_keeps_silent_or_moves_by_itself_is_found() {
     assert_eq!(judged(&[(0, starts), down, (900, Event::Up)]), []);
 
     let created = Event::Created {
-        life: 1,
+        incarnation: 1,
         partitions: 1,
     };
     let again = Event::Polled {
@@ -624,7 +624,7 @@ fn a_reader_that_keeps_silent_or_moves_by_itself_is_found() {
         offset: 0,
         id: id(1),
     };
-    let still = Promise {
+    let still = Guarantees {
         moves_by_itself: false,
         ..NOTHING
     };

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Promise, Violation, keys};
-use crate::history::{Event, History, Id, Life, Told};
+use super::{Guarantees, Violation, keys};
+use crate::history::{Event, History, Id, Incarnation, ReportedOutcome};
 
-pub(super) fn reports(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+pub(super) fn reports(history: &History, guarantees: Guarantees, found: &mut Vec<Violation>) {
     let places: BTreeSet<(i32, i64, Id)> = history
         .log
         .iter()
@@ -20,28 +20,31 @@ pub(super) fn reports(history: &History, promise: Promise, found: &mut Vec<Viola
                 accepted.insert(id, (*at, good));
                 open.insert(id);
             }
-            Event::Reported { id, told } => {
+            Event::Reported { id, outcome } => {
                 open.remove(&id);
-                match told {
-                    Told::Written { partition, offset } => {
+                match outcome {
+                    ReportedOutcome::Written { partition, offset } => {
                         if !places.contains(&(partition, offset, id)) {
                             found.push(Violation::Lost(id));
                         }
                     }
-                    Told::NotWritten | Told::Expired => {
+                    ReportedOutcome::NotWritten | ReportedOutcome::Expired => {
                         if present.contains(&id) {
                             found.push(Violation::WrittenAfterAll(id));
                         }
                     }
-                    Told::Unknown => {}
+                    ReportedOutcome::Unknown => {}
                 }
                 let Some((since, good)) = accepted.get(&id) else {
                     continue;
                 };
-                if promise.all_is_well && *good && !matches!(told, Told::Written { .. }) {
+                if guarantees.all_is_well
+                    && *good
+                    && !matches!(outcome, ReportedOutcome::Written { .. })
+                {
                     found.push(Violation::FailedForNothing(id));
                 }
-                if told == Told::Expired && at - since < promise.delivery_ms {
+                if outcome == ReportedOutcome::Expired && at - since < guarantees.delivery_ms {
                     found.push(Violation::ExpiredEarly(id));
                 }
             }
@@ -69,29 +72,29 @@ pub(super) fn doubled(history: &History, found: &mut Vec<Violation>) {
 /// Per producer and key, first appearances in a partition follow the order of sending. (Without idempotence a record may appear again later:
 /// that is a duplicate, not a reordering, as long as each record's first appearance is in its place. And one whose fate is reported as
 /// unknown may come late: what the network held back until then, nothing tells the broker to refuse.)
-pub(super) fn order(history: &History, promise: Promise, found: &mut Vec<Violation>) {
+pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<Violation>) {
     let unknown: BTreeSet<Id> = history
         .events
         .iter()
         .filter_map(|event| match *event {
             Event::Reported {
                 id,
-                told: Told::Unknown,
-            } if !promise.idempotent => Some(id),
+                outcome: ReportedOutcome::Unknown,
+            } if !guarantees.idempotent => Some(id),
             _ => None,
         })
         .collect();
     let keys = keys(history);
     let mut log = history.log.clone();
-    log.sort_by_key(|(life, partition, offset, _)| (*life, *partition, *offset));
+    log.sort_by_key(|(incarnation, partition, offset, _)| (*incarnation, *partition, *offset));
     let mut seen = BTreeSet::new();
-    let mut last: BTreeMap<(Life, i32, u32, u32), Id> = BTreeMap::new();
-    for (life, partition, _, id) in log {
+    let mut last: BTreeMap<(Incarnation, i32, u32, u32), Id> = BTreeMap::new();
+    for (incarnation, partition, _, id) in log {
         if !seen.insert(id) || unknown.contains(&id) {
             continue;
         }
         let Some(key) = keys.get(&id) else { continue };
-        if let Some(earlier) = last.insert((life, partition, id.producer, *key), id)
+        if let Some(earlier) = last.insert((incarnation, partition, id.producer, *key), id)
             && earlier.number > id.number
         {
             found.push(Violation::Reordered {

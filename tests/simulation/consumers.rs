@@ -14,15 +14,15 @@ use pat_events::kafka::{
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::dice::Dice;
 use crate::handlers;
-use crate::history::{Event, Group, History, Id, Life, Scribe};
-use crate::plan::Story;
-use crate::world::{GROUPS, TOPIC, World};
+use crate::harness::{GROUPS, Harness, TOPIC};
+use crate::history::{Event, Group, History, Id, Incarnation, Recorder};
+use crate::plan::Scenario;
+use crate::rng::Rng;
 
 /// The reader that is in no group.
 pub const ALONE: u32 = 1_000;
-/// Members of the group count from here; a hundred for each seat.
+/// Members of the group count from here; a hundred for each slot.
 const FIRST_MEMBER: u32 = 2_000;
 /// As do typed ones.
 pub const FIRST_TYPED: u32 = 4_000;
@@ -54,7 +54,7 @@ pub fn groups(history: &History) -> Vec<Vec<u32>> {
 pub struct Readers {
     tasks: Vec<JoinHandle<()>>,
     typed: Vec<JoinHandle<()>>,
-    seats: u32,
+    slots: u32,
 }
 
 /// What has been read so far, of the notes that were looked at.
@@ -68,14 +68,14 @@ pub struct Progress {
 
 impl Progress {
     /// Whether the lone reader and the group have each read the whole log.
-    pub fn have_read(&mut self, scribe: &Scribe, log: &[(Life, i32, i64, Id)]) -> bool {
+    pub fn have_read(&mut self, recorder: &Recorder, log: &[(Incarnation, i32, i64, Id)]) -> bool {
         let Self {
             typed,
             looked_at,
             alone,
             group,
         } = self;
-        *looked_at = scribe.read(*looked_at, |event| match *event {
+        *looked_at = recorder.read(*looked_at, |event| match *event {
             Event::Polled {
                 reader,
                 partition,
@@ -107,48 +107,48 @@ impl Progress {
 }
 
 impl Readers {
-    pub fn start(world: &World, dice: &Dice) -> Self {
-        let mut tasks = vec![tokio::spawn(read_alone(world.clone(), dice.fork()))];
+    pub fn start(harness: &Harness, rng: &Rng) -> Self {
+        let mut tasks = vec![tokio::spawn(read_alone(harness.clone(), rng.fork()))];
         let mut typed = Vec::new();
-        let seats = dice.between(1, 3) as u32;
-        for seat in 0..seats {
-            let dice = dice.fork();
-            if world.plan.typed {
-                typed.push(handlers::fill_seat(
-                    world.clone(),
-                    FIRST_TYPED + 100 * seat,
-                    dice,
+        let slots = rng.between(1, 3) as u32;
+        for slot in 0..slots {
+            let rng = rng.fork();
+            if harness.plan.typed {
+                typed.push(handlers::run_slot(
+                    harness.clone(),
+                    FIRST_TYPED + 100 * slot,
+                    rng,
                 ));
             } else {
-                tasks.push(tokio::spawn(fill_seat(
-                    world.clone(),
-                    FIRST_MEMBER + 100 * seat,
-                    dice,
+                tasks.push(tokio::spawn(run_slot(
+                    harness.clone(),
+                    FIRST_MEMBER + 100 * slot,
+                    rng,
                 )));
             }
         }
         Self {
             tasks,
             typed,
-            seats,
+            slots,
         }
     }
 
     /// Waits until the group has a position in every partition, and stands still; false when it never has.
-    pub async fn have_begun(&self, world: &World) -> bool {
-        let (_, name) = GROUPS[usize::from(world.plan.typed)];
+    pub async fn have_begun(&self, harness: &Harness) -> bool {
+        let (_, name) = GROUPS[usize::from(harness.plan.typed)];
         let deadline = Instant::now() + Duration::from_secs(400);
         while Instant::now() < deadline {
             sleep(LOOK).await;
-            let begun = (0..world.partitions()).all(|partition| {
-                world
+            let begun = (0..harness.partitions()).all(|partition| {
+                harness
                     .broker
                     .committed_offset(name, TOPIC, partition)
                     .is_some()
             });
             if begun {
                 // Those who are in a rebalance that does not change that are done with it.
-                sleep(Duration::from_secs(5 * u64::from(self.seats))).await;
+                sleep(Duration::from_secs(5 * u64::from(self.slots))).await;
                 return true;
             }
         }
@@ -178,11 +178,11 @@ impl Readers {
     }
 }
 
-fn config(world: &World, reader: u32, dice: &Dice) -> ConsumerConfig {
+fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     let (_, group) = GROUPS[0];
-    let plan = &world.plan;
+    let plan = &harness.plan;
     let mut config = ConsumerConfig::new("", group);
-    config.client = world.client(reader);
+    config.client = harness.client(reader);
     config.auto_offset_reset = match plan.latest {
         true => OffsetReset::Latest,
         false => OffsetReset::Earliest,
@@ -192,7 +192,7 @@ fn config(world: &World, reader: u32, dice: &Dice) -> ConsumerConfig {
     config.max_poll_interval = plan.max_poll_interval;
     config.fetch_max_wait = Duration::from_millis(if plan.is_long() { 2_000 } else { 200 });
     // Fewer than are fetched at once, so that what happens between polls happens in the middle of a batch.
-    config.max_poll_records = *dice.pick(&[3, 50]);
+    config.max_poll_records = *rng.pick(&[3, 50]);
     config
 }
 
@@ -207,66 +207,66 @@ async fn connect(config: ConsumerConfig) -> Consumer {
 }
 
 /// Takes note of a failed poll. Fails when the consumer is of no use any more, or fails by what nothing has brought about.
-async fn bear(world: &World, reader: u32, error: Error) -> Result<(), Error> {
-    if world.plan.story == Story::Outage {
-        world.scribe.note(Event::Complains { reader });
+async fn tolerate(harness: &Harness, reader: u32, error: Error) -> Result<(), Error> {
+    if harness.plan.scenario == Scenario::Outage {
+        harness.recorder.record(Event::ReportsFailure { reader });
     }
     if error.is_retriable() {
         return Ok(());
     }
     // One that is told of an error that it may go on after goes on.
-    if world.plan.any_error && !error.is_fatal() {
+    if harness.plan.any_error && !error.is_fatal() {
         sleep(Duration::from_millis(100)).await;
         return Ok(());
     }
     Err(error)
 }
 
-async fn read_alone(world: World, dice: Dice) {
-    let mut config = config(&world, ALONE, &dice);
+async fn read_alone(harness: Harness, rng: Rng) {
+    let mut config = config(&harness, ALONE, &rng);
     config.group_id = None;
-    config.auto_offset_reset = match world.plan.none {
+    config.auto_offset_reset = match harness.plan.none {
         true => OffsetReset::None,
         false => OffsetReset::Earliest,
     };
     let mut consumer = connect(config).await;
-    world.scribe.note(Event::Starts { reader: ALONE });
+    harness.recorder.record(Event::Starts { reader: ALONE });
     let mut ends = BTreeMap::new();
     let mut count = 0;
     loop {
-        if count != world.partitions() {
-            count = assign_all(&world, &mut consumer).await;
+        if count != harness.partitions() {
+            count = assign_all(&harness, &mut consumer).await;
             ends.clear();
         }
         match consumer.poll(Duration::from_secs(1)).await {
             Ok(records) => {
-                note(&world, ALONE, &records);
+                note(&harness, ALONE, &records);
                 for record in records.iter() {
                     let end: &mut i64 = ends.entry(record.partition).or_default();
                     *end = (*end).max(record.offset + 1);
                 }
             }
             Err(error) => {
-                if world.plan.none && asks_where_to_go(&error) {
-                    begin_again(&world, &consumer, error.partition());
+                if harness.plan.none && asks_where_to_go(&error) {
+                    begin_again(&harness, &consumer, error.partition());
                     ends.clear();
-                } else if let Err(error) = bear(&world, ALONE, error).await {
-                    return world.problem.tell(format!("the lone reader: {error}"));
+                } else if let Err(error) = tolerate(&harness, ALONE, error).await {
+                    return harness.failure.set(format!("the lone reader: {error}"));
                 }
             }
         }
-        pause_or_resume(&world.scribe, &consumer, ALONE, &dice);
+        pause_or_resume(&harness.recorder, &consumer, ALONE, &rng);
         // What was there before may not be there any more.
-        if dice.chance(2) && world.plan.story != Story::Recreated {
-            seek(&world.scribe, &consumer, &ends, &dice);
+        if rng.chance(2) && harness.plan.scenario != Scenario::TopicRecreated {
+            seek(&harness.recorder, &consumer, &ends, &rng);
         }
     }
 }
 
 /// Reads all partitions from their start. Returns how many they are.
-async fn assign_all(world: &World, consumer: &mut Consumer) -> i32 {
+async fn assign_all(harness: &Harness, consumer: &mut Consumer) -> i32 {
     loop {
-        let count = world.partitions();
+        let count = harness.partitions();
         let partitions: Vec<_> = (0..count)
             .map(|partition| (TopicPartition::new(TOPIC, partition), StartOffset::Earliest))
             .collect();
@@ -274,11 +274,11 @@ async fn assign_all(world: &World, consumer: &mut Consumer) -> i32 {
         if count > 0 && consumer.assign(&partitions).await.is_ok() {
             for partition in 0..count {
                 // A pause ends with the assignment.
-                world.scribe.note(Event::Resumed {
+                harness.recorder.record(Event::Resumed {
                     reader: ALONE,
                     partition,
                 });
-                world.scribe.note(Event::Sought {
+                harness.recorder.record(Event::Seeked {
                     reader: ALONE,
                     partition,
                     offset: 0,
@@ -298,7 +298,7 @@ fn asks_where_to_go(error: &Error) -> bool {
 }
 
 /// A reader that does not move by itself is sent to the beginning.
-fn begin_again(world: &World, consumer: &Consumer, partition: Option<&TopicPartition>) {
+fn begin_again(harness: &Harness, consumer: &Consumer, partition: Option<&TopicPartition>) {
     let partitions = match partition {
         Some(partition) => vec![partition.clone()],
         None => consumer.assignment(),
@@ -306,7 +306,7 @@ fn begin_again(world: &World, consumer: &Consumer, partition: Option<&TopicParti
     for name in partitions {
         // It may be gone with the topic of fewer partitions.
         if consumer.seek_to_beginning(&name).is_ok() {
-            world.scribe.note(Event::Sought {
+            harness.recorder.record(Event::Seeked {
                 reader: ALONE,
                 partition: name.partition,
                 offset: 0,
@@ -316,13 +316,13 @@ fn begin_again(world: &World, consumer: &Consumer, partition: Option<&TopicParti
 }
 
 /// Goes on somewhere within what was read already, so that in the end nothing is left out. `ends` has where that ends.
-fn seek(scribe: &Scribe, consumer: &Consumer, ends: &BTreeMap<i32, i64>, dice: &Dice) {
+fn seek(recorder: &Recorder, consumer: &Consumer, ends: &BTreeMap<i32, i64>, rng: &Rng) {
     let partitions = consumer.assignment();
-    let partition = dice.pick(&partitions);
+    let partition = rng.pick(&partitions);
     let end = ends.get(&partition.partition).copied().unwrap_or(0);
-    let offset = dice.between(0, end as u64) as i64;
+    let offset = rng.between(0, end as u64) as i64;
     consumer.seek(partition, offset).expect("it is assigned");
-    scribe.note(Event::Sought {
+    recorder.record(Event::Seeked {
         reader: ALONE,
         partition: partition.partition,
         offset,
@@ -330,15 +330,15 @@ fn seek(scribe: &Scribe, consumer: &Consumer, ends: &BTreeMap<i32, i64>, dice: &
 }
 
 /// Pauses a partition now and then, and goes on with it soon.
-fn pause_or_resume(scribe: &Scribe, consumer: &Consumer, reader: u32, dice: &Dice) {
+fn pause_or_resume(recorder: &Recorder, consumer: &Consumer, reader: u32, rng: &Rng) {
     let paused = consumer.paused();
-    if !dice.chance(if paused.is_empty() { 5 } else { 50 }) {
+    if !rng.chance(if paused.is_empty() { 5 } else { 50 }) {
         return;
     }
     if !paused.is_empty() {
         consumer.resume(&paused).expect("they are assigned");
         for TopicPartition { partition, .. } in paused {
-            scribe.note(Event::Resumed { reader, partition });
+            recorder.record(Event::Resumed { reader, partition });
         }
         return;
     }
@@ -346,21 +346,21 @@ fn pause_or_resume(scribe: &Scribe, consumer: &Consumer, reader: u32, dice: &Dic
     if assigned.is_empty() {
         return;
     }
-    let partition = dice.pick(&assigned).clone();
+    let partition = rng.pick(&assigned).clone();
     consumer
         .pause(std::slice::from_ref(&partition))
         .expect("it is assigned");
     let partition = partition.partition;
-    scribe.note(Event::Paused { reader, partition });
+    recorder.record(Event::Paused { reader, partition });
 }
 
-fn note(world: &World, reader: u32, records: &Records) {
+fn note(harness: &Harness, reader: u32, records: &Records) {
     for record in records.iter() {
         let id = record
             .value
-            .and_then(|value| world.plan.wire.id(value))
+            .and_then(|value| harness.plan.format.id(value))
             .expect("all values hold an id");
-        world.scribe.note(Event::Polled {
+        harness.recorder.record(Event::Polled {
             reader,
             partition: record.partition,
             offset: record.offset,
@@ -369,27 +369,32 @@ fn note(world: &World, reader: u32, records: &Records) {
     }
 }
 
-/// When the member that takes a seat as its `nth` has to leave it; `None`: it stays.
-pub fn leaves_at(world: &World, nth: u32, dice: &Dice) -> Option<Instant> {
+/// When the member that takes a slot as its `nth` has to leave it; `None`: it stays.
+pub fn leaves_at(harness: &Harness, nth: u32, rng: &Rng) -> Option<Instant> {
     // Somebody must stay to read the rest; and where a group begins at the end, its members stay from the beginning.
-    let longest = if world.plan.is_long() { 60_000 } else { 20_000 };
-    let lives = dice.millis(500, longest);
-    (nth < 4 && !world.plan.latest && !world.has_healed()).then(|| Instant::now() + lives)
+    let longest = if harness.plan.is_long() {
+        60_000
+    } else {
+        20_000
+    };
+    let incarnations = rng.millis(500, longest);
+    (nth < 4 && !harness.plan.latest && !harness.has_healed())
+        .then(|| Instant::now() + incarnations)
 }
 
 /// A place in the group that one member after the other takes.
-async fn fill_seat(world: World, first: u32, dice: Dice) {
+async fn run_slot(harness: Harness, first: u32, rng: Rng) {
     for nth in 0.. {
         let reader = first + nth;
-        let until = leaves_at(&world, nth, &dice)
+        let until = leaves_at(&harness, nth, &rng)
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(100_000));
-        let mut consumer = connect(config(&world, reader, &dice)).await;
-        let lived = timeout_at(until, be_member(&world, &mut consumer, reader, &dice)).await;
-        world.scribe.note(Event::Stops { reader });
+        let mut consumer = connect(config(&harness, reader, &rng)).await;
+        let lived = timeout_at(until, be_member(&harness, &mut consumer, reader, &rng)).await;
+        harness.recorder.record(Event::Stops { reader });
         if let Ok(Err(error)) = lived {
-            return world.problem.tell(format!("member {reader}: {error}"));
+            return harness.failure.set(format!("member {reader}: {error}"));
         }
-        if world.plan.all_is_well() || dice.chance(50) {
+        if harness.plan.all_is_well() || rng.chance(50) {
             // Whether or not the coordinator hears of it.
             let _ = consumer.close().await;
         }
@@ -397,42 +402,42 @@ async fn fill_seat(world: World, first: u32, dice: Dice) {
 }
 
 async fn be_member(
-    world: &World,
+    harness: &Harness,
     consumer: &mut Consumer,
     reader: u32,
-    dice: &Dice,
+    rng: &Rng,
 ) -> pat_events::kafka::Result<()> {
-    let ownership = Ownership {
-        world: world.clone(),
+    let ownership = Listener {
+        harness: harness.clone(),
         reader,
-        dice: dice.fork(),
+        rng: rng.fork(),
     };
     while let Err(error) = consumer.subscribe_with(&[TOPIC], ownership.clone()).await {
-        bear(world, reader, error).await?;
+        tolerate(harness, reader, error).await?;
     }
-    world.scribe.note(Event::Starts { reader });
+    harness.recorder.record(Event::Starts { reader });
     loop {
-        match consumer.poll(dice.millis(10, 2_000)).await {
-            Ok(records) => note(world, reader, &records),
-            Err(error) => bear(world, reader, error).await?,
+        match consumer.poll(rng.millis(10, 2_000)).await {
+            Ok(records) => note(harness, reader, &records),
+            Err(error) => tolerate(harness, reader, error).await?,
         }
-        pause_or_resume(&world.scribe, consumer, reader, dice);
-        if dice.chance(30) {
-            sleep(dice.millis(0, 300)).await;
+        pause_or_resume(&harness.recorder, consumer, reader, rng);
+        if rng.chance(30) {
+            sleep(rng.millis(0, 300)).await;
         }
-        if dice.chance(2) && !world.has_healed() {
-            sleep(dice.millis(0, world.plan.hook.as_millis() as u64)).await;
+        if rng.chance(2) && !harness.has_healed() {
+            sleep(rng.millis(0, harness.plan.listener_delay.as_millis() as u64)).await;
         }
-        if dice.chance(50) {
+        if rng.chance(50) {
             // It may fail in a rebalance: what it would have covered is read again.
-            let _ = commit(world, consumer, reader).await;
+            let _ = commit(harness, consumer, reader).await;
         }
     }
 }
 
 /// Commits what polls have returned, and notes what was asked for and, if so, that it was acknowledged.
 async fn commit(
-    world: &World,
+    harness: &Harness,
     consumer: &ConsumerHandle,
     reader: u32,
 ) -> pat_events::kafka::Result<()> {
@@ -442,16 +447,16 @@ async fn commit(
         .filter_map(|partition| Some((partition.partition, consumer.position(&partition)?)))
         .collect();
     for (partition, next) in positions.iter().copied() {
-        world.scribe.note(Event::Committing {
+        harness.recorder.record(Event::Committing {
             reader,
             partition,
             next,
         });
     }
     consumer.commit_sync().await?;
-    world.look();
+    harness.record_committed();
     for (partition, next) in positions {
-        world.scribe.note(Event::Committed {
+        harness.recorder.record(Event::Committed {
             reader,
             partition,
             next,
@@ -461,16 +466,16 @@ async fn commit(
 }
 
 #[derive(Clone)]
-struct Ownership {
-    world: World,
+struct Listener {
+    harness: Harness,
     reader: u32,
-    dice: Dice,
+    rng: Rng,
 }
 
-impl Ownership {
-    fn yields(&self, partitions: &[TopicPartition]) {
+impl Listener {
+    fn record_revoked(&self, partitions: &[TopicPartition]) {
         for partition in partitions {
-            self.world.scribe.note(Event::Yields {
+            self.harness.recorder.record(Event::Revoked {
                 reader: self.reader,
                 partition: partition.partition,
             });
@@ -479,21 +484,21 @@ impl Ownership {
 
     /// Takes its time, unless everything is to come to an end.
     async fn work(&self) {
-        if !self.world.plan.hook.is_zero() && !self.world.has_healed() {
-            let longest = self.world.plan.hook.as_millis() as u64;
-            sleep(self.dice.millis(longest / 2, longest)).await;
+        if !self.harness.plan.listener_delay.is_zero() && !self.harness.has_healed() {
+            let longest = self.harness.plan.listener_delay.as_millis() as u64;
+            sleep(self.rng.millis(longest / 2, longest)).await;
         }
     }
 }
 
-impl RebalanceListener for Ownership {
+impl RebalanceListener for Listener {
     fn on_assigned<'a>(
         &'a self,
         _: &'a ConsumerHandle,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, ()> {
         for partition in partitions {
-            self.world.scribe.note(Event::Owns {
+            self.harness.recorder.record(Event::Assigned {
                 reader: self.reader,
                 partition: partition.partition,
             });
@@ -506,18 +511,18 @@ impl RebalanceListener for Ownership {
         consumer: &'a ConsumerHandle,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, ()> {
-        self.yields(partitions);
+        self.record_revoked(partitions);
         Box::pin(async move {
-            if self.world.plan.hook.is_zero() {
+            if self.harness.plan.listener_delay.is_zero() {
                 return;
             }
             self.work().await;
             let (group, _) = GROUPS[0];
             debug_assert_eq!(group, Group::Polling);
-            if commit(&self.world, consumer, self.reader).await.is_err()
-                && self.world.plan.hook_is_in_time()
+            if commit(&self.harness, consumer, self.reader).await.is_err()
+                && self.harness.plan.listener_is_in_time()
             {
-                self.world.scribe.note(Event::CommitRefused {
+                self.harness.recorder.record(Event::CommitRefused {
                     reader: self.reader,
                 });
             }
@@ -529,7 +534,7 @@ impl RebalanceListener for Ownership {
         _: &'a ConsumerHandle,
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, ()> {
-        self.yields(partitions);
+        self.record_revoked(partitions);
         Box::pin(async {})
     }
 }

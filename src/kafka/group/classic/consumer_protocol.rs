@@ -1,5 +1,5 @@
-//! The blobs that consumers exchange through their group: what a member subscribes to, and what it is assigned. Each starts with a version
-//! of its own, and is read with the newest version that both sides know, as Java does.
+//! Java's `ConsumerProtocol`: what consumers exchange through their group as opaque bytes. A member's subscription goes to the leader, its
+//! assignment comes back. Each starts with a version of its own, and is read with the newest version that both sides know, as Java does.
 
 use bytes::Bytes;
 use protocol::messages::consumer_protocol_assignment::TopicPartition as AssignedTopic;
@@ -24,9 +24,9 @@ pub(crate) fn encode_subscription(topics: &[String]) -> Result<Bytes> {
 }
 
 /// The topics of a member's subscription.
-pub(crate) fn decode_subscription(blob: Bytes) -> Result<Vec<String>> {
+pub(crate) fn decode_subscription(bytes: Bytes) -> Result<Vec<String>> {
     let subscription: ConsumerProtocolSubscription =
-        decode(blob).map_err(|error| unreadable("subscription", error))?;
+        decode(bytes).map_err(|error| unreadable("subscription", error))?;
     Ok(subscription.topics)
 }
 
@@ -48,9 +48,9 @@ pub(crate) fn encode_assignment(assignment: &Assignment) -> Result<Bytes> {
 }
 
 /// The partitions that a member was assigned.
-pub(crate) fn decode_assignment(blob: Bytes) -> Result<Vec<TopicPartition>> {
+pub(crate) fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
     let assignment: ConsumerProtocolAssignment =
-        decode(blob).map_err(|error| unreadable("assignment", error))?;
+        decode(bytes).map_err(|error| unreadable("assignment", error))?;
     let mut partitions = Vec::new();
     for topic in assignment.assigned_partitions {
         let name: std::sync::Arc<str> = topic.topic.into();
@@ -72,8 +72,8 @@ fn encode<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
     Ok(out.into_bytes())
 }
 
-fn decode<M: Message>(blob: Bytes) -> Result<M, DecodeError> {
-    let mut input = Decoder::new(blob);
+fn decode<M: Message>(bytes: Bytes) -> Result<M, DecodeError> {
+    let mut input = Decoder::new(bytes);
     let version = input.get_i16()?;
     M::decode(&mut input, version.clamp(M::VERSIONS.min, M::VERSIONS.max))
 }
@@ -93,19 +93,19 @@ mod tests {
     /// As kafka-clients 4.4 encodes them: version 3, sorted topics, no user data, no owned partitions, generation -1, no rack.
     #[test]
     fn a_subscription_is_what_java_writes() {
-        let blob = encode_subscription(&["b".to_string(), "a".to_string()]).expect("encodes");
+        let bytes = encode_subscription(&["b".to_string(), "a".to_string()]).expect("encodes");
         let expected: &[u8] =
             b"\0\x03\0\0\0\x02\0\x01a\0\x01b\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff\xff\xff";
-        assert_eq!(&blob[..], expected);
-        assert_eq!(decode_subscription(blob).expect("decodes"), ["a", "b"]);
+        assert_eq!(&bytes[..], expected);
+        assert_eq!(decode_subscription(bytes).expect("decodes"), ["a", "b"]);
     }
 
     #[test]
     fn an_assignment_round_trips() {
         let assignment = Assignment::from([("t".into(), vec![0, 2])]);
-        let blob = encode_assignment(&assignment).expect("encodes");
+        let bytes = encode_assignment(&assignment).expect("encodes");
         let expected = [TopicPartition::new("t", 0), TopicPartition::new("t", 2)];
-        assert_eq!(decode_assignment(blob).expect("decodes"), expected);
+        assert_eq!(decode_assignment(bytes).expect("decodes"), expected);
         let nothing = encode_assignment(&Assignment::new()).expect("encodes");
         assert_eq!(decode_assignment(nothing).expect("decodes"), []);
     }

@@ -1,5 +1,5 @@
-//! One run: a seed becomes an embedded cluster, a network with weather, producers, readers and mishaps; all of it on one thread, under a
-//! paused clock. In: the seed. Out: the history, and what the producers had promised.
+//! One run: a seed becomes an embedded cluster, an unreliable network, producers, readers and faults; all of it on one thread, under a
+//! paused clock. In: the seed. Out: the history, and the violations that the checker found.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::checker::{Promise, Violation, check};
-use crate::dice::Dice;
-use crate::history::{Event, Group, History, Id, Life, Scribe};
+use crate::checker::{Guarantees, Violation, check};
+use crate::consumers;
+use crate::faults;
+use crate::history::{Event, Group, History, Id, Incarnation, Recorder};
 use crate::network::Network;
-use crate::plan::{Plan, Story};
+use crate::plan::{Plan, Scenario};
 use crate::producers::{self, Load};
-use crate::readers;
-use crate::trouble;
+use crate::rng::Rng;
 
 pub const TOPIC: &str = "events";
 /// The group of consumers that are polled, and that of typed ones.
@@ -55,10 +55,10 @@ impl Outcome {
 
 /// Something that no part of a run should have seen; the first counts.
 #[derive(Clone, Debug, Default)]
-pub struct Problem(Arc<Mutex<Option<String>>>);
+pub struct FirstFailure(Arc<Mutex<Option<String>>>);
 
-impl Problem {
-    pub fn tell(&self, what: String) {
+impl FirstFailure {
+    pub fn set(&self, what: String) {
         self.0.lock().expect("no lock is held").get_or_insert(what);
     }
 
@@ -70,21 +70,21 @@ impl Problem {
 /// The topic as it stands, and what was in those that had its name before.
 #[derive(Debug, Default)]
 struct Topic {
-    life: Life,
+    incarnation: Incarnation,
     partitions: i32,
-    past: Vec<(Life, i32, i64, Id)>,
+    past: Vec<(Incarnation, i32, i64, Id)>,
     /// What was committed when last looked at.
     stored: BTreeMap<(Group, i32), i64>,
 }
 
 /// Everything a run's parts share.
 #[derive(Clone, Debug)]
-pub struct World {
+pub struct Harness {
     pub broker: Broker,
     pub network: Network,
-    pub scribe: Scribe,
+    pub recorder: Recorder,
     pub plan: Arc<Plan>,
-    pub problem: Problem,
+    pub failure: FirstFailure,
     topic: Arc<Mutex<Topic>>,
     healed: Arc<(AtomicBool, Notify)>,
     epoch_ms: Clock,
@@ -92,7 +92,7 @@ pub struct World {
     seed: u64,
 }
 
-impl World {
+impl Harness {
     /// The configuration of the `nth` client.
     pub fn client(&self, nth: u32) -> ClientConfig {
         let mut config = ClientConfig::new(&self.broker.bootstrap_servers());
@@ -138,7 +138,7 @@ impl World {
 
     /// Deletes the topic.
     pub fn delete(&self) {
-        self.look();
+        self.record_committed();
         let log = self.present();
         self.topic().past.extend(log);
         assert!(self.broker.delete_topic(TOPIC), "it was there");
@@ -150,17 +150,20 @@ impl World {
     /// Creates the topic that was deleted anew.
     pub fn recreate(&self, partitions: i32) {
         self.create(partitions);
-        let life = {
+        let incarnation = {
             let mut topic = self.topic();
-            topic.life += 1;
-            topic.life
+            topic.incarnation += 1;
+            topic.incarnation
         };
-        self.scribe.note(Event::Created { life, partitions });
+        self.recorder.record(Event::Created {
+            incarnation,
+            partitions,
+        });
     }
 
     /// Adds a partition or two, if there may be more.
-    pub fn grow(&self, dice: &Dice) {
-        let partitions = self.partitions() + dice.between(1, 2) as i32;
+    pub fn grow(&self, rng: &Rng) {
+        let partitions = self.partitions() + rng.between(1, 2) as i32;
         if partitions > MAX_PARTITIONS || self.partitions() == 0 {
             return;
         }
@@ -168,11 +171,11 @@ impl World {
             .add_partitions(TOPIC, partitions)
             .expect("it has fewer");
         self.topic().partitions = partitions;
-        self.scribe.note(Event::Grown { partitions });
+        self.recorder.record(Event::Grown { partitions });
     }
 
     /// Notes what is committed, where that has changed.
-    pub fn look(&self) {
+    pub fn record_committed(&self) {
         let mut topic = self.topic();
         for (group, name) in GROUPS {
             for partition in 0..topic.partitions {
@@ -180,7 +183,7 @@ impl World {
                     continue;
                 };
                 if topic.stored.insert((group, partition), next) != Some(next) {
-                    self.scribe.note(Event::Stored {
+                    self.recorder.record(Event::Stored {
                         group,
                         partition,
                         next,
@@ -190,11 +193,11 @@ impl World {
         }
     }
 
-    /// The log of every partition, as it stands: (life, partition, offset, record).
-    pub fn present(&self) -> Vec<(Life, i32, i64, Id)> {
-        let (life, partitions) = {
+    /// The log of every partition, as it stands: (incarnation, partition, offset, record).
+    pub fn present(&self) -> Vec<(Incarnation, i32, i64, Id)> {
+        let (incarnation, partitions) = {
             let topic = self.topic();
-            (topic.life, topic.partitions)
+            (topic.incarnation, topic.partitions)
         };
         let mut log = Vec::new();
         let mut decompressor = Decompressor::default();
@@ -210,9 +213,9 @@ impl World {
                         let record = record.expect("the broker checks batches");
                         let id = record
                             .value
-                            .and_then(|value| self.plan.wire.id(value))
+                            .and_then(|value| self.plan.format.id(value))
                             .expect("all values hold an id");
-                        log.push((life, partition, record.offset, id));
+                        log.push((incarnation, partition, record.offset, id));
                     }
                 }
             }
@@ -228,7 +231,7 @@ impl World {
 /// What a seed's run is about.
 #[cfg(planted_defects)]
 pub fn plan_of(seed: u64) -> Plan {
-    Plan::draw(&Dice::new(seed).fork())
+    Plan::draw(&Rng::new(seed).fork())
 }
 
 /// Runs a seed from its beginning to its end.
@@ -245,91 +248,91 @@ pub fn run(seed: u64) -> Outcome {
 const EPOCH_MS: i64 = 1_800_000_000_000;
 
 async fn live(seed: u64) -> Outcome {
-    let dice = Dice::new(seed);
+    let rng = Rng::new(seed);
     // The first that is drawn: `plan_of` draws the same.
-    let plan = Plan::draw(&dice.fork());
-    let nodes = dice.between(1, 3) as usize;
-    let partitions = dice.between(1, 4) as i32;
+    let plan = Plan::draw(&rng.fork());
+    let nodes = rng.between(1, 3) as usize;
+    let partitions = rng.between(1, 4) as i32;
     let broker = Broker::builder()
         .nodes(nodes)
-        .seed(dice.next())
+        .seed(rng.next())
         .simulated_time_ms(EPOCH_MS)
         .auto_create_topics(false)
         .max_message_bytes(MAX_MESSAGE_BYTES)
         .offset_metadata_max_bytes(plan.metadata_bytes)
         .start_in_memory()
         .expect("memory needs nothing");
-    let weather = plan.weather(&dice);
-    let world = World {
-        network: Network::new(broker.clone(), dice.fork(), weather),
+    let conditions = plan.conditions(&rng);
+    let harness = Harness {
+        network: Network::new(broker.clone(), rng.fork(), conditions),
         broker,
-        scribe: Scribe::new(),
+        recorder: Recorder::new(),
         plan: Arc::new(plan),
-        problem: Problem::default(),
+        failure: FirstFailure::default(),
         topic: Arc::default(),
         healed: Arc::default(),
         epoch_ms: Clock::simulated(EPOCH_MS),
-        request_timeout: *dice.pick(&[
+        request_timeout: *rng.pick(&[
             Duration::from_millis(700),
             Duration::from_secs(3),
             Duration::from_secs(30),
         ]),
-        seed: dice.next(),
+        seed: rng.next(),
     };
-    world.create(partitions);
-    let load = Load::draw(&dice, &world.plan);
+    harness.create(partitions);
+    let load = Load::draw(&rng, &harness.plan);
     let setup = format!(
-        "{nodes} nodes, {partitions} partitions, {weather:?}, {:?}, {load:?}, {:?}",
-        world.request_timeout, world.plan
+        "{nodes} nodes, {partitions} partitions, {conditions:?}, {:?}, {load:?}, {:?}",
+        harness.request_timeout, harness.plan
     );
 
-    let readers = readers::Readers::start(&world, &dice);
-    let looking = tokio::spawn(keep_looking(world.clone()));
+    let readers = consumers::Readers::start(&harness, &rng);
+    let looking = tokio::spawn(poll_committed(harness.clone()));
     let mut stuck = None;
-    if world.plan.latest && !readers.have_begun(&world).await {
+    if harness.plan.latest && !readers.have_begun(&harness).await {
         stuck = Some("the group does not begin".to_string());
     }
     let mut sending = JoinSet::new();
     for nth in 0..load.producers {
         sending.spawn(producers::produce(
-            world.clone(),
+            harness.clone(),
             load.clone(),
             nth,
-            dice.fork(),
+            rng.fork(),
         ));
     }
-    let trouble = tokio::spawn(trouble::make_trouble(world.clone(), dice.fork()));
-    sleep(world.plan.lasts).await;
+    let faults = tokio::spawn(faults::inject_faults(harness.clone(), rng.fork()));
+    sleep(harness.plan.lasts).await;
 
-    trouble.abort();
+    faults.abort();
     // It was told to stop: that is all its result can say.
-    let _ = trouble.await;
-    heal(&world).await;
-    world.healed.0.store(true, Ordering::Relaxed);
-    world.healed.1.notify_waiters();
+    let _ = faults.await;
+    heal(&harness).await;
+    harness.healed.0.store(true, Ordering::Relaxed);
+    harness.healed.1.notify_waiters();
     let stuck = match stuck {
-        None => settle(&world, sending, &readers).await.err(),
+        None => settle(&harness, sending, &readers).await.err(),
         stuck => stuck,
     };
     let ended = readers.stop().await;
     let stuck = stuck.or(ended.err());
     looking.abort();
-    world.look();
-    world.broker.shutdown().await;
+    harness.record_committed();
+    harness.broker.shutdown().await;
 
-    let present = world.present();
-    let log = [std::mem::take(&mut world.topic().past), present].concat();
-    let history = world.scribe.history(log);
-    let promise = Promise {
+    let present = harness.present();
+    let log = [std::mem::take(&mut harness.topic().past), present].concat();
+    let history = harness.recorder.history(log);
+    let guarantees = Guarantees {
         idempotent: load.idempotence,
-        all_is_well: world.plan.all_is_well(),
-        handled_once: world.plan.is_handled_once(),
-        delivery_ms: load.delivery_timeout(&world).as_millis() as u64,
-        complains_within_ms: (world.request_timeout * 2 + Duration::from_secs(15)).as_millis()
-            as u64,
-        moves_by_itself: !world.plan.none,
+        all_is_well: harness.plan.all_is_well(),
+        handled_once: harness.plan.is_handled_once(),
+        delivery_ms: load.delivery_timeout(&harness).as_millis() as u64,
+        reports_failure_within_ms: (harness.request_timeout * 2 + Duration::from_secs(15))
+            .as_millis() as u64,
+        moves_by_itself: !harness.plan.none,
     };
-    let violations = check(&history, promise, &readers::groups(&history));
+    let violations = check(&history, guarantees, &consumers::groups(&history));
     Outcome {
         seed,
         setup,
@@ -339,41 +342,41 @@ async fn live(seed: u64) -> Outcome {
     }
 }
 
-async fn keep_looking(world: World) {
+async fn poll_committed(harness: Harness) {
     // One that is refused for its metadata can fall behind a newer one for a moment only.
-    let pause = match world.plan.metadata_bytes {
+    let pause = match harness.plan.metadata_bytes {
         4_096.. => LOOK,
         _ => Duration::from_millis(10),
     };
     loop {
         sleep(pause).await;
-        world.look();
+        harness.record_committed();
     }
 }
 
-async fn heal(world: &World) {
-    world.broker.clear_faults();
-    world.network.heal();
-    for node in world.broker.node_ids() {
-        world
+async fn heal(harness: &Harness) {
+    harness.broker.clear_faults();
+    harness.network.heal();
+    for node in harness.broker.node_ids() {
+        harness
             .broker
             .start_node(node)
             .await
             .expect("memory has no ports to lose");
     }
-    if world.partitions() == 0 {
-        world.recreate(1);
+    if harness.partitions() == 0 {
+        harness.recreate(1);
     }
-    if world.plan.story == Story::Outage {
-        world.scribe.note(Event::Up);
+    if harness.plan.scenario == Scenario::Outage {
+        harness.recorder.record(Event::Up);
     }
 }
 
 /// Waits until every producer gets through, everything sent is reported and everything written is read.
 async fn settle(
-    world: &World,
+    harness: &Harness,
     mut sending: JoinSet<Result<(), String>>,
-    readers: &readers::Readers,
+    readers: &consumers::Readers,
 ) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     while let Some(ended) = timeout(PATIENCE, sending.join_next())
@@ -384,11 +387,11 @@ async fn settle(
     }
     let mut progress = readers.progress();
     while Instant::now() < deadline {
-        if let Some(problem) = world.problem.get() {
-            return Err(problem);
+        if let Some(failure) = harness.failure.get() {
+            return Err(failure);
         }
         // The log of now: what a producer has given up may still have been on its way.
-        if progress.have_read(&world.scribe, &world.present()) {
+        if progress.have_read(&harness.recorder, &harness.present()) {
             return Ok(());
         }
         sleep(Duration::from_millis(500)).await;

@@ -22,15 +22,15 @@ pub(crate) struct Member {
 /// How many partitions each topic of the group has: none where the topic does not exist (yet).
 pub(crate) type PartitionCounts = BTreeMap<Arc<str>, i32>;
 
-/// What one member gets: by topic, its partitions in ascending order.
+/// What one member is assigned: by topic, its partitions in ascending order.
 pub(crate) type Assignment = BTreeMap<Arc<str>, Vec<i32>>;
 
-/// A way to share a group's partitions among its members.
+/// A way to assign a group's partitions to its members.
 pub(crate) trait Assignor: Send + Sync {
     /// The name that members agree on it by.
     fn name(&self) -> &'static str;
 
-    /// Each member's share, by member id. Every member is in it, if with nothing.
+    /// Each member's assignment, by member id. Every member is in it, if with nothing.
     fn assign(
         &self,
         members: &[Member],

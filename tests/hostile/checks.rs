@@ -1,4 +1,4 @@
-//! Whether what a client did under a lie was right. In: a case and its notes. Out: what was wrong, but for what nobody can be blamed for,
+//! Whether what a client did under a tampering was right. In: a case and its notes. Out: what was wrong, but for what nobody can be blamed for,
 //! which the table of exceptions names with its reason.
 
 use std::time::Duration;
@@ -6,63 +6,72 @@ use std::time::Duration;
 use pat_events::kafka::ErrorKind;
 
 use crate::case::Case;
-use crate::lie::What;
-use crate::scene::{Noted, REQUEST_TIMEOUT, Scene, Violation};
+use crate::harness::{Harness, Noted, REQUEST_TIMEOUT, Violation};
+use crate::tampering::What;
 use crate::workloads::Workload;
 
 /// The most requests of one API, or dials, per second, over two seconds.
 const PER_SECOND: usize = 50;
-/// The most that client, broker and liar together may take.
+/// The most that client, broker and tamperer together may take.
 const PEAK_BYTES: u64 = 16 << 20;
-/// By when somebody has to be told: a request may take its timeout, and may be tried for as long again.
-const TOLD_BY: Duration = Duration::from_secs(2 * REQUEST_TIMEOUT.as_secs() + 1);
+/// By when somebody has to be an error: a request may take its timeout, and may be tried for as long again.
+const REPORTED_BY: Duration = Duration::from_secs(2 * REQUEST_TIMEOUT.as_secs() + 1);
 
 /// Everything that was wrong.
-pub fn judge(case: &Case, scene: &Scene, panics: Vec<String>, peak_bytes: u64) -> Vec<Violation> {
-    let notes = &scene.notes;
+pub fn check(
+    case: &Case,
+    harness: &Harness,
+    panics: Vec<String>,
+    peak_bytes: u64,
+) -> Vec<Violation> {
+    let notes = &harness.notes;
     let mut violations = notes.violations.clone();
     violations.extend(panics.into_iter().map(Violation::Panicked));
     if peak_bytes > PEAK_BYTES {
         violations.push(Violation::TooMuchMemory(peak_bytes));
     }
-    for (what, count) in scene.proxy.counts() {
+    for (what, count) in harness.proxy.counts() {
         if count.worst_per_second > PER_SECOND {
             violations.push(Violation::HotLoop(what, count.worst_per_second));
         }
     }
-    if scene.proxy.met() == 0 {
-        violations.push(Violation::NeverTold);
+    if harness.proxy.met() == 0 {
+        violations.push(Violation::NeverApplied);
     }
-    let is_lie = scene.proxy.told() > 0;
-    let under_lie: Vec<&Noted> = notes
+    let is_applied = harness.proxy.times_applied() > 0;
+    let under_tampering: Vec<&Noted> = notes
         .errors
         .iter()
-        .filter(|noted| noted.under_lie)
+        .filter(|noted| noted.under_tampering)
         .collect();
-    if case.lie.times.is_for_ever() && !notes.is_done_under_lie && is_lie {
-        let told_at = scene.proxy.first_told().map_or(Duration::ZERO, |first| {
-            scene.now() - first.elapsed().min(scene.now())
-        });
-        match under_lie.iter().find(|noted| noted.at >= told_at) {
+    if case.tampering.times.is_for_ever() && !notes.is_done_under_tampering && is_applied {
+        let applied_at = harness
+            .proxy
+            .first_applied()
+            .map_or(Duration::ZERO, |first| {
+                harness.now() - first.elapsed().min(harness.now())
+            });
+        match under_tampering.iter().find(|noted| noted.at >= applied_at) {
             None => violations.push(Violation::Silent("nothing".to_owned())),
-            Some(first) if first.at > told_at + patience(case) => {
+            Some(first) if first.at > applied_at + patience(case) => {
                 let text = format!(
-                    "{:?} after the first lie: {}",
-                    first.at - told_at,
+                    "{:?} after the first tampering: {}",
+                    first.at - applied_at,
                     first.error
                 );
                 violations.push(Violation::Silent(text));
             }
             Some(_) => {}
         }
-        if !under_lie.is_empty() && !under_lie.iter().any(|noted| is_named(case, noted)) {
-            let last = under_lie.last().expect("not empty");
+        if !under_tampering.is_empty() && !under_tampering.iter().any(|noted| is_named(case, noted))
+        {
+            let last = under_tampering.last().expect("not empty");
             violations.push(Violation::Unnamed(format!("{}: {}", last.call, last.error)));
         }
     }
     if must_be_settled(case)
         // Nothing is sent to a broker that asked for a pause.
-        && !scene.proxy.has_throttled()
+        && !harness.proxy.has_throttled()
         && let Some(noted) = notes.errors.iter().find(|noted| noted.call == "delivery")
     {
         violations.push(Violation::GivenUp(noted.error.to_string()));
@@ -77,7 +86,7 @@ pub fn judge(case: &Case, scene: &Scene, panics: Vec<String>, peak_bytes: u64) -
         }
     }
     violations.retain(|violation| {
-        let is_over = matches!(violation, Violation::Ended(_)) && was_confirmed(case, scene);
+        let is_over = matches!(violation, Violation::Ended(_)) && was_confirmed(case, harness);
         !is_over && excused(case, violation).is_none()
     });
     violations
@@ -85,32 +94,35 @@ pub fn judge(case: &Case, scene: &Scene, panics: Vec<String>, peak_bytes: u64) -
 
 /// Whether what ended a consumer of typed events was refused for ever, and for the request timeout before it ended: codes that may not heal
 /// end one then.
-fn was_confirmed(case: &Case, scene: &Scene) -> bool {
-    let is_code = matches!(case.lie.what, What::Code(..));
-    let mut ends = scene.notes.errors.iter();
+fn was_confirmed(case: &Case, harness: &Harness) -> bool {
+    let is_code = matches!(case.tampering.what, What::Code(..));
+    let mut ends = harness.notes.errors.iter();
     let first = ends.find(|noted| noted.call == "wait");
     let lasted = |noted: &Noted| {
-        let told_at = scene.proxy.first_told().map_or(Duration::ZERO, |first| {
-            scene.now().saturating_sub(first.elapsed())
-        });
-        noted.under_lie && noted.at >= told_at + REQUEST_TIMEOUT
+        let applied_at = harness
+            .proxy
+            .first_applied()
+            .map_or(Duration::ZERO, |first| {
+                harness.now().saturating_sub(first.elapsed())
+            });
+        noted.under_tampering && noted.at >= applied_at + REQUEST_TIMEOUT
     };
-    is_code && case.lie.times.is_for_ever() && first.is_some_and(lasted)
+    is_code && case.tampering.times.is_for_ever() && first.is_some_and(lasted)
 }
 
-/// How long nobody needs to be told.
+/// How long nobody needs to see an error.
 fn patience(case: &Case) -> Duration {
     match case.workload {
         // A record's own time is longer.
-        Workload::Producer | Workload::Plain => TOLD_BY + Duration::from_secs(4),
-        _ => TOLD_BY,
+        Workload::Producer | Workload::Plain => REPORTED_BY + Duration::from_secs(4),
+        _ => REPORTED_BY,
     }
 }
 
 /// Whether the error says what was wrong: the API, or the code, or at least more than that there was no time left.
 fn is_named(case: &Case, noted: &Noted) -> bool {
     let text = noted.error.to_string();
-    let names_code = match &case.lie.what {
+    let names_code = match &case.tampering.what {
         What::Code(_, code) if code.name() == "UNKNOWN_ERROR_CODE" => {
             text.contains(&code.0.to_string())
         }
@@ -118,16 +130,16 @@ fn is_named(case: &Case, noted: &Noted) -> bool {
         _ => false,
     };
     let is_more = noted.error.kind() != ErrorKind::Timeout || text.contains("broker ");
-    names_code || text.contains(case.lie.api.name()) || is_more
+    names_code || text.contains(case.tampering.api.name()) || is_more
 }
 
 /// Whether a producer has to get every record through: what is over, and told by codes that say that it will be, or by a frame that says
 /// nothing.
 fn must_be_settled(case: &Case) -> bool {
-    let is_over = !case.lie.times.is_for_ever();
+    let is_over = !case.tampering.times.is_for_ever();
     is_over
         && case.workload == Workload::Producer
-        && match &case.lie.what {
+        && match &case.tampering.what {
             What::Code(_, code) => code.is_retriable(),
             What::Frame(_) | What::Replayed | What::UnknownTag => true,
             _ => false,
@@ -235,18 +247,18 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     (
         "*/replayed/*",
-        "NeverTold",
+        "NeverApplied",
         "what is asked for once has no answer that was given before",
     ),
     (
         "*/frame:Swapped/*",
-        "NeverTold",
+        "NeverApplied",
         "what is asked for once has no answer that was given before",
     ),
     (
         "Fetch/batch:*",
         "Lost|Doubled|Untrue",
-        "no checksum covers a batch's base offset, and what it covers, the liar computes anew",
+        "no checksum covers a batch's base offset, and what it covers, the tamperer computes anew",
     ),
     (
         "Fetch/responses.partitions.records:*",

@@ -1,9 +1,9 @@
-//! What a member does, answer by answer.
+//! What a member does, response by response.
 
 use protocol::messages::join_group_response::JoinGroupResponseMember;
 
 use super::*;
-use crate::kafka::group::assignor::{Assignment, Range};
+use crate::kafka::group::classic::assignor::{Assignment, Range};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,7 +30,7 @@ fn refused(code: ErrorCode) -> Result<JoinGroupResponse> {
 }
 
 fn joined_as(member_id: &str, leader: &str, generation_id: i32) -> Result<JoinGroupResponse> {
-    let metadata = blob::encode_subscription(&["t".to_string()]).expect("encodes");
+    let metadata = consumer_protocol::encode_subscription(&["t".to_string()]).expect("encodes");
     let members = ["a", "b"].map(|id| JoinGroupResponseMember {
         member_id: id.to_string(),
         metadata: metadata.clone(),
@@ -53,7 +53,7 @@ fn joined_as(member_id: &str, leader: &str, generation_id: i32) -> Result<JoinGr
 fn synced_with(partitions: &[i32]) -> Result<SyncGroupResponse> {
     let share = Assignment::from([("t".into(), partitions.to_vec())]);
     Ok(SyncGroupResponse {
-        assignment: blob::encode_assignment(&share).expect("encodes"),
+        assignment: consumer_protocol::encode_assignment(&share).expect("encodes"),
         ..Default::default()
     })
 }
@@ -66,15 +66,15 @@ fn unknown(_: &str) -> Option<usize> {
 /// A member `a` of generation 1, led by somebody else, that holds partition 0 of `t`.
 fn stable(now: Instant) -> Membership {
     let mut member = new(now);
-    assert!(matches!(member.next(now), Action::Join(_)));
-    member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
-    assert!(matches!(member.next(now), Action::Sync(_)));
-    member.synced(synced_with(&[0]), unknown, now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Join(_)));
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Sync(_)));
+    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
     assert_eq!(
         member.take_assigned(),
         Some(vec![TopicPartition::new("t", 0)])
     );
-    assert!(member.identity().is_ok());
+    assert!(member.group_metadata().is_ok());
     member
 }
 
@@ -82,7 +82,7 @@ fn stable(now: Instant) -> Membership {
 async fn a_member_takes_the_id_that_it_is_given_and_joins_with_it() {
     let now = Instant::now();
     let mut member = new(now);
-    let Action::Join(first) = member.next(now) else {
+    let Action::Join(first) = member.next_action(now) else {
         panic!("joins")
     };
     assert_eq!(
@@ -94,105 +94,105 @@ async fn a_member_takes_the_id_that_it_is_given_and_joins_with_it() {
         member_id: "a".to_string(),
         ..Default::default()
     };
-    member.joined(Ok(answer), now, |_| PAUSE);
-    let Action::Join(second) = member.next(now) else {
+    member.on_join_response(Ok(answer), now, |_| PAUSE);
+    let Action::Join(second) = member.next_action(now) else {
         panic!("joins again")
     };
     assert_eq!(second.member_id, "a");
 }
 
 #[tokio::test]
-async fn the_leader_counts_partitions_and_shares_them_out() {
+async fn the_leader_counts_partitions_and_assigns_them() {
     let now = Instant::now();
     let mut member = new(now);
-    member.next(now);
-    member.joined(joined_as("a", "a", 1), now, |_| PAUSE);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "a", 1), now, |_| PAUSE);
     assert_eq!(
-        member.next(now),
-        Action::Count(BTreeSet::from(["t".to_string()]))
+        member.next_action(now),
+        Action::CountPartitions(BTreeSet::from(["t".to_string()]))
     );
     let counts = PartitionCounts::from([("t".into(), 3)]);
-    member.share_out(Ok(counts.clone()), now, |_| PAUSE);
-    let Action::Sync(sync) = member.next(now) else {
+    member.assign(Ok(counts.clone()), now, |_| PAUSE);
+    let Action::Sync(sync) = member.next_action(now) else {
         panic!("syncs")
     };
-    let shares: Vec<_> = sync
+    let assignments: Vec<_> = sync
         .assignments
         .iter()
         .map(|share| {
-            blob::decode_assignment(share.assignment.clone())
+            consumer_protocol::decode_assignment(share.assignment.clone())
                 .expect("decodes")
                 .len()
         })
         .collect();
-    assert_eq!(shares, [2, 1]);
-    member.synced(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
+    assert_eq!(assignments, [2, 1]);
+    member.on_sync_response(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
     member.take_assigned();
-    member.partitions_now(|_| counts.clone(), now);
-    assert_eq!(member.must_release(), None);
+    member.on_partition_counts(|_| counts.clone(), now);
+    assert_eq!(member.pending_revocation(), None);
     let more = PartitionCounts::from([("t".into(), 4)]);
-    member.partitions_now(|_| more, now);
+    member.on_partition_counts(|_| more, now);
     assert_eq!(
-        member.must_release(),
+        member.pending_revocation(),
         Some(false),
-        "new partitions call for another round"
+        "new partitions trigger a rebalance"
     );
 }
 
 /// franz-go 1.21.6: topics that were not known when the group was formed were never consumed.
 #[tokio::test]
-async fn a_topic_that_comes_to_be_later_calls_for_another_round() {
+async fn a_topic_that_is_created_later_triggers_a_rebalance() {
     let now = Instant::now();
     let mut member = new(now);
-    member.next(now);
-    member.joined(joined_as("a", "a", 1), now, |_| PAUSE);
-    member.share_out(Ok(PartitionCounts::from([("t".into(), 0)])), now, |_| PAUSE);
-    assert!(matches!(member.next(now), Action::Sync(_)));
-    member.synced(synced_with(&[]), unknown, now, |_| PAUSE);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "a", 1), now, |_| PAUSE);
+    member.assign(Ok(PartitionCounts::from([("t".into(), 0)])), now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Sync(_)));
+    member.on_sync_response(synced_with(&[]), unknown, now, |_| PAUSE);
     assert_eq!(member.take_assigned(), Some(Vec::new()));
-    member.partitions_now(|_| PartitionCounts::from([("t".into(), 6)]), now);
-    assert_eq!(member.must_release(), Some(false));
+    member.on_partition_counts(|_| PartitionCounts::from([("t".into(), 6)]), now);
+    assert_eq!(member.pending_revocation(), Some(false));
 }
 
 #[tokio::test]
-async fn a_rebalance_waits_for_the_application_and_keeps_the_place_by_heartbeats() {
+async fn a_rebalance_waits_for_the_application_and_keeps_the_member_by_heartbeats() {
     let now = Instant::now();
     let mut member = stable(now);
-    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
-    assert_eq!(member.must_release(), Some(false));
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    assert_eq!(member.pending_revocation(), Some(false));
     assert!(
-        member.identity().is_ok(),
+        member.group_metadata().is_ok(),
         "what was read can still be committed"
     );
     let later = now + Duration::from_secs(4);
-    assert!(matches!(member.next(later), Action::Heartbeat(_)));
-    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, later, later, |_| PAUSE);
-    assert_eq!(member.must_release(), Some(false));
-    member.released(later);
-    assert_eq!(member.must_release(), None);
-    let Action::Join(join) = member.next(later) else {
+    assert!(matches!(member.next_action(later), Action::Heartbeat(_)));
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, later, later, |_| PAUSE);
+    assert_eq!(member.pending_revocation(), Some(false));
+    member.revocation_complete(later);
+    assert_eq!(member.pending_revocation(), None);
+    let Action::Join(join) = member.next_action(later) else {
         panic!("joins")
     };
     assert_eq!(join.member_id, "a");
     assert_eq!(
-        member.identity().expect_err("no commits now").kind(),
+        member.group_metadata().expect_err("no commits now").kind(),
         ErrorKind::Rebalance
     );
 }
 
 #[tokio::test]
-async fn a_member_that_was_put_out_has_lost_its_partitions() {
+async fn a_member_that_was_removed_has_lost_its_partitions() {
     let now = Instant::now();
     for (code, id) in [
         (ErrorCode::UNKNOWN_MEMBER_ID, ""),
         (ErrorCode::ILLEGAL_GENERATION, "a"),
     ] {
         let mut member = stable(now);
-        member.heartbeat_answered(code, now, now, |_| PAUSE);
-        assert_eq!(member.must_release(), Some(true));
-        assert_eq!(member.next(now), Action::Wait(None));
-        member.released(now);
-        let Action::Join(join) = member.next(now) else {
+        member.on_heartbeat_response(code, now, now, |_| PAUSE);
+        assert_eq!(member.pending_revocation(), Some(true));
+        assert_eq!(member.next_action(now), Action::Wait(None));
+        member.revocation_complete(now);
+        let Action::Join(join) = member.next_action(now) else {
             panic!("joins")
         };
         assert_eq!(join.member_id, id);
@@ -207,17 +207,17 @@ async fn a_coordinator_that_is_silent_takes_no_partitions_away() {
     let mut heartbeats = 0;
     for second in 0..100 {
         let now = start + Duration::from_secs(second);
-        if matches!(member.next(now), Action::Heartbeat(_)) {
+        if matches!(member.next_action(now), Action::Heartbeat(_)) {
             heartbeats += 1;
             let error = Error::new(ErrorKind::Timeout, "no answer");
             member.heartbeat_failed(error, now, |_| PAUSE);
         }
-        assert_eq!(member.must_release(), None, "second {second}");
-        assert!(member.identity().is_ok());
+        assert_eq!(member.pending_revocation(), None, "second {second}");
+        assert!(member.group_metadata().is_ok());
     }
     assert_eq!(heartbeats, 97, "each is repeated soon");
-    member.heartbeat_answered(ErrorCode::UNKNOWN_MEMBER_ID, start, start, |_| PAUSE);
-    assert_eq!(member.must_release(), Some(true));
+    member.on_heartbeat_response(ErrorCode::UNKNOWN_MEMBER_ID, start, start, |_| PAUSE);
+    assert_eq!(member.pending_revocation(), Some(true));
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn an_accepted_heartbeat_keeps_the_session_from_when_it_was_sent() {
     let now = Instant::now();
     let mut member = stable(now);
     let sent = now + Duration::from_secs(3);
-    member.heartbeat_answered(ErrorCode::NONE, sent, now + Duration::from_secs(9), |_| {
+    member.on_heartbeat_response(ErrorCode::NONE, sent, now + Duration::from_secs(9), |_| {
         PAUSE
     });
     assert_eq!(
@@ -241,34 +241,37 @@ async fn a_heartbeat_answered_with_a_rebalance_renews_the_session() {
     let mut member = stable(start);
     for second in (3..60).step_by(3) {
         let sent = start + Duration::from_secs(second);
-        assert!(matches!(member.next(sent), Action::Heartbeat(_)));
-        member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, sent, sent, |_| PAUSE);
-        assert_eq!(member.must_release(), Some(false), "second {second}");
+        assert!(matches!(member.next_action(sent), Action::Heartbeat(_)));
+        member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, sent, sent, |_| PAUSE);
+        assert_eq!(member.pending_revocation(), Some(false), "second {second}");
         assert_eq!(
             member.heartbeat_deadline(sent),
             sent + Duration::from_secs(10)
         );
-        assert!(member.identity().is_ok(), "what was read can be committed");
+        assert!(
+            member.group_metadata().is_ok(),
+            "what was read can be committed"
+        );
         assert!(member.error(sent).is_none());
     }
 }
 
 #[tokio::test]
-async fn a_refused_heartbeat_is_repeated_soon_and_told_of_when_it_goes_on() {
+async fn a_refused_heartbeat_is_retried_soon_and_reported_when_it_goes_on() {
     for code in every_code() {
         let start = Instant::now();
         let mut member = stable(start);
         let mut now = start + Duration::from_secs(3);
         let mut told = None;
         while told.is_none() && now < start + Duration::from_secs(60) {
-            let Action::Heartbeat(_) = member.next(now) else {
+            let Action::Heartbeat(_) = member.next_action(now) else {
                 panic!("{code}: no heartbeat")
             };
-            member.heartbeat_answered(code, now, now, |_| PAUSE);
-            if member.must_release().is_some() {
+            member.on_heartbeat_response(code, now, now, |_| PAUSE);
+            if member.pending_revocation().is_some() {
                 break;
             }
-            match member.next(now) {
+            match member.next_action(now) {
                 Action::Wait(Some(at)) => assert_eq!(at, now + PAUSE, "{code}"),
                 other => panic!("{code}: {other:?}"),
             }
@@ -293,22 +296,19 @@ async fn a_refused_heartbeat_is_repeated_soon_and_told_of_when_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_member_whose_application_does_not_poll_leaves_once_and_comes_back() {
+async fn a_member_whose_application_does_not_poll_leaves_once_and_rejoins() {
     let now = Instant::now();
     let mut member = stable(now);
     let late = now + Duration::from_secs(300);
-    assert_eq!(
-        member.leave_if_forgotten(late - Duration::from_millis(1)),
-        None
-    );
-    let leave = member.leave_if_forgotten(late).expect("leaves");
+    assert_eq!(member.leave_if_stale(late - Duration::from_millis(1)), None);
+    let leave = member.leave_if_stale(late).expect("leaves");
     assert_eq!(leave.members[0].member_id, "a");
-    assert_eq!(member.leave_if_forgotten(late), None);
-    assert_eq!(member.next(late), Action::Wait(None));
+    assert_eq!(member.leave_if_stale(late), None);
+    assert_eq!(member.next_action(late), Action::Wait(None));
     member.polled(late);
-    assert_eq!(member.must_release(), Some(true));
-    member.released(late);
-    let Action::Join(join) = member.next(late) else {
+    assert_eq!(member.pending_revocation(), Some(true));
+    member.revocation_complete(late);
+    let Action::Join(join) = member.next_action(late) else {
         panic!("joins")
     };
     assert_eq!(join.member_id, "", "the old one was given up");
@@ -331,17 +331,17 @@ fn driven(
 ) -> (u32, Vec<(Duration, Error)>) {
     let (mut now, mut joins, mut told) = (start, 0, Vec::new());
     while now < start + Duration::from_secs(60) {
-        match member.next(now) {
+        match member.next_action(now) {
             Action::Join(request) => {
                 joins += 1;
-                member.joined(join(&request), now, |_| PAUSE * 5);
+                member.on_join_response(join(&request), now, |_| PAUSE * 5);
             }
-            Action::Sync(_) => member.synced(sync(), unknown, now, |_| PAUSE * 5),
+            Action::Sync(_) => member.on_sync_response(sync(), unknown, now, |_| PAUSE * 5),
             Action::Wait(Some(at)) => now = at,
             Action::Wait(None) | Action::End => break,
-            Action::Count(topics) => {
+            Action::CountPartitions(topics) => {
                 let counts = topics.iter().map(|topic| (topic.as_str().into(), 1));
-                member.share_out(Ok(counts.collect()), now, |_| PAUSE * 5);
+                member.assign(Ok(counts.collect()), now, |_| PAUSE * 5);
             }
             Action::Heartbeat(_) => break,
         }
@@ -352,8 +352,7 @@ fn driven(
 
 /// Java throws from its poll, and joins again with the next one: nothing but another instance of a static member ends a membership.
 #[tokio::test]
-async fn whatever_code_a_join_or_a_sync_is_answered_with_the_member_joins_again_with_pauses_and_tells()
- {
+async fn whatever_error_a_join_or_a_sync_returns_the_member_rejoins_with_pauses_and_reports_it() {
     for code in every_code() {
         for api in ["JoinGroup", "SyncGroup"] {
             let start = Instant::now();
@@ -390,9 +389,9 @@ async fn a_static_member_is_ended_by_another_of_its_name_and_by_nothing_else() {
         let now = Instant::now();
         let topics = vec!["t".to_string()];
         let mut member = Membership::new(config(Some("x")), Box::new(Range), topics, now);
-        member.next(now);
-        member.joined(refused(code), now, |_| PAUSE);
-        let is_over = member.next(now + PAUSE) == Action::End;
+        member.next_action(now);
+        member.on_join_response(refused(code), now, |_| PAUSE);
+        let is_over = member.next_action(now + PAUSE) == Action::End;
         assert_eq!(is_over, code == ErrorCode::FENCED_INSTANCE_ID, "{code}");
         let told = member.error(now);
         assert_eq!(
@@ -404,7 +403,7 @@ async fn a_static_member_is_ended_by_another_of_its_name_and_by_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_coordinator_that_asks_for_a_member_id_for_ever_is_asked_with_pauses() {
+async fn a_coordinator_that_requires_a_member_id_for_ever_is_asked_with_pauses() {
     let start = Instant::now();
     for id in ["", "a"] {
         let (joins, told) = driven(
@@ -425,7 +424,7 @@ async fn a_coordinator_that_asks_for_a_member_id_for_ever_is_asked_with_pauses()
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_fit_is_named_and_joined_again_for() {
+async fn a_response_that_does_not_fit_is_named_and_the_member_rejoins() {
     let start = Instant::now();
     let nothing = || Ok(SyncGroupResponse::default());
     let other_protocol = |_: &JoinGroupRequest| {
@@ -440,7 +439,7 @@ async fn an_answer_that_does_not_fit_is_named_and_joined_again_for() {
     let other_topic = || {
         let share = Assignment::from([("u".into(), vec![0])]);
         Ok(SyncGroupResponse {
-            assignment: blob::encode_assignment(&share).expect("encodes"),
+            assignment: consumer_protocol::encode_assignment(&share).expect("encodes"),
             ..Default::default()
         })
     };
@@ -457,15 +456,15 @@ async fn an_answer_that_does_not_fit_is_named_and_joined_again_for() {
         "{told:?}"
     );
     let mut member = new(start);
-    member.next(start);
-    member.joined(joined_as("a", "b", 1), start, |_| PAUSE);
-    member.next(start);
-    member.synced(synced_with(&[0, 3]), |_| Some(3), start, |_| PAUSE);
+    member.next_action(start);
+    member.on_join_response(joined_as("a", "b", 1), start, |_| PAUSE);
+    member.next_action(start);
+    member.on_sync_response(synced_with(&[0, 3]), |_| Some(3), start, |_| PAUSE);
     assert_eq!(member.take_assigned(), None, "there is no partition 3");
 }
 
 #[tokio::test]
-async fn trouble_that_lasts_is_reported_and_joining_goes_on() {
+async fn failures_that_last_are_reported_and_joining_goes_on() {
     let start = Instant::now();
     let gone = |_: &JoinGroupRequest| Err(Error::new(ErrorKind::Disconnected, "gone"));
     let mut member = new(start);
@@ -474,53 +473,53 @@ async fn trouble_that_lasts_is_reported_and_joining_goes_on() {
     let times: Vec<_> = told.iter().map(|(at, _)| at.as_secs()).collect();
     assert_eq!(times, [30, 60]);
     let now = start + Duration::from_secs(60);
-    assert!(matches!(member.next(now), Action::Join(_)));
-    member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
-    assert!(matches!(member.next(now), Action::Sync(_)), "healed");
+    assert!(matches!(member.next_action(now), Action::Join(_)));
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Sync(_)), "healed");
 }
 
 #[tokio::test]
-async fn an_assignment_that_the_application_has_not_taken_is_dropped_by_the_next_round() {
+async fn an_assignment_that_the_application_has_not_taken_is_dropped_by_the_next_rebalance() {
     let now = Instant::now();
     let mut member = new(now);
-    member.next(now);
-    member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
-    member.next(now);
-    member.synced(synced_with(&[0]), unknown, now, |_| PAUSE);
-    member.heartbeat_answered(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.next_action(now);
+    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
     assert_eq!(
-        (member.must_release(), member.take_assigned()),
+        (member.pending_revocation(), member.take_assigned()),
         (None, None)
     );
-    assert!(matches!(member.next(now), Action::Join(_)));
+    assert!(matches!(member.next_action(now), Action::Join(_)));
 }
 
 #[tokio::test]
-async fn a_subscription_that_changed_while_joining_is_joined_for_anew() {
+async fn a_subscription_that_changed_while_joining_is_joined_again() {
     let now = Instant::now();
     let mut member = new(now);
-    member.next(now);
+    member.next_action(now);
     member.resubscribe(vec!["t".to_string(), "u".to_string()], now);
-    member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
-    member.next(now);
-    member.synced(synced_with(&[0]), unknown, now, |_| PAUSE);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.next_action(now);
+    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
     assert_eq!(member.take_assigned(), None);
-    assert!(matches!(member.next(now), Action::Join(_)));
+    assert!(matches!(member.next_action(now), Action::Join(_)));
 }
 
 #[tokio::test]
 async fn a_refused_commit_counts_only_against_its_own_generation() {
     let now = Instant::now();
     let mut member = stable(now);
-    let old = Identity {
+    let old = GroupMetadata {
         generation: 0,
-        ..member.identity().expect("a member")
+        ..member.group_metadata().expect("a member")
     };
-    member.commit_refused(&old, ErrorCode::ILLEGAL_GENERATION, now);
-    assert_eq!(member.must_release(), None);
-    let current = member.identity().expect("a member");
-    member.commit_refused(&current, ErrorCode::ILLEGAL_GENERATION, now);
-    assert_eq!(member.must_release(), Some(true));
+    member.on_commit_error(&old, ErrorCode::ILLEGAL_GENERATION, now);
+    assert_eq!(member.pending_revocation(), None);
+    let current = member.group_metadata().expect("a member");
+    member.on_commit_error(&current, ErrorCode::ILLEGAL_GENERATION, now);
+    assert_eq!(member.pending_revocation(), Some(true));
 }
 
 #[tokio::test]
@@ -532,46 +531,49 @@ async fn a_static_member_keeps_its_place_when_it_closes() {
         vec!["t".to_string()],
         now,
     );
-    let Action::Join(join) = member.next(now) else {
+    let Action::Join(join) = member.next_action(now) else {
         panic!("joins")
     };
     assert_eq!(join.group_instance_id.as_deref(), Some("x"));
-    member.joined(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
     assert_eq!(member.leave(), None);
-    assert_eq!(member.next(now), Action::End);
+    assert_eq!(member.next_action(now), Action::End);
 
     let mut member = stable(now);
     assert_eq!(member.leave().expect("leaves").members[0].member_id, "a");
 }
 
-/// KIP-814: it is told not to share out, but the group's topics are still its to watch.
+/// KIP-814: it is told not to assign, but the group's topics are still its to watch.
 #[tokio::test]
-async fn a_static_leader_that_came_back_shares_out_nothing_and_notices_new_partitions() {
+async fn a_static_leader_that_came_back_assigns_nothing_and_notices_new_partitions() {
     let now = Instant::now();
     let mut member = new(now);
-    member.next(now);
+    member.next_action(now);
     let answer = JoinGroupResponse {
         skip_assignment: true,
         ..joined_as("a", "a", 1).expect("an answer")
     };
-    member.joined(Ok(answer), now, |_| PAUSE);
-    assert!(matches!(member.next(now), Action::Count(_)));
+    member.on_join_response(Ok(answer), now, |_| PAUSE);
+    assert!(matches!(
+        member.next_action(now),
+        Action::CountPartitions(_)
+    ));
     let counts = PartitionCounts::from([("t".into(), 3)]);
-    member.share_out(Ok(counts.clone()), now, |_| PAUSE);
-    let Action::Sync(sync) = member.next(now) else {
+    member.assign(Ok(counts.clone()), now, |_| PAUSE);
+    let Action::Sync(sync) = member.next_action(now) else {
         panic!("syncs")
     };
     assert_eq!(sync.assignments, []);
-    member.synced(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
+    member.on_sync_response(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
     member.take_assigned();
-    member.partitions_now(|_| counts, now);
-    assert_eq!(member.must_release(), None);
-    member.partitions_now(|_| PartitionCounts::from([("t".into(), 4)]), now);
-    assert_eq!(member.must_release(), Some(false));
+    member.on_partition_counts(|_| counts, now);
+    assert_eq!(member.pending_revocation(), None);
+    member.on_partition_counts(|_| PartitionCounts::from([("t".into(), 4)]), now);
+    assert_eq!(member.pending_revocation(), Some(false));
 }
 
 #[tokio::test]
-async fn trouble_that_nothing_came_of_is_not_reported_later() {
+async fn a_failure_that_was_not_repeated_is_not_reported_later() {
     let now = Instant::now();
     let mut member = stable(now);
     let error = Error::new(ErrorKind::Disconnected, "gone");

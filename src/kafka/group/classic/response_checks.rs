@@ -1,4 +1,4 @@
-//! Whether the coordinator's answers fit what was asked. What does not is named; the member does not act on it, and joins again.
+//! Whether the coordinator's responses fit what was asked. What does not is named in an error; the member ignores it and rejoins.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub(super) struct Wanted<'a> {
     pub protocol_name: &'a str,
 }
 
-/// Checks the answer that lets a member in.
+/// Checks the response to a join.
 pub(super) fn check_join(response: &JoinGroupResponse, wanted: &Wanted<'_>) -> Result<()> {
     let wrong = |what: String| Err(answered(ApiKey::JOIN_GROUP, what));
     if response.generation_id < 0 {
@@ -46,7 +46,7 @@ pub(super) fn check_join(response: &JoinGroupResponse, wanted: &Wanted<'_>) -> R
     Ok(())
 }
 
-/// Checks the answer that brings a member its assignment.
+/// Checks the response to a sync.
 pub(super) fn check_sync(response: &SyncGroupResponse, wanted: &Wanted<'_>) -> Result<()> {
     let (kind, name) = (&response.protocol_type, &response.protocol_name);
     check_protocol(ApiKey::SYNC_GROUP, kind.as_deref(), name.as_deref(), wanted)?;
@@ -57,7 +57,7 @@ pub(super) fn check_sync(response: &SyncGroupResponse, wanted: &Wanted<'_>) -> R
     Ok(())
 }
 
-/// Checks an assignment: every partition once, of a topic that was subscribed to. `count_of` knows how many partitions a topic has, if
+/// Checks an assignment: every partition once, of a topic that was subscribed to. `count_of` returns how many partitions a topic has, if
 /// that is known for certain.
 pub(super) fn check_assignment(
     assigned: &[TopicPartition],
@@ -86,7 +86,7 @@ pub(super) fn check_assignment(
 }
 
 /// Whether the topic has no such partition.
-pub(super) fn is_beyond(
+pub(crate) fn is_beyond(
     partition: &TopicPartition,
     count_of: impl Fn(&str) -> Option<usize>,
 ) -> bool {
@@ -223,8 +223,8 @@ mod tests {
                 .collect();
             check_assignment(&assigned, &topics, count_of)
         };
-        of(&[]).expect("nothing is a share");
-        of(&[("t", 0), ("t", 2), ("new", 7)]).expect("nobody knows better");
+        of(&[]).expect("an empty assignment is one");
+        of(&[("t", 0), ("t", 2), ("new", 7)]).expect("the count is not known");
         for (names, named) in [
             (&[("t", 0), ("other", 0)][..], "\"other\"-0"),
             (&[("t", 3)], "\"t\"-3"),

@@ -1,4 +1,4 @@
-//! What one case happens in: an embedded cluster, the lying broker before it, the configuration of clients, and the notes that a workload
+//! What one case happens in: an embedded cluster, the tampering broker before it, the configuration of clients, and the notes that a workload
 //! takes: how long each call took, what failed, what was wrong.
 
 use std::fmt;
@@ -11,17 +11,17 @@ use protocol::compression::{Compression, Compressor, Decompressor};
 use protocol::records::{BatchBuilder, BatchIter, SealOptions};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::lie::Liar;
 use crate::proxy::Proxy;
+use crate::tampering::Tamperer;
 
 pub const TOPIC: &str = "t";
 pub const GROUP: &str = "g";
 pub const PARTITIONS: i32 = 3;
 
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a workload goes on under a lie.
-pub const LYING: Duration = Duration::from_secs(10);
-/// How long after the end of the lie everything has to work again.
+/// How long a workload goes on under a tampering.
+pub const TAMPERING: Duration = Duration::from_secs(10);
+/// How long after the end of the tampering everything has to work again.
 pub const HEALING: Duration = Duration::from_secs(30);
 /// The longest pause that the client grants a broker.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
@@ -48,9 +48,9 @@ pub enum Violation {
     Reordered(String),
     /// What a call said is not so.
     Untrue(String),
-    /// The lie is over, and it does not work again.
+    /// The tampering is over, and it does not work again.
     NotHealed(String),
-    /// No progress, and nobody is told.
+    /// No progress, and no error says so.
     Silent(String),
     /// The error does not say what was wrong.
     Unnamed(String),
@@ -59,8 +59,8 @@ pub enum Violation {
     /// One bad answer ended the client.
     Ended(String),
     TooMuchMemory(u64),
-    /// The lie was never told: the case shows nothing.
-    NeverTold,
+    /// The tampering was never applied: the case shows nothing.
+    NeverApplied,
 }
 
 impl Violation {
@@ -82,8 +82,8 @@ impl fmt::Display for Violation {
 pub struct Noted {
     pub call: &'static str,
     pub at: Duration,
-    /// While the lie was told.
-    pub under_lie: bool,
+    /// While the tampering was applied.
+    pub under_tampering: bool,
     pub error: Error,
 }
 
@@ -92,25 +92,25 @@ pub struct Noted {
 pub struct Notes {
     pub violations: Vec<Violation>,
     pub errors: Vec<Noted>,
-    /// The work was done while the lie was told.
-    pub is_done_under_lie: bool,
+    /// The work was done while the tampering was applied.
+    pub is_done_under_tampering: bool,
     pub worst_overrun: (Duration, &'static str),
     /// The times of the last errors of polls.
     poll_errors: (Duration, u32),
 }
 
 /// A case's world.
-pub struct Scene {
+pub struct Harness {
     pub broker: Broker,
     pub proxy: Proxy,
     pub notes: Notes,
     started: Instant,
-    is_lying: bool,
+    is_tampering: bool,
     clock: Clock,
 }
 
-impl Scene {
-    pub fn new(liar: Option<Liar>) -> Self {
+impl Harness {
+    pub fn new(tamperer: Option<Tamperer>) -> Self {
         let builder = Broker::builder().nodes(2).seed(7);
         let broker = builder
             .min_session_timeout(Duration::from_secs(1))
@@ -122,16 +122,16 @@ impl Scene {
             .expect("an in-memory cluster starts");
         broker.create_topic(TOPIC, PARTITIONS).expect("a new topic");
         Self {
-            proxy: Proxy::new(broker.clone(), liar),
+            proxy: Proxy::new(broker.clone(), tamperer),
             broker,
             notes: Notes::default(),
             started: Instant::now(),
-            is_lying: true,
+            is_tampering: true,
             clock: Clock::simulated(1_700_000_000_000),
         }
     }
 
-    /// How a client reaches the lying broker.
+    /// How a client reaches the tampering broker.
     pub fn client(&self) -> ClientConfig {
         ClientConfig {
             client_id: "hostile".to_owned(),
@@ -150,16 +150,16 @@ impl Scene {
         self.started.elapsed()
     }
 
-    pub fn is_lying(&self) -> bool {
-        self.is_lying
+    pub fn is_tampering(&self) -> bool {
+        self.is_tampering
     }
 
-    /// Whether the workload should go on under the lie.
+    /// Whether the workload should go on under the tampering.
     pub fn goes_on(&self) -> bool {
-        self.is_lying && self.now() < LYING
+        self.is_tampering && self.now() < TAMPERING
     }
 
-    /// How long after the end of the lie everything has to work again: a pause that a broker asked for is kept, within reason.
+    /// How long after the end of the tampering everything has to work again: a pause that a broker asked for is kept, within reason.
     pub fn healing(&self) -> Duration {
         if self.proxy.has_throttled() {
             HEALING + LONGEST_THROTTLE
@@ -168,9 +168,9 @@ impl Scene {
         }
     }
 
-    /// No lies from now on.
+    /// No tampering from now on.
     pub fn heal(&mut self) {
-        self.is_lying = false;
+        self.is_tampering = false;
         self.proxy.heal();
     }
 
@@ -191,7 +191,7 @@ impl Scene {
         let noted = Noted {
             call,
             at: self.now(),
-            under_lie: self.is_lying,
+            under_tampering: self.is_tampering,
             error: error.clone(),
         };
         self.notes.errors.push(noted);

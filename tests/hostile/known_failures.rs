@@ -9,7 +9,7 @@ pub const KNOWN: &[(&str, &str)] = &[
     ("ApiVersions/frame:Garbled*", "NotHealed"),
     // A coordinator that asks for a pause with every answer to a join is waited for without a word.
     ("JoinGroup/throttle_time_ms:Highest/for-ever/*", "Silent"),
-    // Told when it is repeated, which takes as long as the old member's session.
+    // Tampered when it is repeated, which takes as long as the old member's session.
     (
         "SyncGroup/error_code=UNKNOWN_MEMBER_ID/for-ever/*",
         "Silent",

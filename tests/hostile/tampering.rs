@@ -1,6 +1,6 @@
-//! The lies: what can be wrong with an answer, as a table that is drawn from the tables of the messages.
+//! The tamperings: what can be wrong with an answer, as a table that is drawn from the tables of the messages.
 //!
-//! In: an API and the version that is spoken. Out: every lie about its answers, and an honest answer bent into one.
+//! In: an API and the version that is spoken. Out: every tampering about its answers, and an honest answer mutated into one.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use protocol::{ApiKey, Decoder, Encoder, ErrorCode, Message};
 
 use crate::value::{self, Place, Search, Structure, Value};
 
-/// How often a lie is told, and about how many of the things in an answer.
+/// How often a tampering is applied, and about how many of the things in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
     Once,
@@ -50,7 +50,7 @@ impl fmt::Display for Times {
 
 /// What is done to one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bend {
+pub enum Mutation {
     Null,
     Lowest,
     MinusOne,
@@ -82,7 +82,7 @@ pub enum Bend {
 
 /// What is done to the frame of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FrameLie {
+pub enum FrameTampering {
     /// The connection ends before this field, in the middle of the frame.
     CutBefore(String),
     /// The frame is whole, but the message in it ends before this field.
@@ -117,7 +117,7 @@ pub enum FrameLie {
 
 /// What is done to the batches of a Fetch answer; their checksums fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchLie {
+pub enum BatchCorruption {
     BaseOffset(i64),
     /// Offsets that come before those asked for.
     Older,
@@ -138,7 +138,7 @@ pub enum BatchLie {
 
 /// What is done to the share that a member is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShareLie {
+pub enum AssignmentCorruption {
     OtherTopic,
     Partition(i32),
     PartitionTwice,
@@ -147,9 +147,9 @@ pub enum ShareLie {
     Version(i16),
 }
 
-/// What is done to what the leader is told that the members want.
+/// What is done to what the leader reads that the members want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WishLie {
+pub enum SubscriptionCorruption {
     OtherTopic,
     Nothing,
     Garbled,
@@ -159,35 +159,35 @@ pub enum WishLie {
 #[derive(Clone, Debug)]
 pub enum What {
     Code(Place, ErrorCode),
-    Field(Place, Bend),
-    Frame(FrameLie),
-    Batch(BatchLie),
-    Share(ShareLie),
-    Wish(WishLie),
+    Field(Place, Mutation),
+    Frame(FrameTampering),
+    Batch(BatchCorruption),
+    Assignment(AssignmentCorruption),
+    Subscription(SubscriptionCorruption),
     /// A whole answer that was given before.
     Replayed,
-    /// A tagged field that nobody knows, which is no lie.
+    /// A tagged field that nobody knows, which is no tampering.
     UnknownTag,
 }
 
-/// A lie of a certain API, told so many times.
+/// A tampering of a certain API, applied so many times.
 #[derive(Clone, Debug)]
-pub struct Lie {
+pub struct Tampering {
     pub api: ApiKey,
     pub what: What,
     pub times: Times,
 }
 
-impl fmt::Display for Lie {
+impl fmt::Display for Tampering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.api)?;
         match &self.what {
             What::Code(place, code) => write!(f, "{}={}", place.name, code_name(*code))?,
-            What::Field(place, bend) => write!(f, "{}:{bend:?}", place.name)?,
-            What::Frame(lie) => write!(f, "frame:{lie:?}")?,
-            What::Batch(lie) => write!(f, "batch:{lie:?}")?,
-            What::Share(lie) => write!(f, "assignment:{lie:?}")?,
-            What::Wish(lie) => write!(f, "subscription:{lie:?}")?,
+            What::Field(place, mutate) => write!(f, "{}:{mutate:?}", place.name)?,
+            What::Frame(tampering) => write!(f, "frame:{tampering:?}")?,
+            What::Batch(tampering) => write!(f, "batch:{tampering:?}")?,
+            What::Assignment(tampering) => write!(f, "assignment:{tampering:?}")?,
+            What::Subscription(tampering) => write!(f, "subscription:{tampering:?}")?,
             What::Replayed => f.write_str("replayed")?,
             What::UnknownTag => f.write_str("unknown-tag")?,
         }
@@ -205,13 +205,13 @@ fn code_name(code: ErrorCode) -> String {
 /// Error codes that no Kafka has.
 const UNHEARD_OF: [ErrorCode; 2] = [ErrorCode(9_999), ErrorCode(i16::MIN)];
 
-/// Every lie about the answers of `api` in this version.
-pub fn lies(api: ApiKey, version: i16) -> Vec<Lie> {
+/// every tampering about the answers of `api` in this version.
+pub fn tamperings(api: ApiKey, version: i16) -> Vec<Tampering> {
     let schema = api.api().expect("an API of the tables").response.schema;
     let places = value::places(schema, version);
-    let mut lies = Vec::new();
+    let mut tamperings = Vec::new();
     let mut add = |what: What, times: &[Times]| {
-        lies.extend(times.iter().map(|times| Lie {
+        tamperings.extend(times.iter().map(|times| Tampering {
             api,
             what: what.clone(),
             times: *times,
@@ -223,8 +223,8 @@ pub fn lies(api: ApiKey, version: i16) -> Vec<Lie> {
             true => &[Times::Once, Times::ForEver, Times::ForEverFirst],
             false => &FEW,
         };
-        for bend in bends(place, version) {
-            add(What::Field(place.clone(), *bend), one_of_many);
+        for mutate in mutations(place, version) {
+            add(What::Field(place.clone(), *mutate), one_of_many);
         }
         if matches!(place.field.ty, FieldType::ErrorCode) {
             let times: &[Times] = match place.in_array {
@@ -243,38 +243,38 @@ pub fn lies(api: ApiKey, version: i16) -> Vec<Lie> {
         }
         if place.field.tag.is_none() {
             let name = || place.name.clone();
-            add(What::Frame(FrameLie::CutBefore(name())), &FEW);
-            add(What::Frame(FrameLie::ShortBefore(name())), &FEW);
+            add(What::Frame(FrameTampering::CutBefore(name())), &FEW);
+            add(What::Frame(FrameTampering::ShortBefore(name())), &FEW);
         }
     }
     let frames = [
-        FrameLie::CutAfter(0),
-        FrameLie::CutAfter(2),
-        FrameLie::CutAfter(4),
-        FrameLie::CutAfter(8),
-        FrameLie::CutAtEnd,
-        FrameLie::Slow,
-        FrameLie::SlowThenSilent,
-        FrameLie::Silent,
-        FrameLie::Correlation(1),
-        FrameLie::Correlation(-1),
-        FrameLie::Correlation(i32::MIN),
-        FrameLie::Twice,
-        FrameLie::Swapped,
-        FrameLie::CloseBefore,
-        FrameLie::CloseAfter,
-        FrameLie::Length(i32::MAX),
-        FrameLie::Length(-1),
-        FrameLie::Length(i32::MIN),
-        FrameLie::Length(0),
-        FrameLie::Length(3),
-        FrameLie::Spare,
-        FrameLie::Http,
+        FrameTampering::CutAfter(0),
+        FrameTampering::CutAfter(2),
+        FrameTampering::CutAfter(4),
+        FrameTampering::CutAfter(8),
+        FrameTampering::CutAtEnd,
+        FrameTampering::Slow,
+        FrameTampering::SlowThenSilent,
+        FrameTampering::Silent,
+        FrameTampering::Correlation(1),
+        FrameTampering::Correlation(-1),
+        FrameTampering::Correlation(i32::MIN),
+        FrameTampering::Twice,
+        FrameTampering::Swapped,
+        FrameTampering::CloseBefore,
+        FrameTampering::CloseAfter,
+        FrameTampering::Length(i32::MAX),
+        FrameTampering::Length(-1),
+        FrameTampering::Length(i32::MIN),
+        FrameTampering::Length(0),
+        FrameTampering::Length(3),
+        FrameTampering::Spare,
+        FrameTampering::Http,
     ];
-    let garbled = (0..8).map(FrameLie::Garbled);
-    for lie in frames.into_iter().chain(garbled) {
+    let garbled = (0..8).map(FrameTampering::Garbled);
+    for tampering in frames.into_iter().chain(garbled) {
         add(
-            What::Frame(lie),
+            What::Frame(tampering),
             &[Times::Once, Times::Thrice, Times::ForEver],
         );
     }
@@ -283,200 +283,202 @@ pub fn lies(api: ApiKey, version: i16) -> Vec<Lie> {
         add(What::UnknownTag, &FEW);
     }
     if api == ApiKey::FETCH {
-        for lie in BATCH_LIES {
+        for tampering in BATCH_CORRUPTIONS {
             add(
-                What::Batch(*lie),
+                What::Batch(*tampering),
                 &[Times::Once, Times::ForEver, Times::ForEverFirst],
             );
         }
     }
     if api == ApiKey::SYNC_GROUP {
-        for lie in [
-            ShareLie::OtherTopic,
-            ShareLie::Partition(99),
-            ShareLie::Partition(-1),
-            ShareLie::Partition(i32::MAX),
-            ShareLie::PartitionTwice,
-            ShareLie::Nothing,
-            ShareLie::Garbled,
-            ShareLie::Version(99),
-            ShareLie::Version(-1),
+        for tampering in [
+            AssignmentCorruption::OtherTopic,
+            AssignmentCorruption::Partition(99),
+            AssignmentCorruption::Partition(-1),
+            AssignmentCorruption::Partition(i32::MAX),
+            AssignmentCorruption::PartitionTwice,
+            AssignmentCorruption::Nothing,
+            AssignmentCorruption::Garbled,
+            AssignmentCorruption::Version(99),
+            AssignmentCorruption::Version(-1),
         ] {
-            add(What::Share(lie), &FEW);
+            add(What::Assignment(tampering), &FEW);
         }
     }
     if api == ApiKey::JOIN_GROUP {
-        for lie in [
-            WishLie::OtherTopic,
-            WishLie::Nothing,
-            WishLie::Garbled,
-            WishLie::Version(99),
-            WishLie::Version(-1),
+        for tampering in [
+            SubscriptionCorruption::OtherTopic,
+            SubscriptionCorruption::Nothing,
+            SubscriptionCorruption::Garbled,
+            SubscriptionCorruption::Version(99),
+            SubscriptionCorruption::Version(-1),
         ] {
-            add(What::Wish(lie), &FEW);
+            add(What::Subscription(tampering), &FEW);
         }
     }
-    lies
+    tamperings
 }
 
-const BATCH_LIES: &[BatchLie] = &[
-    BatchLie::BaseOffset(i64::MAX),
-    BatchLie::BaseOffset(i64::MAX - 1),
-    BatchLie::BaseOffset(i64::MIN),
-    BatchLie::BaseOffset(-1),
-    BatchLie::BaseOffset(1_000),
-    BatchLie::Older,
-    BatchLie::Length(0),
-    BatchLie::Length(-1),
-    BatchLie::Length(i32::MIN),
-    BatchLie::Length(i32::MAX),
-    BatchLie::LeaderEpoch(i32::MAX),
-    BatchLie::LeaderEpoch(i32::MIN),
-    BatchLie::Magic(-1),
-    BatchLie::Magic(0),
-    BatchLie::Magic(1),
-    BatchLie::Magic(3),
-    BatchLie::Crc,
-    BatchLie::Attributes(7),
-    BatchLie::Attributes(4),
-    BatchLie::Attributes(0x20),
-    BatchLie::Attributes(0x30),
-    BatchLie::Attributes(0x10),
-    BatchLie::Attributes(-1),
-    BatchLie::LastOffsetDelta(i32::MAX),
-    BatchLie::LastOffsetDelta(-1),
-    BatchLie::LastOffsetDelta(i32::MIN),
-    BatchLie::BaseTimestamp(i64::MAX),
-    BatchLie::BaseTimestamp(i64::MIN),
-    BatchLie::MaxTimestamp(i64::MIN),
-    BatchLie::ProducerId(i64::MAX),
-    BatchLie::ProducerId(i64::MIN),
-    BatchLie::BaseSequence(i32::MAX),
-    BatchLie::Count(i32::MAX),
-    BatchLie::Count(-1),
-    BatchLie::Count(i32::MIN),
-    BatchLie::Count(0),
-    BatchLie::WithoutRecords,
+const BATCH_CORRUPTIONS: &[BatchCorruption] = &[
+    BatchCorruption::BaseOffset(i64::MAX),
+    BatchCorruption::BaseOffset(i64::MAX - 1),
+    BatchCorruption::BaseOffset(i64::MIN),
+    BatchCorruption::BaseOffset(-1),
+    BatchCorruption::BaseOffset(1_000),
+    BatchCorruption::Older,
+    BatchCorruption::Length(0),
+    BatchCorruption::Length(-1),
+    BatchCorruption::Length(i32::MIN),
+    BatchCorruption::Length(i32::MAX),
+    BatchCorruption::LeaderEpoch(i32::MAX),
+    BatchCorruption::LeaderEpoch(i32::MIN),
+    BatchCorruption::Magic(-1),
+    BatchCorruption::Magic(0),
+    BatchCorruption::Magic(1),
+    BatchCorruption::Magic(3),
+    BatchCorruption::Crc,
+    BatchCorruption::Attributes(7),
+    BatchCorruption::Attributes(4),
+    BatchCorruption::Attributes(0x20),
+    BatchCorruption::Attributes(0x30),
+    BatchCorruption::Attributes(0x10),
+    BatchCorruption::Attributes(-1),
+    BatchCorruption::LastOffsetDelta(i32::MAX),
+    BatchCorruption::LastOffsetDelta(-1),
+    BatchCorruption::LastOffsetDelta(i32::MIN),
+    BatchCorruption::BaseTimestamp(i64::MAX),
+    BatchCorruption::BaseTimestamp(i64::MIN),
+    BatchCorruption::MaxTimestamp(i64::MIN),
+    BatchCorruption::ProducerId(i64::MAX),
+    BatchCorruption::ProducerId(i64::MIN),
+    BatchCorruption::BaseSequence(i32::MAX),
+    BatchCorruption::Count(i32::MAX),
+    BatchCorruption::Count(-1),
+    BatchCorruption::Count(i32::MIN),
+    BatchCorruption::Count(0),
+    BatchCorruption::WithoutRecords,
 ];
 
-fn bends(place: &Place, version: i16) -> &'static [Bend] {
+fn mutations(place: &Place, version: i16) -> &'static [Mutation] {
     let nullable = place.field.nullable.contains(version);
     match place.field.ty {
         // The table of codes is another.
         FieldType::ErrorCode => &[],
-        FieldType::Bool => &[Bend::Next],
+        FieldType::Bool => &[Mutation::Next],
         FieldType::Int8 | FieldType::Int16 | FieldType::Int32 | FieldType::Int64 => &[
-            Bend::Lowest,
-            Bend::MinusOne,
-            Bend::Zero,
-            Bend::Next,
-            Bend::Highest,
-            Bend::Earlier,
+            Mutation::Lowest,
+            Mutation::MinusOne,
+            Mutation::Zero,
+            Mutation::Next,
+            Mutation::Highest,
+            Mutation::Earlier,
         ],
         FieldType::Uint16 | FieldType::Uint32 | FieldType::Float64 => {
-            &[Bend::Zero, Bend::Next, Bend::Highest]
+            &[Mutation::Zero, Mutation::Next, Mutation::Highest]
         }
-        FieldType::Uuid => &[Bend::Zero, Bend::Other],
+        FieldType::Uuid => &[Mutation::Zero, Mutation::Other],
         FieldType::String => &[
-            Bend::Null,
-            Bend::Empty,
-            Bend::Other,
-            Bend::Control,
-            Bend::Long,
-            Bend::Claimed,
+            Mutation::Null,
+            Mutation::Empty,
+            Mutation::Other,
+            Mutation::Control,
+            Mutation::Long,
+            Mutation::Claimed,
         ],
         FieldType::Bytes | FieldType::Records => &[
-            Bend::Null,
-            Bend::Empty,
-            Bend::Garbled,
-            Bend::Half,
-            Bend::Earlier,
-            Bend::Long,
-            Bend::Claimed,
+            Mutation::Null,
+            Mutation::Empty,
+            Mutation::Garbled,
+            Mutation::Half,
+            Mutation::Earlier,
+            Mutation::Long,
+            Mutation::Claimed,
         ],
         FieldType::Array(_) => &[
-            Bend::Null,
-            Bend::Empty,
-            Bend::WithoutFirst,
-            Bend::Doubled,
-            Bend::Backwards,
-            Bend::Made,
-            Bend::Claimed,
+            Mutation::Null,
+            Mutation::Empty,
+            Mutation::WithoutFirst,
+            Mutation::Doubled,
+            Mutation::Backwards,
+            Mutation::Made,
+            Mutation::Claimed,
         ],
-        FieldType::Struct(_) if nullable => &[Bend::Null, Bend::Made],
-        FieldType::Struct(_) => &[Bend::Made],
+        FieldType::Struct(_) if nullable => &[Mutation::Null, Mutation::Made],
+        FieldType::Struct(_) => &[Mutation::Made],
     }
 }
 
 /// Does to a value what `bend` says; false when it was so already.
-fn bend(
+fn mutate(
     value: &mut Value,
     place: &Place,
-    bend: Bend,
+    mutate: Mutation,
     version: i16,
     earlier: Option<&Value>,
 ) -> bool {
     let (lowest, highest) = value::limits(place.field.ty);
-    let bent = match (bend, &*value) {
-        (Bend::Null, _) => Value::Null,
-        (Bend::Lowest, _) => Value::Integer(lowest),
-        (Bend::MinusOne, _) => Value::Integer(-1),
-        (Bend::Zero, Value::Uuid(_)) => Value::Uuid([0; 16]),
-        (Bend::Zero, _) => Value::Integer(0),
-        (Bend::Highest, _) => Value::Integer(highest),
-        (Bend::Next, Value::Integer(integer)) if highest == 1 => Value::Integer(1 - integer),
-        (Bend::Next, Value::Integer(integer)) => Value::Integer(integer.wrapping_add(1)),
-        (Bend::Earlier, _) => match earlier {
+    let mutated = match (mutate, &*value) {
+        (Mutation::Null, _) => Value::Null,
+        (Mutation::Lowest, _) => Value::Integer(lowest),
+        (Mutation::MinusOne, _) => Value::Integer(-1),
+        (Mutation::Zero, Value::Uuid(_)) => Value::Uuid([0; 16]),
+        (Mutation::Zero, _) => Value::Integer(0),
+        (Mutation::Highest, _) => Value::Integer(highest),
+        (Mutation::Next, Value::Integer(integer)) if highest == 1 => Value::Integer(1 - integer),
+        (Mutation::Next, Value::Integer(integer)) => Value::Integer(integer.wrapping_add(1)),
+        (Mutation::Earlier, _) => match earlier {
             Some(earlier) => earlier.clone(),
             None => return false,
         },
-        (Bend::Empty, Value::Text(_)) => Value::Text(String::new()),
-        (Bend::Empty, Value::Bytes(_)) => Value::Bytes(Bytes::new()),
-        (Bend::Empty, Value::Array(_)) => Value::Array(Vec::new()),
-        (Bend::Long, Value::Bytes(_)) => Value::Bytes(vec![0x41; 300_000].into()),
-        (Bend::Long, _) => Value::Text("x".repeat(i16::MAX as usize)),
-        (Bend::Other, Value::Uuid(_)) => Value::Uuid([7; 16]),
-        (Bend::Other, _) => Value::Text("another".to_owned()),
-        (Bend::Control, _) => Value::Text("a\r\nERROR forged\x1b[31m\u{202e}".to_owned()),
-        (Bend::Garbled, Value::Bytes(bytes)) if !bytes.is_empty() => {
+        (Mutation::Empty, Value::Text(_)) => Value::Text(String::new()),
+        (Mutation::Empty, Value::Bytes(_)) => Value::Bytes(Bytes::new()),
+        (Mutation::Empty, Value::Array(_)) => Value::Array(Vec::new()),
+        (Mutation::Long, Value::Bytes(_)) => Value::Bytes(vec![0x41; 300_000].into()),
+        (Mutation::Long, _) => Value::Text("x".repeat(i16::MAX as usize)),
+        (Mutation::Other, Value::Uuid(_)) => Value::Uuid([7; 16]),
+        (Mutation::Other, _) => Value::Text("another".to_owned()),
+        (Mutation::Control, _) => Value::Text("a\r\nERROR forged\x1b[31m\u{202e}".to_owned()),
+        (Mutation::Garbled, Value::Bytes(bytes)) if !bytes.is_empty() => {
             let mut bytes = BytesMut::from(&bytes[..]);
             let last = bytes.len() - 1;
             bytes[last] ^= 1;
             Value::Bytes(bytes.freeze())
         }
-        (Bend::Half, Value::Bytes(bytes)) => Value::Bytes(bytes.slice(..bytes.len() / 2)),
-        (Bend::Doubled, Value::Array(elements)) => {
+        (Mutation::Half, Value::Bytes(bytes)) => Value::Bytes(bytes.slice(..bytes.len() / 2)),
+        (Mutation::Doubled, Value::Array(elements)) => {
             Value::Array([&elements[..], &elements[..]].concat())
         }
-        (Bend::WithoutFirst, Value::Array(elements)) if !elements.is_empty() => {
+        (Mutation::WithoutFirst, Value::Array(elements)) if !elements.is_empty() => {
             Value::Array(elements[1..].to_vec())
         }
-        (Bend::Backwards, Value::Array(elements)) => {
+        (Mutation::Backwards, Value::Array(elements)) => {
             Value::Array(elements.iter().rev().cloned().collect())
         }
-        (Bend::Made, Value::Array(elements)) => {
+        (Mutation::Made, Value::Array(elements)) => {
             let mut elements = elements.clone();
             elements.push(value::default_element(place.field.ty, version));
             Value::Array(elements)
         }
-        (Bend::Made, Value::Structure(_)) => return true,
-        (Bend::Claimed, content) => Value::Claimed(i32::MAX as u32 - 1, Box::new(content.clone())),
+        (Mutation::Made, Value::Structure(_)) => return true,
+        (Mutation::Claimed, content) => {
+            Value::Claimed(i32::MAX as u32 - 1, Box::new(content.clone()))
+        }
         _ => return false,
     };
-    let is_other = bent != *value;
-    *value = bent;
+    let is_other = mutated != *value;
+    *value = mutated;
     is_other
 }
 
-/// What a liar remembers, and does to one answer after the other.
+/// What a tamperer remembers, and does to one answer after the other.
 #[derive(Debug)]
-pub struct Liar {
-    lie: Lie,
-    /// Makes what the honest answers do not have, to lie about it.
+pub struct Tamperer {
+    tampering: Tampering,
+    /// Makes what the honest answers do not have, to tamper with it.
     make: bool,
     left: u64,
-    pub told: u64,
-    /// How many answers had what the lie is about, true or not.
+    pub times_applied: u64,
+    /// How many answers had what the tampering is about, true or not.
     pub met: u64,
     /// The first answer of this API.
     first: Option<Structure>,
@@ -487,22 +489,22 @@ pub struct Liar {
 
 /// An answer as it is sent.
 #[derive(Debug)]
-pub enum Told {
+pub enum Tampered {
     /// Nothing is wrong with it.
     Honest,
     /// Another message in the frame.
     Message(Vec<u8>),
     /// Another frame.
-    Frame(FrameLie, Vec<(String, usize)>),
+    Frame(FrameTampering, Vec<(String, usize)>),
 }
 
-impl Liar {
-    pub fn new(lie: Lie, make: bool) -> Self {
+impl Tamperer {
+    pub fn new(tampering: Tampering, make: bool) -> Self {
         Self {
-            left: lie.times.count(),
-            lie,
+            left: tampering.times.count(),
+            tampering,
             make,
-            told: 0,
+            times_applied: 0,
             met: 0,
             first: None,
             earlier: None,
@@ -516,9 +518,12 @@ impl Liar {
 
     /// Whether a request is not to be applied.
     pub fn refuses(&mut self, api: ApiKey) -> bool {
-        let refuses = api == self.lie.api
+        let refuses = api == self.tampering.api
             && self.left > 0
-            && matches!(&self.lie.what, What::Frame(FrameLie::CloseBefore));
+            && matches!(
+                &self.tampering.what,
+                What::Frame(FrameTampering::CloseBefore)
+            );
         if refuses {
             self.tell();
         }
@@ -528,7 +533,7 @@ impl Liar {
     /// The code that a request is to be answered with as a whole, without being applied: where Kafka would not have applied it, and a
     /// client relies on that.
     pub fn unapplied(&mut self, api: ApiKey) -> Option<ErrorCode> {
-        let What::Code(place, code) = &self.lie.what else {
+        let What::Code(place, code) = &self.tampering.what else {
             return None;
         };
         let is_whole = match api {
@@ -538,10 +543,10 @@ impl Liar {
             ApiKey::JOIN_GROUP => place.name == "error_code",
             _ => false,
         };
-        let tells = api == self.lie.api
+        let tells = api == self.tampering.api
             && is_whole
             && self.left > 0
-            && self.lie.times != Times::ForEverFirst;
+            && self.tampering.times != Times::ForEverFirst;
         let code = *code;
         tells.then(|| {
             self.tell();
@@ -551,66 +556,68 @@ impl Liar {
 
     fn tell(&mut self) {
         self.met += 1;
-        self.told += 1;
+        self.times_applied += 1;
         self.left -= 1;
     }
 
     /// What becomes of the answer `body` to a request of this API and version.
-    pub fn answer(&mut self, api: ApiKey, version: i16, body: &Bytes) -> Told {
-        if api != self.lie.api || self.left == 0 {
-            return Told::Honest;
+    pub fn answer(&mut self, api: ApiKey, version: i16, body: &Bytes) -> Tampered {
+        if api != self.tampering.api || self.left == 0 {
+            return Tampered::Honest;
         }
         let schema = api.api().expect("an API of the tables").response.schema;
         // An ApiVersions answer of a broker that does not know the version is in version 0.
         let Ok(mut message) = value::read(schema, version, body.clone()) else {
-            return Told::Honest;
+            return Tampered::Honest;
         };
-        if let What::Frame(lie) = &self.lie.what {
-            let lie = lie.clone();
+        if let What::Frame(tampering) = &self.tampering.what {
+            let tampering = tampering.clone();
             let (honest, marks) = value::write(schema, version, &message);
             let has = |name: &str| marks.iter().any(|(mark, _)| mark == name);
-            match &lie {
-                FrameLie::CutBefore(name) | FrameLie::ShortBefore(name) if !has(name) => {
-                    return Told::Honest;
+            match &tampering {
+                FrameTampering::CutBefore(name) | FrameTampering::ShortBefore(name)
+                    if !has(name) =>
+                {
+                    return Tampered::Honest;
                 }
-                FrameLie::Swapped => {
+                FrameTampering::Swapped => {
                     let previous = self.previous.replace(honest);
                     let Some(previous) = previous else {
-                        return Told::Honest;
+                        return Tampered::Honest;
                     };
                     self.tell();
-                    return Told::Message(previous);
+                    return Tampered::Message(previous);
                 }
                 _ => {}
             }
             self.tell();
-            return Told::Frame(lie, marks);
+            return Tampered::Frame(tampering, marks);
         }
         let honest = message.clone();
-        let changed = self.bend(&mut message, version);
+        let changed = self.mutate(&mut message, version);
         if self.first.is_none() {
             self.first = Some(honest);
         }
         if changed == 0 {
-            return Told::Honest;
+            return Tampered::Honest;
         }
         self.tell();
-        Told::Message(value::write(schema, version, &message).0)
+        Tampered::Message(value::write(schema, version, &message).0)
     }
 
-    fn bend(&mut self, message: &mut Structure, version: i16) -> usize {
+    fn mutate(&mut self, message: &mut Structure, version: i16) -> usize {
         let met = &mut self.met;
         let search = Search {
             version,
-            first_only: self.lie.times == Times::ForEverFirst,
+            first_only: self.tampering.times == Times::ForEverFirst,
             make: self.make,
         };
-        match &self.lie.what {
+        match &self.tampering.what {
             What::Code(place, code) => value::change(message, place, search, &mut |value| {
                 *value = Value::Integer(code.0.into());
                 true
             }),
-            What::Field(place, Bend::Earlier) => {
+            What::Field(place, Mutation::Earlier) => {
                 let earlier = &mut self.earlier;
                 value::change(message, place, search, &mut |value| {
                     *met += 1;
@@ -619,29 +626,31 @@ impl Liar {
                     if earlier.is_none() && !is_none {
                         *earlier = Some(value.clone());
                     }
-                    bend(value, place, Bend::Earlier, version, earlier.as_ref())
+                    mutate(value, place, Mutation::Earlier, version, earlier.as_ref())
                 })
             }
             What::Field(place, what) => value::change(message, place, search, &mut |value| {
                 *met += 1;
-                bend(value, place, *what, version, None)
+                mutate(value, place, *what, version, None)
             }),
-            What::Batch(lie) => {
-                let place = place_of(self.lie.api, version, "responses.partitions.records");
+            What::Batch(tampering) => {
+                let place = place_of(self.tampering.api, version, "responses.partitions.records");
                 value::change(message, &place, search, &mut |value| {
                     *met += 1;
-                    bend_batches(value, *lie)
+                    corrupt_batches(value, *tampering)
                 })
             }
-            What::Share(lie) => {
-                let place = place_of(self.lie.api, version, "assignment");
+            What::Assignment(tampering) => {
+                let place = place_of(self.tampering.api, version, "assignment");
                 value::change(message, &place, search, &mut |value| {
-                    bend_share(value, *lie)
+                    corrupt_assignment(value, *tampering)
                 })
             }
-            What::Wish(lie) => {
-                let place = place_of(self.lie.api, version, "members.metadata");
-                value::change(message, &place, search, &mut |value| bend_wish(value, *lie))
+            What::Subscription(tampering) => {
+                let place = place_of(self.tampering.api, version, "members.metadata");
+                value::change(message, &place, search, &mut |value| {
+                    corrupt_subscription(value, *tampering)
+                })
             }
             What::Replayed => match &self.first {
                 Some(first) if first == message => {
@@ -674,7 +683,7 @@ fn place_of(api: ApiKey, version: i16, name: &str) -> Place {
 /// Where the bytes that a batch's CRC covers start.
 const CRC_FROM: usize = 21;
 
-fn bend_batches(value: &mut Value, lie: BatchLie) -> bool {
+fn corrupt_batches(value: &mut Value, tampering: BatchCorruption) -> bool {
     let Value::Bytes(bytes) = &*value else {
         return false;
     };
@@ -686,87 +695,87 @@ fn bend_batches(value: &mut Value, lie: BatchLie) -> bool {
     let header = bytes.first_chunk::<HEADER_LEN>().expect("long enough");
     let mut header = BatchHeader::read(header);
     let end = (12 + header.batch_length as usize).min(bytes.len());
-    match lie {
-        BatchLie::BaseOffset(offset) => header.base_offset = offset,
-        BatchLie::Length(length) => header.batch_length = length,
-        BatchLie::LeaderEpoch(epoch) => header.partition_leader_epoch = epoch,
-        BatchLie::Magic(magic) => header.magic = magic,
-        BatchLie::Attributes(attributes) => header.attributes = attributes,
-        BatchLie::LastOffsetDelta(delta) => header.last_offset_delta = delta,
-        BatchLie::BaseTimestamp(timestamp) => header.base_timestamp = timestamp,
-        BatchLie::MaxTimestamp(timestamp) => header.max_timestamp = timestamp,
-        BatchLie::ProducerId(id) => header.producer_id = id,
-        BatchLie::BaseSequence(sequence) => header.base_sequence = sequence,
-        BatchLie::Count(count) => header.record_count = count,
-        BatchLie::WithoutRecords => {
+    match tampering {
+        BatchCorruption::BaseOffset(offset) => header.base_offset = offset,
+        BatchCorruption::Length(length) => header.batch_length = length,
+        BatchCorruption::LeaderEpoch(epoch) => header.partition_leader_epoch = epoch,
+        BatchCorruption::Magic(magic) => header.magic = magic,
+        BatchCorruption::Attributes(attributes) => header.attributes = attributes,
+        BatchCorruption::LastOffsetDelta(delta) => header.last_offset_delta = delta,
+        BatchCorruption::BaseTimestamp(timestamp) => header.base_timestamp = timestamp,
+        BatchCorruption::MaxTimestamp(timestamp) => header.max_timestamp = timestamp,
+        BatchCorruption::ProducerId(id) => header.producer_id = id,
+        BatchCorruption::BaseSequence(sequence) => header.base_sequence = sequence,
+        BatchCorruption::Count(count) => header.record_count = count,
+        BatchCorruption::WithoutRecords => {
             header.record_count = 0;
             header.batch_length = (HEADER_LEN - 12) as i32;
             bytes.truncate(HEADER_LEN);
         }
-        BatchLie::Older => {
+        BatchCorruption::Older => {
             header.base_offset = 0;
             bytes.truncate(end);
         }
-        BatchLie::Crc => {}
+        BatchCorruption::Crc => {}
     }
     bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
     let end = end.min(bytes.len());
     header.crc = crc32c::crc32c(&bytes[CRC_FROM..end]);
-    if lie == BatchLie::Crc {
+    if tampering == BatchCorruption::Crc {
         header.crc ^= 1;
     }
     bytes[..HEADER_LEN].copy_from_slice(&header.to_bytes());
-    let bent = Value::Bytes(bytes.freeze());
-    let is_other = bent != *value;
-    *value = bent;
+    let mutated = Value::Bytes(bytes.freeze());
+    let is_other = mutated != *value;
+    *value = mutated;
     is_other
 }
 
-fn bend_share(value: &mut Value, lie: ShareLie) -> bool {
+fn corrupt_assignment(value: &mut Value, tampering: AssignmentCorruption) -> bool {
     let Some((version, mut share)) = blob::<ConsumerProtocolAssignment>(value) else {
         return false;
     };
-    let mut told_version = version;
-    match lie {
-        ShareLie::OtherTopic => share.assigned_partitions.push(TopicPartition {
+    let mut tampered_version = version;
+    match tampering {
+        AssignmentCorruption::OtherTopic => share.assigned_partitions.push(TopicPartition {
             topic: "another".to_owned(),
             partitions: vec![0, 1],
             ..Default::default()
         }),
-        ShareLie::Partition(partition) => {
+        AssignmentCorruption::Partition(partition) => {
             let topics = share.assigned_partitions.iter_mut();
             topics.for_each(|topic| topic.partitions.push(partition));
         }
-        ShareLie::PartitionTwice => {
+        AssignmentCorruption::PartitionTwice => {
             let topics = share.assigned_partitions.iter_mut();
             topics.for_each(|topic| topic.partitions.extend(topic.partitions.clone()));
         }
-        ShareLie::Nothing => share.assigned_partitions.clear(),
-        ShareLie::Garbled => {
+        AssignmentCorruption::Nothing => share.assigned_partitions.clear(),
+        AssignmentCorruption::Garbled => {
             *value = Value::Bytes(Bytes::from_static(&[0, 1, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3]));
             return true;
         }
-        ShareLie::Version(version) => told_version = version,
+        AssignmentCorruption::Version(version) => tampered_version = version,
     }
-    set_blob(value, told_version, version, &share);
+    set_blob(value, tampered_version, version, &share);
     true
 }
 
-fn bend_wish(value: &mut Value, lie: WishLie) -> bool {
+fn corrupt_subscription(value: &mut Value, tampering: SubscriptionCorruption) -> bool {
     let Some((version, mut wish)) = blob::<ConsumerProtocolSubscription>(value) else {
         return false;
     };
-    let mut told_version = version;
-    match lie {
-        WishLie::OtherTopic => wish.topics = vec!["another".to_owned()],
-        WishLie::Nothing => wish.topics.clear(),
-        WishLie::Garbled => {
+    let mut tampered_version = version;
+    match tampering {
+        SubscriptionCorruption::OtherTopic => wish.topics = vec!["another".to_owned()],
+        SubscriptionCorruption::Nothing => wish.topics.clear(),
+        SubscriptionCorruption::Garbled => {
             *value = Value::Bytes(Bytes::from_static(&[0, 1, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3]));
             return true;
         }
-        WishLie::Version(version) => told_version = version,
+        SubscriptionCorruption::Version(version) => tampered_version = version,
     }
-    set_blob(value, told_version, version, &wish);
+    set_blob(value, tampered_version, version, &wish);
     true
 }
 
@@ -780,9 +789,9 @@ fn blob<M: Message>(value: &Value) -> Option<(i16, M)> {
     Some((version, M::decode(&mut input, version).ok()?))
 }
 
-fn set_blob<M: Message>(value: &mut Value, told_version: i16, version: i16, message: &M) {
+fn set_blob<M: Message>(value: &mut Value, tampered_version: i16, version: i16, message: &M) {
     let mut out = Encoder::new();
-    out.put_i16(told_version);
+    out.put_i16(tampered_version);
     message
         .encode(&mut out, version)
         .expect("a version that was read");

@@ -27,7 +27,7 @@ impl Assignor for Range {
                 &member.id,
             )
         });
-        let mut shares: BTreeMap<String, Assignment> = members
+        let mut assignments: BTreeMap<String, Assignment> = members
             .iter()
             .map(|member| (member.id.clone(), Assignment::new()))
             .collect();
@@ -41,14 +41,14 @@ impl Assignor for Range {
             for (index, member) in subscribed.iter().enumerate() {
                 let end = start + run_length(*count, subscribed.len(), index);
                 if end > start
-                    && let Some(share) = shares.get_mut(&member.id)
+                    && let Some(assignment) = assignments.get_mut(&member.id)
                 {
-                    share.insert(topic.clone(), (start..end).collect());
+                    assignment.insert(topic.clone(), (start..end).collect());
                 }
                 start = end;
             }
         }
-        shares
+        assignments
     }
 }
 
@@ -83,12 +83,12 @@ mod tests {
     }
 
     /// Each member's partitions as `topic-partition`.
-    fn shares(members: &[Member], topics: &[(&str, i32)]) -> Vec<String> {
-        let shares = Range.assign(members, &counts(topics));
-        shares
+    fn assignments(members: &[Member], topics: &[(&str, i32)]) -> Vec<String> {
+        let assignments = Range.assign(members, &counts(topics));
+        assignments
             .iter()
-            .map(|(id, share)| {
-                let names: Vec<_> = share
+            .map(|(id, assignment)| {
+                let names: Vec<_> = assignment
                     .iter()
                     .flat_map(|(topic, partitions)| {
                         partitions
@@ -106,21 +106,21 @@ mod tests {
     #[test]
     fn one_member_gets_everything_it_subscribed_to() {
         assert_eq!(
-            shares(&[member("c", &["t1", "t2"])], &[("t1", 1), ("t2", 2)]),
+            assignments(&[member("c", &["t1", "t2"])], &[("t1", 1), ("t2", 2)]),
             ["c: t1-0 t2-0 t2-1"]
         );
         assert_eq!(
-            shares(&[member("c", &["t1"])], &[("t1", 3), ("t2", 3)]),
+            assignments(&[member("c", &["t1"])], &[("t1", 3), ("t2", 3)]),
             ["c: t1-0 t1-1 t1-2"]
         );
-        assert_eq!(shares(&[member("c", &["t1"])], &[]), ["c: "]);
-        assert_eq!(shares(&[member("c", &[])], &[("t1", 3)]), ["c: "]);
+        assert_eq!(assignments(&[member("c", &["t1"])], &[]), ["c: "]);
+        assert_eq!(assignments(&[member("c", &[])], &[("t1", 3)]), ["c: "]);
     }
 
     #[test]
     fn members_beyond_the_partitions_get_nothing() {
         assert_eq!(
-            shares(&[member("c1", &["t"]), member("c2", &["t"])], &[("t", 1)]),
+            assignments(&[member("c1", &["t"]), member("c2", &["t"])], &[("t", 1)]),
             ["c1: t-0", "c2: "]
         );
     }
@@ -129,7 +129,7 @@ mod tests {
     fn the_first_members_get_the_rest_of_each_topic() {
         let members = [member("c1", &["t1", "t2"]), member("c2", &["t1", "t2"])];
         assert_eq!(
-            shares(&members, &[("t1", 3), ("t2", 3)]),
+            assignments(&members, &[("t1", 3), ("t2", 3)]),
             ["c1: t1-0 t1-1 t2-0 t2-1", "c2: t1-2 t2-2"]
         );
     }
@@ -142,7 +142,7 @@ mod tests {
             member("c3", &["t1"]),
         ];
         assert_eq!(
-            shares(&members, &[("t1", 3), ("t2", 2)]),
+            assignments(&members, &[("t1", 3), ("t2", 2)]),
             ["c1: t1-0", "c2: t1-1 t2-0 t2-1", "c3: t1-2"]
         );
     }
@@ -157,14 +157,14 @@ mod tests {
         members[1].instance_id = Some("z".to_string());
         members[2].instance_id = Some("y".to_string());
         assert_eq!(
-            shares(&members, &[("t", 5)]),
+            assignments(&members, &[("t", 5)]),
             ["a: t-4", "b: t-2 t-3", "c: t-0 t-1"]
         );
     }
 
     proptest! {
         #[test]
-        fn every_partition_goes_to_exactly_one_subscribed_member_and_shares_differ_by_one(
+        fn every_partition_goes_to_exactly_one_subscribed_member_and_assignments_differ_by_one(
             subscriptions in prop::collection::vec(prop::collection::btree_set(0usize..4, 0..4), 1..7),
             sizes in prop::collection::vec(0i32..20, 4),
         ) {
@@ -179,13 +179,13 @@ mod tests {
                 })
                 .collect();
             let topics: PartitionCounts = sizes.iter().enumerate().map(|(topic, count)| (Arc::from(name(topic)), *count)).collect();
-            let shares = Range.assign(&members, &topics);
+            let assignments = Range.assign(&members, &topics);
             for (topic, count) in &topics {
                 let subscribed: Vec<_> = members.iter().filter(|member| member.topics.contains(&topic.to_string())).collect();
-                let given: Vec<i32> = subscribed.iter().flat_map(|member| shares[&member.id].get(topic).cloned().unwrap_or_default()).collect();
+                let given: Vec<i32> = subscribed.iter().flat_map(|member| assignments[&member.id].get(topic).cloned().unwrap_or_default()).collect();
                 let all: Vec<i32> = (0..*count).collect();
                 prop_assert_eq!(&given, if subscribed.is_empty() { &[][..] } else { &all[..] });
-                let sizes: Vec<usize> = subscribed.iter().map(|member| shares[&member.id].get(topic).map_or(0, Vec::len)).collect();
+                let sizes: Vec<usize> = subscribed.iter().map(|member| assignments[&member.id].get(topic).map_or(0, Vec::len)).collect();
                 if let (Some(most), Some(least)) = (sizes.iter().max(), sizes.iter().min()) {
                     prop_assert!(most - least <= 1);
                 }

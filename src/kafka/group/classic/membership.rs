@@ -1,14 +1,14 @@
 //! A member's part in the classic group protocol.
 //!
-//! In: answers of the coordinator, polls of the application, the time. Out: what to send next, and what the application must be told:
-//! partitions to let go of, partitions that it got, an error. Sends nothing itself.
+//! In: responses of the coordinator, polls of the application, the time. Out: what to send next, and what the application must be told:
+//! partitions that are revoked, partitions that are assigned, an error. Sends nothing itself.
 //!
 //! ```text
-//!   Out ──join──> Joining ──(leader: Assigning)──> Syncing ──> Stable ──rebalance──> Releasing ──released──> Out
+//!   Unjoined ──> Joining ──(leader: Assigning)──> Syncing ──> AwaitingSync ──> Stable ──rebalance──> Revoking ──revocation complete──> Unjoined
 //! ```
 //!
-//! The application lets go of its partitions inside a poll, so that its hook runs where its records come out; until it has, the member
-//! keeps its place by heartbeats and does not join anew.
+//! Partitions are revoked inside a poll, so that the rebalance listener runs where records are returned; until that is done, the member
+//! keeps its place by heartbeats and does not rejoin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,14 +25,13 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use super::assignor::{Assignor, Member, PartitionCounts};
-use super::checks::{self, Wanted};
-use super::missing_topics::{MissingTopics, TopicStatus};
-use super::protocol as blob;
-use super::trouble::Trouble;
+use super::consumer_protocol;
+use super::response_checks::{self, Wanted};
+use crate::kafka::group::failure_tracker::FailureTracker;
+use crate::kafka::group::group_metadata::{GroupMetadata, NO_GENERATION};
+use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
 use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition};
 
-/// The generation of those who are in none.
-const NO_GENERATION: i32 = -1;
 const PROTOCOL_TYPE: &str = "consumer";
 
 /// Who the member is and how patient everybody is.
@@ -43,7 +42,7 @@ pub(crate) struct MembershipConfig {
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
     pub max_poll_interval: Duration,
-    /// For how long things may go wrong before the application hears of it.
+    /// For how long requests may fail before the application is told.
     pub request_timeout: Duration,
 }
 
@@ -52,88 +51,70 @@ pub(crate) struct Membership {
     config: MembershipConfig,
     assignor: Box<dyn Assignor>,
     topics: Vec<String>,
-    /// What the last join asked for.
-    joined_for: Vec<String>,
+    /// The topics of the last join.
+    joined_topics: Vec<String>,
     state: State,
     member_id: String,
     generation: i32,
     /// The application holds partitions of this generation.
     owns: bool,
-    /// An assignment that the application has not taken yet.
+    /// A new assignment that the application has not taken over yet.
     assigned: Option<Vec<TopicPartition>>,
-    /// What the leader shared out: a change of it calls for another round.
-    shared_out: Option<PartitionCounts>,
+    /// The partition counts by which this member, as leader, assigned: a change triggers a rebalance.
+    assigned_counts: Option<PartitionCounts>,
     last_poll: Instant,
     next_heartbeat: Instant,
     /// When the last heartbeat was sent that the coordinator accepted.
-    session_from: Instant,
-    /// Who was spoken to last.
+    session_start: Instant,
+    /// Who was asked last.
     coordinator: Option<(i32, Address)>,
     missing_topics: MissingTopics,
-    trouble: Trouble,
+    failures: FailureTracker,
     failure: Option<Error>,
 }
 
 #[derive(Debug)]
 enum State {
     /// In no generation; joins at this time.
-    Out {
+    Unjoined {
         join_at: Instant,
     },
     Joining,
-    /// The leader, about to share out partitions.
+    /// The leader, about to assign partitions.
     Assigning {
         members: Vec<Member>,
-        /// The shares are as they were before it was away: it only learns what was shared out.
+        /// The assignments are as they were before it was away: it only learns what was assigned.
         skip: bool,
     },
+    /// About to send a sync.
     Syncing {
-        shares: BTreeMap<String, Bytes>,
+        assignments: BTreeMap<String, Bytes>,
     },
-    /// Waiting for the coordinator's answer to a sync.
-    Synced,
+    /// Waiting for the coordinator's response to a sync.
+    AwaitingSync,
     Stable,
-    /// Waits for the application to let go. `lost`: somebody else may have its partitions already.
-    Releasing {
+    /// Waits for the application to give up its partitions. `lost`: somebody else may own them already.
+    Revoking {
         lost: bool,
     },
     /// Left the group because the application did not poll; joins when it does.
-    Asleep,
-    /// Left for good, or put out for good by another member of the same instance id.
-    Over,
+    Stale,
+    /// Left for good, or fenced by another member of the same instance id.
+    Ended,
 }
 
 /// What to do next.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     Join(JoinGroupRequest),
-    /// Learn how many partitions each of these topics has, then [`Membership::share_out`].
-    Count(BTreeSet<String>),
+    /// Learn how many partitions each of these topics has, then call [`Membership::assign`].
+    CountPartitions(BTreeSet<String>),
     Sync(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
-    /// Nothing, until something changes or this time comes.
+    /// Nothing, until something changes or until this time.
     Wait(Option<Instant>),
     /// Nothing any more.
     End,
-}
-
-/// Who commits: what the coordinator checks a commit against.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub generation: i32,
-    pub member_id: String,
-    pub instance_id: Option<String>,
-}
-
-impl Identity {
-    /// Of a consumer that assigns its partitions itself.
-    pub fn standalone() -> Self {
-        Self {
-            generation: NO_GENERATION,
-            member_id: String::new(),
-            instance_id: None,
-        }
-    }
 }
 
 impl Membership {
@@ -144,100 +125,104 @@ impl Membership {
         now: Instant,
     ) -> Self {
         Self {
-            trouble: Trouble::new(config.request_timeout),
+            failures: FailureTracker::new(config.request_timeout),
             config,
             assignor,
             topics,
-            joined_for: Vec::new(),
-            state: State::Out { join_at: now },
+            joined_topics: Vec::new(),
+            state: State::Unjoined { join_at: now },
             member_id: String::new(),
             generation: NO_GENERATION,
             owns: false,
             assigned: None,
-            shared_out: None,
+            assigned_counts: None,
             last_poll: now,
             next_heartbeat: now,
-            session_from: now,
+            session_start: now,
             coordinator: None,
             missing_topics: MissingTopics::default(),
             failure: None,
         }
     }
 
-    /// What to do now. A request that it gives counts as sent.
-    pub fn next(&mut self, now: Instant) -> Action {
+    /// What to do now. A request that it returns counts as sent.
+    pub fn next_action(&mut self, now: Instant) -> Action {
         match &mut self.state {
-            State::Out { join_at } if *join_at <= now => self.join(now),
-            State::Out { join_at } => Action::Wait(Some(*join_at)),
+            State::Unjoined { join_at } if *join_at <= now => self.join(now),
+            State::Unjoined { join_at } => Action::Wait(Some(*join_at)),
             State::Assigning { members, .. } => {
-                self.trouble.asked(ApiKey::METADATA, now, now);
-                Action::Count(
+                self.failures.sent(ApiKey::METADATA, now, now);
+                Action::CountPartitions(
                     members
                         .iter()
                         .flat_map(|member| member.topics.iter().cloned())
                         .collect(),
                 )
             }
-            State::Syncing { shares } => {
-                let shares = std::mem::take(shares);
-                self.trouble.asked(ApiKey::SYNC_GROUP, now, now);
-                self.sync(shares)
+            State::Syncing { assignments } => {
+                let assignments = std::mem::take(assignments);
+                self.failures.sent(ApiKey::SYNC_GROUP, now, now);
+                self.sync(assignments)
             }
-            State::Stable | State::Releasing { lost: false } => self.heartbeat(now),
-            State::Releasing { lost: true } | State::Asleep | State::Joining | State::Synced => {
-                Action::Wait(None)
-            }
-            State::Over => Action::End,
+            State::Stable | State::Revoking { lost: false } => self.heartbeat(now),
+            State::Revoking { lost: true }
+            | State::Stale
+            | State::Joining
+            | State::AwaitingSync => Action::Wait(None),
+            State::Ended => Action::End,
         }
     }
 
-    /// The application polled. Whether that woke a sleeping member.
+    /// The application polled. Whether that makes a stale member rejoin.
     pub fn polled(&mut self, now: Instant) -> bool {
         self.last_poll = now;
-        let wakes = matches!(self.state, State::Asleep) && !self.owns;
+        let wakes = matches!(self.state, State::Stale) && !self.owns;
         if wakes {
-            self.state = State::Out { join_at: now };
+            self.state = State::Unjoined { join_at: now };
         }
         wakes
     }
 
-    /// Whether the application has to poll before the member joins again.
-    pub fn is_asleep(&self) -> bool {
-        matches!(self.state, State::Asleep)
+    /// Whether the application has to poll before the member rejoins.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.state, State::Stale)
     }
 
-    /// The request with which to leave because the application has not polled for too long; once per such silence. The id that the member
-    /// had is given up with it.
-    pub fn leave_if_forgotten(&mut self, now: Instant) -> Option<LeaveGroupRequest> {
-        let member = !matches!(self.state, State::Asleep | State::Over | State::Out { .. });
+    /// The request to leave because the application has not polled for `max.poll.interval.ms`; once until it polls. The member id is given up
+    /// with it.
+    pub fn leave_if_stale(&mut self, now: Instant) -> Option<LeaveGroupRequest> {
+        let member = !matches!(
+            self.state,
+            State::Stale | State::Ended | State::Unjoined { .. }
+        );
         if !member || now.duration_since(self.last_poll) < self.config.max_poll_interval {
             return None;
         }
         let leave = self.leave_request("the application did not poll within max.poll.interval.ms");
-        self.state = State::Asleep;
+        self.state = State::Stale;
         self.member_id.clear();
         self.forget_generation();
         leave
     }
 
-    /// Whether the application must let go of its partitions, and whether they are lost already.
-    pub fn must_release(&self) -> Option<bool> {
+    /// Whether the application must give up its partitions, and whether they are lost already.
+    pub fn pending_revocation(&self) -> Option<bool> {
         match self.state {
-            State::Releasing { lost } => Some(lost),
-            State::Asleep | State::Over if self.owns => Some(true),
+            State::Revoking { lost } => Some(lost),
+            State::Stale | State::Ended if self.owns => Some(true),
             _ => None,
         }
     }
 
-    /// The application has let go.
-    pub fn released(&mut self, now: Instant) {
+    /// The application has given up its partitions.
+    pub fn revocation_complete(&mut self, now: Instant) {
         self.owns = false;
-        if matches!(self.state, State::Releasing { .. } | State::Asleep) {
-            self.state = State::Out { join_at: now };
+        if matches!(self.state, State::Revoking { .. } | State::Stale) {
+            self.state = State::Unjoined { join_at: now };
         }
     }
 
-    /// The new assignment, once. From here on the application owns it.
+    /// The new assignment, once. From now on the application owns it.
     pub fn take_assigned(&mut self) -> Option<Vec<TopicPartition>> {
         let assigned = self.assigned.take()?;
         self.owns = true;
@@ -254,52 +239,52 @@ impl Membership {
         }
     }
 
-    /// The number of partitions of the group's topics, by newer metadata: the leader calls for another round when it differs from what it
-    /// shared out.
-    pub fn partitions_now(
+    /// The partition counts of the group's topics, by newer metadata: the leader triggers a rebalance when they differ from those by which
+    /// it assigned.
+    pub fn on_partition_counts(
         &mut self,
         counts: impl FnOnce(&PartitionCounts) -> PartitionCounts,
         now: Instant,
     ) {
-        if let (State::Stable, Some(shared_out)) = (&self.state, &self.shared_out)
-            && counts(shared_out) != *shared_out
+        if let (State::Stable, Some(assigned_counts)) = (&self.state, &self.assigned_counts)
+            && counts(assigned_counts) != *assigned_counts
         {
             self.rebalance(now, false);
         }
     }
 
-    /// What newer metadata says of the topics that this member subscribed to.
-    pub fn topics_now(
+    /// What newer metadata says of the subscribed topics.
+    pub fn on_topic_status(
         &mut self,
         status: impl Fn(&str) -> TopicStatus,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        let shared_out = self.shared_out.iter().flat_map(BTreeMap::values);
-        let awaits_more = shared_out.into_iter().any(|count| *count == 0);
+        let assigned_counts = self.assigned_counts.iter().flat_map(BTreeMap::values);
+        let awaits_more = assigned_counts.into_iter().any(|count| *count == 0);
         self.missing_topics
             .update(&self.topics, awaits_more, status, now, pause);
     }
 
-    /// When to look for missing topics again.
-    pub fn look_at(&self) -> Option<Instant> {
-        self.missing_topics.look_at()
+    /// When to ask for missing topics again.
+    pub fn next_refresh(&self) -> Option<Instant> {
+        self.missing_topics.next_refresh()
     }
 
-    /// Whether to look for missing topics now.
-    pub fn must_look(&mut self, now: Instant) -> bool {
-        self.missing_topics.must_look(now)
+    /// Whether to ask for missing topics now.
+    pub fn refresh_due(&mut self, now: Instant) -> bool {
+        self.missing_topics.refresh_due(now)
     }
 
-    /// Who commits, or why nobody can now.
-    pub fn identity(&self) -> Result<Identity> {
+    /// Who commits, or why this member cannot now.
+    pub fn group_metadata(&self) -> Result<GroupMetadata> {
         match self.state {
-            State::Stable | State::Releasing { lost: false } if self.owns => Ok(Identity {
+            State::Stable | State::Revoking { lost: false } if self.owns => Ok(GroupMetadata {
                 generation: self.generation,
                 member_id: self.member_id.clone(),
                 instance_id: self.config.instance_id.clone(),
             }),
-            State::Over => Err(self.failure.clone().unwrap_or_else(|| {
+            State::Ended => Err(self.failure.clone().unwrap_or_else(|| {
                 Error::new(
                     ErrorKind::Closed,
                     "the consumer has left its group: nothing can be committed",
@@ -307,53 +292,53 @@ impl Membership {
             })),
             _ => Err(Error::new(
                 ErrorKind::Rebalance,
-                "this member has no partitions of the group now, it is joining or was put out: poll, and commit what is assigned then",
+                "this member has no partitions of the group now, it is joining or was removed: poll, and commit what is assigned then",
             )),
         }
     }
 
-    /// The coordinator refused a commit: what that says about the membership. That of an earlier generation says nothing.
-    pub fn commit_refused(&mut self, identity: &Identity, code: ErrorCode, now: Instant) {
-        let holds = matches!(self.state, State::Stable | State::Releasing { lost: false });
+    /// The coordinator refused a commit. That of an earlier generation says nothing about the membership.
+    pub fn on_commit_error(&mut self, identity: &GroupMetadata, code: ErrorCode, now: Instant) {
+        let holds = matches!(self.state, State::Stable | State::Revoking { lost: false });
         let is_ours =
             self.generation == identity.generation && self.member_id == identity.member_id;
         if holds && is_ours {
-            self.put_out(code, ApiKey::OFFSET_COMMIT, now);
+            self.on_generation_error(code, ApiKey::OFFSET_COMMIT, now);
         }
     }
 
-    /// What the application must hear of: the failure that ended the membership, each time; what has gone wrong for the request timeout, and
-    /// topics that are missing, once each.
+    /// What the application must be told: the failure that ended the membership, each time; what has been failing for the request timeout,
+    /// and topics that are missing, once each.
     pub fn error(&mut self, now: Instant) -> Option<Error> {
         if let Some(failure) = &self.failure {
             return Some(failure.clone());
         }
-        let patience = self.config.request_timeout;
-        self.trouble
+        let timeout = self.config.request_timeout;
+        self.failures
             .report(now)
-            .or_else(|| self.missing_topics.report(now, patience))
+            .or_else(|| self.missing_topics.report(now, timeout))
     }
 
-    /// Notes who is asked, for errors to name.
-    pub fn speaks_to(&mut self, node: i32, address: &Address) {
+    /// Notes who the coordinator is, for errors to name.
+    pub fn set_coordinator(&mut self, node: i32, address: &Address) {
         self.coordinator = Some((node, address.clone()));
     }
 
-    /// The coordinator is there: a join that it has not answered waits for other members.
-    pub fn coordinator_alive(&mut self, now: Instant) {
-        self.trouble.alive(now);
+    /// The coordinator responds: a join that it has not answered waits for other members.
+    pub fn on_coordinator_alive(&mut self, now: Instant) {
+        self.failures.coordinator_alive(now);
     }
 
-    /// The request with which to leave for good; none for a static member, which may come back, or where there is nothing to leave.
+    /// The request to leave for good; none for a static member, which may come back, or where there is nothing to leave.
     pub fn leave(&mut self) -> Option<LeaveGroupRequest> {
         let leave = self.leave_request("the consumer was closed");
-        self.state = State::Over;
+        self.state = State::Ended;
         self.forget_generation();
         leave
     }
 
-    /// The answer to a join.
-    pub fn joined(
+    /// The response to a join.
+    pub fn on_join_response(
         &mut self,
         answer: Result<JoinGroupResponse>,
         now: Instant,
@@ -364,9 +349,9 @@ impl Membership {
         }
         match answer {
             Ok(response) if response.error_code == ErrorCode::NONE => {
-                self.trouble.answered(now);
-                if let Err(error) = self.enter(response, now) {
-                    self.try_again(self.named(error), now, pause);
+                self.failures.response_received(now);
+                if let Err(error) = self.enter_generation(response, now) {
+                    self.rejoin_after_pause(self.named(error), now, pause);
                 }
             }
             Ok(response) if response.error_code == ErrorCode::MEMBER_ID_REQUIRED => {
@@ -374,19 +359,19 @@ impl Membership {
                 let is_step = self.member_id.is_empty() && !response.member_id.is_empty();
                 self.member_id = response.member_id;
                 if is_step {
-                    self.trouble.answered(now);
-                    self.state = State::Out { join_at: now };
+                    self.failures.response_received(now);
+                    self.state = State::Unjoined { join_at: now };
                 } else {
                     self.join_refused(response.error_code, ApiKey::JOIN_GROUP, now, pause);
                 }
             }
             Ok(response) => self.join_refused(response.error_code, ApiKey::JOIN_GROUP, now, pause),
-            Err(error) => self.try_again(error, now, pause),
+            Err(error) => self.rejoin_after_pause(error, now, pause),
         }
     }
 
-    /// The partition counts that [`Action::Count`] asked for, or why they cannot be had.
-    pub fn share_out(
+    /// As leader, assigns by the partition counts that [`Action::CountPartitions`] asked for, or takes why they are not known.
+    pub fn assign(
         &mut self,
         counts: Result<PartitionCounts>,
         now: Instant,
@@ -395,52 +380,52 @@ impl Membership {
         let State::Assigning { members, skip } = &self.state else {
             return;
         };
-        let shares = counts.and_then(|counts| {
-            let shares = match skip {
+        let assignments = counts.and_then(|counts| {
+            let assignments = match skip {
                 true => BTreeMap::new(),
                 false => self.assignor.assign(members, &counts),
             };
-            let shares: Result<BTreeMap<_, _>> = shares
+            let assignments: Result<BTreeMap<_, _>> = assignments
                 .iter()
-                .map(|(id, share)| Ok((id.clone(), blob::encode_assignment(share)?)))
+                .map(|(id, share)| Ok((id.clone(), consumer_protocol::encode_assignment(share)?)))
                 .collect();
-            self.shared_out = Some(counts);
-            shares
+            self.assigned_counts = Some(counts);
+            assignments
         });
-        match shares {
-            Ok(shares) => {
-                self.trouble.answered(now);
-                self.state = State::Syncing { shares };
+        match assignments {
+            Ok(assignments) => {
+                self.failures.response_received(now);
+                self.state = State::Syncing { assignments };
             }
-            Err(error) => self.try_again(error, now, pause),
+            Err(error) => self.rejoin_after_pause(error, now, pause),
         }
     }
 
-    /// The partitions that an answer to a sync assigns, if it is one that can be read.
+    /// The partitions that a response to a sync assigns, if it can be read.
     pub fn assigned_by(response: &SyncGroupResponse) -> Vec<TopicPartition> {
-        blob::decode_assignment(response.assignment.clone()).unwrap_or_default()
+        consumer_protocol::decode_assignment(response.assignment.clone()).unwrap_or_default()
     }
 
-    /// The answer to a sync. `count_of` knows how many partitions a topic has, if that is known for certain.
-    pub fn synced(
+    /// The response to a sync. `count_of` returns how many partitions a topic has, if that is known for certain.
+    pub fn on_sync_response(
         &mut self,
         answer: Result<SyncGroupResponse>,
         count_of: impl Fn(&str) -> Option<usize>,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        if !matches!(self.state, State::Synced) {
+        if !matches!(self.state, State::AwaitingSync) {
             return;
         }
         match answer {
             Ok(response) if response.error_code == ErrorCode::NONE => {
                 match self.read_assignment(response, count_of) {
-                    Ok(assigned) => self.settle(assigned, now),
-                    Err(error) => self.try_again(self.named(error), now, pause),
+                    Ok(assigned) => self.become_stable(assigned, now),
+                    Err(error) => self.rejoin_after_pause(self.named(error), now, pause),
                 }
             }
             Ok(response) => self.join_refused(response.error_code, ApiKey::SYNC_GROUP, now, pause),
-            Err(error) => self.try_again(error, now, pause),
+            Err(error) => self.rejoin_after_pause(error, now, pause),
         }
     }
 
@@ -449,31 +434,33 @@ impl Membership {
         response: SyncGroupResponse,
         count_of: impl Fn(&str) -> Option<usize>,
     ) -> Result<Vec<TopicPartition>> {
-        checks::check_sync(&response, &self.wanted())?;
-        let assigned = blob::decode_assignment(response.assignment)
+        response_checks::check_sync(&response, &self.wanted())?;
+        let assigned = consumer_protocol::decode_assignment(response.assignment)
             .map_err(|error| error.api(ApiKey::SYNC_GROUP))?;
-        checks::check_assignment(&assigned, &self.joined_for, count_of)?;
+        response_checks::check_assignment(&assigned, &self.joined_topics, count_of)?;
         Ok(assigned)
     }
 
-    /// The answer to a heartbeat that was sent at `sent`. A rebalance is an answer as good as any: the session goes on from there.
-    pub fn heartbeat_answered(
+    /// The response to a heartbeat that was sent at `sent`. One that says a rebalance is in progress renews the session like any other.
+    pub fn on_heartbeat_response(
         &mut self,
         code: ErrorCode,
         sent: Instant,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        if !matches!(self.state, State::Stable | State::Releasing { .. }) {
+        if !matches!(self.state, State::Stable | State::Revoking { .. }) {
             return;
         }
         match code {
-            ErrorCode::NONE => self.heard(sent),
+            ErrorCode::NONE => self.session_renewed(sent),
             ErrorCode::REBALANCE_IN_PROGRESS => {
-                self.heard(sent);
-                self.put_out(code, ApiKey::HEARTBEAT, now);
+                self.session_renewed(sent);
+                self.on_generation_error(code, ApiKey::HEARTBEAT, now);
             }
-            code if self.put_out(code, ApiKey::HEARTBEAT, now) => self.trouble.answered(now),
+            code if self.on_generation_error(code, ApiKey::HEARTBEAT, now) => {
+                self.failures.response_received(now)
+            }
             code => {
                 let error = self.refusal(code, ApiKey::HEARTBEAT);
                 self.heartbeat_failed(error, now, pause);
@@ -482,21 +469,21 @@ impl Membership {
     }
 
     /// The coordinator accepted a heartbeat that was sent at `sent`.
-    fn heard(&mut self, sent: Instant) {
-        self.session_from = self.session_from.max(sent);
-        self.trouble.succeeded();
+    fn session_renewed(&mut self, sent: Instant) {
+        self.session_start = self.session_start.max(sent);
+        self.failures.succeeded();
     }
 
     /// By when a heartbeat that is sent now must be answered: within the session, but never before the next one is due.
     pub fn heartbeat_deadline(&self, now: Instant) -> Instant {
-        let session_end = self.session_from + self.config.session_timeout;
+        let session_end = self.session_start + self.config.session_timeout;
         session_end
             .max(now + self.config.heartbeat_interval)
             .min(now + self.config.request_timeout)
     }
 
-    /// A heartbeat could not be sent, got no answer, or was refused: the next one does not wait for its turn. As long as nobody says that
-    /// others have the partitions, they are kept: a coordinator that is silent cannot have given them away (or a commit will tell).
+    /// A heartbeat could not be sent, got no response, or was refused: the next one is sent early. As long as nobody says that others own the
+    /// partitions, they are kept: if a silent coordinator has assigned them to others, a commit will tell.
     pub fn heartbeat_failed(
         &mut self,
         error: Error,
@@ -505,12 +492,12 @@ impl Membership {
     ) {
         let longest = self.config.heartbeat_interval;
         let pause = |attempts| pause(attempts).min(longest);
-        self.next_heartbeat = self.trouble.failed(error, now, pause);
+        self.next_heartbeat = self.failures.failed(error, now, pause);
     }
 
-    /// Takes the word of the coordinator, in its answer to a heartbeat or a commit, that this member is not in its generation any more.
-    /// Whether it was that.
-    fn put_out(&mut self, code: ErrorCode, api: ApiKey, now: Instant) -> bool {
+    /// An error of a heartbeat or a commit. Whether it said that this member is not in its generation any more; the membership is changed
+    /// accordingly.
+    fn on_generation_error(&mut self, code: ErrorCode, api: ApiKey, now: Instant) -> bool {
         match code {
             ErrorCode::REBALANCE_IN_PROGRESS => {
                 if matches!(self.state, State::Stable) {
@@ -525,7 +512,7 @@ impl Membership {
             ErrorCode::FENCED_INSTANCE_ID if self.is_static() => {
                 self.fail(self.refusal(code, api));
             }
-            // Its coordinator is moving or loading, or it is one bad answer: whoever asked asks again.
+            // The coordinator is moving or loading, or it is one bad response: whoever asked retries.
             _ => return false,
         }
         true
@@ -544,50 +531,55 @@ impl Membership {
             ErrorCode::FENCED_INSTANCE_ID if self.is_static() => self.fail(error),
             ErrorCode::UNKNOWN_MEMBER_ID => {
                 self.member_id.clear();
-                self.step_back(error, now, pause);
+                self.rejoin_at_once(error, now, pause);
             }
             ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => {
-                self.step_back(error, now, pause);
+                self.rejoin_at_once(error, now, pause);
             }
-            _ => self.try_again(error, now, pause),
+            _ => self.rejoin_after_pause(error, now, pause),
         }
     }
 
-    /// Joins again at once, since the group has moved on: unless that has just been tried.
-    fn step_back(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+    /// Rejoins at once, since the group has moved on: unless that has just been tried.
+    fn rejoin_at_once(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
         self.forget_generation();
-        let join_at = self.trouble.failed(error, now, |attempts| match attempts {
+        let join_at = self.failures.failed(error, now, |attempts| match attempts {
             1 => Duration::ZERO,
             _ => pause(attempts - 1),
         });
-        self.state = State::Out { join_at };
+        self.state = State::Unjoined { join_at };
     }
 
-    /// Joins again after a pause, whatever it was: what cannot pass by itself may pass once somebody has seen to it.
-    fn try_again(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+    /// Rejoins after a pause, whatever it was: what does not pass by itself may pass once a person has changed something.
+    fn rejoin_after_pause(
+        &mut self,
+        error: Error,
+        now: Instant,
+        pause: impl FnOnce(u32) -> Duration,
+    ) {
         self.forget_generation();
-        let join_at = self.trouble.failed(error, now, pause);
-        self.state = State::Out { join_at };
+        let join_at = self.failures.failed(error, now, pause);
+        self.state = State::Unjoined { join_at };
     }
 
     fn fail(&mut self, error: Error) {
         self.forget_generation();
         self.failure = Some(error);
-        self.state = State::Over;
+        self.state = State::Ended;
     }
 
-    /// A code that the coordinator answered with.
+    /// The error for a code that the coordinator responded with.
     fn refusal(&self, code: ErrorCode, api: ApiKey) -> Error {
         let error = self.named(Error::server(code, None).api(api));
         match code {
             ErrorCode::FENCED_INSTANCE_ID if self.is_static() => error,
-            // Nothing else ends a member, whatever it means to others.
+            // Nothing else ends a member, even where the error is fatal elsewhere.
             _ if error.is_fatal() => error.tried_on(),
             _ => error,
         }
     }
 
-    /// Names the coordinator.
+    /// Names the coordinator in `error`.
     fn named(&self, error: Error) -> Error {
         match &self.coordinator {
             Some((node, address)) => error.broker(*node, address),
@@ -606,39 +598,39 @@ impl Membership {
         }
     }
 
-    /// Another round: once the application has let go of what it holds.
+    /// Rejoins, once the application has given up what it owns.
     fn rebalance(&mut self, now: Instant, lost: bool) {
         if lost {
             self.forget_generation();
         }
         self.assigned = None;
-        self.shared_out = None;
+        self.assigned_counts = None;
         self.state = if self.owns {
-            State::Releasing { lost }
+            State::Revoking { lost }
         } else {
-            State::Out { join_at: now }
+            State::Unjoined { join_at: now }
         };
     }
 
     fn forget_generation(&mut self) {
         self.generation = NO_GENERATION;
         self.assigned = None;
-        self.shared_out = None;
+        self.assigned_counts = None;
     }
 
     fn join(&mut self, now: Instant) -> Action {
-        let metadata = match blob::encode_subscription(&self.topics) {
+        let metadata = match consumer_protocol::encode_subscription(&self.topics) {
             Ok(metadata) => metadata,
             Err(error) => {
-                // Until other topics are subscribed to.
+                // This fails until other topics are subscribed to.
                 let pause = self.config.heartbeat_interval;
-                let join_at = self.trouble.failed(error, now, |_| pause);
-                self.state = State::Out { join_at };
+                let join_at = self.failures.failed(error, now, |_| pause);
+                self.state = State::Unjoined { join_at };
                 return Action::Wait(Some(join_at));
             }
         };
-        self.trouble.asked(ApiKey::JOIN_GROUP, now, now);
-        self.joined_for.clone_from(&self.topics);
+        self.failures.sent(ApiKey::JOIN_GROUP, now, now);
+        self.joined_topics.clone_from(&self.topics);
         self.state = State::Joining;
         Action::Join(JoinGroupRequest {
             group_id: self.config.group_id.clone(),
@@ -656,30 +648,30 @@ impl Membership {
         })
     }
 
-    /// The coordinator let this member in.
-    fn enter(&mut self, response: JoinGroupResponse, now: Instant) -> Result<()> {
-        checks::check_join(&response, &self.wanted())?;
+    /// The coordinator accepted this member into a generation.
+    fn enter_generation(&mut self, response: JoinGroupResponse, now: Instant) -> Result<()> {
+        response_checks::check_join(&response, &self.wanted())?;
         self.generation = response.generation_id;
-        self.session_from = now;
+        self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
-        self.shared_out = None;
+        self.assigned_counts = None;
         let leads = response.leader == response.member_id;
         self.member_id = response.member_id;
         if !leads {
             self.state = State::Syncing {
-                shares: BTreeMap::new(),
+                assignments: BTreeMap::new(),
             };
             return Ok(());
         }
         let mut members = Vec::with_capacity(response.members.len());
         for member in response.members {
             members.push(Member {
-                topics: blob::decode_subscription(member.metadata)?,
+                topics: consumer_protocol::decode_subscription(member.metadata)?,
                 id: member.member_id,
                 instance_id: member.group_instance_id,
             });
         }
-        // A static leader that came back (KIP-814) finds the shares as they were: it shares out nothing, but notices what changes.
+        // A static leader that came back (KIP-814) finds the assignments as they were: it assignments out nothing, but notices what changes.
         self.state = State::Assigning {
             members,
             skip: response.skip_assignment,
@@ -687,9 +679,9 @@ impl Membership {
         Ok(())
     }
 
-    fn sync(&mut self, shares: BTreeMap<String, Bytes>) -> Action {
-        self.state = State::Synced;
-        let assignments = shares
+    fn sync(&mut self, assignments: BTreeMap<String, Bytes>) -> Action {
+        self.state = State::AwaitingSync;
+        let assignments = assignments
             .into_iter()
             .map(|(member_id, assignment)| SyncGroupRequestAssignment {
                 member_id,
@@ -709,14 +701,14 @@ impl Membership {
         })
     }
 
-    fn settle(&mut self, assigned: Vec<TopicPartition>, now: Instant) {
-        if self.joined_for != self.topics {
-            // The subscription changed while the group was sharing out by the old one.
-            self.state = State::Out { join_at: now };
+    fn become_stable(&mut self, assigned: Vec<TopicPartition>, now: Instant) {
+        if self.joined_topics != self.topics {
+            // The subscription changed while the group was assigning by the old one.
+            self.state = State::Unjoined { join_at: now };
             return;
         }
-        self.trouble.succeeded();
-        self.session_from = now;
+        self.failures.succeeded();
+        self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
         self.assigned = Some(assigned);
         self.state = State::Stable;
@@ -727,13 +719,13 @@ impl Membership {
             let poll_limit = self.last_poll + self.config.max_poll_interval;
             return Action::Wait(Some(self.next_heartbeat.min(poll_limit)));
         }
-        // A heartbeat is the first to notice that the coordinator has gone silent since the one before.
+        // A heartbeat is the first to notice that the coordinator has been silent since the one before.
         let silent = self
             .config
             .heartbeat_interval
             .min(self.config.request_timeout / 2);
         let silent_since = now.checked_sub(silent).unwrap_or(now);
-        self.trouble.asked(ApiKey::HEARTBEAT, silent_since, now);
+        self.failures.sent(ApiKey::HEARTBEAT, silent_since, now);
         self.next_heartbeat = now + self.config.heartbeat_interval;
         Action::Heartbeat(HeartbeatRequest {
             group_id: self.config.group_id.clone(),

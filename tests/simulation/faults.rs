@@ -1,5 +1,5 @@
 //! What goes wrong at the brokers: leaders and coordinators move, nodes stop and start, requests meet faults, topics come and go. In: the
-//! world, and dice. Out: nothing, until it is stopped.
+//! harness, and rng. Out: nothing, until it is stopped.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use pat_events::broker::{Fault, FaultAction, Garbling};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::sleep;
 
-use crate::dice::Dice;
+use crate::harness::{GROUPS, Harness, TOPIC};
 use crate::history::Event;
-use crate::plan::{Story, any_error};
-use crate::world::{GROUPS, TOPIC, World};
+use crate::plan::{Scenario, any_error};
+use crate::rng::Rng;
 
-/// Does what the story says, until it is stopped.
-pub async fn make_trouble(world: World, dice: Dice) {
-    match world.plan.story {
-        Story::Storm => storm(world, dice).await,
-        Story::Calm => calm(world, dice).await,
-        Story::Recreated => recreate(world, dice).await,
-        Story::Outage => outage(world, dice).await,
+/// Does what the scenario says, until it is stopped.
+pub async fn inject_faults(harness: Harness, rng: Rng) {
+    match harness.plan.scenario {
+        Scenario::Chaos => chaos(harness, rng).await,
+        Scenario::Calm => calm(harness, rng).await,
+        Scenario::TopicRecreated => recreate(harness, rng).await,
+        Scenario::Outage => outage(harness, rng).await,
     }
 }
 
-/// Does harm, now and then.
-async fn storm(world: World, dice: Dice) {
-    let broker = &world.broker;
-    let pause_ms = *dice.pick(&[100, 1_000, 5_000]);
+/// Injects any fault, now and then.
+async fn chaos(harness: Harness, rng: Rng) {
+    let broker = &harness.broker;
+    let pause_ms = *rng.pick(&[100, 1_000, 5_000]);
     loop {
-        sleep(dice.millis(1, pause_ms)).await;
-        let node = *dice.pick(&broker.node_ids());
-        match dice.between(0, 9) {
+        sleep(rng.millis(1, pause_ms)).await;
+        let node = *rng.pick(&broker.node_ids());
+        match rng.between(0, 9) {
             0..=2 => {
-                let partition = dice.between(0, world.partitions() as u64 - 1) as i32;
+                let partition = rng.between(0, harness.partitions() as u64 - 1) as i32;
                 broker.move_leader(TOPIC, partition, node);
             }
             3 => broker.stop_node(node).await,
@@ -39,29 +39,29 @@ async fn storm(world: World, dice: Dice) {
                 .start_node(node)
                 .await
                 .expect("memory has no ports to lose"),
-            6 => broker.move_coordinator(dice.pick(&GROUPS).1, node),
+            6 => broker.move_coordinator(rng.pick(&GROUPS).1, node),
             7 => broker.disconnect_node(node),
-            8 if world.plan.grows && dice.chance(10) => world.grow(&dice),
-            8 if world.plan.any_error => broker.inject(draw_any(&dice)),
-            8 if world.plan.unconfirmed => broker.inject(unconfirmed()),
-            _ => broker.inject(draw_fault(&dice)),
+            8 if harness.plan.grows && rng.chance(10) => harness.grow(&rng),
+            8 if harness.plan.any_error => broker.inject(draw_any(&rng)),
+            8 if harness.plan.unconfirmed => broker.inject(unconfirmed()),
+            _ => broker.inject(draw_fault(&rng)),
         }
     }
 }
 
 /// Does what happens on a good day.
-async fn calm(world: World, dice: Dice) {
-    let (broker, plan) = (&world.broker, &world.plan);
+async fn calm(harness: Harness, rng: Rng) {
+    let (broker, plan) = (&harness.broker, &harness.plan);
     if let Some(wait) = plan.quota {
         broker.inject(Fault::on(ApiKey::PRODUCE, FaultAction::Throttle(wait)).times(12));
     }
     loop {
-        sleep(dice.millis(200, 4_000)).await;
-        match dice.between(0, 3) {
-            0 if plan.grows => world.grow(&dice),
+        sleep(rng.millis(200, 4_000)).await;
+        match rng.between(0, 3) {
+            0 if plan.grows => harness.grow(&rng),
             1 if plan.garbled => {
                 let how =
-                    *dice.pick(&[Garbling::CorrelationId, Garbling::CutShort, Garbling::Noise]);
+                    *rng.pick(&[Garbling::CorrelationId, Garbling::CutShort, Garbling::Noise]);
                 broker.inject(Fault::on(
                     ApiKey::PRODUCE,
                     FaultAction::ApplyThenGarble(how),
@@ -74,34 +74,34 @@ async fn calm(world: World, dice: Dice) {
 }
 
 /// Deletes the topic and creates it anew, with fewer partitions, as many, or more.
-async fn recreate(world: World, dice: Dice) {
+async fn recreate(harness: Harness, rng: Rng) {
     loop {
-        sleep(dice.millis(1_000, 20_000)).await;
-        let partitions = world.partitions();
-        world.delete();
-        if dice.chance(50) {
-            sleep(dice.millis(1, 3_000)).await;
+        sleep(rng.millis(1_000, 20_000)).await;
+        let partitions = harness.partitions();
+        harness.delete();
+        if rng.chance(50) {
+            sleep(rng.millis(1, 3_000)).await;
         }
-        let partitions = match dice.between(0, 2) {
-            0 => dice.between(1, partitions as u64) as i32,
+        let partitions = match rng.between(0, 2) {
+            0 => rng.between(1, partitions as u64) as i32,
             1 => partitions,
-            _ => dice.between(partitions as u64, 5) as i32,
+            _ => rng.between(partitions as u64, 5) as i32,
         };
-        world.recreate(partitions);
-        if world.plan.grows && dice.chance(30) {
-            sleep(dice.millis(1, 5_000)).await;
-            world.grow(&dice);
+        harness.recreate(partitions);
+        if harness.plan.grows && rng.chance(30) {
+            sleep(rng.millis(1, 5_000)).await;
+            harness.grow(&rng);
         }
     }
 }
 
 /// Stops all brokers, until all is healed.
-async fn outage(world: World, dice: Dice) {
-    sleep(dice.millis(1_000, 10_000)).await;
-    for node in world.broker.node_ids() {
-        world.broker.stop_node(node).await;
+async fn outage(harness: Harness, rng: Rng) {
+    sleep(rng.millis(1_000, 10_000)).await;
+    for node in harness.broker.node_ids() {
+        harness.broker.stop_node(node).await;
     }
-    world.scribe.note(Event::Down);
+    harness.recorder.record(Event::Down);
     sleep(Duration::MAX).await;
 }
 
@@ -111,20 +111,20 @@ fn unconfirmed() -> Fault {
 }
 
 /// Any error, of any API that the clients use: once, or a few times.
-fn draw_any(dice: &Dice) -> Fault {
-    let api = dice.pick(ERRORS).api;
-    let error = any_error(dice);
+fn draw_any(rng: &Rng) -> Fault {
+    let api = rng.pick(ERRORS).api;
+    let error = any_error(rng);
     // Most errors say that a batch was not written: it is not, then.
-    let action = match dice.chance(50) || api == ApiKey::PRODUCE {
+    let action = match rng.chance(50) || api == ApiKey::PRODUCE {
         true => FaultAction::Answer(error),
         false => FaultAction::ApplyThenAnswer(error),
     };
-    Fault::on(api, action).times(*dice.pick(&[1, 1, 5]))
+    Fault::on(api, action).times(*rng.pick(&[1, 1, 5]))
 }
 
-fn draw_fault(dice: &Dice) -> Fault {
-    let errors = dice.pick(ERRORS);
-    let pause = dice.millis(1, 3_000);
+fn draw_fault(rng: &Rng) -> Fault {
+    let errors = rng.pick(ERRORS);
+    let pause = rng.millis(1, 3_000);
     let actions = [
         FaultAction::ApplyThenDisconnect,
         FaultAction::Disconnect,
@@ -138,7 +138,7 @@ fn draw_fault(dice: &Dice) -> Fault {
         .copied()
         .map(FaultAction::ApplyThenAnswer);
     let actions: Vec<_> = actions.into_iter().chain(instead).chain(after).collect();
-    Fault::on(errors.api, *dice.pick(&actions)).times(dice.between(1, 4))
+    Fault::on(errors.api, *rng.pick(&actions)).times(rng.between(1, 4))
 }
 
 /// An API, and the errors that it may be answered with by brokers that get over them: instead of doing what was asked, and after it.

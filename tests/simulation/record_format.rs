@@ -10,7 +10,7 @@ use crate::history::Id;
 
 /// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub enum RecordFormat {
     Raw,
     Own,
     Email,
@@ -29,7 +29,7 @@ pub struct Noted {
     pub padding: Vec<u8>,
 }
 
-/// An event of another type, with the same fields, so that [`Wire::id`] can read both.
+/// An event of another type, with the same fields, so that [`RecordFormat::id`] can read both.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Counted {
     #[prost(string, tag = "1")]
@@ -50,11 +50,11 @@ event_set! {
     }
 }
 
-impl Wire {
+impl RecordFormat {
     /// The record whose value this is.
     pub fn id(self, value: &[u8]) -> Option<Id> {
         match self {
-            Wire::Raw => {
+            RecordFormat::Raw => {
                 let (producer, rest) = value.split_first_chunk::<4>()?;
                 let (number, _) = rest.split_first_chunk::<4>()?;
                 Some(Id {
@@ -62,13 +62,13 @@ impl Wire {
                     number: u32::from_be_bytes(*number),
                 })
             }
-            Wire::Own => {
+            RecordFormat::Own => {
                 let Noted {
                     producer, number, ..
                 } = Noted::decode(value).ok()?;
                 Some(Id { producer, number })
             }
-            Wire::Email => {
+            RecordFormat::Email => {
                 let event = EmailDeleted::decode(value).ok()?;
                 let mut parts = event.tenant_id.split(':');
                 Some(Id {

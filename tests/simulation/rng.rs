@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A generator (SplitMix64), shared by all that happens in one run. Each part of a run takes a [`Dice::fork`] of its own, so that one
+/// A generator (SplitMix64), shared by all that happens in one run. Each part of a run takes a [`Rng::fork`] of its own, so that one
 /// more draw in one place does not change what happens in another.
 #[derive(Clone, Debug)]
-pub struct Dice(Arc<Mutex<u64>>);
+pub struct Rng(Arc<Mutex<u64>>);
 
-impl Dice {
+impl Rng {
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(seed)))
     }

@@ -1,5 +1,5 @@
-//! The task that speaks to the group's coordinator for one member, and the handle that polls speak to it through. In: what the membership
-//! wants sent. Out: its answers, given to the membership.
+//! The task that talks to the group's coordinator for one member, and the handle through which polls use it. In: the requests that the
+//! membership wants sent. Out: the coordinator's responses, handed to the membership.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -11,23 +11,23 @@ use protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::assignor::{PartitionCounts, Range};
-use super::checks::is_beyond;
-use super::membership::{Action, Membership, MembershipConfig};
+use super::classic::assignor::{PartitionCounts, Range};
+use super::classic::membership::{Action, Membership, MembershipConfig};
+use super::classic::response_checks::is_beyond;
 use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata};
 use crate::kafka::net::{Call, Connection};
 use crate::kafka::{Error, Random, Result};
 
-/// How much longer than the group's members may take to join the answer to a join is waited for.
+/// How much longer than the other members may take to join the response to a join is awaited.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
-/// The longest pause between two looks for topics that do not exist.
-const LOOK_FOR_TOPICS: Duration = Duration::from_secs(5);
+/// The longest pause between two refreshes for topics that do not exist.
+const LONGEST_TOPIC_REFRESH_PAUSE: Duration = Duration::from_secs(5);
 /// The first version of LeaveGroup that names several members.
 const LEAVE_MEMBERS_FROM: i16 = 3;
 
 /// One member of a group, shared by its task and by polls.
-pub(crate) struct Group {
+pub(crate) struct GroupMember {
     config: MembershipConfig,
     cluster: Cluster,
     membership: Mutex<Membership>,
@@ -38,8 +38,8 @@ pub(crate) struct Group {
     random: Mutex<Random>,
 }
 
-impl Group {
-    /// A member that wants `topics`; [`Group::run`] makes it join.
+impl GroupMember {
+    /// A member that wants `topics`; [`GroupMember::run`] makes it join.
     pub fn new(
         config: MembershipConfig,
         cluster: Cluster,
@@ -65,8 +65,8 @@ impl Group {
             .unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the membership in a way that its task must know of.
-    pub fn tell<R>(&self, act: impl FnOnce(&mut Membership) -> R) -> R {
+    /// Changes the membership in a way that its task must know of: wakes it.
+    pub fn update<R>(&self, act: impl FnOnce(&mut Membership) -> R) -> R {
         let result = self.with(act);
         self.changed.notify_one();
         result
@@ -79,45 +79,45 @@ impl Group {
         }
     }
 
-    /// Does what the membership wants until it is over.
+    /// Does what the membership wants until it has ended.
     pub async fn run(self: Arc<Self>) {
         let mut metadata = self.cluster.watch();
         loop {
             let known = metadata.borrow_and_update().clone();
             let now = Instant::now();
-            let (forgotten, action, look_at) = self.with(|membership| {
-                membership.partitions_now(
+            let (stale, action, next_refresh) = self.with(|membership| {
+                membership.on_partition_counts(
                     |counts| counts_of(&known, counts.keys().map(|topic| &**topic)),
                     now,
                 );
-                membership.topics_now(
+                membership.on_topic_status(
                     |topic| status_of(&known, topic),
                     now,
-                    |looks| self.pause_up_to(looks, LOOK_FOR_TOPICS),
+                    |refreshes| self.pause_up_to(refreshes, LONGEST_TOPIC_REFRESH_PAUSE),
                 );
-                if membership.must_look(now) {
+                if membership.refresh_due(now) {
                     self.cluster.refresh();
                 }
-                let leave = membership.leave_if_forgotten(now);
+                let leave = membership.leave_if_stale(now);
                 let action = if leave.is_some() {
                     Action::Wait(Some(now))
                 } else {
-                    membership.next(now)
+                    membership.next_action(now)
                 };
-                (leave, action, membership.look_at())
+                (leave, action, membership.next_refresh())
             });
-            if let Some(request) = forgotten {
-                self.leave_until_woken(request).await;
+            if let Some(request) = stale {
+                self.leave_until_polled(request).await;
             }
             self.ready.notify_waiters();
             match action {
                 Action::Join(request) => self.join(request).await,
-                Action::Count(topics) => self.count(topics).await,
+                Action::CountPartitions(topics) => self.count_partitions(topics).await,
                 Action::Sync(request) => self.sync(request).await,
                 Action::Heartbeat(request) => self.heartbeat(request).await,
                 Action::End => break,
                 Action::Wait(until) => {
-                    let until = until.into_iter().chain(look_at).min();
+                    let until = until.into_iter().chain(next_refresh).min();
                     let sleep = pin!(async {
                         match until {
                             Some(until) => sleep_until(until).await,
@@ -138,12 +138,12 @@ impl Group {
 
     /// Leaves for good. A static member, or one that never joined, just ends.
     pub async fn close(&self) {
-        if let Some(request) = self.tell(Membership::leave) {
+        if let Some(request) = self.update(Membership::leave) {
             self.leave(request).await;
         }
     }
 
-    /// Only a join may take as long as the group's other members; that the coordinator is still there is asked meanwhile.
+    /// Only a join may take as long as the group's other members do; meanwhile the coordinator is asked whether it is still there.
     async fn join(&self, request: JoinGroupRequest) {
         let connected = self.deadline();
         let answer = async {
@@ -153,21 +153,21 @@ impl Group {
             let answer = tokio::select! {
                 biased;
                 answer = connection.call(&request, deadline) => answer,
-                error = self.coordinator_gone(connection.broker().0) => Err(error),
+                error = self.watch_coordinator(connection.broker().0) => Err(error),
             };
-            answer.inspect_err(|_| self.give_up(&connection))
+            answer.inspect_err(|_| self.abandon(&connection))
         };
         let answer = answer
             .await
-            .inspect(|response| self.note(response.error_code));
+            .inspect(|response| self.note_error(response.error_code));
         self.with(|membership| {
-            membership.joined(answer, Instant::now(), |attempts| self.pause(attempts))
+            membership.on_join_response(answer, Instant::now(), |attempts| self.pause(attempts))
         });
     }
 
-    /// Asks the coordinator now and then whether it is one, on another connection than the one on which a join waits. Returns when it does
-    /// not answer, or names another.
-    async fn coordinator_gone(&self, node: i32) -> Error {
+    /// Asks the coordinator now and then whether it still is one, on another connection than the one on which a join waits. Returns when it
+    /// does not respond, or names another.
+    async fn watch_coordinator(&self, node: i32) -> Error {
         let patience = self.config.request_timeout;
         loop {
             sleep(patience / 2).await;
@@ -177,7 +177,7 @@ impl Group {
                 self.cluster
                     .is_coordinator(node, CoordinatorKind::Group, group, deadline);
             match confirmed.await {
-                Ok(()) => self.with(|membership| membership.coordinator_alive(Instant::now())),
+                Ok(()) => self.with(|membership| membership.on_coordinator_alive(Instant::now())),
                 Err(error) => return error,
             }
         }
@@ -185,7 +185,7 @@ impl Group {
 
     async fn sync(&self, request: SyncGroupRequest) {
         let answer = self.call(&request, self.deadline()).await;
-        let answer = answer.inspect(|response| self.note(response.error_code));
+        let answer = answer.inspect(|response| self.note_error(response.error_code));
         let assigned = answer.as_ref().map(Membership::assigned_by);
         let known = match &assigned {
             Ok(assigned) => {
@@ -194,7 +194,7 @@ impl Group {
                     .iter()
                     .any(|partition| is_beyond(partition, |topic| count_of(&known, topic)))
                 {
-                    // The leader may know more.
+                    // The leader's metadata may be newer.
                     true => self.fresh_metadata().await.ok(),
                     false => Some(known),
                 }
@@ -202,7 +202,7 @@ impl Group {
             Err(_) => None,
         };
         self.with(|membership| {
-            membership.synced(
+            membership.on_sync_response(
                 answer,
                 |topic| count_of(known.as_ref()?, topic),
                 Instant::now(),
@@ -219,9 +219,9 @@ impl Group {
         let pause = |attempts| self.pause(attempts);
         match answer {
             Ok(response) => {
-                self.note(response.error_code);
+                self.note_error(response.error_code);
                 self.with(|membership| {
-                    membership.heartbeat_answered(response.error_code, sent, now, pause)
+                    membership.on_heartbeat_response(response.error_code, sent, now, pause)
                 });
             }
             Err(error) => {
@@ -231,9 +231,9 @@ impl Group {
     }
 
     /// As [`leave`](Self::leave), but no longer than the application stays away.
-    async fn leave_until_woken(&self, request: LeaveGroupRequest) {
+    async fn leave_until_polled(&self, request: LeaveGroupRequest) {
         let woken = async {
-            while self.with(|membership| membership.is_asleep()) {
+            while self.with(|membership| membership.is_stale()) {
                 self.changed.notified().await;
             }
         };
@@ -244,7 +244,7 @@ impl Group {
         }
     }
 
-    /// Tells the coordinator; its answer changes nothing. On a connection of another purpose, since a join may be waiting on the usual one.
+    /// Tells the coordinator; its response changes nothing. On a connection of another purpose, since a join may be waiting on the usual one.
     async fn leave(&self, mut request: LeaveGroupRequest) {
         let deadline = self.deadline();
         let group = &self.config.group_id;
@@ -269,31 +269,31 @@ impl Group {
                 .map(drop)
         }
         .await;
-        // One that cannot say goodbye is missed when its session ends.
+        // A member whose leave request is lost is removed when its session expires.
         drop(left);
     }
 
     /// Learns the partition counts of the group's topics from metadata that is newer than the join, so that a topic is only left out when it
     /// does not exist.
-    async fn count(&self, topics: BTreeSet<String>) {
+    async fn count_partitions(&self, topics: BTreeSet<String>) {
         self.cluster.track(topics.iter().map(String::as_str));
         let counts = self
             .fresh_metadata()
             .await
             .map(|metadata| counts_of(&metadata, topics.iter().map(String::as_str)));
         self.with(|membership| {
-            membership.share_out(counts, Instant::now(), |attempts| self.pause(attempts))
+            membership.assign(counts, Instant::now(), |attempts| self.pause(attempts))
         });
     }
 
-    /// Metadata from after this call; soon enough for the session that has just begun.
+    /// Metadata from after this call, within the session that has just begun.
     async fn fresh_metadata(&self) -> Result<Arc<Metadata>> {
         let patience = self.config.session_timeout / 2;
         let deadline = self.deadline().min(Instant::now() + patience);
         self.cluster.refreshed(deadline).await
     }
 
-    /// When what is asked now must be answered.
+    /// By when a request that is sent now must be answered.
     fn deadline(&self) -> Instant {
         Instant::now() + self.config.request_timeout
     }
@@ -301,7 +301,7 @@ impl Group {
     async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
         let connection = self.connect(deadline).await?;
         let answer = connection.call(request, deadline).await;
-        answer.inspect_err(|_| self.give_up(&connection))
+        answer.inspect_err(|_| self.abandon(&connection))
     }
 
     /// The connection to the coordinator for what may take long there.
@@ -317,19 +317,19 @@ impl Group {
             .await
             .inspect_err(|_| self.cluster.coordinator_lost(CoordinatorKind::Group, group))?;
         let (node, address) = connection.broker();
-        self.with(|membership| membership.speaks_to(node, address));
+        self.with(|membership| membership.set_coordinator(node, address));
         Ok(connection)
     }
 
-    /// An answer did not come, or was none: the next request goes to whoever coordinates then, and does not wait behind this one.
-    fn give_up(&self, connection: &Connection) {
+    /// No response came, or none that can be read: the next request goes to whoever coordinates then, and does not wait behind this one.
+    fn abandon(&self, connection: &Connection) {
         connection.retire();
         self.cluster
             .coordinator_lost(CoordinatorKind::Group, &self.config.group_id);
     }
 
-    /// Looks for another coordinator when this one says it is none.
-    fn note(&self, code: ErrorCode) {
+    /// Looks for another coordinator when this one says that it is not.
+    fn note_error(&self, code: ErrorCode) {
         if matches!(
             code,
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE

@@ -1,0 +1,13 @@
+//! The classic group protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup. The coordinator forms a generation; its leader assigns.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `membership` | the member's state: what to send next, what a response means |
+//! | `assignor` | who gets which partition |
+//! | `consumer_protocol` | what members exchange: subscriptions and assignments |
+//! | `response_checks` | whether a response fits its request |
+
+pub(crate) mod assignor;
+pub(crate) mod consumer_protocol;
+pub(crate) mod membership;
+pub(crate) mod response_checks;
