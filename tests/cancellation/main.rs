@@ -14,7 +14,7 @@
 
 // Some of it only other tests need.
 #[allow(dead_code)]
-#[path = "../consumer/world.rs"]
+#[path = "../consumer/harness.rs"]
 mod consumers;
 #[allow(dead_code)]
 #[path = "../producer/world.rs"]

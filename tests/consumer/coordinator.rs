@@ -9,7 +9,7 @@ use pat_events::kafka::{Consumer, Error};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::harness::*;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// 10% more than the request timeout.

@@ -9,7 +9,7 @@ use pat_events::kafka::{ErrorKind, OffsetAndMetadata, StartOffset, TopicPartitio
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::harness::*;
 
 /// Java KAFKA-17455: stuck for ever after a throttle.
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use pat_events::kafka::{
 };
 use protocol::ApiKey;
 
-use crate::world::*;
+use crate::harness::*;
 
 /// What a listener was told, in order.
 #[derive(Clone, Default)]

@@ -1,6 +1,6 @@
 //! The consumer, from the bytes in the log to its API, against the embedded broker in memory, on a paused clock.
 //!
-//! - `world`: a broker, batches for its logs, a consumer, and what it read
+//! - `harness`: a broker, batches for its logs, a consumer, and what it read
 //! - `reading`: positions, seeks, pauses, resets, codecs, lag
 //! - `transactions`: what read_committed shows
 //! - `groups`: membership, rebalances, commits
@@ -8,18 +8,18 @@
 //! - `outage`: all brokers away, in each state of the client
 //! - `subscription`: topics that do not exist
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
-//! - `damage`: batches that cannot be read
+//! - `corruption`: batches that cannot be read
 //! - `repetitions`: what a broker answers once, and for ever
 //! - `recreated`: topics that are deleted and re-created under the same name
 
 mod coordinator;
-mod damage;
+mod corruption;
 mod faults;
 mod groups;
+mod harness;
 mod outage;
 mod reading;
 mod recreated;
 mod repetitions;
 mod subscription;
 mod transactions;
-mod world;

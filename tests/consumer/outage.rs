@@ -13,7 +13,7 @@ use pat_events::kafka::{
 use protocol::ApiKey;
 use tokio::time::{Instant, timeout};
 
-use crate::world::*;
+use crate::harness::*;
 
 /// What the client is doing when the brokers go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

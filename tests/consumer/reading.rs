@@ -9,7 +9,7 @@ use pat_events::kafka::{
 use protocol::ApiKey;
 use protocol::compression::Codec;
 
-use crate::world::*;
+use crate::harness::*;
 
 #[tokio::test(start_paused = true)]
 async fn every_codec_is_read_once_and_in_order() {
@@ -290,7 +290,7 @@ async fn what_does_not_exist_is_named_within_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_made_anew_under_the_same_name_is_read_from_its_start() {
+async fn a_topic_re_created_under_the_same_name_is_read_from_its_start() {
     let broker = one_broker(1);
     fill(&broker, 0, 0..100, 10);
     let mut consumer = reader(&broker, 1, |config| {

@@ -7,7 +7,7 @@ use pat_events::kafka::{
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::harness::*;
 
 /// The versions of OffsetCommit and OffsetFetch that name topics by id, and by name.
 const BY_ID_AND_BY_NAME: [i16; 2] = [10, 9];

@@ -9,7 +9,7 @@ use protocol::records::SealOptions;
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::harness::*;
 
 const PATIENCE: std::time::Duration = ms(5_000);
 

@@ -6,7 +6,7 @@ use pat_events::broker::Broker;
 use pat_events::kafka::{Consumer, ErrorKind, MissingTopics, WriteOutcome};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::harness::*;
 
 async fn in_group(broker: &Broker, missing_topics: MissingTopics) -> Consumer {
     consumer(broker, |config| {

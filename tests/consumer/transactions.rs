@@ -4,7 +4,7 @@ use pat_events::kafka::IsolationLevel;
 use protocol::compression::Compression;
 use protocol::records::SealOptions;
 
-use crate::world::*;
+use crate::harness::*;
 
 fn transactional(producer_id: i64) -> SealOptions {
     SealOptions {

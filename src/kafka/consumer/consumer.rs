@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::Commits;
-use super::core::{Core, Source};
-use super::cursor::{Cursor, Reader, Room, Step};
+use super::fetch::batch_reader::{BatchDecoder, BatchReader, Room, Step};
 use super::handle::check_offset;
-use super::list_offsets::unknown_partition;
+use super::positions::list_offsets::unknown_partition;
+use super::positions::resolver;
+use super::state::{ConsumerContext, Source};
 use super::wait::wait;
 use super::{
-    ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset, scout,
+    ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset,
     subscription,
 };
 use crate::kafka::cluster::Cluster;
@@ -52,9 +53,9 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 pub struct Consumer {
     handle: ConsumerHandle,
     listener: Option<Arc<dyn RebalanceListener>>,
-    reader: Reader,
+    decoder: BatchDecoder,
     /// What is being read.
-    reading: Option<Cursor>,
+    reading: Option<BatchReader>,
     /// New partitions that the listener has not wholly been told of.
     announcing: Option<Vec<TopicPartition>>,
     /// Resets that the listener has not wholly been told of.
@@ -82,9 +83,9 @@ impl Deref for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let core = self.core();
-        core.stop();
-        core.state().source = Source::Closed;
+        let context = self.context();
+        context.stop();
+        context.state().source = Source::Closed;
     }
 }
 
@@ -94,14 +95,14 @@ impl Consumer {
         config.validate()?;
         let deadline = Instant::now() + config.client.request_timeout;
         let cluster = Cluster::connect(&config.client, deadline).await?;
-        let core = Core::new(config, cluster);
-        core.spawn(scout::TASK, scout::run(core.clone()));
+        let context = ConsumerContext::new(config, cluster);
+        context.spawn(resolver::TASK, resolver::run(context.clone()));
         Ok(Self {
-            reader: Reader::new(core.budget.clone(), core.config.check_crcs),
-            next_auto_commit: Instant::now() + core.config.auto_commit_interval,
+            decoder: BatchDecoder::new(context.budget.clone(), context.config.check_crcs),
+            next_auto_commit: Instant::now() + context.config.auto_commit_interval,
             handle: ConsumerHandle {
-                commits: Commits::start(&core),
-                core,
+                commits: Commits::start(&context),
+                context,
             },
             listener: None,
             reading: None,
@@ -142,19 +143,19 @@ impl Consumer {
         topics: &[&str],
         listener: Option<Arc<dyn RebalanceListener>>,
     ) -> Result<()> {
-        let core = self.core().clone();
-        let group_id = core.group_id()?.to_string();
+        let context = self.context().clone();
+        let group_id = context.group_id()?.to_string();
         // Nothing is written by it, whatever the answer was that did not come.
-        let topics = subscription::look_up(&core, topics)
+        let topics = subscription::look_up(&context, topics)
             .await
             .map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        core.subscribe_to(&names);
-        core.cluster.track(names.iter().copied());
-        let mut state = core.state();
+        context.subscribe_to(&names);
+        context.cluster.track(names.iter().copied());
+        let mut state = context.state();
         match &state.source {
             Source::Nothing | Source::Left => {
-                let config = &core.config;
+                let config = &context.config;
                 let membership = MembershipConfig {
                     group_id,
                     instance_id: config.group_instance_id.clone(),
@@ -163,9 +164,13 @@ impl Consumer {
                     max_poll_interval: config.max_poll_interval,
                     request_timeout: config.client.request_timeout,
                 };
-                let group =
-                    GroupMember::new(membership, core.cluster.clone(), topics, core.ready.clone());
-                core.spawn("group member", group.clone().run());
+                let group = GroupMember::new(
+                    membership,
+                    context.cluster.clone(),
+                    topics,
+                    context.ready.clone(),
+                );
+                context.spawn("group member", group.clone().run());
                 state.source = Source::Subscribed(group);
             }
             Source::Subscribed(group) => {
@@ -186,24 +191,24 @@ impl Consumer {
     ///
     /// Fails when a topic or partition does not exist, by the request timeout.
     pub async fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
-        let core = self.core().clone();
-        let deadline = core.deadline();
+        let context = self.context().clone();
+        let deadline = context.deadline();
         for (partition, start) in partitions {
             match start {
                 StartOffset::Committed => {
-                    core.group_id()?;
+                    context.group_id()?;
                 }
                 StartOffset::Offset(offset) => check_offset(partition, *offset)?,
                 _ => {}
             }
-            let topic = core.cluster.topic(&partition.topic, deadline).await?;
+            let topic = context.cluster.topic(&partition.topic, deadline).await?;
             let exists = usize::try_from(partition.partition)
                 .is_ok_and(|index| index < topic.partitions.len());
             if !exists {
                 return Err(unknown_partition(partition));
             }
         }
-        let mut state = core.state();
+        let mut state = context.state();
         match &state.source {
             Source::Nothing | Source::Left | Source::Assigned => state.source = Source::Assigned,
             Source::Subscribed(_) => return Err(in_the_way("topics are subscribed to")),
@@ -215,9 +220,10 @@ impl Consumer {
         }
         drop(state);
         let assigned = partitions.iter();
-        core.cluster
+        context
+            .cluster
             .track(assigned.map(|(partition, _)| &*partition.topic));
-        core.changed.notify_waiters();
+        context.changed.notify_waiters();
         Ok(())
     }
 
@@ -226,7 +232,7 @@ impl Consumer {
     ///
     /// Dropping the future before it is done may leave everything as it was, to be let go of by the next call.
     pub async fn unsubscribe(&mut self) -> Result<()> {
-        let committed = self.commit_finished(self.core().deadline()).await;
+        let committed = self.commit_finished(self.context().deadline()).await;
         self.prepare_to_leave().await;
         self.leave().await;
         committed
@@ -257,24 +263,24 @@ impl Consumer {
         timeout: Duration,
         max_bytes: &AtomicUsize,
     ) -> Result<Records> {
-        let core = self.core().clone();
+        let context = self.context().clone();
         let deadline = Instant::now().checked_add(timeout);
         // Each look is a sign of life for the group.
         let look_around = LOOK_AROUND
-            .min(core.config.max_poll_interval / 2)
-            .min(core.config.client.request_timeout / 20);
+            .min(context.config.max_poll_interval / 2)
+            .min(context.config.client.request_timeout / 20);
         if self.reading.is_none() {
             // Lets the fetchers of a runtime with one thread send their next request before this one's records keep the thread busy.
             tokio::task::yield_now().await;
         }
         loop {
-            let mut ready = pin!(core.ready.notified());
+            let mut ready = pin!(context.ready.notified());
             ready.as_mut().enable();
             self.take_part_in_rebalance(Instant::now()).await;
             self.tell_of_resets().await;
             let now = Instant::now();
             self.auto_commit(now);
-            if let Err(error) = self.look_for_trouble(now) {
+            if let Err(error) = self.check_for_errors(now) {
                 self.pause_before(&error, deadline).await;
                 return Err(error);
             }
@@ -292,7 +298,7 @@ impl Consumer {
         let lasts = error.is_fatal() || error.kind() == ErrorKind::Config;
         let last = self.failed_at.filter(|_| lasts);
         if let Some(last) = last {
-            let until = last + self.core().config.client.retry_backoff;
+            let until = last + self.context().config.client.retry_backoff;
             sleep_until(deadline.map_or(until, |deadline| deadline.min(until))).await;
         }
         self.failed_at = lasts.then(Instant::now);
@@ -304,7 +310,7 @@ impl Consumer {
     /// Takes up to the request timeout, of which the commit gets half, and the listener what is left of three quarters. The error is that
     /// of the last commit; everything else is done regardless.
     pub async fn close(mut self) -> Result<()> {
-        let patience = self.core().config.client.request_timeout;
+        let patience = self.context().config.client.request_timeout;
         let now = Instant::now();
         // None of them takes the time of those after it.
         let committed = self.commit_finished(now + patience / 2).await;
@@ -321,32 +327,32 @@ impl Consumer {
 
     /// Tells the listener, and waits for commits under way, its own among them.
     async fn prepare_to_leave(&self) {
-        let core = self.core();
-        if let Some(group) = core.group() {
+        let context = self.context();
+        if let Some(group) = context.group() {
             let lost = group.with(|membership| membership.pending_revocation());
             self.tell_listener(lost == Some(true)).await;
         }
-        self.handle.commits.settled(core).await;
+        self.handle.commits.settled(context).await;
     }
 
     /// Lets go of everything, at once; then tells the coordinator.
     async fn leave(&mut self) {
-        let core = self.core().clone();
-        let group = core.group();
+        let context = self.context().clone();
+        let group = context.group();
         self.forget();
-        core.state().source = Source::Left;
+        context.state().source = Source::Left;
         if let Some(group) = group {
             group.close().await;
         }
     }
 
-    fn core(&self) -> &Arc<Core> {
-        &self.handle.core
+    fn context(&self) -> &Arc<ConsumerContext> {
+        &self.handle.context
     }
 
     /// Lets go of and takes partitions, as the group wants.
     async fn take_part_in_rebalance(&mut self, now: Instant) {
-        let Some(group) = self.core().group() else {
+        let Some(group) = self.context().group() else {
             return;
         };
         group.polled(now);
@@ -354,7 +360,7 @@ impl Consumer {
             if !lost {
                 // The error, if any, shows with the next commit: the group does not wait for this one.
                 let _ = self
-                    .commit_finished(now + self.core().config.session_timeout / 2)
+                    .commit_finished(now + self.context().config.session_timeout / 2)
                     .await;
             }
             self.tell_listener(lost).await;
@@ -365,7 +371,7 @@ impl Consumer {
             group.update(|membership| membership.revocation_complete(Instant::now()));
         }
         if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
-            let mut state = self.core().state();
+            let mut state = self.context().state();
             state.clear();
             for partition in &assigned {
                 state
@@ -373,7 +379,7 @@ impl Consumer {
                     .start(partition.clone(), StartOffset::Committed);
             }
             drop(state);
-            self.core()
+            self.context()
                 .cluster
                 .track(assigned.iter().map(|partition| &*partition.topic));
             self.announcing = Some(assigned);
@@ -383,7 +389,7 @@ impl Consumer {
                 listener.on_assigned(&self.handle, assigned).await;
             }
             self.announcing = None;
-            self.core().changed.notify_waiters();
+            self.context().changed.notify_waiters();
         }
     }
 
@@ -393,7 +399,7 @@ impl Consumer {
             return;
         };
         self.resets
-            .extend(self.handle.core.state().positions.take_resets());
+            .extend(self.handle.context.state().positions.take_resets());
         if !self.resets.is_empty() {
             listener.on_reset(&self.handle, &self.resets).await;
             self.resets.clear();
@@ -418,33 +424,33 @@ impl Consumer {
         self.reading = None;
         self.resets.clear();
         self.announcing = None;
-        self.core().state().clear();
+        self.context().state().clear();
     }
 
-    /// Waits for commits that were handed in while the partitions were still held: they are refused once the member joins anew. As above,
+    /// Waits for commits that were handed in while the partitions were still held: they are refused once the member joins again. As above,
     /// the group does not wait for one that takes long.
     async fn settle_commits(&self) {
-        let core = self.core();
-        let deadline = Instant::now() + core.config.session_timeout / 2;
-        let _ = timeout_at(deadline, self.handle.commits.settled(core)).await;
+        let context = self.context();
+        let deadline = Instant::now() + context.config.session_timeout / 2;
+        let _ = timeout_at(deadline, self.handle.commits.settled(context)).await;
     }
 
     /// Commits, now and then, what earlier polls returned. Called before anything else is handed out.
     fn auto_commit(&mut self, now: Instant) {
-        if !self.core().config.enable_auto_commit || now < self.next_auto_commit {
+        if !self.context().config.enable_auto_commit || now < self.next_auto_commit {
             return;
         }
-        self.next_auto_commit = now + self.core().config.auto_commit_interval;
+        self.next_auto_commit = now + self.context().config.auto_commit_interval;
         // One that fails is made up for by the next.
         drop(self.handle.commit_async());
     }
 
     /// Commits everything that polls have returned, if that is to be done automatically, and waits.
     async fn commit_finished(&self, deadline: Instant) -> Result<()> {
-        if !self.core().config.enable_auto_commit {
+        if !self.context().config.enable_auto_commit {
             return Ok(());
         }
-        let commit = self.handle.commits.submit_positions(self.core())?;
+        let commit = self.handle.commits.submit_positions(self.context())?;
         match timeout_at(deadline, commit).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(
@@ -455,11 +461,11 @@ impl Consumer {
     }
 
     /// What this poll must report instead of records.
-    fn look_for_trouble(&mut self, now: Instant) -> Result<()> {
-        let core = self.core();
-        core.cluster.tasks().check()?;
-        let patience = core.config.client.request_timeout;
-        let mut state = core.state();
+    fn check_for_errors(&mut self, now: Instant) -> Result<()> {
+        let context = self.context();
+        context.cluster.tasks().check()?;
+        let patience = context.config.client.request_timeout;
+        let mut state = context.state();
         let group = match &state.source {
             Source::Nothing | Source::Left => {
                 let message =
@@ -470,7 +476,7 @@ impl Consumer {
             Source::Assigned => None,
             Source::Subscribed(group) => Some(group.clone()),
         };
-        let pause = core.config.client.retry_backoff_max;
+        let pause = context.config.client.retry_backoff_max;
         if let Some(error) = state
             .errors
             .pop_front()
@@ -481,7 +487,7 @@ impl Consumer {
         }
         drop(state);
         let failing = group.and_then(|group| group.with(|membership| membership.error(now)));
-        match failing.or_else(|| core.cluster.overdue(patience)) {
+        match failing.or_else(|| context.cluster.overdue(patience)) {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -490,40 +496,41 @@ impl Consumer {
     /// Reads what was fetched, up to `max_poll_records` and until `max_bytes` are reached, or the budget is used up. The position moves with
     /// what is handed out, not before.
     fn collect(&mut self, max_bytes: usize) -> Result<Records> {
-        let core = self.handle.core.clone();
-        let most = core.config.max_poll_records;
+        let context = self.handle.context.clone();
+        let most = context.config.max_poll_records;
         let mut records = Records::default();
         let mut bytes = 0;
         while records.count() < most && bytes < max_bytes {
             let reading = self.reading.take();
-            let Some(mut cursor) = core.state().next_cursor(reading, &core.changed) else {
+            let Some(mut reader) = context.state().next_reader(reading, &context.changed) else {
                 break;
             };
             let room = match records.is_empty() {
                 true => Room::Alone,
                 false => Room::Left,
             };
-            match cursor.read(
+            match reader.read(
                 most - records.count(),
                 max_bytes.saturating_sub(bytes),
                 room,
-                &mut self.reader,
+                &mut self.decoder,
             ) {
                 Ok(Step::NoRoom) => {
-                    self.reading = Some(cursor);
+                    self.reading = Some(reader);
                     break;
                 }
                 Ok(Step::End) => {
-                    core.state()
+                    context
+                        .state()
                         .positions
-                        .piece_read(&cursor.partition, cursor.stamp);
-                    core.changed.notify_waiters();
+                        .buffered_read(&reader.partition, reader.version);
+                    context.changed.notify_waiters();
                 }
                 Ok(step) => {
-                    let mut state = core.state();
+                    let mut state = context.state();
                     if !state
                         .positions
-                        .advance(&cursor.partition, cursor.stamp, cursor.position)
+                        .advance(&reader.partition, reader.version, reader.position)
                     {
                         continue;
                     }
@@ -532,18 +539,20 @@ impl Consumer {
                         bytes += batch.records.unread_len();
                         records.push(batch);
                     }
-                    self.reading = Some(cursor);
+                    self.reading = Some(reader);
                 }
                 Err(error) => {
-                    let mut state = core.state();
-                    state.positions.stop(&cursor.partition, cursor.stamp, error);
-                    let pause = core.config.client.retry_backoff_max;
+                    let mut state = context.state();
+                    state
+                        .positions
+                        .stop(&reader.partition, reader.version, error);
+                    let pause = context.config.client.retry_backoff_max;
                     let told = match records.is_empty() {
                         true => state.positions.stopped(Instant::now(), pause),
                         false => None,
                     };
                     drop(state);
-                    core.changed.notify_waiters();
+                    context.changed.notify_waiters();
                     match told {
                         Some(error) => return Err(error),
                         None if records.is_empty() => {}

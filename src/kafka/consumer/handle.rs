@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::commit::{Commits, Notes, PendingCommit};
-use super::core::Core;
-use super::list_offsets;
-use super::offset_fetch::{self, Committed};
-use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+use super::positions::list_offsets;
+use super::positions::offset_fetch::{self, Committed};
+use super::positions::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::{Position, Positions};
+use super::state::ConsumerContext;
 use super::{IsolationLevel, PositionReset, ResetCounts};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -58,7 +58,7 @@ pub struct OffsetAndTimestamp {
 /// what needs a broker fails with [`ErrorKind::Closed`]. Its connections are closed when the last handle is gone.
 #[derive(Clone)]
 pub struct ConsumerHandle {
-    pub(super) core: Arc<Core>,
+    pub(super) context: Arc<ConsumerContext>,
     pub(super) commits: Commits,
 }
 
@@ -73,12 +73,12 @@ impl fmt::Debug for ConsumerHandle {
 impl ConsumerHandle {
     /// The partitions that are read now, in order.
     pub fn assignment(&self) -> Vec<TopicPartition> {
-        self.core.state().positions.iter().cloned().collect()
+        self.context.state().positions.iter().cloned().collect()
     }
 
     /// The offset of the next record that a poll returns; `None` when the partition is not assigned, or its start is not known yet.
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
-        self.core
+        self.context
             .state()
             .positions
             .position(partition)
@@ -87,7 +87,7 @@ impl ConsumerHandle {
 
     /// The [`position`](Self::position) as it is committed: with the leader epoch and the topic id that it is of.
     pub fn position_to_commit(&self, partition: &TopicPartition) -> Option<OffsetAndMetadata> {
-        let state = self.core.state();
+        let state = self.context.state();
         let position = state.positions.position(partition)?;
         Some(to_commit(position, state.positions.topic_id(partition)))
     }
@@ -131,7 +131,7 @@ impl ConsumerHandle {
 
     /// The partitions that are paused.
     pub fn paused(&self) -> Vec<TopicPartition> {
-        self.core.state().positions.paused().cloned().collect()
+        self.context.state().positions.paused().cloned().collect()
     }
 
     /// How many offsets are between the position and the end of the log (for `read_committed`: of what is committed), as of the last fetch.
@@ -144,8 +144,8 @@ impl ConsumerHandle {
 
     /// The end of the log (for `read_committed`: of what is committed), as of the last fetch.
     pub(crate) fn fetched_end(&self, partition: &TopicPartition) -> Option<i64> {
-        let watermarks = self.core.state().positions.watermarks(partition)?;
-        Some(match self.core.config.isolation_level {
+        let watermarks = self.context.state().positions.watermarks(partition)?;
+        Some(match self.context.config.isolation_level {
             IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
             _ => watermarks.high_watermark,
         })
@@ -153,18 +153,18 @@ impl ConsumerHandle {
 
     /// Wakes a poll that waits, to look again whether it may return records.
     pub(crate) fn wake(&self) {
-        self.core.ready.notify_waiters();
+        self.context.ready.notify_waiters();
     }
 
     /// The positions that the client moved by itself since the last call, the newest 1,000 of them: from where, to where, why, and how much
     /// was passed over. With a listener they go to [`on_reset`](crate::kafka::RebalanceListener::on_reset) instead.
     pub fn take_resets(&self) -> Vec<PositionReset> {
-        self.core.state().positions.take_resets()
+        self.context.state().positions.take_resets()
     }
 
     /// How often the client has moved positions by itself, and how much was passed over.
     pub fn reset_counts(&self) -> ResetCounts {
-        self.core.state().positions.reset_counts()
+        self.context.state().positions.reset_counts()
     }
 
     /// Commits these offsets, after every commit asked for before, and waits for the coordinator.
@@ -176,7 +176,7 @@ impl ConsumerHandle {
     /// not take the commit back.
     pub async fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
         self.commits
-            .submit(&self.core, offsets.iter().cloned(), Notes::Required)?
+            .submit(&self.context, offsets.iter().cloned(), Notes::Required)?
             .await
     }
 
@@ -187,7 +187,7 @@ impl ConsumerHandle {
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<()> {
         self.commits
-            .submit(&self.core, offsets, Notes::Optional)?
+            .submit(&self.context, offsets, Notes::Optional)?
             .await
     }
 
@@ -198,7 +198,7 @@ impl ConsumerHandle {
 
     /// As [`commit_sync`](Self::commit_sync), without waiting: commits go out in the order of these calls.
     pub fn commit_async(&self) -> Result<PendingCommit> {
-        self.commits.submit_positions(&self.core)
+        self.commits.submit_positions(&self.context)
     }
 
     /// The group's committed offsets of these partitions; those without one are not in it.
@@ -209,7 +209,7 @@ impl ConsumerHandle {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        let patience = self.core.config.client.request_timeout;
+        let patience = self.context.config.client.request_timeout;
         let committed = self.committed_or_refused(partitions, patience).await?;
         match committed.refused.into_values().next() {
             Some(error) => Err(error),
@@ -224,11 +224,18 @@ impl ConsumerHandle {
         partitions: &[TopicPartition],
         patience: Duration,
     ) -> Result<Committed> {
-        let core = &self.core;
-        core.check_open()?;
-        core.cluster
+        let context = &self.context;
+        context.check_open()?;
+        context
+            .cluster
             .track(partitions.iter().map(|partition| &*partition.topic));
-        offset_fetch::ask(core, partitions, core.deadline(), Instant::now() + patience).await
+        offset_fetch::ask(
+            context,
+            partitions,
+            context.deadline(),
+            Instant::now() + patience,
+        )
+        .await
     }
 
     /// The first offset that each partition's log still has.
@@ -254,12 +261,13 @@ impl ConsumerHandle {
         &self,
         times: &[(TopicPartition, i64)],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndTimestamp>> {
-        self.core.check_open()?;
+        self.context.check_open()?;
         let lookups = times
             .iter()
             .map(|(partition, time)| (partition.clone(), (*time).max(0)))
             .collect();
-        let found = list_offsets::ask_leaders(&self.core, lookups, self.core.deadline()).await?;
+        let found =
+            list_offsets::ask_leaders(&self.context, lookups, self.context.deadline()).await?;
         Ok(found
             .into_iter()
             .filter(|(_, found)| found.offset >= 0)
@@ -282,12 +290,13 @@ impl ConsumerHandle {
         partitions: &[TopicPartition],
         timestamp: i64,
     ) -> Result<BTreeMap<TopicPartition, i64>> {
-        self.core.check_open()?;
+        self.context.check_open()?;
         let lookups = partitions
             .iter()
             .map(|partition| (partition.clone(), timestamp))
             .collect();
-        let found = list_offsets::ask_leaders(&self.core, lookups, self.core.deadline()).await?;
+        let found =
+            list_offsets::ask_leaders(&self.context, lookups, self.context.deadline()).await?;
         Ok(found
             .into_iter()
             .map(|(partition, found)| (partition, found.offset))
@@ -300,7 +309,7 @@ impl ConsumerHandle {
         partition: &TopicPartition,
         seek: impl FnOnce(&mut Positions) -> bool,
     ) -> Result<()> {
-        let mut state = self.core.state();
+        let mut state = self.context.state();
         let known = seek(&mut state.positions);
         state
             .errors
@@ -311,7 +320,7 @@ impl ConsumerHandle {
 
     fn set_paused(&self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
         for partition in partitions {
-            let known = self.core.state().positions.set_paused(partition, paused);
+            let known = self.context.state().positions.set_paused(partition, paused);
             self.changed(partition, known)?;
         }
         Ok(())
@@ -326,8 +335,8 @@ impl ConsumerHandle {
             );
             return Err(error.topic_partition(partition.topic.clone(), partition.partition));
         }
-        self.core.changed.notify_waiters();
-        self.core.ready.notify_waiters();
+        self.context.changed.notify_waiters();
+        self.context.ready.notify_waiters();
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::MissingTopics;
-use super::core::Core;
+use super::state::ConsumerContext;
 use crate::kafka::Result;
 use crate::kafka::cluster::{Metadata, TopicError};
 use crate::kafka::error::may_pass;
@@ -13,20 +13,20 @@ use crate::kafka::group::missing_topics::error_of;
 use crate::kafka::model::names::check_topic;
 
 /// Asks for the topics, all at once, until the brokers have said something of each.
-pub(super) async fn look_up(core: &Core, topics: &[&str]) -> Result<Vec<String>> {
+pub(super) async fn look_up(context: &ConsumerContext, topics: &[&str]) -> Result<Vec<String>> {
     let topics: BTreeSet<&str> = topics.iter().copied().collect();
     // Nobody is asked for a name that cannot be: nothing would be heard of it.
     topics.iter().try_for_each(|topic| check_topic(topic))?;
-    match core.config.missing_topics {
+    match context.config.missing_topics {
         MissingTopics::Wait => {
-            core.cluster.track(topics.iter().copied());
-            let known = heard_of(core, &topics).await?;
+            context.cluster.track(topics.iter().copied());
+            let known = heard_of(context, &topics).await?;
             check(&known, &topics)?;
         }
         MissingTopics::Fail => {
-            let deadline = core.deadline();
+            let deadline = context.deadline();
             for topic in &topics {
-                core.cluster.topic(topic, deadline).await?;
+                context.cluster.topic(topic, deadline).await?;
             }
         }
     }
@@ -34,16 +34,16 @@ pub(super) async fn look_up(core: &Core, topics: &[&str]) -> Result<Vec<String>>
 }
 
 /// Metadata in which each of the topics is, or why it is not.
-async fn heard_of(core: &Core, topics: &BTreeSet<&str>) -> Result<Arc<Metadata>> {
-    let deadline = core.deadline();
-    let mut known = core.cluster.metadata();
+async fn heard_of(context: &ConsumerContext, topics: &BTreeSet<&str>) -> Result<Arc<Metadata>> {
+    let deadline = context.deadline();
+    let mut known = context.cluster.metadata();
     loop {
         let is_heard_of =
             |topic: &&str| known.topic(topic).is_some() || known.topic_errors.contains_key(*topic);
         if topics.iter().all(is_heard_of) {
             return Ok(known);
         }
-        known = core.cluster.refreshed(deadline).await?;
+        known = context.cluster.refreshed(deadline).await?;
     }
 }
 

@@ -1,9 +1,16 @@
 //! What holds for positions, whatever happens in between.
 
-use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
+use proptest::prelude::*;
+use protocol::Uuid;
+use tokio::time::Instant;
+
+use super::offset_reset::{EARLIEST_TIMESTAMP, OffsetReset, ResetCause, StartOffset};
+use super::partition::{Leader, LeaderStatus};
 use super::*;
-use crate::kafka::ErrorKind;
+use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -39,9 +46,9 @@ fn pace(positions: &mut Positions, act: impl FnOnce(&mut Positions, &Pace<'_>)) 
     act(positions, &pace);
 }
 
-fn reset(positions: &mut Positions, stamp: u64) {
+fn reset(positions: &mut Positions, version: u64) {
     pace(positions, |positions, pace| {
-        positions.reset(&tp(0), stamp, EARLIEST_TIMESTAMP, pace)
+        positions.reset(&tp(0), version, EARLIEST_TIMESTAMP, pace)
     });
 }
 
@@ -80,23 +87,23 @@ async fn an_answer_from_before_a_seek_is_dropped() {
     assert_eq!(wanted(&positions)[0].offset, 500);
 }
 
-/// franz-go 1.20.3: delivered records were fetched again after a replica was checked anew.
+/// franz-go 1.20.3: delivered records were fetched again after a replica was checked again.
 #[tokio::test]
 async fn the_position_only_moves_forward_except_by_seek_or_reset() {
     let mut positions = led(1);
     let asked = wanted(&positions);
     assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
-    assert!(positions.advance(&tp(0), asked[0].stamp, at(10)));
-    positions.piece_read(&tp(0), asked[0].stamp);
+    assert!(positions.advance(&tp(0), asked[0].version, at(10)));
+    positions.buffered_read(&tp(0), asked[0].version);
     let until = Instant::now() + Duration::from_secs(60);
-    positions.prefer(&tp(0), asked[0].stamp, Some((2, until)));
+    positions.prefer(&tp(0), asked[0].version, Some((2, until)));
     positions.update_leaders(|_| Some(Leader { epoch: 9, ..LEADER }));
     assert!(
         !positions.fetched(&asked[0], Some(at(10)), WATERMARKS),
         "the same answer again"
     );
-    assert!(!positions.advance(&tp(0), asked[0].stamp, at(4)));
-    positions.prefer(&tp(0), asked[0].stamp, None);
+    assert!(!positions.advance(&tp(0), asked[0].version, at(4)));
+    positions.prefer(&tp(0), asked[0].version, None);
     assert_eq!(wanted(&positions)[0].offset, 10);
 }
 
@@ -104,18 +111,18 @@ async fn the_position_only_moves_forward_except_by_seek_or_reset() {
 #[tokio::test]
 async fn a_reset_is_applied_once() {
     let mut positions = led(1);
-    let stamp = wanted(&positions)[0].stamp;
-    reset(&mut positions, stamp);
-    reset(&mut positions, stamp);
+    let version = wanted(&positions)[0].version;
+    reset(&mut positions, version);
+    reset(&mut positions, version);
     let questions = positions.questions(Instant::now());
     let listing = &questions.listed[&1][0];
     assert!(
         positions.questions(Instant::now()).listed.is_empty(),
         "asked twice"
     );
-    positions.listed(&tp(0), listing.stamp, at(70));
-    assert!(positions.advance(&tp(0), wanted(&positions)[0].stamp, at(90)));
-    positions.listed(&tp(0), listing.stamp, at(70));
+    positions.listed(&tp(0), listing.version, at(70));
+    assert!(positions.advance(&tp(0), wanted(&positions)[0].version, at(90)));
+    positions.listed(&tp(0), listing.version, at(70));
     assert_eq!(positions.position(&tp(0)), Some(at(90)));
 }
 
@@ -150,8 +157,8 @@ async fn a_node_is_left_alone_while_one_of_its_partitions_has_enough_unread() {
         positions.plan(1, Instant::now()),
         Plan::Wait(None)
     ));
-    let stamp = positions.partitions[&tp(0)].stamp;
-    positions.piece_read(&tp(0), stamp);
+    let version = positions.partitions[&tp(0)].version;
+    positions.buffered_read(&tp(0), version);
     assert_eq!(wanted(&positions).len(), 2);
     positions.set_paused(&tp(1), true);
     assert_eq!(wanted(&positions).len(), 1);
@@ -174,7 +181,7 @@ async fn a_truncated_log_takes_back_what_was_fetched_ahead() {
     let mut positions = led(1);
     let asked = wanted(&positions);
     positions.fetched(&asked[0], Some(at(100)), WATERMARKS);
-    positions.advance(&tp(0), asked[0].stamp, at(40));
+    positions.advance(&tp(0), asked[0].version, at(40));
     let ahead = wanted(&positions);
     assert_eq!(ahead[0].offset, 100);
     assert_eq!(
@@ -206,12 +213,12 @@ async fn what_fails_for_too_long_is_reported_once_in_a_while() {
     let mut positions = led(1);
     let start = Instant::now();
     let asked = wanted(&positions);
-    let stamp = asked[0].stamp;
+    let version = asked[0].version;
     let error = Error::new(ErrorKind::Disconnected, "gone");
     let pause = Duration::from_millis(100);
     for second in 0..70 {
         let now = start + Duration::from_secs(second);
-        positions.failed(&tp(0), stamp, now, now, |_| pause, &error);
+        positions.failed(&tp(0), version, now, now, |_| pause, &error);
         let reported = positions.overdue(now, Duration::from_secs(30)).is_some();
         assert_eq!(reported, second == 30 || second == 60, "second {second}");
     }
@@ -225,11 +232,11 @@ async fn silence_and_the_pause_before_the_next_question_count_as_failing() {
     let patience = Duration::from_secs(30);
     let mut positions = led(1);
     let start = Instant::now();
-    let stamp = wanted(&positions)[0].stamp;
+    let version = wanted(&positions)[0].version;
     let error = Error::new(ErrorKind::Timeout, "no answer");
     let pause = Duration::from_secs(10);
     let failed = start + Duration::from_secs(25);
-    positions.failed(&tp(0), stamp, start, failed, |_| pause, &error);
+    positions.failed(&tp(0), version, start, failed, |_| pause, &error);
     assert!(positions.overdue(failed, patience).is_none());
     let due = start + patience;
     assert!(positions.overdue(due, patience).is_some());
@@ -267,32 +274,32 @@ async fn an_epoch_that_the_leader_has_none_of_is_not_asked_for_again() {
 async fn what_failed_once_and_was_not_tried_again_is_not_failing_for_long() {
     let mut positions = led(1);
     let (start, patience) = (Instant::now(), Duration::from_secs(30));
-    let stamp = wanted(&positions)[0].stamp;
+    let version = wanted(&positions)[0].version;
     let error = Error::new(ErrorKind::Disconnected, "gone");
-    positions.failed(&tp(0), stamp, start, start, |_| Duration::ZERO, &error);
+    positions.failed(&tp(0), version, start, start, |_| Duration::ZERO, &error);
     positions.set_paused(&tp(0), true);
     for minutes in 1..5 {
         let now = start + Duration::from_secs(60 * minutes);
         assert!(positions.overdue(now, patience).is_none(), "{minutes} min");
     }
     let now = start + Duration::from_secs(300);
-    positions.failed(&tp(0), stamp, now, now, |_| Duration::ZERO, &error);
+    positions.failed(&tp(0), version, now, now, |_| Duration::ZERO, &error);
     assert!(positions.overdue(now, patience).is_some());
 }
 
 #[tokio::test]
-async fn what_does_not_go_on_where_the_application_stands_is_fetched_anew() {
+async fn what_does_not_go_on_where_the_application_stands_is_fetched_again() {
     let mut positions = led(1);
     let asked = wanted(&positions);
-    let stamp = asked[0].stamp;
+    let version = asked[0].version;
     // By its last batch the answer ends at 50, by the records in it at 100.
     assert!(positions.fetched(&asked[0], Some(at(50)), WATERMARKS));
     let ahead = wanted(&positions);
     assert!(positions.fetched(&ahead[0], Some(at(70)), WATERMARKS));
-    assert!(positions.advance(&tp(0), stamp, at(100)));
-    positions.piece_read(&tp(0), stamp);
-    assert_eq!(positions.readable(&tp(0), stamp, 50), None);
-    positions.useless(&tp(0), stamp, 50);
+    assert!(positions.advance(&tp(0), version, at(100)));
+    positions.buffered_read(&tp(0), version);
+    assert_eq!(positions.readable(&tp(0), version, 50), None);
+    positions.useless(&tp(0), version, 50);
     assert_eq!(wanted(&positions)[0].offset, 100);
 }
 
@@ -331,7 +338,7 @@ proptest! {
         let mut positions = led(1);
         let mut moved = 0;
         let mut on_their_way: Vec<Wanted> = Vec::new();
-        // (stamp, next, end) of what was fetched.
+        // (version, next, end) of what was fetched.
         let mut queue: Vec<(u64, i64, i64)> = Vec::new();
         let (mut expected, mut paused) = (0, false);
         for event in events {
@@ -342,12 +349,12 @@ proptest! {
                     let want = on_their_way.remove(0);
                     let end = want.offset + count;
                     if positions.fetched(&want, Some(at(end)), WATERMARKS) {
-                        queue.push((want.stamp, want.offset, end));
+                        queue.push((want.version, want.offset, end));
                     }
                 }
                 Event::Poll(most) => {
-                    while let Some((stamp, next, end)) = queue.first().copied() {
-                        match positions.readable(&tp(0), stamp, next) {
+                    while let Some((version, next, end)) = queue.first().copied() {
+                        match positions.readable(&tp(0), version, next) {
                             None => {
                                 queue.remove(0);
                             }
@@ -359,11 +366,11 @@ proptest! {
                                 prop_assert!(!paused);
                                 prop_assert_eq!(next, expected);
                                 expected = end.min(next + most);
-                                prop_assert!(positions.advance(&tp(0), stamp, at(expected)));
+                                prop_assert!(positions.advance(&tp(0), version, at(expected)));
                                 queue[0].1 = expected;
                                 if expected == end {
                                     queue.remove(0);
-                                    positions.piece_read(&tp(0), stamp);
+                                    positions.buffered_read(&tp(0), version);
                                 }
                                 break;
                             }
@@ -379,13 +386,13 @@ proptest! {
                     paused = pause;
                 }
                 Event::OutOfRange => {
-                    let stamp = positions.partitions[&tp(0)].stamp;
-                    reset(&mut positions, stamp);
+                    let version = positions.partitions[&tp(0)].version;
+                    reset(&mut positions, version);
                     // Later than any pause.
                     moved += 1;
                     let later = Instant::now() + Duration::from_secs(moved);
                     let listing = positions.questions(later).listed[&1][0].clone();
-                    positions.listed(&tp(0), listing.stamp, at(3));
+                    positions.listed(&tp(0), listing.version, at(3));
                     expected = 3;
                 }
                 Event::Lost | Event::Answer(_) => {}
@@ -410,7 +417,7 @@ async fn a_broker_that_moves_a_partition_again_and_again_is_paced_and_reported()
             pause: &|_| Duration::from_millis(200),
             error: &error,
         };
-        positions.reset(&tp(0), asked[0].stamp, EARLIEST_TIMESTAMP, &pace);
+        positions.reset(&tp(0), asked[0].version, EARLIEST_TIMESTAMP, &pace);
         let questions = positions.questions(now);
         assert_eq!(
             questions.listed.is_empty(),
@@ -425,7 +432,7 @@ async fn a_broker_that_moves_a_partition_again_and_again_is_paced_and_reported()
             }
             None => questions,
         };
-        positions.listed(&tp(0), questions.listed[&1][0].stamp, at(7));
+        positions.listed(&tp(0), questions.listed[&1][0].version, at(7));
     }
     assert!(positions.overdue(now, patience).is_some(), "for a minute");
     let counts = positions.reset_counts();
@@ -437,20 +444,20 @@ async fn what_is_gone_by_the_metadata_is_neither_fetched_nor_asked_for_until_it_
     let mut positions = led(2);
     let now = Instant::now();
     let gone = |name: &TopicPartition| match name.partition {
-        1 => Standing::Gone,
-        _ => Standing::Led(LEADER),
+        1 => LeaderStatus::Gone,
+        _ => LeaderStatus::Led(LEADER),
     };
     positions.update_leaders(gone);
     let asked = wanted(&positions);
     assert_eq!(asked.len(), 1);
     let questions = positions.questions(now);
     assert!(questions.listed.is_empty() && questions.committed.is_empty());
-    let [(name, stamp)] = &questions.gone[..] else {
+    let [(name, version)] = &questions.gone[..] else {
         panic!("one is gone");
     };
     assert_eq!(name, &tp(1));
     let error = Error::new(ErrorKind::UnknownTopicOrPartition, "gone");
-    positions.failed(name, *stamp, now, now, |_| Duration::from_secs(5), &error);
+    positions.failed(name, *version, now, now, |_| Duration::from_secs(5), &error);
     assert!(positions.questions(now).gone.is_empty());
     let patience = Duration::from_secs(30);
     assert!(positions.overdue(now, patience).is_none());
@@ -492,7 +499,7 @@ async fn a_topic_that_is_recreated_moves_nothing_where_no_policy_says_so() {
             assert!(stopped.is_none());
             let listing = &listed[&1][0];
             assert_eq!(listing.timestamp, EARLIEST_TIMESTAMP);
-            positions.listed(&tp(0), listing.stamp, at(0));
+            positions.listed(&tp(0), listing.version, at(0));
             let reset = positions.take_resets().remove(0);
             assert_eq!(
                 (reset.cause, reset.from, reset.to, reset.passed_over),

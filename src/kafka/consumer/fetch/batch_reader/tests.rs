@@ -1,4 +1,4 @@
-//! What reading a partition's part of a response gives, batch by batch.
+//! What reading a partition's part of a response returns, batch by batch.
 
 use bytes::{Bytes, BytesMut};
 use protocol::compression::{Compression, Compressor};
@@ -97,27 +97,38 @@ fn transaction(producer_id: i64) -> SealOptions {
     }
 }
 
-fn cursor(records: Bytes, from: i64, aborted: Option<AbortedTransactions>) -> (Cursor, Reader) {
-    let budget = Budget::new(1 << 20, Arc::default());
-    let charge = Arc::new(budget.charge(records.len()));
+fn reader(
+    records: Bytes,
+    from: i64,
+    aborted: Option<AbortedTransactions>,
+) -> (BatchReader, BatchDecoder) {
+    let budget = MemoryBudget::new(1 << 20, Arc::default());
+    let reservation = Arc::new(budget.reserve(records.len()));
     let want = Wanted {
         partition: TopicPartition::new("t", 0),
         topic_id: protocol::Uuid::ZERO,
-        stamp: 1,
+        version: 1,
         offset: from,
         last_epoch: -1,
         leader_epoch: 0,
     };
-    let cut_off = matches!(glance(&records, from), Glance::Unreadable { cut_off: true });
-    let cursor = Cursor::new(&want, records, cut_off, aborted, charge);
-    (cursor, Reader::new(budget, true))
+    let cut_off = matches!(
+        scan_headers(&records, from),
+        HeaderScan::Unreadable { cut_off: true }
+    );
+    let reader = BatchReader::new(&want, records, cut_off, aborted, reservation);
+    (reader, BatchDecoder::new(budget, true))
 }
 
 /// Reads to the end, `most` at a time: offset and value of each record.
-fn read_all(cursor: &mut Cursor, reader: &mut Reader, most: usize) -> Result<Vec<(i64, String)>> {
+fn read_all(
+    reader: &mut BatchReader,
+    decoder: &mut BatchDecoder,
+    most: usize,
+) -> Result<Vec<(i64, String)>> {
     let mut all = Vec::new();
     loop {
-        match cursor.read(most, usize::MAX, Room::Alone, reader)? {
+        match reader.read(most, usize::MAX, Room::Alone, decoder)? {
             Step::End => return Ok(all),
             Step::Skipped => {}
             Step::NoRoom => panic!("there is room for one batch"),
@@ -127,7 +138,7 @@ fn read_all(cursor: &mut Cursor, reader: &mut Reader, most: usize) -> Result<Vec
                     let value = String::from_utf8_lossy(record.value.unwrap_or_default());
                     all.push((record.offset, value.into_owned()));
                 }
-                assert_eq!(batch.next_offset, cursor.position.offset);
+                assert_eq!(batch.next_offset, reader.position.offset);
             }
         }
     }
@@ -153,15 +164,15 @@ fn read_committed_shows_exactly_the_committed_records_whatever_the_brokers_order
     let records = log.bytes.freeze();
     for listed in [[(1, 0), (2, 8), (1, 11)], [(1, 11), (1, 0), (2, 8)]] {
         let aborted = AbortedTransactions::new(listed);
-        let (mut cursor, mut reader) = cursor(records.clone(), 0, Some(aborted));
-        let all = read_all(&mut cursor, &mut reader, 500).expect("readable");
+        let (mut reader, mut decoder) = reader(records.clone(), 0, Some(aborted));
+        let all = read_all(&mut reader, &mut decoder, 500).expect("readable");
         let values: Vec<&str> = all.iter().map(|(_, value)| &**value).collect();
         assert_eq!(values, ["b", "c", "d", "e", "f"]);
         let end = Position {
             offset: end,
             leader_epoch: Some(4),
         };
-        assert_eq!(cursor.position, end, "the position passes what is hidden");
+        assert_eq!(reader.position, end, "the position passes what is hidden");
     }
 }
 
@@ -169,8 +180,8 @@ fn read_committed_shows_exactly_the_committed_records_whatever_the_brokers_order
 fn a_batch_that_begins_before_the_position_is_read_from_the_position_on() {
     let mut log = Log::default();
     log.append(&["a", "b", "c", "d"], &SealOptions::default());
-    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 2, None);
-    let all = read_all(&mut cursor, &mut reader, 1).expect("readable");
+    let (mut reader, mut decoder) = reader(log.bytes.freeze(), 2, None);
+    let all = read_all(&mut reader, &mut decoder, 1).expect("readable");
     assert_eq!(all, [(2, "c".to_string()), (3, "d".to_string())]);
 }
 
@@ -186,10 +197,10 @@ fn a_batch_that_is_cut_off_at_the_end_is_left_for_the_next_fetch() {
         offset: 1,
         leader_epoch: Some(4),
     };
-    assert_eq!(glance(&records, 0), Glance::Until(after));
-    let (mut cursor, mut reader) = cursor(records, 0, None);
+    assert_eq!(scan_headers(&records, 0), HeaderScan::Until(after));
+    let (mut reader, mut decoder) = reader(records, 0, None);
     assert_eq!(
-        read_all(&mut cursor, &mut reader, 9)
+        read_all(&mut reader, &mut decoder, 9)
             .expect("readable")
             .len(),
         1
@@ -204,8 +215,8 @@ fn an_answer_without_one_whole_batch_is_an_error_that_names_the_place() {
     };
     log.append(&["a"], &SealOptions::default());
     log.bytes.truncate(30);
-    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 7, None);
-    let error = read_all(&mut cursor, &mut reader, 9).expect_err("nothing whole");
+    let (mut reader, mut decoder) = reader(log.bytes.freeze(), 7, None);
+    let error = read_all(&mut reader, &mut decoder, 9).expect_err("nothing whole");
     assert_eq!(error.kind(), ErrorKind::CorruptBatch);
     assert_eq!(
         (error.failed_offset(), error.resume_offset()),
@@ -224,16 +235,16 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     let compression = protocol::compression::Codec::Zstd.into();
     let sealed = builder.seal(&SealOptions::default(), &mut Compressor::new(compression));
     let compressed = sealed.bytes().len();
-    let (mut cursor, mut reader) = cursor(sealed.bytes().clone(), 0, None);
-    let budget = reader.budget.clone();
+    let (mut reader, mut decoder) = reader(sealed.bytes().clone(), 0, None);
+    let budget = decoder.budget.clone();
     assert_eq!(budget.left(), (1 << 20) - compressed);
-    let Ok(Step::Records(batch)) = cursor.read(1, usize::MAX, Room::Alone, &mut reader) else {
+    let Ok(Step::Records(batch)) = reader.read(1, usize::MAX, Room::Alone, &mut decoder) else {
         panic!("a record");
     };
     assert!(budget.left() < (1 << 20) - 50_000);
     drop(batch);
     assert_eq!(budget.left(), (1 << 20) - compressed);
-    drop(cursor);
+    drop(reader);
     assert_eq!(budget.left(), 1 << 20);
 }
 
@@ -264,11 +275,11 @@ fn offsets_that_cannot_be_are_an_error_that_names_the_place() {
         let from = base.max(0);
         // A log may hold it twice, and more behind it.
         let records: Bytes = [&bytes[..], &bytes[..]].concat().into();
-        let (mut cursor, mut reader) = cursor(records, from, None);
-        match read_all(&mut cursor, &mut reader, 9) {
+        let (mut reader, mut decoder) = reader(records, from, None);
+        match read_all(&mut reader, &mut decoder, 9) {
             Ok(all) if readable => {
                 assert_eq!(all[1], (base + 1, "b".to_string()));
-                assert_eq!(cursor.position.offset, base + 2);
+                assert_eq!(reader.position.offset, base + 2);
             }
             // What ends before the position is passed over.
             Ok(all) => assert!(all.is_empty(), "{base} {delta}"),
@@ -288,21 +299,21 @@ fn a_batch_for_which_nothing_is_left_waits_unless_it_is_alone() {
     for _ in 0..4 {
         log.append_compressed(&[value.as_str(); 2], compression);
     }
-    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 0, None);
-    let Ok(Step::Records(first)) = cursor.read(9, usize::MAX, Room::Left, &mut reader) else {
+    let (mut reader, mut decoder) = reader(log.bytes.freeze(), 0, None);
+    let Ok(Step::Records(first)) = reader.read(9, usize::MAX, Room::Left, &mut decoder) else {
         panic!("there is room for one");
     };
     for _ in 0..3 {
-        let read = cursor.read(9, usize::MAX, Room::Left, &mut reader);
+        let read = reader.read(9, usize::MAX, Room::Left, &mut decoder);
         assert!(matches!(read, Ok(Step::NoRoom)), "600 KB of 1 MiB are used");
     }
-    assert_eq!(cursor.position.offset, 2, "nothing was passed over");
-    let Ok(Step::Records(alone)) = cursor.read(9, usize::MAX, Room::Alone, &mut reader) else {
+    assert_eq!(reader.position.offset, 2, "nothing was passed over");
+    let Ok(Step::Records(alone)) = reader.read(9, usize::MAX, Room::Alone, &mut decoder) else {
         panic!("progress whatever is held");
     };
     assert_eq!(alone.next_offset, 4);
     drop((first, alone));
-    let all = read_all(&mut cursor, &mut reader, 9).expect("readable");
+    let all = read_all(&mut reader, &mut decoder, 9).expect("readable");
     assert_eq!(all.len(), 4);
 }
 
@@ -311,16 +322,16 @@ fn a_read_ends_with_the_record_that_reaches_the_bytes_asked_for() {
     let mut log = Log::default();
     let value = "x".repeat(1_000);
     log.append(&[value.as_str(); 10], &SealOptions::default());
-    let (mut cursor, mut reader) = cursor(log.bytes.freeze(), 0, None);
+    let (mut reader, mut decoder) = reader(log.bytes.freeze(), 0, None);
     for (bytes, expected) in [(0, 1), (1, 1), (1_500, 2), (2_500, 3), (usize::MAX, 3)] {
-        let Ok(Step::Records(batch)) = cursor.read(100, bytes, Room::Alone, &mut reader) else {
+        let Ok(Step::Records(batch)) = reader.read(100, bytes, Room::Alone, &mut decoder) else {
             panic!("records");
         };
         assert_eq!(batch.records.remaining(), expected, "{bytes}");
         assert!(batch.records.unread_len() > 1_000 * expected);
     }
     assert!(matches!(
-        cursor.read(100, usize::MAX, Room::Alone, &mut reader),
+        reader.read(100, usize::MAX, Room::Alone, &mut decoder),
         Ok(Step::End)
     ));
 }

@@ -11,10 +11,10 @@ use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::{Instant, sleep_until};
 
-use super::core::Core;
-use super::handle::OffsetAndMetadata;
 use super::list_offsets::left_out;
 use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
+use crate::kafka::consumer::OffsetAndMetadata;
+use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -40,7 +40,7 @@ pub(crate) struct Committed {
 /// Asks again and again, with pauses while that may help, until `deadline`. What is wrong with single partitions is waited out until
 /// `patience`.
 pub(crate) async fn ask(
-    core: &Core,
+    context: &ConsumerContext,
     partitions: &[TopicPartition],
     deadline: Instant,
     patience: Instant,
@@ -49,12 +49,12 @@ pub(crate) async fn ask(
     let mut open = partitions.to_vec();
     let mut attempts = 0;
     loop {
-        let failed = match ask_once(core, &open, deadline).await {
+        let failed = match ask_once(context, &open, deadline).await {
             Ok(answer) => {
                 open.iter()
                     .for_each(|name| drop(committed.refused.remove(name)));
                 let until = patience.min(deadline);
-                open = worth_asking_again(core, &answer.refused, attempts, until).await;
+                open = worth_asking_again(context, &answer.refused, attempts, until).await;
                 committed.found.extend(answer.found);
                 committed.refused.extend(answer.refused);
                 committed.topics.extend(answer.topics);
@@ -67,7 +67,7 @@ pub(crate) async fn ask(
             Err(error) => return Err(error),
         };
         attempts += 1;
-        let retry_at = Instant::now() + core.pause(attempts);
+        let retry_at = Instant::now() + context.pause(attempts);
         match failed {
             None if retry_at >= patience => return Ok(committed),
             Some(error) if retry_at >= deadline => return Err(error),
@@ -77,14 +77,14 @@ pub(crate) async fn ask(
 }
 
 async fn worth_asking_again(
-    core: &Core,
+    context: &ConsumerContext,
     refused: &BTreeMap<TopicPartition, Error>,
     attempts: u32,
     deadline: Instant,
 ) -> Vec<TopicPartition> {
     let unknown = |error: &Error| error.kind() == ErrorKind::UnknownTopicOrPartition;
     let metadata = match refused.values().any(unknown) {
-        true => core.cluster.refreshed(deadline).await.ok(),
+        true => context.cluster.refreshed(deadline).await.ok(),
         false => None,
     };
     let gone = |partition: &TopicPartition| {
@@ -101,7 +101,7 @@ async fn worth_asking_again(
 
 /// Whether a partition that the coordinator did not know is gone: by metadata from after that there is no such topic, or the topic has fewer
 /// partitions, and not for the first time. Brokers that are behind do not know a new one, or know the topic by another id.
-pub(super) fn is_gone(metadata: &Metadata, partition: &TopicPartition, attempts: u32) -> bool {
+pub(crate) fn is_gone(metadata: &Metadata, partition: &TopicPartition, attempts: u32) -> bool {
     let TopicPartition { topic, partition } = partition;
     let gone = match metadata.topic_errors.get(topic) {
         Some(error) => error.is_unknown(),
@@ -114,12 +114,12 @@ pub(super) fn is_gone(metadata: &Metadata, partition: &TopicPartition, attempts:
 
 /// Asks once. A connection of its own purpose keeps the question from waiting behind a join.
 pub(crate) async fn ask_once(
-    core: &Core,
+    context: &ConsumerContext,
     partitions: &[TopicPartition],
     deadline: Instant,
 ) -> Result<Committed> {
-    let group = core.group_id()?;
-    let cluster = &core.cluster;
+    let group = context.group_id()?;
+    let cluster = &context.cluster;
     let node = cluster
         .coordinator(CoordinatorKind::Group, group, deadline)
         .await?;
@@ -128,10 +128,10 @@ pub(crate) async fn ask_once(
     let answer = async {
         let connection = cluster.connection(node, Channel::Shared, deadline).await?;
         let newest = connection.version_of::<OffsetFetchRequest>()?;
-        let nameless = by_topic
+        let without_id = by_topic
             .keys()
             .any(|topic| id_of(&metadata, topic) == Uuid::ZERO);
-        let version = if nameless {
+        let version = if without_id {
             newest.min(TOPIC_IDS_FROM - 1)
         } else {
             newest
@@ -160,7 +160,7 @@ fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<Arc<str>, Vec<i32>> {
 }
 
 /// The id of a topic; zero when it is not known.
-pub(super) fn id_of(metadata: &Metadata, topic: &str) -> Uuid {
+pub(crate) fn id_of(metadata: &Metadata, topic: &str) -> Uuid {
     metadata.topic(topic).map_or(Uuid::ZERO, |topic| topic.id)
 }
 

@@ -9,8 +9,8 @@ use protocol::messages::FetchRequest;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use protocol::{ErrorCode, Uuid};
 
-use super::positions::Wanted;
 use crate::kafka::TopicPartition;
+use crate::kafka::consumer::positions::Wanted;
 
 /// The first version with sessions.
 const SESSIONS_FROM: i16 = 7;
@@ -49,15 +49,15 @@ struct Member {
 
 impl FetchSession {
     /// The request for `wanted`, in its order, at most `max_bytes` of each. Everything else of the request is for the caller to fill in.
-    pub fn request(&mut self, wanted: &[Wanted], max_bytes: i32, version: i16) -> FetchRequest {
+    pub fn request(&mut self, wanted: &[Wanted], max_bytes: i32, api_version: i16) -> FetchRequest {
         let new: BTreeMap<_, _> = wanted
             .iter()
             .map(|want| (want.partition.clone(), Member::new(want, max_bytes)))
             .collect();
-        let full = self.epoch == INITIAL_EPOCH || version < SESSIONS_FROM;
+        let full = self.epoch == INITIAL_EPOCH || api_version < SESSIONS_FROM;
         let mut request = FetchRequest {
             session_id: self.id,
-            session_epoch: if version < SESSIONS_FROM {
+            session_epoch: if api_version < SESSIONS_FROM {
                 FINAL_EPOCH
             } else {
                 self.epoch
@@ -66,7 +66,7 @@ impl FetchSession {
         };
         for want in wanted {
             if full || self.members.get(&want.partition) != new.get(&want.partition) {
-                add_wanted(&mut request.topics, want, max_bytes, version);
+                add_wanted(&mut request.topics, want, max_bytes, api_version);
             }
         }
         if !full {
@@ -161,12 +161,12 @@ impl Member {
 }
 
 /// Adds a partition, keeping the order: one under the topic that the last one was under joins it.
-fn add_wanted(topics: &mut Vec<FetchTopic>, want: &Wanted, max_bytes: i32, version: i16) {
+fn add_wanted(topics: &mut Vec<FetchTopic>, want: &Wanted, max_bytes: i32, api_version: i16) {
     let partition = FetchPartition {
         partition: want.partition.partition,
         current_leader_epoch: want.leader_epoch,
         fetch_offset: want.offset,
-        last_fetched_epoch: if version < LAST_EPOCH_FROM {
+        last_fetched_epoch: if api_version < LAST_EPOCH_FROM {
             -1
         } else {
             want.last_epoch
@@ -211,7 +211,7 @@ mod tests {
         Wanted {
             partition: TopicPartition::new("t", partition),
             topic_id: Uuid::from_u128(1),
-            stamp: 1,
+            version: 1,
             offset,
             last_epoch: 2,
             leader_epoch: 3,

@@ -1,5 +1,5 @@
 //! The task that fetches from one broker: the next fetch is on its way while the last one is read. In: what is wanted from that broker.
-//! Out: cursors in the queue, or what went wrong with a partition.
+//! Out: readers in the queue, or what went wrong with a partition.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -12,16 +12,16 @@ use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::{Instant, sleep};
 
-use super::IsolationLevel;
-use super::budget::Charge;
-use super::core::{Core, Fetch, NextFetch};
-use super::cursor::{Cursor, Glance, glance};
-use super::fetch_session::{FetchSession, TOPIC_IDS_FROM};
-use super::list_offsets::left_out;
-use super::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
-use super::read_committed::AbortedTransactions;
-use super::wait::wait;
+use super::aborted::AbortedTransactions;
+use super::batch_reader::{BatchReader, HeaderScan, scan_headers};
+use super::memory::Reservation;
+use super::session::{FetchSession, TOPIC_IDS_FROM};
 use crate::kafka::cluster::{Broker, Channel};
+use crate::kafka::consumer::IsolationLevel;
+use crate::kafka::consumer::positions::list_offsets::left_out;
+use crate::kafka::consumer::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
+use crate::kafka::consumer::state::{ConsumerContext, Fetch, NextFetch};
+use crate::kafka::consumer::wait::wait;
 use crate::kafka::error::may_pass;
 use crate::kafka::net::{Address, Connection, FramePool};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -30,73 +30,78 @@ use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 const PREFERRED_REPLICA_FOR: Duration = Duration::from_secs(300);
 
 /// Fetches from `node` until nothing is to be fetched from there.
-pub(crate) async fn run(core: Arc<Core>, node: i32) {
+pub(crate) async fn run(context: Arc<ConsumerContext>, node: i32) {
     let mut session = FetchSession::default();
     let mut fruitless = 0;
     loop {
-        let mut changed = pin!(core.changed.notified());
+        let mut changed = pin!(context.changed.notified());
         changed.as_mut().enable();
-        match core.next_fetch(node) {
+        match context.next_fetch(node) {
             NextFetch::Send(fetch) => {
                 let sent = Instant::now();
-                let fetched = fetch_once(&core, node, &mut session, fetch).await;
+                let fetched = fetch_once(&context, node, &mut session, fetch).await;
                 // A broker that has nothing waits for some before it says so.
-                let waited = sent.elapsed() >= core.patience_of_brokers() / 2;
+                let waited = sent.elapsed() >= context.patience_of_brokers() / 2;
                 fruitless = if fetched || waited { 0 } else { fruitless + 1 };
                 if fruitless > 1 {
-                    sleep(core.pause(fruitless - 1)).await;
+                    sleep(context.pause(fruitless - 1)).await;
                 }
             }
             NextFetch::Wait(until) => wait(changed, until).await,
             NextFetch::Retire => break,
         }
     }
-    end_session(&core, node, session).await;
+    end_session(&context, node, session).await;
 }
 
-async fn end_session(core: &Core, node: i32, mut session: FetchSession) {
+async fn end_session(context: &ConsumerContext, node: i32, mut session: FetchSession) {
     if let Some(request) = session.close() {
         // A courtesy: the broker forgets sessions by itself.
-        let _ = core
+        let _ = context
             .cluster
-            .call(node, Channel::Fetch, &request, core.deadline())
+            .call(node, Channel::Fetch, &request, context.deadline())
             .await;
     }
 }
 
 /// Sends `fetch` and takes the answer. Whether anything was fetched.
-async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: Fetch) -> bool {
+async fn fetch_once(
+    context: &ConsumerContext,
+    node: i32,
+    session: &mut FetchSession,
+    fetch: Fetch,
+) -> bool {
     let Fetch {
         wanted,
         max_bytes,
-        charge,
+        reservation,
     } = fetch;
     // A broker that has nothing may keep silent for a while.
-    let due = Instant::now() + core.config.fetch_max_wait;
-    let answer = ask(core, node, session, &wanted, max_bytes).await;
-    core.fetch_over();
+    let due = Instant::now() + context.config.fetch_max_wait;
+    let answer = ask(context, node, session, &wanted, max_bytes).await;
+    context.fetch_over();
     let error = match answer {
         Ok(mut answer) if answer.response.error_code == ErrorCode::NONE => {
             session.answered(answer.response.session_id);
-            return Intake {
-                core,
+            return ResponseHandler {
+                context,
                 node,
                 wanted: &wanted,
                 endpoints: std::mem::take(&mut answer.response.node_endpoints),
             }
-            .take(answer, charge, session);
+            .take(answer, reservation, session);
         }
         Ok(answer) if session.refused(answer.response.error_code) => {
-            core.changed.notify_waiters();
+            context.changed.notify_waiters();
             return false;
         }
         Ok(answer) => Error::server(answer.response.error_code, None).api(ApiKey::FETCH),
         Err(error) => error,
     };
     session.lost();
-    core.failed_since(
+    context.failed_since(
         due.min(Instant::now()),
-        wanted.iter().map(|want| (&want.partition, want.stamp)),
+        wanted.iter().map(|want| (&want.partition, want.version)),
         &error,
     );
     false
@@ -105,58 +110,62 @@ async fn fetch_once(core: &Core, node: i32, session: &mut FetchSession, fetch: F
 /// An answer, and what is needed to read it.
 struct Answer {
     response: FetchResponse,
-    version: i16,
+    api_version: i16,
     frames: FramePool,
-    surplus: Surplus,
+    excess: ExcessReservation,
 }
 
-/// What is charged for an answer that is longer than was asked for, from before it is read.
-type Surplus = Arc<Mutex<Option<Charge>>>;
+/// What is reserved for a response that is longer than was asked for, from before it is read.
+type ExcessReservation = Arc<Mutex<Option<Reservation>>>;
 
 async fn ask(
-    core: &Core,
+    context: &ConsumerContext,
     node: i32,
     session: &mut FetchSession,
     wanted: &[Wanted],
     max_bytes: usize,
 ) -> Result<Answer> {
-    let config = &core.config;
-    let deadline = core.deadline() + config.fetch_max_wait;
-    let connection = core
+    let config = &context.config;
+    let deadline = context.deadline() + config.fetch_max_wait;
+    let connection = context
         .cluster
         .connection(node, Channel::Fetch, deadline)
         .await?;
-    let version = fetch_version(&connection, wanted)?;
+    let api_version = fetch_version(&connection, wanted)?;
     let request = FetchRequest {
         max_wait_ms: i32::try_from(config.fetch_max_wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: wire_size(config.fetch_min_bytes),
         max_bytes: wire_size(max_bytes),
         isolation_level: i8::from(config.isolation_level == IsolationLevel::ReadCommitted),
         rack_id: config.client_rack.clone().unwrap_or_default(),
-        ..session.request(wanted, wire_size(config.max_partition_fetch_bytes), version)
+        ..session.request(
+            wanted,
+            wire_size(config.max_partition_fetch_bytes),
+            api_version,
+        )
     };
-    let surplus = Surplus::default();
-    let (budget, charged) = (core.budget.clone(), surplus.clone());
+    let excess = ExcessReservation::default();
+    let (budget, reserved) = (context.budget.clone(), excess.clone());
     let on_length = move |len: usize| {
         let more = len.saturating_sub(max_bytes);
-        if let (1.., Ok(mut charged)) = (more, charged.lock()) {
-            *charged = Some(budget.charge(more));
+        if let (1.., Ok(mut reserved)) = (more, reserved.lock()) {
+            *reserved = Some(budget.reserve(more));
         }
     };
-    let response = connection.call_sized(&request, version, deadline, on_length);
+    let response = connection.call_sized(&request, api_version, deadline, on_length);
     Ok(Answer {
         response: response.await?,
-        version,
+        api_version,
         frames: connection.pool().clone(),
-        surplus,
+        excess,
     })
 }
 
 /// The newest version, or the newest that names topics by name when some id is not known.
 fn fetch_version(connection: &Connection, wanted: &[Wanted]) -> Result<i16> {
     let newest = connection.version_of::<FetchRequest>()?;
-    let nameless = wanted.iter().any(|want| want.topic_id == Uuid::ZERO);
-    Ok(if nameless {
+    let without_id = wanted.iter().any(|want| want.topic_id == Uuid::ZERO);
+    Ok(if without_id {
         newest.min(TOPIC_IDS_FROM - 1)
     } else {
         newest
@@ -168,21 +177,26 @@ fn wire_size(bytes: usize) -> i32 {
 }
 
 /// Takes an answer apart.
-struct Intake<'a> {
-    core: &'a Core,
+struct ResponseHandler<'a> {
+    context: &'a ConsumerContext,
     node: i32,
     wanted: &'a [Wanted],
     endpoints: Vec<NodeEndpoint>,
 }
 
-impl Intake<'_> {
+impl ResponseHandler<'_> {
     /// Takes the answer. Whether anything was fetched.
-    fn take(&self, answer: Answer, mut charge: Charge, session: &mut FetchSession) -> bool {
+    fn take(
+        &self,
+        answer: Answer,
+        mut reservation: Reservation,
+        session: &mut FetchSession,
+    ) -> bool {
         let Answer {
             mut response,
-            version,
+            api_version,
             frames,
-            surplus,
+            excess,
         } = answer;
         let partitions = || {
             response
@@ -191,22 +205,22 @@ impl Intake<'_> {
                 .flat_map(|topic| &topic.partitions)
         };
         let records = || partitions().filter_map(|data| data.records.as_ref());
-        charge.adjust(records().map(Bytes::len).sum());
-        drop(surplus);
+        reservation.adjust(records().map(Bytes::len).sum());
+        drop(excess);
         if let Some(part) = records().find(|records| !records.is_empty()) {
-            charge.hold_frame(frames, part.clone());
+            reservation.hold_frame(frames, part.clone());
         }
         let empty = records().all(|records| records.is_empty());
         let throttled = response.throttle_time_ms > 0;
-        let charge = Arc::new(charge);
+        let reservation = Arc::new(reservation);
         let mut fetched = false;
         let wanted: HashMap<_, _> = self
             .wanted
             .iter()
-            .map(|want| (key_of(want, version), want))
+            .map(|want| (key_of(want, api_version), want))
             .collect();
         for topic in &mut response.responses {
-            let name = if version < TOPIC_IDS_FROM {
+            let name = if api_version < TOPIC_IDS_FROM {
                 TopicKey::Name(&topic.topic)
             } else {
                 TopicKey::Id(topic.topic_id)
@@ -214,11 +228,11 @@ impl Intake<'_> {
             for data in &mut topic.partitions {
                 if let Some(want) = wanted.get(&(name, data.partition_index)) {
                     session.heard_of(&want.partition);
-                    fetched |= self.take_partition(want, data, &charge, empty);
+                    fetched |= self.take_partition(want, data, &reservation, empty);
                 }
             }
         }
-        self.core.ready.notify_waiters();
+        self.context.ready.notify_waiters();
         // Of a partition that is new in a session a broker says something, unless it does nothing but throttle.
         let is_left_out = |want: &&Wanted| !throttled && session.is_unanswered(&want.partition);
         for want in self.wanted.iter().filter(is_left_out) {
@@ -232,16 +246,16 @@ impl Intake<'_> {
         &self,
         want: &Wanted,
         data: &mut PartitionData,
-        charge: &Arc<Charge>,
+        reservation: &Arc<Reservation>,
         empty: bool,
     ) -> bool {
         match data.error_code {
             ErrorCode::NONE if data.diverging_epoch.end_offset >= 0 => self.diverged(want, data),
-            ErrorCode::NONE => return self.take_records(want, data, charge, empty),
+            ErrorCode::NONE => return self.take_records(want, data, reservation, empty),
             ErrorCode::OFFSET_OUT_OF_RANGE => self.out_of_range(want),
             code => {
                 let TopicPartition { topic, partition } = &want.partition;
-                let cluster = &self.core.cluster;
+                let cluster = &self.context.cluster;
                 cluster.answered_as_leader(topic, *partition, self.node, code);
                 self.hint(&want.partition, data);
                 self.fail(want, &refused(want, code));
@@ -253,9 +267,11 @@ impl Intake<'_> {
     /// Told at once where asking again cannot help; else when it goes on for long.
     fn fail(&self, want: &Wanted, error: &Error) {
         if !may_pass(error) {
-            self.core.report(&want.partition, want.stamp, error.clone());
+            self.context
+                .report(&want.partition, want.version, error.clone());
         }
-        self.core.failed([(&want.partition, want.stamp)], error);
+        self.context
+            .failed([(&want.partition, want.version)], error);
     }
 
     /// Uses the leader that the answer names (KIP-951).
@@ -279,7 +295,7 @@ impl Intake<'_> {
                 rack: endpoint.rack.clone(),
             })
         });
-        let cluster = &self.core.cluster;
+        let cluster = &self.context.cluster;
         cluster.leader_hint(&partition.topic, partition.partition, leader, epoch, broker);
     }
 
@@ -287,7 +303,7 @@ impl Intake<'_> {
         &self,
         want: &Wanted,
         data: &mut PartitionData,
-        charge: &Arc<Charge>,
+        reservation: &Arc<Reservation>,
         empty: bool,
     ) -> bool {
         let elsewhere = data.preferred_read_replica >= 0;
@@ -296,14 +312,14 @@ impl Intake<'_> {
                 data.preferred_read_replica,
                 Instant::now() + PREFERRED_REPLICA_FOR,
             );
-            self.core
+            self.context
                 .state()
                 .positions
-                .prefer(&want.partition, want.stamp, Some(replica));
+                .prefer(&want.partition, want.version, Some(replica));
             // There may be nobody yet who fetches from it.
-            self.core.changed.notify_waiters();
+            self.context.changed.notify_waiters();
         }
-        let readable_to = match self.core.config.isolation_level {
+        let readable_to = match self.context.config.isolation_level {
             IsolationLevel::ReadCommitted => data.last_stable_offset,
             IsolationLevel::ReadUncommitted => data.high_watermark,
         };
@@ -312,10 +328,10 @@ impl Intake<'_> {
             offset: want.offset.saturating_add(1),
             leader_epoch: None,
         };
-        let (next, cut_off) = match glance(&records, want.offset) {
-            Glance::Empty => (None, false),
-            Glance::Until(next) => (Some(next), false),
-            Glance::Unreadable { cut_off } => (Some(beyond), cut_off),
+        let (next, cut_off) = match scan_headers(&records, want.offset) {
+            HeaderScan::Empty => (None, false),
+            HeaderScan::Until(next) => (Some(next), false),
+            HeaderScan::Unreadable { cut_off } => (Some(beyond), cut_off),
         };
         let useless = match next {
             None if !records.is_empty() => {
@@ -332,14 +348,14 @@ impl Intake<'_> {
             last_stable: data.last_stable_offset,
         };
         if let Some(what) = useless {
-            // What goes on like this is to be told of: the trouble is not over with this answer.
-            self.core.state().positions.saw(want, watermarks);
+            // What goes on like this is to be told of: the failure is not over with this answer.
+            self.context.state().positions.saw(want, watermarks);
             let error = at_offset(Error::new(ErrorKind::Protocol, what), want);
             self.fail(want, &error);
             return false;
         }
         let aborted =
-            (self.core.config.isolation_level == IsolationLevel::ReadCommitted).then(|| {
+            (self.context.config.isolation_level == IsolationLevel::ReadCommitted).then(|| {
                 let listed = data.aborted_transactions.take().unwrap_or_default();
                 AbortedTransactions::new(
                     listed
@@ -347,11 +363,11 @@ impl Intake<'_> {
                         .map(|aborted| (aborted.producer_id, aborted.first_offset)),
                 )
             });
-        let cursor = Cursor::new(want, records, cut_off, aborted, charge.clone());
-        let mut state = self.core.state();
+        let reader = BatchReader::new(want, records, cut_off, aborted, reservation.clone());
+        let mut state = self.context.state();
         let fetched = state.positions.fetched(want, next, watermarks);
         if fetched {
-            state.queue.push_back(cursor);
+            state.queue.push_back(reader);
         }
         fetched
     }
@@ -365,7 +381,7 @@ impl Intake<'_> {
         let error = truncated(want, end);
         self.paced(&error, |positions, pace| {
             if positions.diverged(want, end, pace) == Some(Diverged::Stuck) {
-                positions.stop(&want.partition, want.stamp, error.clone());
+                positions.stop(&want.partition, want.version, error.clone());
             }
         });
     }
@@ -373,7 +389,7 @@ impl Intake<'_> {
     /// The offset is not in the log. What was fetched before it is read first; then the policy decides, once.
     fn out_of_range(&self, want: &Wanted) {
         let error = refused(want, ErrorCode::OFFSET_OUT_OF_RANGE);
-        let mut state = self.core.state();
+        let mut state = self.context.state();
         let leader = state
             .positions
             .leader(&want.partition)
@@ -381,35 +397,36 @@ impl Intake<'_> {
         let decides = leader == Some(self.node) && state.positions.is_next(want);
         if leader != Some(self.node) {
             // A follower may be behind: only the leader knows.
-            state.positions.prefer(&want.partition, want.stamp, None);
+            state.positions.prefer(&want.partition, want.version, None);
         }
         drop(state);
-        match self.core.config.auto_offset_reset.timestamp() {
+        match self.context.config.auto_offset_reset.timestamp() {
             Some(timestamp) if decides => {
                 return self.paced(&error, |positions, pace| {
-                    positions.reset(&want.partition, want.stamp, timestamp, pace)
+                    positions.reset(&want.partition, want.version, timestamp, pace)
                 });
             }
             None if decides => {
                 let message =
                     "the offset is not in the log, and auto.offset.reset = none: seek to go on";
                 let report = at_offset(Error::new(ErrorKind::OffsetOutOfRange, message), want);
-                self.core.report(&want.partition, want.stamp, report);
+                self.context.report(&want.partition, want.version, report);
             }
             _ => {}
         }
-        self.core.failed([(&want.partition, want.stamp)], &error);
+        self.context
+            .failed([(&want.partition, want.version)], &error);
     }
 
     /// Moves a partition because of what a broker says; one that says so again and again is paced.
     fn paced(&self, error: &Error, act: impl FnOnce(&mut Positions, &Pace<'_>)) {
         let pace = Pace {
             now: Instant::now(),
-            pause: &|moves| self.core.pause(moves),
+            pause: &|moves| self.context.pause(moves),
             error,
         };
-        act(&mut self.core.state().positions, &pace);
-        self.core.changed.notify_waiters();
+        act(&mut self.context.state().positions, &pace);
+        self.context.changed.notify_waiters();
     }
 }
 
@@ -442,8 +459,8 @@ enum TopicKey<'a> {
     Id(Uuid),
 }
 
-fn key_of(want: &Wanted, version: i16) -> (TopicKey<'_>, i32) {
-    let topic = if version < TOPIC_IDS_FROM {
+fn key_of(want: &Wanted, api_version: i16) -> (TopicKey<'_>, i32) {
+    let topic = if api_version < TOPIC_IDS_FROM {
         TopicKey::Name(&want.partition.topic)
     } else {
         TopicKey::Id(want.topic_id)

@@ -8,14 +8,15 @@ use protocol::ApiKey;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::core::{Core, Source};
 use super::list_offsets::{self, Found, Lookup, no_leader, unknown_partition};
 use super::offset_fetch;
-use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ResetCause};
-use super::positions::{Leader, Listing, Position, Questions, Standing};
-use super::wait::wait;
-use super::{OffsetReset, fetcher};
+use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, OffsetReset, ResetCause};
+use super::partition::{Leader, LeaderStatus, Position};
+use super::questions::{Listing, Questions};
 use crate::kafka::cluster::Metadata;
+use crate::kafka::consumer::fetch::fetcher;
+use crate::kafka::consumer::state::{ConsumerContext, Source};
+use crate::kafka::consumer::wait::wait;
 use crate::kafka::error::may_pass;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -23,31 +24,31 @@ use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 pub(crate) const TASK: &str = "offset resolver";
 
 /// Asks until the consumer ends.
-pub(crate) async fn run(core: Arc<Core>) {
-    let mut metadata = core.cluster.watch();
+pub(crate) async fn run(context: Arc<ConsumerContext>) {
+    let mut metadata = context.cluster.watch();
     let mut asking = JoinSet::new();
     loop {
-        let mut changed = pin!(core.changed.notified());
+        let mut changed = pin!(context.changed.notified());
         changed.as_mut().enable();
         let known = metadata.borrow_and_update().clone();
         let (moved, questions) = {
-            let mut state = core.state();
+            let mut state = context.state();
             state.subscribed.learn(&known);
             let moved = state
                 .positions
-                .update_leaders(|partition| standing_of(&known, partition));
+                .update_leaders(|partition| leader_status(&known, partition));
             (moved, state.positions.questions(Instant::now()))
         };
         if moved || questions.moved {
             // To a node, perhaps, whose fetcher found nothing to fetch there.
-            core.changed.notify_waiters();
+            context.changed.notify_waiters();
         }
         let next = questions.next;
-        ask(&core, questions, &mut asking);
-        for node in core.nodes_without_fetcher() {
-            core.spawn(
+        ask(&context, questions, &mut asking);
+        for node in context.nodes_without_fetcher() {
+            context.spawn(
                 format!("fetcher of broker {node}"),
-                fetcher::run(core.clone(), node),
+                fetcher::run(context.clone(), node),
             );
         }
         while asking.try_join_next().is_some() {}
@@ -63,97 +64,101 @@ pub(crate) async fn run(core: Arc<Core>) {
     }
 }
 
-fn standing_of(metadata: &Metadata, partition: &TopicPartition) -> Standing {
+fn leader_status(metadata: &Metadata, partition: &TopicPartition) -> LeaderStatus {
     let TopicPartition { topic, partition } = partition;
     let said = metadata.topic_errors.get(topic);
     if said.is_some_and(|error| error.is_unknown()) {
-        return Standing::Gone;
+        return LeaderStatus::Gone;
     }
     let Some(topic) = metadata.topic(topic) else {
-        return Standing::Unknown;
+        return LeaderStatus::Unknown;
     };
     let index = usize::try_from(*partition).unwrap_or(usize::MAX);
     match topic.partitions.get(index) {
-        Some(known) => Standing::Led(Leader {
+        Some(known) => LeaderStatus::Led(Leader {
             node: known.leader,
             epoch: known.leader_epoch,
             topic_id: topic.id,
         }),
-        None => Standing::Gone,
+        None => LeaderStatus::Gone,
     }
 }
 
-fn ask(core: &Arc<Core>, questions: Questions, asking: &mut JoinSet<()>) {
+fn ask(context: &Arc<ConsumerContext>, questions: Questions, asking: &mut JoinSet<()>) {
     if !questions.leaderless.is_empty() {
         let first = questions.leaderless.first().map(|(partition, _)| partition);
-        let metadata = core.cluster.metadata();
+        let metadata = context.cluster.metadata();
         let undescribed = first.and_then(|TopicPartition { topic, .. }| {
             let why = metadata.topic_errors.get(topic)?;
             Some(why.error(topic))
         });
         let error = undescribed.unwrap_or_else(|| no_leader(first));
-        core.failed(
+        context.failed(
             questions
                 .leaderless
                 .iter()
-                .map(|(partition, stamp)| (partition, *stamp)),
+                .map(|(partition, version)| (partition, *version)),
             &error,
         );
     }
     if !questions.gone.is_empty() {
         let now = Instant::now();
-        let mut state = core.state();
-        for (partition, stamp) in &questions.gone {
+        let mut state = context.state();
+        for (partition, version) in &questions.gone {
             let error = unknown_partition(partition);
-            let pause = |attempts| core.long_pause(attempts);
+            let pause = |attempts| context.long_pause(attempts);
             state
                 .positions
-                .failed(partition, *stamp, now, now, pause, &error);
+                .failed(partition, *version, now, now, pause, &error);
         }
         drop(state);
-        core.cluster.refresh();
-        core.changed.notify_waiters();
+        context.cluster.refresh();
+        context.changed.notify_waiters();
     }
     if !questions.committed.is_empty() {
-        let (tasks, question) = (core.cluster.tasks().clone(), core.clone());
+        let (tasks, question) = (context.cluster.tasks().clone(), context.clone());
         asking.spawn(async move {
             let asked = ask_committed(question, questions.committed);
             tasks.watched(TASK, asked).await;
         });
     }
     for (node, listings) in questions.listed {
-        let (tasks, core) = (core.cluster.tasks().clone(), core.clone());
+        let (tasks, context) = (context.cluster.tasks().clone(), context.clone());
         asking.spawn(async move {
-            tasks.watched(TASK, ask_listed(core, node, listings)).await;
+            tasks
+                .watched(TASK, ask_listed(context, node, listings))
+                .await;
         });
     }
 }
 
-async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
+async fn ask_committed(context: Arc<ConsumerContext>, asked: Vec<(TopicPartition, u64)>) {
     let partitions: Vec<_> = asked
         .iter()
         .map(|(partition, _)| partition.clone())
         .collect();
     let asked_at = Instant::now();
-    let answer = offset_fetch::ask_once(&core, &partitions, core.deadline()).await;
+    let answer = offset_fetch::ask_once(&context, &partitions, context.deadline()).await;
     match answer {
         Err(error) => {
             if !may_pass(&error) {
-                core.report_of_any(&asked, error.clone());
+                context.report_of_any(&asked, error.clone());
             }
-            core.failed_since(
+            context.failed_since(
                 asked_at,
-                asked.iter().map(|(partition, stamp)| (partition, *stamp)),
+                asked
+                    .iter()
+                    .map(|(partition, version)| (partition, *version)),
                 &error,
             );
         }
         Ok(mut committed) => {
-            for (partition, stamp) in &asked {
+            for (partition, version) in &asked {
                 if let Some(error) = committed.refused.remove(partition) {
                     if !may_pass(&error) {
-                        core.report(partition, *stamp, error.clone());
+                        context.report(partition, *version, error.clone());
                     }
-                    core.failed([(partition, *stamp)], &error);
+                    context.failed([(partition, *version)], &error);
                     continue;
                 }
                 let found = committed.found.remove(partition).map(|committed| Position {
@@ -161,24 +166,24 @@ async fn ask_committed(core: Arc<Core>, asked: Vec<(TopicPartition, u64)>) {
                     leader_epoch: committed.leader_epoch,
                 });
                 let topic_id = committed.topics.get(&partition.topic).copied();
-                take_committed(&core, partition, *stamp, topic_id, found);
+                take_committed(&context, partition, *version, topic_id, found);
             }
-            core.changed.notify_waiters();
+            context.changed.notify_waiters();
         }
     }
 }
 
 fn take_committed(
-    core: &Core,
+    context: &ConsumerContext,
     partition: &TopicPartition,
-    stamp: u64,
+    version: u64,
     topic_id: Option<TopicId>,
     found: Option<Position>,
 ) {
-    let policy = core.config.auto_offset_reset;
+    let policy = context.config.auto_offset_reset;
     let nowhere = found.is_none() && policy == OffsetReset::None;
-    let retry_at = Instant::now() + core.config.client.retry_backoff_max;
-    let mut state = core.state();
+    let retry_at = Instant::now() + context.config.client.retry_backoff_max;
+    let mut state = context.state();
     let is_new = matches!(state.source, Source::Subscribed(_))
         && state.subscribed.is_new(partition, topic_id);
     let start = policy.timestamp().map(|timestamp| match is_new {
@@ -187,31 +192,35 @@ fn take_committed(
     });
     state
         .positions
-        .committed(partition, stamp, topic_id, found, start, retry_at);
+        .committed(partition, version, topic_id, found, start, retry_at);
     drop(state);
     if nowhere {
         let message =
             "the group has no committed offset, and auto.offset.reset = none: seek to start";
         let error = Error::new(ErrorKind::NoOffset, message)
             .topic_partition(partition.topic.clone(), partition.partition);
-        core.report(partition, stamp, error);
+        context.report(partition, version, error);
     }
 }
 
-async fn ask_listed(core: Arc<Core>, node: i32, listings: Vec<Listing>) {
+async fn ask_listed(context: Arc<ConsumerContext>, node: i32, listings: Vec<Listing>) {
     let mut open = listings;
     // A place in time beyond the last record is the end of the log: a second question.
     for _ in 0..2 {
-        open = ask_listed_once(&core, node, open).await;
+        open = ask_listed_once(&context, node, open).await;
         if open.is_empty() {
             break;
         }
     }
-    core.changed.notify_waiters();
+    context.changed.notify_waiters();
 }
 
-/// Gives the listings that must be asked again, by another timestamp.
-async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<Listing> {
+/// Returns the listings that must be asked again, by another timestamp.
+async fn ask_listed_once(
+    context: &ConsumerContext,
+    node: i32,
+    listings: Vec<Listing>,
+) -> Vec<Listing> {
     let lookups: Vec<_> = listings
         .iter()
         .map(|listing| Lookup {
@@ -221,14 +230,14 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
         })
         .collect();
     let asked_at = Instant::now();
-    let answers = match list_offsets::ask(core, node, &lookups, core.deadline()).await {
+    let answers = match list_offsets::ask(context, node, &lookups, context.deadline()).await {
         Ok(answers) => answers,
         Err(error) => {
-            core.failed_since(
+            context.failed_since(
                 asked_at,
                 listings
                     .iter()
-                    .map(|listing| (&listing.partition, listing.stamp)),
+                    .map(|listing| (&listing.partition, listing.version)),
                 &error,
             );
             return Vec::new();
@@ -238,9 +247,10 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
     for (listing, (_, answer)) in listings.into_iter().zip(answers) {
         match answer.and_then(|found| place_of(&listing, found)) {
             Ok(Some(position)) => {
-                core.state()
+                context
+                    .state()
                     .positions
-                    .listed(&listing.partition, listing.stamp, position);
+                    .listed(&listing.partition, listing.version, position);
             }
             Ok(None) => again.push(Listing {
                 timestamp: LATEST_TIMESTAMP,
@@ -248,9 +258,9 @@ async fn ask_listed_once(core: &Core, node: i32, listings: Vec<Listing>) -> Vec<
             }),
             Err(error) => {
                 if !may_pass(&error) {
-                    core.report(&listing.partition, listing.stamp, error.clone());
+                    context.report(&listing.partition, listing.version, error.clone());
                 }
-                core.failed([(&listing.partition, listing.stamp)], &error);
+                context.failed([(&listing.partition, listing.version)], &error);
             }
         }
     }
@@ -272,7 +282,7 @@ fn place_of(listing: &Listing, found: Found) -> Result<Option<Position>> {
     }
     let TopicPartition { topic, partition } = listing.partition.clone();
     let message = format!(
-        "the broker gave {offset} for the offset at timestamp {}",
+        "the broker returned {offset} for the offset at timestamp {}",
         listing.timestamp
     );
     Err(Error::new(ErrorKind::Protocol, message)
@@ -289,7 +299,7 @@ mod tests {
         let place = |timestamp, offset| {
             let listing = Listing {
                 partition: TopicPartition::new("t", 0),
-                stamp: 1,
+                version: 1,
                 timestamp,
                 leader_epoch: 0,
             };

@@ -10,9 +10,9 @@ use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Instant, sleep_until};
 
-use super::IsolationLevel;
-use super::core::Core;
 use crate::kafka::cluster::Channel;
+use crate::kafka::consumer::IsolationLevel;
+use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;
 use crate::kafka::net::broker_timeout_ms;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -35,13 +35,13 @@ pub(crate) struct Found {
 
 /// Asks `node`, once. Every lookup has its answer; an error outside is about all of them.
 pub(crate) async fn ask(
-    core: &Core,
+    context: &ConsumerContext,
     node: i32,
     lookups: &[Lookup],
     deadline: Instant,
 ) -> Result<Vec<(TopicPartition, Result<Found>)>> {
-    let request = request(lookups, core.config.isolation_level, deadline);
-    let response = core
+    let request = request(lookups, context.config.isolation_level, deadline);
+    let response = context
         .cluster
         .call(node, Channel::Shared, &request, deadline)
         .await?;
@@ -50,7 +50,8 @@ pub(crate) async fn ask(
         let code = answer.as_ref().err().and_then(Error::server_error);
         if let Some(code) = code {
             let TopicPartition { topic, partition } = &lookup.partition;
-            core.cluster
+            context
+                .cluster
                 .answered_as_leader(topic, *partition, node, ErrorCode(code.0));
         }
         (lookup.partition.clone(), answer)
@@ -60,16 +61,16 @@ pub(crate) async fn ask(
 
 /// Asks the leaders of all of them, again and again with pauses while that may help, until `deadline`.
 pub(crate) async fn ask_leaders(
-    core: &Core,
+    context: &ConsumerContext,
     mut open: BTreeMap<TopicPartition, i64>,
     deadline: Instant,
 ) -> Result<BTreeMap<TopicPartition, Found>> {
     let mut found = BTreeMap::new();
     let mut attempts = 0;
     loop {
-        let mut trouble = None;
-        for (node, lookups) in by_leader(core, &open, deadline).await? {
-            match ask(core, node, &lookups, deadline).await {
+        let mut failure = None;
+        for (node, lookups) in by_leader(context, &open, deadline).await? {
+            match ask(context, node, &lookups, deadline).await {
                 Ok(answers) => {
                     for (partition, answer) in answers {
                         match answer {
@@ -77,12 +78,12 @@ pub(crate) async fn ask_leaders(
                                 open.remove(&partition);
                                 found.insert(partition, answer);
                             }
-                            Err(error) if may_pass(&error) => trouble = Some(error),
+                            Err(error) if may_pass(&error) => failure = Some(error),
                             Err(error) => return Err(error),
                         }
                     }
                 }
-                Err(error) if may_pass(&error) => trouble = Some(error),
+                Err(error) if may_pass(&error) => failure = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -90,24 +91,24 @@ pub(crate) async fn ask_leaders(
             return Ok(found);
         }
         attempts += 1;
-        let error = trouble.unwrap_or_else(|| no_leader(open.keys().next()));
-        let retry_at = Instant::now() + core.pause(attempts);
+        let error = failure.unwrap_or_else(|| no_leader(open.keys().next()));
+        let retry_at = Instant::now() + context.pause(attempts);
         if retry_at >= deadline {
             return Err(error);
         }
-        core.cluster.refresh();
+        context.cluster.refresh();
         sleep_until(retry_at).await;
     }
 }
 
 async fn by_leader(
-    core: &Core,
+    context: &ConsumerContext,
     open: &BTreeMap<TopicPartition, i64>,
     deadline: Instant,
 ) -> Result<BTreeMap<i32, Vec<Lookup>>> {
     let mut by_leader: BTreeMap<i32, Vec<Lookup>> = BTreeMap::new();
     for (partition, timestamp) in open {
-        let topic = core.cluster.topic(&partition.topic, deadline).await?;
+        let topic = context.cluster.topic(&partition.topic, deadline).await?;
         let index = usize::try_from(partition.partition).unwrap_or(usize::MAX);
         let Some(known) = topic.partitions.get(index) else {
             return Err(unknown_partition(partition));

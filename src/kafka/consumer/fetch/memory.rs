@@ -11,14 +11,14 @@ use crate::kafka::net::FramePool;
 
 /// How many bytes are in use.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct MemoryBudget {
     limit: usize,
     used: AtomicUsize,
     /// Wakes those who wait for room, or for anything else that lets them fetch.
     room: Arc<Notify>,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// A budget of `limit` bytes; `room` is woken when some come back.
     pub fn new(limit: usize, room: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
@@ -44,9 +44,9 @@ impl Budget {
     }
 
     /// Takes `bytes`, also when they are more than what is left: who takes has looked before, or cannot choose.
-    pub fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+    pub fn reserve(self: &Arc<Self>, bytes: usize) -> Reservation {
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        Charge {
+        Reservation {
             budget: self.clone(),
             bytes,
             frame: None,
@@ -54,16 +54,16 @@ impl Budget {
     }
 }
 
-/// Bytes taken from the budget; dropping it gives them back, and the frame to those that read frames.
+/// Bytes reserved in the budget; dropping it returns them, and the frame to the pool.
 #[derive(Debug)]
-pub(crate) struct Charge {
-    budget: Arc<Budget>,
+pub(crate) struct Reservation {
+    budget: Arc<MemoryBudget>,
     bytes: usize,
     frame: Option<(FramePool, Bytes)>,
 }
 
-impl Charge {
-    /// Changes what is charged to `bytes`.
+impl Reservation {
+    /// Changes what is reserved to `bytes`.
     pub fn adjust(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.budget
@@ -79,13 +79,13 @@ impl Charge {
     }
 
     /// The bytes are those of a frame, which goes back to `pool` in the end. `part` is any part of it; every other part must be dropped
-    /// before this charge is.
+    /// before this reservation is.
     pub fn hold_frame(&mut self, pool: FramePool, part: Bytes) {
         self.frame = Some((pool, part));
     }
 }
 
-impl Drop for Charge {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some((pool, part)) = self.frame.take() {
@@ -101,25 +101,25 @@ mod tests {
 
     #[test]
     fn what_is_dropped_comes_back() {
-        let budget = Budget::new(100, Arc::default());
-        let mut charge = budget.charge(30);
+        let budget = MemoryBudget::new(100, Arc::default());
+        let mut reservation = budget.reserve(30);
         assert_eq!((budget.left(), budget.left_to_fetch()), (70, 45));
-        charge.adjust(120);
+        reservation.adjust(120);
         assert_eq!(budget.left(), 0);
-        charge.adjust(10);
+        reservation.adjust(10);
         assert_eq!(budget.left(), 90);
-        drop(charge);
+        drop(reservation);
         assert_eq!(budget.left(), 100);
     }
 
     #[tokio::test]
     async fn whoever_waits_for_room_hears_of_what_comes_back_early() {
         let room = Arc::new(Notify::new());
-        let budget = Budget::new(100, room.clone());
-        let mut charge = budget.charge(100);
+        let budget = MemoryBudget::new(100, room.clone());
+        let mut reservation = budget.reserve(100);
         let mut woken = std::pin::pin!(room.notified());
         assert!(!woken.as_mut().enable());
-        charge.adjust(0);
+        reservation.adjust(0);
         assert!(woken.as_mut().enable());
     }
 }

@@ -5,7 +5,7 @@ use pat_events::kafka::{Consumer, Error, ErrorKind};
 use protocol::compression::{Codec, Compression};
 use protocol::records::SealOptions;
 
-use crate::world::*;
+use crate::harness::*;
 
 fn changed(
     range: std::ops::Range<u32>,

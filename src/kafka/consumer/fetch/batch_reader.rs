@@ -8,19 +8,19 @@ use std::sync::Arc;
 use protocol::compression::{Codec, CompressionError, Decompressor};
 use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
 
-use super::budget::{Budget, Charge};
-use super::positions::{Position, Wanted};
-use super::read_committed::AbortedTransactions;
-use super::records::Batch;
+use super::aborted::AbortedTransactions;
+use super::memory::{MemoryBudget, Reservation};
+use crate::kafka::consumer::positions::{Position, Wanted};
+use crate::kafka::consumer::records::Batch;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// Reads a partition's part of a response.
-pub(crate) struct Cursor {
+pub(crate) struct BatchReader {
     pub partition: TopicPartition,
     /// The topic that it was fetched from.
     pub topic_id: Option<TopicId>,
     /// What it was fetched under.
-    pub stamp: u64,
+    pub version: u64,
     /// The next offset to hand out.
     pub position: Position,
     batches: BatchIter,
@@ -30,17 +30,17 @@ pub(crate) struct Cursor {
     /// There are bytes, but not one whole batch.
     cut_off: bool,
     aborted: Option<AbortedTransactions>,
-    charge: Arc<Charge>,
+    reservation: Arc<Reservation>,
 }
 
 /// A batch that is being read.
 struct Open {
     records: DecodedBatch,
     after: Position,
-    charge: Arc<Charge>,
+    reservation: Arc<Reservation>,
 }
 
-/// What reading on gave.
+/// What reading on returned.
 pub(crate) enum Step {
     /// These records; the position is now after them.
     Records(Batch),
@@ -69,18 +69,18 @@ enum Opened {
     NoRoom,
 }
 
-/// What cursors read with: kept from batch to batch, because its memory is warm.
-pub(crate) struct Reader {
+/// What readers read with: kept from batch to batch, because its memory is warm.
+pub(crate) struct BatchDecoder {
     decompressor: Decompressor,
-    budget: Arc<Budget>,
+    budget: Arc<MemoryBudget>,
     check_crcs: bool,
     /// What the last compressed batch came to: the best guess at what the next one will.
     last_len: usize,
 }
 
-/// A response's batches of one partition, by a glance at their headers.
+/// A response's batches of one partition, by a scan_headers at their headers.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Glance {
+pub(crate) enum HeaderScan {
     Empty,
     /// This is the place after the last whole batch.
     Until(Position),
@@ -91,9 +91,9 @@ pub(crate) enum Glance {
 }
 
 /// Looks through the headers in `records` without touching what is in the batches.
-pub(crate) fn glance(records: &bytes::Bytes, from: i64) -> Glance {
+pub(crate) fn scan_headers(records: &bytes::Bytes, from: i64) -> HeaderScan {
     if records.is_empty() {
-        return Glance::Empty;
+        return HeaderScan::Empty;
     }
     let (mut next, mut broken) = (None, false);
     for batch in BatchIter::new(records.clone()) {
@@ -103,15 +103,15 @@ pub(crate) fn glance(records: &bytes::Bytes, from: i64) -> Glance {
         }
     }
     match next {
-        Some(next) if next.offset > from => Glance::Until(next),
+        Some(next) if next.offset > from => HeaderScan::Until(next),
         // Only batches from before the place that was asked for.
-        Some(_) if !broken => Glance::Empty,
-        _ => Glance::Unreadable { cut_off: !broken },
+        Some(_) if !broken => HeaderScan::Empty,
+        _ => HeaderScan::Unreadable { cut_off: !broken },
     }
 }
 
-impl Reader {
-    pub fn new(budget: Arc<Budget>, check_crcs: bool) -> Self {
+impl BatchDecoder {
+    pub fn new(budget: Arc<MemoryBudget>, check_crcs: bool) -> Self {
         Self {
             decompressor: Decompressor::new(),
             budget,
@@ -121,19 +121,19 @@ impl Reader {
     }
 }
 
-impl Cursor {
+impl BatchReader {
     /// Reads `records`, which `want` asked for. `aborted` hides what read_committed does not show.
     pub fn new(
         want: &Wanted,
         records: bytes::Bytes,
         cut_off: bool,
         aborted: Option<AbortedTransactions>,
-        charge: Arc<Charge>,
+        reservation: Arc<Reservation>,
     ) -> Self {
         Self {
             partition: want.partition.clone(),
             topic_id: TopicId::known(want.topic_id),
-            stamp: want.stamp,
+            version: want.version,
             position: Position {
                 offset: want.offset,
                 leader_epoch: None,
@@ -143,7 +143,7 @@ impl Cursor {
             open: None,
             cut_off,
             aborted,
-            charge,
+            reservation,
         }
     }
 
@@ -153,7 +153,7 @@ impl Cursor {
         most: usize,
         bytes: usize,
         room: Room,
-        reader: &mut Reader,
+        decoder: &mut BatchDecoder,
     ) -> Result<Step> {
         if self.open.is_none() {
             let batch = match self.postponed.take() {
@@ -164,7 +164,7 @@ impl Cursor {
                 },
             };
             let after = after(&batch);
-            match self.open_batch(&batch, room, reader) {
+            match self.open_batch(&batch, room, decoder) {
                 Ok(Opened::Open(open)) => self.open = Some(open),
                 Ok(Opened::Nothing) => {
                     self.pass(after);
@@ -187,7 +187,7 @@ impl Cursor {
                 return Err(self.unreadable(resume, error));
             }
         };
-        let charge = open.charge.clone();
+        let reservation = open.reservation.clone();
         let mut after = open.after;
         if open.records.is_exhausted() {
             self.open = None;
@@ -203,7 +203,7 @@ impl Cursor {
             topic_id: self.topic_id,
             next_offset: after.offset,
             records,
-            _charge: charge,
+            _reservation: reservation,
         }))
     }
 
@@ -231,20 +231,20 @@ impl Cursor {
         &mut self,
         batch: &RecordBatch,
         room: Room,
-        reader: &mut Reader,
+        decoder: &mut BatchDecoder,
     ) -> Result<Opened, RecordError> {
         if batch.last_offset() < self.position.offset {
             return Ok(Opened::Nothing);
         }
         let borrowed = batch.magic() == 2 && batch.codec()? == Codec::None;
         let limit = match room {
-            Room::Left if !borrowed => reader.budget.left(),
-            _ => reader.budget.limit(),
+            Room::Left if !borrowed => decoder.budget.left(),
+            _ => decoder.budget.limit(),
         };
-        if limit < reader.last_len && room == Room::Left && !borrowed {
+        if limit < decoder.last_len && room == Room::Left && !borrowed {
             return Ok(Opened::NoRoom);
         }
-        if reader.check_crcs {
+        if decoder.check_crcs {
             batch.verify_crc()?;
         }
         let ends_transaction = batch.is_control() && batch.is_transactional();
@@ -259,7 +259,7 @@ impl Cursor {
         if hidden || batch.is_control() {
             return Ok(Opened::Nothing);
         }
-        let mut records = match batch.decode(&mut reader.decompressor, limit) {
+        let mut records = match batch.decode(&mut decoder.decompressor, limit) {
             Err(RecordError::Compression(CompressionError::TooLarge { .. }))
                 if room == Room::Left =>
             {
@@ -270,16 +270,16 @@ impl Cursor {
         if records.header().base_offset < self.position.offset {
             records.skip_to(self.position.offset);
         }
-        let charge = if borrowed {
-            self.charge.clone()
+        let reservation = if borrowed {
+            self.reservation.clone()
         } else {
-            reader.last_len = records.data_len();
-            Arc::new(reader.budget.charge(records.data_len()))
+            decoder.last_len = records.data_len();
+            Arc::new(decoder.budget.reserve(records.data_len()))
         };
         Ok(Opened::Open(Open {
             records,
             after: after(batch),
-            charge,
+            reservation,
         }))
     }
 

@@ -1,6 +1,6 @@
 //! What the parts of a consumer share: the state behind one short lock, the byte budget, and who wakes whom.
 //!
-//! `poll` reads and advances; fetchers and the scout ask the brokers. They meet here and nowhere else. The lock is held for bookkeeping
+//! `poll` reads and advances; fetchers and the resolver ask the brokers. They meet here and nowhere else. The lock is held for bookkeeping
 //! only: batches are checked and decompressed outside of it.
 
 use std::borrow::Cow;
@@ -13,8 +13,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::ConsumerConfig;
-use super::budget::{Budget, Charge};
-use super::cursor::Cursor;
+use super::fetch::batch_reader::BatchReader;
+use super::fetch::memory::{MemoryBudget, Reservation};
 use super::handle::{OffsetAndMetadata, to_commit};
 use super::positions::{Plan, Positions, Wanted};
 use super::subscribed::Subscribed;
@@ -26,25 +26,25 @@ use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Everything but the part that only `poll` touches.
-pub(crate) struct Core {
+pub(crate) struct ConsumerContext {
     pub config: ConsumerConfig,
     pub cluster: Cluster,
-    pub budget: Arc<Budget>,
-    /// Wakes fetchers and the scout: there is room, or something to ask or to fetch.
+    pub budget: Arc<MemoryBudget>,
+    /// Wakes fetchers and the resolver: there is room, or something to ask or to fetch.
     pub changed: Arc<Notify>,
     /// Wakes `poll`: there are records, an error, or a rebalance to take part in.
     pub ready: Arc<Notify>,
-    state: Mutex<State>,
+    state: Mutex<ConsumerState>,
     random: Mutex<Random>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
 /// What is behind the lock.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct ConsumerState {
     pub positions: Positions,
     /// Fetched and not yet read, the oldest first.
-    pub queue: VecDeque<Cursor>,
+    pub queue: VecDeque<BatchReader>,
     /// What the next polls must report.
     pub errors: VecDeque<Error>,
     pub source: Source,
@@ -71,7 +71,7 @@ pub(crate) enum Source {
 pub(crate) struct Fetch {
     pub wanted: Vec<Wanted>,
     pub max_bytes: usize,
-    pub charge: Charge,
+    pub reservation: Reservation,
 }
 
 /// What a fetcher does next.
@@ -81,7 +81,7 @@ pub(crate) enum NextFetch {
     Retire,
 }
 
-impl Core {
+impl ConsumerContext {
     pub fn new(config: ConsumerConfig, cluster: Cluster) -> Arc<Self> {
         let policy = config.auto_offset_reset;
         let changed = Arc::new(Notify::new());
@@ -89,21 +89,21 @@ impl Core {
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
         Arc::new(Self {
-            budget: Budget::new(config.buffer_bytes, changed.clone()),
+            budget: MemoryBudget::new(config.buffer_bytes, changed.clone()),
             random: Mutex::new(config.client.random("consumer")),
             config,
             cluster,
             changed,
             ready,
-            state: Mutex::new(State {
+            state: Mutex::new(ConsumerState {
                 positions: Positions::new(policy),
-                ..State::default()
+                ..ConsumerState::default()
             }),
             tasks: Mutex::default(),
         })
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, ConsumerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -204,7 +204,7 @@ impl Core {
             .collect()
     }
 
-    /// What the fetcher of `node` does next. A fetch is charged for all that may come back.
+    /// What the fetcher of `node` does next. A fetch reserves memory for all that may come back.
     pub fn next_fetch(&self, node: i32) -> NextFetch {
         let mut state = self.state();
         match state.positions.plan(node, Instant::now()) {
@@ -219,7 +219,7 @@ impl Core {
                     NextFetch::Send(Fetch {
                         wanted,
                         max_bytes,
-                        charge: self.budget.charge(max_bytes),
+                        reservation: self.budget.reserve(max_bytes),
                     })
                 }
                 None => NextFetch::Wait(None),
@@ -232,7 +232,7 @@ impl Core {
     /// Half of the budget at most, so that the next fetch has room while this one is read; with more than two brokers so little that those
     /// that have no news, and wait at their brokers for some, leave room for the others. Whatever is in use, one fetch may go when nothing
     /// else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it.
-    fn room_for(&self, state: &mut State, partitions: usize) -> Option<usize> {
+    fn room_for(&self, state: &mut ConsumerState, partitions: usize) -> Option<usize> {
         let each = self.config.max_partition_fetch_bytes;
         let others = state.fetchers.len().saturating_sub(1);
         let most = self
@@ -252,19 +252,19 @@ impl Core {
     }
 
     /// Makes room: what was fetched of partitions that are paused now is fetched again when they are resumed.
-    fn drop_paused(&self, state: &mut State) {
-        let State {
+    fn drop_paused(&self, state: &mut ConsumerState) {
+        let ConsumerState {
             positions, queue, ..
         } = state;
         let paused: BTreeSet<TopicPartition> = positions.paused().cloned().collect();
         if !queue
             .iter()
-            .all(|cursor| paused.contains(&cursor.partition))
+            .all(|reader| paused.contains(&reader.partition))
         {
             return;
         }
-        for cursor in queue.drain(..) {
-            positions.refetch(&cursor.partition);
+        for reader in queue.drain(..) {
+            positions.refetch(&reader.partition);
         }
     }
 
@@ -292,11 +292,11 @@ impl Core {
     ) {
         let now = Instant::now();
         let mut state = self.state();
-        for (partition, stamp) in partitions {
+        for (partition, version) in partitions {
             let pause = |attempts| self.pause(attempts);
             state
                 .positions
-                .failed(partition, stamp, asked, now, pause, error);
+                .failed(partition, version, asked, now, pause, error);
         }
         drop(state);
         self.cluster.refresh();
@@ -305,17 +305,17 @@ impl Core {
         self.ready.notify_waiters();
     }
 
-    /// The next poll returns `error`, unless the application has sought since `stamp`, or the partition is another's.
-    pub fn report(&self, partition: &TopicPartition, stamp: u64, error: Error) {
-        self.report_of_any(&[(partition.clone(), stamp)], error);
+    /// The next poll returns `error`, unless the application has sought since `version`, or the partition is another's.
+    pub fn report(&self, partition: &TopicPartition, version: u64, error: Error) {
+        self.report_of_any(&[(partition.clone(), version)], error);
     }
 
     /// As [`report`](Self::report), of what concerns all of `partitions`.
     pub fn report_of_any(&self, partitions: &[(TopicPartition, u64)], error: Error) {
         let mut state = self.state();
         let positions = &state.positions;
-        let mut stamps = partitions.iter();
-        if !stamps.any(|(partition, stamp)| positions.is_current(partition, *stamp)) {
+        let mut versions = partitions.iter();
+        if !versions.any(|(partition, version)| positions.is_current(partition, *version)) {
             return;
         }
         let error = error.not_the_end();
@@ -330,29 +330,33 @@ impl Core {
     }
 }
 
-impl State {
-    /// The next fetched piece that may be read now. `reading` is the one that was read last, if it has more. Wakes `changed` where what was
+impl ConsumerState {
+    /// The next buffered fetch that may be read now. `reading` is the one that was read last, if it has more. Wakes `changed` where what was
     /// fetched turns out to be of no use.
-    pub fn next_cursor(&mut self, reading: Option<Cursor>, changed: &Notify) -> Option<Cursor> {
-        if let Some(cursor) = reading {
-            self.queue.push_front(cursor);
+    pub fn next_reader(
+        &mut self,
+        reading: Option<BatchReader>,
+        changed: &Notify,
+    ) -> Option<BatchReader> {
+        if let Some(reader) = reading {
+            self.queue.push_front(reader);
         }
         let mut index = 0;
-        while let Some(cursor) = self.queue.get(index) {
+        while let Some(reader) = self.queue.get(index) {
             match self
                 .positions
-                .readable(&cursor.partition, cursor.stamp, cursor.position.offset)
+                .readable(&reader.partition, reader.version, reader.position.offset)
             {
                 Some(true) => return self.queue.remove(index),
                 Some(false) => index += 1,
                 None => {
-                    let Cursor {
+                    let BatchReader {
                         partition,
-                        stamp,
+                        version,
                         position,
                         ..
-                    } = cursor;
-                    self.positions.useless(partition, *stamp, position.offset);
+                    } = reader;
+                    self.positions.useless(partition, *version, position.offset);
                     self.queue.remove(index);
                     changed.notify_waiters();
                 }

@@ -1,0 +1,15 @@
+//! Fetching: one task per broker, and what becomes of its responses.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `fetcher` | the task that fetches from one broker |
+//! | `session` | what changed since the last request (KIP-227) |
+//! | `batch_reader` | one partition's part of a response, read on from poll to poll |
+//! | `aborted` | which batches belong to aborted transactions |
+//! | `memory` | the one byte budget |
+
+mod aborted;
+pub(super) mod batch_reader;
+pub(super) mod fetcher;
+pub(super) mod memory;
+mod session;

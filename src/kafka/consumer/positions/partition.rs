@@ -1,0 +1,218 @@
+//! One assigned partition: where the application stands, what was fetched ahead, who leads it. Everything here is one field or one transition;
+//! what to ask, to fetch and to report is decided by the files around it.
+
+use protocol::Uuid;
+use tokio::time::Instant;
+
+use super::failures::{Failure, Stopped};
+use super::offset_reset::{EARLIEST_TIMESTAMP, OffsetReset, ResetCause};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
+use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
+
+/// The next offset to hand out, and the leader epoch of the record before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub offset: i64,
+    pub leader_epoch: Option<i32>,
+}
+
+/// Who leads a partition, by the newest metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub node: Option<i32>,
+    pub epoch: i32,
+    pub topic_id: Uuid,
+}
+
+/// What the newest metadata says of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaderStatus {
+    /// Nothing: what was known stays.
+    Unknown,
+    /// There is no such topic, or it has fewer partitions.
+    Gone,
+    Led(Leader),
+}
+
+impl From<Option<Leader>> for LeaderStatus {
+    fn from(leader: Option<Leader>) -> Self {
+        leader.map_or(Self::Unknown, Self::Led)
+    }
+}
+
+/// The log's bounds as the last fetch saw them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watermarks {
+    pub log_start: i64,
+    pub high_watermark: i64,
+    pub last_stable: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At the group's committed offset, which is yet to be learnt.
+    Committed,
+    /// At the offset of this timestamp (or -1 latest, -2 earliest), which is yet to be learnt.
+    Listed(i64),
+    /// Here.
+    At(Position),
+}
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub version: u64,
+    pub place: Place,
+    /// The topic that `place` is in, once that is known.
+    pub topic_id: Option<TopicId>,
+    /// The topic of the records that were handed out last; none since a seek.
+    pub handed_out: Option<TopicId>,
+    pub paused: bool,
+    pub leader: Option<Leader>,
+    /// A question about `place` is on its way.
+    pub asking: bool,
+    /// The offset after everything fetched, and the leader epoch of the record before it.
+    pub fetch_from: i64,
+    pub fetch_epoch: Option<i32>,
+    /// Fetched and not yet read to the end.
+    pub buffered: u32,
+    /// When it last had its turn in a fetch.
+    pub turn: u64,
+    pub not_before: Option<Instant>,
+    pub failure: Option<Failure>,
+    /// Not to be read until the application seeks.
+    pub stopped: Option<Stopped>,
+    /// By the metadata it does not exist: nobody is asked about it.
+    pub gone: bool,
+    /// How often the brokers' answers moved it without a record in between.
+    pub moves: u32,
+    /// What led to the listing that is under way.
+    pub reset: Option<(ResetCause, Option<i64>)>,
+    pub watermarks: Option<(Option<TopicId>, Watermarks)>,
+    pub preferred: Option<(i32, Instant)>,
+}
+
+impl Partition {
+    pub fn new(version: u64, place: Place) -> Self {
+        let mut new = Self {
+            version,
+            place,
+            topic_id: None,
+            handed_out: None,
+            paused: false,
+            leader: None,
+            asking: false,
+            fetch_from: 0,
+            fetch_epoch: None,
+            buffered: 0,
+            turn: 0,
+            not_before: None,
+            failure: None,
+            stopped: None,
+            gone: false,
+            moves: 0,
+            reset: None,
+            watermarks: None,
+            preferred: None,
+        };
+        new.restart(version, place);
+        new
+    }
+
+    /// Under a new version nothing is on its way and nothing is fetched ahead. Whether it is paused, and who leads it, stays.
+    pub fn restart(&mut self, version: u64, place: Place) {
+        self.version = version;
+        self.place = place;
+        self.asking = false;
+        self.buffered = 0;
+        self.not_before = None;
+        self.failure = None;
+        self.stopped = None;
+        self.moves = 0;
+        self.reset = None;
+        let position = self.position();
+        self.fetch_from = position.map_or(0, |position| position.offset);
+        self.fetch_epoch = position.and_then(|position| position.leader_epoch);
+    }
+
+    pub fn led_by(
+        &mut self,
+        name: &TopicPartition,
+        leader: Leader,
+        version: u64,
+        policy: OffsetReset,
+    ) {
+        let old = self.leader.replace(leader);
+        let new_id = TopicId::known(leader.topic_id);
+        let old_id = self.topic_id;
+        self.topic_id = new_id.or(old_id);
+        if old_id.is_some() && old_id != self.topic_id {
+            return self.recreated(name, version, policy);
+        }
+        let Some(old) = old else { return };
+        if old.node != leader.node
+            && self
+                .stopped
+                .as_ref()
+                .is_some_and(|stopped| stopped.error.kind() == ErrorKind::CorruptBatch)
+        {
+            // The new leader's copy may be whole.
+            self.restart(version, self.place);
+        }
+        if old.node.is_none() && leader.node.is_some() {
+            self.not_before = None;
+        }
+    }
+
+    /// Another topic has the name now: everything in it was written since this one was subscribed to.
+    pub fn recreated(&mut self, name: &TopicPartition, version: u64, policy: OffsetReset) {
+        let from = self.position().map(|position| position.offset);
+        self.restart(version, Place::Listed(EARLIEST_TIMESTAMP));
+        #[cfg(planted_defects)]
+        let policy = match planted::is_planted(planted::Defect::MovesByItself) {
+            true => OffsetReset::Earliest,
+            false => policy,
+        };
+        if policy != OffsetReset::None {
+            self.reset = Some((ResetCause::TopicRecreated, from));
+            return;
+        }
+        let message = "the topic was deleted and re-created, and auto.offset.reset = none: seek to read the new one";
+        let error = Error::new(ErrorKind::TopicRecreated, message)
+            .topic_partition(name.topic.clone(), name.partition);
+        let error = match from {
+            Some(from) => error.offset(from, None),
+            None => error,
+        };
+        self.stopped = Some(Stopped { error, told: None });
+    }
+
+    pub fn position(&self) -> Option<Position> {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::PositionBeforeDelivery) {
+            return (self.fetch_from > 0).then_some(Position {
+                offset: self.fetch_from,
+                leader_epoch: None,
+            });
+        }
+        match self.place {
+            Place::At(position) => Some(position),
+            Place::Committed | Place::Listed(_) => None,
+        }
+    }
+
+    pub fn leader_node(&self) -> Option<i32> {
+        self.leader.and_then(|leader| leader.node)
+    }
+
+    /// Where it is fetched from: a replica that the leader named, or the leader.
+    pub fn node(&self, now: Instant) -> Option<i32> {
+        if self.gone || self.stopped.is_some() {
+            return None;
+        }
+        match self.preferred {
+            Some((replica, until)) if until > now => Some(replica),
+            _ => self.leader_node(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! All assigned partitions: assigning, seeking, pausing, and what is known of each.
+//!
+//! Every (re)start of a partition gets a new *version of its position*. A response carries the version that it was asked under and is ignored
+//! when that has passed, so what was fetched before a seek never comes out after it, and a reset happens once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::offset_reset::{OffsetReset, PositionReset, ResetCounts, StartOffset};
+use super::partition::{Leader, Partition, Place, Position, Watermarks};
+use crate::kafka::{TopicId, TopicPartition};
+
+/// How many resets are kept until somebody asks for them.
+const RESETS_KEPT: usize = 1_000;
+
+/// The assigned partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Positions {
+    pub(super) partitions: BTreeMap<TopicPartition, Partition>,
+    /// What is known of partitions from before they were assigned the last time.
+    pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+    pub(super) last_version: u64,
+    pub(super) last_turn: u64,
+    pub(super) policy: OffsetReset,
+    /// Resets that nobody was told of yet.
+    pub(super) resets: VecDeque<PositionReset>,
+    pub(super) reset_counts: ResetCounts,
+}
+
+/// What outlives an assignment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remembered {
+    handed_out: Option<TopicId>,
+    /// With the topic that they are of. The fetch session goes on where it was: the broker says nothing of what has not changed.
+    watermarks: Option<(Option<TopicId>, Watermarks)>,
+}
+
+impl Positions {
+    pub fn new(policy: OffsetReset) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
+    /// Starts `partition` at `start`, whatever it was before.
+    pub fn start(&mut self, partition: TopicPartition, start: StartOffset) {
+        let place = match start {
+            StartOffset::Committed => Place::Committed,
+            StartOffset::Offset(offset) => Place::At(Position {
+                offset,
+                leader_epoch: None,
+            }),
+            other => Place::Listed(other.timestamp()),
+        };
+        let version = self.new_version();
+        match self.partitions.get_mut(&partition) {
+            Some(known) => known.restart(version, place),
+            None => {
+                let mut new = Partition::new(version, place);
+                if let Some(remembered) = self.remembered.remove(&partition) {
+                    new.handed_out = remembered.handed_out;
+                    new.watermarks = remembered.watermarks;
+                }
+                self.partitions.insert(partition, new);
+            }
+        }
+    }
+
+    pub fn clear(&mut self) {
+        let partitions = std::mem::take(&mut self.partitions);
+        self.remembered
+            .extend(partitions.into_iter().map(|(name, known)| {
+                let remembered = Remembered {
+                    handed_out: known.handed_out,
+                    watermarks: known.watermarks,
+                };
+                (name, remembered)
+            }));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions.keys()
+    }
+
+    /// Whether `partition` is assigned.
+    pub fn holds(&self, partition: &TopicPartition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
+    /// Moves `partition` to `position`. `false` when it is not assigned.
+    pub fn seek(&mut self, partition: &TopicPartition, position: Position) -> bool {
+        self.sought(partition);
+        self.restart(partition, Place::At(position))
+    }
+
+    /// Moves `partition` to where its leader finds `timestamp` (-1 latest, -2 earliest). `false` when it is not assigned.
+    pub fn seek_to_timestamp(&mut self, partition: &TopicPartition, timestamp: i64) -> bool {
+        self.sought(partition);
+        self.restart(partition, Place::Listed(timestamp))
+    }
+
+    /// Who seeks means the topic as it is now.
+    fn sought(&mut self, partition: &TopicPartition) {
+        if let Some(known) = self.partitions.get_mut(partition) {
+            known.handed_out = None;
+        }
+    }
+
+    /// Pauses or resumes. `false` when it is not assigned. Doing it twice changes nothing.
+    pub fn set_paused(&mut self, partition: &TopicPartition, paused: bool) -> bool {
+        match self.partitions.get_mut(partition) {
+            Some(known) => {
+                known.paused = paused;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub fn paused(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.partitions
+            .iter()
+            .filter(|(_, known)| known.paused)
+            .map(|(name, _)| name)
+    }
+
+    /// The next offset to be handed out, once it is known.
+    pub fn position(&self, partition: &TopicPartition) -> Option<Position> {
+        self.partitions.get(partition)?.position()
+    }
+
+    /// Every partition whose position is known, that, and the topic that it is in.
+    pub fn all(&self) -> impl Iterator<Item = (&TopicPartition, Position, Option<TopicId>)> {
+        self.partitions
+            .iter()
+            .filter_map(|(name, known)| Some((name, known.position()?, known.topic_id)))
+    }
+
+    /// The topic that the position is in, once that is known.
+    pub fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
+        self.partitions.get(partition)?.topic_id
+    }
+
+    /// The topic that an offset is of which the application made itself: that of the records that were handed out last, in this assignment
+    /// or an earlier one. Before any were, that of the position.
+    pub fn topic_of_records(&self, partition: &TopicPartition) -> Option<TopicId> {
+        match self.partitions.get(partition) {
+            Some(known) => known.handed_out.or(known.topic_id),
+            None => self.remembered.get(partition)?.handed_out,
+        }
+    }
+
+    pub fn watermarks(&self, partition: &TopicPartition) -> Option<Watermarks> {
+        let known = self.partitions.get(partition)?;
+        let (topic_id, watermarks) = known.watermarks?;
+        (topic_id == known.topic_id || topic_id.is_none()).then_some(watermarks)
+    }
+
+    /// Whether nothing has moved `partition` since it got this version.
+    pub fn is_current(&self, partition: &TopicPartition, version: u64) -> bool {
+        self.partitions
+            .get(partition)
+            .is_some_and(|known| known.version == version)
+    }
+
+    /// What nobody was told of yet.
+    pub fn take_resets(&mut self) -> Vec<PositionReset> {
+        std::mem::take(&mut self.resets).into()
+    }
+
+    pub fn reset_counts(&self) -> ResetCounts {
+        self.reset_counts
+    }
+
+    pub(super) fn note_reset(&mut self, reset: PositionReset) {
+        self.reset_counts.resets += 1;
+        self.reset_counts.passed_over += reset.passed_over.unwrap_or(0);
+        if self.resets.len() == RESETS_KEPT {
+            self.resets.pop_front();
+        }
+        self.resets.push_back(reset);
+    }
+
+    pub fn leader(&self, partition: &TopicPartition) -> Option<Leader> {
+        self.partitions.get(partition)?.leader
+    }
+
+    pub(super) fn restart(&mut self, partition: &TopicPartition, place: Place) -> bool {
+        let version = self.new_version();
+        match self.partitions.get_mut(partition) {
+            Some(known) => {
+                known.restart(version, place);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn current(
+        &mut self,
+        partition: &TopicPartition,
+        version: u64,
+    ) -> Option<&mut Partition> {
+        self.partitions
+            .get_mut(partition)
+            .filter(|known| known.version == version)
+    }
+
+    pub(super) fn new_version(&mut self) -> u64 {
+        self.last_version += 1;
+        self.last_version
+    }
+}

@@ -1,0 +1,20 @@
+//! What a poll returns.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `records` | the records of one poll, and those of one partition |
+//! | `view` | one record, borrowed |
+//! | `headers` | its headers |
+//! | `owned` | a record that outlives its poll |
+
+mod headers;
+mod owned;
+#[allow(clippy::module_inception)]
+mod records;
+mod view;
+
+pub use headers::{HeaderView, Headers};
+pub use owned::OwnedRecord;
+pub(super) use records::Batch;
+pub use records::{Iter, PartitionRecords, Records};
+pub use view::RecordView;

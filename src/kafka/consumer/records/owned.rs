@@ -1,0 +1,83 @@
+//! A record that outlives the poll that returned it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::RecordView;
+
+/// A record that owns its bytes: key, value and header values share one allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedRecord {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp in milliseconds since 1970, -1 for none.
+    pub timestamp_ms: i64,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: Option<i32>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl OwnedRecord {
+    /// The value of the last header with this key; `Some(None)` when that is null.
+    pub fn header(&self, key: &str) -> Option<Option<&[u8]>> {
+        let found = self.headers.iter().rev().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_deref())
+    }
+}
+
+impl RecordView<'_> {
+    /// A copy that outlives the [`Records`], and keeps no more memory than the record needs.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedRecord {
+        let mut copier = Copier::of(self);
+        OwnedRecord {
+            topic: self.name.topic.clone(),
+            partition: self.partition,
+            offset: self.offset,
+            timestamp_ms: self.timestamp_ms,
+            leader_epoch: self.leader_epoch,
+            key: self.key.map(|key| copier.take(key)),
+            value: self.value.map(|value| copier.take(value)),
+            headers: self
+                .headers
+                .iter()
+                .map(|header| {
+                    (
+                        header.key.into_owned(),
+                        header.value.map(|value| copier.take(value)),
+                    )
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Puts the byte strings of a record into one allocation.
+struct Copier {
+    rest: Bytes,
+}
+
+impl Copier {
+    fn of(record: &RecordView<'_>) -> Self {
+        let values = record.headers.values();
+        let parts = record.key.into_iter().chain(record.value).chain(values);
+        Self {
+            rest: parts.collect::<Vec<_>>().concat().into(),
+        }
+    }
+
+    /// The next part, which is a copy of `original`.
+    fn take(&mut self, original: &[u8]) -> Bytes {
+        self.rest.split_to(original.len())
+    }
+}

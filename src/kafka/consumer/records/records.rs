@@ -1,0 +1,164 @@
+//! What a poll returns: records as views into the bytes that were fetched. Iterating costs neither an allocation nor a reference count per
+//! record; [`RecordView::to_owned`] copies one out.
+
+use std::fmt;
+use std::slice;
+use std::sync::Arc;
+
+use protocol::records as wire;
+
+use super::view::RecordView;
+use crate::kafka::consumer::OffsetAndMetadata;
+use crate::kafka::consumer::fetch::memory::Reservation;
+use crate::kafka::{TopicId, TopicPartition};
+
+/// The records of one poll, in order of offset within each partition.
+///
+/// It owns the memory that its records lie in, which counts against the consumer's budget and is used again once this is dropped: drop it
+/// before the next poll where you can.
+#[derive(Default)]
+pub struct Records {
+    batches: Vec<Batch>,
+    count: usize,
+}
+
+/// A run of records of one partition.
+pub(crate) struct Batch {
+    pub partition: TopicPartition,
+    /// Checked: every record in it can be read.
+    pub records: wire::DecodedBatch,
+    /// The topic that they were fetched from.
+    pub topic_id: Option<TopicId>,
+    /// The position after it.
+    pub next_offset: i64,
+    // Last, so that the frame is whole again when it goes back.
+    pub _reservation: Arc<Reservation>,
+}
+
+impl Records {
+    pub(crate) fn push(&mut self, batch: Batch) {
+        self.count += batch.records.remaining();
+        self.batches.push(batch);
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All records, partition by partition.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            batches: self.batches.iter(),
+            current: None,
+        }
+    }
+
+    /// The records by partition, in runs of consecutive ones; a partition may have several runs, which follow each other.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionRecords<'_>> {
+        self.batches.iter().map(|batch| PartitionRecords { batch })
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self).finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Records {
+    type Item = RecordView<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// A run of records of one partition.
+#[derive(Clone, Copy)]
+pub struct PartitionRecords<'a> {
+    batch: &'a Batch,
+}
+
+impl<'a> PartitionRecords<'a> {
+    /// Whose records these are.
+    pub fn partition(&self) -> &'a TopicPartition {
+        &self.batch.partition
+    }
+
+    /// The id of the topic that these records were fetched from; `None` where the brokers have no ids.
+    pub fn topic_id(&self) -> Option<TopicId> {
+        self.batch.topic_id
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.batch.records.remaining()
+    }
+
+    /// The offset to commit once all of them are done with: where the partition goes on.
+    pub fn next_offset(&self) -> i64 {
+        self.batch.next_offset
+    }
+
+    /// [`next_offset`](Self::next_offset) as it is committed: with the leader epoch and the topic id of these records.
+    pub fn to_commit(&self) -> OffsetAndMetadata {
+        let epoch = self.batch.records.header().partition_leader_epoch;
+        OffsetAndMetadata {
+            offset: self.batch.next_offset,
+            leader_epoch: (epoch >= 0).then_some(epoch),
+            metadata: String::new(),
+            topic_id: self.batch.topic_id,
+        }
+    }
+
+    /// The records, in order of offset.
+    pub fn iter(&self) -> Iter<'a> {
+        Iter {
+            batches: slice::from_ref(self.batch).iter(),
+            current: None,
+        }
+    }
+}
+
+impl fmt::Debug for PartitionRecords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Iterates over records.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    batches: slice::Iter<'a, Batch>,
+    current: Option<(&'a Batch, wire::decoded::Records<'a>)>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = RecordView<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RecordView<'a>> {
+        loop {
+            if let Some((batch, records)) = &mut self.current
+                && let Some(Ok(record)) = records.next()
+            {
+                return Some(RecordView::new(batch, record));
+            }
+            let batch = self.batches.next()?;
+            self.current = Some((batch, batch.records.records()));
+        }
+    }
+}
+
+impl fmt::Debug for Iter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Iter")
+    }
+}
