@@ -10,7 +10,7 @@
 //! | `group` | the member's side of a consumer group |
 //! | `model` | what clients speak of: addresses, partitions, records, names |
 //! | `net` | an address becomes a byte stream, a byte stream becomes a pipelined connection |
-//! | `observe` | what an operator sees |
+//! | `observe` | what an operator sees: events, logs, how long things take |
 //! | `producer` | records out: batches, order, acknowledgements |
 //! | `runtime` | time, randomness, pauses, supervised tasks |
 
@@ -22,7 +22,7 @@ mod error;
 mod group;
 pub(crate) mod model;
 pub mod net;
-pub(crate) mod observe;
+pub mod observe;
 #[cfg(planted_defects)]
 pub mod planted;
 pub mod producer;
@@ -41,7 +41,7 @@ pub use consumer::{
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};
 pub use net::Transport;
-pub use observe::Latency;
+pub use observe::{ClientEvent, Latency, Observer, Severity};
 pub use producer::{
     Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
 };

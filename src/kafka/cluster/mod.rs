@@ -2,6 +2,7 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `changes` | what an observer is told when the metadata is news |
 //! | `coordinators` | which broker coordinates a group or a transaction |
 //! | `leader_doubts` | when to believe an answer with an older leader epoch than what is known |
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
@@ -10,6 +11,7 @@
 //! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
 //! | `hedge` | several attempts at one thing, each with a head start over the next |
 
+mod changes;
 mod coordinators;
 mod hedge;
 mod leader_doubts;

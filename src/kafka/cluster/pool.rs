@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Backoff;
 use super::refresh_plan::Standing;
 use crate::kafka::net::{Connection, FramePool};
+use crate::kafka::observe::ClientEvent;
 use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
@@ -157,11 +158,11 @@ impl ConnectionPool {
             return Err(not_in_time());
         }
         let dialled = self.dial(node, address, deadline).await;
-        self.note(&slot, &dialled);
+        self.note(&slot, node, address, &dialled);
         dialled
     }
 
-    fn note(&self, slot: &Slot, dialled: &Result<Connection>) {
+    fn note(&self, slot: &Slot, node: i32, address: &Address, dialled: &Result<Connection>) {
         let mut state = lock(&slot.state);
         match dialled {
             Ok(connection) => {
@@ -177,6 +178,15 @@ impl ConnectionPool {
                 state.connection = None;
                 state.not_before = Some(Instant::now() + pause);
                 state.last_error = Some(error.clone());
+                let failures = state.backoff.failures();
+                drop(state);
+                self.config.tell(|| ClientEvent::ConnectFailed {
+                    broker: node,
+                    address,
+                    error,
+                    failures,
+                    pause,
+                });
             }
         }
     }

@@ -11,6 +11,7 @@ use protocol::messages::{MetadataRequest, MetadataResponse};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::changes::tell_changes;
 use super::hedge::first_success;
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
 use super::pool::{Channel, ConnectionPool};
@@ -18,6 +19,7 @@ use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, w
 use super::{Backoff, Metadata};
 use crate::kafka::error::may_pass;
 use crate::kafka::net::{Call, Connection};
+use crate::kafka::observe::ClientEvent;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// How long one broker is asked alone, before the next one is asked beside it.
@@ -171,13 +173,20 @@ impl Refresher {
 
     /// Publishes what `news` returns for what is known; false when that is nothing.
     pub fn learn(&self, news: impl FnOnce(&Metadata) -> Option<Metadata>) -> bool {
-        self.metadata.send_if_modified(|known| match news(known) {
+        let mut change = None;
+        let is_news = self.metadata.send_if_modified(|known| match news(known) {
             Some(next) => {
-                *known = Arc::new(next);
+                let next = Arc::new(next);
+                let before = std::mem::replace(known, next.clone());
+                change = Some((before, next));
                 true
             }
             None => false,
-        })
+        });
+        if let (Some(observer), Some((before, after))) = (&self.config.observer, change) {
+            tell_changes(&**observer, &before, &after);
+        }
+        is_news
     }
 
     /// The broker refused the partition: if it is the leader that is known, that is in doubt.
@@ -219,7 +228,12 @@ impl Refresher {
                     plan.succeeded(&refresh, Instant::now(), &mut random);
                     self.fulfilled.send_replace(refresh.number);
                 }
-                Err(error) => plan.failed(error, began, Instant::now(), &mut random),
+                Err(error) => {
+                    plan.failed(error.clone(), began, Instant::now(), &mut random);
+                    drop((plan, random));
+                    self.config
+                        .tell(|| ClientEvent::MetadataFailed { error: &error });
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::values::{ADDRESSES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
 use super::{Configuration, Property, properties};
 use crate::kafka::net::{Address, TcpTransport, Transport};
+use crate::kafka::observe::{ClientEvent, Observer, tell};
 use crate::kafka::{Clock, Error, ErrorKind, Random, Result};
 
 /// Where the cluster is, how long to wait for it, and what the client's world is made of (network, clock, randomness).
@@ -45,6 +46,9 @@ pub struct ClientConfig {
     pub transport: Arc<dyn Transport>,
     /// Where record timestamps come from. Default the system.
     pub clock: Clock,
+    /// Who is told what happens: connects, disconnects and why, failures and what comes of them. Default nobody; with the feature `tracing` the
+    /// log.
+    pub observer: Option<Arc<dyn Observer>>,
     /// What all random decisions follow from; `None` (the default) draws a new one for each client.
     pub seed: Option<u64>,
 }
@@ -67,6 +71,7 @@ impl Default for ClientConfig {
             allow_auto_create_topics: false,
             transport: Arc::new(TcpTransport),
             clock: Clock::system(),
+            observer: default_observer(),
             seed: None,
         }
     }
@@ -95,6 +100,11 @@ impl ClientConfig {
             .collect()
     }
 
+    /// Tells the observer, if there is one.
+    pub(crate) fn tell<'a>(&self, event: impl FnOnce() -> ClientEvent<'a>) {
+        tell(&self.observer, event);
+    }
+
     /// A generator of random numbers for `purpose`: two purposes get different numbers from one seed.
     pub fn random(&self, purpose: &str) -> Random {
         match self.seed {
@@ -107,6 +117,13 @@ impl ClientConfig {
             None => Random::from_system(),
         }
     }
+}
+
+fn default_observer() -> Option<Arc<dyn Observer>> {
+    #[cfg(feature = "tracing")]
+    return Some(Arc::new(crate::kafka::observe::Tracing::default()));
+    #[cfg(not(feature = "tracing"))]
+    None
 }
 
 const FRAME_BYTES: Kind<usize> =

@@ -3,8 +3,17 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `latency` | how long things take |
+//! | `observer` | the seam: what happens, and who is told |
+//! | `tracing` | events as log lines (feature `tracing`) |
 
 mod latency;
+mod observer;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 pub(crate) use latency::Histogram;
 pub use latency::Latency;
+pub use observer::{ClientEvent, Observer, Severity};
+pub(crate) use observer::{Watch, tell};
+#[cfg(feature = "tracing")]
+pub use tracing::Tracing;

@@ -58,6 +58,8 @@ enum Supply {
     Ended,
 }
 
+const UNUSED: &str = "the connection was closed because nothing used it";
+
 struct InFlight {
     correlation_id: i32,
     place: Range<u64>,
@@ -275,10 +277,7 @@ impl Driver {
             ));
         }
         if self.is_idle() && self.last_activity + self.limits.idle <= now {
-            return Err(Error::new(
-                ErrorKind::Disconnected,
-                "the connection was closed because nothing used it",
-            ));
+            return Err(Error::new(ErrorKind::Disconnected, UNUSED));
         }
         let next = self.next_deadline(now);
         self.timer.as_mut().reset(next);
@@ -382,18 +381,21 @@ fn mismatch(correlation_id: Option<i32>, expected: Option<i32>) -> Error {
     Error::new(ErrorKind::Protocol, message)
 }
 
+/// Why the connection ended.
 impl Future for Driver {
-    type Output = ();
+    type Output = Error;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.poll_run(cx) {
-            Poll::Ready(end) => {
-                self.finish(&end);
-                Poll::Ready(())
-            }
-            Poll::Pending => Poll::Pending,
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        self.poll_run(cx).map(|end| {
+            self.finish(&end);
+            end
+        })
     }
+}
+
+/// Whether the client itself wanted no more of a connection that ended like this.
+pub(super) fn is_expected(end: &Error) -> bool {
+    end.kind() == ErrorKind::Closed || end.message() == UNUSED
 }
 
 /// However the task ends, also when its runtime is shut down, nobody is left waiting.

@@ -26,13 +26,14 @@ use protocol::{ApiKey, Decoder, frame};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use self::driver::{Driver, Limits};
+use self::driver::{Driver, Limits, is_expected};
 pub(crate) use self::queue::MAX_REQUESTS;
 use self::queue::{Answer, Deadline, OnLength, Queue, Queued};
 use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
 use super::{Address, BoxStream, Call, FramePool};
+use crate::kafka::observe::{ClientEvent, Watch, tell};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::runtime::tasks::Tasks;
@@ -49,6 +50,7 @@ struct Handle {
     node: i32,
     address: Address,
     client_id: String,
+    observer: Watch,
     versions: BrokerVersions,
     pool: FramePool,
     queue: Arc<Queue>,
@@ -81,7 +83,8 @@ impl Connection {
         address: &Address,
         deadline: Instant,
     ) -> Result<Self> {
-        let limit = Instant::now() + config.connect_timeout;
+        let began = Instant::now();
+        let limit = began + config.connect_timeout;
         let until = deadline.min(limit);
         // What is left of a caller's deadline is no setting: it would be shown as some odd number.
         let in_time = || match until == limit {
@@ -113,11 +116,17 @@ impl Connection {
                 format!("{} {}", cannot_connect(node), in_time()),
             )),
         };
-        connected.map_err(|error| {
+        let connected = connected.map_err(|error| {
             error
                 .broker(node, address)
                 .with_outcome(WriteOutcome::NotWritten)
-        })
+        })?;
+        config.tell(|| ClientEvent::Connected {
+            broker: node,
+            address,
+            took: began.elapsed(),
+        });
+        Ok(connected)
     }
 
     async fn handshake(
@@ -138,11 +147,21 @@ impl Connection {
             idle: config.connections_max_idle,
         };
         let driver = Driver::new(stream, reader, queue.clone(), limits);
-        tasks.spawn(format!("connection to {address}"), driver);
+        let (observer, place) = (config.observer.clone(), address.clone());
+        tasks.spawn(format!("connection to {address}"), async move {
+            let reason = driver.await;
+            tell(&observer, || ClientEvent::Disconnected {
+                broker: node,
+                address: &place,
+                reason: &reason,
+                expected: is_expected(&reason),
+            });
+        });
         Ok(Self(Arc::new(Handle {
             node,
             address: address.clone(),
             client_id: config.client_id.clone(),
+            observer: config.observer.clone(),
             versions,
             pool: pool.clone(),
             queue,
@@ -344,6 +363,12 @@ impl Connection {
             // A quota's window is seconds: a longer pause is a mistake, and the broker holds us back itself if we come too early.
             let pause = Duration::from_millis(throttle_ms).min(LONGEST_THROTTLE);
             self.0.queue.throttle(Instant::now() + pause);
+            tell(&self.0.observer, || ClientEvent::Throttled {
+                broker: self.0.node,
+                address: &self.0.address,
+                api: R::KEY.name(),
+                pause,
+            });
         }
         Ok(response)
     }
