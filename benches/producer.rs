@@ -29,14 +29,14 @@ impl Transport for InMemory {
     }
 }
 
-struct World {
+struct Harness {
     runtime: Runtime,
     producer: Producer,
     keys: Vec<String>,
 }
 
-impl World {
-    fn new() -> World {
+impl Harness {
+    fn new() -> Harness {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -62,7 +62,7 @@ impl World {
             producer
         });
         let keys = (0..RECORDS).map(|n| format!("{n:026}")).collect();
-        World {
+        Harness {
             runtime,
             producer,
             keys,
@@ -84,28 +84,30 @@ fn partition(bencher: Bencher<'_, '_>) {
 
 #[divan::bench(args = [0, 100, 270, 1_000])]
 fn enqueue(bencher: Bencher<'_, '_>, value_len: usize) {
-    let world = World::new();
+    let harness = Harness::new();
     let value = vec![7; value_len];
     bencher
         .counter(ItemsCount::new(RECORDS))
-        .with_inputs(|| world.runtime.block_on(world.producer.flush()))
+        .with_inputs(|| harness.runtime.block_on(harness.producer.flush()))
         .bench_local_values(|_flushed| {
-            for record in world.records(&value) {
-                drop(black_box(world.producer.try_enqueue(record).expect("room")));
+            for record in harness.records(&value) {
+                drop(black_box(
+                    harness.producer.try_enqueue(record).expect("room"),
+                ));
             }
         });
 }
 
 #[divan::bench(args = [100, 270, 1_000])]
 fn deliver(bencher: Bencher<'_, '_>, value_len: usize) {
-    let world = World::new();
+    let harness = Harness::new();
     let value = vec![7; value_len];
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
-        world.runtime.block_on(async {
-            for record in world.records(&value) {
-                drop(world.producer.enqueue(record).await.expect("accepted"));
+        harness.runtime.block_on(async {
+            for record in harness.records(&value) {
+                drop(harness.producer.enqueue(record).await.expect("accepted"));
             }
-            world.producer.flush().await.expect("delivered");
+            harness.producer.flush().await.expect("delivered");
         });
     });
 }

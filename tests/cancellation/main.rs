@@ -17,7 +17,7 @@
 #[path = "../consumer/harness.rs"]
 mod consumers;
 #[allow(dead_code)]
-#[path = "../producer/world.rs"]
+#[path = "../producer/harness.rs"]
 mod producers;
 
 mod administering;

@@ -10,7 +10,7 @@ use pat_events::kafka::producer::Partition;
 use pat_events::kafka::{Error, ErrorKind, Partitioner, Producer, Record, WriteOutcome};
 use protocol::ApiKey;
 
-use crate::world::*;
+use crate::harness::*;
 
 /// Polls `future` so many times, lets others run in between, and drops it.
 async fn poll_and_drop<F: Future>(future: F, polls: usize) -> Option<F::Output> {

@@ -8,7 +8,7 @@ use pat_events::kafka::{Delivery, Producer, WriteOutcome};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::harness::*;
 
 /// Far beyond what any version of Kafka has.
 const UNHEARD_OF: ErrorCode = ErrorCode(31_999);

@@ -7,7 +7,7 @@ use pat_events::kafka::{Acks, ErrorKind, Header, Partitioner, Producer, Record, 
 use protocol::ApiKey;
 use protocol::compression::Codec;
 
-use crate::world::*;
+use crate::harness::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_sent_record_is_in_the_log_where_the_acknowledgement_says() {

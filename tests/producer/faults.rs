@@ -3,23 +3,11 @@
 
 use std::time::Duration;
 
-use pat_events::broker::{Broker, Fault, FaultAction};
-use pat_events::kafka::{Acks, ErrorKind, Record, WriteOutcome};
+use pat_events::broker::{Fault, FaultAction};
+use pat_events::kafka::{ErrorKind, Record, WriteOutcome};
 use protocol::{ApiKey, ErrorCode};
 
-use crate::world::*;
-
-fn produce(action: FaultAction) -> Fault {
-    Fault::on(ApiKey::PRODUCE, action)
-}
-
-async fn deliver_all(broker: &Broker, deliveries: Vec<pat_events::kafka::Delivery>) {
-    for delivery in deliveries {
-        delivery
-            .await
-            .unwrap_or_else(|error| panic!("{error} ({:?})", broker.topics()));
-    }
-}
+use crate::harness::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_neither_doubles_nor_reorders() {
@@ -94,46 +82,6 @@ async fn an_unknown_server_error_is_settled_by_a_repetition_or_reported_as_unkno
             .collect();
         assert_eq!(found, std::iter::once(0).chain(2..100).collect::<Vec<_>>());
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn leaders_move_with_requests_in_flight() {
-    let broker = cluster(3, |builder| builder.default_replication_factor(3));
-    broker.create_topic("t", 6).unwrap();
-    let producer = producer(&broker, |config| config.batch_bytes = 1_000).await;
-    broker.inject(produce(FaultAction::Delay(ms(3))).always());
-    let mut deliveries = Vec::new();
-    for round in 0..40u32 {
-        deliveries.extend(enqueue_numbers(&producer, 6, round * 500..(round + 1) * 500).await);
-        let partition = (round % 6) as i32;
-        let leader = broker.log("t", partition).unwrap().leader.unwrap();
-        let ids = broker.node_ids();
-        let place = ids.iter().position(|id| *id == leader).unwrap();
-        broker.move_leader("t", partition, ids[(place + 1) % ids.len()]);
-        tokio::time::sleep(ms(u64::from(round % 7))).await;
-    }
-    deliver_all(&broker, deliveries).await;
-    assert_exactly_once_in_order(&broker, 6, 20_000);
-}
-
-#[tokio::test(start_paused = true)]
-async fn nodes_stop_and_start_with_requests_in_flight() {
-    let broker = cluster(3, |builder| builder.default_replication_factor(3));
-    broker.create_topic("t", 6).unwrap();
-    let producer = producer(&broker, |config| config.batch_bytes = 1_000).await;
-    let mut deliveries = Vec::new();
-    for round in 0..12u32 {
-        let node = broker.node_ids()[round as usize % 3];
-        deliveries.extend(enqueue_numbers(&producer, 6, round * 1_000..round * 1_000 + 500).await);
-        broker.stop_node(node).await;
-        deliveries
-            .extend(enqueue_numbers(&producer, 6, round * 1_000 + 500..(round + 1) * 1_000).await);
-        tokio::time::sleep(ms(50)).await;
-        broker.start_node(node).await.unwrap();
-        tokio::time::sleep(ms(200)).await;
-    }
-    deliver_all(&broker, deliveries).await;
-    assert_exactly_once_in_order(&broker, 6, 12_000);
 }
 
 /// librdkafka #3584, confluent-kafka-go #830: an out-of-order sequence killed the whole producer.
@@ -213,7 +161,7 @@ async fn a_single_record_that_is_too_large_fails_alone() {
 
 /// librdkafka 1.9.0 dropped the sequences of a topic that was briefly gone; here they go with the topic id, and with nothing else.
 #[tokio::test(start_paused = true)]
-async fn a_topic_made_anew_is_written_to_from_sequence_zero() {
+async fn a_recreated_topic_is_written_to_from_sequence_zero() {
     let broker = one_broker(2);
     let producer = producer(&broker, |config| config.client.metadata_max_age = ms(1_000)).await;
     deliver_all(&broker, enqueue_numbers(&producer, 2, 0..1_000).await).await;
@@ -296,7 +244,7 @@ async fn what_cannot_be_delivered_in_time_fails_and_says_that_it_was_not_written
 
 /// franz-go 1.20.7 #1217: after a timeout of unknown fate the following records were deduplicated away.
 #[tokio::test(start_paused = true)]
-async fn a_silent_broker_leaves_unknown_fates_and_nothing_after_them_is_lost() {
+async fn a_silent_broker_leaves_unknown_outcomes_and_nothing_after_them_is_lost() {
     let broker = one_broker(1);
     let producer = producer(&broker, |config| {
         config.delivery_timeout = ms(2_000);
@@ -364,36 +312,10 @@ async fn a_record_that_was_not_sent_for_a_long_throttle_says_so() {
     }
 }
 
-/// Nothing is sent to a partition without a leader, so nothing fails that would make anyone ask again: a short outage lasted until the
-/// metadata was old, and the records were given up before that.
-#[tokio::test(start_paused = true)]
-async fn a_partition_without_a_leader_is_asked_about_until_it_has_one() {
-    let broker = cluster(2, |builder| builder.default_replication_factor(1));
-    broker.create_topic("t", 1).unwrap();
-    let producer = producer(&broker, |_| {}).await;
-    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
-    let leader = broker.log("t", 0).unwrap().leader.unwrap();
-    broker.stop_node(leader).await;
-    let mut deliveries = enqueue_numbers(&producer, 1, 1..10).await;
-    tokio::time::sleep(ms(1_000)).await;
-    // New topics whose first metadata shows no leader are no different.
-    for topic in ["new-1", "new-2"] {
-        broker.create_topic(topic, 1).unwrap();
-        let record = Record::new(topic).value(b"v");
-        deliveries.push(producer.enqueue(record).await.unwrap());
-    }
-    tokio::time::sleep(ms(1_000)).await;
-    broker.start_node(leader).await.unwrap();
-    let before = tokio::time::Instant::now();
-    deliver_all(&broker, deliveries).await;
-    assert!(before.elapsed() < ms(5_000), "{:?}", before.elapsed());
-    assert_exactly_once_in_order(&broker, 1, 10);
-}
-
-/// Written by its name into a topic made anew, of which metadata had not told yet, a batch was the first of the new log; the next one,
+/// Written by its name into a topic re-created, of which metadata had not told yet, a batch was the first of the new log; the next one,
 /// numbered anew from zero, was taken for its repetition, acknowledged, and lost.
 #[tokio::test(start_paused = true)]
-async fn what_a_topic_made_anew_took_by_its_name_hides_nothing_that_follows() {
+async fn what_a_recreated_topic_took_by_its_name_hides_nothing_that_follows() {
     let broker = cluster(1, |builder| builder.api_versions(ApiKey::PRODUCE, 3, 12));
     broker.create_topic("t", 2).unwrap();
     broker.create_topic("other", 1).unwrap();
@@ -411,76 +333,9 @@ async fn what_a_topic_made_anew_took_by_its_name_hides_nothing_that_follows() {
     assert_eq!(numbers(&broker, 0), [0, 2]);
 }
 
-/// With acks 0 a broker can say that it no longer leads only by hanging up: everything went to the old leader until the metadata was old.
-#[tokio::test(start_paused = true)]
-async fn without_acknowledgements_a_leader_that_moved_is_found_once_the_old_one_hangs_up() {
-    let broker = cluster(2, |builder| builder.default_replication_factor(2));
-    broker.create_topic("t", 1).unwrap();
-    let producer = producer(&broker, |config| {
-        config.acks = Acks::None;
-        config.idempotence = Some(false);
-    })
-    .await;
-    deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
-    tokio::time::sleep(ms(10)).await;
-    let ids = broker.node_ids();
-    let leader = broker.log("t", 0).unwrap().leader.unwrap();
-    let other = ids.into_iter().find(|id| *id != leader).unwrap();
-    assert!(broker.move_leader("t", 0, other));
-    for number in 1..10 {
-        let sent = enqueue_numbers(&producer, 1, number..number + 1).await;
-        deliver_all(&broker, sent).await;
-        tokio::time::sleep(ms(300)).await;
-    }
-    // The first ones went to the old leader, and nobody says so: that is what acks 0 is.
-    assert!(
-        numbers(&broker, 0).ends_with(&(4..10).collect::<Vec<_>>()),
-        "{:?}",
-        numbers(&broker, 0)
-    );
-}
-
-/// The new leader's sender saw a batch in flight elsewhere and waited for its end, of which nobody told it.
-#[tokio::test(start_paused = true)]
-async fn the_end_of_what_was_in_flight_to_the_old_leader_wakes_the_sender_of_the_new_one() {
-    for action in [
-        FaultAction::Delay(ms(500)),
-        FaultAction::Answer(ErrorCode::NOT_ENOUGH_REPLICAS),
-        FaultAction::Answer(ErrorCode::MESSAGE_TOO_LARGE),
-    ] {
-        let broker = cluster(2, |builder| builder.default_replication_factor(2));
-        broker.create_topic("t", 1).unwrap();
-        broker.create_topic("other", 1).unwrap();
-        let producer = producer(&broker, |_| {}).await;
-        deliver_all(&broker, enqueue_numbers(&producer, 1, 0..1).await).await;
-        let leader = broker.log("t", 0).unwrap().leader.unwrap();
-        let ids = broker.node_ids();
-        let next = ids.into_iter().find(|id| *id != leader).unwrap();
-        broker.inject(produce(action).at_node(leader));
-        if action != FaultAction::Delay(ms(500)) {
-            broker.inject(produce(FaultAction::Delay(ms(500))).at_node(leader));
-        }
-        let mut deliveries = enqueue_numbers(&producer, 1, 1..3).await;
-        tokio::time::sleep(ms(100)).await;
-        assert!(broker.move_leader("t", 0, next));
-        // The metadata of a new topic comes at once, and with it the news of the move.
-        let record = Record::new("other").value(b"v");
-        deliveries.push(producer.enqueue(record).await.unwrap());
-        deliveries.extend(enqueue_numbers(&producer, 1, 3..5).await);
-        let before = tokio::time::Instant::now();
-        deliver_all(&broker, deliveries).await;
-        assert!(
-            before.elapsed() < ms(2_000),
-            "{action:?}: {:?}",
-            before.elapsed()
-        );
-        assert_exactly_once_in_order(&broker, 1, 5);
-    }
-}
-
 /// The parts of a batch that is cut up go out again: without retries, small batches in flight behind it came before them.
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_cut_up_stays_before_later_ones_though_nothing_is_retried() {
+async fn a_batch_that_is_split_stays_before_later_ones_though_nothing_is_retried() {
     let broker = cluster(1, |builder| builder.max_message_bytes(3_000));
     broker.create_topic("t", 1).unwrap();
     let producer = producer(&broker, |config| {

@@ -1,22 +1,23 @@
 //! The producer, from its API to the bytes in the log, against the embedded broker in memory, on a paused clock.
 //!
-//! - `world`: a broker, a producer, and what is in the logs
+//! - `harness`: a broker, a producer, and what is in the logs
 //! - `proxy`: answers that are made up, changed or cut short between the two
 //! - `admission`: which records are taken in, and what a caller that gives up leaves behind
 //! - `codes`: every error code, once, for a while and for ever
 //! - `delivery`: acknowledgements, order, flush, close
-//! - `doubts`: answers that settle nothing
-//! - `faults`: lost answers, moved leaders, forgotten producers, limits
+//! - `unknown_outcomes`: responses that settle nothing
+//! - `faults`: lost responses, forgotten producers, limits
+//! - `leaders`: leaders that move, resign or are missing
 //! - `refusals`: records that a broker does not take, among others that it does
 //! - `waiting`: brokers that are away, or ask for a pause
 
 mod admission;
 mod codes;
 mod delivery;
-mod doubts;
-
 mod faults;
+mod harness;
+mod leaders;
 mod proxy;
 mod refusals;
+mod unknown_outcomes;
 mod waiting;
-mod world;

@@ -7,8 +7,8 @@ use protocol::compression::Codec;
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
+use crate::harness::*;
 use crate::proxy::{Asked, Meddling, Proxy, refusal, refusing_records};
-use crate::world::*;
 
 fn is_wrong(value: &[u8]) -> bool {
     value.ends_with(b"wrong")

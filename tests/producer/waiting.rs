@@ -7,11 +7,7 @@ use pat_events::kafka::{Error, ErrorKind, Record, WriteOutcome};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use crate::world::*;
-
-fn produce(action: FaultAction) -> Fault {
-    Fault::on(ApiKey::PRODUCE, action)
-}
+use crate::harness::*;
 
 /// An open batch went on taking records as long as nothing could be sent, and all of them died with the first: some after 2 ms.
 #[tokio::test(start_paused = true)]

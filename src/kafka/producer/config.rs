@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use protocol::compression::Compression;
 
+use super::partition::sequenced::{Discipline, Rules};
 use super::partitioner::Partitioner;
-use super::sequences::{Discipline, Rules};
 use crate::kafka::config::values::{
     BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
 };
@@ -32,20 +32,20 @@ pub struct ProducerConfig {
     pub batch_bytes: usize,
     /// `batch.records`: the most records in one batch. Default no limit but the bytes.
     pub batch_records: Option<usize>,
-    /// `linger.ms`: the longest a record waits for company. A batch leaves sooner when nothing is in flight to its broker, or when there
+    /// `linger.ms`: the longest a record waits for more records. A batch leaves sooner when nothing is in flight to its broker, or when there
     /// is enough for a request: this bounds the wait in between. Default 5 ms.
     pub linger: Duration,
     /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up. A tenth
     /// of it may be room to spare in open batches, a fifth with hundreds of partitions. Default 32 MiB.
     pub buffer_bytes: usize,
     /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it,
-    /// only one batch of a partition is in flight, since it may have to be repeated or cut up; with acks 0 neither can be. Default 5.
+    /// only one batch of a partition is in flight, since it may have to be repeated or split; with acks 0 neither can be. Default 5.
     pub max_in_flight: usize,
     /// `max.request.size`: the most bytes in one request, and in one record. Default 1 MiB.
     pub max_request_bytes: usize,
     /// `delivery.timeout.ms`: how long a record may take from being accepted; then it fails, never sooner. The records of a batch share the
     /// time of the last one, which is accepted at most `linger`, or a fiftieth of this, after the first. What is in flight when the time is
-    /// over is awaited, for at most the request timeout, since its fate is not known before. Default 2 min.
+    /// over is awaited, for at most the request timeout, since its outcome is not known before. Default 2 min.
     pub delivery_timeout: Duration,
     /// `max.block.ms`: how long `send` and `enqueue` may wait for metadata and for buffer memory. Default 1 min.
     pub max_block: Duration,
@@ -139,7 +139,7 @@ impl ProducerConfig {
             (true, _) => (Discipline::Sequences, self.retries),
             // Without an answer there is nothing to repeat a batch for.
             (false, Acks::None) => (Discipline::NoRetries, 0),
-            // Also without retries: what is too large is cut up, and its parts are sent again.
+            // Also without retries: what is too large is split, and its parts are sent again.
             (false, _) => (Discipline::OneByOne, self.retries),
         };
         Rules {
@@ -167,7 +167,7 @@ impl Configuration for ProducerConfig {
         "batch.records": COUNT => batch_records;
         "linger.ms": MILLIS => linger;
         "buffer.memory": MEMORY => buffer_bytes;
-        "max.in.flight.requests.per.connection": IN_FLIGHT => max_in_flight;
+        "max.in.request.requests.per.connection": IN_FLIGHT => max_in_flight;
         "max.request.size": BYTES => max_request_bytes;
         "delivery.timeout.ms": POSITIVE_MILLIS => delivery_timeout;
         "max.block.ms": POSITIVE_MILLIS => max_block;
@@ -189,7 +189,7 @@ impl Configuration for ProducerConfig {
         }
         if self.is_idempotent() && !(1..=5).contains(&self.max_in_flight) {
             return wrong(format!(
-                "max.in.flight.requests.per.connection = {} is not allowed with idempotence: allowed is 1 to 5",
+                "max.in.request.requests.per.connection = {} is not allowed with idempotence: allowed is 1 to 5",
                 self.max_in_flight
             ));
         }
@@ -284,7 +284,7 @@ mod tests {
             ProducerConfig::from_properties([
                 ("enable.idempotence", "false"),
                 ("bootstrap.servers", "localhost:9092"),
-                ("max.in.flight.requests.per.connection", number),
+                ("max.in.request.requests.per.connection", number),
             ])
         };
         assert_eq!(with("256").unwrap().max_in_flight, MAX_REQUESTS);
@@ -300,7 +300,7 @@ mod tests {
             ..ProducerConfig::default()
         };
         assert_eq!(config.rules().discipline, Discipline::OneByOne);
-        // Not repeated, but perhaps cut up: only where no answer comes is a batch never sent again.
+        // Not repeated, but perhaps split: only where no answer comes is a batch never sent again.
         config.retries = 0;
         assert_eq!(config.rules().discipline, Discipline::OneByOne);
         assert_eq!(config.rules().retries, 0);

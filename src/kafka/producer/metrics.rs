@@ -8,7 +8,7 @@ use crate::kafka::observe::{Histogram, Latency};
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ProducerMetrics {
-    /// Records taken in by `send`, `enqueue` and `try_enqueue`.
+    /// Records accepted by `send`, `enqueue` and `try_enqueue`.
     pub records_accepted: u64,
     /// Records acknowledged.
     pub records_delivered: u64,
@@ -24,7 +24,7 @@ pub struct ProducerMetrics {
     pub requests_sent: u64,
     /// Batches sent again.
     pub retries: u64,
-    /// Batches cut up because a broker found them too large.
+    /// Batches split because a broker found them too large.
     pub splits: u64,
     /// Produce requests in flight now.
     pub requests_in_flight: usize,

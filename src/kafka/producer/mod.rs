@@ -2,47 +2,41 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `producer` | the handle: admission of records, flush, close |
+//! | `producer` | the handle: flush, close, metrics |
+//! | `admission` | the handle's other half: how a record is accepted |
 //! | `config` | what a producer can be told |
 //! | `partitioner` | which partition a record goes to |
-//! | `accumulator` | one partition's records on their way into batches |
-//! | `buffers` | the memory of batches: a byte budget with fair admission, and buffers that are used again |
-//! | `parcel` | a batch's bytes: sealed, stamped, cut up, given back |
-//! | `sequences` | the order of one partition's batches, whatever the brokers do |
-//! | `verdict` | what an answer means: written, not written, or nobody knows |
-//! | `delivery` | how a record's fate gets back to the application |
-//! | `queue` | one partition behind one short lock |
+//! | `memory` | the memory budget of batches, with fair admission, and pooled buffers |
+//! | `delivery` | how a record's outcome gets back to the application |
+//! | `completion` | what is known of the records of a batch |
 //! | `topics` | the topics that were written to, found without a lock |
-//! | `node` | one broker: what waits for it, and when its sender is woken |
-//! | `sender` | the task that keeps requests in flight to one broker |
-//! | `request` | Produce requests and responses |
-//! | `steward` | the task that follows metadata and deadlines |
+//! | `partition/` | one partition: its accumulator, its sequencer, its batches, behind one short lock |
+//! | `sender/` | one broker: the task that drains partitions into requests and handles the responses |
+//! | `producer_id` | producer id and epoch, and how to obtain them |
+//! | `maintenance` | the task that follows metadata and deadlines |
 //! | `timestamps` | wall time, read once a millisecond |
-//! | `shared` | what all of them share |
+//! | `state` | what all of them share |
 //! | `metrics` | what is counted |
 
-mod accumulator;
-mod buffers;
+mod admission;
+mod completion;
 mod config;
 mod delivery;
+mod maintenance;
+mod memory;
 mod metrics;
-mod node;
-mod parcel;
+mod partition;
 mod partitioner;
 #[expect(
     clippy::module_inception,
     reason = "the handle is what the folder is about"
 )]
 mod producer;
-mod queue;
-mod request;
+mod producer_id;
 mod sender;
-mod sequences;
-mod shared;
-mod steward;
+mod state;
 mod timestamps;
 mod topics;
-mod verdict;
 
 pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};

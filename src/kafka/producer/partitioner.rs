@@ -94,7 +94,7 @@ impl Sticky {
         next
     }
 
-    /// The less busy of two drawn by lot; one without a leader only when both have none and no other has one.
+    /// The less busy of two drawn at random; one without a leader only when both have none and no other has one.
     fn choose(&self, partitions: i32, waiting: impl Fn(i32) -> Option<usize>) -> i32 {
         let count = partitions.max(1) as usize;
         let state = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::{Duration, Instant};
 
+use super::partition::queue::PartitionQueue;
 use super::partitioner::Sticky;
-use super::queue::Queue;
 use crate::kafka::cluster::TopicMetadata;
 
 const BUCKETS: usize = 256;
@@ -57,7 +57,7 @@ struct Usage {
 /// Some of a topic's partitions; those that were added later are in the next one.
 #[derive(Debug)]
 struct Segment {
-    queues: Box<[Arc<Queue>]>,
+    queues: Box<[Arc<PartitionQueue>]>,
     next: OnceLock<Box<Segment>>,
 }
 
@@ -118,7 +118,7 @@ impl Topic {
         sticky: Sticky,
         batch_bytes: usize,
         count: usize,
-        make: impl FnMut(i32) -> Queue,
+        make: impl FnMut(i32) -> PartitionQueue,
     ) -> Self {
         Self {
             name,
@@ -191,7 +191,7 @@ impl Topic {
 
     /// The queue of `partition`, if there is such a partition.
     #[inline]
-    pub fn queue(&self, partition: i32) -> Option<&Arc<Queue>> {
+    pub fn queue(&self, partition: i32) -> Option<&Arc<PartitionQueue>> {
         let mut index = usize::try_from(partition).ok()?;
         let mut segment = &self.first;
         while index >= segment.queues.len() {
@@ -201,9 +201,9 @@ impl Topic {
         Some(&segment.queues[index])
     }
 
-    /// Follows metadata to `count` partitions. Queues are never taken away: a topic made anew with fewer partitions may still have
+    /// Follows metadata to `count` partitions. Queues are never taken away: a topic re-created with fewer partitions may still have
     /// batches to resolve. To be called by one task at a time.
-    pub fn resize(&self, count: usize, make: impl FnMut(i32) -> Queue) {
+    pub fn resize(&self, count: usize, make: impl FnMut(i32) -> PartitionQueue) {
         let mut known = 0;
         let mut segment = &self.first;
         loop {
@@ -222,7 +222,7 @@ impl Topic {
     }
 
     /// Every queue, also of partitions that metadata no longer shows.
-    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<PartitionQueue>> {
         std::iter::successors(Some(&self.first), |segment| {
             segment.next.get().map(AsRef::as_ref)
         })
@@ -231,7 +231,7 @@ impl Topic {
 }
 
 impl Segment {
-    fn new(first: usize, count: usize, mut make: impl FnMut(i32) -> Queue) -> Self {
+    fn new(first: usize, count: usize, mut make: impl FnMut(i32) -> PartitionQueue) -> Self {
         Self {
             queues: (first..first + count)
                 .map(|partition| Arc::new(make(partition as i32)))

@@ -7,7 +7,7 @@ use protocol::ErrorCode;
 
 /// What to do with a batch after an attempt to write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum ProduceOutcome {
     /// It is in the log, from this attempt or an earlier one.
     Written,
     /// Try again. The attempt was applied or not, as the outcome says.
@@ -15,7 +15,7 @@ pub(super) enum Verdict {
     /// The broker expects another sequence; the attempt was not applied.
     OutOfSequence,
     /// The broker knows a newer epoch of this producer id, or not the id; the attempt was not applied.
-    Disowned,
+    Fenced,
     /// Too large for the broker; the attempt was not applied. Cut it up.
     TooLarge,
     /// Trying again is of no use.
@@ -24,7 +24,7 @@ pub(super) enum Verdict {
 
 /// What a producer asked for, as far as it decides what an answer means.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Promise {
+pub(crate) struct Promise {
     /// `acks` is all: an answer comes after replication.
     pub waits_for_replicas: bool,
     /// Brokers recognise what is repeated: any doubt is settled by sending the batch again as it was.
@@ -32,7 +32,7 @@ pub(super) struct Promise {
 }
 
 /// What an answer to a batch says.
-pub(super) fn of_code(code: ErrorCode, promise: Promise) -> Verdict {
+pub(crate) fn of_code(code: ErrorCode, promise: Promise) -> ProduceOutcome {
     use WriteOutcome::{NotWritten, Unknown};
     // A leader that appended the batch and lost its office before the replicas had it answers with these; the batch may have reached
     // its successor by then.
@@ -42,28 +42,28 @@ pub(super) fn of_code(code: ErrorCode, promise: Promise) -> Verdict {
         NotWritten
     };
     let in_doubt = if promise.is_idempotent {
-        Verdict::Retry(Unknown)
+        ProduceOutcome::Retry(Unknown)
     } else {
-        Verdict::Fail(Unknown)
+        ProduceOutcome::Fail(Unknown)
     };
     match code {
-        ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Verdict::Written,
+        ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => ProduceOutcome::Written,
         ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => {
-            Verdict::OutOfSequence
+            ProduceOutcome::OutOfSequence
         }
         ErrorCode::INVALID_PRODUCER_EPOCH
         | ErrorCode::PRODUCER_FENCED
-        | ErrorCode::INVALID_PRODUCER_ID_MAPPING => Verdict::Disowned,
-        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Verdict::TooLarge,
+        | ErrorCode::INVALID_PRODUCER_ID_MAPPING => ProduceOutcome::Fenced,
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => ProduceOutcome::TooLarge,
         ErrorCode::NOT_LEADER_OR_FOLLOWER
         | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
         | ErrorCode::LEADER_NOT_AVAILABLE
-        | ErrorCode::FENCED_LEADER_EPOCH => Verdict::Retry(after_append),
+        | ErrorCode::FENCED_LEADER_EPOCH => ProduceOutcome::Retry(after_append),
         ErrorCode::UNKNOWN_TOPIC_ID
         | ErrorCode::INCONSISTENT_TOPIC_ID
         | ErrorCode::CORRUPT_MESSAGE
         | ErrorCode::NOT_ENOUGH_REPLICAS
-        | ErrorCode::THROTTLING_QUOTA_EXCEEDED => Verdict::Retry(NotWritten),
+        | ErrorCode::THROTTLING_QUOTA_EXCEEDED => ProduceOutcome::Retry(NotWritten),
         // Kafka's own producer gives up here as "not written" (KAFKA-14034); nobody knows.
         ErrorCode::UNKNOWN_SERVER_ERROR => in_doubt,
         ErrorCode::INVALID_RECORD
@@ -76,28 +76,28 @@ pub(super) fn of_code(code: ErrorCode, promise: Promise) -> Verdict {
         | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
         | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
         | ErrorCode::UNSUPPORTED_VERSION
-        | ErrorCode::POLICY_VIOLATION => Verdict::Fail(NotWritten),
-        code if code.is_retriable() => Verdict::Retry(Unknown),
+        | ErrorCode::POLICY_VIOLATION => ProduceOutcome::Fail(NotWritten),
+        code if code.is_retriable() => ProduceOutcome::Retry(Unknown),
         // Nothing that belongs in such an answer, or nothing that this client knows.
         _ => in_doubt,
     }
 }
 
 /// What a request that got no answer, or none that can be read, means for each of its batches.
-pub(super) fn of_error(error: &Error) -> Verdict {
+pub(crate) fn of_error(error: &Error) -> ProduceOutcome {
     // What cannot be read is as good as lost: what was asked is asked again. A request that could not be encoded is no such thing.
     let is_lost = error.kind() == ErrorKind::Protocol && error.outcome() == WriteOutcome::Unknown;
     #[cfg(planted_defects)]
     let is_lost = is_lost && !planted::is_planted(planted::Defect::UnreadableIsFinal);
     if error.is_retriable() || is_lost {
-        Verdict::Retry(error.outcome())
+        ProduceOutcome::Retry(error.outcome())
     } else {
-        Verdict::Fail(error.outcome())
+        ProduceOutcome::Fail(error.outcome())
     }
 }
 
 /// Whether the refusal is about records of the batch rather than about all of it.
-pub(super) fn blames_records(code: ErrorCode) -> bool {
+pub(crate) fn blames_records(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::INVALID_RECORD | ErrorCode::INVALID_TIMESTAMP
@@ -120,22 +120,34 @@ mod tests {
     fn errors_sort_into_written_not_written_and_unknown() {
         use WriteOutcome::{NotWritten, Unknown};
         let cases = [
-            (ErrorCode::NONE, Verdict::Written),
-            (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, Verdict::Written),
-            (ErrorCode::REQUEST_TIMED_OUT, Verdict::Retry(Unknown)),
+            (ErrorCode::NONE, ProduceOutcome::Written),
+            (
+                ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+                ProduceOutcome::Written,
+            ),
+            (ErrorCode::REQUEST_TIMED_OUT, ProduceOutcome::Retry(Unknown)),
             (
                 ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-                Verdict::Retry(Unknown),
+                ProduceOutcome::Retry(Unknown),
             ),
-            (ErrorCode::KAFKA_STORAGE_ERROR, Verdict::Retry(Unknown)),
-            (ErrorCode::NOT_ENOUGH_REPLICAS, Verdict::Retry(NotWritten)),
-            (ErrorCode::CORRUPT_MESSAGE, Verdict::Retry(NotWritten)),
-            (ErrorCode::INVALID_RECORD, Verdict::Fail(NotWritten)),
+            (
+                ErrorCode::KAFKA_STORAGE_ERROR,
+                ProduceOutcome::Retry(Unknown),
+            ),
+            (
+                ErrorCode::NOT_ENOUGH_REPLICAS,
+                ProduceOutcome::Retry(NotWritten),
+            ),
+            (
+                ErrorCode::CORRUPT_MESSAGE,
+                ProduceOutcome::Retry(NotWritten),
+            ),
+            (ErrorCode::INVALID_RECORD, ProduceOutcome::Fail(NotWritten)),
         ];
-        for (code, verdict) in cases {
+        for (code, outcome) in cases {
             for is_idempotent in [false, true] {
                 let found = of_code(code, promise(true, is_idempotent));
-                assert_eq!(found, verdict, "{}", code.name());
+                assert_eq!(found, outcome, "{}", code.name());
             }
         }
     }
@@ -149,15 +161,21 @@ mod tests {
             ErrorCode::GROUP_AUTHORIZATION_FAILED,
             ErrorCode(31_999),
         ] {
-            assert_eq!(of_code(code, promise(true, true)), Verdict::Retry(Unknown));
-            assert_eq!(of_code(code, promise(true, false)), Verdict::Fail(Unknown));
+            assert_eq!(
+                of_code(code, promise(true, true)),
+                ProduceOutcome::Retry(Unknown)
+            );
+            assert_eq!(
+                of_code(code, promise(true, false)),
+                ProduceOutcome::Fail(Unknown)
+            );
         }
         let garbled = Error::new(ErrorKind::Protocol, "this is no answer");
-        assert_eq!(of_error(&garbled), Verdict::Retry(Unknown));
+        assert_eq!(of_error(&garbled), ProduceOutcome::Retry(Unknown));
         let unencodable = garbled.with_outcome(WriteOutcome::NotWritten);
         assert_eq!(
             of_error(&unencodable),
-            Verdict::Fail(WriteOutcome::NotWritten)
+            ProduceOutcome::Fail(WriteOutcome::NotWritten)
         );
     }
 
@@ -166,19 +184,25 @@ mod tests {
         let code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
         assert_eq!(
             of_code(code, promise(true, true)),
-            Verdict::Retry(WriteOutcome::Unknown)
+            ProduceOutcome::Retry(WriteOutcome::Unknown)
         );
         assert_eq!(
             of_code(code, promise(false, false)),
-            Verdict::Retry(WriteOutcome::NotWritten)
+            ProduceOutcome::Retry(WriteOutcome::NotWritten)
         );
     }
 
     #[test]
     fn a_lost_answer_is_unknown_and_a_request_that_never_left_is_not_written() {
         let lost = Error::new(ErrorKind::Disconnected, "gone");
-        assert_eq!(of_error(&lost), Verdict::Retry(WriteOutcome::Unknown));
+        assert_eq!(
+            of_error(&lost),
+            ProduceOutcome::Retry(WriteOutcome::Unknown)
+        );
         let unsent = lost.with_outcome(WriteOutcome::NotWritten);
-        assert_eq!(of_error(&unsent), Verdict::Retry(WriteOutcome::NotWritten));
+        assert_eq!(
+            of_error(&unsent),
+            ProduceOutcome::Retry(WriteOutcome::NotWritten)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The memory of batches: a byte budget with fair admission, and buffers that are used again.
+//! The memory of batches: a byte budget with fair admission, and buffers that are pooled.
 //!
 //! What counts against the budget is the memory that buffers hold, not the bytes in them, so that the bound is a true one.
 
@@ -29,7 +29,7 @@ const FIRST_BYTES: usize = 16 << 10;
 
 /// The byte budget and the free buffers of one producer.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(super) struct MemoryBudget {
     budget: Semaphore,
     total: usize,
     /// The sizes that buffers have.
@@ -47,11 +47,11 @@ struct Free {
     bytes: usize,
 }
 
-/// Bytes of the budget that were acquired and not yet spent on a buffer; given back when dropped.
+/// Bytes of the budget that were acquired and not yet spent on a buffer; released when dropped.
 #[derive(Debug)]
-pub(super) struct Credit<'a>(SemaphorePermit<'a>);
+pub(super) struct Reservation<'a>(SemaphorePermit<'a>);
 
-impl Credit<'_> {
+impl Reservation<'_> {
     /// Spends `bytes` of it; false if there are not so many.
     pub fn spend(&mut self, bytes: usize) -> bool {
         match self.0.split(bytes) {
@@ -64,7 +64,7 @@ impl Credit<'_> {
     }
 }
 
-impl Buffers {
+impl MemoryBudget {
     /// A budget of `total` bytes for batches of up to `batch_bytes`.
     pub fn new(total: usize, batch_bytes: usize) -> Self {
         let below = CLASSES.into_iter().filter(|class| *class < batch_bytes);
@@ -105,10 +105,10 @@ impl Buffers {
     }
 
     /// Waits until `bytes` are free, in the order of asking. Cancel safe: a place in the queue is given up with the future.
-    pub async fn credit(&self, bytes: usize, deadline: Instant) -> Result<Credit<'_>> {
+    pub async fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reservation<'_>> {
         let _waiting = Waiting::new(&self.waiting);
         match timeout_at(deadline, self.budget.acquire_many(clamp(bytes))).await {
-            Ok(Ok(permit)) => Ok(Credit(permit)),
+            Ok(Ok(permit)) => Ok(Reservation(permit)),
             Ok(Err(_closed)) => Err(Error::new(ErrorKind::Closed, "the producer is closed")),
             Err(_elapsed) => Err(Error::new(
                 ErrorKind::Timeout,
@@ -122,8 +122,8 @@ impl Buffers {
         }
     }
 
-    /// Gives back what was charged.
-    pub fn discharge(&self, bytes: usize) {
+    /// Releases what was charged.
+    pub fn release(&self, bytes: usize) {
         self.budget.add_permits(bytes);
     }
 
@@ -224,48 +224,48 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn admission_is_in_the_order_of_asking_and_nobody_overtakes() {
-        let buffers = Arc::new(Buffers::new(100, 50));
-        assert!(buffers.try_charge(90));
-        let (first, second) = (buffers.clone(), buffers.clone());
-        let first = tokio::spawn(async move { first.credit(60, later()).await.map(drop) });
+        let memory = Arc::new(MemoryBudget::new(100, 50));
+        assert!(memory.try_charge(90));
+        let (first, second) = (memory.clone(), memory.clone());
+        let first = tokio::spawn(async move { first.reserve(60, later()).await.map(drop) });
         tokio::task::yield_now().await;
-        let second = tokio::spawn(async move { second.credit(5, later()).await.map(drop) });
+        let second = tokio::spawn(async move { second.reserve(5, later()).await.map(drop) });
         tokio::task::yield_now().await;
         // Ten are free, but the first in the queue needs more: neither the second nor a newcomer may take them.
-        assert!(buffers.is_short() && !second.is_finished());
-        assert!(!buffers.try_charge(5));
-        buffers.discharge(90);
+        assert!(memory.is_short() && !second.is_finished());
+        assert!(!memory.try_charge(5));
+        memory.release(90);
         assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
-        assert_eq!(buffers.charged(), 0);
+        assert_eq!(memory.charged(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn giving_up_the_wait_gives_up_the_place() {
-        let buffers = Buffers::new(100, 50);
-        assert!(buffers.try_charge(100));
+        let memory = MemoryBudget::new(100, 50);
+        assert!(memory.try_charge(100));
         let soon = Instant::now() + Duration::from_millis(10);
-        let error = buffers.credit(50, soon).await.unwrap_err();
+        let error = memory.reserve(50, soon).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(!buffers.is_short());
-        buffers.discharge(100);
-        assert!(buffers.try_charge(100));
+        assert!(!memory.is_short());
+        memory.release(100);
+        assert!(memory.try_charge(100));
     }
 
     #[test]
-    fn buffers_are_used_again_and_free_ones_are_bounded() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+    fn buffers_are_pooled_and_free_ones_are_bounded() {
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let (size, address) = {
-            let buffer = buffers.take(buffers.size_for(20_000, 64 << 10));
+            let buffer = memory.take(memory.size_for(20_000, 64 << 10));
             let found = (buffer.capacity(), buffer.as_ptr());
-            buffers.give(buffer);
+            memory.give(buffer);
             found
         };
         assert_eq!(size, 64 << 10);
-        let again = buffers.take(size);
+        let again = memory.take(size);
         assert_eq!(again.as_ptr(), address);
         for _ in 0..100 {
-            buffers.give(Vec::with_capacity(64 << 10));
+            memory.give(Vec::with_capacity(64 << 10));
         }
-        assert!(buffers.free.lock().unwrap().bytes <= 256 << 10);
+        assert!(memory.free.lock().unwrap().bytes <= 256 << 10);
     }
 }

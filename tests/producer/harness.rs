@@ -3,11 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use pat_events::broker::{Broker, BrokerBuilder};
+use pat_events::broker::{Broker, BrokerBuilder, Fault, FaultAction};
 use pat_events::kafka::net::{BoxFuture, BoxStream};
 use pat_events::kafka::{
     Address, ClientConfig, Clock, Delivery, Producer, ProducerConfig, Record, Transport,
 };
+use protocol::ApiKey;
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
 
@@ -128,4 +129,17 @@ pub fn assert_exactly_once_in_order(broker: &Broker, partitions: i32, end: u32) 
 
 pub fn ms(count: u64) -> Duration {
     Duration::from_millis(count)
+}
+
+/// A fault of Produce requests.
+pub fn produce(action: FaultAction) -> Fault {
+    Fault::on(ApiKey::PRODUCE, action)
+}
+
+pub async fn deliver_all(broker: &Broker, deliveries: Vec<Delivery>) {
+    for delivery in deliveries {
+        delivery
+            .await
+            .unwrap_or_else(|error| panic!("{error} ({:?})", broker.topics()));
+    }
 }

@@ -9,24 +9,24 @@ use std::sync::Arc;
 use protocol::records::{BatchBuilder, HEADER_LEN};
 use tokio::time::Instant;
 
-use super::buffers::{Buffers, Credit};
-use super::delivery::{Completion, Part};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
+use crate::kafka::producer::completion::{Completion, Part};
+use crate::kafka::producer::memory::{MemoryBudget, Reservation};
 
 /// After how many bytes more in an open batch the sender is told again.
-const NEWS_BYTES: usize = 16 << 10;
+const WAKE_BYTES: usize = 16 << 10;
 
 /// The limits of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     pub batch_bytes: usize,
     pub batch_records: u32,
 }
 
 /// A batch that was never sent.
 #[derive(Debug)]
-pub(super) struct Raw {
+pub(crate) struct OpenBatch {
     pub builder: BatchBuilder,
     pub part: Part,
     /// When its first record came.
@@ -39,12 +39,12 @@ pub(super) struct Raw {
 
 /// The batches of one partition that have not been sent.
 #[derive(Debug)]
-pub(super) struct Accumulator {
+pub(crate) struct Accumulator {
     topic: Arc<str>,
     partition: i32,
     limits: Limits,
-    open: Option<Raw>,
-    closed: VecDeque<Raw>,
+    open: Option<OpenBatch>,
+    closed: VecDeque<OpenBatch>,
     /// Bytes in `closed`.
     closed_bytes: usize,
     /// The bytes of the last batch taken: the next one will be alike.
@@ -52,17 +52,17 @@ pub(super) struct Accumulator {
     accepted: u64,
 }
 
-/// A record that was taken in.
+/// A record that was accepted.
 #[derive(Debug)]
-pub(super) struct Appended {
+pub(crate) struct Appended {
     pub completion: Arc<Completion>,
     pub index: u32,
-    pub news: News,
+    pub wake_reason: WakeReason,
 }
 
 /// What a sender should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum WakeReason {
     /// Nothing.
     None,
     /// Something waits where nothing did.
@@ -73,11 +73,11 @@ pub(super) enum News {
     Full,
 }
 
-/// Why a record was not taken in.
+/// Why a record was not accepted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum AppendError {
     /// This many bytes of the budget are needed first.
-    Short(usize),
+    NeedMemory(usize),
     /// It does not fit into any batch.
     TooLarge,
 }
@@ -96,52 +96,53 @@ impl Accumulator {
         }
     }
 
-    /// Takes in a record of at most `size` bytes, which `write` appends to a batch. Memory is charged to `credit`, or to the budget.
+    /// Accepts a record of at most `size` bytes, which `write` appends to a batch. Memory is charged to `reservation`, or to the budget.
     ///
     /// `now` is asked only for the first record of a batch.
     #[inline]
     pub fn append(
         &mut self,
         size: usize,
-        buffers: &Buffers,
-        credit: Option<&mut Credit<'_>>,
+        memory: &MemoryBudget,
+        reservation: Option<&mut Reservation<'_>>,
         now: impl Fn() -> Instant,
         write: impl FnOnce(&mut BatchBuilder) -> Option<u32>,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Appended, AppendError> {
         let fits = self.open.as_ref().is_some_and(|open| {
             open.builder.len() + size <= open.charged && self.has_room(&open.builder, size)
         });
         if !fits {
-            self.make_room(size, buffers, credit, &now)?;
+            self.make_room(size, memory, reservation, &now)?;
         }
         let Some(open) = &mut self.open else {
-            return Err(Refused::TooLarge);
+            return Err(AppendError::TooLarge);
         };
         let before = open.builder.len();
-        let index = write(&mut open.builder).ok_or(Refused::TooLarge)?;
+        let index = write(&mut open.builder).ok_or(AppendError::TooLarge)?;
         self.accepted += 1;
         if index == 0 {
             // Not when the batch was made: that may be long ago, if the first record did not come to be.
             open.opened = now();
         }
         let after = open.builder.len();
-        let news = if after >= self.limits.batch_bytes || index + 1 >= self.limits.batch_records {
-            News::Full
-        } else if index == 0 && self.closed.is_empty() {
-            News::First
-        } else if before / NEWS_BYTES != after / NEWS_BYTES {
-            News::More
-        } else {
-            News::None
-        };
+        let wake_reason =
+            if after >= self.limits.batch_bytes || index + 1 >= self.limits.batch_records {
+                WakeReason::Full
+            } else if index == 0 && self.closed.is_empty() {
+                WakeReason::First
+            } else if before / WAKE_BYTES != after / WAKE_BYTES {
+                WakeReason::More
+            } else {
+                WakeReason::None
+            };
         let completion = open.part.completion().clone();
-        if news == News::Full {
-            self.close(now(), buffers);
+        if wake_reason == WakeReason::Full {
+            self.close(now(), memory);
         }
         Ok(Appended {
             completion,
             index,
-            news,
+            wake_reason,
         })
     }
 
@@ -155,16 +156,18 @@ impl Accumulator {
     fn make_room(
         &mut self,
         size: usize,
-        buffers: &Buffers,
-        mut credit: Option<&mut Credit<'_>>,
+        memory: &MemoryBudget,
+        mut reservation: Option<&mut Reservation<'_>>,
         now: impl Fn() -> Instant,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), AppendError> {
         let mut charge = |bytes: usize| {
-            let paid = credit.as_mut().is_some_and(|credit| credit.spend(bytes));
-            if paid || buffers.try_charge(bytes) {
+            let paid = reservation
+                .as_mut()
+                .is_some_and(|reservation| reservation.spend(bytes));
+            if paid || memory.try_charge(bytes) {
                 Ok(())
             } else {
-                Err(Refused::Short(bytes))
+                Err(AppendError::NeedMemory(bytes))
             }
         };
         let room = self
@@ -172,12 +175,12 @@ impl Accumulator {
             .as_ref()
             .is_some_and(|open| self.has_room(&open.builder, size));
         if !room {
-            self.close(now(), buffers);
+            self.close(now(), memory);
         }
         if let Some(open) = &mut self.open {
             let needed = open.builder.len() + size;
             // Steps are long, so that little is copied.
-            let wanted = buffers.size_for(needed, 4 * open.charged);
+            let wanted = memory.size_for(needed, 4 * open.charged);
             charge(wanted - open.charged)?;
             open.builder.reserve(wanted - open.builder.len());
             open.charged = wanted;
@@ -189,13 +192,13 @@ impl Accumulator {
             // A second record like this would not fit.
             needed
         } else {
-            buffers.size_for(needed, usual)
+            memory.size_for(needed, usual)
         };
         charge(wanted)?;
-        buffers.opened();
+        memory.opened();
         let now = now();
-        self.open = Some(Raw {
-            builder: BatchBuilder::new(buffers.take(wanted)),
+        self.open = Some(OpenBatch {
+            builder: BatchBuilder::new(memory.take(wanted)),
             part: Part::whole(self.topic.clone(), self.partition),
             opened: now,
             closed: now,
@@ -205,28 +208,28 @@ impl Accumulator {
     }
 
     /// Closes the open batch, if there is one with records: it waits to be sent, without the memory that it does not need.
-    pub fn close(&mut self, now: Instant, buffers: &Buffers) {
-        self.shut(now, buffers);
+    pub fn close(&mut self, now: Instant, memory: &MemoryBudget) {
+        self.shut(now, memory);
         if let Some(closed) = self.closed.back_mut()
             && closed.charged - closed.builder.len() > closed.charged / 16
         {
             closed.builder.shrink();
-            buffers.discharge(closed.charged - closed.builder.len());
+            memory.release(closed.charged - closed.builder.len());
             closed.charged = closed.builder.len();
         }
     }
 
     /// Closes the open batch if it was opened at `limit` or earlier, though it cannot be sent: what comes later gets a batch of its own.
-    pub fn close_old(&mut self, limit: Instant, now: Instant, buffers: &Buffers) {
+    pub fn close_old(&mut self, limit: Instant, now: Instant, memory: &MemoryBudget) {
         if self.open.as_ref().is_some_and(|open| open.opened <= limit) {
-            self.close(now, buffers);
+            self.close(now, memory);
         }
     }
 
     /// Closes the open batch, if there is one with records: it is about to be sent.
-    pub fn shut(&mut self, now: Instant, buffers: &Buffers) {
+    pub fn shut(&mut self, now: Instant, memory: &MemoryBudget) {
         if let Some(mut open) = self.open.take_if(|open| !open.builder.is_empty()) {
-            buffers.shut();
+            memory.shut();
             open.closed = now;
             #[cfg(planted_defects)]
             if planted::is_planted(planted::Defect::TimeOfFirstRecord) {
@@ -248,21 +251,25 @@ impl Accumulator {
     }
 
     /// The oldest batch: closed, or open as it is.
-    pub fn take(&mut self, now: Instant, buffers: &Buffers) -> Option<Raw> {
+    pub fn take(&mut self, now: Instant, memory: &MemoryBudget) -> Option<OpenBatch> {
         if self.closed.is_empty() {
-            self.shut(now, buffers);
+            self.shut(now, memory);
         }
-        let raw = self.closed.pop_front()?;
-        self.closed_bytes -= raw.builder.len();
-        self.usual_bytes = raw.builder.len();
-        Some(raw)
+        let batch = self.closed.pop_front()?;
+        self.closed_bytes -= batch.builder.len();
+        self.usual_bytes = batch.builder.len();
+        Some(batch)
     }
 
     /// The batches that were closed at `limit` or earlier, which is too long ago for each of their records.
-    pub fn expire(&mut self, limit: Instant, buffers: &Buffers) -> Vec<Raw> {
+    pub fn expire(&mut self, limit: Instant, memory: &MemoryBudget) -> Vec<OpenBatch> {
         let mut expired = Vec::new();
-        while self.closed.front().is_some_and(|raw| raw.closed <= limit) {
-            expired.extend(self.take(limit, buffers));
+        while self
+            .closed
+            .front()
+            .is_some_and(|batch| batch.closed <= limit)
+        {
+            expired.extend(self.take(limit, memory));
         }
         expired
     }
@@ -285,7 +292,7 @@ impl Accumulator {
     /// When the oldest batch that waits was opened.
     pub fn oldest(&self) -> Option<Instant> {
         let open = self.open.as_ref().filter(|open| !open.builder.is_empty());
-        self.closed.front().or(open).map(|raw| raw.opened)
+        self.closed.front().or(open).map(|batch| batch.opened)
     }
 
     /// Whether a batch is closed: full, or to be flushed.
@@ -293,7 +300,7 @@ impl Accumulator {
         !self.closed.is_empty()
     }
 
-    /// Records taken in since the beginning.
+    /// Records accepted since the beginning.
     pub fn accepted(&self) -> u64 {
         self.accepted
     }
@@ -312,30 +319,30 @@ mod tests {
 
     fn put(
         accumulator: &mut Accumulator,
-        buffers: &Buffers,
+        memory: &MemoryBudget,
         bytes: usize,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Appended, AppendError> {
         let value = vec![7; bytes];
         let size = BatchBuilder::record_size(0, bytes, []);
-        accumulator.append(size, buffers, None, Instant::now, |builder| {
+        accumulator.append(size, memory, None, Instant::now, |builder| {
             builder.append(0, None, Some(&value), []).ok()
         })
     }
 
     #[test]
     fn a_batch_closes_by_bytes_and_by_count() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut by_bytes = Accumulator::new("t".into(), 0, limits(1_000, u32::MAX));
         let mut by_count = Accumulator::new("t".into(), 0, limits(1 << 20, 3));
         for _ in 0..9 {
-            put(&mut by_bytes, &buffers, 300).unwrap();
-            put(&mut by_count, &buffers, 300).unwrap();
+            put(&mut by_bytes, &memory, 300).unwrap();
+            put(&mut by_count, &memory, 300).unwrap();
         }
         let counts = |accumulator: &mut Accumulator| {
-            std::iter::from_fn(|| accumulator.take(Instant::now(), &buffers))
-                .map(|raw| {
-                    assert!(raw.builder.len() <= 1_000);
-                    raw.builder.count()
+            std::iter::from_fn(|| accumulator.take(Instant::now(), &memory))
+                .map(|batch| {
+                    assert!(batch.builder.len() <= 1_000);
+                    batch.builder.count()
                 })
                 .collect::<Vec<_>>()
         };
@@ -344,46 +351,54 @@ mod tests {
     }
 
     #[test]
-    fn news_comes_with_the_first_record_with_every_16_kib_and_with_a_full_batch() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+    fn the_sender_is_woken_with_the_first_record_with_every_16_kib_and_with_a_full_batch() {
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
-        let mut news = Vec::new();
+        let mut wake_reason = Vec::new();
         for _ in 0..80 {
-            news.push(put(&mut accumulator, &buffers, 1_000).unwrap().news);
+            wake_reason.push(put(&mut accumulator, &memory, 1_000).unwrap().wake_reason);
         }
-        let count = |kind| news.iter().filter(|news| **news == kind).count();
-        assert_eq!(news[0], News::First);
-        assert!((3..=5).contains(&count(News::More)), "{news:?}");
+        let count = |kind| {
+            wake_reason
+                .iter()
+                .filter(|wake_reason| **wake_reason == kind)
+                .count()
+        };
+        assert_eq!(wake_reason[0], WakeReason::First);
+        assert!(
+            (3..=5).contains(&count(WakeReason::More)),
+            "{wake_reason:?}"
+        );
         assert!(accumulator.has_closed());
     }
 
     #[test]
     fn memory_is_charged_as_a_batch_grows_and_a_record_without_room_leaves_no_trace() {
-        let buffers = Buffers::new(160 << 10, 64 << 10);
+        let memory = MemoryBudget::new(160 << 10, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
-        put(&mut accumulator, &buffers, 100).unwrap();
-        assert_eq!(buffers.charged(), 8 << 10);
-        put(&mut accumulator, &buffers, 50_000).unwrap();
-        assert_eq!(buffers.charged(), 64 << 10);
+        put(&mut accumulator, &memory, 100).unwrap();
+        assert_eq!(memory.charged(), 8 << 10);
+        put(&mut accumulator, &memory, 50_000).unwrap();
+        assert_eq!(memory.charged(), 64 << 10);
         let before = accumulator.bytes();
         let mut other = Accumulator::new("t".into(), 1, limits(200 << 10, u32::MAX));
         let size = HEADER_LEN + BatchBuilder::record_size(0, 100_000, []);
         assert_eq!(
-            put(&mut other, &buffers, 100_000).unwrap_err(),
-            Refused::Short(size)
+            put(&mut other, &memory, 100_000).unwrap_err(),
+            AppendError::NeedMemory(size)
         );
         assert_eq!((accumulator.bytes(), other.bytes()), (before, 0));
     }
 
     #[test]
     fn a_record_over_the_batch_limit_gets_a_batch_of_its_own() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(1_000, u32::MAX));
         for bytes in [10, 5_000, 10] {
-            put(&mut accumulator, &buffers, bytes).unwrap();
+            put(&mut accumulator, &memory, bytes).unwrap();
         }
-        let counts: Vec<u32> = std::iter::from_fn(|| accumulator.take(Instant::now(), &buffers))
-            .map(|raw| raw.builder.count())
+        let counts: Vec<u32> = std::iter::from_fn(|| accumulator.take(Instant::now(), &memory))
+            .map(|batch| batch.builder.count())
             .collect();
         assert_eq!(counts, [1, 1, 1]);
     }
@@ -391,36 +406,36 @@ mod tests {
     /// An encoder that panicked on the first record left an empty batch behind, and what came into it later was as old as that.
     #[test]
     fn a_batch_is_as_old_as_its_first_record() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
-        let none = accumulator.append(100, &buffers, None, Instant::now, |_| None);
+        let none = accumulator.append(100, &memory, None, Instant::now, |_| None);
         assert!(none.is_err());
         let limit = Instant::now();
         std::thread::sleep(std::time::Duration::from_millis(2));
-        put(&mut accumulator, &buffers, 100).unwrap();
+        put(&mut accumulator, &memory, 100).unwrap();
         assert!(accumulator.oldest().is_some_and(|opened| opened > limit));
     }
 
     /// A batch with an open end went on taking records as long as it could not be sent, and all of them died with the first.
     #[test]
     fn a_batch_is_closed_by_its_age_and_expires_by_its_last_record() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         let start = Instant::now();
         let later = |ms| start + std::time::Duration::from_millis(ms);
-        put(&mut accumulator, &buffers, 10).unwrap();
+        put(&mut accumulator, &memory, 10).unwrap();
         accumulator.close_old(
             start - std::time::Duration::from_millis(1),
             later(50),
-            &buffers,
+            &memory,
         );
         assert!(!accumulator.has_closed(), "too young");
-        accumulator.close_old(later(1_000), later(1_000), &buffers);
+        accumulator.close_old(later(1_000), later(1_000), &memory);
         assert!(accumulator.has_closed());
-        put(&mut accumulator, &buffers, 10).unwrap();
-        assert!(accumulator.expire(later(999), &buffers).is_empty());
-        assert_eq!(accumulator.expire(later(1_000), &buffers).len(), 1);
-        assert!(accumulator.take(later(1_001), &buffers).is_some());
+        put(&mut accumulator, &memory, 10).unwrap();
+        assert!(accumulator.expire(later(999), &memory).is_empty());
+        assert_eq!(accumulator.expire(later(1_000), &memory).len(), 1);
+        assert!(accumulator.take(later(1_001), &memory).is_some());
     }
 
     /// Batches of 257 to 512 KiB counted for a whole MiB, so that the budget held less than half of what it says.
@@ -430,7 +445,7 @@ mod tests {
         for partitions in [1, 6, 30, 100, 1_000] {
             for bytes in [100, 1_000, 10_000, 100_000, 300_000, 700_000] {
                 for skewed in [false, true] {
-                    let buffers = Buffers::new(TOTAL, 512 << 10);
+                    let memory = MemoryBudget::new(TOTAL, 512 << 10);
                     let mut queues: Vec<_> = (0..partitions)
                         .map(|n| Accumulator::new("t".into(), n, limits(512 << 10, u32::MAX)))
                         .collect();
@@ -439,7 +454,7 @@ mod tests {
                         // Some get far more than others.
                         let n = random.below(queues.len());
                         let n = if skewed { n * n / queues.len() } else { n };
-                        if put(&mut queues[n], &buffers, bytes).is_err() {
+                        if put(&mut queues[n], &memory, bytes).is_err() {
                             break;
                         }
                     }
@@ -457,13 +472,13 @@ mod tests {
 
     #[test]
     fn only_batches_that_are_too_old_expire() {
-        let buffers = Buffers::new(1 << 20, 64 << 10);
+        let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(1_000, 1));
-        put(&mut accumulator, &buffers, 10).unwrap();
+        put(&mut accumulator, &memory, 10).unwrap();
         let limit = Instant::now();
         std::thread::sleep(std::time::Duration::from_millis(2));
-        put(&mut accumulator, &buffers, 10).unwrap();
-        assert_eq!(accumulator.expire(limit, &buffers).len(), 1);
-        assert!(accumulator.take(limit, &buffers).is_some());
+        put(&mut accumulator, &memory, 10).unwrap();
+        assert_eq!(accumulator.expire(limit, &memory).len(), 1);
+        assert!(accumulator.take(limit, &memory).is_some());
     }
 }

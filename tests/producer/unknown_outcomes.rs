@@ -6,8 +6,8 @@ use pat_events::kafka::WriteOutcome;
 use protocol::messages::ProduceResponse;
 use protocol::{ApiKey, ErrorCode};
 
+use crate::harness::*;
 use crate::proxy::{Meddling, Proxy, refusal};
-use crate::world::*;
 
 type Doubt = fn(&crate::proxy::Asked) -> Meddling;
 

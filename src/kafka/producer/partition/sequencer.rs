@@ -15,80 +15,15 @@ use std::collections::VecDeque;
 
 use tokio::time::{Duration, Instant};
 
-use super::verdict::Verdict;
+use super::sequenced::{
+    BatchSequence, Discipline, Leader, Rules, SendDecision, Sequenced, advance,
+};
+use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
+
 #[cfg(planted_defects)]
 use crate::kafka::planted;
+use crate::kafka::producer::sender::outcome::ProduceOutcome;
 use crate::kafka::{Error, ErrorKind, WriteOutcome};
-
-/// Who the brokers think is writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub producer_id: i64,
-    pub epoch: i16,
-}
-
-/// What makes a batch recognisable when it arrives twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub identity: Identity,
-    pub base_sequence: i32,
-}
-
-/// A partition's leader, as metadata has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Leader {
-    pub node: i32,
-    pub epoch: i32,
-}
-
-/// How a producer keeps its batches in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rules {
-    pub discipline: Discipline,
-    /// The most batches of a partition in flight.
-    pub max_in_flight: usize,
-    /// How often a batch is sent again.
-    pub retries: u32,
-}
-
-/// What keeps a retry from overtaking, or being overtaken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Discipline {
-    /// Sequence numbers: brokers refuse what is out of order and recognise what is repeated.
-    Sequences,
-    /// One batch in flight.
-    OneByOne,
-    /// Nothing: no batch is ever sent twice, nor a part of it.
-    NoRetries,
-}
-
-/// A batch with what its partition must remember of it. Owned by the lane or by the request that carries it, never by both.
-#[derive(Debug)]
-pub(super) struct Batch<T> {
-    /// Its place among the partition's batches; the second number tells the parts of a split one apart.
-    order: (u64, u32),
-    pub count: u32,
-    pub stamp: Option<Stamp>,
-    /// An attempt may have been written.
-    pub suspect: bool,
-    pub attempts: u32,
-    pub deadline: Instant,
-    pub content: T,
-    last_error: Option<Error>,
-}
-
-/// What a partition may do now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Nothing, until something of it is resolved.
-    Wait,
-    /// Nothing before this moment.
-    Until(Instant),
-    /// Send what [`Lane::repeat`] gives.
-    Repeat,
-    /// Send a new batch, numbered by [`Lane::start`].
-    Fresh,
-}
 
 /// A hole in the sequences: a batch that had one will not be written under it.
 #[derive(Clone, Copy, Debug)]
@@ -97,29 +32,29 @@ struct Gap {
     /// Where numbering can go on, if the broker certainly stands there.
     resume: Option<i32>,
     /// The producer id is of no use any more.
-    disowned: bool,
+    fenced: bool,
 }
 
-/// How many refusals in a row a search for the records that are to blame takes in one batch. Enough to halve the largest batch down to a
+/// How many refusals in a row a search for the records that are to blame accepts one batch. Enough to halve the largest batch down to a
 /// single record several times over; a batch of which nothing is ever taken ends there.
 const SEARCH_REFUSALS: u32 = 64;
 
 /// The batches of one partition between being accepted and being resolved.
 #[derive(Debug)]
-pub(super) struct Lane<T> {
+pub(crate) struct PartitionSequencer<T> {
     rules: Rules,
-    identity: Option<Identity>,
+    producer_id: Option<ProducerIdAndEpoch>,
     /// The producer id that may not be taken again.
-    shunned: Option<i64>,
+    retired_producer_id: Option<i64>,
     next_sequence: i32,
     next_order: u64,
     in_flight: usize,
     /// Where those in flight are.
     node: Option<i32>,
     /// To be sent again, in order.
-    retry: VecDeque<Batch<T>>,
+    retry: VecDeque<Sequenced<T>>,
     /// The leader whose last answer was a success.
-    trusted: Option<Leader>,
+    confirmed_leader: Option<Leader>,
     gap: Option<Gap>,
     recreated: bool,
     not_before: Option<Instant>,
@@ -127,21 +62,21 @@ pub(super) struct Lane<T> {
     last_failure: Option<Error>,
     /// The batch in which refused records are searched for, and how many refusals that took since the last success.
     search: (u64, u32),
-    given_up: Vec<(Batch<T>, Error)>,
+    given_up: Vec<(Sequenced<T>, Error)>,
 }
 
-impl<T> Lane<T> {
+impl<T> PartitionSequencer<T> {
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
-            identity: None,
-            shunned: None,
+            producer_id: None,
+            retired_producer_id: None,
             next_sequence: 0,
             next_order: 0,
             in_flight: 0,
             node: None,
             retry: VecDeque::new(),
-            trusted: None,
+            confirmed_leader: None,
             gap: None,
             recreated: false,
             not_before: None,
@@ -152,12 +87,14 @@ impl<T> Lane<T> {
     }
 
     /// What may be sent to `leader` now.
-    pub fn turn(&self, now: Instant, leader: Leader) -> Turn {
+    pub fn send_decision(&self, now: Instant, leader: Leader) -> SendDecision {
         #[cfg(planted_defects)]
         if planted::is_planted(planted::Defect::SilentAfterEpochBump)
-            && self.identity.is_some_and(|identity| identity.epoch > 0)
+            && self
+                .producer_id
+                .is_some_and(|producer_id| producer_id.epoch > 0)
         {
-            return Turn::Wait;
+            return SendDecision::Wait;
         }
         let elsewhere = self.is_elsewhere(leader.node);
         let blocked = self.gap.is_some_and(|gap| {
@@ -165,67 +102,75 @@ impl<T> Lane<T> {
             next.is_none_or(|order| order >= gap.order)
         });
         if elsewhere || blocked || self.recreated || self.in_flight >= self.allowance(leader) {
-            return Turn::Wait;
+            return SendDecision::Wait;
         }
-        if self.rules.discipline == Discipline::Sequences && self.identity.is_none() {
-            return Turn::Wait;
+        if self.rules.discipline == Discipline::Sequences && self.producer_id.is_none() {
+            return SendDecision::Wait;
         }
         match self.not_before {
-            Some(moment) if moment > now => Turn::Until(moment),
-            _ if self.retry.is_empty() => Turn::Fresh,
-            _ => Turn::Repeat,
+            Some(moment) if moment > now => SendDecision::Until(moment),
+            _ if self.retry.is_empty() => SendDecision::New,
+            _ => SendDecision::Retry,
         }
     }
 
-    /// Whether something is in flight to another broker than `node`.
+    /// Whether something is in flight to another broker than `broker`.
     pub fn is_elsewhere(&self, node: i32) -> bool {
         self.in_flight > 0 && self.node != Some(node)
     }
 
     fn allowance(&self, leader: Leader) -> usize {
         match self.rules.discipline {
-            Discipline::Sequences if self.trusted == Some(leader) => self.rules.max_in_flight,
+            Discipline::Sequences if self.confirmed_leader == Some(leader) => {
+                self.rules.max_in_flight
+            }
             Discipline::Sequences | Discipline::OneByOne => 1,
             Discipline::NoRetries => self.rules.max_in_flight,
         }
     }
 
     /// Whether a producer id is wanted: there is none, or the one there was has used up its epochs.
-    pub fn wants_identity(&self) -> bool {
-        self.rules.discipline == Discipline::Sequences && self.identity.is_none()
+    pub fn wants_producer_id(&self) -> bool {
+        self.rules.discipline == Discipline::Sequences && self.producer_id.is_none()
     }
 
-    /// Takes `identity` when one is wanted; false when it is the one that is used up.
-    pub fn adopt(&mut self, identity: Identity) -> bool {
-        if !self.wants_identity() {
+    /// Takes `producer_id` when one is wanted; false when it is the one that is used up.
+    pub fn adopt(&mut self, producer_id: ProducerIdAndEpoch) -> bool {
+        if !self.wants_producer_id() {
             return true;
         }
-        if self.shunned == Some(identity.producer_id) {
+        if self.retired_producer_id == Some(producer_id.id) {
             return false;
         }
-        self.identity = Some(identity);
+        self.producer_id = Some(producer_id);
         self.next_sequence = 0;
         true
     }
 
-    /// The next batch to repeat, in flight to `leader` from now on; for [`Turn::Repeat`].
-    pub fn repeat(&mut self, leader: Leader) -> Option<Batch<T>> {
+    /// The next batch to repeat, in flight to `leader` from now on; for [`SendDecision::Retry`].
+    pub fn retry(&mut self, leader: Leader) -> Option<Sequenced<T>> {
         let mut batch = self.retry.pop_front()?;
         #[cfg(planted_defects)]
         if planted::is_planted(planted::Defect::SequenceNotRestored) {
-            batch.stamp = None;
+            batch.sequence = None;
         }
         self.depart(&mut batch, leader);
         Some(batch)
     }
 
-    /// Makes `content` the next batch, in flight to `leader` from now on; for [`Turn::Fresh`].
-    pub fn start(&mut self, leader: Leader, count: u32, deadline: Instant, content: T) -> Batch<T> {
-        let mut batch = Batch {
+    /// Makes `content` the next batch, in flight to `leader` from now on; for [`SendDecision::New`].
+    pub fn start(
+        &mut self,
+        leader: Leader,
+        count: u32,
+        deadline: Instant,
+        content: T,
+    ) -> Sequenced<T> {
+        let mut batch = Sequenced {
             order: (self.next_order, 0),
             count,
-            stamp: None,
-            suspect: false,
+            sequence: None,
+            maybe_written: false,
             attempts: 0,
             deadline,
             content,
@@ -236,12 +181,12 @@ impl<T> Lane<T> {
         batch
     }
 
-    fn depart(&mut self, batch: &mut Batch<T>, leader: Leader) {
-        if batch.stamp.is_none()
-            && let Some(identity) = self.identity
+    fn depart(&mut self, batch: &mut Sequenced<T>, leader: Leader) {
+        if batch.sequence.is_none()
+            && let Some(producer_id) = self.producer_id
         {
-            batch.stamp = Some(Stamp {
-                identity,
+            batch.sequence = Some(BatchSequence {
+                producer_id,
                 base_sequence: self.next_sequence,
             });
             self.next_sequence = advance(self.next_sequence, batch.count);
@@ -252,47 +197,48 @@ impl<T> Lane<T> {
     }
 
     /// An attempt at `leader` succeeded, or turned out to repeat a success.
-    pub fn written(&mut self, batch: Batch<T>, leader: Leader) -> T {
+    pub fn written(&mut self, batch: Sequenced<T>, leader: Leader) -> T {
         self.in_flight -= 1;
         self.last_failure = None;
         self.search.1 = 0;
         if self.gap.is_none() && self.retry.is_empty() {
-            self.trusted = Some(leader);
+            self.confirmed_leader = Some(leader);
             self.not_before = None;
         } else if self.gap.is_none() {
             // Something later failed meanwhile: it goes alone, after its backoff.
-            self.trusted = None;
+            self.confirmed_leader = None;
         }
         self.settle();
         batch.content
     }
 
-    /// An attempt failed. What is to be tried again is, after `backoff`; what is not comes out of [`Lane::given_up`], and holds up nothing.
+    /// An attempt failed. What is to be tried again is, after `backoff`; what is not comes out of [`PartitionSequencer::given_up`], and holds up nothing.
     pub fn failed(
         &mut self,
-        mut batch: Batch<T>,
-        verdict: Verdict,
+        mut batch: Sequenced<T>,
+        outcome: ProduceOutcome,
         error: Error,
         now: Instant,
         backoff: Duration,
     ) {
         self.in_flight -= 1;
-        self.trusted = None;
+        self.confirmed_leader = None;
         let first = self
             .retry
             .front()
             .is_none_or(|next| batch.order < next.order)
             && self.gap.is_none_or(|gap| batch.order < gap.order);
-        match verdict {
-            Verdict::OutOfSequence | Verdict::Disowned if first => {
-                self.open_gap(&batch, None, verdict == Verdict::Disowned);
+        match outcome {
+            ProduceOutcome::OutOfSequence | ProduceOutcome::Fenced if first => {
+                self.open_gap(&batch, None, outcome == ProduceOutcome::Fenced);
             }
-            Verdict::Retry(WriteOutcome::Unknown) | Verdict::Fail(WriteOutcome::Unknown) => {
-                batch.suspect = true;
+            ProduceOutcome::Retry(WriteOutcome::Unknown)
+            | ProduceOutcome::Fail(WriteOutcome::Unknown) => {
+                batch.maybe_written = true;
             }
             _ => {}
         }
-        let hopeless = matches!(verdict, Verdict::Fail(_) | Verdict::TooLarge);
+        let hopeless = matches!(outcome, ProduceOutcome::Fail(_) | ProduceOutcome::TooLarge);
         if hopeless || now >= batch.deadline || batch.attempts > self.rules.retries {
             #[cfg(planted_defects)]
             if planted::is_planted(planted::Defect::RefusalHoldsUp) {
@@ -301,7 +247,10 @@ impl<T> Lane<T> {
             self.give_up(batch, error);
         } else {
             // What was refused only for following another one waits for its place, and for nothing else.
-            let follows = matches!(verdict, Verdict::OutOfSequence | Verdict::Disowned) && !first;
+            let follows = matches!(
+                outcome,
+                ProduceOutcome::OutOfSequence | ProduceOutcome::Fenced
+            ) && !first;
             if !follows {
                 self.not_before = Some(now + backoff);
                 self.last_failure = Some(error.clone());
@@ -313,13 +262,13 @@ impl<T> Lane<T> {
     }
 
     /// Whether some records of a batch can go out again under other sequences: not if an attempt may have been written.
-    pub fn may_renumber(&self, batch: &Batch<T>) -> bool {
-        !(batch.suspect && batch.stamp.is_some())
+    pub fn may_renumber(&self, batch: &Sequenced<T>) -> bool {
+        !(batch.maybe_written && batch.sequence.is_some())
     }
 
-    /// Whether a batch that was refused for some of its records, nobody knows which, should be cut up in search of them: not if that took
+    /// Whether a batch that was refused for some of its records, nobody knows which, should be split in search of them: not if that took
     /// many refusals already, and none of it was taken.
-    pub fn may_search(&mut self, batch: &Batch<T>) -> bool {
+    pub fn may_search(&mut self, batch: &Sequenced<T>) -> bool {
         if self.search.0 != batch.order.0 {
             self.search = (batch.order.0, 0);
         }
@@ -329,11 +278,11 @@ impl<T> Lane<T> {
 
     /// An attempt was refused for some of its records, which were taken out; it was certainly not applied. What is left, `count` records,
     /// takes its place under new sequences; if nothing is, the content comes back.
-    pub fn thinned(&mut self, mut batch: Batch<T>, count: u32) -> Option<T> {
+    pub fn records_removed(&mut self, mut batch: Sequenced<T>, count: u32) -> Option<T> {
         self.in_flight -= 1;
-        self.trusted = None;
-        if let Some(stamp) = batch.stamp {
-            self.open_gap(&batch, Some(stamp.base_sequence), false);
+        self.confirmed_leader = None;
+        if let Some(sequence) = batch.sequence {
+            self.open_gap(&batch, Some(sequence.base_sequence), false);
         }
         batch.count = count;
         batch.attempts = 0;
@@ -348,14 +297,14 @@ impl<T> Lane<T> {
     }
 
     /// An attempt was refused for the batch's size, and its first `count` records were cut off as `front`: both parts take its place.
-    pub fn split(&mut self, mut rest: Batch<T>, count: u32, front: T) {
+    pub fn split(&mut self, mut rest: Sequenced<T>, count: u32, front: T) {
         self.in_flight -= 1;
-        self.trusted = None;
-        let front = Batch {
+        self.confirmed_leader = None;
+        let front = Sequenced {
             order: rest.order,
             count,
-            stamp: rest.stamp,
-            suspect: rest.suspect,
+            sequence: rest.sequence,
+            maybe_written: rest.maybe_written,
             attempts: 0,
             deadline: rest.deadline,
             content: front,
@@ -364,18 +313,18 @@ impl<T> Lane<T> {
         rest.order.1 += count;
         rest.count -= count;
         rest.attempts = 0;
-        if let Some(stamp) = &mut rest.stamp {
-            stamp.base_sequence = advance(stamp.base_sequence, count);
+        if let Some(sequence) = &mut rest.sequence {
+            sequence.base_sequence = advance(sequence.base_sequence, count);
         }
         self.put_back(front);
         self.put_back(rest);
         self.settle();
     }
 
-    /// Gives up what waits for a repetition longer than it may; for want of a producer id, where one is wanted, because of `no_identity`.
-    pub fn expire(&mut self, now: Instant, no_identity: Option<&Error>) {
-        let cause = no_identity.filter(|_| self.wants_identity());
-        let late = |batch: &Batch<T>| batch.deadline <= now;
+    /// Gives up what waits for a repetition longer than it may; for want of a producer id, where one is wanted, because of `no_producer_id`.
+    pub fn expire(&mut self, now: Instant, no_producer_id: Option<&Error>) {
+        let cause = no_producer_id.filter(|_| self.wants_producer_id());
+        let late = |batch: &Sequenced<T>| batch.deadline <= now;
         while self.retry.front().is_some_and(late)
             && let Some(batch) = self.retry.pop_front()
         {
@@ -393,7 +342,7 @@ impl<T> Lane<T> {
         self.settle();
     }
 
-    /// The topic was deleted and created anew under its name: its log knows nothing of us.
+    /// The topic was deleted and re-created under its name: its log knows nothing of us.
     pub fn topic_recreated(&mut self) {
         self.recreated = true;
         self.settle();
@@ -405,7 +354,7 @@ impl<T> Lane<T> {
     }
 
     /// The batches that will not be tried again, with the reason; its outcome is right for each.
-    pub fn given_up(&mut self) -> Vec<(Batch<T>, Error)> {
+    pub fn given_up(&mut self) -> Vec<(Sequenced<T>, Error)> {
         std::mem::take(&mut self.given_up)
     }
 
@@ -419,32 +368,36 @@ impl<T> Lane<T> {
         !self.retry.is_empty()
     }
 
-    fn put_back(&mut self, batch: Batch<T>) {
+    fn put_back(&mut self, batch: Sequenced<T>) {
         let place = self
             .retry
             .partition_point(|other| other.order < batch.order);
         self.retry.insert(place, batch);
     }
 
-    fn give_up(&mut self, batch: Batch<T>, error: Error) {
-        if let Some(stamp) = batch.stamp {
-            let resume = (!batch.suspect).then_some(stamp.base_sequence);
+    fn give_up(&mut self, batch: Sequenced<T>, error: Error) {
+        if let Some(sequence) = batch.sequence {
+            let resume = (!batch.maybe_written).then_some(sequence.base_sequence);
             self.open_gap(&batch, resume, false);
         }
         let error = match error.outcome() {
-            WriteOutcome::NotWritten if batch.suspect => error.with_outcome(WriteOutcome::Unknown),
-            WriteOutcome::Unknown if !batch.suspect => error.with_outcome(WriteOutcome::NotWritten),
+            WriteOutcome::NotWritten if batch.maybe_written => {
+                error.with_outcome(WriteOutcome::Unknown)
+            }
+            WriteOutcome::Unknown if !batch.maybe_written => {
+                error.with_outcome(WriteOutcome::NotWritten)
+            }
             _ => error,
         };
         let error = error.attempt(batch.attempts);
         self.given_up.push((batch, error));
     }
 
-    fn open_gap(&mut self, batch: &Batch<T>, resume: Option<i32>, disowned: bool) {
+    fn open_gap(&mut self, batch: &Sequenced<T>, resume: Option<i32>, fenced: bool) {
         let gap = Gap {
             order: batch.order,
             resume,
-            disowned,
+            fenced,
         };
         self.gap = Some(match self.gap {
             None => gap,
@@ -457,7 +410,7 @@ impl<T> Lane<T> {
                 Gap {
                     order: first.order,
                     resume: first.resume.filter(|_| other.resume.is_some()),
-                    disowned: first.disowned || other.disowned,
+                    fenced: first.fenced || other.fenced,
                 }
             }
         });
@@ -473,7 +426,7 @@ impl<T> Lane<T> {
             // The new log may have taken a batch by the topic's name, under the old epoch: nothing may look like that one. And one whose
             // brokers are of different minds about the id may be the old log after all.
             let gap = self.gap.take();
-            self.next_epoch(gap.is_some_and(|gap| gap.disowned));
+            self.next_epoch(gap.is_some_and(|gap| gap.fenced));
             self.renumber(0);
             return;
         }
@@ -489,11 +442,11 @@ impl<T> Lane<T> {
         }
         self.gap = None;
         match gap.resume {
-            Some(sequence) if self.retry.iter().all(|batch| !batch.suspect) => {
+            Some(sequence) if self.retry.iter().all(|batch| !batch.maybe_written) => {
                 self.renumber(sequence);
             }
             _ => {
-                self.next_epoch(gap.disowned);
+                self.next_epoch(gap.fenced);
                 self.renumber(0);
             }
         }
@@ -501,37 +454,35 @@ impl<T> Lane<T> {
 
     /// Gives every batch a new sequence, from `next`, except those that may have been written under their old one: these are given up.
     fn renumber(&mut self, next: i32) {
-        self.trusted = None;
+        self.confirmed_leader = None;
         self.next_sequence = next;
         for mut batch in std::mem::take(&mut self.retry) {
-            if batch.suspect && batch.stamp.is_some() {
-                let error = fate_unknown(&batch).attempt(batch.attempts);
+            if batch.maybe_written && batch.sequence.is_some() {
+                let error = outcome_unknown(&batch).attempt(batch.attempts);
                 self.given_up.push((batch, error));
             } else {
-                batch.stamp = None;
+                batch.sequence = None;
                 self.retry.push_back(batch);
             }
         }
     }
 
     /// The next epoch fences what may still be under way in the network; after the last one a new producer id is needed.
-    fn next_epoch(&mut self, disowned: bool) {
-        let Some(identity) = self.identity else {
+    fn next_epoch(&mut self, fenced: bool) {
+        let Some(producer_id) = self.producer_id else {
             return;
         };
-        self.identity = match identity.epoch.checked_add(1) {
-            Some(epoch) if !disowned => Some(Identity { epoch, ..identity }),
+        self.producer_id = match producer_id.epoch.checked_add(1) {
+            Some(epoch) if !fenced => Some(ProducerIdAndEpoch {
+                epoch,
+                ..producer_id
+            }),
             _ => {
-                self.shunned = Some(identity.producer_id);
+                self.retired_producer_id = Some(producer_id.id);
                 None
             }
         };
     }
-}
-
-/// The sequence `count` records after `sequence`; after 2^31-1 comes 0.
-fn advance(sequence: i32, count: u32) -> i32 {
-    ((i64::from(sequence) + i64::from(count)) & 0x7fff_ffff) as i32
 }
 
 fn timed_out(cause: Option<&Error>) -> Error {
@@ -545,7 +496,7 @@ fn timed_out(cause: Option<&Error>) -> Error {
     }
 }
 
-fn fate_unknown<T>(batch: &Batch<T>) -> Error {
+fn outcome_unknown<T>(batch: &Sequenced<T>) -> Error {
     let error = Error::new(
         ErrorKind::Timeout,
         "an earlier attempt may have been written, and the broker can no longer tell: \

@@ -8,20 +8,20 @@ use protocol::{ErrorCode, Uuid};
 use std::sync::Arc;
 use tokio::time::Duration;
 
-use super::config::Acks;
-use super::parcel::Refused;
 use crate::kafka::net::broker_timeout_ms;
+use crate::kafka::producer::config::Acks;
+use crate::kafka::producer::partition::batch::RefusedRecord;
 
 /// Which partition a batch is for, by name and by id: the version decides which of them goes to the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     pub topic: Arc<str>,
     pub topic_id: Uuid,
     pub partition: i32,
 }
 
 /// A request that writes `batches`.
-pub(super) fn build<'a>(
+pub(crate) fn build<'a>(
     acks: Acks,
     timeout: Duration,
     batches: impl IntoIterator<Item = (&'a Destination, Bytes)>,
@@ -55,7 +55,7 @@ pub(super) fn build<'a>(
 }
 
 /// The answers in a response, to be asked for in the order of the request's batches.
-pub(super) struct Answers {
+pub(crate) struct BatchResponses {
     topics: Vec<(String, Uuid)>,
     /// In the broker's order; the first number is the topic's index.
     answers: Vec<Option<(usize, PartitionProduceResponse)>>,
@@ -63,7 +63,7 @@ pub(super) struct Answers {
     next: usize,
 }
 
-impl Answers {
+impl BatchResponses {
     pub fn new(response: ProduceResponse) -> Self {
         let mut topics = Vec::with_capacity(response.responses.len());
         let mut answers = Vec::new();
@@ -110,7 +110,7 @@ impl Answers {
 }
 
 /// The broker's words on a refusal: its message, and which records it is about (KIP-467).
-pub(super) fn explanation(answer: &PartitionProduceResponse) -> Option<String> {
+pub(crate) fn explanation(answer: &PartitionProduceResponse) -> Option<String> {
     let mut text = answer.error_message.clone().unwrap_or_default();
     for error in answer.record_errors.iter().take(3) {
         if !text.is_empty() {
@@ -129,13 +129,13 @@ pub(super) fn explanation(answer: &PartitionProduceResponse) -> Option<String> {
 }
 
 /// The records of a batch of `count` that the broker names in its refusal (KIP-467), in their order, with what it says of each.
-pub(super) fn refused_records(answer: &PartitionProduceResponse, count: u32) -> Vec<Refused> {
+pub(crate) fn refused_records(answer: &PartitionProduceResponse, count: u32) -> Vec<RefusedRecord> {
     let mut refused: Vec<_> = answer
         .record_errors
         .iter()
         .filter_map(|error| {
             let place = u32::try_from(error.batch_index).ok()?;
-            (place < count).then(|| Refused {
+            (place < count).then(|| RefusedRecord {
                 place,
                 message: error.batch_index_error_message.clone(),
             })
@@ -147,7 +147,7 @@ pub(super) fn refused_records(answer: &PartitionProduceResponse, count: u32) -> 
 }
 
 /// Whether metadata is out of date, given this answer.
-pub(super) fn asks_for_metadata(code: ErrorCode) -> bool {
+pub(crate) fn asks_for_metadata(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::NOT_LEADER_OR_FOLLOWER
@@ -243,7 +243,7 @@ mod tests {
             ..ProduceResponse::default()
         };
         for by_id in [false, true] {
-            let mut answers = Answers::new(response(by_id));
+            let mut answers = BatchResponses::new(response(by_id));
             for to in [to("a", 1, 0), to("b", 2, 0), to("b", 2, 1)] {
                 assert_eq!(
                     answers.take(&to).map(|answer| answer.index),

@@ -1,21 +1,21 @@
-//! A batch's bytes between leaving the accumulator and being resolved: sealed once, stamped anew when its sequence changes, cut up when
-//! a broker finds it too large. It is owned by the lane or by the request that carries it; its memory is used again only after it was
-//! given back here (KAFKA-19012).
+//! A batch's bytes between leaving the accumulator and being resolved: sealed once, renumbered when its sequence changes, split when
+//! a broker finds it too large. It is owned by the sequencer or by the request that carries it; its memory is pooled only after it was
+//! released here (KAFKA-19012).
 
 use bytes::Bytes;
 use protocol::compression::{Compression, Compressor, Decompressor};
 use protocol::records::{BatchBuilder, RecordBatch, RecordView, SealOptions, SealedBatch, reclaim};
 use tokio::time::Instant;
 
-use super::accumulator::Raw;
-use super::buffers::Buffers;
-use super::delivery::Part;
-use super::sequences::Stamp;
+use super::accumulator::OpenBatch;
+use super::sequenced::BatchSequence;
+use crate::kafka::producer::completion::Part;
+use crate::kafka::producer::memory::MemoryBudget;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// The bytes of a batch, the duty to its records, and what its memory counts for.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(crate) struct ProducerBatch {
     payload: Payload,
     pub part: Part,
     pub opened: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Parcel {
 
 /// A record that a broker refused, by its place in the batch, and what it said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(crate) struct RefusedRecord {
     pub place: u32,
     pub message: Option<String>,
 }
@@ -32,23 +32,23 @@ pub(super) struct Refused {
 #[derive(Debug)]
 enum Payload {
     Open(BatchBuilder),
-    Sealed(SealedBatch, Option<Stamp>),
+    Sealed(SealedBatch, Option<BatchSequence>),
     /// Only while one of the others is turned into another.
     Empty,
 }
 
-impl From<Raw> for Parcel {
-    fn from(raw: Raw) -> Self {
+impl From<OpenBatch> for ProducerBatch {
+    fn from(batch: OpenBatch) -> Self {
         Self {
-            payload: Payload::Open(raw.builder),
-            part: raw.part,
-            opened: raw.opened,
-            charged: raw.charged,
+            payload: Payload::Open(batch.builder),
+            part: batch.part,
+            opened: batch.opened,
+            charged: batch.charged,
         }
     }
 }
 
-impl Parcel {
+impl ProducerBatch {
     /// Number of bytes before compression.
     pub fn uncompressed_len(&self) -> usize {
         match &self.payload {
@@ -67,13 +67,13 @@ impl Parcel {
         }
     }
 
-    /// The batch as it goes to the wire under `stamp`: compresses and seals what is open, and stamps anew what was sealed otherwise.
-    pub fn bytes(&mut self, stamp: Option<Stamp>, compressor: &mut Compressor) -> Bytes {
+    /// The batch as it goes to the wire under `sequence`: compresses and seals what is open, and renumbers what was sealed otherwise.
+    pub fn bytes(&mut self, sequence: Option<BatchSequence>, compressor: &mut Compressor) -> Bytes {
         let sealed = match std::mem::replace(&mut self.payload, Payload::Empty) {
-            Payload::Open(builder) => builder.seal(&options(stamp), compressor),
+            Payload::Open(builder) => builder.seal(&options(sequence), compressor),
             Payload::Sealed(mut sealed, old) => {
-                if old != stamp {
-                    let new = options(stamp);
+                if old != sequence {
+                    let new = options(sequence);
                     sealed.restamp(new.producer_id, new.producer_epoch, new.base_sequence);
                 }
                 sealed
@@ -82,16 +82,20 @@ impl Parcel {
         };
         // Shared with the request from here on; `release` gets the memory back when the request is done with it.
         let bytes = sealed.bytes().clone();
-        self.payload = Payload::Sealed(sealed, stamp);
+        self.payload = Payload::Sealed(sealed, sequence);
         bytes
     }
 
     /// Cuts off the first records: as many as take `bytes` before compression, one at least, and not all. Leaves all as it was when it
     /// fails; there must be two records or more.
-    pub fn split_front(&mut self, bytes: usize, decompressor: &mut Decompressor) -> Result<Parcel> {
+    pub fn split_front(
+        &mut self,
+        bytes: usize,
+        decompressor: &mut Decompressor,
+    ) -> Result<ProducerBatch> {
         let [front, rest] = cut(self.sealed()?, bytes, decompressor)?;
         let charged = self.charged / 2;
-        let front = Parcel {
+        let front = ProducerBatch {
             part: self.part.split_off_front(front.count()),
             payload: Payload::Open(front),
             opened: self.opened,
@@ -105,7 +109,7 @@ impl Parcel {
     /// Takes out some records, but not all of them, and returns the duties to them. Leaves all as it was when it fails.
     pub fn take_out(
         &mut self,
-        refused: &[Refused],
+        refused: &[RefusedRecord],
         decompressor: &mut Decompressor,
     ) -> Result<Vec<Part>> {
         let sealed = self.sealed()?;
@@ -122,12 +126,12 @@ impl Parcel {
     }
 
     /// The duties to some records, which may be all of them, when nothing of the batch is sent again.
-    pub fn take_out_all(&mut self, refused: &[Refused]) -> Vec<Part> {
+    pub fn take_out_all(&mut self, refused: &[RefusedRecord]) -> Vec<Part> {
         let places: Vec<_> = refused.iter().map(|refused| refused.place).collect();
         self.part.take_out(&places)
     }
 
-    /// The batch in a form that can be read: one that was never sent is sealed without compression, to be cut up.
+    /// The batch in a form that can be read: one that was never sent is sealed without compression, to be split.
     fn sealed(&mut self) -> Result<&SealedBatch> {
         self.payload = match std::mem::replace(&mut self.payload, Payload::Empty) {
             Payload::Open(builder) => {
@@ -143,15 +147,15 @@ impl Parcel {
     }
 
     /// Gives the memory back. The duty to the records comes out: resolving it wakes them.
-    pub fn release(self, buffers: &Buffers) -> Part {
-        buffers.discharge(self.charged);
+    pub fn release(self, memory: &MemoryBudget) -> Part {
+        memory.release(self.charged);
         let buffer = match self.payload {
             Payload::Open(builder) => Some(builder.into_buffer()),
             Payload::Sealed(sealed, _) => reclaim(sealed.into_bytes()),
             Payload::Empty => None,
         };
         if let Some(buffer) = buffer {
-            buffers.give(buffer);
+            memory.give(buffer);
         }
         self.part
     }
@@ -199,7 +203,7 @@ fn unreadable() -> Error {
     )
 }
 
-/// The most bytes that the record takes in a batch.
+/// The most bytes that the record accepts a batch.
 fn size(record: &RecordView<'_>) -> usize {
     let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
     let headers = record.headers.iter();
@@ -218,12 +222,12 @@ fn append(builder: &mut BatchBuilder, record: &RecordView<'_>) -> Result<()> {
         .map_err(|error| Error::new(ErrorKind::RecordTooLarge, error.to_string()))
 }
 
-fn options(stamp: Option<Stamp>) -> SealOptions {
-    match stamp {
-        Some(stamp) => SealOptions {
-            producer_id: stamp.identity.producer_id,
-            producer_epoch: stamp.identity.epoch,
-            base_sequence: stamp.base_sequence,
+fn options(sequence: Option<BatchSequence>) -> SealOptions {
+    match sequence {
+        Some(sequence) => SealOptions {
+            producer_id: sequence.producer_id.id,
+            producer_epoch: sequence.producer_id.epoch,
+            base_sequence: sequence.base_sequence,
             ..SealOptions::default()
         },
         None => SealOptions::default(),
@@ -233,10 +237,10 @@ fn options(stamp: Option<Stamp>) -> SealOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::producer::sequences::Identity;
+    use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
     use protocol::compression::Codec;
 
-    fn parcel(records: u32) -> Parcel {
+    fn batch(records: u32) -> ProducerBatch {
         let mut builder = BatchBuilder::new(Vec::with_capacity(1 << 16));
         for n in 0..records {
             let value = vec![n as u8; 100];
@@ -250,7 +254,7 @@ mod tests {
                 )
                 .unwrap();
         }
-        Raw {
+        OpenBatch {
             builder,
             part: Part::whole("t".into(), 0),
             opened: Instant::now(),
@@ -260,13 +264,10 @@ mod tests {
         .into()
     }
 
-    fn stamp(epoch: i16, base_sequence: i32) -> Option<Stamp> {
-        let identity = Identity {
-            producer_id: 9,
-            epoch,
-        };
-        Some(Stamp {
-            identity,
+    fn sequence(epoch: i16, base_sequence: i32) -> Option<BatchSequence> {
+        let producer_id = ProducerIdAndEpoch { id: 9, epoch };
+        Some(BatchSequence {
+            producer_id,
             base_sequence,
         })
     }
@@ -274,10 +275,10 @@ mod tests {
     #[test]
     fn a_batch_is_sealed_once_and_stamped_anew_when_its_sequence_changes() {
         let mut compressor = Compressor::new(Compression::NONE);
-        let mut parcel = parcel(3);
-        let first = parcel.bytes(stamp(0, 7), &mut compressor);
-        assert_eq!(first, parcel.bytes(stamp(0, 7), &mut compressor));
-        let second = RecordBatch::read(parcel.bytes(stamp(1, 0), &mut compressor)).unwrap();
+        let mut batch = batch(3);
+        let first = batch.bytes(sequence(0, 7), &mut compressor);
+        assert_eq!(first, batch.bytes(sequence(0, 7), &mut compressor));
+        let second = RecordBatch::read(batch.bytes(sequence(1, 0), &mut compressor)).unwrap();
         assert!(second.verify_crc().is_ok());
         assert_eq!((second.producer_epoch(), second.base_sequence()), (1, 0));
         // A request that still held the bytes would not have been touched.
@@ -286,19 +287,19 @@ mod tests {
         assert!(first.verify_crc().is_ok());
     }
 
-    /// KAFKA-19012: a pooled buffer was used again while a request still held it.
+    /// KAFKA-19012: a pooled buffer was handed out while a request still held it.
     #[test]
-    fn memory_is_used_again_only_after_the_request_let_go_of_it() {
-        let buffers = Buffers::new(1 << 20, 1 << 16);
+    fn memory_is_pooled_only_after_the_request_let_go_of_it() {
+        let memory = MemoryBudget::new(1 << 20, 1 << 16);
         let mut compressor = Compressor::new(Compression::NONE);
         for held in [true, false] {
-            assert!(buffers.try_charge(1 << 16));
-            let mut parcel = parcel(3);
-            let bytes = parcel.bytes(None, &mut compressor);
+            assert!(memory.try_charge(1 << 16));
+            let mut batch = batch(3);
+            let bytes = batch.bytes(None, &mut compressor);
             let (address, copy) = (bytes.as_ptr(), bytes.to_vec());
             let request = held.then_some(bytes);
-            let _part = parcel.release(&buffers);
-            let mut next = buffers.take(1 << 16);
+            let _part = batch.release(&memory);
+            let mut next = memory.take(1 << 16);
             next.resize(1 << 16, 0xff);
             assert_eq!(next.as_ptr() == address, !held);
             assert!(request.is_none_or(|bytes| bytes == copy));
@@ -306,16 +307,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_cut_into_two_that_hold_its_records_in_order() {
+    fn a_batch_is_split_into_two_that_hold_its_records_in_order() {
         for (codec, sent) in Codec::ALL
             .into_iter()
             .flat_map(|codec| [(codec, true), (codec, false)])
         {
             let mut compressor = Compressor::new(Compression::new(codec));
             let mut decompressor = Decompressor::default();
-            let mut whole = parcel(11);
+            let mut whole = batch(11);
             if sent {
-                whole.bytes(stamp(0, 0), &mut compressor);
+                whole.bytes(sequence(0, 0), &mut compressor);
             }
             let half = whole.uncompressed_len() / 2;
             let front = whole.split_front(half, &mut decompressor).unwrap();
@@ -340,7 +341,7 @@ mod tests {
     #[test]
     fn a_cut_leaves_records_on_both_sides_whatever_size_is_asked_for() {
         for bytes in [0, 1, 1_000_000] {
-            let mut rest = parcel(3);
+            let mut rest = batch(3);
             let front = rest
                 .split_front(bytes, &mut Decompressor::default())
                 .unwrap();
@@ -354,15 +355,15 @@ mod tests {
         for codec in Codec::ALL {
             let mut compressor = Compressor::new(Compression::new(codec));
             let mut decompressor = Decompressor::default();
-            let mut parcel = parcel(5);
-            parcel.bytes(stamp(0, 0), &mut compressor);
-            let refused = [1, 4].map(|place| Refused {
+            let mut batch = batch(5);
+            batch.bytes(sequence(0, 0), &mut compressor);
+            let refused = [1, 4].map(|place| RefusedRecord {
                 place,
                 message: None,
             });
-            let out = parcel.take_out(&refused, &mut decompressor).unwrap();
-            assert_eq!((out.len(), parcel.count()), (2, 3));
-            let batch = RecordBatch::read(parcel.bytes(None, &mut compressor)).unwrap();
+            let out = batch.take_out(&refused, &mut decompressor).unwrap();
+            assert_eq!((out.len(), batch.count()), (2, 3));
+            let batch = RecordBatch::read(batch.bytes(None, &mut compressor)).unwrap();
             let decoded = batch.decode(&mut decompressor, 1 << 20).unwrap();
             let keys: Vec<_> = decoded
                 .records()

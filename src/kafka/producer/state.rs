@@ -1,4 +1,4 @@
-//! What the producer's handles, its senders and its steward share: the topics, the brokers, the memory, the phase of life.
+//! What the producer's handles, its senders and its maintenance share: the topics, the brokers, the memory, the phase of life.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
@@ -7,16 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::accumulator::Limits;
-use super::buffers::Buffers;
+use super::completion::Completion;
 use super::config::ProducerConfig;
-use super::delivery::Completion;
+use super::memory::MemoryBudget;
 use super::metrics::{Counters, ProducerMetrics, add};
-use super::node::Node;
+use super::partition::accumulator::Limits;
+use super::partition::queue::{Gate, Obstacle, PartitionQueue, Route};
+use super::partition::sequenced::{Leader, Rules};
 use super::partitioner::Sticky;
-use super::queue::{Gate, Obstacle, Queue, Route};
-use super::sender::Sender;
-use super::sequences::{Identity, Leader, Rules};
+use super::producer_id::ProducerIdAndEpoch;
+use super::sender::broker_queue::BrokerQueue;
+use super::sender::task::Sender;
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Channel, Cluster, PartitionMetadata, TopicMetadata};
@@ -28,24 +29,24 @@ const STICKY_BYTES: usize = 64 << 10;
 const ENOUGH_BYTES: usize = 512 << 10;
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct ProducerState {
     pub config: ProducerConfig,
     pub cluster: Cluster,
     pub topics: Topics,
-    pub buffers: Buffers,
+    pub memory: MemoryBudget,
     pub counters: Counters,
     pub timestamps: Timestamps,
-    /// Wakes the steward.
-    pub steward: Notify,
+    /// Wakes the maintenance.
+    pub maintenance: Notify,
     rules: Rules,
     limits: Limits,
     phase: AtomicU8,
-    identity: Mutex<Option<Identity>>,
+    producer_id: Mutex<Option<ProducerIdAndEpoch>>,
     /// Why there is no new producer id, where one is needed.
-    no_identity: Mutex<Option<Error>>,
+    no_producer_id: Mutex<Option<Error>>,
     random: Mutex<Random>,
     /// Guards changes of routes as well, and the making of queues against changes of phase.
-    nodes: Mutex<BTreeMap<i32, Arc<Node>>>,
+    brokers: Mutex<BTreeMap<i32, Arc<BrokerQueue>>>,
     born: Instant,
     /// When a task that enqueues last let others run, in microseconds since `born`.
     yielded_us: AtomicU64,
@@ -56,30 +57,34 @@ const RUNNING: u8 = 0;
 const CLOSING: u8 = 1;
 const STOPPED: u8 = 2;
 
-impl Shared {
-    pub fn new(config: ProducerConfig, cluster: Cluster, identity: Option<Identity>) -> Self {
+impl ProducerState {
+    pub fn new(
+        config: ProducerConfig,
+        cluster: Cluster,
+        producer_id: Option<ProducerIdAndEpoch>,
+    ) -> Self {
         let batch_records = config
             .batch_records
             .and_then(|records| u32::try_from(records).ok());
         Self {
             topics: Topics::new(),
-            buffers: Buffers::new(
+            memory: MemoryBudget::new(
                 config.buffer_bytes,
                 config.batch_bytes.min(config.max_request_bytes),
             ),
             counters: Counters::default(),
             timestamps: Timestamps::new(config.client.clock),
-            steward: Notify::new(),
+            maintenance: Notify::new(),
             rules: config.rules(),
             limits: Limits {
                 batch_bytes: config.batch_bytes.min(config.max_request_bytes),
                 batch_records: batch_records.unwrap_or(u32::MAX),
             },
             phase: AtomicU8::new(RUNNING),
-            identity: Mutex::new(identity),
-            no_identity: Mutex::default(),
+            producer_id: Mutex::new(producer_id),
+            no_producer_id: Mutex::default(),
             random: Mutex::new(cluster.random("producer")),
-            nodes: Mutex::default(),
+            brokers: Mutex::default(),
             born: Instant::now(),
             yielded_us: AtomicU64::new(0),
             config,
@@ -87,7 +92,7 @@ impl Shared {
         }
     }
 
-    /// Whether records are taken in.
+    /// Whether records are accepted.
     pub fn is_running(&self) -> bool {
         self.phase.load(SeqCst) == RUNNING
     }
@@ -97,16 +102,16 @@ impl Shared {
         self.phase.load(SeqCst) == STOPPED
     }
 
-    /// Whether the steward may stop everything once nothing is left to do.
+    /// Whether the maintenance may stop everything once nothing is left to do.
     pub fn is_closing(&self) -> bool {
         self.phase.load(SeqCst) >= CLOSING
     }
 
-    /// Takes in no more records, and sends the rest.
+    /// Accepts no more records, and sends the rest.
     pub fn begin_closing(&self) {
         {
             // A queue made meanwhile would stay open: either it is here already, or it is made closed.
-            let _no_new_queues = self.nodes();
+            let _no_new_queues = self.brokers();
             let _ = self
                 .phase
                 .compare_exchange(RUNNING, CLOSING, SeqCst, SeqCst);
@@ -115,47 +120,47 @@ impl Shared {
             }
         }
         self.flush();
-        self.steward.notify_one();
+        self.maintenance.notify_one();
     }
 
-    /// Why no more records are taken in.
+    /// Why no more records are accepted.
     pub fn closed(&self) -> Error {
         let failure = self.cluster.tasks().failure();
         failure.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
-    /// Ends everything: what is not in flight fails with `error`, and what is in flight as "fate unknown".
+    /// Ends everything: what is not in flight fails with `error`, and what is in flight as "outcome unknown".
     pub fn stop(&self, error: &Error) {
         let queues = {
-            let _no_new_queues = self.nodes();
+            let _no_new_queues = self.brokers();
             self.phase.store(STOPPED, SeqCst);
             self.queues()
         };
-        self.buffers.close();
+        self.memory.close();
         for queue in queues {
-            let lost = queue.abandon(error, &self.buffers);
+            let lost = queue.abandon(error, &self.memory);
             add(&self.counters.records_failed, lost);
         }
-        self.steward.notify_one();
+        self.maintenance.notify_one();
         self.wake_senders();
     }
 
-    /// Closes every open batch, so that all are sent soon, and returns those whose fate is not known.
+    /// Closes every open batch, so that all are sent soon, and returns those whose outcome is not known.
     pub fn flush(&self) -> Vec<Arc<Completion>> {
         self.queues()
             .iter()
-            .flat_map(|queue| queue.flush(&self.buffers))
+            .flat_map(|queue| queue.flush(&self.memory))
             .collect()
     }
 
-    /// Whether senders should not wait for company.
+    /// Whether senders should not wait for more records.
     pub fn is_urgent(&self) -> bool {
-        self.buffers.is_short() || self.is_closing()
+        self.memory.is_short() || self.is_closing()
     }
 
     pub fn wake_senders(&self) {
-        for node in self.nodes().values() {
-            node.wake();
+        for broker in self.brokers().values() {
+            broker.wake();
         }
     }
 
@@ -170,7 +175,7 @@ impl Shared {
         owes
     }
 
-    pub fn queues(&self) -> Vec<Arc<Queue>> {
+    pub fn queues(&self) -> Vec<Arc<PartitionQueue>> {
         let topics = self.topics.all();
         topics
             .iter()
@@ -179,27 +184,27 @@ impl Shared {
     }
 
     /// The producer id that partitions start with.
-    pub fn identity(&self) -> Option<Identity> {
-        *lock(&self.identity)
+    pub fn producer_id(&self) -> Option<ProducerIdAndEpoch> {
+        *lock(&self.producer_id)
     }
 
-    pub fn set_identity(&self, identity: Identity) {
-        *lock(&self.identity) = Some(identity);
-        *lock(&self.no_identity) = None;
+    pub fn set_producer_id(&self, producer_id: ProducerIdAndEpoch) {
+        *lock(&self.producer_id) = Some(producer_id);
+        *lock(&self.no_producer_id) = None;
     }
 
     /// Why there is no new producer id, where one is needed.
-    pub fn lack_of_identity(&self) -> Option<Error> {
-        lock(&self.no_identity).clone()
+    pub fn lack_of_producer_id(&self) -> Option<Error> {
+        lock(&self.no_producer_id).clone()
     }
 
     /// Remembers why there is no new producer id.
-    pub fn note_lack_of_identity(&self, error: Error) {
-        *lock(&self.no_identity) = Some(error);
+    pub fn note_lack_of_producer_id(&self, error: Error) {
+        *lock(&self.no_producer_id) = Some(error);
     }
 
     /// Says why the partition's records could not be sent while there was time.
-    pub fn overdue(&self, queue: &Queue, obstacle: Obstacle) -> Error {
+    pub fn overdue(&self, queue: &PartitionQueue, obstacle: Obstacle) -> Error {
         let metadata = self.cluster.metadata();
         let of_topic = metadata.topic_errors.get(&queue.topic);
         let text = "the record could not be sent within delivery.timeout.ms";
@@ -208,9 +213,9 @@ impl Shared {
         let error = match (obstacle, of_topic) {
             (Obstacle::Failed(cause), _) => error.clone().because(cause),
             (_, Some(said)) => said.error(&queue.topic),
-            (Obstacle::NoIdentity, None) => match self.lack_of_identity() {
+            (Obstacle::NoProducerId, None) => match self.lack_of_producer_id() {
                 Some(cause) => error.clone().because(cause),
-                None => because(ErrorKind::Timeout, "no broker gave a producer id"),
+                None => because(ErrorKind::Timeout, "no broker returned a producer id"),
             },
             (Obstacle::NoLeader, None) => {
                 because(ErrorKind::Connect, "no broker leads the partition")
@@ -236,7 +241,7 @@ impl Shared {
     }
 
     /// What keeps records from being sent, somewhere.
-    pub fn trouble(&self) -> Option<Error> {
+    pub fn obstacle(&self) -> Option<Error> {
         self.queues()
             .iter()
             .find_map(|queue| match queue.waits_for() {
@@ -266,17 +271,17 @@ impl Shared {
     /// Fails what waits for a producer id that nobody gives.
     pub fn refuse_all(&self, error: &Error) {
         for queue in self.queues() {
-            if queue.lock().lane.wants_identity() {
-                let lost = queue.refuse(error, &self.buffers);
+            if queue.lock().sequencer.wants_producer_id() {
+                let lost = queue.refuse(error, &self.memory);
                 add(&self.counters.records_failed, lost);
             }
         }
     }
 
     /// Fails what waits for a broker that will never take it.
-    pub fn refuse(&self, node: &Node, error: &Error) {
-        for queue in node.queues().iter() {
-            let lost = queue.refuse(error, &self.buffers);
+    pub fn refuse(&self, broker: &BrokerQueue, error: &Error) {
+        for queue in broker.queues().iter() {
+            let lost = queue.refuse(error, &self.memory);
             add(&self.counters.records_failed, lost);
         }
     }
@@ -297,7 +302,7 @@ impl Shared {
     /// Follows metadata: partitions, leaders, the topic's id. Makes the topic known if it is new.
     pub fn follow(self: &Arc<Self>, metadata: &Arc<TopicMetadata>) {
         // One at a time, and never an older view after a newer one: the lock is held from reading to the last change.
-        let mut nodes = self.nodes();
+        let mut brokers = self.brokers();
         let newest = self.cluster.metadata();
         let metadata = newest.topic(&metadata.name).unwrap_or(metadata);
         let topic = self.topics.find_or_insert(&metadata.name, || {
@@ -317,10 +322,10 @@ impl Shared {
             self.new_queue(metadata, partition, topic.batch_bytes())
         });
         for (partition, queue) in metadata.partitions.iter().zip(topic.queues()) {
-            let lost = queue.change(&self.buffers, |state| {
+            let lost = queue.change(&self.memory, |state| {
                 if state.topic_id != metadata.id && !metadata.id.is_zero() {
                     if !state.topic_id.is_zero() {
-                        state.lane.topic_recreated();
+                        state.sequencer.topic_recreated();
                         // Its settings may be others.
                         topic.forget_limit(self.limits.batch_bytes);
                         state.accumulator.limit(self.limits.batch_bytes);
@@ -329,25 +334,30 @@ impl Shared {
                 }
             });
             add(&self.counters.records_failed, lost);
-            self.route(&mut nodes, queue, partition);
+            self.route(&mut brokers, queue, partition);
         }
         topic.followed(metadata);
     }
 
-    fn new_queue(&self, metadata: &TopicMetadata, partition: i32, batch_bytes: usize) -> Queue {
+    fn new_queue(
+        &self,
+        metadata: &TopicMetadata,
+        partition: i32,
+        batch_bytes: usize,
+    ) -> PartitionQueue {
         let limits = Limits {
             batch_bytes,
             ..self.limits
         };
-        let queue = Queue::new(
+        let queue = PartitionQueue::new(
             metadata.name.clone(),
             partition,
             metadata.id,
             limits,
             self.rules,
         );
-        if let Some(identity) = self.identity() {
-            queue.adopt(identity);
+        if let Some(producer_id) = self.producer_id() {
+            queue.adopt(producer_id);
         }
         if !self.is_running() {
             queue.lock().gate = Gate::Closed;
@@ -357,14 +367,14 @@ impl Shared {
 
     fn route(
         self: &Arc<Self>,
-        nodes: &mut BTreeMap<i32, Arc<Node>>,
-        queue: &Arc<Queue>,
+        brokers: &mut BTreeMap<i32, Arc<BrokerQueue>>,
+        queue: &Arc<PartitionQueue>,
         partition: &PartitionMetadata,
     ) {
         let route = partition.leader.map(|id| {
-            let node = nodes.entry(id).or_insert_with(|| self.spawn_sender(id));
+            let broker = brokers.entry(id).or_insert_with(|| self.spawn_sender(id));
             Route {
-                node: node.clone(),
+                broker: broker.clone(),
                 leader: Leader {
                     node: id,
                     epoch: partition.leader_epoch,
@@ -374,17 +384,17 @@ impl Shared {
         queue.reroute(route);
     }
 
-    fn spawn_sender(self: &Arc<Self>, id: i32) -> Arc<Node> {
+    fn spawn_sender(self: &Arc<Self>, id: i32) -> Arc<BrokerQueue> {
         let enough = ENOUGH_BYTES.min(self.config.max_request_bytes);
-        let node = Arc::new(Node::new(id, enough));
-        let sender = Sender::run(self.clone(), node.clone());
+        let broker = Arc::new(BrokerQueue::new(id, enough));
+        let sender = Sender::run(self.clone(), broker.clone());
         let tasks = self.cluster.tasks();
         tasks.spawn(Sender::task(id), sender);
-        node
+        broker
     }
 
-    fn nodes(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<Node>>> {
-        lock(&self.nodes)
+    fn brokers(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<BrokerQueue>>> {
+        lock(&self.brokers)
     }
 
     pub fn metrics(&self) -> ProducerMetrics {
@@ -394,8 +404,12 @@ impl Shared {
                 .iter()
                 .map(|queue| queue.lock().accumulator.accepted())
                 .sum(),
-            requests_in_flight: self.nodes().values().map(|node| node.in_flight()).sum(),
-            buffer_bytes_used: self.buffers.charged(),
+            requests_in_flight: self
+                .brokers()
+                .values()
+                .map(|broker| broker.in_flight())
+                .sum(),
+            buffer_bytes_used: self.memory.charged(),
             ..self.counters.read()
         }
     }

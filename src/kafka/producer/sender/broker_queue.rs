@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::accumulator::News;
-use super::queue::Queue;
 use crate::kafka::Error;
+use crate::kafka::producer::partition::accumulator::WakeReason;
+use crate::kafka::producer::partition::queue::PartitionQueue;
 
 /// A broker's share of the producer.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(crate) struct BrokerQueue {
     pub id: i32,
     /// As many waiting bytes are worth a request of their own, though others are in flight.
     enough_bytes: usize,
@@ -19,13 +19,13 @@ pub(super) struct Node {
     in_flight: AtomicUsize,
     /// Bytes that wait in all of its partitions.
     waiting: AtomicUsize,
-    queues: Mutex<Arc<Vec<Arc<Queue>>>>,
+    queues: Mutex<Arc<Vec<Arc<PartitionQueue>>>>,
     /// Why there is no connection to it.
     unreachable: Mutex<Option<Error>>,
-    news: Notify,
+    wakeup: Notify,
 }
 
-impl Node {
+impl BrokerQueue {
     pub fn new(id: i32, enough_bytes: usize) -> Self {
         Self {
             id,
@@ -34,31 +34,31 @@ impl Node {
             waiting: AtomicUsize::new(0),
             queues: Mutex::default(),
             unreachable: Mutex::default(),
-            news: Notify::new(),
+            wakeup: Notify::new(),
         }
     }
 
     /// Wakes the sender if `news` is something to act on. Returns how many bytes wait, if that is enough for a request.
     ///
     /// As Nagle's algorithm has it: what comes while nothing is in flight leaves at once, and so does a full batch; the rest waits for
-    /// an answer, for company, or for the linger time, which the sender learns about with the first record.
-    pub fn announce(&self, news: News) -> Option<usize> {
+    /// an answer, for more records, or for the linger time, which the sender learns about with the first record.
+    pub fn announce(&self, wake_reason: WakeReason) -> Option<usize> {
         let waiting = self.waiting.load(SeqCst);
         let enough = waiting >= self.enough_bytes;
-        if enough || matches!(news, News::First | News::Full) {
-            self.news.notify_one();
+        if enough || matches!(wake_reason, WakeReason::First | WakeReason::Full) {
+            self.wakeup.notify_one();
         }
         enough.then_some(waiting)
     }
 
     /// Wakes the sender to look at everything again.
     pub fn wake(&self) {
-        self.news.notify_one();
+        self.wakeup.notify_one();
     }
 
     /// Waits to be woken.
     pub async fn woken(&self) {
-        self.news.notified().await;
+        self.wakeup.notified().await;
     }
 
     /// A partition's waiting bytes went from `before` to `after`.
@@ -90,15 +90,15 @@ impl Node {
     }
 
     /// The partitions that it leads.
-    pub fn queues(&self) -> Arc<Vec<Arc<Queue>>> {
+    pub fn queues(&self) -> Arc<Vec<Arc<PartitionQueue>>> {
         lock(&self.queues).clone()
     }
 
-    pub fn join(&self, queue: &Arc<Queue>) {
+    pub fn join(&self, queue: &Arc<PartitionQueue>) {
         Arc::make_mut(&mut *lock(&self.queues)).push(queue.clone());
     }
 
-    pub fn leave(&self, queue: &Arc<Queue>) {
+    pub fn leave(&self, queue: &Arc<PartitionQueue>) {
         Arc::make_mut(&mut *lock(&self.queues)).retain(|other| !Arc::ptr_eq(other, queue));
     }
 }

@@ -1,0 +1,15 @@
+//! One broker, as the producer sees it.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `broker_queue` | which partitions the broker leads, how much waits for it, and when its sender is woken |
+//! | `task` | the task that keeps requests in flight |
+//! | `response` | what a response means for each batch |
+//! | `request` | Produce requests and responses |
+//! | `outcome` | what a response to a batch says: written, not written, or unknown |
+
+pub(crate) mod broker_queue;
+pub(crate) mod outcome;
+pub(crate) mod request;
+mod response;
+pub(crate) mod task;

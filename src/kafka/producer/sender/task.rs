@@ -1,0 +1,342 @@
+//! One broker's sender: the task that gathers batches into requests, keeps up to five of them in flight, and tells the partitions what
+//! became of each. Decisions are the partitions' and the broker queue's; here is what awaits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::compression::{Codec, Compressor, Decompressor};
+use protocol::messages::{ProduceRequest, ProduceResponse};
+use tokio::time::{Instant, sleep_until};
+
+use super::broker_queue::BrokerQueue;
+use super::outcome::Promise;
+use super::request::{self, Destination};
+use crate::kafka::cluster::{Backoff, Channel};
+use crate::kafka::net::{Connection, Pending, Written as Sent};
+use crate::kafka::producer::config::Acks;
+use crate::kafka::producer::metrics::add;
+use crate::kafka::producer::partition::queue::{PartitionQueue, SequencedBatch, Taken};
+use crate::kafka::producer::partition::sequenced::Leader;
+use crate::kafka::producer::state::ProducerState;
+use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// A broker's sender.
+pub(crate) struct Sender {
+    pub(super) shared: Arc<ProducerState>,
+    pub(super) broker: Arc<BrokerQueue>,
+    pub(super) connection: Option<Connection>,
+    /// Requests in flight, oldest first: a connection answers in order.
+    pub(super) in_flight: VecDeque<InFlightRequest>,
+    compressor: Compressor,
+    pub(super) decompressor: Decompressor,
+    pub(super) random: Random,
+    /// Which partition is looked at first; moves, so that none is favoured.
+    first: usize,
+    /// Pauses between dials.
+    redial: Backoff,
+    pub(super) promise: Promise,
+}
+
+/// A request in flight. It owns its batches.
+pub(super) struct InFlightRequest {
+    response: PendingResponse,
+    pub batches: Vec<RequestBatch>,
+    pub sent: Instant,
+}
+
+enum PendingResponse {
+    Expected(Pending<ProduceRequest>),
+    /// With acks 0: done when written.
+    Written(Sent<ProduceRequest>),
+}
+
+/// A batch of a request.
+pub(super) struct RequestBatch {
+    pub queue: Arc<PartitionQueue>,
+    pub to: Destination,
+    pub leader: Leader,
+    pub batch: SequencedBatch,
+}
+
+/// What there is to send.
+struct Ready {
+    candidates: Vec<Arc<PartitionQueue>>,
+    /// When to look again if nothing happens.
+    wake_at: Option<Instant>,
+}
+
+impl Sender {
+    fn new(shared: Arc<ProducerState>, broker: Arc<BrokerQueue>) -> Self {
+        let random = shared.cluster.random(&format!("sender {}", broker.id));
+        Self {
+            compressor: Compressor::new(shared.config.compression),
+            decompressor: Decompressor::default(),
+            connection: None,
+            in_flight: VecDeque::new(),
+            first: 0,
+            redial: shared.cluster.retry_backoff(),
+            promise: Promise {
+                waits_for_replicas: shared.config.acks == Acks::All,
+                is_idempotent: shared.config.is_idempotent(),
+            },
+            random,
+            shared,
+            broker,
+        }
+    }
+
+    /// The name of the task.
+    pub fn task(node: i32) -> String {
+        format!("sender of broker {node}")
+    }
+
+    /// Runs until the producer is stopped, or the sender panics. What is in flight then fails with what ended the producer, outcome unknown.
+    pub async fn run(shared: Arc<ProducerState>, broker: Arc<BrokerQueue>) {
+        let (tasks, name) = (shared.cluster.tasks().clone(), Self::task(broker.id));
+        let mut sender = Self::new(shared, broker);
+        tasks.watched(name, sender.send()).await;
+        let end = sender.shared.closed().with_outcome(WriteOutcome::Unknown);
+        for request in std::mem::take(&mut sender.in_flight) {
+            sender.fail_all(request.batches, &end);
+        }
+    }
+
+    async fn send(&mut self) {
+        while !self.shared.is_stopped() {
+            let wake_at = self.fill().await;
+            self.broker.set_in_flight(self.in_flight.len());
+            tokio::select! {
+                biased;
+                result = response(self.in_flight.front_mut()) => self.on_response(result),
+                () = self.broker.woken() => {}
+                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+            }
+        }
+    }
+
+    /// Sends as long as there is room and reason to. Returns when to look again though nothing happens.
+    async fn fill(&mut self) -> Option<Instant> {
+        loop {
+            let usable = self.connection.as_ref().is_some_and(Connection::is_open);
+            let full = self.in_flight.len() >= self.shared.config.max_in_flight;
+            // What a lost connection carried resolves first: nothing of it may be overtaken.
+            if full || (!usable && !self.in_flight.is_empty()) || self.shared.is_stopped() {
+                return None;
+            }
+            if !usable && self.connection.take().is_some() {
+                // With acks 0 hanging up is all that a broker can do to say that it no longer leads.
+                self.shared.cluster.refresh();
+            }
+            if let Some(until) = self.muted_until() {
+                return Some(until);
+            }
+            let ready = self.ready(Instant::now());
+            if ready.candidates.is_empty() {
+                return ready.wake_at;
+            }
+            if !usable && let Err(moment) = self.connect().await {
+                return Some(moment);
+            }
+            let batches = self.drain(ready.candidates, Instant::now());
+            if batches.is_empty() {
+                return ready.wake_at;
+            }
+            self.dispatch(batches).await;
+        }
+    }
+
+    /// Until when the broker wants nothing more (KIP-219). What would be sent meanwhile waits where it costs no attempt and no part of a
+    /// request's time, and where more records can join it.
+    fn muted_until(&self) -> Option<Instant> {
+        let until = self.connection.as_ref()?.throttled_until()?;
+        (until > Instant::now()).then_some(until)
+    }
+
+    /// Which partitions have something to send, if it is time to send.
+    fn ready(&mut self, now: Instant) -> Ready {
+        let queues = self.broker.queues();
+        let (mut candidates, mut wake_at): (Vec<_>, Option<Instant>) = (Vec::new(), None);
+        let (mut bytes, mut urgent) = (0, self.shared.is_urgent());
+        let start = self.first.checked_rem(queues.len()).unwrap_or(0);
+        for queue in queues[start..].iter().chain(&queues[..start]) {
+            if queue.waiting() == 0 {
+                continue;
+            }
+            let readiness = queue.readiness(&self.broker, now, self.shared.config.linger);
+            wake_at = wake_at.into_iter().chain(readiness.wake_at).min();
+            if readiness.bytes > 0 {
+                bytes += readiness.bytes;
+                urgent |= readiness.urgent;
+                candidates.push(queue.clone());
+            }
+        }
+        if !(urgent || self.in_flight.is_empty() || self.broker.is_enough(bytes)) {
+            candidates.clear();
+        }
+        Ready {
+            candidates,
+            wake_at,
+        }
+    }
+
+    /// Connects to the broker; fails with the moment to try again at.
+    async fn connect(&mut self) -> Result<(), Instant> {
+        let config = &self.shared.config.client;
+        let deadline = Instant::now() + config.connect_timeout;
+        let connection = self
+            .shared
+            .cluster
+            .connection(self.broker.id, Channel::Produce, deadline);
+        match connection.await {
+            Ok(connection) => {
+                self.redial.succeeded();
+                self.broker.note(None);
+                self.connection = Some(connection);
+                Ok(())
+            }
+            Err(error) => {
+                self.broker.note(Some(error.clone()));
+                if is_final(&error) {
+                    self.shared.refuse(&self.broker, &error);
+                }
+                Err(Instant::now() + self.redial.failed(&mut self.random))
+            }
+        }
+    }
+
+    /// Takes one batch from each candidate, as many as fit into a request.
+    fn drain(&mut self, candidates: Vec<Arc<PartitionQueue>>, now: Instant) -> Vec<RequestBatch> {
+        let mut room = self.shared.config.max_request_bytes;
+        let mut batches = Vec::with_capacity(candidates.len());
+        for queue in candidates {
+            // The first one always fits: a batch alone is never over the limit for requests.
+            let limit = if batches.is_empty() { usize::MAX } else { room };
+            let Some(taken) = self.take(&queue, limit, now) else {
+                continue;
+            };
+            let Taken {
+                batch,
+                leader,
+                topic_id,
+                ..
+            } = taken;
+            room = room.saturating_sub(batch.content.uncompressed_len());
+            self.first = self.first.wrapping_add(1);
+            batches.push(RequestBatch {
+                to: Destination {
+                    topic: queue.topic.clone(),
+                    topic_id,
+                    partition: queue.partition,
+                },
+                queue,
+                leader,
+                batch,
+            });
+            if room == 0 {
+                break;
+            }
+        }
+        batches
+    }
+
+    /// The partition's next batch. One that was built before a smaller limit was learnt is split first.
+    fn take(&mut self, queue: &PartitionQueue, room: usize, now: Instant) -> Option<Taken> {
+        let timeout = self.shared.config.delivery_timeout;
+        loop {
+            let memory = &self.shared.memory;
+            let mut taken = queue.take(&self.broker, now, room, timeout, memory)?;
+            if !taken.is_too_large {
+                return Some(taken);
+            }
+            let limit = queue.lock().accumulator.batch_bytes();
+            let content = &mut taken.batch.content;
+            let Ok(front) = content.split_front(limit, &mut self.decompressor) else {
+                return Some(taken);
+            };
+            self.put_back_split(queue, taken.batch, front);
+        }
+    }
+
+    /// Seals the batches and hands the request to the connection.
+    async fn dispatch(&mut self, mut batches: Vec<RequestBatch>) {
+        let Some(connection) = self.connection.clone() else {
+            return;
+        };
+        let mut records = Vec::with_capacity(batches.len());
+        let mut repeated = 0;
+        for item in &mut batches {
+            let sequence = item.batch.sequence;
+            records.push(item.batch.content.bytes(sequence, &mut self.compressor));
+            repeated += u64::from(item.batch.attempts > 1);
+            if self.shared.config.compression.codec() != Codec::None {
+                // Compressing takes long: others get their turn on a runtime with one thread.
+                tokio::task::yield_now().await;
+            }
+        }
+        let counters = &self.shared.counters;
+        let bytes: usize = records.iter().map(bytes::Bytes::len).sum();
+        add(&counters.bytes_sent, bytes as u64);
+        add(&counters.batches_sent, records.len() as u64);
+        add(&counters.retries, repeated);
+        add(&counters.requests_sent, 1);
+        let timeout = self.shared.config.client.request_timeout;
+        let request = request::build(
+            self.shared.config.acks,
+            timeout,
+            batches.iter().map(|item| &item.to).zip(records),
+        );
+        let sent = Instant::now();
+        let deadline = sent + timeout;
+        let response =
+            version(&connection, &batches).and_then(|version| match self.shared.config.acks {
+                Acks::None => connection
+                    .submit_without_response_at(&request, version, deadline)
+                    .map(PendingResponse::Written),
+                _ => connection
+                    .submit_at(&request, version, deadline)
+                    .map(PendingResponse::Expected),
+            });
+        drop(request);
+        match response {
+            Ok(response) => self.in_flight.push_back(InFlightRequest {
+                response,
+                batches,
+                sent,
+            }),
+            Err(error) => self.fail_all(batches, &error),
+        }
+    }
+}
+
+/// Whether it is of no use to try again: whoever the client says it is, the broker will not have it, or what the client speaks. All else
+/// may heal, and what it meant for the records is said when their time is over.
+pub(crate) fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Authentication
+            | ErrorKind::Authorization
+            | ErrorKind::UnsupportedVersion
+            | ErrorKind::Config
+    )
+}
+
+/// The version to speak: the newest, unless that knows topics by ids only and metadata came from a broker that has none.
+fn version(connection: &Connection, batches: &[RequestBatch]) -> Result<i16> {
+    const LAST_WITH_NAMES: i16 = 12;
+    let newest = connection.version_of::<ProduceRequest>()?;
+    let nameless = batches.iter().any(|item| item.to.topic_id.is_zero());
+    Ok(if nameless {
+        newest.min(LAST_WITH_NAMES)
+    } else {
+        newest
+    })
+}
+
+/// Waits for the response to `request`; for ever without one.
+async fn response(request: Option<&mut InFlightRequest>) -> Result<Option<ProduceResponse>> {
+    match request.map(|request| &mut request.response) {
+        Some(PendingResponse::Expected(pending)) => pending.await.map(Some),
+        Some(PendingResponse::Written(sent)) => sent.await.map(|()| None),
+        None => std::future::pending().await,
+    }
+}
