@@ -134,10 +134,10 @@ impl Demo {
         let created = admin
             .create_topic(&NewTopic::new(&topic, self.partitions))
             .await;
-        match created {
-            // Somebody else's, or of an earlier run: just as well.
-            Err(error) if self.topic.is_some() && exists_already(&error) => {}
-            created => created?,
+        if let Err(error) = created
+            && !(self.topic.is_some() && is_there(&admin, &topic, &error).await)
+        {
+            return Err(error.into());
         }
         let mut report = self.through(consumer, producer, &run, signals).await;
         if self.topic.is_none()
@@ -411,6 +411,14 @@ async fn end(
 async fn delete(admin: &Admin, topic: &str, signals: &mut Signals) -> Outcome {
     let deleted = unless_ended(signals, admin.delete_topics(&[topic])).await??;
     Ok(deleted.into_iter().collect::<Result<(), _>>()?)
+}
+
+/// Whether there is a topic that could not be created: somebody else's or of an earlier run, which is just as well. A cluster older than
+/// Kafka 2.4, or one that forbids creating topics, has other errors for it.
+async fn is_there(admin: &Admin, topic: &str, error: &kafka::Error) -> bool {
+    exists_already(error)
+        || (admin.describe_topics(&[topic]).await)
+            .is_ok_and(|topics| topics.iter().all(Result::is_ok))
 }
 
 /// Whether a topic could not be created because there is one of that name.
