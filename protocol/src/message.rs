@@ -65,6 +65,17 @@ pub trait Request: Message {
 pub trait Response: Message {
     /// Its API.
     const KEY: ApiKey;
+    /// The first version in which the broker answers at once and leaves the pause to the client (KIP-219); before it the broker held back
+    /// its answer. [`i16::MAX`] when there is none.
+    const CLIENT_PAUSES_FROM: i16;
+
+    /// For how many milliseconds the client must send nothing more on the connection that this came by.
+    fn throttle_ms(&self, version: i16) -> i32 {
+        match version >= Self::CLIENT_PAUSES_FROM {
+            true => self.throttle_time_ms(),
+            false => 0,
+        }
+    }
 }
 
 fn context<M: Message>(version: i16) -> Context {

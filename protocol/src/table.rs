@@ -140,6 +140,12 @@ macro_rules! structure {
                 size
             }
 
+            fn throttle_time_ms(&self) -> i32 {
+                let none = 0;
+                $(let none = throttle_time!(self, none, $field);)*
+                none
+            }
+
             fn encode_fields(&self, out: &mut Encoder, context: Context) -> Result<(), EncodeError> {
                 $(
                     if span!($from $(- $to)?).contains(context.version) {
@@ -277,6 +283,16 @@ macro_rules! first {
 /// Whether a row ends with this mark.
 macro_rules! marked {
     ($wanted:ident in $($mark:ident)*) => { (0 $(| marks::$mark)*) & marks::$wanted != 0 };
+}
+
+/// The value of the row `throttle_time_ms`; of any other row what was known before.
+macro_rules! throttle_time {
+    ($self:ident, $before:ident, throttle_time_ms) => {
+        $self.throttle_time_ms
+    };
+    ($self:ident, $before:ident, $other:ident) => {
+        $before
+    };
 }
 
 /// Whether a row has no tag.

@@ -1,6 +1,7 @@
 //! Topics created, deleted, listed and described; who is in the cluster. In: names and requests. Out: plain descriptions, one result per topic.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_topics_request::DeleteTopicState;
@@ -10,14 +11,13 @@ use protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     MetadataRequest,
 };
-use protocol::{ApiKey, ErrorCode};
-use tokio::time::{Instant, sleep, timeout_at};
+use protocol::{ApiKey, ErrorCode, Request};
+use tokio::time::Instant;
 
-use super::cluster::{Backoff, Channel, Cluster};
-use super::error::may_pass;
+use super::cluster::{Answer, Channel, Cluster, Judged, Target};
 use super::model::names::{check_text, check_topic};
-use super::net::{Call, broker_timeout_ms};
-use super::{Address, ClientConfig, Configuration, Error, ErrorKind, Random, Result, WriteOutcome};
+use super::net::broker_timeout_ms;
+use super::{Address, Client, ClientConfig, Error, ErrorKind, Result};
 
 /// The first version of CreateTopics in which brokers have defaults.
 const DEFAULTS_FROM: i16 = 4;
@@ -145,10 +145,15 @@ impl ApiVersions {
 impl Admin {
     /// Finds the cluster. Fails within `connect_timeout` when no broker answers, with each address and why.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
-        config.validate()?;
-        let deadline = Instant::now() + config.connect_timeout;
-        let cluster = Cluster::connect(&config, deadline).await?;
-        Ok(Self { cluster })
+        let timeout = config.connect_timeout;
+        let client = Client::lazy(config)?;
+        let admin = client.admin();
+        admin.cluster.found(Instant::now() + timeout).await?;
+        Ok(admin)
+    }
+
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self { cluster }
     }
 
     /// Creates topics: one result for each, in the same order. All of them fail together only when no broker could be asked.
@@ -180,10 +185,13 @@ impl Admin {
             topic if version < DEFAULTS_FROM => without_defaults(topic),
             _ => None,
         };
-        let said = |response: CreateTopicsResponse| {
-            let topics = response.topics.into_iter();
+        let said = |response: &CreateTopicsResponse| {
+            let topics = response.topics.iter();
             topics
-                .map(|topic| (topic.name, (topic.error_code, topic.error_message)))
+                .map(|topic| {
+                    let said = (topic.error_code, topic.error_message.clone());
+                    (topic.name.clone(), said)
+                })
                 .collect()
         };
         let changed = self.change_topics(open, request, refused, said).await?;
@@ -219,10 +227,13 @@ impl Admin {
                 },
             }
         };
-        let said = |response: DeleteTopicsResponse| {
-            let topics = response.responses.into_iter();
+        let said = |response: &DeleteTopicsResponse| {
+            let topics = response.responses.iter();
             topics
-                .filter_map(|topic| Some((topic.name?, (topic.error_code, topic.error_message))))
+                .filter_map(|topic| {
+                    let said = (topic.error_code, topic.error_message.clone());
+                    Some((topic.name.clone()?, said))
+                })
                 .collect()
         };
         let changed = self.change_topics(open, request, |_, _| None, said).await?;
@@ -289,7 +300,7 @@ impl Admin {
         Instant::now() + self.cluster.config().request_timeout
     }
 
-    /// Asks any broker; by name. Again with pauses while that may help.
+    /// Asks any broker; by name.
     async fn metadata_of(
         &self,
         names: Option<&BTreeSet<&str>>,
@@ -298,137 +309,126 @@ impl Admin {
             name: Some(name.to_string()),
             ..Default::default()
         };
-        let request = |_| MetadataRequest {
-            topics: names.map(|names| names.iter().map(topic).collect()),
-            allow_auto_topic_creation: false,
-            ..Default::default()
+        let request = |_| {
+            Ok(MetadataRequest {
+                topics: names.map(|names| names.iter().map(topic).collect()),
+                allow_auto_topic_creation: false,
+                ..Default::default()
+            })
         };
-        let deadline = self.deadline();
-        let mut pauses = self.pauses();
-        loop {
-            let error = match self.cluster.ask_any(request, deadline).await {
-                Ok((response, _)) if response.error_code == ErrorCode::NONE => {
-                    let topics = response.topics.into_iter();
-                    return Ok(topics
-                        .map(|topic| (topic.name.clone().unwrap_or_default(), describe(topic)))
-                        .collect());
-                }
-                Ok((response, connection)) => {
-                    let (node, address) = connection.broker();
-                    Error::server(response.error_code, None)
-                        .api(ApiKey::METADATA)
-                        .broker(node, address)
-                }
-                Err(error) => error,
-            };
-            if !may_pass(&error) {
-                return Err(error);
-            }
-            pauses.wait(deadline, error).await?;
-        }
+        let judge = |answer: Result<Answer<MetadataRequest>>| match answer {
+            Ok(answer) => match answer.response.error_code {
+                ErrorCode::NONE => Judged::Done(answer.response.topics),
+                code => Judged::failed(answer.error(code, None)),
+            },
+            Err(error) => Judged::failed(error),
+        };
+        let asked = self
+            .cluster
+            .request(Target::Any, self.deadline(), request, judge);
+        let topics = asked.await?.into_iter();
+        Ok(topics
+            .map(|topic| (topic.name.clone().unwrap_or_default(), describe(topic)))
+            .collect())
     }
 
     /// Asks the controller to change topics, again with pauses for those that it did not get to: because it is not the controller any more,
     /// because of a quota, or because the request did not reach it. What may have been done is not repeated.
     ///
     /// `refused` says what cannot be asked of a broker that speaks the version.
-    async fn change_topics<'a, R: Call>(
+    async fn change_topics<'a, R: Request>(
         &self,
-        mut open: BTreeSet<&'a str>,
+        open: BTreeSet<&'a str>,
         request: impl Fn(i16, &BTreeSet<&'a str>, i32) -> R,
         refused: impl Fn(i16, &str) -> Option<Error>,
-        said: impl Fn(R::Response) -> BTreeMap<String, (ErrorCode, Option<String>)>,
+        said: impl Fn(&R::Response) -> BTreeMap<String, (ErrorCode, Option<String>)>,
     ) -> Result<BTreeMap<&'a str, Result<()>>> {
+        if open.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let deadline = self.deadline();
-        let mut pauses = self.pauses();
-        let mut results = BTreeMap::new();
-        while !open.is_empty() {
-            let asked: Result<_> = async {
-                let connection = self.cluster.controller(deadline).await?;
-                let version = connection.version_of::<R>()?;
-                open.retain(|name| match refused(version, name) {
-                    Some(error) => {
-                        results.insert(*name, Err(error.api(R::KEY).topic(*name)));
+        let changes = Mutex::new(Changes {
+            open,
+            results: BTreeMap::new(),
+        });
+        let lock = || changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let build = |version| {
+            let Changes { open, results } = &mut *lock();
+            let mut last = None;
+            open.retain(|name| match refused(version, name) {
+                Some(error) => {
+                    let error = error.api(R::KEY).topic(*name);
+                    last = Some(error.clone());
+                    results.insert(*name, Err(error));
+                    false
+                }
+                None => true,
+            });
+            match last {
+                // Nothing is left to ask for.
+                Some(error) if open.is_empty() => Err(error),
+                _ => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    Ok(request(version, open, broker_timeout_ms(left)))
+                }
+            }
+        };
+        let judge = |answer: Result<Answer<R>>| {
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => return Judged::failed(error),
+            };
+            let Changes { open, results } = &mut *lock();
+            let said = said(&answer.response);
+            let mut again = None;
+            open.retain(|name| {
+                let result = match said.get(*name) {
+                    Some((ErrorCode::NONE, _)) => Ok(()),
+                    Some((code, text)) => Err(answer.error(*code, text.as_deref())),
+                    None => Err(answer.explain(unanswered())),
+                };
+                match result {
+                    Err(error) if was_not_tried(&error) => {
+                        again = Some(error);
+                        true
+                    }
+                    result => {
+                        results.insert(*name, result.map_err(|error| error.topic(*name)));
                         false
                     }
-                    None => true,
-                });
-                if open.is_empty() {
-                    return Ok((BTreeMap::new(), connection));
                 }
-                let left = deadline.saturating_duration_since(Instant::now());
-                let request = request(version, &open, broker_timeout_ms(left));
-                let response = connection.call_at(&request, version, deadline).await?;
-                Ok((said(response), connection))
-            }
-            .await;
-            let error = match asked {
-                Ok((said, connection)) => {
-                    let (node, address) = connection.broker();
-                    let mut again = None;
-                    open.retain(|name| {
-                        let result = match said.get(*name) {
-                            Some((ErrorCode::NONE, _)) => Ok(()),
-                            Some((code, text)) => Err(Error::server(*code, text.as_deref())),
-                            None => Err(unanswered()),
-                        };
-                        let error = |error: Error| error.api(R::KEY).broker(node, address);
-                        let result = result.map_err(error);
-                        match result {
-                            Err(error) if was_not_tried(&error) => {
-                                again = Some(error);
-                                true
-                            }
-                            result => {
-                                results.insert(*name, result.map_err(|error| error.topic(*name)));
-                                false
-                            }
-                        }
-                    });
-                    match again {
-                        Some(error) => error,
-                        None => break,
-                    }
-                }
-                Err(error) => {
-                    let may_repeat =
-                        may_pass(&error) && error.outcome() == WriteOutcome::NotWritten;
-                    match may_repeat {
-                        true => error,
-                        false => return together(results, open, error),
-                    }
-                }
-            };
-            self.cluster.refresh();
-            if let Err(error) = pauses.wait(deadline, error).await {
-                return together(results, open, error);
-            }
-        }
-        Ok(results)
-    }
-
-    fn pauses(&self) -> Pauses {
-        Pauses {
-            backoff: self.cluster.retry_backoff(),
-            random: self.cluster.random("admin"),
+            });
+            again.map_or(Judged::Done(()), Judged::Rerouted)
+        };
+        let asked = self
+            .cluster
+            .request(Target::Controller, deadline, build, judge);
+        let asked = asked.await;
+        let changes = changes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match asked {
+            Ok(()) => Ok(changes.results),
+            Err(error) => changes.together(error),
         }
     }
 }
 
-/// Pauses between the repetitions of one request.
-struct Pauses {
-    backoff: Backoff,
-    random: Random,
+/// What becomes of topics that are to be changed.
+struct Changes<'a> {
+    /// Those that are not done yet.
+    open: BTreeSet<&'a str>,
+    results: BTreeMap<&'a str, Result<()>>,
 }
 
-impl Pauses {
-    /// Waits before the request that failed with `error` is repeated; fails with it when there is no time for that.
-    async fn wait(&mut self, deadline: Instant, error: Error) -> Result<()> {
-        let pause = self.backoff.failed(&mut self.random);
-        match timeout_at(deadline, sleep(pause)).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(error.attempt(self.backoff.failures())),
+impl<'a> Changes<'a> {
+    /// The results so far, and `error` for the rest; `error` alone when there are none.
+    fn together(mut self, error: Error) -> Result<BTreeMap<&'a str, Result<()>>> {
+        if self.results.is_empty() {
+            return Err(error);
         }
+        for name in self.open {
+            self.results.insert(name, Err(error.clone().topic(name)));
+        }
+        Ok(self.results)
     }
 }
 
@@ -439,21 +439,6 @@ fn was_not_tried(error: &Error) -> bool {
         code,
         Some(ErrorCode::NOT_CONTROLLER | ErrorCode::THROTTLING_QUOTA_EXCEEDED)
     )
-}
-
-/// The results so far, and `error` for the rest; `error` alone when there are none.
-fn together<'a>(
-    mut results: BTreeMap<&'a str, Result<()>>,
-    open: BTreeSet<&'a str>,
-    error: Error,
-) -> Result<BTreeMap<&'a str, Result<()>>> {
-    if results.is_empty() {
-        return Err(error);
-    }
-    for name in open {
-        results.insert(name, Err(error.clone().topic(name)));
-    }
-    Ok(results)
 }
 
 /// Names that can be, and the errors of those that cannot.

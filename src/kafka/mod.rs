@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `admin` | topics created, deleted, listed, described |
+//! | `client` | one client: what producers, consumers and admins share |
 //! | `cluster` | who leads what, and a connection to whoever is asked for |
 //! | `config` | what a client can be told, by field, Java-style property or environment variable |
 //! | `consumer` | records in: fetching, positions, commits, the member's side of a rebalance |
@@ -15,6 +16,7 @@
 //! | `runtime` | time, randomness, pauses, supervised tasks |
 
 pub mod admin;
+mod client;
 mod cluster;
 pub mod config;
 pub mod consumer;
@@ -32,6 +34,8 @@ pub use admin::{
     Admin, ApiVersions, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription,
     TopicDescription,
 };
+pub use client::Client;
+pub use cluster::Target;
 pub use config::{ClientConfig, Configuration};
 pub use consumer::{
     Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, MissingTopics, OffsetAndMetadata,
@@ -51,3 +55,9 @@ pub use runtime::{Clock, Random};
 // What of the protocol stands in signatures here.
 pub use protocol::compression::{Codec, Compression};
 pub use protocol::{ApiKey, ErrorCode};
+
+/// Kafka's own messages, for [`Client::request`]: a message for each API, as Kafka 4.4 defines it. They grow with Kafka, and are the only
+/// part of this API that does.
+pub mod wire {
+    pub use protocol::{Message, Request, Response, Uuid, messages};
+}

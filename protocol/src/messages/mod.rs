@@ -80,7 +80,7 @@ use crate::api::{Api, ApiKey, Codec};
 use crate::{Request, Response};
 
 macro_rules! apis {
-    ($($key:literal $NAME:ident: $Request:ident => $Response:ident $(, KIP-$kip:literal)?;)*) => {
+    ($($key:literal $NAME:ident: $Request:ident => $Response:ident $(, pauses $pauses:literal+)? $(, KIP-$kip:literal)?;)*) => {
         impl ApiKey {
             $(
                 #[doc = concat!("[`", stringify!($Request), "`] and [`", stringify!($Response), "`]" $(, ", of KIP-", $kip)?, ".")]
@@ -96,6 +96,7 @@ macro_rules! apis {
 
             impl Response for $Response {
                 const KEY: ApiKey = ApiKey::$NAME;
+                const CLIENT_PAUSES_FROM: i16 = first!($($pauses,)? i16::MAX);
             }
         )*
 
@@ -111,51 +112,52 @@ macro_rules! apis {
     };
 }
 
+// `pauses`: from which version on the client has to wait out `throttle_time_ms` itself (KIP-219), as in Java's client.
 apis! {
-    0  PRODUCE:                                   ProduceRequest                               => ProduceResponse;
-    1  FETCH:                                     FetchRequest                                 => FetchResponse;
-    2  LIST_OFFSETS:                              ListOffsetsRequest                           => ListOffsetsResponse;
-    3  METADATA:                                  MetadataRequest                              => MetadataResponse;
-    8  OFFSET_COMMIT:                             OffsetCommitRequest                          => OffsetCommitResponse;
-    9  OFFSET_FETCH:                              OffsetFetchRequest                           => OffsetFetchResponse;
-    10 FIND_COORDINATOR:                          FindCoordinatorRequest                       => FindCoordinatorResponse;
-    11 JOIN_GROUP:                                JoinGroupRequest                             => JoinGroupResponse;
-    12 HEARTBEAT:                                 HeartbeatRequest                             => HeartbeatResponse;
-    13 LEAVE_GROUP:                               LeaveGroupRequest                            => LeaveGroupResponse;
-    14 SYNC_GROUP:                                SyncGroupRequest                             => SyncGroupResponse;
-    15 DESCRIBE_GROUPS:                           DescribeGroupsRequest                        => DescribeGroupsResponse;
-    16 LIST_GROUPS:                               ListGroupsRequest                            => ListGroupsResponse;
+    0  PRODUCE:                                   ProduceRequest                               => ProduceResponse, pauses 6+;
+    1  FETCH:                                     FetchRequest                                 => FetchResponse, pauses 8+;
+    2  LIST_OFFSETS:                              ListOffsetsRequest                           => ListOffsetsResponse, pauses 3+;
+    3  METADATA:                                  MetadataRequest                              => MetadataResponse, pauses 6+;
+    8  OFFSET_COMMIT:                             OffsetCommitRequest                          => OffsetCommitResponse, pauses 4+;
+    9  OFFSET_FETCH:                              OffsetFetchRequest                           => OffsetFetchResponse, pauses 4+;
+    10 FIND_COORDINATOR:                          FindCoordinatorRequest                       => FindCoordinatorResponse, pauses 2+;
+    11 JOIN_GROUP:                                JoinGroupRequest                             => JoinGroupResponse, pauses 3+;
+    12 HEARTBEAT:                                 HeartbeatRequest                             => HeartbeatResponse, pauses 2+;
+    13 LEAVE_GROUP:                               LeaveGroupRequest                            => LeaveGroupResponse, pauses 2+;
+    14 SYNC_GROUP:                                SyncGroupRequest                             => SyncGroupResponse, pauses 2+;
+    15 DESCRIBE_GROUPS:                           DescribeGroupsRequest                        => DescribeGroupsResponse, pauses 2+;
+    16 LIST_GROUPS:                               ListGroupsRequest                            => ListGroupsResponse, pauses 2+;
     17 SASL_HANDSHAKE:                            SaslHandshakeRequest                         => SaslHandshakeResponse, KIP-43;
-    18 API_VERSIONS:                              ApiVersionsRequest                           => ApiVersionsResponse, KIP-35;
-    19 CREATE_TOPICS:                             CreateTopicsRequest                          => CreateTopicsResponse, KIP-4;
-    20 DELETE_TOPICS:                             DeleteTopicsRequest                          => DeleteTopicsResponse, KIP-4;
-    21 DELETE_RECORDS:                            DeleteRecordsRequest                         => DeleteRecordsResponse, KIP-107;
-    22 INIT_PRODUCER_ID:                          InitProducerIdRequest                        => InitProducerIdResponse, KIP-98;
+    18 API_VERSIONS:                              ApiVersionsRequest                           => ApiVersionsResponse, pauses 2+, KIP-35;
+    19 CREATE_TOPICS:                             CreateTopicsRequest                          => CreateTopicsResponse, pauses 3+, KIP-4;
+    20 DELETE_TOPICS:                             DeleteTopicsRequest                          => DeleteTopicsResponse, pauses 2+, KIP-4;
+    21 DELETE_RECORDS:                            DeleteRecordsRequest                         => DeleteRecordsResponse, pauses 1+, KIP-107;
+    22 INIT_PRODUCER_ID:                          InitProducerIdRequest                        => InitProducerIdResponse, pauses 1+, KIP-98;
     23 OFFSET_FOR_LEADER_EPOCH:                   OffsetForLeaderEpochRequest                  => OffsetForLeaderEpochResponse, KIP-101;
-    24 ADD_PARTITIONS_TO_TXN:                     AddPartitionsToTxnRequest                    => AddPartitionsToTxnResponse, KIP-98;
-    25 ADD_OFFSETS_TO_TXN:                        AddOffsetsToTxnRequest                       => AddOffsetsToTxnResponse, KIP-98;
-    26 END_TXN:                                   EndTxnRequest                                => EndTxnResponse, KIP-98;
+    24 ADD_PARTITIONS_TO_TXN:                     AddPartitionsToTxnRequest                    => AddPartitionsToTxnResponse, pauses 1+, KIP-98;
+    25 ADD_OFFSETS_TO_TXN:                        AddOffsetsToTxnRequest                       => AddOffsetsToTxnResponse, pauses 1+, KIP-98;
+    26 END_TXN:                                   EndTxnRequest                                => EndTxnResponse, pauses 1+, KIP-98;
     27 WRITE_TXN_MARKERS:                         WriteTxnMarkersRequest                       => WriteTxnMarkersResponse, KIP-98;
-    28 TXN_OFFSET_COMMIT:                         TxnOffsetCommitRequest                       => TxnOffsetCommitResponse, KIP-98;
-    29 DESCRIBE_ACLS:                             DescribeAclsRequest                          => DescribeAclsResponse, KIP-140;
-    30 CREATE_ACLS:                               CreateAclsRequest                            => CreateAclsResponse, KIP-140;
-    31 DELETE_ACLS:                               DeleteAclsRequest                            => DeleteAclsResponse, KIP-140;
-    32 DESCRIBE_CONFIGS:                          DescribeConfigsRequest                       => DescribeConfigsResponse, KIP-133;
-    33 ALTER_CONFIGS:                             AlterConfigsRequest                          => AlterConfigsResponse, KIP-133;
-    34 ALTER_REPLICA_LOG_DIRS:                    AlterReplicaLogDirsRequest                   => AlterReplicaLogDirsResponse, KIP-113;
-    35 DESCRIBE_LOG_DIRS:                         DescribeLogDirsRequest                       => DescribeLogDirsResponse, KIP-113;
+    28 TXN_OFFSET_COMMIT:                         TxnOffsetCommitRequest                       => TxnOffsetCommitResponse, pauses 1+, KIP-98;
+    29 DESCRIBE_ACLS:                             DescribeAclsRequest                          => DescribeAclsResponse, pauses 1+, KIP-140;
+    30 CREATE_ACLS:                               CreateAclsRequest                            => CreateAclsResponse, pauses 1+, KIP-140;
+    31 DELETE_ACLS:                               DeleteAclsRequest                            => DeleteAclsResponse, pauses 1+, KIP-140;
+    32 DESCRIBE_CONFIGS:                          DescribeConfigsRequest                       => DescribeConfigsResponse, pauses 2+, KIP-133;
+    33 ALTER_CONFIGS:                             AlterConfigsRequest                          => AlterConfigsResponse, pauses 1+, KIP-133;
+    34 ALTER_REPLICA_LOG_DIRS:                    AlterReplicaLogDirsRequest                   => AlterReplicaLogDirsResponse, pauses 1+, KIP-113;
+    35 DESCRIBE_LOG_DIRS:                         DescribeLogDirsRequest                       => DescribeLogDirsResponse, pauses 1+, KIP-113;
     36 SASL_AUTHENTICATE:                         SaslAuthenticateRequest                      => SaslAuthenticateResponse, KIP-152;
-    37 CREATE_PARTITIONS:                         CreatePartitionsRequest                      => CreatePartitionsResponse, KIP-195;
-    38 CREATE_DELEGATION_TOKEN:                   CreateDelegationTokenRequest                 => CreateDelegationTokenResponse, KIP-48;
-    39 RENEW_DELEGATION_TOKEN:                    RenewDelegationTokenRequest                  => RenewDelegationTokenResponse, KIP-48;
-    40 EXPIRE_DELEGATION_TOKEN:                   ExpireDelegationTokenRequest                 => ExpireDelegationTokenResponse, KIP-48;
-    41 DESCRIBE_DELEGATION_TOKEN:                 DescribeDelegationTokenRequest               => DescribeDelegationTokenResponse, KIP-48;
-    42 DELETE_GROUPS:                             DeleteGroupsRequest                          => DeleteGroupsResponse, KIP-229;
+    37 CREATE_PARTITIONS:                         CreatePartitionsRequest                      => CreatePartitionsResponse, pauses 1+, KIP-195;
+    38 CREATE_DELEGATION_TOKEN:                   CreateDelegationTokenRequest                 => CreateDelegationTokenResponse, pauses 1+, KIP-48;
+    39 RENEW_DELEGATION_TOKEN:                    RenewDelegationTokenRequest                  => RenewDelegationTokenResponse, pauses 1+, KIP-48;
+    40 EXPIRE_DELEGATION_TOKEN:                   ExpireDelegationTokenRequest                 => ExpireDelegationTokenResponse, pauses 1+, KIP-48;
+    41 DESCRIBE_DELEGATION_TOKEN:                 DescribeDelegationTokenRequest               => DescribeDelegationTokenResponse, pauses 1+, KIP-48;
+    42 DELETE_GROUPS:                             DeleteGroupsRequest                          => DeleteGroupsResponse, pauses 1+, KIP-229;
     43 ELECT_LEADERS:                             ElectLeadersRequest                          => ElectLeadersResponse, KIP-183;
     44 INCREMENTAL_ALTER_CONFIGS:                 IncrementalAlterConfigsRequest               => IncrementalAlterConfigsResponse, KIP-339;
-    45 ALTER_PARTITION_REASSIGNMENTS:             AlterPartitionReassignmentsRequest           => AlterPartitionReassignmentsResponse, KIP-455;
-    46 LIST_PARTITION_REASSIGNMENTS:              ListPartitionReassignmentsRequest            => ListPartitionReassignmentsResponse, KIP-455;
-    47 OFFSET_DELETE:                             OffsetDeleteRequest                          => OffsetDeleteResponse, KIP-496;
+    45 ALTER_PARTITION_REASSIGNMENTS:             AlterPartitionReassignmentsRequest           => AlterPartitionReassignmentsResponse, pauses 0+, KIP-455;
+    46 LIST_PARTITION_REASSIGNMENTS:              ListPartitionReassignmentsRequest            => ListPartitionReassignmentsResponse, pauses 0+, KIP-455;
+    47 OFFSET_DELETE:                             OffsetDeleteRequest                          => OffsetDeleteResponse, pauses 0+, KIP-496;
     48 DESCRIBE_CLIENT_QUOTAS:                    DescribeClientQuotasRequest                  => DescribeClientQuotasResponse, KIP-546;
     49 ALTER_CLIENT_QUOTAS:                       AlterClientQuotasRequest                     => AlterClientQuotasResponse, KIP-546;
     50 DESCRIBE_USER_SCRAM_CREDENTIALS:           DescribeUserScramCredentialsRequest          => DescribeUserScramCredentialsResponse, KIP-554;

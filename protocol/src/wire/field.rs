@@ -57,6 +57,8 @@ pub trait Structure: Sized + Default {
     fn fields_size(&self, context: Context) -> usize;
     /// Appends the fields of this version.
     fn encode_fields(&self, out: &mut Encoder, context: Context) -> Result<(), EncodeError>;
+    /// Its field `throttle_time_ms`; 0 where it has none.
+    fn throttle_time_ms(&self) -> i32;
     /// Reads the fields of this version; the others have their defaults.
     fn decode_fields(input: &mut Decoder, context: Context) -> Result<Self, DecodeError>;
 }

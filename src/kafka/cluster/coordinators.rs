@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use protocol::messages::FindCoordinatorRequest;
 use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 use protocol::{ApiKey, ErrorCode};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use super::refresh::attempt_deadline;
+use super::router::{Answer, Judged, Target, ask};
 use super::{Broker, Channel, Cluster};
-use crate::kafka::net::Connection;
+use crate::kafka::net::BoxFuture;
 use crate::kafka::{Address, Error, ErrorKind, Result};
 
 /// The first version that asks for several keys at once.
@@ -36,30 +36,24 @@ impl Coordinators {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one that is remembered, or whom the cluster names. Whatever goes wrong, it is asked again, with pauses, until `deadline`: but
-    /// for a refusal that only a person can lift, once it has been repeated.
-    pub async fn find(
-        &self,
-        cluster: &Cluster,
+    /// The one that is remembered.
+    pub fn remembered(&self, kind: CoordinatorKind, key: &str) -> Option<i32> {
+        self.lock().get(&(kind, key.to_string())).copied()
+    }
+
+    /// Whom the cluster names. Whatever goes wrong, it is asked again, with pauses, until `deadline`: but for a refusal that only a person
+    /// can lift, once it has been repeated. Boxed, since other requests look for the coordinator that they are for.
+    pub fn find<'a>(
+        &'a self,
+        cluster: &'a Cluster,
         kind: CoordinatorKind,
-        key: &str,
+        key: &'a str,
         deadline: Instant,
-    ) -> Result<i32> {
-        let remembered = self.lock().get(&(kind, key.to_string())).copied();
-        if let Some(node) = remembered {
-            return Ok(node);
-        }
-        let mut backoff = cluster.retry_backoff();
-        let mut random = cluster.random("coordinators");
+    ) -> BoxFuture<'a, Result<i32>> {
         let mut refusals = 0;
-        loop {
-            let error = match ask_any(cluster, kind, key, deadline).await {
-                Ok(broker) => {
-                    let node = broker.id;
-                    cluster.0.refresher.learn(|known| known.with_broker(broker));
-                    self.lock().insert((kind, key.to_string()), node);
-                    return Ok(node);
-                }
+        let judge = move |answer: Result<Answer<_>>| {
+            let error = match answer.and_then(|answer| named(key, answer)) {
+                Ok(broker) => return Judged::Done(broker),
                 Err(error) => error,
             };
             refusals = if needs_somebody(&error) {
@@ -67,15 +61,20 @@ impl Coordinators {
             } else {
                 0
             };
-            if refusals >= CONFIRMED {
-                return Err(error);
+            match refusals >= CONFIRMED {
+                true => Judged::Failed(error),
+                false => Judged::Again(error),
             }
-            let again_at = Instant::now() + backoff.failed(&mut random);
-            if again_at >= deadline {
-                return Err(error.attempt(backoff.failures()));
-            }
-            sleep_until(again_at).await;
-        }
+        };
+        Box::pin(async move {
+            let request = |version| Ok(request(kind, key, version));
+            let asked = cluster.request(Target::Any, deadline, request, judge);
+            let broker = asked.await?;
+            let node = broker.id;
+            cluster.refresher().learn(|known| known.with_broker(broker));
+            self.lock().insert((kind, key.to_string()), node);
+            Ok(node)
+        })
     }
 
     pub fn lost(&self, kind: CoordinatorKind, key: &str) {
@@ -97,24 +96,6 @@ fn needs_somebody(error: &Error) -> bool {
     }
 }
 
-/// Asks any broker once.
-async fn ask_any(
-    cluster: &Cluster,
-    kind: CoordinatorKind,
-    key: &str,
-    deadline: Instant,
-) -> Result<Broker> {
-    let deadline = attempt_deadline(deadline);
-    let connection = cluster.any_connection(deadline).await?;
-    let answer = ask(&connection, kind, key, deadline).await;
-    answer.inspect_err(|error| {
-        if error.server_error().is_none() {
-            // The next one does not wait behind an answer that does not come.
-            connection.retire();
-        }
-    })
-}
-
 /// Asks `node` whether it is the one.
 pub(super) async fn confirm(
     cluster: &Cluster,
@@ -124,7 +105,12 @@ pub(super) async fn confirm(
     deadline: Instant,
 ) -> Result<()> {
     let connection = cluster.connection(node, Channel::Shared, deadline).await?;
-    match ask(&connection, kind, key, deadline).await {
+    let asked = ask(
+        connection.clone(),
+        |version| Ok(request(kind, key, version)),
+        deadline,
+    );
+    match asked.await.and_then(|answer| named(key, answer)) {
         Ok(broker) if broker.id == node => Ok(()),
         Ok(Broker { id, address, .. }) => {
             let message = format!("broker {id} ({address}) coordinates the group now");
@@ -142,33 +128,25 @@ pub(super) async fn confirm(
     }
 }
 
-/// Asks once.
-async fn ask(
-    connection: &Connection,
-    kind: CoordinatorKind,
-    key: &str,
-    deadline: Instant,
-) -> Result<Broker> {
-    let version = connection.version_of::<FindCoordinatorRequest>()?;
-    let several = version >= SEVERAL_KEYS_FROM;
-    let request = FindCoordinatorRequest {
-        key: if several {
-            String::new()
-        } else {
-            key.to_string()
-        },
-        key_type: kind as i8,
-        coordinator_keys: if several {
-            vec![key.to_string()]
-        } else {
-            Vec::new()
-        },
-        ..Default::default()
+fn request(kind: CoordinatorKind, key: &str, version: i16) -> FindCoordinatorRequest {
+    let (key, coordinator_keys) = match version >= SEVERAL_KEYS_FROM {
+        true => (String::new(), vec![key.to_string()]),
+        false => (key.to_string(), Vec::new()),
     };
-    let response = connection.call_at(&request, version, deadline).await?;
-    let (node, address) = connection.broker();
-    let answer = answer_about(key, several, response);
-    answer.map_err(|error| error.api(ApiKey::FIND_COORDINATOR).broker(node, address))
+    FindCoordinatorRequest {
+        key,
+        key_type: kind as i8,
+        coordinator_keys,
+        ..Default::default()
+    }
+}
+
+/// The coordinator that a broker names.
+fn named(key: &str, answer: Answer<FindCoordinatorRequest>) -> Result<Broker> {
+    let several = answer.version >= SEVERAL_KEYS_FROM;
+    let (node, address) = answer.connection.broker();
+    answer_about(key, several, answer.response)
+        .map_err(|error| error.api(ApiKey::FIND_COORDINATOR).broker(node, address))
 }
 
 /// The coordinator that a response names, if it is about what was asked, and can be one.
@@ -213,7 +191,7 @@ fn answer_about(key: &str, several: bool, response: FindCoordinatorResponse) -> 
 mod tests {
     use super::*;
 
-    fn named(change: impl FnOnce(&mut Coordinator)) -> FindCoordinatorResponse {
+    fn response(change: impl FnOnce(&mut Coordinator)) -> FindCoordinatorResponse {
         let mut coordinator = Coordinator {
             key: "g".to_string(),
             node_id: 3,
@@ -230,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_answer_about_something_else_or_with_a_broker_that_cannot_be_is_refused() {
-        let broker = answer_about("g", true, named(|_| {})).expect("a coordinator");
+        let broker = answer_about("g", true, response(|_| {})).expect("a coordinator");
         assert_eq!((broker.id, broker.address.port()), (3, 9092));
         let changes: [fn(&mut Coordinator); 5] = [
             |it| it.key = "h".to_string(),
@@ -240,12 +218,12 @@ mod tests {
             |it| it.host.clear(),
         ];
         for change in changes {
-            let error = answer_about("g", true, named(change)).expect_err("cannot be");
+            let error = answer_about("g", true, response(change)).expect_err("cannot be");
             assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
         }
         let error = answer_about("g", true, FindCoordinatorResponse::default());
         assert_eq!(error.expect_err("nothing").kind(), ErrorKind::Protocol);
-        let refused = named(|it| it.error_code = ErrorCode(31_999));
+        let refused = response(|it| it.error_code = ErrorCode(31_999));
         let error = answer_about("g", true, refused).expect_err("refused");
         assert!(error.to_string().contains("31999"), "{error}");
     }

@@ -15,7 +15,7 @@ use crate::kafka::{Address, Error, ErrorKind};
 const GONE_AFTER: u32 = 5;
 
 /// What is known of the cluster at one time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
     /// The cluster's id.
     pub cluster_id: Option<String>,
@@ -29,8 +29,6 @@ pub(crate) struct Metadata {
     pub topic_errors: BTreeMap<Arc<str>, TopicError>,
     /// How often in a row the brokers have said of a topic that it does not exist.
     pub missed: BTreeMap<Arc<str>, u32>,
-    /// Goes up with every change.
-    pub generation: u64,
 }
 
 /// Why a topic was not described.
@@ -78,8 +76,8 @@ pub(crate) struct Broker {
     pub rack: Option<String>,
 }
 
-/// A topic and its partitions.
-#[derive(Clone, Debug, PartialEq)]
+/// A topic and its partitions. `Eq` makes comparing two that are shared cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TopicMetadata {
     /// Its name.
     pub name: Arc<str>,
@@ -92,7 +90,7 @@ pub(crate) struct TopicMetadata {
 }
 
 /// A partition and its leader.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionMetadata {
     /// The broker that leads it; `None` while there is none.
     pub leader: Option<i32>,
@@ -124,33 +122,25 @@ impl Metadata {
         self.topics.values().find(|topic| topic.id == id)
     }
 
-    /// What is known after `response`, of which topics that are `tracked` are of interest. Topics that the response leaves out or has an error
-    /// for stay as they were, since a topic that is missing for a moment is not gone.
-    pub(super) fn merged(
-        &self,
+    /// Takes in `response`, of which topics that are `tracked` are of interest. Topics that the response leaves out or has an error for stay
+    /// as they were, since a topic that is missing for a moment is not gone.
+    pub(super) fn merge(
+        &mut self,
         response: &MetadataResponse,
         tracked: &BTreeSet<Arc<str>>,
         doubts: &mut LeaderDoubts,
         now: Instant,
-    ) -> Self {
-        let mut next = Self {
-            cluster_id: response
-                .cluster_id
-                .clone()
-                .or_else(|| self.cluster_id.clone()),
-            controller_id: response.controller_id,
-            brokers: brokers_of(response),
-            topics: self.topics.clone(),
-            topic_errors: self.topic_errors.clone(),
-            missed: self.missed.clone(),
-            generation: self.generation + 1,
-        };
+    ) {
+        if response.cluster_id.is_some() {
+            self.cluster_id.clone_from(&response.cluster_id);
+        }
+        self.controller_id = response.controller_id;
+        self.brokers = brokers_of(response);
         for topic in &response.topics {
             if let Some(name) = topic.name.as_deref().and_then(|name| tracked.get(name)) {
-                next.merge_topic(name, topic, doubts, now);
+                self.merge_topic(name, topic, doubts, now);
             }
         }
-        next
     }
 
     /// Forgets topics that nobody wants to hear of any more.
@@ -204,7 +194,7 @@ impl Metadata {
             Err(error) => {
                 if error.is_unknown() {
                     let missed = self.missed.entry(name.clone()).or_default();
-                    *missed = missed.saturating_add(1);
+                    *missed = missed.saturating_add(1).min(GONE_AFTER);
                 }
                 self.topic_errors.insert(name.clone(), error);
             }
@@ -236,7 +226,6 @@ impl Metadata {
         next.topics.insert(topic.name.clone(), Arc::new(topic));
         next.brokers
             .extend(endpoint.map(|broker| (broker.id, broker)));
-        next.generation += 1;
         Some(next)
     }
 
@@ -247,7 +236,6 @@ impl Metadata {
         }
         let mut next = self.clone();
         next.brokers.insert(broker.id, broker);
-        next.generation += 1;
         Some(next)
     }
 }
@@ -353,7 +341,9 @@ mod tests {
         tracked: &BTreeSet<Arc<str>>,
     ) -> Metadata {
         let mut doubts = LeaderDoubts::new(std::time::Duration::ZERO);
-        metadata.merged(response, tracked, &mut doubts, Instant::now())
+        let mut metadata = metadata.clone();
+        metadata.merge(response, tracked, &mut doubts, Instant::now());
+        metadata
     }
 
     fn leader(metadata: &Metadata, topic: &str, partition: usize) -> Option<i32> {
@@ -375,7 +365,6 @@ mod tests {
         let merged = hear(&metadata, &stale, &tracked(&["a"]));
         assert_eq!(leader(&merged, "a", 0), Some(1));
         assert_eq!(leader(&merged, "a", 1), Some(3));
-        assert_eq!(merged.generation, metadata.generation + 1);
     }
 
     #[test]
@@ -388,7 +377,7 @@ mod tests {
             let mut doubts = LeaderDoubts::new(std::time::Duration::ZERO);
             for answer in 1..=3 {
                 let now = Instant::now();
-                metadata = metadata.merged(&truth, &tracked(&["a"]), &mut doubts, now);
+                metadata.merge(&truth, &tracked(&["a"]), &mut doubts, now);
                 assert_eq!(leader(&metadata, "a", 0) == Some(3), answer == 3);
             }
             assert_eq!(leader(&metadata, "a", 1), Some(2));
@@ -493,6 +482,5 @@ mod tests {
             .expect("news");
         assert_eq!(leader(&next, "a", 0), Some(4));
         assert!(next.brokers.contains_key(&4));
-        assert_eq!(next.generation, metadata.generation + 1);
     }
 }

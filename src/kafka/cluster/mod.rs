@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | `changes` | what an observer is told when the metadata is news |
 //! | `coordinators` | which broker coordinates a group or a transaction |
+//! | `hedge` | several attempts at one thing, each with a head start over the next |
 //! | `leader_doubts` | when to believe an answer with an older leader epoch than what is known |
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
-//! | `pool` | one connection for each broker and channel |
-//! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
+//! | `pool` | the connections, by broker, channel and owner |
 //! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
-//! | `hedge` | several attempts at one thing, each with a head start over the next |
+//! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
+//! | `router` | a request to the broker that it is for, and again until it is done |
 
 mod changes;
 mod coordinators;
@@ -19,13 +20,16 @@ mod metadata;
 mod pool;
 mod refresh;
 mod refresh_plan;
+mod router;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use protocol::ErrorCode;
+use protocol::{ErrorCode, Request};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
@@ -34,89 +38,159 @@ pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
 pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicError, TopicMetadata};
 pub(crate) use self::pool::Channel;
-use self::pool::ConnectionPool;
+use self::pool::{ConnectionPool, Place, ProduceLanes};
 use self::refresh::Refresher;
-use self::refresh_plan::Until;
+use self::refresh_plan::{Told, Until};
+pub use self::router::Target;
+pub(crate) use self::router::{Answer, Judged};
 use super::error::may_pass;
 use super::model::names::check_topic;
-use super::net::{Call, Connection, FramePool};
+use super::net::{Connection, FramePool};
 pub(crate) use super::runtime::Backoff;
 use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
 
-/// A handle to a cluster. Cheap to clone; its tasks and connections end with the last handle.
+/// One user's handle on a cluster: a producer's, a consumer's, an admin's. Cheap to clone. What is the user's own ends with its last handle:
+/// its tasks, its connections, its interest in topics; what all of them share ends with the last user.
 #[derive(Clone, Debug)]
-pub(crate) struct Cluster(Arc<Handle>);
+pub(crate) struct Cluster(Arc<User>);
 
+/// What one user has for itself.
 #[derive(Debug)]
-struct Handle {
+struct User {
+    shared: Arc<Shared>,
+    id: u64,
+    tasks: Tasks,
+    /// Which of the connections for produce requests is its, once it wants one.
+    lane: OnceLock<usize>,
+    /// The topics that it tracks.
+    tracked: Mutex<BTreeSet<String>>,
+    /// What it was told of failing refreshes.
+    told: Mutex<Told>,
+}
+
+/// What all users of a cluster share.
+#[derive(Debug)]
+struct Shared {
     config: ClientConfig,
     refresher: Arc<Refresher>,
     coordinators: Coordinators,
+    lanes: Mutex<ProduceLanes>,
+    users: AtomicU64,
     tasks: Tasks,
     refreshing: AbortHandle,
 }
 
-impl Drop for Handle {
+impl Drop for Shared {
     fn drop(&mut self) {
         self.tasks.end();
         self.refreshing.abort();
     }
 }
 
+impl Drop for User {
+    fn drop(&mut self) {
+        self.tasks.end();
+        let refresher = &self.shared.refresher;
+        refresher.connections().release(self.id);
+        refresher.release(&lock(&self.tracked));
+        if let Some(lane) = self.lane.get() {
+            lock(&self.shared.lanes).leave(*lane);
+        }
+    }
+}
+
 impl Cluster {
+    /// A cluster that is looked for when something of it is needed first: nothing is sent before that. Must be called in a runtime.
+    pub fn lazy(config: &ClientConfig) -> Result<Self> {
+        let tasks = Tasks::new()?;
+        let connections = ConnectionPool::new(config.clone(), FramePool::default(), tasks.clone());
+        let refresher = Arc::new(Refresher::new(config, connections)?);
+        let refreshing = tasks.spawn("metadata refresh", refresher.clone().run());
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            refresher,
+            coordinators: Coordinators::default(),
+            lanes: Mutex::default(),
+            users: AtomicU64::new(0),
+            tasks,
+            refreshing,
+        });
+        Ok(Self::of(&shared))
+    }
+
     /// Finds the cluster: tries every bootstrap address until one answers, again and again with pauses while that may help.
     ///
     /// Fails by `deadline` with an error that lists each address and why; sooner when no address can ever work, such as one that talks HTTP.
     pub async fn connect(config: &ClientConfig, deadline: Instant) -> Result<Self> {
-        let tasks = Tasks::new();
-        let connections = ConnectionPool::new(config.clone(), FramePool::default(), tasks.clone());
-        let refresher = Arc::new(Refresher::new(config, connections)?);
-        refresher.bootstrap(deadline).await?;
-        let refreshing = tasks.spawn("metadata refresh", refresher.clone().run());
-        let waiting = Arc::downgrade(&refresher);
+        let cluster = Self::lazy(config)?;
+        cluster.found(deadline).await?;
+        Ok(cluster)
+    }
+
+    /// A handle for another user of the same cluster.
+    pub fn for_another(&self) -> Self {
+        Self::of(&self.0.shared)
+    }
+
+    fn of(shared: &Arc<Shared>) -> Self {
+        let tasks = shared.tasks.child();
+        let waiting = Arc::downgrade(&shared.refresher);
         tasks.on_failure(move |_| {
             if let Some(refresher) = waiting.upgrade() {
                 refresher.wake_all();
             }
         });
-        Ok(Self(Arc::new(Handle {
-            config: config.clone(),
-            refresher,
-            coordinators: Coordinators::default(),
+        Self(Arc::new(User {
+            shared: shared.clone(),
+            // 0 is everybody.
+            id: shared.users.fetch_add(1, Ordering::Relaxed) + 1,
             tasks,
-            refreshing,
-        })))
+            lane: OnceLock::new(),
+            tracked: Mutex::default(),
+            told: Mutex::default(),
+        }))
     }
 
-    /// The client's tasks.
+    /// Waits until the cluster was found, and looks for it if nobody does. Fails as [`Cluster::connect`]. Cancel safe.
+    pub async fn found(&self, deadline: Instant) -> Result<()> {
+        self.0.tasks.check()?;
+        self.refresher().bootstrapped(deadline).await
+    }
+
+    fn refresher(&self) -> &Refresher {
+        &self.0.shared.refresher
+    }
+
+    /// The user's tasks.
     pub fn tasks(&self) -> &Tasks {
         &self.0.tasks
     }
 
     /// What is known now.
     pub fn metadata(&self) -> Arc<Metadata> {
-        self.0.refresher.metadata()
+        self.refresher().metadata()
     }
 
     /// Changes of what is known.
     pub fn watch(&self) -> watch::Receiver<Arc<Metadata>> {
-        self.0.refresher.watch()
+        self.refresher().watch()
     }
 
     /// Asks for fresh metadata soon. Many calls become one request; never blocks.
     pub fn refresh(&self) {
-        self.0.refresher.request();
+        self.refresher().request();
     }
 
     /// Asks for the topic's metadata soon, if it is of interest; never blocks.
     pub fn refresh_topic(&self, name: &str) {
-        self.0.refresher.request_topic(name);
+        self.refresher().request_topic(name);
     }
 
     /// The metadata of a refresh that started after this call. Cancel safe.
     pub async fn refreshed(&self, deadline: Instant) -> Result<Arc<Metadata>> {
-        self.0.refresher.refreshed(deadline).await
+        self.found(deadline).await?;
+        self.refresher().refreshed(deadline).await
     }
 
     /// The topic, of interest from now on until it is idle; waits until it is known, and asks no longer for one that does not come to be.
@@ -125,9 +199,11 @@ impl Cluster {
     /// [`ErrorKind::UnknownTopicOrPartition`]. A topic that this client may not see, or whose name cannot be, fails at once. Cancel safe.
     pub async fn topic(&self, name: &str, deadline: Instant) -> Result<Arc<TopicMetadata>> {
         check_topic(name)?;
-        let mut waiting = self.0.refresher.wait_for(name);
-        let mut changes = self.watch();
+        self.found(deadline).await?;
+        let mut waiting = self.refresher().wait_for(name);
+        let (mut changes, mut refreshes) = (self.watch(), self.refresher().refreshes());
         loop {
+            refreshes.mark_unchanged();
             self.0.tasks.check()?;
             let metadata = changes.borrow_and_update().clone();
             if let Some(topic) = metadata.topic(name) {
@@ -140,9 +216,17 @@ impl Cluster {
                 if !may_pass(&error) {
                     return Err(error);
                 }
-                self.0.refresher.request_topic(name);
+                self.refresher().request_topic(name);
             }
-            if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+            // Also a refresh that brought nothing new: it is asked for again.
+            let news = async {
+                tokio::select! {
+                    biased;
+                    changed = changes.changed() => changed,
+                    refreshed = refreshes.changed() => refreshed,
+                }
+            };
+            if !matches!(timeout_at(deadline, news).await, Ok(Ok(()))) {
                 return Err(self.unknown_topic(name, error));
             }
         }
@@ -160,36 +244,43 @@ impl Cluster {
             None => {
                 let message = "the topic's metadata did not come in time";
                 let error = Error::new(ErrorKind::Timeout, message).topic(name);
-                self.0.refresher.not_in_time(error)
+                self.refresher().not_in_time(error)
             }
         }
     }
 
-    /// Keeps the metadata of these topics fresh as long as the client lives, and asks for those that are new.
+    /// Keeps the metadata of these topics fresh as long as the user lives, and asks for those that are new.
     pub fn track<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        self.0.refresher.want(topics, Until::End);
+        let mut tracked = lock(&self.0.tracked);
+        let new = topics
+            .into_iter()
+            .filter(|topic| !tracked.contains(*topic) && tracked.insert(topic.to_string()));
+        self.refresher().want(new, Until::Released);
     }
 
     /// Keeps the metadata of these topics, which are in use now, fresh until they are idle (`metadata.max.idle.ms`), and asks for those that
     /// are new.
     pub fn used<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        self.0.refresher.want(topics, Until::Idle);
+        self.refresher().want(topics, Until::Idle);
     }
 
     /// What has kept the metadata from being refreshed for `patience`, to be told to whoever waits for anything. Returned once in that time.
     pub fn overdue(&self, patience: Duration) -> Option<Error> {
-        self.0.refresher.overdue(patience)
+        let failing = self.refresher().failing();
+        lock(&self.0.told).overdue(failing, Instant::now(), patience)
     }
 
     /// Asks any broker a question that changes nothing, or that may be asked twice; another one beside the first when that keeps silent.
     /// `request` builds it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
-    pub async fn ask_any<R: Call>(
+    pub async fn ask_any<R: Request>(
         &self,
         request: impl Fn(i16) -> R,
         deadline: Instant,
     ) -> Result<(R::Response, Connection)> {
-        self.0.tasks.check()?;
-        self.0.refresher.ask_any(request, deadline).await
+        self.found(deadline).await?;
+        let build = |version| Ok(request(version));
+        let answer = self.refresher().ask_any(build, deadline).await?;
+        Ok((answer.response, answer.connection))
     }
 
     /// A broker named the partition's leader (KIP-951). True when that was news, which then is used at once.
@@ -203,7 +294,7 @@ impl Cluster {
     ) -> bool {
         let news =
             |known: &Metadata| known.with_leader(topic, partition, leader, leader_epoch, endpoint);
-        self.0.refresher.learn(news)
+        self.refresher().learn(news)
     }
 
     /// What the broker answered for a partition that it was asked for as the leader. Where it says that it does not lead the partition, or not
@@ -215,7 +306,7 @@ impl Cluster {
                 | ErrorCode::FENCED_LEADER_EPOCH
                 | ErrorCode::UNKNOWN_LEADER_EPOCH
         ) {
-            self.0.refresher.leader_refused(topic, partition, node);
+            self.refresher().leader_refused(topic, partition, node);
         }
     }
 
@@ -237,35 +328,53 @@ impl Cluster {
                 broker.ok_or_else(|| gone(node))?
             }
         };
-        let connections = self.0.refresher.connections();
-        if let Some(connection) = connections.open(node, channel, &broker.address) {
+        let connections = self.refresher().connections();
+        let place = self.place(node, channel);
+        if let Some(connection) = connections.open(place, &broker.address) {
             return Ok(connection);
         }
-        let connected = connections
-            .connect(node, channel, &broker.address, deadline)
-            .await;
+        let connected = connections.connect(place, &broker.address, deadline).await;
         if connected.is_err() {
             self.refresh();
         }
         connected
     }
 
+    /// Which connection is this user's: long polls and group members have one of their own.
+    fn place(&self, node: i32, channel: Channel) -> Place {
+        let owner = match channel {
+            Channel::Shared => 0,
+            Channel::Produce => {
+                let lane = || lock(&self.0.shared.lanes).join();
+                *self.0.lane.get_or_init(lane) as u64
+            }
+            Channel::Fetch | Channel::Coordinator => self.0.id,
+        };
+        Place {
+            node,
+            channel,
+            owner,
+        }
+    }
+
     /// Until when the broker wants nothing more on the open connection on the channel (KIP-219), as far as it said.
     pub fn throttled_until(&self, node: i32, channel: Channel) -> Option<Instant> {
         let metadata = self.metadata();
         let address = &metadata.brokers.get(&node)?.address;
-        let connection = self.0.refresher.connections().open(node, channel, address);
+        let place = self.place(node, channel);
+        let connection = self.refresher().connections().open(place, address);
         connection?.throttled_until()
     }
 
     /// A connection to whichever broker answers, for short questions. Cancel safe.
     pub async fn any_connection(&self, deadline: Instant) -> Result<Connection> {
-        self.0.tasks.check()?;
-        self.0.refresher.any_connection(deadline).await
+        self.found(deadline).await?;
+        self.refresher().any_connection(deadline).await
     }
 
     /// A connection to the broker that takes requests for the controller. Cancel safe.
     pub async fn controller(&self, deadline: Instant) -> Result<Connection> {
+        self.found(deadline).await?;
         let metadata = self.metadata();
         if metadata.brokers.contains_key(&metadata.controller_id) {
             return self
@@ -276,7 +385,7 @@ impl Cluster {
     }
 
     /// Sends one request to the broker and waits for its answer. Cancel safe as [`Connection::call`].
-    pub async fn call<R: Call>(
+    pub async fn call<R: Request>(
         &self,
         node: i32,
         channel: Channel,
@@ -294,7 +403,11 @@ impl Cluster {
         key: &str,
         deadline: Instant,
     ) -> Result<i32> {
-        self.0.coordinators.find(self, kind, key, deadline).await
+        let coordinators = &self.0.shared.coordinators;
+        match coordinators.remembered(kind, key) {
+            Some(node) => Ok(node),
+            None => coordinators.find(self, kind, key, deadline).await,
+        }
     }
 
     /// Whether `node` still coordinates the group or transaction, by its own word: fails when it does not answer, or names another. Cancel
@@ -311,22 +424,25 @@ impl Cluster {
 
     /// The coordinator is another one now, or gone: the next call looks it up again.
     pub fn coordinator_lost(&self, kind: CoordinatorKind, key: &str) {
-        self.0.coordinators.lost(kind, key);
+        self.0.shared.coordinators.lost(kind, key);
     }
 
     /// How the client was configured.
     pub fn config(&self) -> &ClientConfig {
-        &self.0.config
+        &self.0.shared.config
     }
 
     /// A generator of random numbers for `purpose`.
     pub fn random(&self, purpose: &str) -> Random {
-        self.0.config.random(purpose)
+        self.0.shared.config.random(purpose)
     }
 
     /// Pauses between the repetitions of a request, as configured.
     pub fn retry_backoff(&self) -> Backoff {
-        Backoff::new(self.0.config.retry_backoff, self.0.config.retry_backoff_max)
+        Backoff::new(
+            self.0.shared.config.retry_backoff,
+            self.0.shared.config.retry_backoff_max,
+        )
     }
 }
 
@@ -335,4 +451,8 @@ fn gone(node: i32) -> Error {
         ErrorKind::Connect,
         format!("broker {node} is not in the cluster now: it may be down or removed"),
     )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! The connections of a client: one for each broker and channel, dialled when first needed, again when it ended, with pauses between failures.
+//! The connections of a client: one for each broker, channel and owner, dialled when first needed, again when it ended, with pauses between
+//! failures. All producers share a few connections to a broker; each long poll and each group member has one of its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,26 +15,78 @@ use crate::kafka::observe::ClientEvent;
 use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
-/// Which of the connections to a broker: nothing waits behind another channel's long poll.
+/// What a connection carries: nothing waits behind another channel's long poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Channel {
     /// Produce requests.
     Produce,
-    /// Fetch requests.
+    /// Fetch requests, which wait at the broker for records.
     Fetch,
-    /// Groups and transactions.
+    /// Requests to a coordinator, where a join waits for the group.
     Coordinator,
     /// Everything else: short requests.
     Shared,
 }
 
-/// One for each broker and channel.
+/// A connection's place in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub node: i32,
+    pub channel: Channel,
+    /// Whose it is; 0 where the channel is everybody's.
+    pub owner: u64,
+}
+
+impl Place {
+    /// The place for short requests to the broker.
+    pub fn shared(node: i32) -> Self {
+        Self {
+            node,
+            channel: Channel::Shared,
+            owner: 0,
+        }
+    }
+}
+
+/// How many connections to a broker carry produce requests, as long as there are no more than [`PRODUCERS`] on each.
+const LANES: usize = 4;
+/// The most producers on one connection: with five requests in flight each, they leave room in its queue.
+const PRODUCERS: usize = 32;
+
+/// How many producers there are on each of the connections to a broker. A broker handles the requests of one connection one by one: the
+/// first few producers have one each, and the others are spread over them.
+#[derive(Debug, Default)]
+pub(super) struct ProduceLanes(Vec<usize>);
+
+impl ProduceLanes {
+    /// The lane of one more producer.
+    pub fn join(&mut self) -> usize {
+        let least = (0..self.0.len()).min_by_key(|lane| self.0[*lane]);
+        let lane = match least {
+            Some(lane) if self.0[lane] == 0 => lane,
+            Some(lane) if self.0.len() >= LANES && self.0[lane] < PRODUCERS => lane,
+            _ => {
+                self.0.push(0);
+                self.0.len() - 1
+            }
+        };
+        self.0[lane] += 1;
+        lane
+    }
+
+    /// The lane has one producer less.
+    pub fn leave(&mut self, lane: usize) {
+        self.0[lane] -= 1;
+    }
+}
+
+/// One for each place.
 #[derive(Debug)]
 pub(super) struct ConnectionPool {
     config: ClientConfig,
     frames: FramePool,
     tasks: Tasks,
-    slots: Mutex<BTreeMap<(i32, Channel), Arc<Slot>>>,
+    slots: Mutex<BTreeMap<Place, Arc<Slot>>>,
     random: Mutex<Random>,
 }
 
@@ -88,9 +141,9 @@ impl ConnectionPool {
         .await
     }
 
-    /// The open connection to the broker for the channel, if there is one. Costs two short locks.
-    pub fn open(&self, node: i32, channel: Channel, address: &Address) -> Option<Connection> {
-        let slot = lock(&self.slots).get(&(node, channel))?.clone();
+    /// The open connection to the broker at `address`, if there is one. Costs two short locks.
+    pub fn open(&self, place: Place, address: &Address) -> Option<Connection> {
+        let slot = lock(&self.slots).get(&place)?.clone();
         let connection = lock(&slot.state).connection.clone();
         connection.filter(|connection| connection.is_open() && connection.broker().1 == address)
     }
@@ -98,20 +151,19 @@ impl ConnectionPool {
     /// How good a choice the broker is for a question that any of them can answer. `patience` is how long it may owe an answer.
     pub fn standing(
         &self,
-        node: i32,
-        channel: Channel,
+        place: Place,
         address: &Address,
         now: Instant,
         patience: Duration,
     ) -> Standing {
-        if let Some(connection) = self.open(node, channel, address) {
+        if let Some(connection) = self.open(place, address) {
             let owes = connection.unanswered_since();
             return match owes.is_some_and(|since| since + patience <= now) {
                 true => Standing::Overdue,
                 false => Standing::Open,
             };
         }
-        let slot = lock(&self.slots).get(&(node, channel)).cloned();
+        let slot = lock(&self.slots).get(&place).cloned();
         let not_before = slot.and_then(|slot| lock(&slot.state).not_before);
         match not_before {
             Some(not_before) if not_before > now => Standing::Failing,
@@ -119,19 +171,19 @@ impl ConnectionPool {
         }
     }
 
-    /// The connection to the broker at `address` for the channel: the open one, or a new one. Dials once, after the pause that earlier
+    /// The connection to the broker at `address`: the open one, or a new one. Dials once, after the pause that earlier
     /// failures ask for. Cancel safe.
     pub async fn connect(
         &self,
-        node: i32,
-        channel: Channel,
+        place: Place,
         address: &Address,
         deadline: Instant,
     ) -> Result<Connection> {
-        if let Some(connection) = self.open(node, channel, address) {
+        if let Some(connection) = self.open(place, address) {
             return Ok(connection);
         }
-        let slot = self.slot(node, channel);
+        let node = place.node;
+        let slot = self.slot(place);
         let not_in_time = || {
             let last = lock(&slot.state).last_error.clone();
             last.unwrap_or_else(|| {
@@ -148,7 +200,7 @@ impl ConnectionPool {
         };
         // The semaphore is never closed: a permit always comes.
         let _permit = permit;
-        if let Some(connection) = self.open(node, channel, address) {
+        if let Some(connection) = self.open(place, address) {
             return Ok(connection);
         }
         let not_before = lock(&slot.state).not_before;
@@ -191,9 +243,9 @@ impl ConnectionPool {
         }
     }
 
-    fn slot(&self, node: i32, channel: Channel) -> Arc<Slot> {
+    fn slot(&self, place: Place) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
-        let slot = slots.entry((node, channel)).or_insert_with(|| {
+        let slot = slots.entry(place).or_insert_with(|| {
             Arc::new(Slot {
                 state: Mutex::new(SlotState {
                     connection: None,
@@ -210,10 +262,16 @@ impl ConnectionPool {
         slot.clone()
     }
 
+    /// Lets go of the connections that are this owner's alone.
+    pub fn release(&self, owner: u64) {
+        let is_own = |channel| matches!(channel, Channel::Fetch | Channel::Coordinator);
+        lock(&self.slots).retain(|place, _| place.owner != owner || !is_own(place.channel));
+    }
+
     /// Lets go of brokers that are no more, and of connections to where a broker no longer is: whoever holds one dials again.
     pub fn retain<'a>(&self, address_of: impl Fn(i32) -> Option<&'a Address>) {
-        lock(&self.slots).retain(|(node, _), slot| {
-            let Some(address) = address_of(*node) else {
+        lock(&self.slots).retain(|place, slot| {
+            let Some(address) = address_of(place.node) else {
                 return false;
             };
             let connection = lock(&slot.state).connection.clone();
@@ -227,4 +285,21 @@ impl ConnectionPool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_producers_have_a_connection_each_and_a_hundred_have_a_handful() {
+        let mut lanes = ProduceLanes::default();
+        assert_eq!([(); 5].map(|()| lanes.join()), [0, 1, 2, 3, 0]);
+        lanes.leave(2);
+        assert_eq!(lanes.join(), 2, "the one that is free");
+        let most = (5..100).map(|_| lanes.join()).max();
+        assert_eq!(most, Some(3));
+        let most = (100..=4 * PRODUCERS).map(|_| lanes.join()).max();
+        assert_eq!(most, Some(4));
+    }
 }

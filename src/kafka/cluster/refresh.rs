@@ -6,24 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::ErrorCode;
+use protocol::Request;
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{MetadataRequest, MetadataResponse};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::changes::tell_changes;
 use super::hedge::first_success;
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
-use super::pool::{Channel, ConnectionPool};
+use super::pool::{ConnectionPool, Place};
 use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, whom_to_ask};
+use super::router::{Answer, ask};
 use super::{Backoff, Metadata};
 use crate::kafka::error::may_pass;
-use crate::kafka::net::{Call, Connection};
+use crate::kafka::net::Connection;
 use crate::kafka::observe::ClientEvent;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// How long one broker is asked alone, before the next one is asked beside it.
-const HEAD_START: Duration = Duration::from_millis(500);
+pub(super) const HEAD_START: Duration = Duration::from_millis(500);
 /// The same of bootstrap addresses, of which any may be dead.
 const BOOTSTRAP_HEAD_START: Duration = Duration::from_millis(250);
 /// How often, in a row, all bootstrap addresses may close the connection in the handshake. A broker that is starting, or a proxy without
@@ -48,6 +50,8 @@ pub(super) struct Refresher {
     planned: Notify,
     /// The last request that was fulfilled: by a refresh that began after it.
     fulfilled: watch::Sender<u64>,
+    /// Held by the one who looks for the cluster: the others wait for what comes of it.
+    bootstrapping: Semaphore,
     random: Mutex<Random>,
 }
 
@@ -83,6 +87,7 @@ impl Refresher {
             plan: Mutex::new(RefreshPlan::new(config, Instant::now())),
             planned: Notify::new(),
             fulfilled: watch::Sender::default(),
+            bootstrapping: Semaphore::new(1),
             random: Mutex::new(config.random("metadata")),
         })
     }
@@ -97,6 +102,11 @@ impl Refresher {
 
     pub fn watch(&self) -> watch::Receiver<Arc<Metadata>> {
         self.metadata.subscribe()
+    }
+
+    /// The refreshes that succeeded, whether they brought anything new or not.
+    pub fn refreshes(&self) -> watch::Receiver<u64> {
+        self.fulfilled.subscribe()
     }
 
     /// Lets those who wait look again: what they wait for does not come any more.
@@ -143,9 +153,16 @@ impl Refresher {
         }
     }
 
-    /// What has kept the metadata from being refreshed for `patience`; once in that time.
-    pub fn overdue(&self, patience: Duration) -> Option<Error> {
-        lock(&self.plan).overdue(Instant::now(), patience)
+    /// What keeps the metadata from being refreshed, and since when.
+    pub fn failing(&self) -> Option<(Instant, Error)> {
+        lock(&self.plan).failing()
+    }
+
+    /// One of those who wanted these topics until they release them does so.
+    pub fn release(&self, topics: &BTreeSet<String>) {
+        let mut plan = lock(&self.plan);
+        let now = Instant::now();
+        topics.iter().for_each(|topic| plan.release(topic, now));
     }
 
     /// These topics are of interest; those of which nothing is known are asked for at once.
@@ -252,8 +269,26 @@ impl Refresher {
         Ok(())
     }
 
+    /// Returns once the cluster was found: at once, or after the first refresh of all, by this caller or another.
+    pub async fn bootstrapped(&self, deadline: Instant) -> Result<()> {
+        let is_found = || !self.metadata.borrow().brokers.is_empty();
+        if is_found() {
+            return Ok(());
+        }
+        let Ok(permit) = timeout_at(deadline, self.bootstrapping.acquire()).await else {
+            let message = "the cluster was not found in time";
+            return Err(self.not_in_time(Error::new(ErrorKind::Timeout, message)));
+        };
+        // The semaphore is never closed: a permit always comes.
+        let _permit = permit;
+        match is_found() {
+            true => Ok(()),
+            false => self.bootstrap(deadline).await,
+        }
+    }
+
     /// The first refresh of all: from the bootstrap addresses, again and again until the deadline while that may help.
-    pub async fn bootstrap(&self, deadline: Instant) -> Result<()> {
+    async fn bootstrap(&self, deadline: Instant) -> Result<()> {
         let mut backoff = Backoff::new(
             self.config.reconnect_backoff,
             self.config.reconnect_backoff_max,
@@ -263,6 +298,7 @@ impl Refresher {
             everything: true,
             topics: Vec::new(),
         };
+        let began = Instant::now();
         let mut closed_at_once = 0;
         loop {
             let until =
@@ -274,6 +310,7 @@ impl Refresher {
             let failures = match first_success(attempts, BOOTSTRAP_HEAD_START).await {
                 Ok(answers) => {
                     self.publish(&answers, &everything);
+                    lock(&self.plan).found();
                     return Ok(());
                 }
                 Err(failures) => failures,
@@ -287,6 +324,7 @@ impl Refresher {
                 error.is_retriable() || (error.server_error().is_some() && may_pass(error))
             };
             let hopeless = !failures.iter().any(may_heal) || closed_at_once >= CLOSED_AT_ONCE;
+            lock(&self.plan).note_failure(all_failed(&failures), began);
             let pause = backoff.failed(&mut lock(&self.random));
             if hopeless || timeout_at(deadline, sleep(pause)).await.is_err() {
                 return Err(all_failed(&failures));
@@ -312,7 +350,7 @@ impl Refresher {
         let broker = metadata.brokers.get(&node);
         let address = &broker.ok_or_else(|| super::gone(node))?.address;
         self.connections
-            .connect(node, Channel::Shared, address, deadline)
+            .connect(Place::shared(node), address, deadline)
             .await
     }
 
@@ -369,11 +407,11 @@ impl Refresher {
             }
             let now = Instant::now();
             for answer in answers {
-                next = next.merged(answer, &asked, &mut doubts, now);
+                next.merge(answer, &asked, &mut doubts, now);
             }
             next.note_missing(answers, &asked);
-            next.generation = known.generation + 1;
-            Some(next)
+            // Whoever waits for a topic that is in trouble is woken by each refresh, to go on with it.
+            (next != *known || !next.topic_errors.is_empty()).then_some(next)
         });
         let metadata = self.metadata();
         self.connections
@@ -381,21 +419,17 @@ impl Refresher {
     }
 
     /// Asks any broker a question that changes nothing, or that may be asked twice: another one beside the first when that keeps silent.
-    /// `request` builds it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
-    pub async fn ask_any<R: Call>(
+    /// `build` returns it in the version that the broker speaks. Cancel safe.
+    pub async fn ask_any<R: Request>(
         &self,
-        request: impl Fn(i16) -> R,
+        build: impl Fn(i16) -> Result<R>,
         deadline: Instant,
-    ) -> Result<(R::Response, Connection)> {
+    ) -> Result<Answer<R>> {
         let until = attempt_deadline(deadline);
-        let request = &request;
+        let build = &build;
         let attempts = self.nodes().into_iter().map(|node| async move {
             let connection = self.connect(node, until).await?;
-            let version = connection.version_of::<R>()?;
-            let response = connection
-                .call_at(&request(version), version, until)
-                .await?;
-            Ok((response, connection))
+            ask(connection, build, until).await
         });
         let asked = first_success(attempts, HEAD_START).await;
         asked.map_err(|failures| {
@@ -431,8 +465,7 @@ impl Refresher {
         let now = Instant::now();
         let standing = |broker: &super::Broker| {
             let standing = self.connections.standing(
-                broker.id,
-                Channel::Shared,
+                Place::shared(broker.id),
                 &broker.address,
                 now,
                 HEAD_START,

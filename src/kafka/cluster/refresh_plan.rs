@@ -44,8 +44,8 @@ pub(super) struct RefreshPlan {
 /// Who wants a topic's metadata; nobody asks for a topic that nobody wants.
 #[derive(Clone, Copy, Debug)]
 struct TopicInterest {
-    /// Somebody wants to hear of it from now on.
-    lasting: bool,
+    /// How many want to hear of it until they release it.
+    lasting: usize,
     /// How many wait for it to come into being.
     waiting: usize,
     /// When somebody last used it.
@@ -57,8 +57,8 @@ struct TopicInterest {
 /// For how long a topic is of interest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// As long as the client lives.
-    End,
+    /// Until it is [released](RefreshPlan::release).
+    Released,
     /// Until nobody has used it for `metadata.max.idle.ms`.
     Idle,
     /// Until the waiting is over, and as [`Until::Idle`] from then on if it came.
@@ -87,7 +87,6 @@ pub(super) enum Next {
 #[derive(Debug)]
 struct Failing {
     since: Instant,
-    told_at: Option<Instant>,
     error: Error,
 }
 
@@ -138,7 +137,7 @@ impl RefreshPlan {
                 self.immediate = self.requested;
             }
             let interest = TopicInterest {
-                lasting: false,
+                lasting: 0,
                 waiting: 0,
                 used_at: now,
                 requested: self.requested,
@@ -148,7 +147,7 @@ impl RefreshPlan {
         if let Some(interest) = self.topics.get_mut(topic) {
             interest.used_at = now;
             match until {
-                Until::End => interest.lasting = true,
+                Until::Released => interest.lasting += 1,
                 Until::Known => interest.waiting += 1,
                 Until::Idle => {}
             }
@@ -161,8 +160,16 @@ impl RefreshPlan {
             return;
         };
         interest.waiting -= 1;
-        if interest.waiting == 0 && !interest.lasting && !came {
+        if interest.waiting == 0 && interest.lasting == 0 && !came {
             self.topics.remove(topic);
+        }
+    }
+
+    /// One of those who wanted the topic until then does so no more. It stays of interest until it is idle.
+    pub fn release(&mut self, topic: &str, now: Instant) {
+        if let Some(interest) = self.topics.get_mut(topic) {
+            interest.lasting = interest.lasting.saturating_sub(1);
+            interest.used_at = now;
         }
     }
 
@@ -194,7 +201,7 @@ impl RefreshPlan {
         if everything {
             let max_idle = self.max_idle;
             self.topics.retain(|_, interest| {
-                interest.lasting || interest.waiting > 0 || interest.used_at + max_idle > now
+                interest.lasting > 0 || interest.waiting > 0 || interest.used_at + max_idle > now
             });
         }
         let topics: Vec<_> = self
@@ -230,12 +237,21 @@ impl RefreshPlan {
     /// The refresh that began at `began` failed: it is repeated, after a pause.
     pub fn failed(&mut self, error: Error, began: Instant, now: Instant, random: &mut Random) {
         self.retry_at = Some(now + self.backoff.failed(random));
+        self.note_failure(error, began);
+    }
+
+    /// What began at `began` failed, and nobody waits for it to be repeated by plan.
+    pub fn note_failure(&mut self, error: Error, began: Instant) {
         let failing = self.failing.get_or_insert_with(|| Failing {
             since: began,
-            told_at: None,
             error: error.clone(),
         });
         failing.error = error;
+    }
+
+    /// The cluster was found.
+    pub fn found(&mut self) {
+        self.failing = None;
     }
 
     /// Why the last refresh failed, if it did.
@@ -243,14 +259,32 @@ impl RefreshPlan {
         self.failing.as_ref().map(|failing| failing.error.clone())
     }
 
+    /// What has been failing, and since when.
+    pub fn failing(&self) -> Option<(Instant, Error)> {
+        let failing = self.failing.as_ref()?;
+        Some((failing.since, failing.error.clone()))
+    }
+}
+
+/// When one user was last told of failing refreshes.
+#[derive(Debug, Default)]
+pub(super) struct Told(Option<Instant>);
+
+impl Told {
     /// What has been failing for `patience`. Told once in that time, so that whoever reports it and goes on does not do so in a hot loop.
-    pub fn overdue(&mut self, now: Instant, patience: Duration) -> Option<Error> {
-        let failing = self.failing.as_mut()?;
-        if now < failing.told_at.unwrap_or(failing.since) + patience {
+    pub fn overdue(
+        &mut self,
+        failing: Option<(Instant, Error)>,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<Error> {
+        let (since, error) = failing?;
+        let told_at = self.0.filter(|told_at| *told_at >= since);
+        if now < told_at.unwrap_or(since) + patience {
             return None;
         }
-        failing.told_at = Some(now);
-        Some(failing.error.clone())
+        self.0 = Some(now);
+        Some(error)
     }
 }
 
@@ -343,7 +377,7 @@ mod tests {
             assert!(matches!(plan.next(start), Next::Wait(_)));
         }
         // Wanted again, it is not asked for again.
-        plan.want("a", Until::End, false, start);
+        plan.want("a", Until::Released, false, start);
         assert!(matches!(plan.next(start), Next::Wait(_)));
         plan.request();
         let due = refresh(plan.next(start + SECOND));
@@ -355,7 +389,7 @@ mod tests {
     fn a_topic_that_does_not_come_is_asked_for_alone_with_pauses() {
         let start = Instant::now();
         let (mut plan, mut random) = plan(start);
-        plan.want("known", Until::End, false, start);
+        plan.want("known", Until::Released, false, start);
         plan.want("missing", Until::Known, true, start);
         let due = refresh(plan.next(start));
         plan.succeeded(&due, start, &mut random);
@@ -375,7 +409,7 @@ mod tests {
         let (mut plan, mut random) = plan(start);
         plan.want("idle", Until::Idle, false, start);
         plan.want("used", Until::Idle, false, start);
-        plan.want("subscribed", Until::End, false, start);
+        plan.want("subscribed", Until::Released, false, start);
         let due = refresh(plan.next(start));
         plan.succeeded(&due, start, &mut random);
         plan.want("used", Until::Idle, false, start + SECOND * 200);
@@ -413,21 +447,44 @@ mod tests {
         let start = Instant::now();
         let (mut plan, mut random) = plan(start);
         let patience = SECOND * 30;
-        assert!(plan.overdue(start, patience).is_none());
-        plan.failed(
-            Error::new(ErrorKind::Connect, "down"),
-            start,
-            start,
-            &mut random,
-        );
-        assert!(plan.overdue(start + SECOND * 29, patience).is_none());
-        assert!(plan.overdue(start + SECOND * 30, patience).is_some());
-        assert!(plan.overdue(start + SECOND * 31, patience).is_none());
-        assert!(plan.overdue(start + SECOND * 60, patience).is_some());
+        let mut told = Told::default();
+        let mut is_told = |plan: &RefreshPlan, seconds| {
+            let now = start + SECOND * seconds;
+            told.overdue(plan.failing(), now, patience).is_some()
+        };
+        assert!(!is_told(&plan, 0));
+        let down = Error::new(ErrorKind::Connect, "down");
+        plan.failed(down.clone(), start, start, &mut random);
+        for (seconds, expected) in [(29, false), (30, true), (31, false), (60, true)] {
+            assert_eq!(is_told(&plan, seconds), expected, "{seconds}");
+        }
+        let now = start + SECOND * 61;
         plan.request();
-        let due = refresh(plan.next(start + SECOND * 61));
-        plan.succeeded(&due, start + SECOND * 61, &mut random);
-        assert!(plan.overdue(start + SECOND * 600, patience).is_none());
+        let due = refresh(plan.next(now));
+        plan.succeeded(&due, now, &mut random);
+        assert!(!is_told(&plan, 600));
+        let again = start + SECOND * 700;
+        plan.failed(down, again, again, &mut random);
+        assert!(!is_told(&plan, 729));
+        assert!(is_told(&plan, 730));
+    }
+
+    #[test]
+    fn a_topic_is_of_interest_until_the_last_one_releases_it_and_it_is_idle() {
+        let start = Instant::now();
+        let (mut plan, _) = plan(start);
+        for _ in 0..2 {
+            plan.want("t", Until::Released, false, start);
+        }
+        let is_wanted = |plan: &mut RefreshPlan, seconds| {
+            plan.request();
+            refresh(plan.next(start + SECOND * seconds)).topics.len() == 1
+        };
+        plan.release("t", start);
+        assert!(is_wanted(&mut plan, 10_000));
+        plan.release("t", start + SECOND * 10_000);
+        assert!(is_wanted(&mut plan, 10_299));
+        assert!(!is_wanted(&mut plan, 10_300));
     }
 
     #[test]
@@ -435,7 +492,7 @@ mod tests {
         let start = Instant::now();
         let (mut plan, _) = plan(start);
         for name in ["", "a b", &"t".repeat(40_000)] {
-            plan.want(name, Until::End, false, start);
+            plan.want(name, Until::Released, false, start);
         }
         assert!(matches!(plan.next(start), Next::Wait(_)));
     }

@@ -95,9 +95,14 @@ impl Consumer {
         config.validate()?;
         let deadline = Instant::now() + config.client.request_timeout;
         let cluster = Cluster::connect(&config.client, deadline).await?;
+        Ok(Self::start(config, cluster))
+    }
+
+    /// A consumer of `cluster`; nothing is sent yet.
+    pub(crate) fn start(config: ConsumerConfig, cluster: Cluster) -> Self {
         let context = ConsumerContext::new(config, cluster);
         context.spawn(resolver::TASK, resolver::run(context.clone()));
-        Ok(Self {
+        Self {
             decoder: BatchDecoder::new(context.budget.clone(), context.config.check_crcs),
             next_auto_commit: Instant::now() + context.config.auto_commit_interval,
             handle: ConsumerHandle {
@@ -109,7 +114,7 @@ impl Consumer {
             announcing: None,
             resets: Vec::new(),
             failed_at: None,
-        })
+        }
     }
 
     /// A handle for other tasks.

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::ErrorCode;
 use protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
+use protocol::{ErrorCode, Request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -16,7 +16,7 @@ use super::classic::membership::{Action, Membership, MembershipConfig};
 use super::classic::response_checks::is_beyond;
 use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata};
-use crate::kafka::net::{Call, Connection};
+use crate::kafka::net::Connection;
 use crate::kafka::{Error, Random, Result};
 
 /// How much longer than the other members may take to join the response to a join is awaited.
@@ -298,7 +298,7 @@ impl GroupMember {
         Instant::now() + self.config.request_timeout
     }
 
-    async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
+    async fn call<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
         let connection = self.connect(deadline).await?;
         let answer = connection.call(request, deadline).await;
         answer.inspect_err(|_| self.abandon(&connection))

@@ -2,26 +2,26 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `call` | the requests a connection can carry, and where their responses ask for a pause (KIP-219) |
 //! | `connection` | one pipelined connection to one broker |
 //! | `frame_pool` | buffers of long frames, recycled |
 //! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
 //! | `handshake` | what is said on a fresh stream before it carries requests |
 //! | `peer` | recognises peers that are no Kafka broker |
+//! | `timeout` | how long a broker is told that it may take |
 //! | `transport` | the seam to the network: an address becomes a byte stream |
 //! | `versions` | which version of an API to speak |
 
-mod call;
 mod connection;
 mod frame_pool;
 mod frame_reader;
 mod handshake;
 mod peer;
+mod timeout;
 mod transport;
 mod versions;
 
 pub use crate::kafka::model::Address;
-pub(crate) use call::{Call, broker_timeout_ms};
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub(crate) use frame_pool::FramePool;
+pub(crate) use timeout::broker_timeout_ms;
 pub use transport::{BoxFuture, BoxStream, Stream, TcpTransport, Transport};

@@ -90,10 +90,10 @@ async fn renewed(
     }
 }
 
-/// Hands the producer id to the partitions that want one; true if one of them has used it up.
+/// Hands the producer id to the partitions that want one; true if one of them has used it up, or there is none yet.
 fn lacks_producer_id(shared: &ProducerState) -> bool {
     let Some(producer_id) = shared.producer_id() else {
-        return false;
+        return shared.config.is_idempotent() && !shared.queues().is_empty();
     };
     let mut lacking = false;
     for queue in shared.queues() {

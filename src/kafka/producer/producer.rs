@@ -60,7 +60,16 @@ impl Producer {
         } else {
             None
         };
-        let shared = Arc::new(ProducerState::new(config, cluster, id_and_epoch));
+        let producer = Self::start(config, cluster);
+        if let Some(id_and_epoch) = id_and_epoch {
+            producer.shared.set_producer_id(id_and_epoch);
+        }
+        Ok(producer)
+    }
+
+    /// A producer of `cluster`; nothing is sent yet. An idempotent one asks for its producer id once it has records.
+    pub(crate) fn start(config: ProducerConfig, cluster: Cluster) -> Producer {
+        let shared = Arc::new(ProducerState::new(config, cluster));
         let tasks = shared.cluster.tasks();
         let failing = Arc::downgrade(&shared);
         tasks.on_failure(move |failure| {
@@ -69,10 +78,10 @@ impl Producer {
             }
         });
         tasks.spawn("producer maintenance", maintenance::run(shared.clone()));
-        Ok(Producer {
+        Producer {
             _last: Arc::new(Last(shared.clone())),
             shared,
-        })
+        }
     }
 
     /// Writes a record and waits until it is acknowledged, as `acks` asks for.

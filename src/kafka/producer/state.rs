@@ -58,11 +58,7 @@ const CLOSING: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl ProducerState {
-    pub fn new(
-        config: ProducerConfig,
-        cluster: Cluster,
-        producer_id: Option<ProducerIdAndEpoch>,
-    ) -> Self {
+    pub fn new(config: ProducerConfig, cluster: Cluster) -> Self {
         let batch_records = config
             .batch_records
             .and_then(|records| u32::try_from(records).ok());
@@ -81,7 +77,7 @@ impl ProducerState {
                 batch_records: batch_records.unwrap_or(u32::MAX),
             },
             phase: AtomicU8::new(RUNNING),
-            producer_id: Mutex::new(producer_id),
+            producer_id: Mutex::default(),
             no_producer_id: Mutex::default(),
             random: Mutex::new(cluster.random("producer")),
             brokers: Mutex::default(),
@@ -337,6 +333,10 @@ impl ProducerState {
             self.route(&mut brokers, queue, partition);
         }
         topic.followed(metadata);
+        if self.config.is_idempotent() && self.producer_id().is_none() {
+            // Now there is somebody to get a producer id for.
+            self.maintenance.notify_one();
+        }
     }
 
     fn new_queue(

@@ -5,13 +5,16 @@
 //! | `backoff` | how long to pause before trying again (KIP-580) |
 //! | `clock` | wall time, from the system or simulated |
 //! | `random` | seeded random numbers |
+//! | `retry` | the pauses between the repetitions of one request |
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 
 mod backoff;
 mod clock;
 mod random;
+mod retry;
 pub(crate) mod tasks;
 
 pub(crate) use backoff::Backoff;
 pub use clock::Clock;
 pub use random::Random;
+pub(crate) use retry::Retry;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
@@ -21,12 +21,14 @@ pub(crate) mod planted;
 #[cfg(all(test, feature = "broker"))]
 mod tests;
 
-/// The tasks of one client: producer, consumer or admin. Cheap to clone.
+/// The tasks of a client, or of one producer, consumer or admin on it. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tasks(Arc<Inner>);
 
 struct Inner {
     runtime: Handle,
+    /// The tasks that these depend on: those of the client.
+    parent: Option<Tasks>,
     state: Mutex<State>,
 }
 
@@ -36,6 +38,8 @@ struct State {
     failure: Option<Error>,
     /// Called once each, with the first failure.
     listeners: Vec<Listener>,
+    /// Those that fail with these.
+    children: Vec<Weak<Inner>>,
     /// The client is over: how tasks end is of no interest any more.
     ended: bool,
 }
@@ -51,12 +55,30 @@ impl fmt::Debug for Tasks {
 }
 
 impl Tasks {
-    /// Tasks on the runtime that calls this.
-    pub fn new() -> Self {
-        Self(Arc::new(Inner {
-            runtime: Handle::current(),
+    /// Tasks on the runtime that calls this; an error where none does.
+    pub fn new() -> Result<Self> {
+        let runtime = Handle::try_current().map_err(|error| {
+            let message = "a client needs a Tokio runtime to be created in";
+            Error::new(ErrorKind::Config, message).because(error)
+        })?;
+        Ok(Self(Arc::new(Inner {
+            runtime,
+            parent: None,
             state: Mutex::default(),
-        }))
+        })))
+    }
+
+    /// Tasks that fail when these do, and whose own failure or end is nothing to these.
+    pub fn child(&self) -> Self {
+        let child = Arc::new(Inner {
+            runtime: self.0.runtime.clone(),
+            parent: Some(self.clone()),
+            state: Mutex::default(),
+        });
+        let mut state = self.lock();
+        state.children.retain(|child| child.strong_count() > 0);
+        state.children.push(Arc::downgrade(&child));
+        Self(child)
     }
 
     /// Runs `task` on the client's runtime, whoever calls. A panic in it, and the end of the runtime, fail the client; being aborted does
@@ -96,7 +118,8 @@ impl Tasks {
 
     /// The error that ended the client, if one of its tasks did not end as it should.
     pub fn failure(&self) -> Option<Error> {
-        self.lock().failure.clone()
+        let own = self.lock().failure.clone();
+        own.or_else(|| self.0.parent.as_ref()?.failure())
     }
 
     /// Fails once a task of the client has.
@@ -107,7 +130,8 @@ impl Tasks {
     /// Calls `tell` with the first failure: at once, where there was one. It must not wait for anything, and must not own the client.
     pub fn on_failure(&self, tell: impl FnOnce(&Error) + Send + 'static) {
         let mut state = self.lock();
-        match state.failure.clone() {
+        let before = self.0.parent.as_ref().and_then(Self::failure);
+        match state.failure.clone().or(before) {
             Some(failure) => {
                 drop(state);
                 tell(&failure);
@@ -132,7 +156,11 @@ impl Tasks {
         }
         state.failure = Some(error.clone());
         let listeners = std::mem::take(&mut state.listeners);
+        let children = std::mem::take(&mut state.children);
         drop(state);
+        for child in children.iter().filter_map(Weak::upgrade) {
+            Self(child).fail(error.clone());
+        }
         for tell in listeners {
             tell(&error);
         }

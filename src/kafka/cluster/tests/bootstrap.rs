@@ -146,3 +146,38 @@ async fn a_listener_that_hangs_up_at_our_first_bytes_is_an_error_at_once_that_sa
     let (cluster, ()) = tokio::join!(Cluster::connect(&config, soon(60)), starting);
     cluster.expect("a cluster");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lazy_cluster_sends_nothing_before_it_is_needed_and_is_looked_for_once() {
+    let network = Network::new(3);
+    let cluster = Cluster::lazy(&network.config()).expect("a runtime");
+    tokio::time::sleep(SECOND * 10).await;
+    assert_eq!(network.scene().dials, 0);
+    let users: Vec<_> = (0..10).map(|_| cluster.for_another()).collect();
+    let calls = users
+        .into_iter()
+        .map(|user| tokio::spawn(async move { user.any_connection(soon(5)).await.map(drop) }));
+    for call in calls.collect::<Vec<_>>() {
+        call.await.expect("no panic").expect("a connection");
+    }
+    // One to a bootstrap address, and no more than one to each broker.
+    let dials = network.scene().dials;
+    assert!(dials <= 4, "{dials}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_first_call_of_a_lazy_cluster_ends_by_its_own_deadline() {
+    let network = Network::new(0);
+    let cluster = Cluster::lazy(&network.config()).expect("a runtime");
+    let started = Instant::now();
+    let call = async |seconds| {
+        let error = cluster.topic("emails", soon(seconds)).await;
+        (error.expect_err("nobody there"), started.elapsed())
+    };
+    for (error, took) in <[_; 3]>::from(tokio::join!(call(2), call(4), call(3))) {
+        assert!(took <= SECOND * 5, "{took:?}");
+        assert!(error.to_string().contains("kafka-1:9092"), "{error}");
+    }
+    network.scene().listening.insert(home(1), 1);
+    cluster.any_connection(soon(5)).await.expect("it came");
+}

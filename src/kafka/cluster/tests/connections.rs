@@ -43,11 +43,10 @@ async fn a_connection_that_ended_is_re_created_with_pauses_between_failures() {
     let before = network.scene().dials;
     let started = Instant::now();
     let address = home(1);
-    let connections = cluster.0.refresher.connections();
+    let connections = cluster.refresher().connections();
+    let place = cluster.place(1, Channel::Produce);
     for _ in 0..6 {
-        let error = connections
-            .connect(1, Channel::Produce, &address, soon(5))
-            .await;
+        let error = connections.connect(place, &address, soon(5)).await;
         assert_eq!(error.expect_err("gone").kind(), ErrorKind::Connect);
     }
     assert_eq!(network.scene().dials, before + 6);
@@ -56,7 +55,7 @@ async fn a_connection_that_ended_is_re_created_with_pauses_between_failures() {
     assert!((1_200..=1_900).contains(&took), "{took}");
     network.scene().listening.insert(home(1), 1);
     connections
-        .connect(1, Channel::Produce, &address, soon(5))
+        .connect(place, &address, soon(5))
         .await
         .expect("it is back");
 }
@@ -148,4 +147,53 @@ async fn a_broker_that_keeps_silent_leaves_time_for_another_one_to_be_asked() {
         assert_ne!(connection.broker().0, silent);
         assert!(started.elapsed() < SECOND * 6);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_share_what_is_short_and_have_their_own_for_what_waits() {
+    let network = Network::new(1);
+    let cluster = connected(&network).await;
+    let (first, second) = (cluster.for_another(), cluster.for_another());
+    let address = async |user: &Cluster, channel| {
+        let connection = user.connection(1, channel, soon(5)).await;
+        format!("{:p}", connection.expect("a connection").broker().1)
+    };
+    for (channel, is_shared) in [
+        (Channel::Shared, true),
+        (Channel::Fetch, false),
+        (Channel::Coordinator, false),
+    ] {
+        let of_first = address(&first, channel).await;
+        assert_eq!(of_first, address(&first, channel).await);
+        let of_second = address(&second, channel).await;
+        assert_eq!(of_first == of_second, is_shared, "{channel:?}");
+    }
+    tokio::time::sleep(SECOND).await;
+    let open = network.scene().open;
+    drop(second);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(network.scene().open, open - 2, "its own ended with it");
+    first
+        .connection(1, Channel::Fetch, soon(5))
+        .await
+        .expect("open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_that_a_user_tracked_are_let_go_once_it_is_gone_and_they_are_idle() {
+    let network = Network::new(1);
+    let topics = ["mine", "ours"].map(|name| (name.to_string(), vec![(1, 0)]));
+    network.scene().topics.extend(topics);
+    let cluster = connected(&network).await;
+    cluster.track(["ours"]);
+    let user = cluster.for_another();
+    for _ in 0..2 {
+        user.track(["mine", "ours"]);
+    }
+    drop(user);
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(network.scene().asked, ["mine", "ours"]);
+    tokio::time::sleep(cluster.config().metadata_max_idle + SECOND).await;
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert_eq!(network.scene().asked, ["ours"]);
 }

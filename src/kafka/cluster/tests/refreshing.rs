@@ -57,10 +57,10 @@ async fn a_leader_hint_is_used_at_once() {
 
 /// The node to which there is an open connection for short questions.
 fn open_node(cluster: &Cluster) -> i32 {
-    let connections = cluster.0.refresher.connections();
+    let connections = cluster.refresher().connections();
     let metadata = cluster.metadata();
     let open = metadata.brokers.values().find(|broker| {
-        let connection = connections.open(broker.id, Channel::Shared, &broker.address);
+        let connection = connections.open(Place::shared(broker.id), &broker.address);
         connection.is_some()
     });
     open.expect("an open connection").id
@@ -113,4 +113,60 @@ async fn what_keeps_the_metadata_from_coming_is_told() {
         assert!(error.to_string().contains("kafka-"), "{error}");
         assert!(cluster.overdue(patience).is_none(), "once in that time");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_published_only_when_something_changed() {
+    let network = Network::new(2);
+    let emails = vec![(1, 0)];
+    network.scene().topics.insert("emails".to_string(), emails);
+    let cluster = connected(&network).await;
+    cluster.topic("emails", soon(5)).await.expect("the topic");
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    let mut changes = cluster.watch();
+    changes.mark_unchanged();
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert!(!changes.has_changed().expect("open"));
+    let moved = vec![(2, 1)];
+    network.scene().topics.insert("emails".to_string(), moved);
+    cluster.refreshed(soon(5)).await.expect("fresh metadata");
+    assert!(changes.has_changed().expect("open"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_again_to_whoever_it_is_for_until_it_is_done() {
+    let network = Network::new(2);
+    let cluster = connected(&network).await;
+    let started = Instant::now();
+    let mut answers = 0;
+    let judge = |answer: Result<Answer<MetadataRequest>>| {
+        answers += 1;
+        let answer = answer.expect("an answer");
+        match answers {
+            1 => Judged::Again(answer.error(ErrorCode::REQUEST_TIMED_OUT, None)),
+            2 => Judged::Rerouted(answer.error(ErrorCode::NOT_CONTROLLER, None)),
+            _ => Judged::Done(answer.connection.broker().0),
+        }
+    };
+    let request = |_| Ok(MetadataRequest::default());
+    let asked = cluster.request(Target::Controller, soon(10), request, judge);
+    assert_eq!(asked.await.expect("done"), 1);
+    assert_eq!(answers, 3);
+    // 100 and 200 ms, give or take a fifth.
+    let took = started.elapsed().as_millis();
+    assert!((240..=400).contains(&took), "{took}");
+    // And no longer than there is time.
+    let started = Instant::now();
+    let judge = |answer: Result<Answer<MetadataRequest>>| {
+        let answer = answer.expect("an answer");
+        Judged::<()>::Again(answer.error(ErrorCode::NOT_CONTROLLER, None))
+    };
+    let asked = cluster.request(Target::Any, soon(5), request, judge);
+    let error = asked.await.expect_err("never done");
+    assert!(started.elapsed() <= SECOND * 5);
+    let text = error.to_string();
+    assert!(
+        text.contains("attempt") && text.contains("kafka-"),
+        "{text}"
+    );
 }

@@ -22,7 +22,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{ApiKey, Decoder, frame};
+use protocol::{ApiKey, Decoder, Request, Response, frame};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,7 +32,7 @@ use self::queue::{Answer, Deadline, OnLength, Queue, Queued};
 use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
-use super::{Address, BoxStream, Call, FramePool};
+use super::{Address, BoxStream, FramePool};
 use crate::kafka::observe::{ClientEvent, Watch, tell};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
@@ -92,7 +92,10 @@ impl Connection {
                 "within socket.connection.setup.timeout.ms = {}",
                 config.connect_timeout.as_millis()
             ),
-            false => "before the deadline of the call".to_string(),
+            false => format!(
+                "before the deadline of the call, which ended sooner than socket.connection.setup.timeout.ms = {}",
+                config.connect_timeout.as_millis()
+            ),
         };
         let connected = match timeout_at(until, config.transport.connect(address)).await {
             Ok(Ok(stream)) => {
@@ -175,7 +178,7 @@ impl Connection {
     }
 
     /// The newest version of `R` that both sides speak; else an error that names the API and both ranges.
-    pub fn version_of<R: Call>(&self) -> Result<i16> {
+    pub fn version_of<R: Request>(&self) -> Result<i16> {
         self.0
             .versions
             .choose::<R>()
@@ -229,13 +232,13 @@ impl Connection {
     ///
     /// One deadline covers waiting for room, writing and waiting for the answer. Cancel safe: dropped while the request waits in the queue,
     /// it is withdrawn; once the driver has taken it to be written, it is sent, and its answer thrown away.
-    pub async fn call<R: Call>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
+    pub async fn call<R: Request>(&self, request: &R, deadline: Instant) -> Result<R::Response> {
         self.call_at(request, self.version_of::<R>()?, deadline)
             .await
     }
 
     /// As [`Connection::call`], in a version that the caller chose.
-    pub async fn call_at<R: Call>(
+    pub async fn call_at<R: Request>(
         &self,
         request: &R,
         version: i16,
@@ -248,7 +251,7 @@ impl Connection {
     }
 
     /// As [`Connection::call_at`]; `on_length` is told how long the answer is, before it is read, if it is long.
-    pub async fn call_sized<R: Call>(
+    pub async fn call_sized<R: Request>(
         &self,
         request: &R,
         version: i16,
@@ -266,7 +269,7 @@ impl Connection {
     ///
     /// Fails with [`ErrorKind::BufferFull`] when too many requests wait already. Dropping the [`Pending`] is as dropping a call. Pauses
     /// that the broker asks for meanwhile put off the deadline.
-    pub fn submit_at<R: Call>(
+    pub fn submit_at<R: Request>(
         &self,
         request: &R,
         version: i16,
@@ -278,7 +281,7 @@ impl Connection {
     }
 
     /// As [`Connection::submit_at`], for a request that gets no response (acks=0): resolves when its bytes are out.
-    pub fn submit_without_response_at<R: Call>(
+    pub fn submit_without_response_at<R: Request>(
         &self,
         request: &R,
         version: i16,
@@ -308,7 +311,7 @@ impl Connection {
     }
 
     /// Queues a request for which there is room.
-    fn enqueue<R: Call>(
+    fn enqueue<R: Request>(
         &self,
         request: &R,
         version: i16,
@@ -326,7 +329,7 @@ impl Connection {
         })
     }
 
-    fn push<R: Call>(
+    fn push<R: Request>(
         &self,
         request: &R,
         version: i16,
@@ -350,16 +353,17 @@ impl Connection {
         })
     }
 
-    fn explain<R: Call>(&self, error: Error) -> Error {
+    fn explain<R: Request>(&self, error: Error) -> Error {
         error.api(R::KEY).broker(self.0.node, &self.0.address)
     }
 
-    fn decode<R: Call>(&self, frame: Bytes, version: i16) -> Result<R::Response> {
+    fn decode<R: Request>(&self, frame: Bytes, version: i16) -> Result<R::Response> {
         let mut input = Decoder::new(frame);
         let decoded = frame::decode_response_header(&mut input, R::KEY, version)
             .and_then(|_| frame::decode_body(&mut input, version));
-        let response = decoded.map_err(|error| self.explain::<R>(undecodable::<R>(error)))?;
-        if let Ok(throttle_ms @ 1..) = u64::try_from(R::throttle_ms(&response, version)) {
+        let response: R::Response =
+            decoded.map_err(|error| self.explain::<R>(undecodable::<R>(error)))?;
+        if let Ok(throttle_ms @ 1..) = u64::try_from(response.throttle_ms(version)) {
             // A quota's window is seconds: a longer pause is a mistake, and the broker holds us back itself if we come too early.
             let pause = Duration::from_millis(throttle_ms).min(LONGEST_THROTTLE);
             self.0.queue.throttle(Instant::now() + pause);
@@ -384,7 +388,7 @@ pub(crate) struct Pending<R> {
     request: PhantomData<fn() -> R>,
 }
 
-impl<R: Call> Future for Pending<R> {
+impl<R: Request> Future for Pending<R> {
     type Output = Result<R::Response>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -404,7 +408,7 @@ pub(crate) struct Written<R> {
     request: PhantomData<fn() -> R>,
 }
 
-impl<R: Call> Future for Written<R> {
+impl<R: Request> Future for Written<R> {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

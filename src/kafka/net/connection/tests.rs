@@ -14,11 +14,11 @@ use crate::kafka::net::{BoxFuture, Transport};
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Connection {
-    fn submit<R: Call>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
+    fn submit<R: Request>(&self, request: &R, deadline: Instant) -> Result<Pending<R>> {
         self.submit_at(request, self.version_of::<R>()?, deadline)
     }
 
-    fn submit_without_response<R: Call>(
+    fn submit_without_response<R: Request>(
         &self,
         request: &R,
         deadline: Instant,
@@ -55,7 +55,7 @@ fn network(room: usize) -> (ClientConfig, DuplexStream) {
 
 async fn dial(config: &ClientConfig) -> Result<Connection> {
     let address = Address::new("kafka", 9092);
-    let (pool, tasks) = (FramePool::default(), Tasks::new());
+    let (pool, tasks) = (FramePool::default(), Tasks::new().expect("a runtime"));
     Connection::dial(config, &pool, &tasks, 1, &address, soon(60)).await
 }
 

@@ -228,7 +228,7 @@ fn a_client_whose_runtime_is_gone_fails_instead_of_waiting() {
 
 #[tokio::test]
 async fn what_is_aborted_after_the_end_is_no_failure() {
-    let tasks = Tasks::new();
+    let tasks = Tasks::new().expect("a runtime");
     let waiting = tasks.spawn("waiting", std::future::pending());
     tasks.end();
     waiting.abort();

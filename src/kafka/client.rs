@@ -1,0 +1,121 @@
+//! One client of a cluster: what its producers, consumers and admins share.
+
+use std::fmt;
+
+use protocol::Request;
+use tokio::time::Instant;
+
+use super::cluster::{Cluster, Judged, Target};
+use super::{
+    Admin, ClientConfig, Configuration, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
+};
+
+/// A client of one cluster. Cheap to clone; producers, consumers and admins that are created with it share its connections and what it knows
+/// of the cluster.
+///
+/// To each broker there is one connection for short requests, a few for the produce requests of all producers, one for each consumer that
+/// fetches from it, and one for each group member to its coordinator. They end when the client and all that was created with it are dropped.
+///
+/// ```no_run
+/// # async fn example() -> pat_events::kafka::Result<()> {
+/// use pat_events::kafka::{Client, ClientConfig, ConsumerConfig, ProducerConfig};
+///
+/// // Nothing is sent yet: this works while Kafka is down.
+/// let client = Client::lazy(ClientConfig::new("kafka-1:9092,kafka-2:9092"))?;
+/// let producer = client.producer(ProducerConfig::default())?;
+/// let consumer = client.consumer(ConsumerConfig::default())?;
+/// let topics = client.admin().list_topics().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    cluster: Cluster,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bootstrap = &self.config().bootstrap_servers;
+        f.debug_struct("Client")
+            .field("bootstrap_servers", bootstrap)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client that looks for the cluster when something of it is needed first: a service can start while Kafka is down. That call waits
+    /// until its own deadline, and fails with each bootstrap address and why.
+    ///
+    /// Fails when the configuration makes no sense, and outside of a Tokio runtime.
+    pub fn lazy(config: ClientConfig) -> Result<Self> {
+        config.validate()?;
+        let cluster = Cluster::lazy(&config)?;
+        Ok(Self { cluster })
+    }
+
+    /// A client that has found the cluster. Fails within [`request_timeout`](ClientConfig::request_timeout) when no broker answers, with each
+    /// address and why. Cancel safe.
+    pub async fn connect(config: ClientConfig) -> Result<Self> {
+        let client = Self::lazy(config)?;
+        client.cluster.found(client.deadline()).await?;
+        Ok(client)
+    }
+
+    /// How the client was configured.
+    pub fn config(&self) -> &ClientConfig {
+        self.cluster.config()
+    }
+
+    /// A producer on this client. Needs no network: an idempotent producer asks for its producer id once it has records.
+    ///
+    /// What `config` says of the client ([`ProducerConfig::client`]) is replaced by this client's. Fails when the configuration makes no
+    /// sense.
+    pub fn producer(&self, mut config: ProducerConfig) -> Result<Producer> {
+        config.client = self.config().clone();
+        config.validate()?;
+        Ok(Producer::start(config, self.cluster.for_another()))
+    }
+
+    /// A consumer on this client. Needs no network before it subscribes or is assigned partitions.
+    ///
+    /// What `config` says of the client ([`ConsumerConfig::client`]) is replaced by this client's. Fails when the configuration makes no
+    /// sense.
+    pub fn consumer(&self, mut config: ConsumerConfig) -> Result<Consumer> {
+        config.client = self.config().clone();
+        config.validate()?;
+        Ok(Consumer::start(config, self.cluster.for_another()))
+    }
+
+    /// An admin on this client. Needs no network.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.cluster.for_another())
+    }
+
+    /// Sends any request of Kafka's protocol to `target`, in the newest version that both sides speak, and returns its response: the way to
+    /// what has no method here yet.
+    ///
+    /// Error codes in the response are the caller's to read. What certainly did not reach a broker is sent again, with pauses, until
+    /// [`request_timeout`](ClientConfig::request_timeout); what may have reached it only where it changes nothing. A request that waits at
+    /// the broker holds up others of this client: fetching and joining a group are for consumers.
+    ///
+    /// Messages are Kafka's own ([`wire`](super::wire)) and grow with it: this is the one method whose types they are.
+    ///
+    /// Cancel safe in that a request given up may still be carried out.
+    pub async fn request<R: Request>(
+        &self,
+        target: Target<'_>,
+        request: &R,
+    ) -> Result<R::Response> {
+        let build = |_| Ok(request.clone());
+        let judge = |answer: Result<super::cluster::Answer<R>>| match answer {
+            Ok(answer) => Judged::Done(answer.response),
+            Err(error) => Judged::failed(error),
+        };
+        self.cluster
+            .request(target, self.deadline(), build, judge)
+            .await
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.config().request_timeout
+    }
+}
