@@ -1,31 +1,13 @@
-//! What the documentation shows compiles as it stands, in a crate of a user's own.
+//! What users write compiles, or is refused with a reason, in a crate of their own: one that depends on this one and nothing that this one
+//! depends on.
+//!
+//! - `crates`: such a crate
+//! - `event_sets`: declarations of event sets that are right, and those that are wrong
 
-use std::path::Path;
-use std::process::Command;
-use std::{env, fs};
+mod crates;
+mod event_sets;
 
-/// The code blocks of `text` whose info string begins with `language`.
-fn blocks(text: &str, language: &str) -> Vec<String> {
-    let mut blocks = Vec::new();
-    let mut open: Option<(bool, String)> = None;
-    for line in text.lines() {
-        match (&mut open, line.strip_prefix("```")) {
-            (None, Some(info)) => open = Some((info.starts_with(language), String::new())),
-            (Some(_), Some(_)) => {
-                blocks.extend(
-                    open.take()
-                        .and_then(|(wanted, code)| wanted.then_some(code)),
-                );
-            }
-            (Some((_, code)), None) => {
-                code.push_str(line);
-                code.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    blocks
-}
+use crates::{blocks, check, read};
 
 /// The runnable examples in the documentation of a source file, what rustdoc hides of them included.
 fn documented(source: &str) -> Vec<String> {
@@ -46,43 +28,18 @@ fn documented(source: &str) -> Vec<String> {
 
 #[test]
 fn each_example_compiles_in_a_crate_of_its_own() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("within the target directory");
-    let home = target.join("tmp/documented");
-    let read = |file: &str| fs::read_to_string(root.join(file)).expect("a file of the repository");
-    let readme = read("README.md");
-    let dependencies = blocks(&readme, "toml");
-    let dependencies = dependencies.first().expect("what to depend on");
-    let ours = format!("pat-events = {{ path = {root:?}, features = [\"broker\"]");
-    let dependencies = dependencies.replace("pat-events = { version = \"0.1\"", &ours);
-    assert!(dependencies.contains(&ours), "{dependencies}");
-    let manifest = format!(
-        "[package]\nname = \"documented\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[features]\ndefault = [\"broker\"]\nbroker = []\n\n\
-         [profile.dev]\ndebug = \"line-tables-only\"\n\n{dependencies}"
-    );
-    let bin = home.join("src/bin");
-    let _ = fs::remove_dir_all(&home);
-    fs::create_dir_all(&bin).expect("a directory");
-    fs::write(home.join("Cargo.toml"), manifest).expect("written");
-    fs::copy(root.join("Cargo.lock"), home.join("Cargo.lock")).expect("copied");
-    let mut examples = blocks(&readme, "rust");
+    let mut examples = blocks(&read("README.md"), "rust");
     assert_eq!(examples.len(), 2, "the README's examples");
     for file in ["src/events/mod.rs", "src/events/set.rs"] {
         let found = documented(&read(file));
         assert!(!found.is_empty(), "{file}");
         examples.extend(found);
     }
-    for (number, example) in examples.iter().enumerate() {
-        fs::write(bin.join(format!("example_{number}.rs")), example).expect("written");
-    }
-    let checked = Command::new(env::var_os("CARGO").expect("run by cargo"))
-        .args(["check", "--offline", "--quiet", "--bins"])
-        .current_dir(&home)
-        .env("CARGO_TARGET_DIR", target)
-        .output()
-        .expect("cargo runs");
-    let told = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "in {}:\n{told}", home.display());
+    let programs: Vec<_> = (0..)
+        .zip(examples)
+        .map(|(number, example)| (format!("example_{number}"), example))
+        .collect();
+    let (home, checked) = check("documented", &programs, &[]);
+    let output = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "in {}:\n{output}", home.display());
 }

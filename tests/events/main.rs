@@ -3,6 +3,8 @@
 
 mod errors;
 mod memory;
+#[path = "../support/process_status.rs"]
+mod process_status;
 mod recreated;
 mod stopping;
 mod stuck;

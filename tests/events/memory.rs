@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use super::*;
+use crate::process_status::kilobytes;
 
 /// Tells the test that it is the reader, and where the broker is.
 const READER: &str = "PAT_EVENTS_TEST_READER";
@@ -21,16 +22,6 @@ fn each() -> usize {
 /// Longer for more records.
 fn patience() -> Duration {
     PATIENCE * (3 + each() as u32 / 500)
-}
-
-/// The most memory that this process had so far.
-fn peak_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number
-        .and_then(|number| number.parse().ok())
-        .expect("a number of kB")
 }
 
 /// One record that is almost nothing on the wire.
@@ -130,5 +121,5 @@ async fn read(brokers: &str) {
     };
     timeout(patience(), read).await.expect("all of it");
     consumer.stop().await.expect("stopped well");
-    println!("\npeak_kb={}", peak_kb());
+    println!("\npeak_kb={}", kilobytes("VmHWM:"));
 }

@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use case::{Case, Outcome, WORKER};
 use harness::Violation;
+use protocol::ApiKey;
 use tampering::What;
 use workloads::Workload;
 
@@ -102,6 +103,17 @@ fn honest(workload: Workload) -> Vec<Case> {
 }
 
 fn is_sampled(case: &Case) -> bool {
+    // What a coordinator may say of the group to a consumer that goes on by itself is little enough to be tried whole.
+    let is_about_the_group = matches!(case.tampering.api, ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP);
+    if case.workload == Workload::Typed
+        && is_about_the_group
+        && matches!(
+            case.tampering.what,
+            What::Assignment(_) | What::Subscription(_) | What::Field(..)
+        )
+    {
+        return true;
+    }
     // DefaultHasher::new() has fixed keys: the same sample in every run.
     let mut hasher = DefaultHasher::new();
     case.to_string().hash(&mut hasher);

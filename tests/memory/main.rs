@@ -2,6 +2,8 @@
 //! in a process of its own; `measure` starts it and reads its peak.
 
 mod measure;
+#[path = "../support/process_status.rs"]
+mod process_status;
 
 use std::time::Duration;
 

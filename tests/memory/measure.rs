@@ -5,6 +5,8 @@
 use std::process::Command;
 use std::time::Duration;
 
+use crate::process_status::kilobytes;
+
 /// Tells the child which case to run, and against which broker.
 const CASE: &str = "PAT_EVENTS_MEMORY_CASE";
 const BROKER: &str = "PAT_EVENTS_MEMORY_BROKER";
@@ -53,19 +55,11 @@ pub fn child(run: impl AsyncFnOnce(&str, &str)) {
         .enable_all()
         .build()
         .expect("a runtime");
-    let before = status("VmRSS:");
+    let before = kilobytes("VmRSS:");
     runtime.block_on(async {
         tokio::time::timeout(LIMIT, run(&case, &broker))
             .await
             .expect("in time");
     });
-    println!("{MARK}{}", status("VmHWM:").saturating_sub(before));
-}
-
-/// A line of `/proc/self/status`, in kB.
-fn status(name: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with(name));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number.and_then(|kb| kb.parse().ok()).expect("a number")
+    println!("{MARK}{}", kilobytes("VmHWM:").saturating_sub(before));
 }

@@ -5,6 +5,8 @@
 //! - [`kafka`]: a cluster of one or three brokers that a test may kill and restart
 //! - [`guarded`]: child processes that cannot outlive the test
 //! - [`probe`]: asks a broker over its own protocol whether it is ready
+//!
+//! `process_status` stands alone: tests of memory take it by its path.
 
 pub mod guarded;
 pub mod java;
