@@ -16,7 +16,7 @@ use super::rebalance_listener::GroupListener;
 use super::workers::Workers;
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
-use crate::kafka::runtime::tasks::{caught, panicked};
+use crate::kafka::runtime::tasks::supervised;
 use crate::kafka::{Configuration, Consumer};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
@@ -110,10 +110,8 @@ impl<S: EventSet> EventConsumer<S> {
             lag,
         };
         tokio::spawn(async move {
-            let result = match caught(poll_loop.run(stopped)).await {
-                Ok(result) => result,
-                Err(panic) => Err(ConsumerError::Kafka(panicked("poll loop", &panic))),
-            };
+            let result = supervised("poll loop", poll_loop.run(stopped)).await;
+            let result = result.unwrap_or_else(|error| Err(error.into()));
             // Nobody waits any more when the consumer was dropped.
             let _ = ended.send(Some(result));
         });
@@ -211,3 +209,6 @@ impl<S> fmt::Debug for EventConsumer<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "broker"))]
+mod tests;

@@ -21,7 +21,7 @@ use super::partition::Partition;
 use super::work_batch::WorkBatch;
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RawRecord, RecordKind};
 use crate::kafka::TopicPartition;
-use crate::kafka::runtime::tasks::{caught, panicked};
+use crate::kafka::runtime::tasks::{caught, supervised};
 
 /// All workers of a consumer, as its poll loop holds them. Dropping them drops the handlers in their work.
 pub(crate) struct Workers {
@@ -86,8 +86,8 @@ impl Workers {
             let alarm = shared.clone();
             tasks.spawn(async move {
                 // A panic of its own, such as one out of a dropped handler: the consumer stops, instead of standing still unseen.
-                if let Err(panic) = caught(worker).await {
-                    alarm.fail(panicked(&format!("worker {number}"), &panic).into());
+                if let Err(error) = supervised(&format!("worker {number}"), worker).await {
+                    alarm.fail(error.into());
                 }
             });
         }

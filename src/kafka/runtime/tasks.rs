@@ -19,7 +19,7 @@ use crate::kafka::{Error, ErrorKind, Result};
 #[cfg(test)]
 pub(crate) mod planted;
 #[cfg(all(test, feature = "broker"))]
-mod tests;
+pub(crate) mod tests;
 
 /// The tasks of a client, or of one producer, consumer or admin on it. Cheap to clone.
 #[derive(Clone)]
@@ -108,11 +108,8 @@ impl Tasks {
         name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()>,
     ) {
-        let name = name.into();
-        #[cfg(test)]
-        let task = planted::panicking(&name, task);
-        if let Err(message) = caught(task).await {
-            self.fail(panicked(&name, &message));
+        if let Err(error) = supervised(&name.into(), task).await {
+            self.fail(error);
         }
     }
 
@@ -195,8 +192,15 @@ impl Drop for Alarm {
     }
 }
 
+/// Awaits `task`, which is called `name`; a panic in it becomes a fatal error that names it.
+pub(crate) async fn supervised<F: Future>(name: &str, task: F) -> Result<F::Output> {
+    #[cfg(test)]
+    let task = planted::panicking(name, task);
+    caught(task).await.map_err(|panic| panicked(name, &panic))
+}
+
 /// The error of a task that panicked.
-pub(crate) fn panicked(name: &str, message: &str) -> Error {
+fn panicked(name: &str, message: &str) -> Error {
     Error::new(
         ErrorKind::Internal,
         format!(

@@ -16,7 +16,7 @@ use crate::kafka::{
 };
 
 /// Far below every timeout of the client.
-const AT_ONCE: Duration = Duration::from_secs(3);
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 struct InMemory(Broker);
@@ -28,7 +28,7 @@ impl Transport for InMemory {
     }
 }
 
-fn one_broker() -> (Broker, ClientConfig) {
+pub(crate) fn one_broker() -> (Broker, ClientConfig) {
     let broker = Broker::builder()
         .seed(7)
         .start_in_memory()
@@ -45,10 +45,10 @@ fn one_broker() -> (Broker, ClientConfig) {
 }
 
 /// Takes the planted panic back, however the test ends.
-struct Planted;
+pub(crate) struct Planted;
 
 impl Planted {
-    fn new(task: &str) -> Self {
+    pub(crate) fn new(task: &str) -> Self {
         plant(Some(task));
         Self
     }
@@ -61,7 +61,7 @@ impl Drop for Planted {
 }
 
 #[track_caller]
-fn names(error: &Error, task: &str) {
+pub(crate) fn names(error: &Error, task: &str) {
     assert_eq!(error.kind(), ErrorKind::Internal, "{task}: {error}");
     assert!(error.is_fatal() && !error.is_retriable(), "{task}: {error}");
     let text = error.to_string();
