@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use pat_events::broker::Broker;
+use pat_events::events::codec::Protobuf;
 use pat_events::events::email::*;
+use pat_events::events::prost::Message;
 use pat_events::events::prost_types::Timestamp;
 use pat_events::events::{
-    AnyEvent, ConsumerConfig, Context, Dispatch, Event, EventConsumer, EventProducer, HandlerError,
+    ConsumerConfig, Context, Dispatch, Encode, Event, EventConsumer, EventProducer, HandlerError,
     ProducerConfig, RawHeaders, RawRecord,
 };
 use pat_events::kafka::OffsetReset;
@@ -107,9 +109,15 @@ counts! {
 fn encode(bencher: Bencher<'_, '_>) {
     let event = email(1);
     let mut out = vec![0; event.encoded_len()];
-    bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
-        let len = AnyEvent::encoded_len(&event);
-        event.encode_to(&mut out[..len]);
+    let runtime = Runtime::new().expect("a runtime");
+    bencher.counter(ItemsCount::new(100usize)).bench_local(|| {
+        runtime.block_on(async {
+            for _ in 0..100 {
+                let len = Encode::prepare(&event, &Protobuf, "emails").await;
+                let len = len.expect("Protobuf takes every message");
+                Encode::write(&event, &Protobuf, &len, &mut out[..len]);
+            }
+        });
     });
 }
 
@@ -117,8 +125,7 @@ fn encode(bencher: Bencher<'_, '_>) {
 fn dispatch(bencher: Bencher<'_, '_>) {
     let runtime = Runtime::new().expect("a runtime");
     let event = email(1);
-    let mut value = vec![0; AnyEvent::encoded_len(&event)];
-    event.encode_to(&mut value);
+    let value = event.encode_to_vec();
     let headers = [
         ("ce_specversion", Some(&b"1.0"[..])),
         ("ce_type", Some(EmailReceived::TYPE.as_bytes())),
@@ -140,8 +147,12 @@ fn dispatch(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(100usize)).bench_local(|| {
         runtime.block_on(async {
             for _ in 0..100 {
-                let dispatched =
-                    EmailEvents::dispatch(&handler, &Context::new(divan::black_box(record))).await;
+                let dispatched = EmailEvents::dispatch(
+                    &handler,
+                    &Protobuf,
+                    &Context::new(divan::black_box(record)),
+                )
+                .await;
                 assert!(dispatched.result.is_ok());
             }
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pat_events::events::email::EmailEvents;
-use pat_events::events::{AnyEvent, EventConsumer, EventProducer};
+use pat_events::events::{EventConsumer, EventProducer};
 use pat_events::kafka::{Admin, Consumer, NewTopic, Producer, Record, StartOffset, TopicPartition};
 
 /// Compiles or does not.
@@ -46,7 +46,7 @@ fn the_futures_of_the_client_are_send() {
     fn events<'a>(
         producer: &'a EventProducer,
         consumer: &'a EventConsumer<EmailEvents>,
-        event: &'a (dyn AnyEvent + Sync),
+        event: &'a EmailEvents,
     ) {
         spawnable(async move {
             producer.send(event).await.map(drop).map_err(drop)?;

@@ -2,10 +2,15 @@
 //! length of its value (255: null), and both. What is read can be read again from what it says.
 #![no_main]
 
+use std::pin::pin;
+use std::task::{Context as Poll, Waker};
+
 use libfuzzer_sys::fuzz_target;
+use pat_events::events::codec::Protobuf;
+use pat_events::events::email::EmailReceived;
 use pat_events::events::{CloudEvent, Context, RawHeaders, RawRecord};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "ce_specversion",
     "ce_type",
     "ce_id",
@@ -14,7 +19,9 @@ const NAMES: [&str; 10] = [
     "ce_subject",
     "ce_dataschema",
     "content-type",
+    "ce_tenantid",
     "ce_traceparent",
+    "ce_tracestate",
     "x",
 ];
 
@@ -46,6 +53,9 @@ fuzz_target!(|data: &[u8]| {
         ("ce_subject", event.subject),
         ("ce_dataschema", event.data_schema),
         ("content-type", event.content_type),
+        ("ce_tenantid", event.tenant_id),
+        ("ce_traceparent", event.traceparent),
+        ("ce_tracestate", event.tracestate),
     ];
     let said: Vec<Header<'_>> = said
         .into_iter()
@@ -63,5 +73,6 @@ fuzz_target!(|data: &[u8]| {
     });
     assert_eq!(context.event_type(), Ok(event.event_type));
     let _ = context.attribute("traceparent");
-    let _ = context.decode::<pat_events::events::email::EmailReceived>();
+    let decoded = pin!(context.decode::<EmailReceived, _>(&Protobuf)).poll(&mut Poll::from_waker(Waker::noop()));
+    assert!(decoded.is_ready(), "Protobuf waits for nothing");
 });

@@ -13,10 +13,12 @@ use crate::kafka::Random;
 pub const PREFIX: &str = "ce_";
 /// The version of CloudEvents that is written.
 pub const SPEC_VERSION: &str = "1.0";
-/// The media type of the values that are written. Read are all that [`is_protobuf`] knows.
-pub const PROTOBUF: &str = "application/protobuf";
 
 const CONTENT_TYPE: &str = "content-type";
+/// Extensions: whose event it is, and the trace that it is part of (W3C Trace Context, by the CloudEvents extension for it).
+pub(crate) const TENANT_ID: &str = "ce_tenantid";
+pub(crate) const TRACEPARENT: &str = "ce_traceparent";
+pub(crate) const TRACESTATE: &str = "ce_tracestate";
 
 /// Whether a header of this name is one of those that [`CloudEvent::parse`] takes, each of which may be there once.
 pub(crate) fn is_attribute(name: &str) -> bool {
@@ -24,21 +26,6 @@ pub(crate) fn is_attribute(name: &str) -> bool {
         name.strip_prefix(PREFIX),
         Some("specversion" | "type" | "id" | "source" | "time" | "subject" | "dataschema")
     ) || name == CONTENT_TYPE
-}
-
-/// Whether `content_type` means Protobuf, parameters aside.
-pub fn is_protobuf(content_type: &str) -> bool {
-    let essence = content_type
-        .split_once(';')
-        .map_or(content_type, |(essence, _)| essence)
-        .trim();
-    [
-        PROTOBUF,
-        "application/x-protobuf",
-        "application/vnd.google.protobuf",
-    ]
-    .iter()
-    .any(|name| essence.eq_ignore_ascii_case(name))
 }
 
 /// The attributes of an event, as they stood in a record's headers. Missing ones are `None`: only the type is needed to read an event, so
@@ -59,11 +46,18 @@ pub struct CloudEvent<'a> {
     pub data_schema: Option<&'a str>,
     /// `content-type`: the media type of the data.
     pub content_type: Option<&'a str>,
+    /// The extension `ce_tenantid`: whose event it is.
+    pub tenant_id: Option<&'a str>,
+    /// The extension `ce_traceparent`: the trace that the event is part of, and its place there, as W3C Trace Context writes it.
+    pub traceparent: Option<&'a str>,
+    /// The extension `ce_tracestate`: what tracing systems add to it.
+    pub tracestate: Option<&'a str>,
 }
 
 impl<'a> CloudEvent<'a> {
     /// Reads the attributes out of a record's headers. Takes anything: headers that are no attributes are passed over, as are extensions
-    /// (see [`Context::attribute`](super::Context::attribute)).
+    /// other than those named here (see [`Context::attribute`](super::Context::attribute)). An extension that is null or no UTF-8 counts as
+    /// missing; of several the first counts.
     ///
     /// Fails when the headers cannot mean one thing: an attribute of the specification that is null, no UTF-8 or there twice, or a version other than 1.
     pub fn parse(
@@ -81,10 +75,18 @@ impl<'a> CloudEvent<'a> {
                 "ce_subject" => ("ce_subject", &mut event.subject),
                 "ce_dataschema" => ("ce_dataschema", &mut event.data_schema),
                 CONTENT_TYPE => (CONTENT_TYPE, &mut event.content_type),
+                TENANT_ID | TRACEPARENT | TRACESTATE => {
+                    let extension = match name {
+                        TENANT_ID => &mut event.tenant_id,
+                        TRACEPARENT => &mut event.traceparent,
+                        _ => &mut event.tracestate,
+                    };
+                    *extension = extension.or(text(value));
+                    continue;
+                }
                 _ => continue,
             };
-            let text = value.and_then(|value| std::str::from_utf8(value).ok());
-            let text = text.ok_or(CloudEventError::NotText(name))?;
+            let text = text(value).ok_or(CloudEventError::NotText(name))?;
             if attribute.replace(text).is_some() {
                 return Err(CloudEventError::Repeated(name));
             }
@@ -94,6 +96,10 @@ impl<'a> CloudEvent<'a> {
             _ => Ok(event),
         }
     }
+}
+
+fn text(value: Option<&[u8]>) -> Option<&str> {
+    std::str::from_utf8(value?).ok()
 }
 
 /// Why headers are not those of a CloudEvent.
@@ -142,6 +148,7 @@ impl Envelope {
         event_type: &'a str,
         source: &'a str,
         id: Option<&'a str>,
+        content_type: &'a str,
     ) -> [(&'static str, &'a [u8]); 6] {
         [
             ("ce_specversion", SPEC_VERSION.as_bytes()),
@@ -149,7 +156,7 @@ impl Envelope {
             ("ce_id", id.map_or(&self.id[..], str::as_bytes)),
             ("ce_source", source.as_bytes()),
             ("ce_time", &self.time),
-            (CONTENT_TYPE, PROTOBUF.as_bytes()),
+            (CONTENT_TYPE, content_type.as_bytes()),
         ]
     }
 }
@@ -330,7 +337,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let envelope = Envelope::new(&Ids::new(&mut Random::seeded(1)), 1_795_463_192_017);
-        let headers = envelope.headers("a.B", "/mail", None);
+        let headers = envelope.headers("a.B", "/mail", None, "application/json");
         let event = CloudEvent::parse(headers.iter().map(|(name, value)| (*name, Some(*value))));
         assert_eq!(
             event,
@@ -339,7 +346,7 @@ mod tests {
                 id: Some(text(&envelope.id)),
                 source: Some("/mail"),
                 time: Some("2026-11-23T19:46:32.017Z"),
-                content_type: Some("application/protobuf"),
+                content_type: Some("application/json"),
                 ..Default::default()
             })
         );
@@ -384,11 +391,23 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_goes_by_several_names() {
-        assert!(is_protobuf("application/protobuf"));
-        assert!(is_protobuf("Application/X-Protobuf; proto=a.B"));
-        assert!(!is_protobuf("application/json"));
-        assert!(!is_protobuf(""));
+    fn tenant_and_trace_are_read_as_far_as_they_can_be() {
+        let parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let event = parse(&[
+            ("ce_tenantid", Some(b"t-1")),
+            ("ce_tenantid", Some(b"t-2")),
+            (
+                "ce_traceparent",
+                Some(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ),
+            ("ce_tracestate", Some(b"\xff")),
+        ]);
+        let expected = CloudEvent {
+            tenant_id: Some("t-1"),
+            traceparent: Some(text(parent)),
+            ..CloudEvent::default()
+        };
+        assert_eq!(event, Ok(expected));
     }
 
     proptest! {

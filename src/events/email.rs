@@ -1,13 +1,13 @@
 //! The events about emails, their tenants and their workflows: package `api.events.v1` (see `proto/`), and their event set.
 //!
-//! Every event names its tenant. The key is the email's id (for [`TenantEvent`] the tenant's), so that what happens to one email is
+//! Every event names its tenant, in the message and as `ce_tenantid`. The key is the email's id (for [`TenantEvent`] the tenant's), so that what happens to one email is
 //! handled in the order in which it happened.
 
 use crate::event_set;
 
 pub use messages::*;
 
-/// What prost makes of `proto/api/events/v1`.
+/// What prost generates from `proto/api/events/v1`.
 mod messages {
     include!(concat!(env!("OUT_DIR"), "/api.events.v1.rs"));
 }
@@ -19,20 +19,21 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 event_set! {
     /// The events about emails, their tenants and their workflows.
     pub enum EmailEvents, producer EmailEventProducer, handler EmailEventHandler {
-        EmailReceived: type = "api.events.v1.EmailReceived", key = email_id;
-        EmailProcessed: type = "api.events.v1.EmailProcessed", key = email_id;
-        EmailValidated: type = "api.events.v1.EmailValidated", key = email_id;
-        WorkflowTriggered: type = "api.events.v1.WorkflowTriggered", key = email_id;
-        PluginExecutionRequired: type = "api.events.v1.PluginExecutionRequired", key = email_id;
-        PluginExecutionCompleted: type = "api.events.v1.PluginExecutionCompleted", key = email_id;
-        EmailDeleted: type = "api.events.v1.EmailDeleted", key = email_id;
-        TenantEvent: type = "api.events.v1.TenantEvent", key = tenant_id;
+        EmailReceived: type = "api.events.v1.EmailReceived", key = email_id, tenant = tenant_id;
+        EmailProcessed: type = "api.events.v1.EmailProcessed", key = email_id, tenant = tenant_id;
+        EmailValidated: type = "api.events.v1.EmailValidated", key = email_id, tenant = tenant_id;
+        WorkflowTriggered: type = "api.events.v1.WorkflowTriggered", key = email_id, tenant = tenant_id;
+        PluginExecutionRequired: type = "api.events.v1.PluginExecutionRequired", key = email_id, tenant = tenant_id;
+        PluginExecutionCompleted: type = "api.events.v1.PluginExecutionCompleted", key = email_id, tenant = tenant_id;
+        EmailDeleted: type = "api.events.v1.EmailDeleted", key = email_id, tenant = tenant_id;
+        TenantEvent: type = "api.events.v1.TenantEvent", key = tenant_id, tenant = tenant_id;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::codec::Protobuf;
     use crate::events::{AnyEvent, Event, EventSet};
     use prost::{Message, Name};
 
@@ -52,17 +53,20 @@ mod tests {
         assert_eq!(EmailEvents::TYPES.len(), 8);
     }
 
-    #[test]
-    fn the_set_reads_what_its_events_write() {
+    #[tokio::test]
+    async fn the_set_reads_what_its_events_write() {
         let event = EmailDeleted {
             email_id: "e-1".into(),
             tenant_id: "t-1".into(),
             reason: DeletionReason::Retention.into(),
             ..Default::default()
         };
-        let read = EmailEvents::decode(EmailDeleted::TYPE, &event.encode_to_vec());
-        assert_eq!(read, Some(Ok(EmailEvents::from(event))));
-        assert_eq!(EmailEvents::decode("api.events.v1.EmailSent", b""), None);
+        let data = event.encode_to_vec();
+        let read = EmailEvents::decode(&Protobuf, EmailDeleted::TYPE, &data).await;
+        let read = read.expect("an event of the set").expect("well formed");
+        assert_eq!(read, EmailEvents::from(event));
+        let read = EmailEvents::decode(&Protobuf, "api.events.v1.EmailSent", b"").await;
+        assert!(read.is_none());
     }
 
     #[test]
@@ -73,6 +77,7 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(AnyEvent::key(&event), Some(&b"t-1"[..]));
+        assert_eq!(AnyEvent::tenant_id(&event), Some("t-1"));
     }
 
     #[test]

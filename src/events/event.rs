@@ -1,17 +1,19 @@
-//! What makes a prost message an event, and several of them an event set. [`event_set!`](crate::event_set) implements all of it; the
+//! What makes a message an event, and several of them an event set. [`event_set!`](crate::event_set) implements all of it; the
 //! traits are public for those who need to write one by hand.
 
 use std::future::Future;
 
+use super::codec::{Codec, CodecError, Format};
 use super::{Context, HandlerError};
 
-/// A Protobuf message that can travel as an event.
+/// A message that can travel as an event. It knows its type and its key; how it is encoded is the business of its set's
+/// [codec](super::codec).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "a message that says neither its type nor its key",
     note = "say how it travels in the row of its event set (`{Self}: type = \"shop.v1.OrderPlaced\", key = order_id;`), or implement `Event` for it"
 )]
-pub trait Event: prost::Message + Default + Send + Sync + 'static {
+pub trait Event: Send + Sync + 'static {
     /// The event's name on the wire (`ce_type`), by convention the full name of the message: `api.events.v1.EmailReceived`. It is what
     /// readers know the event by: it never changes.
     const TYPE: &'static str;
@@ -22,6 +24,12 @@ pub trait Event: prost::Message + Default + Send + Sync + 'static {
 
     /// The `ce_subject` of the event; `None`, the default, sends none.
     fn subject(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whose event it is (`ce_tenantid`): consumers that have many events to handle take turns between tenants. `None`, the default, sends
+    /// none.
+    fn tenant_id(&self) -> Option<&str> {
         None
     }
 }
@@ -64,17 +72,15 @@ impl<K: EventKey> EventKey for Box<K> {
 }
 
 /// What a producer needs to know of an event: every [`Event`] has it, and so has the enum of an event set.
-pub trait AnyEvent {
+pub trait AnyEvent: Send + Sync {
     /// As [`Event::TYPE`].
     fn event_type(&self) -> &'static str;
     /// As [`Event::key`].
     fn key(&self) -> Option<&[u8]>;
     /// As [`Event::subject`].
     fn subject(&self) -> Option<&str>;
-    /// The length of the Protobuf encoding, in bytes.
-    fn encoded_len(&self) -> usize;
-    /// Writes the Protobuf encoding into `out`, which is [`encoded_len`](AnyEvent::encoded_len) bytes long.
-    fn encode_to(&self, out: &mut [u8]);
+    /// As [`Event::tenant_id`].
+    fn tenant_id(&self) -> Option<&str>;
 }
 
 impl<E: Event> AnyEvent for E {
@@ -90,32 +96,65 @@ impl<E: Event> AnyEvent for E {
         Event::subject(self)
     }
 
-    fn encoded_len(&self) -> usize {
-        prost::Message::encoded_len(self)
+    fn tenant_id(&self) -> Option<&str> {
+        Event::tenant_id(self)
+    }
+}
+
+/// An event that is encoded by `F`: every [`Event`] that `F` is a [`Codec`] for, and the enum of an event set of that codec.
+pub trait Encode<F: Format>: AnyEvent {
+    /// As [`Codec::prepare`].
+    fn prepare(
+        &self,
+        codec: &F,
+        topic: &str,
+    ) -> impl Future<Output = Result<F::Prepared, CodecError>> + Send;
+
+    /// As [`Codec::write`].
+    fn write(&self, codec: &F, prepared: &F::Prepared, out: &mut [u8]);
+}
+
+impl<E: Event, F: Codec<E>> Encode<F> for E {
+    fn prepare(
+        &self,
+        codec: &F,
+        topic: &str,
+    ) -> impl Future<Output = Result<F::Prepared, CodecError>> + Send {
+        codec.prepare(topic, self)
     }
 
-    fn encode_to(&self, mut out: &mut [u8]) {
-        // Not `encode`, which would work out the length once more.
-        self.encode_raw(&mut out);
+    fn write(&self, codec: &F, prepared: &F::Prepared, out: &mut [u8]) {
+        codec.write(self, prepared, out);
     }
 }
 
 /// The enum of several kinds of events.
-pub trait EventSet: AnyEvent + Sized + Send + Sync + 'static {
+pub trait EventSet: AnyEvent + Sized + 'static {
+    /// How its events are encoded.
+    type Codec: Format;
+
     /// The [`Event::TYPE`] of each event, in the order of the declaration.
     const TYPES: &'static [&'static str];
 
-    /// Reads the event that is called `event_type` on the wire; `None` when the set has no such event.
-    fn decode(event_type: &str, value: &[u8]) -> Option<Result<Self, prost::DecodeError>>;
+    /// Decodes the event that is called `event_type` on the wire; `None` when the set has no such event.
+    fn decode(
+        codec: &Self::Codec,
+        event_type: &str,
+        data: &[u8],
+    ) -> impl Future<Output = Option<Result<Self, CodecError>>> + Send;
 }
 
 /// An event set whose events `H` handles. Implemented by [`event_set!`](crate::event_set) for every implementation of the set's handler
 /// trait.
 pub trait Dispatch<H>: EventSet {
-    /// Reads the event that `context` holds and hands it to the method of `handler` that is for it.
+    /// Decodes the event that `context` holds and hands it to the method of `handler` that is for it.
     ///
     /// Not cancel safe: dropping the future drops the handler in its work.
-    fn dispatch(handler: &H, context: &Context<'_>) -> impl Future<Output = Dispatched> + Send;
+    fn dispatch(
+        handler: &H,
+        codec: &Self::Codec,
+        context: &Context<'_>,
+    ) -> impl Future<Output = Dispatched> + Send;
 }
 
 /// What became of one record.
@@ -123,7 +162,7 @@ pub trait Dispatch<H>: EventSet {
 pub struct Dispatched {
     /// What the record turned out to be.
     pub kind: RecordKind,
-    /// What the handler answered.
+    /// What the handler returned.
     pub result: Result<(), HandlerError>,
 }
 
@@ -134,6 +173,6 @@ pub enum RecordKind {
     Event(usize),
     /// An event that the set does not have, or no event at all.
     Unknown,
-    /// An event of the set that could not be read.
+    /// An event of the set that could not be decoded.
     Undecodable,
 }

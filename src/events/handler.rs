@@ -1,10 +1,11 @@
-//! What a handler sees of a record ([`Context`]) and what it answers when it fails ([`HandlerError`]).
+//! What a handler sees of a record ([`Context`]) and what it returns when it fails ([`HandlerError`]).
 
 use std::error::Error;
 use std::fmt;
 
+use super::RawRecord;
 use super::cloudevents::{self, CloudEvent, CloudEventError};
-use super::{Event, RawRecord};
+use super::codec::{Codec, CodecError};
 
 /// The record that a handler is called for: where it stood, and the CloudEvents attributes that came with it.
 #[derive(Clone, Copy, Debug)]
@@ -74,18 +75,20 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Reads the record's value as an `E`.
-    pub fn decode<E: Event>(&self) -> Result<E, Undecodable> {
+    /// Decodes the record's value as an `E`.
+    pub async fn decode<E, F: Codec<E>>(&self, codec: &F) -> Result<E, Undecodable> {
         if let Ok(CloudEvent {
             content_type: Some(content_type),
             ..
         }) = self.cloud_event
-            && !cloudevents::is_protobuf(content_type)
+            && !codec.accepts(content_type)
         {
-            return Err(Undecodable::ContentType);
+            return Err(Undecodable::ContentType {
+                expected: codec.content_type(),
+            });
         }
-        let value = self.record.value.ok_or(Undecodable::Tombstone)?;
-        E::decode(value).map_err(Undecodable::Value)
+        let data = self.record.value.ok_or(Undecodable::Tombstone)?;
+        codec.decode(data).await.map_err(Undecodable::Value)
     }
 }
 
@@ -95,19 +98,29 @@ impl<'a> Context<'a> {
 pub enum Undecodable {
     /// The CloudEvents headers are malformed.
     Envelope(CloudEventError),
-    /// The `content-type` is not Protobuf.
-    ContentType,
+    /// The `content-type` is not one that the codec of the set decodes.
+    ContentType {
+        /// The one that it sends.
+        expected: &'static str,
+    },
     /// The value is null.
     Tombstone,
-    /// The value is not the Protobuf message that the type names.
-    Value(prost::DecodeError),
+    /// The value is not what the type names, or the codec could not find out.
+    Value(CodecError),
+}
+
+impl Undecodable {
+    /// Whether it may go well the next time, as when a registry of schemas does not respond.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Value(error) if error.may_pass())
+    }
 }
 
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Envelope(error) => error.fmt(f),
-            Self::ContentType => f.write_str("the content-type is not application/protobuf"),
+            Self::ContentType { expected } => write!(f, "the content-type is not {expected}"),
             Self::Tombstone => f.write_str("the value is null"),
             Self::Value(error) => error.fmt(f),
         }
@@ -120,7 +133,7 @@ impl Error for Undecodable {
             // Their own text is ours.
             Self::Envelope(error) => error.source(),
             Self::Value(error) => error.source(),
-            Self::ContentType | Self::Tombstone => None,
+            Self::ContentType { .. } | Self::Tombstone => None,
         }
     }
 }
@@ -134,7 +147,7 @@ impl HandlerError {
         Self(message.into().into())
     }
 
-    /// What the default `handle_unknown` of every handler answers.
+    /// What the default `handle_unknown` of every handler returns.
     pub fn unknown(context: &Context<'_>) -> Self {
         match context.cloud_event.ok().and_then(|event| event.event_type) {
             Some(event_type) => Self::new(format!(
@@ -146,7 +159,7 @@ impl HandlerError {
         }
     }
 
-    /// What the default `handle_undecodable` of every handler answers.
+    /// What the default `handle_undecodable` of every handler returns.
     pub fn undecodable(error: &Undecodable) -> Self {
         Self::new(format!(
             "{error}; implement handle_undecodable to take such records"

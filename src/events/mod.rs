@@ -1,4 +1,4 @@
-//! Typed events on top of the client: a prost message in, a prost message out, CloudEvents around it on the wire.
+//! Typed events on top of the client: a message in, a message out, CloudEvents around it on the wire.
 //!
 //! An [event set](event_set) is declared once and gives an enum, the producer's methods and the handler's trait. [`email`] is one; the
 //! example at [`event_set!`] declares another. With it, from end to end (on an embedded broker; with a Kafka, its address instead):
@@ -57,16 +57,18 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | [`mod@event`] | what makes a prost message an event, and events a set |
+//! | [`mod@event`] | what makes a message an event, and events a set |
+//! | [`codec`] | how an event becomes bytes, and bytes an event: Protobuf, or another codec that the set names |
 //! | `set` | [`event_set!`], the one declaration |
 //! | [`email`] | the eight events about emails (`proto/`), and their set |
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
 //! | [`record`] | a record as it came, for handlers |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `producer` | from events to records |
-//! | [`handler`] | what a handler sees and answers |
+//! | [`handler`] | what a handler sees and returns |
 
 pub mod cloudevents;
+pub mod codec;
 mod consumer;
 pub mod email;
 pub mod event;
@@ -78,15 +80,15 @@ mod set;
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
 pub use consumer::{
-    ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent, OnFailure,
-    OnSkipped,
+    CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent,
+    OnFailure, OnSkipped,
 };
-pub use event::{AnyEvent, Dispatch, Dispatched, Event, EventKey, EventSet, RecordKind};
+pub use event::{AnyEvent, Dispatch, Dispatched, Encode, Event, EventKey, EventSet, RecordKind};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
 
-/// The Protobuf implementation that events are made with: its traits and its version are part of this interface.
+/// The Protobuf implementation of the default codec: its traits and its version are part of this interface.
 pub use prost;
 /// The well-known types of Protobuf, such as `Timestamp`.
 pub use prost_types;
@@ -113,6 +115,29 @@ pub mod private {
     impl<M: prost::Name> Named for M {
         const PACKAGE: &'static str = M::PACKAGE;
         const NAME: &'static str = M::NAME;
+    }
+
+    /// A field that says whose an event is.
+    #[diagnostic::on_unimplemented(
+        message = "a field of type `{Self}` cannot say whose an event is",
+        label = "no tenant",
+        note = "a tenant is a `String` or an `Option` of one; for any other implement `Event` by hand"
+    )]
+    pub trait Tenant {
+        /// The tenant's id; an empty one is none.
+        fn as_tenant(&self) -> Option<&str>;
+    }
+
+    impl Tenant for String {
+        fn as_tenant(&self) -> Option<&str> {
+            (!self.is_empty()).then_some(self)
+        }
+    }
+
+    impl<T: Tenant> Tenant for Option<T> {
+        fn as_tenant(&self) -> Option<&str> {
+            self.as_ref()?.as_tenant()
+        }
     }
 
     /// The length of the full name of a message.

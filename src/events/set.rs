@@ -1,6 +1,6 @@
-//! [`event_set!`](crate::event_set): one declaration makes an event set out of prost messages.
+//! [`event_set!`](crate::event_set): one declaration creates an event set out of messages.
 
-/// Makes an event set: an enum, a producer trait and a handler trait out of prost messages.
+/// Declares an event set: an enum, a producer trait and a handler trait out of messages.
 ///
 /// Each row names a message, by its name or by a path to it, and says how it travels:
 ///
@@ -13,7 +13,11 @@
 /// | `OrderPlaced;` | what its [`Event`](crate::events::Event) says, such as one of another set, or written by hand | likewise |
 ///
 /// A key is a `String`, bytes, or an `Option` of either ([`EventKey`](crate::events::EventKey)); it may be a field of a field
-/// (`key = order.id`). An empty one counts as no key.
+/// (`key = order.id`). An empty one counts as no key. With `tenant = shop_id` a row names the field, a `String` or an `Option` of it, that says
+/// whose event it is ([`Event::tenant_id`](crate::events::Event::tenant_id)).
+///
+/// Events are encoded in Protobuf, which [`prost`](crate::events::prost) messages have. For another encoding the set names a
+/// [codec](crate::events::codec): `pub enum OrderEvents, producer OrderProducer, handler OrderHandler, codec Json { … }`.
 ///
 /// What comes out, for a row `OrderPlaced` in a set declared as below:
 /// - `enum OrderEvents { OrderPlaced(OrderPlaced), … }`, an [`EventSet`](crate::events::EventSet);
@@ -22,10 +26,11 @@
 /// - `trait OrderHandler`, to be implemented by you and given to [`EventConsumer::start`](crate::events::EventConsumer::start), with
 ///   `async fn handle_order_placed(&self, context: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError>`.
 ///   One method per event, all of them required: a new event is a compile error where it would otherwise be forgotten. Records that are no event of the set
-///   go to `handle_unknown`, those that cannot be read to `handle_undecodable`; unless implemented, both answer with an error.
+///   go to `handle_unknown`, those that cannot be read to `handle_undecodable`; unless implemented, both return an error.
 ///
 /// ```
 /// use pat_events::events::{event_set, prost};
+/// use pat_events::events::codec::Protobuf;
 /// use pat_events::events::{Context, Dispatch, Event, HandlerError, RawHeaders, RawRecord};
 ///
 /// /// An order was placed. (Or from a `.proto` file, by prost-build.)
@@ -80,7 +85,7 @@
 ///     value: Some(b"\x0a\x03o-1\x10\xe7\x07"),
 ///     headers: RawHeaders::new(&headers),
 /// };
-/// let dispatched = OrderEvents::dispatch(&Shop, &Context::new(record)).await;
+/// let dispatched = OrderEvents::dispatch(&Shop, &Protobuf, &Context::new(record)).await;
 /// assert!(dispatched.result.is_ok());
 /// assert_eq!(OrderPlaced::TYPE, "shop.v1.OrderPlaced");
 /// # }
@@ -93,7 +98,18 @@ macro_rules! event_set {
             $($rows:tt)*
         }
     ) => {
-        $crate::__event_set! { @rows [[$(#[$meta])*] [$vis] $Set $Producer $Handler] [] $($rows)* ; }
+        $crate::event_set! {
+            $(#[$meta])*
+            $vis enum $Set, producer $Producer, handler $Handler, codec $crate::events::codec::Protobuf { $($rows)* }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $Set:ident, producer $Producer:ident, handler $Handler:ident, codec $Codec:ty $(,)? {
+            $($rows:tt)*
+        }
+    ) => {
+        $crate::__event_set! { @rows [[$(#[$meta])*] [$vis] $Set $Producer $Handler $Codec] [] $($rows)* ; }
     };
 }
 
@@ -129,42 +145,73 @@ macro_rules! __event_set {
         $crate::__event_set! { @wrong $($path)* $($bad)* }
     };
 
-    // How it travels.
+    // How it travels: one option after the other, each into its brackets: type, key, tenant.
     (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident ; $($rest:tt)*) => {
         $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [] }] $($rest)* }
     };
-    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : type = $type:literal $(, key = _)? $(,)? ; $($rest:tt)*) => {
-        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[literal $type] []] }] $($rest)* }
-    };
-    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : type = $type:literal, key = $($key:ident).+ $(,)? ; $($rest:tt)*) => {
-        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[literal $type] [$($key).+]] }] $($rest)* }
-    };
-    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : key = _ $(,)? ; $($rest:tt)*) => {
-        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[name] []] }] $($rest)* }
-    };
-    (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident : key = $($key:ident).+ $(,)? ; $($rest:tt)*) => {
-        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [[name] [$($key).+]] }] $($rest)* }
+    (@how $head:tt $rows:tt $Type:tt $Name:ident : $($options:tt)+) => {
+        $crate::__event_set! { @option [$head $rows $Type $Name] [name] [] [] $($options)+ }
     };
     (@how $head:tt $rows:tt [$($Type:tt)+] $Name:ident $($bad:tt)*) => {
         $crate::__event_set! { @wrong $($Type)+ $($bad)* }
+    };
+    (@option $row:tt [name] $key:tt $tenant:tt type = $type:literal $($rest:tt)*) => {
+        $crate::__event_set! { @next $row [literal $type] $key $tenant $($rest)* }
+    };
+    (@option $row:tt $type:tt [] $tenant:tt key = _ $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type [] $tenant $($rest)* }
+    };
+    (@option $row:tt $type:tt [] $tenant:tt key = $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @key $row $type [$field] $tenant $($rest)* }
+    };
+    (@option $row:tt $type:tt $key:tt [] tenant = $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @tenant $row $type $key [$field] $($rest)* }
+    };
+    (@option [$head:tt $rows:tt [$($Type:tt)+] $Name:ident] $type:tt $key:tt $tenant:tt $($bad:tt)*) => {
+        $crate::__event_set! { @wrong $($Type)+ : $($bad)* }
+    };
+    (@key $row:tt $type:tt [$($key:tt)+] $tenant:tt . $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @key $row $type [$($key)+ . $field] $tenant $($rest)* }
+    };
+    (@key $row:tt $type:tt $key:tt $tenant:tt $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant $($rest)* }
+    };
+    (@tenant $row:tt $type:tt $key:tt [$($tenant:tt)+] . $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @tenant $row $type $key [$($tenant)+ . $field] $($rest)* }
+    };
+    (@tenant $row:tt $type:tt $key:tt $tenant:tt $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant $($rest)* }
+    };
+    (@next [$head:tt [$($rows:tt)*] $Type:tt $Name:ident] $type:tt $key:tt $tenant:tt $(,)? ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [$type $key $tenant] }] $($rest)* }
+    };
+    (@next $row:tt $type:tt $key:tt $tenant:tt , $($rest:tt)+) => {
+        $crate::__event_set! { @option $row $type $key $tenant $($rest)+ }
+    };
+    (@next [$head:tt $rows:tt [$($Type:tt)+] $Name:ident] $type:tt $key:tt $tenant:tt $($bad:tt)*) => {
+        $crate::__event_set! { @wrong $($Type)+ : $($bad)* }
     };
 
     // Two errors: this one says what to do, and the other where.
     (@wrong $($bad:tt)*) => {
         ::core::compile_error!(
             "a row of an event set is `Message: type = \"name.on.the.wire\", key = field;`; without `type = …` the message's prost::Name \
-             counts, with `key = _` there is no key, and an `Event` stands alone: `Message;`"
+             counts, with `key = _` there is no key, `tenant = field` says whose it is, and an `Event` stands alone: `Message;`"
         );
         $crate::__event_set_row! { $($bad)* }
     };
 
     (@event $Type:tt []) => {};
-    (@event [$($Type:tt)+] [[$($type:tt)+] [$($key:tt)*]]) => {
+    (@event [$($Type:tt)+] [[$($type:tt)+] [$($key:tt)*] [$($tenant:tt)*]]) => {
         impl $crate::events::Event for $($Type)+ {
             const TYPE: &'static str = $crate::__event_set! { @type [$($Type)+] $($type)+ };
 
             fn key(&self) -> ::core::option::Option<&[u8]> {
-                $crate::__event_set! { @key self $($key)* }
+                $crate::__event_set! { @bytes self $($key)* }
+            }
+
+            fn tenant_id(&self) -> ::core::option::Option<&str> {
+                $crate::__event_set! { @text self $($tenant)* }
             }
         }
     };
@@ -176,11 +223,13 @@ macro_rules! __event_set {
         const FULL: [u8; LEN] = $crate::events::private::full_name(PACKAGE, NAME);
         $crate::events::private::text(&FULL)
     }};
-    (@key $this:ident) => { ::core::option::Option::None };
-    (@key $this:ident $($key:tt)+) => { $crate::events::EventKey::as_key(&$this.$($key)+) };
+    (@bytes $this:ident) => { ::core::option::Option::None };
+    (@bytes $this:ident $($key:tt)+) => { $crate::events::EventKey::as_key(&$this.$($key)+) };
+    (@text $this:ident) => { ::core::option::Option::None };
+    (@text $this:ident $($tenant:tt)+) => { $crate::events::private::Tenant::as_tenant(&$this.$($tenant)+) };
 
     (
-        @set [[$(#[$meta:meta])*] [$vis:vis] $Set:ident $Producer:ident $Handler:ident]
+        @set [[$(#[$meta:meta])*] [$vis:vis] $Set:ident $Producer:ident $Handler:ident $Codec:tt]
         $( { [$($Type:tt)+] $Event:ident $how:tt } )+
     ) => {
         $( $crate::__event_set! { @event [$($Type)+] $how } )+
@@ -209,12 +258,30 @@ macro_rules! __event_set {
                 match self { $( Self::$Event(event) => $crate::events::AnyEvent::subject(event), )+ }
             }
 
-            fn encoded_len(&self) -> usize {
-                match self { $( Self::$Event(event) => $crate::events::AnyEvent::encoded_len(event), )+ }
+            fn tenant_id(&self) -> ::core::option::Option<&str> {
+                match self { $( Self::$Event(event) => $crate::events::AnyEvent::tenant_id(event), )+ }
+            }
+        }
+
+        impl $crate::events::Encode<$Codec> for $Set {
+            async fn prepare(
+                &self,
+                codec: &$Codec,
+                topic: &str,
+            ) -> ::core::result::Result<
+                <$Codec as $crate::events::codec::Format>::Prepared,
+                $crate::events::codec::CodecError,
+            > {
+                match self { $( Self::$Event(event) => $crate::events::Encode::prepare(event, codec, topic).await, )+ }
             }
 
-            fn encode_to(&self, out: &mut [u8]) {
-                match self { $( Self::$Event(event) => $crate::events::AnyEvent::encode_to(event, out), )+ }
+            fn write(
+                &self,
+                codec: &$Codec,
+                prepared: &<$Codec as $crate::events::codec::Format>::Prepared,
+                out: &mut [u8],
+            ) {
+                match self { $( Self::$Event(event) => $crate::events::Encode::write(event, codec, prepared, out), )+ }
             }
         }
 
@@ -232,13 +299,16 @@ macro_rules! __event_set {
         impl $crate::events::EventSet for $Set {
             const TYPES: &'static [&'static str] = &[ $( <$($Type)+ as $crate::events::Event>::TYPE, )+ ];
 
-            fn decode(
+            type Codec = $Codec;
+
+            async fn decode(
+                codec: &$Codec,
                 event_type: &str,
-                value: &[u8],
-            ) -> ::core::option::Option<::core::result::Result<Self, $crate::events::prost::DecodeError>> {
+                data: &[u8],
+            ) -> ::core::option::Option<::core::result::Result<Self, $crate::events::codec::CodecError>> {
                 match event_type {
                     $( <$($Type)+ as $crate::events::Event>::TYPE => ::core::option::Option::Some(
-                        <$($Type)+ as $crate::events::prost::Message>::decode(value).map(Self::$Event)
+                        <$Codec as $crate::events::codec::Codec<$($Type)+>>::decode(codec, data).await.map(Self::$Event)
                     ), )+
                     _ => ::core::option::Option::None,
                 }
@@ -279,7 +349,7 @@ macro_rules! __event_set {
                 )+
             }
 
-            impl $Producer for $crate::events::EventProducer {
+            impl $Producer for $crate::events::EventProducer<$Codec> {
                 $(
                     async fn [<send_ $Event:snake>](
                         &self,
@@ -327,7 +397,7 @@ macro_rules! __event_set {
                     ::core::future::ready(::core::result::Result::Err($crate::events::HandlerError::unknown(context)))
                 }
 
-                /// Handles a record that says it is an event of the set, and cannot be read. Default: an error that says so.
+                /// Handles a record that says it is an event of the set, and cannot be decoded. Default: an error that says so.
                 fn handle_undecodable(
                     &self,
                     context: &$crate::events::Context<'_>,
@@ -345,12 +415,13 @@ macro_rules! __event_set {
             impl<__PatEventsHandler: $Handler> $crate::events::Dispatch<__PatEventsHandler> for $Set {
                 async fn dispatch(
                     handler: &__PatEventsHandler,
+                    codec: &$Codec,
                     context: &$crate::events::Context<'_>,
                 ) -> $crate::events::Dispatched {
                     let undecodable = match context.event_type() {
                         $(
                             ::core::result::Result::Ok(::core::option::Option::Some(<$($Type)+ as $crate::events::Event>::TYPE)) => {
-                                match context.decode::<$($Type)+>() {
+                                match context.decode::<$($Type)+, $Codec>(codec).await {
                                     ::core::result::Result::Ok(event) => return $crate::events::Dispatched {
                                         kind: $crate::events::RecordKind::Event(const {
                                             $crate::events::private::index_of(
@@ -372,7 +443,10 @@ macro_rules! __event_set {
                     };
                     $crate::events::Dispatched {
                         kind: $crate::events::RecordKind::Undecodable,
-                        result: <__PatEventsHandler as $Handler>::handle_undecodable(handler, context, context.record(), undecodable).await,
+                        result: match undecodable.may_pass() {
+                            true => ::core::result::Result::Err(::core::convert::From::from(undecodable)),
+                            false => <__PatEventsHandler as $Handler>::handle_undecodable(handler, context, context.record(), undecodable).await,
+                        },
                     }
                 }
             }
@@ -385,9 +459,8 @@ macro_rules! __event_set {
 #[macro_export]
 macro_rules! __event_set_row {
     ($Message:path; $($next:tt)*) => {};
-    ($Message:path: type = $name:literal; $($next:tt)*) => {};
-    ($Message:path: type = $name:literal, key = $($field:ident).+; $($next:tt)*) => {};
-    ($Message:path: key = $($field:ident).+; $($next:tt)*) => {};
+    ($Message:path: type = $name:literal $(, key = $($field:ident).+)? $(, tenant = $($tenant:ident).+)?; $($next:tt)*) => {};
+    ($Message:path: key = $($field:ident).+ $(, tenant = $($tenant:ident).+)?; $($next:tt)*) => {};
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Typed events from end to end: through a real client, over TCP, to the embedded broker and back.
 #![cfg(feature = "broker")]
 
+mod codec;
 mod errors;
 mod memory;
 #[path = "../support/process_status.rs"]
@@ -16,9 +17,10 @@ use std::time::Duration;
 
 use pat_events::broker::{ApiKey, Broker, ErrorCode, Fault, FaultAction};
 use pat_events::events::email::*;
+use pat_events::events::prost::Message;
 use pat_events::events::{
-    Attributes, ConsumerConfig, ConsumerError, Context, Event, EventConsumer, EventProducer,
-    EventSet, HandlerError, OnFailure, ProducerConfig, RawRecord, Undecodable,
+    Attributes, CommitPolicy, ConsumerConfig, ConsumerError, Context, Event, EventConsumer,
+    EventProducer, HandlerError, OnFailure, ProducerConfig, RawRecord, Undecodable,
 };
 use pat_events::kafka::{
     Consumer, ErrorKind, Header, OffsetReset, Producer, Record, StartOffset, TopicPartition,
@@ -389,12 +391,12 @@ async fn an_event_is_a_cloud_event_on_the_wire() {
     let mut config = ProducerConfig::new(&broker.bootstrap_servers(), TOPIC);
     config.source = "/mail/inbound".into();
     let producer = EventProducer::connect(config).await.expect("connected");
-    let headers = [Header::new(
-        "ce_traceparent",
-        b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-    )];
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let headers = [Header::new("ce_partitionkey", b"e-1")];
     let attributes = Attributes {
         subject: Some("inbox"),
+        traceparent: Some(traceparent),
+        tracestate: Some("vendor=1"),
         headers: &headers,
         timestamp_ms: Some(1_795_463_192_017),
         ..Default::default()
@@ -424,10 +426,8 @@ async fn an_event_is_a_cloud_event_on_the_wire() {
     let record = records.iter().next().expect("one record");
     assert_eq!(record.key, Some(&b"e-1"[..]));
     assert_eq!(record.timestamp_ms, 1_795_463_192_017);
-    assert_eq!(
-        EmailEvents::decode(EmailReceived::TYPE, record.value.expect("a value")),
-        Some(Ok(event.into()))
-    );
+    let value = record.value.expect("a value");
+    assert_eq!(EmailReceived::decode(value), Ok(event));
     let headers: Vec<(String, String)> = record
         .headers
         .iter()
@@ -448,10 +448,10 @@ async fn an_event_is_a_cloud_event_on_the_wire() {
         ("ce_time", "2026-11-23T19:46:32.017Z"),
         ("content-type", "application/protobuf"),
         ("ce_subject", "inbox"),
-        (
-            "ce_traceparent",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        ),
+        ("ce_tenantid", "tenant-1"),
+        ("ce_traceparent", traceparent),
+        ("ce_tracestate", "vendor=1"),
+        ("ce_partitionkey", "e-1"),
     ];
     assert_eq!(
         headers,
@@ -759,8 +759,7 @@ async fn latest_does_not_lose_what_arrives_after_a_stop_before_the_first_commit(
     let seen = Arc::new(Seen::default());
     let latest = |config: &mut ConsumerConfig| {
         config.auto_offset_reset = OffsetReset::Latest;
-        config.enable_auto_commit = true;
-        config.auto_commit_interval = Duration::from_secs(600);
+        config.commit = CommitPolicy::periodic(Duration::from_secs(600));
     };
     let first = consumer_with(&broker, latest);
     first.start(Handler::of(&seen)).await.expect("started");

@@ -32,8 +32,7 @@ fn compressed(number: usize) -> Vec<u8> {
         storage_uri: "x".repeat(VALUE_BYTES),
         ..Default::default()
     };
-    let mut value = vec![0; pat_events::events::AnyEvent::encoded_len(&event)];
-    pat_events::events::AnyEvent::encode_to(&event, &mut value);
+    let value = event.encode_to_vec();
     let headers = [("ce_type", Some(EmailReceived::TYPE.as_bytes()))];
     let mut batch = BatchBuilder::new(Vec::new());
     batch

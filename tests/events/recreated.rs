@@ -40,7 +40,7 @@ fn consumer_of(
 ) -> EventConsumer<EmailEvents> {
     consumer_with(broker, |config| {
         config.auto_offset_reset = reset;
-        config.commit_interval = commit_interval;
+        config.commit = CommitPolicy::prompt(commit_interval);
         config.kafka.client.metadata_max_age = metadata_max_age;
         config.kafka.heartbeat_interval = Duration::from_millis(100);
     })

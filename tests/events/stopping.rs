@@ -10,8 +10,7 @@ async fn with_something_to_commit(broker: &Broker) -> EventConsumer<EmailEvents>
     let seen = Arc::new(Seen::default());
     let consumer = consumer_with(broker, |config| {
         config.shutdown_timeout = SHUTDOWN;
-        config.enable_auto_commit = true;
-        config.auto_commit_interval = Duration::from_secs(600);
+        config.commit = CommitPolicy::periodic(Duration::from_secs(600));
     });
     consumer.start(Handler::of(&seen)).await.expect("started");
     send_numbers(&producer, 10, 0..10).await;
@@ -91,8 +90,7 @@ async fn a_stuck_handler_leaves_time_to_commit_what_others_finished() {
     };
     let consumer = consumer_with(&broker, |config| {
         config.shutdown_timeout = SHUTDOWN;
-        config.enable_auto_commit = true;
-        config.auto_commit_interval = Duration::from_secs(600);
+        config.commit = CommitPolicy::periodic(Duration::from_secs(600));
     });
     consumer.start(handler.clone()).await.expect("started");
     seen.until(9).await;

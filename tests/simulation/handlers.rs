@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use pat_events::events::codec::Protobuf;
 use pat_events::events::email::EmailEvents;
-use pat_events::events::{ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer};
+use pat_events::events::{
+    CommitPolicy, ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer,
+};
 use pat_events::kafka::OffsetReset;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -27,7 +30,11 @@ pub fn run_slot(harness: Harness, first: u32, rng: Rng) -> JoinHandle<()> {
     }
 }
 
-async fn run_members<S: Dispatch<Handler<Work>>>(harness: Harness, first: u32, rng: Rng) {
+async fn run_members<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
+    harness: Harness,
+    first: u32,
+    rng: Rng,
+) {
     for nth in 0.. {
         let reader = first + nth;
         let until = leaves_at(&harness, nth, &rng);
@@ -88,13 +95,14 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     config.session_timeout = plan.session_timeout;
     config.max_poll_interval = plan.max_poll_interval;
     config.shutdown_timeout = plan.shutdown_timeout;
-    config.commit_interval = *rng.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);
+    let pause = *rng.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);
+    config.commit = CommitPolicy::prompt(pause);
     config.concurrency = rng.between(1, 16) as usize;
     config
 }
 
 /// Works until its time has come. Fails when the consumer ends by itself.
-async fn be_member<S: Dispatch<Handler<Work>>>(
+async fn be_member<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
     harness: &Harness,
     consumer: &EventConsumer<S>,
     reader: u32,

@@ -2,6 +2,7 @@
 //!
 //! The JSON of an event is that of Protobuf (enums and fields by name), made and read with the schemas of `proto/`.
 
+use pat_events::events::codec::Protobuf;
 use pat_events::events::email::{EmailEvents, FILE_DESCRIPTOR_SET};
 use pat_events::events::prost::Message;
 use pat_events::events::{CloudEvent, EventSet};
@@ -44,7 +45,7 @@ impl Schemas {
     }
 
     /// The event that a line with `type` and `data` describes.
-    pub fn write(&self, line: &[u8]) -> Outcome<EmailEvents> {
+    pub async fn write(&self, line: &[u8]) -> Outcome<EmailEvents> {
         let mut object: Value = serde_json::from_slice(line)?;
         let event_type = object["type"]
             .as_str()
@@ -55,7 +56,8 @@ impl Schemas {
             .get_message_by_name(&event_type)
             .ok_or_else(|| format!("no event is called {event_type:?}"))?;
         let message = DynamicMessage::deserialize(schema, object["data"].take())?;
-        let event = EmailEvents::decode(&event_type, &message.encode_to_vec());
+        let data = message.encode_to_vec();
+        let event = EmailEvents::decode(&Protobuf, &event_type, &data).await;
         Ok(event.ok_or_else(|| format!("{event_type} is a message, but no event"))??)
     }
 }
@@ -66,12 +68,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_line_becomes_the_event_that_it_describes() {
+    #[tokio::test]
+    async fn a_line_becomes_the_event_that_it_describes() {
         let line = br#"{"type":"api.events.v1.EmailDeleted","data":{"email_id":"e-1","reason":"DELETION_REASON_USER"}}"#;
-        let event = Schemas::load()
-            .and_then(|schemas| schemas.write(line))
-            .expect("an event");
+        let schemas = Schemas::load().expect("schemas");
+        let event = schemas.write(line).await.expect("an event");
         let expected = EmailDeleted {
             email_id: "e-1".into(),
             reason: DeletionReason::User.into(),
@@ -80,22 +81,25 @@ mod tests {
         assert_eq!(event, expected.into());
     }
 
-    #[test]
-    fn what_is_no_event_says_so() {
-        let error = |line: &[u8]| {
-            Schemas::load()
-                .and_then(|schemas| schemas.write(line))
-                .expect_err("no event")
-                .to_string()
-        };
-        assert!(
-            error(br#"{"type":"api.events.v1.EmailSent","data":{}}"#)
-                .contains("no event is called")
-        );
-        assert!(error(br#"{"type":"api.events.v1.Failure","data":{}}"#).contains("but no event"));
-        assert!(
-            error(br#"{"type":"api.events.v1.EmailDeleted","data":{"email":"e-1"}}"#)
-                .contains("email")
-        );
+    #[tokio::test]
+    async fn what_is_no_event_says_so() {
+        let schemas = Schemas::load().expect("schemas");
+        for (line, reason) in [
+            (
+                r#"{"type":"api.events.v1.EmailSent","data":{}}"#,
+                "no event is called",
+            ),
+            (
+                r#"{"type":"api.events.v1.Failure","data":{}}"#,
+                "but no event",
+            ),
+            (
+                r#"{"type":"api.events.v1.EmailDeleted","data":{"email":"e-1"}}"#,
+                "email",
+            ),
+        ] {
+            let error = schemas.write(line.as_bytes()).await.expect_err("no event");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
     }
 }

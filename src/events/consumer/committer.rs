@@ -26,7 +26,7 @@ pub(super) async fn commit_regularly(
     counters: &Counters,
     config: &ConsumerConfig,
 ) -> Error {
-    let every = config.commit_every();
+    let every = config.commit.interval();
     let (mut backoff, mut random) = retry_backoff(config, "commits");
     let mut refusals = Refusals::new(config);
     let mut next = Instant::now();

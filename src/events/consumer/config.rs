@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::OnFailure;
+use super::{CommitPolicy, OnFailure};
 use crate::kafka::config::values::{
     ADDRESSES, BYTES, FLAG, Kind, NAMES, POSITIVE_MILLIS, TEXT, list,
 };
@@ -42,14 +42,9 @@ pub struct ConsumerConfig {
     /// it (for [`shutdown_timeout`](ConsumerConfig::shutdown_timeout), if that is longer). Slow handlers do not cost the place in the
     /// group: polling goes on while they run. Default 5 min.
     pub max_poll_interval: Duration,
-    /// `enable.auto.commit`. Off (the default): an offset is committed soon after its handler has finished. On: finished offsets are
-    /// committed every [`auto_commit_interval`](ConsumerConfig::auto_commit_interval). Neither way does a commit pass an unfinished
-    /// event.
-    pub enable_auto_commit: bool,
-    /// `auto.commit.interval.ms`. Default 5 s.
-    pub auto_commit_interval: Duration,
-    /// `commit.interval.ms`: the shortest time between two commits, with `enable_auto_commit` off. Default 100 ms.
-    pub commit_interval: Duration,
+    /// `enable.auto.commit`, `auto.commit.interval.ms`, `commit.interval.ms`: when finished offsets are committed. Default: soon after their
+    /// handlers have finished, every 100 ms at most.
+    pub commit: CommitPolicy,
     /// `concurrency`: how many handlers run at once. Default 16.
     pub concurrency: usize,
     /// `queue.bytes`: the most bytes of records that wait for handlers or are being handled, to which one record may add; a partition takes
@@ -74,9 +69,7 @@ impl Default for ConsumerConfig {
             auto_offset_reset: OffsetReset::Latest,
             session_timeout: Duration::from_secs(10),
             max_poll_interval: Duration::from_secs(300),
-            enable_auto_commit: false,
-            auto_commit_interval: Duration::from_secs(5),
-            commit_interval: Duration::from_millis(100),
+            commit: CommitPolicy::default(),
             concurrency: 16,
             queue_bytes: 16 << 20,
             shutdown_timeout: Duration::from_secs(30),
@@ -113,15 +106,6 @@ impl ConsumerConfig {
         config.enable_auto_commit = false;
         config
     }
-
-    /// How long finished offsets may wait for their commit.
-    pub(super) fn commit_every(&self) -> Duration {
-        if self.enable_auto_commit {
-            self.auto_commit_interval
-        } else {
-            self.commit_interval
-        }
-    }
 }
 
 /// Each place has a task and counters of its own: more would only take memory.
@@ -137,9 +121,9 @@ impl Configuration for ConsumerConfig {
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "session.timeout.ms": POSITIVE_MILLIS => session_timeout;
         "max.poll.interval.ms": POSITIVE_MILLIS => max_poll_interval;
-        "enable.auto.commit": FLAG => enable_auto_commit;
-        "auto.commit.interval.ms": POSITIVE_MILLIS => auto_commit_interval;
-        "commit.interval.ms": POSITIVE_MILLIS => commit_interval;
+        "enable.auto.commit": FLAG => commit.is_periodic;
+        "auto.commit.interval.ms": POSITIVE_MILLIS => commit.period;
+        "commit.interval.ms": POSITIVE_MILLIS => commit.pause;
         "concurrency": HANDLERS => concurrency;
         "queue.bytes": BYTES => queue_bytes;
         "shutdown.timeout.ms": POSITIVE_MILLIS => shutdown_timeout;
@@ -185,9 +169,8 @@ mod tests {
         assert_eq!(config.auto_offset_reset, OffsetReset::Latest);
         assert_eq!(config.session_timeout, Duration::from_secs(10));
         assert_eq!(config.max_poll_interval, Duration::from_secs(300));
-        assert!(!config.enable_auto_commit);
-        assert_eq!(config.auto_commit_interval, Duration::from_secs(5));
-        assert_eq!(config.commit_interval, Duration::from_millis(100));
+        let prompt = CommitPolicy::prompt(Duration::from_millis(100));
+        assert_eq!(config.commit, prompt);
         assert_eq!(config.concurrency, 16);
         assert_eq!(config.queue_bytes, 16 << 20);
         assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
@@ -199,10 +182,8 @@ mod tests {
     fn the_named_fields_go_before_those_of_the_client() {
         let mut config = ConsumerConfig::new("a:1", "x, y", "g");
         config.kafka.enable_auto_commit = true;
-        config.enable_auto_commit = true;
         config.kafka.group_id = Some("other".into());
         assert_eq!(config.topics, ["x", "y"]);
-        assert_eq!(config.commit_every(), Duration::from_secs(5));
         let client = config.client_config();
         assert!(
             !client.enable_auto_commit,
@@ -227,6 +208,30 @@ mod tests {
         assert_eq!(config.auto_offset_reset, OffsetReset::None);
         assert_eq!(config.session_timeout, Duration::from_secs(45));
         assert_eq!((config.concurrency, config.kafka.fetch_min_bytes), (3, 7));
+    }
+
+    #[test]
+    fn the_commit_policy_goes_by_the_names_that_java_has_for_it() {
+        let interval = |pairs: &[(&str, &str)]| {
+            let ready = [
+                ("bootstrap.servers", "a:1"),
+                ("topics", "t"),
+                ("group.id", "g"),
+            ];
+            let pairs = [&ready[..], pairs].concat();
+            let config = ConsumerConfig::from_properties(pairs).expect("good properties");
+            config.commit.interval().as_millis()
+        };
+        assert_eq!(interval(&[]), 100);
+        assert_eq!(interval(&[("commit.interval.ms", "7")]), 7);
+        assert_eq!(interval(&[("auto.commit.interval.ms", "7")]), 100);
+        assert_eq!(interval(&[("enable.auto.commit", "true")]), 5_000);
+        let both = [
+            ("auto.commit.interval.ms", "7"),
+            ("enable.auto.commit", "true"),
+        ];
+        assert_eq!(interval(&both), 7);
+        assert_eq!(interval(&[both[1], both[0]]), 7, "in any order");
     }
 
     #[test]

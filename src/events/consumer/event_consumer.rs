@@ -1,7 +1,6 @@
 //! The consumer of events as the application holds it: start it with a handler, wait for it, stop it.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -24,10 +23,10 @@ use crate::kafka::{Configuration, Consumer};
 /// At least once: the offset of an event is committed when its handler has finished, never sooner. Finished events beyond an unfinished
 /// one are remembered in the commit, so that a restart repeats only what was not finished. Dropping the consumer stops it without
 /// waiting: what was not committed is handled again after the next start.
-pub struct EventConsumer<S> {
+pub struct EventConsumer<S: EventSet> {
     config: ConsumerConfig,
+    codec: Arc<S::Codec>,
     run: Mutex<Option<Run>>,
-    set: PhantomData<fn() -> S>,
 }
 
 /// From one start to the end that follows it.
@@ -45,12 +44,20 @@ impl<S: EventSet> EventConsumer<S> {
     /// A consumer that is not started yet.
     ///
     /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when `config` is incomplete.
-    pub fn new(config: ConsumerConfig) -> crate::kafka::Result<Self> {
+    pub fn new(config: ConsumerConfig) -> crate::kafka::Result<Self>
+    where
+        S::Codec: Default,
+    {
+        Self::with_codec(config, S::Codec::default())
+    }
+
+    /// As [`new`](Self::new), with a codec that has to be created by the application.
+    pub fn with_codec(config: ConsumerConfig, codec: S::Codec) -> crate::kafka::Result<Self> {
         config.validate()?;
         Ok(Self {
             config,
+            codec: Arc::new(codec),
             run: Mutex::new(None),
-            set: PhantomData,
         })
     }
 
@@ -96,6 +103,7 @@ impl<S: EventSet> EventConsumer<S> {
         let memory = Memory::new(config.queue_bytes);
         let workers = Workers::start::<S, H>(
             Arc::new(handler),
+            self.codec.clone(),
             config.on_failure.clone(),
             memory.clone(),
             counters.clone(),
@@ -118,7 +126,7 @@ impl<S: EventSet> EventConsumer<S> {
         Ok(())
     }
 
-    /// Waits until the consumer ends: because it is stopped, or because something fails, which it answers with. Ready at once when it
+    /// Waits until the consumer ends: because it is stopped, or because something fails, which it returns. Ready at once when it
     /// was never started. Cancel safe.
     pub async fn wait(&self) -> Result<(), ConsumerError> {
         let Some(run) = self.lock().clone() else {
@@ -201,7 +209,7 @@ impl Run {
     }
 }
 
-impl<S> fmt::Debug for EventConsumer<S> {
+impl<S: EventSet> fmt::Debug for EventConsumer<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventConsumer")
             .field("topics", &self.config.topics)

@@ -9,6 +9,7 @@
 //! | `rebalance_listener` | partitions that come and go with the group |
 //! | `assigned` | the partitions that are ours |
 //! | `committer` | commits, now and then and before a partition goes |
+//! | `commit_policy` | when finished offsets are committed |
 //! | `config` | what a consumer of events can be told |
 //! | `offset_tracker` | which records of a partition are finished, and what may be committed |
 //! | `commit_metadata` | the text beside a commit that names its topic, and what is finished beyond it |
@@ -23,6 +24,7 @@
 
 mod assigned;
 mod commit_metadata;
+mod commit_policy;
 mod committer;
 mod config;
 mod distributor;
@@ -40,6 +42,7 @@ mod rebalance_listener;
 mod work_batch;
 mod workers;
 
+pub use commit_policy::CommitPolicy;
 pub use config::ConsumerConfig;
 pub use error::{ConsumerError, OnFailure, OnSkipped};
 pub use event_consumer::EventConsumer;

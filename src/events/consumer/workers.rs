@@ -60,6 +60,7 @@ impl Workers {
     /// Starts one worker for each of the counters' workers.
     pub(crate) fn start<S, H>(
         handler: Arc<H>,
+        codec: Arc<S::Codec>,
         on_failure: OnFailure,
         memory: Arc<Memory>,
         counters: Arc<Counters>,
@@ -82,7 +83,7 @@ impl Workers {
         });
         let mut tasks = JoinSet::new();
         for number in 0..workers {
-            let worker = work::<S, H>(handler.clone(), shared.clone(), number);
+            let worker = work::<S, H>(handler.clone(), codec.clone(), shared.clone(), number);
             let alarm = shared.clone();
             tasks.spawn(async move {
                 // A panic of its own, such as one out of a dropped handler: the consumer stops, instead of standing still unseen.
@@ -210,7 +211,7 @@ impl Shared {
     }
 }
 
-async fn work<S, H>(handler: Arc<H>, shared: Arc<Shared>, number: usize)
+async fn work<S, H>(handler: Arc<H>, codec: Arc<S::Codec>, shared: Arc<Shared>, number: usize)
 where
     S: Dispatch<H>,
     H: Send + Sync + 'static,
@@ -224,7 +225,7 @@ where
                 continue;
             }
             let offset = record.offset;
-            let finished = handle::<S, H>(&handler, &shared, counters, record).await;
+            let finished = handle::<S, H>(&handler, &codec, &shared, counters, record).await;
             partition.end(offset, finished);
             let ended = Instant::now();
             counters.handler_latency.record(ended - begun);
@@ -243,6 +244,7 @@ where
 /// Calls the handler for one record. `true`: the record need not be handled again.
 async fn handle<S, H>(
     handler: &H,
+    codec: &S::Codec,
     shared: &Shared,
     counters: &WorkerCounters,
     record: RawRecord<'_>,
@@ -251,7 +253,7 @@ where
     S: Dispatch<H>,
 {
     let context = Context::new(record);
-    let error = match caught(S::dispatch(handler, &context)).await {
+    let error = match caught(S::dispatch(handler, codec, &context)).await {
         Ok(Dispatched { kind, result }) => {
             match kind {
                 RecordKind::Event(index) => {

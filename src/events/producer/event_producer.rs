@@ -1,25 +1,26 @@
 //! Events in, CloudEvents out: headers on the stack, the value encoded straight into the open batch.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ProducerConfig;
-use crate::events::AnyEvent;
-use crate::events::cloudevents::{Envelope, Ids, is_attribute};
+use crate::events::Encode;
+use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
+use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
 use crate::kafka::{
     Clock, Configuration, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
     RecordMetadata, Result,
 };
 
-/// Sends events to a topic. Cheap to clone; clones share everything.
+/// Sends events to a topic, encoded by the codec `F`. Cheap to clone; clones share everything.
 ///
 /// The traits of event sets, such as [`EmailEventProducer`](crate::events::email::EmailEventProducer), add a `send_…` and an
 /// `enqueue_…` for each of their events.
-#[derive(Clone, Debug)]
-pub struct EventProducer(Arc<Inner>);
+pub struct EventProducer<F = Protobuf>(Arc<Inner<F>>);
 
-#[derive(Debug)]
-struct Inner {
+struct Inner<F> {
+    codec: F,
     producer: Producer,
     topic: String,
     source: String,
@@ -36,7 +37,13 @@ pub struct Attributes<'a> {
     pub subject: Option<&'a str>,
     /// `ce_dataschema`: the URI of the schema. Default: not sent.
     pub data_schema: Option<&'a str>,
-    /// More headers, as they are: extensions (`ce_traceparent`) and headers of other kinds. Not those of the attributes themselves.
+    /// `ce_tenantid`: whose event it is. Default: what the event says.
+    pub tenant_id: Option<&'a str>,
+    /// `ce_traceparent`: the trace that the event is part of, as W3C Trace Context writes it. Default: not sent.
+    pub traceparent: Option<&'a str>,
+    /// `ce_tracestate`: what tracing systems add to it. Default: not sent.
+    pub tracestate: Option<&'a str>,
+    /// More headers, as they are: other extensions (`ce_…`) and headers of other kinds. Not those of the attributes themselves.
     pub headers: &'a [Header<'a>],
     /// Milliseconds since 1970, for `ce_time` and for the record. Default: now.
     pub timestamp_ms: Option<i64>,
@@ -63,16 +70,25 @@ impl Attributes<'_> {
 }
 
 impl EventProducer {
-    /// Connects to the cluster.
+    /// Connects to the cluster, to send events in Protobuf. Those of a set with a codec of its own are sent by a producer
+    /// [with that codec](Self::with_codec).
     ///
     /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when `config` is incomplete, and with what the client says when
     /// no broker answers.
     pub async fn connect(config: ProducerConfig) -> Result<Self> {
+        Self::with_codec(config, Protobuf).await
+    }
+}
+
+impl<F: Format> EventProducer<F> {
+    /// Connects to the cluster, to send events that `codec` encodes. Fails as [`connect`](EventProducer::connect) does.
+    pub async fn with_codec(config: ProducerConfig, codec: F) -> Result<Self> {
         config.validate()?;
         let client = config.client_config();
         let ids = Ids::new(&mut client.client.random("event ids"));
         let clock = client.client.clock;
         Ok(Self(Arc::new(Inner {
+            codec,
             producer: Producer::connect(client).await?,
             topic: config.topic,
             source: config.source,
@@ -84,42 +100,55 @@ impl EventProducer {
     /// Sends one event and waits until it is acknowledged.
     ///
     /// Dropping the future after its first poll does not take the event back.
-    pub async fn send<E: AnyEvent + Sync + ?Sized>(&self, event: &E) -> Result<RecordMetadata> {
+    pub async fn send<E: Encode<F>>(&self, event: &E) -> Result<RecordMetadata> {
         self.enqueue(event).await?.await
     }
 
     /// Accepts one event for sending, waiting only while the buffer is full. Events of one key that are enqueued one after the other keep
-    /// their order. The answer is a future of the delivery; dropping it changes nothing.
-    pub async fn enqueue<E: AnyEvent + Sync + ?Sized>(&self, event: &E) -> Result<Delivery> {
+    /// their order. Returns a future of the delivery; dropping it changes nothing.
+    pub async fn enqueue<E: Encode<F>>(&self, event: &E) -> Result<Delivery> {
         self.enqueue_with(event, Attributes::default()).await
     }
 
     /// As [`EventProducer::enqueue`], with more to say of the event.
     ///
     /// Fails with [`ErrorKind::Config`] when the id is empty, or when one of the headers is an attribute that the event has anyway: with
-    /// two of them nobody could read it.
-    pub async fn enqueue_with<E: AnyEvent + Sync + ?Sized>(
+    /// two of them nobody could read it. Fails with [`ErrorKind::InvalidRecord`] when the codec cannot encode the event, and with
+    /// [`ErrorKind::Connect`] when it cannot get what it needs for that, such as a schema.
+    pub async fn enqueue_with<E: Encode<F>>(
         &self,
         event: &E,
         attributes: Attributes<'_>,
     ) -> Result<Delivery> {
         attributes.check()?;
         let inner = &*self.0;
+        let prepared = event.prepare(&inner.codec, &inner.topic).await;
+        let prepared = prepared.map_err(|error| not_encoded(event.event_type(), error))?;
         let timestamp_ms = attributes
             .timestamp_ms
             .unwrap_or_else(|| inner.clock.now_ms());
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
-        let mut headers = [Header::null(""); 8];
+        let mut headers = [Header::null(""); 11];
         let (required, optional) = headers.split_at_mut(6);
-        let values = envelope.headers(event.event_type(), &inner.source, attributes.id);
+        let values = envelope.headers(
+            event.event_type(),
+            &inner.source,
+            attributes.id,
+            inner.codec.content_type(),
+        );
         for (header, (name, value)) in required.iter_mut().zip(values) {
             *header = Header::new(name, value);
         }
         let mut count = 6;
-        let subject = attributes.subject.or_else(|| event.subject());
         let more = [
-            ("ce_subject", subject),
+            ("ce_subject", attributes.subject.or_else(|| event.subject())),
             ("ce_dataschema", attributes.data_schema),
+            (
+                TENANT_ID,
+                attributes.tenant_id.or_else(|| event.tenant_id()),
+            ),
+            (TRACEPARENT, attributes.traceparent),
+            (TRACESTATE, attributes.tracestate),
         ];
         for (name, value) in more {
             if let Some(value) = value {
@@ -145,7 +174,9 @@ impl EventProducer {
         };
         inner
             .producer
-            .enqueue_with(record, event.encoded_len(), |out| event.encode_to(out))
+            .enqueue_with(record, prepared.encoded_len(), |out| {
+                event.write(&inner.codec, &prepared, out)
+            })
             .await
     }
 
@@ -163,5 +194,29 @@ impl EventProducer {
     /// What was sent, delivered and failed so far, in which batches, and how long it took.
     pub fn metrics(&self) -> ProducerMetrics {
         self.0.producer.metrics()
+    }
+}
+
+fn not_encoded(event_type: &str, error: CodecError) -> Error {
+    let kind = match error.may_pass() {
+        true => ErrorKind::Connect,
+        false => ErrorKind::InvalidRecord,
+    };
+    Error::new(kind, format!("{event_type} cannot be encoded: {error}"))
+}
+
+// Derived, it would ask the codec for it, too.
+impl<F> Clone for EventProducer<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<F> fmt::Debug for EventProducer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventProducer")
+            .field("topic", &self.0.topic)
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use prost::Message;
 
+use crate::events::codec::Protobuf;
 use crate::events::{AnyEvent, Dispatch, Event, EventSet};
 
 /// Messages with names that the macro might have used for something of its own.
@@ -31,6 +32,8 @@ mod shop {
     pub struct Raw {
         #[prost(bytes = "vec", tag = "1")]
         pub id: Vec<u8>,
+        #[prost(string, tag = "2")]
+        pub name: String,
     }
 
     #[derive(Clone, PartialEq, Message)]
@@ -71,8 +74,8 @@ crate::event_set! {
         crate::events::set::tests::shop::Err: type = "shop.Err", key = id;
         shop::Named: key = id;
         shop::Raw: key = _;
-        shop::Maybe: type = "shop.Maybe", key = id;
-        shop::Nested: type = "shop.Nested", key = order.id
+        shop::Maybe: type = "shop.Maybe", key = id, tenant = id;
+        shop::Nested: tenant = order.name, key = order.id, type = "shop.Nested"
     }
 }
 
@@ -102,17 +105,26 @@ fn a_row_says_type_and_key_or_leaves_them_out() {
     assert_eq!(Event::key(&Dispatched { id: id() }), None);
     assert_eq!(Event::key(&shop::Context { id: id() }), None);
     assert_eq!(Event::key(&shop::Named { id: id() }), seven);
-    assert_eq!(Event::key(&shop::Raw { id: b"7".into() }), None);
+    let raw = shop::Raw {
+        id: b"7".into(),
+        name: "eight".to_string(),
+    };
+    assert_eq!(Event::key(&raw), None);
     let maybe = |id| shop::Maybe { id, inner: None };
     assert_eq!(Event::key(&maybe(Some(id()))), seven);
     assert_eq!(Event::key(&maybe(Some(String::new()))), None);
     assert_eq!(Event::key(&maybe(None)), None);
-    let order = shop::Raw { id: b"7".into() };
-    assert_eq!(Event::key(&shop::Nested { order }), seven);
+    assert_eq!(Event::tenant_id(&maybe(Some(id()))), Some("7"));
+    assert_eq!(Event::tenant_id(&maybe(Some(String::new()))), None);
+    let nested = shop::Nested { order: raw };
+    assert_eq!(Event::key(&nested), seven);
+    assert_eq!(Event::tenant_id(&nested), Some("eight"));
+    assert_eq!(AnyEvent::tenant_id(&Set::from(nested)), Some("eight"));
+    assert_eq!(AnyEvent::tenant_id(&Set::from(Index { id: id() })), None);
     assert_eq!(AnyEvent::key(&Set::from(Index { id: id() })), seven);
 }
 
-/// Answers with the number of the method.
+/// Returns the number of the method.
 struct Numbers;
 
 macro_rules! numbers {
@@ -145,7 +157,7 @@ async fn every_event_reaches_its_method_and_counts_under_its_index() {
             headers: crate::events::RawHeaders::new(&headers),
         };
         let context = crate::events::Context::new(record);
-        let dispatched = Set::dispatch(&Numbers, &context).await;
+        let dispatched = Set::dispatch(&Numbers, &Protobuf, &context).await;
         assert_eq!(dispatched.kind, crate::events::RecordKind::Event(index));
         let error = dispatched.result.expect_err("the number");
         assert_eq!(error.to_string(), index.to_string());

@@ -22,16 +22,16 @@ pub struct Property<C> {
 
 /// The rows of a configuration: name, kind of value, field.
 macro_rules! properties {
-    ($($name:literal: $kind:expr => $field:ident;)*) => {
+    ($($name:literal: $kind:expr => $($field:ident).+;)*) => {
         &[$($crate::kafka::config::Property {
             name: $name,
             allowed: $kind.allowed,
             is_secret: $kind.is_secret,
             set: |config, text| {
-                config.$field = $kind.read(text)?.into();
+                config.$($field).+ = $kind.read(text)?.into();
                 Some(())
             },
-            wrong: |config| $kind.wrong(&config.$field),
+            wrong: |config| $kind.wrong(&config.$($field).+),
         },)*]
     };
 }

@@ -4,8 +4,10 @@ use std::io::{self, Error, ErrorKind};
 use std::ops::Range;
 use std::path::Path;
 
-use pat_events::events::AnyEvent;
+use pat_events::events::codec::Protobuf;
+use pat_events::events::{AnyEvent, Encode};
 
+use crate::Outcome;
 use crate::demo::workload::Workload;
 
 /// How many events are generated: fewer would repeat within a batch, which flatters codecs.
@@ -20,18 +22,19 @@ pub struct Load {
 
 impl Load {
     /// Email events as the demo tells them, with their keys.
-    pub fn generated() -> Load {
+    pub async fn generated() -> Outcome<Load> {
         let (mut bytes, mut records) = (Vec::new(), Vec::new());
         for event in Workload::new("bench", GENERATED) {
             let start = bytes.len();
             bytes.extend_from_slice(event.key().unwrap_or_default());
             let middle = bytes.len();
-            bytes.resize(middle + event.encoded_len(), 0);
-            event.encode_to(&mut bytes[middle..]);
+            let len = event.prepare(&Protobuf, "bench").await?;
+            bytes.resize(middle + len, 0);
+            event.write(&Protobuf, &len, &mut bytes[middle..]);
             let [start, middle, end] = [start, middle, bytes.len()].map(|at| at as u32);
             records.push((start..middle, middle..end));
         }
-        Load { bytes, records }
+        Ok(Load { bytes, records })
     }
 
     /// Reads the file whole.
@@ -100,9 +103,9 @@ mod tests {
         assert_eq!(load.record(4), (&b"a"[..], &b"one"[..]));
     }
 
-    #[test]
-    fn generated_records_are_events_with_keys_all_different() {
-        let load = Load::generated();
+    #[tokio::test]
+    async fn generated_records_are_events_with_keys_all_different() {
+        let load = Load::generated().await.expect("events");
         assert_eq!(load.records.len() as u64, GENERATED);
         let all: std::collections::BTreeSet<_> = (0..GENERATED).map(|n| load.record(n)).collect();
         assert_eq!(all.len() as u64, GENERATED);

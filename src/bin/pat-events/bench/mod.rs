@@ -115,7 +115,7 @@ impl Bench {
             Some(path) => {
                 Load::read(path).map_err(|error| format!("{}: {error}", path.display()))?
             }
-            None => Load::generated(),
+            None => Load::generated().await?,
         };
         let mut target = Target::find(self).await?;
         let mut out = io::stdout();

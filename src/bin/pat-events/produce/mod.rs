@@ -94,8 +94,9 @@ impl Produce {
             let lines = self.lines(config.kafka.max_request_bytes)?;
             let connecting = EventProducer::connect(config);
             let producer = unless_ended(&mut signals, self.cluster.explained(connecting)).await??;
-            let accept =
-                async |_: u64, line: &[u8]| Ok(producer.enqueue(&schemas.write(line)?).await?);
+            let accept = async |_: u64, line: &[u8]| {
+                Ok(producer.enqueue(&schemas.write(line).await?).await?)
+            };
             return write_all(lines, accept, producer.flush(), &mut signals).await;
         }
         let config: kafka::ProducerConfig = self.cluster.config(&given)?;

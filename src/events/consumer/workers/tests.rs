@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::event_set;
+use crate::events::codec::Protobuf;
 use crate::events::consumer::offset_tracker::OffsetTracker;
 use crate::events::{Event, EventSet, Undecodable};
 
@@ -80,6 +81,7 @@ fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
     Setup {
         workers: Workers::start::<Steps, _>(
             handler.clone(),
+            Arc::new(Protobuf),
             on_failure,
             memory.clone(),
             counters.clone(),
@@ -213,6 +215,7 @@ async fn a_stuck_handler_holds_up_its_lane_and_nobody_else() {
     let setup = Setup {
         workers: Workers::start::<Steps, _>(
             handler.clone(),
+            Arc::new(Protobuf),
             OnFailure::Stop,
             Memory::new(1 << 20),
             counters.clone(),

@@ -1,0 +1,74 @@
+//! The seam between an event and its bytes: a codec, named in the event set.
+//!
+//! A [`Format`] is what all events of a set have in common on the wire; a [`Codec<E>`] encodes and decodes one of them in it. Both steps may
+//! wait, for what a codec must know before: the id of a schema, or the schema of an id, from a registry. [`Protobuf`] is the default and
+//! waits for nothing.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `protobuf` | prost messages |
+//! | `error` | why bytes are no event, or an event cannot be encoded |
+
+mod error;
+mod protobuf;
+
+use std::future::Future;
+
+pub use error::CodecError;
+pub use protobuf::Protobuf;
+
+/// What all events of one encoding have in common: an instance is shared by everything that a producer sends, or a consumer reads.
+pub trait Format: Send + Sync + 'static {
+    /// What is found out about an event before it is written into a batch: its length at least, and whatever else it took to know it, such
+    /// as the id of its schema, or its bytes.
+    type Prepared: Prepared;
+
+    /// The media type of the data, which is sent as `content-type`.
+    fn content_type(&self) -> &'static str;
+
+    /// Whether data of this media type can be decoded. Default: exactly what is sent, parameters aside. Data that names no type is decoded.
+    fn accepts(&self, content_type: &str) -> bool {
+        essence(content_type).eq_ignore_ascii_case(self.content_type())
+    }
+}
+
+/// See [`Format::Prepared`].
+pub trait Prepared: Send {
+    /// The length of the encoded event, in bytes.
+    fn encoded_len(&self) -> usize;
+}
+
+/// For codecs that need no more than the length.
+impl Prepared for usize {
+    fn encoded_len(&self) -> usize {
+        *self
+    }
+}
+
+/// Encodes events of type `E`, and decodes them.
+#[diagnostic::on_unimplemented(
+    message = "the codec `{Self}` cannot encode and decode `{E}`",
+    label = "an event that the codec of its set does not know",
+    note = "`Protobuf` takes every `prost::Message`; for another encoding name a codec in the event set: `handler OrderHandler, codec Json {{ … }}`"
+)]
+pub trait Codec<E>: Format {
+    /// The step before an event of `topic` is accepted: it may wait. Nothing is sent when it fails, or when the future is dropped.
+    fn prepare(
+        &self,
+        topic: &str,
+        event: &E,
+    ) -> impl Future<Output = Result<Self::Prepared, CodecError>> + Send;
+
+    /// Writes the event into `out`, which is exactly [`encoded_len`](Prepared::encoded_len) bytes long, all zero. It is called under a lock
+    /// of the partition, and should do nothing else.
+    fn write(&self, event: &E, prepared: &Self::Prepared, out: &mut [u8]);
+
+    /// Decodes an event. It may wait, and only its key waits with it.
+    fn decode(&self, data: &[u8]) -> impl Future<Output = Result<E, CodecError>> + Send;
+}
+
+/// A media type without its parameters.
+pub(crate) fn essence(content_type: &str) -> &str {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim()
+}
