@@ -1,6 +1,6 @@
 //! The CloudEvents 1.0 Kafka binding in binary mode: the value is the event's data, the headers are its attributes.
 //!
-//! Out: an `Envelope` with the headers of one event, made without allocating. In: the headers of any record, read by
+//! Out: an `Envelope` with the headers of one event, created without allocating. In: the headers of any record, read by
 //! [`CloudEvent::parse`], which takes whatever comes: it neither fails on what it does not know nor trusts what it does.
 
 use std::error::Error;
@@ -38,7 +38,7 @@ pub struct CloudEvent<'a> {
     pub id: Option<&'a str>,
     /// `ce_source`: who says so, a URI reference.
     pub source: Option<&'a str>,
-    /// `ce_time`: when, in RFC 3339, as it was given.
+    /// `ce_time`: when, in RFC 3339, as it was sent.
     pub time: Option<&'a str>,
     /// `ce_subject`: what about, within the source.
     pub subject: Option<&'a str>,

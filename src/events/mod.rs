@@ -1,6 +1,6 @@
 //! Typed events on top of the client: a message in, a message out, CloudEvents around it on the wire.
 //!
-//! An [event set](event_set) is declared once and gives an enum, the producer's methods and the handler's trait. [`email`] is one; the
+//! An [event set](event_set) is declared once and expands to an enum, the producer's methods and the handler's trait. [`email`] is one; the
 //! example at [`event_set!`] declares another. With it, from end to end (on an embedded broker; with a Kafka, its address instead):
 //!
 //! ```

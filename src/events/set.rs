@@ -23,7 +23,7 @@
 /// - `enum OrderEvents { OrderPlaced(OrderPlaced), … }`, an [`EventSet`](crate::events::EventSet);
 /// - `trait OrderProducer`, implemented for [`EventProducer`](crate::events::EventProducer), with
 ///   `send_order_placed(&event)` and `enqueue_order_placed(&event)`;
-/// - `trait OrderHandler`, to be implemented by you and given to [`EventConsumer::start`](crate::events::EventConsumer::start), with
+/// - `trait OrderHandler`, to be implemented by you and passed to [`EventConsumer::start`](crate::events::EventConsumer::start), with
 ///   `async fn handle_order_placed(&self, context: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError>`.
 ///   One method per event, all of them required: a new event is a compile error where it would otherwise be forgotten. Records that are no event of the set
 ///   go to `handle_unknown`, those that cannot be read to `handle_undecodable`; unless implemented, both return an error.

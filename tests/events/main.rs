@@ -7,6 +7,7 @@ mod memory;
 #[path = "../support/process_status.rs"]
 mod process_status;
 mod recreated;
+mod retrying;
 mod stopping;
 mod stuck;
 

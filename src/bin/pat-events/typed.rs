@@ -1,6 +1,6 @@
 //! Events as JSON. In: a record that is an event, or a line of JSON that describes one. Out: the other.
 //!
-//! The JSON of an event is that of Protobuf (enums and fields by name), made and read with the schemas of `proto/`.
+//! The JSON of an event is that of Protobuf (enums and fields by name), written and read with the schemas of `proto/`.
 
 use pat_events::events::codec::Protobuf;
 use pat_events::events::email::{EmailEvents, FILE_DESCRIPTOR_SET};

@@ -8,12 +8,8 @@ use super::partition::Partition;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// Assigned partitions by name. Cheap to clone; clones share everything.
-#[derive(Clone, Debug)]
-pub(crate) struct Assigned {
-    partitions: Arc<Mutex<Partitions>>,
-    /// How many workers their queues are for.
-    workers: usize,
-}
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Assigned(Arc<Mutex<Partitions>>);
 
 #[derive(Debug, Default)]
 struct Partitions {
@@ -23,14 +19,6 @@ struct Partitions {
 }
 
 impl Assigned {
-    /// None so far.
-    pub(crate) fn new(workers: usize) -> Self {
-        Self {
-            partitions: Arc::default(),
-            workers,
-        }
-    }
-
     /// The partition called `name`, if it is known.
     pub(crate) fn find(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
         self.lock().ours.get(name).cloned()
@@ -44,7 +32,7 @@ impl Assigned {
         topic_id: Option<TopicId>,
         tracker: OffsetTracker,
     ) -> Arc<Partition> {
-        let new = Partition::new(name.clone(), topic_id, tracker, self.workers);
+        let new = Partition::new(name.clone(), topic_id, tracker);
         let new = Arc::new(new);
         let mut partitions = self.lock();
         partitions.orphaned.retain(|old| old.is_busy());
@@ -108,8 +96,6 @@ impl Assigned {
 
     fn lock(&self) -> MutexGuard<'_, Partitions> {
         // Nothing that is done under the lock panics half way.
-        self.partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

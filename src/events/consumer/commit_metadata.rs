@@ -63,7 +63,7 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
     text
 }
 
-/// What [`encode`] was given with the same `committed`. Text of any other origin says nothing.
+/// What was passed to [`encode`] with the same `committed`. Text of any other origin says nothing.
 pub(crate) fn decode(committed: i64, text: &str) -> Note {
     read(committed, text).unwrap_or_default()
 }

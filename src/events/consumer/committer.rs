@@ -101,7 +101,7 @@ pub(super) async fn commit_last(
 /// Commits what is finished of `partitions` and not committed yet. What fails goes into the next commit. Returns those whose topics turned
 /// out to be gone, while others have their names.
 ///
-/// Dropping the future may leave the commit made or not; it is repeated then.
+/// If the future is dropped, the commit may have been applied or not; it is repeated then.
 pub(super) async fn commit(
     consumer: &ConsumerHandle,
     partitions: &[Arc<Partition>],

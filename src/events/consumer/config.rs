@@ -1,4 +1,4 @@
-//! What a consumer of events can be told: by field, by Java-style property, by environment variable.
+//! The options of a consumer of events: by field, by Java-style property, by environment variable.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ impl Default for ConsumerConfig {
             shutdown_timeout: Duration::from_secs(30),
             on_failure: OnFailure::Stop,
             kafka: kafka::ConsumerConfig {
-                // A poll hands each queue its share: many records make the handing out cheap.
+                // A poll hands each queue its share: with many records the handing out is cheap.
                 max_poll_records: 5_000,
                 ..kafka::ConsumerConfig::default()
             },
@@ -94,7 +94,7 @@ impl ConsumerConfig {
         }
     }
 
-    /// What the client beneath is told.
+    /// The configuration of the client beneath.
     pub(super) fn client_config(&self) -> kafka::ConsumerConfig {
         let mut config = self.kafka.clone();
         config.client.bootstrap_servers.clone_from(&self.brokers);
@@ -102,7 +102,7 @@ impl ConsumerConfig {
         config.auto_offset_reset = self.auto_offset_reset;
         config.session_timeout = self.session_timeout;
         config.max_poll_interval = self.max_poll_interval;
-        // The client knows what was fetched, not what is finished: commits are made here.
+        // The client knows what was fetched, not what is finished: this consumer commits.
         config.enable_auto_commit = false;
         config
     }

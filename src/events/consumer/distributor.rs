@@ -1,24 +1,19 @@
-//! From a poll's records to the queues: sorts them, and holds back the partitions that have no room for more.
+//! From a poll's records to the scheduler: copies them together, and holds back the partitions that have no room for more.
 //!
-//! In: records. Out: batches in queues; how many bytes the next poll may return; partitions paused and resumed. What a poll returned is in
-//! hand before anything else runs: the position never stands beyond records that no tracker knows of.
+//! In: records. Out: work for the scheduler; how many bytes the next poll may return; partitions paused and resumed. What a poll returned is in
+//! flight before anything else runs: the position never stands beyond records that no tracker knows of.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::assigned::Assigned;
-use super::memory::Memory;
 use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
-use super::work_batch::WorkBatch;
-use super::workers::Shared;
+use super::scheduler::{Memory, Shared, WorkBatchBuilder};
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
 use crate::kafka::{RecordView, Records, TopicPartition};
-
-/// A batch that has grown to this goes to its queue, and the next one begins.
-const BATCH_BYTES: usize = 256 << 10;
 
 /// Where records come in. One task calls it.
 pub(super) struct Distributor {
@@ -34,19 +29,11 @@ pub(super) struct Distributor {
 }
 
 /// What is kept from poll to poll.
-#[derive(Default)]
 struct DistributorState {
     /// The partitions that have something in flight, or are paused.
     busy: BTreeMap<TopicPartition, Arc<Partition>>,
-    /// One batch for each queue of the partition that is being sorted.
-    batches: Vec<WorkBatch>,
-    /// The queues whose batches have records.
-    touched: Vec<usize>,
-    /// Batches that are full, with their queues.
-    full: Vec<(usize, WorkBatch)>,
-    /// Empty batches.
-    spare: Vec<WorkBatch>,
-    offsets: Vec<i64>,
+    /// What is handed out next.
+    collected: WorkBatchBuilder,
 }
 
 impl Distributor {
@@ -58,6 +45,10 @@ impl Distributor {
         counters: Arc<Counters>,
     ) -> Self {
         let most = AtomicUsize::new(memory.room(0).unwrap_or(1));
+        let state = Mutex::new(DistributorState {
+            busy: BTreeMap::new(),
+            collected: WorkBatchBuilder::new(memory.clone()),
+        });
         Self {
             consumer,
             assigned,
@@ -65,7 +56,7 @@ impl Distributor {
             memory,
             counters,
             most,
-            state: Mutex::default(),
+            state,
         }
     }
 
@@ -74,12 +65,12 @@ impl Distributor {
         &self.most
     }
 
-    /// Sorts `records` into their queues, those left out that were finished before a restart, and looks for room again.
+    /// Hands out `records`, those left out that were finished before a restart, and looks for room again.
     pub(super) fn take(&self, records: &Records) {
         let mut state = self.state();
         for run in records.partitions() {
             let partition = self.partition_of(run);
-            self.sort(&mut state, &partition, run);
+            self.collect(&mut state.collected, &partition, run);
             state.busy.insert(partition.name.clone(), partition);
         }
         count(&self.counters.received, records.count() as u64);
@@ -155,25 +146,13 @@ impl Distributor {
         }
     }
 
-    /// Copies the records of `run` into batches, and hands those out.
-    fn sort(
+    /// Copies the records of `run` together, and hands them out batch by batch.
+    fn collect(
         &self,
-        state: &mut DistributorState,
+        collected: &mut WorkBatchBuilder,
         partition: &Arc<Partition>,
         run: PartitionRecords<'_>,
     ) {
-        let DistributorState {
-            batches,
-            touched,
-            full,
-            spare,
-            offsets,
-            ..
-        } = state;
-        let queues = partition.queues.count();
-        batches.resize_with(queues, WorkBatch::default);
-        self.workers.spare_batches(spare, queues.min(run.count()));
-        offsets.clear();
         let (mut bytes, mut repeated) = (0, 0);
         let mut leader_epoch = None;
         let first = run.iter().next().map_or(0, |record| record.offset);
@@ -188,40 +167,32 @@ impl Distributor {
                 value,
                 ..
             } = record;
-            offsets.push(offset);
             leader_epoch = record.leader_epoch;
             while finished.next_if(|range| range.end <= offset).is_some() {}
             if finished.peek().is_some_and(|range| range.start <= offset) {
+                collected.pass(offset);
                 repeated += 1;
                 continue;
             }
-            let queue = partition.queues.queue_of(key);
-            let batch = &mut batches[queue];
-            if batch.is_empty() {
-                touched.push(queue);
-                if batch.capacity() == 0 {
-                    *batch = spare.pop().unwrap_or_default();
-                }
-            }
-            let before = batch.bytes();
             let headers = record
                 .headers
                 .iter()
                 .map(|header| (header.key, header.value));
-            batch.push(offset, timestamp_ms, key, value, headers);
-            bytes += batch.bytes() - before;
-            if batch.bytes() >= BATCH_BYTES {
-                full.push((queue, std::mem::take(batch)));
+            bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
+            if collected.is_full() {
+                partition.arrive(collected.offsets(), leader_epoch, offset.saturating_add(1));
+                self.workers.hand_out(partition, collected);
             }
         }
-        partition.arrive(offsets, leader_epoch, run.next_offset());
+        partition.arrive(collected.offsets(), leader_epoch, run.next_offset());
+        self.workers.hand_out(partition, collected);
         count(&self.counters.repeated, repeated);
         count(&self.counters.received_bytes, bytes as u64);
-        let rest = touched
-            .drain(..)
-            .map(|queue| (queue, std::mem::take(&mut batches[queue])))
-            .filter(|(_, batch)| !batch.is_empty());
-        self.workers.hand_out(partition, full.drain(..).chain(rest));
+    }
+
+    /// Lets records that wait for long hold on to no more memory than they need themselves.
+    pub(super) fn leave_batches(&self) {
+        self.workers.leave_batches();
     }
 
     /// The partition that `run` is of; a new one where what is known is not about these records.

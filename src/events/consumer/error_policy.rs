@@ -1,6 +1,6 @@
 //! What a consumer of events does about an error: goes on, with a pause, as long as it can heal; ends when somebody has to do something.
 //!
-//! One bad answer never ends a consumer, whatever its code: [`Refusals`] waits until it was returned again and again.
+//! One bad response never ends a consumer, whatever its code: [`Refusals`] waits until it was returned again and again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::kafka::{Backoff, Error, ErrorCode, ErrorKind, Random, Records, TopicP
 const REREADS: u32 = 2;
 /// How often at least something is refused before that ends a consumer.
 const CONFIRMED: u32 = 3;
-/// After how many request timeouts without another refusal the one before counts as over. What lasts is told once per request timeout, and
+/// After how many request timeouts without another refusal the one before counts as over. What lasts is reported once per request timeout, and
 /// the attempt in between may take as long again.
 const OVER_AFTER: u32 = 3;
 
@@ -25,7 +25,7 @@ const OVER_AFTER: u32 = 3;
 enum Outlook {
     /// Polling or committing again can get over it.
     Heals,
-    /// It says the same until somebody has done something, unless it is one bad answer.
+    /// It says the same until somebody has done something, unless it is one bad response.
     MayNotHeal,
     /// No repetition changes it.
     Final,
@@ -129,7 +129,7 @@ impl Refusals {
     }
 
     /// A poll has returned `records`: a success of their partitions, and of what concerns all of them. A poll without any is none, as what is
-    /// refused is told now and then only; what was not told again for a long while is over.
+    /// refused is reported now and then only; what was not reported again for a long while is over.
     pub(super) fn polled(&mut self, records: &Records, now: Instant) {
         if !self.open.is_empty() {
             self.read(records.partitions().map(|run| run.partition()), now);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_answer_now_and_then_ends_no_consumer_that_has_nothing_to_read() {
+    fn one_bad_response_now_and_then_ends_no_consumer_that_has_nothing_to_read() {
         let start = Instant::now();
         let error = Error::server(ErrorCode::GROUP_AUTHORIZATION_FAILED, None);
         let mut refusals = refusals(false);

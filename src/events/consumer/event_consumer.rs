@@ -8,11 +8,10 @@ use tokio::time::Instant;
 
 use super::assigned::Assigned;
 use super::lag::LagView;
-use super::memory::Memory;
 use super::metrics::{Counters, OldestEvent};
 use super::poll_loop::PollLoop;
 use super::rebalance_listener::GroupListener;
-use super::workers::Workers;
+use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
 use crate::kafka::runtime::tasks::supervised;
@@ -63,7 +62,7 @@ impl<S: EventSet> EventConsumer<S> {
 
     /// Connects to the cluster, joins the group, and hands events to `handler` from now on.
     ///
-    /// Returns when the consumer runs; how it ends is told by [`wait`](Self::wait) and [`stop`](Self::stop). Fails when no broker
+    /// Returns when the consumer runs; how it ends is what [`wait`](Self::wait) and [`stop`](Self::stop) return. Fails when no broker
     /// answers, and when the consumer runs already. After an end it can be started again. Dropping the future before it is ready starts nothing.
     pub async fn start<H>(&self, handler: H) -> Result<(), ConsumerError>
     where
@@ -76,7 +75,7 @@ impl<S: EventSet> EventConsumer<S> {
         let config = self.config.clone();
         let mut consumer = Consumer::connect(config.client_config()).await?;
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
-        let assigned = Assigned::new(config.concurrency);
+        let assigned = Assigned::default();
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         let listener = GroupListener {
             assigned: assigned.clone(),
@@ -105,7 +104,6 @@ impl<S: EventSet> EventConsumer<S> {
             Arc::new(handler),
             self.codec.clone(),
             config.on_failure.clone(),
-            memory.clone(),
             counters.clone(),
         );
         let poll_loop = PollLoop {

@@ -24,8 +24,10 @@ pub struct ConsumerMetrics {
     pub unknown: u64,
     /// Records that could not be read.
     pub undecodable: u64,
-    /// Records whose handler failed or panicked.
+    /// Records whose handler failed or panicked, for the last time.
     pub failed: u64,
+    /// Calls of handlers that failed or panicked and were repeated.
+    pub retried: u64,
     /// Records passed over because they had been finished before a restart.
     pub repeated: u64,
     /// Commits that the broker has taken, each of one or more partitions.
@@ -43,12 +45,12 @@ pub struct ConsumerMetrics {
     pub last_reset: Option<PositionReset>,
     /// How long handlers took.
     pub handler_latency: Latency,
-    /// How many records are not finished, in all partitions together: those that wait in the log, as of the last answer about its end, and
+    /// How many records are not finished, in all partitions together: those that wait in the log, as of the last response about its end, and
     /// those that were fetched and wait for their handlers or are with them. After the end of the consumer: how many were not finished then.
     pub lag: u64,
     /// The same for each assigned partition. One of which nothing is known yet is not in it.
     pub lag_by_partition: Vec<(TopicPartition, u64)>,
-    /// The event that was fetched longest ago and is not finished: one that gets ever older tells of a handler that is stuck.
+    /// The event that was fetched longest ago and is not finished: one that gets ever older is with a handler that is stuck.
     pub oldest: Option<OldestEvent>,
 }
 
@@ -72,6 +74,7 @@ pub(crate) struct WorkerCounters {
     pub unknown: AtomicU64,
     pub undecodable: AtomicU64,
     pub failed: AtomicU64,
+    pub retried: AtomicU64,
     pub handler_latency: Histogram,
 }
 
@@ -83,6 +86,7 @@ impl WorkerCounters {
             unknown: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
             handler_latency: Histogram::default(),
         }
     }
@@ -179,6 +183,7 @@ impl Counters {
             unknown: sum(|worker| &worker.unknown),
             undecodable: sum(|worker| &worker.undecodable),
             failed: sum(|worker| &worker.failed),
+            retried: sum(|worker| &worker.retried),
             repeated: read(&self.repeated),
             commits: read(&self.commits),
             failed_commits: read(&self.failed_commits),

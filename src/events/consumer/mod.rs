@@ -4,19 +4,16 @@
 //! | --- | --- |
 //! | `event_consumer` | the consumer as the application holds it: start, wait, stop |
 //! | `poll_loop` | the loop that polls, and the end of a consumer |
-//! | `distributor` | a poll's records sorted into queues; partitions without room held back |
-//! | `memory` | the byte budget of what is in flight, and each partition's part of it |
+//! | `distributor` | a poll's records handed to the scheduler; partitions without room held back |
 //! | `rebalance_listener` | partitions that come and go with the group |
 //! | `assigned` | the partitions that are ours |
 //! | `committer` | commits, now and then and before a partition goes |
 //! | `commit_policy` | when finished offsets are committed |
-//! | `config` | what a consumer of events can be told |
+//! | `config` | the options of a consumer of events |
 //! | `offset_tracker` | which records of a partition are finished, and what may be committed |
 //! | `commit_metadata` | the text beside a commit that names its topic, and what is finished beyond it |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
-//! | `key_queues` | a partition's records, queued by key |
-//! | `work_batch` | records of one queue, copied together |
-//! | `workers` | the tasks that call the handler: a key in order, keys at once |
+//! | `scheduler` | which record is handled next, by whom, and how much may be in flight |
 //! | `metrics` | what is counted |
 //! | `lag` | how far the consumer is behind, while it runs and after its end |
 //! | `error_policy` | which errors are got over, with which pauses, and which end the consumer |
@@ -31,16 +28,13 @@ mod distributor;
 mod error;
 mod error_policy;
 mod event_consumer;
-mod key_queues;
 mod lag;
-mod memory;
 mod metrics;
 mod offset_tracker;
 mod partition;
 mod poll_loop;
 mod rebalance_listener;
-mod work_batch;
-mod workers;
+mod scheduler;
 
 pub use commit_policy::CommitPolicy;
 pub use config::ConsumerConfig;

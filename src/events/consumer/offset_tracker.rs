@@ -21,7 +21,7 @@ pub(crate) struct OffsetTracker {
     remembered: VecDeque<Range<i64>>,
     /// Where each leader's records begin, ascending: the epochs that commits go with (KIP-320).
     epochs: VecDeque<(i64, i32)>,
-    /// Whether there is something to commit that [`OffsetTracker::take_commit`] has not given yet.
+    /// Whether there is something to commit that [`OffsetTracker::take_commit`] has not returned yet.
     changed: bool,
 }
 
@@ -182,7 +182,7 @@ impl OffsetTracker {
         })
     }
 
-    /// What was taken last could not be committed: it is given again.
+    /// What was taken last could not be committed: it is returned again.
     pub(crate) fn commit_failed(&mut self) {
         self.changed = true;
     }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_failed_is_given_again() {
+    fn a_commit_that_failed_is_returned_again() {
         let mut tracker = OffsetTracker::default();
         tracker.arrive(0, None);
         tracker.finish(0);

@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::key_queues::KeyQueues;
 use super::offset_tracker::{Commit, OffsetTracker};
 use crate::kafka::{TopicId, TopicPartition};
 
@@ -16,7 +15,8 @@ use crate::kafka::{TopicId, TopicPartition};
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub name: TopicPartition,
-    pub queues: KeyQueues,
+    /// No other has it, not even one of the same name.
+    pub id: u64,
     /// The topic that its offsets are in, once that is known: another one may get the same name.
     topic_id: OnceLock<TopicId>,
     state: Mutex<State>,
@@ -46,16 +46,16 @@ struct State {
 }
 
 impl Partition {
-    /// A partition of the topic of this id that goes on from what `tracker` says, with queues for so many workers.
+    /// A partition of the topic of this id that goes on from what `tracker` says.
     pub(crate) fn new(
         name: TopicPartition,
         topic_id: Option<TopicId>,
         tracker: OffsetTracker,
-        workers: usize,
     ) -> Self {
+        static CREATED: AtomicU64 = AtomicU64::new(0);
         Self {
             name,
-            queues: KeyQueues::new(workers),
+            id: CREATED.fetch_add(1, Ordering::Relaxed),
             topic_id: topic_id.map(OnceLock::from).unwrap_or_default(),
             state: Mutex::new(State {
                 tracker,
@@ -265,12 +265,7 @@ mod tests {
     use super::*;
 
     fn partition() -> Partition {
-        Partition::new(
-            TopicPartition::new("t", 0),
-            None,
-            OffsetTracker::default(),
-            1,
-        )
+        Partition::new(TopicPartition::new("t", 0), None, OffsetTracker::default())
     }
 
     #[tokio::test]

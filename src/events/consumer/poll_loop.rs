@@ -1,5 +1,5 @@
 //! The loop that polls the client, and the end of a consumer. Thin: which records are to be handled and what may be committed is the
-//! trackers' decision, how much is in flight the memory's, who handles what the queues'.
+//! trackers' decision, how much is in flight and who handles what the scheduler's.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,16 +16,15 @@ use super::distributor::Distributor;
 use super::error::ConsumerError;
 use super::error_policy::{Refusals, Rereads, retry_backoff};
 use super::lag::LagView;
-use super::memory::Memory;
 use super::metrics::Counters;
-use super::workers::Workers;
+use super::scheduler::{Memory, Workers};
 use crate::kafka::consumer::ConsumerHandle;
 use crate::kafka::{Consumer, Error, ErrorKind};
 
 /// The longest that one poll waits.
 const POLL: Duration = Duration::from_millis(500);
-/// How often the end of the log is asked for where nothing is fetched.
-const ASK_END: Duration = Duration::from_secs(1);
+/// How often the end of the log is asked for where nothing is fetched, and memory is looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The most time that a stop keeps for the last commit and for leaving the group.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -68,7 +67,7 @@ impl PollLoop {
             () = shared.failed() => Ok(()),
             error = commit_regularly(&handle, &assigned, &counters, &config) => Err(error),
             never = distributor.keep_balance() => match never {},
-            never = ask_ends(&handle, &distributor) => match never {},
+            never = look_after(&handle, &distributor) => match never {},
             error = work(&mut consumer, &distributor, &counters, &config) => Err(error),
         };
         let deadline = Instant::now() + config.shutdown_timeout;
@@ -155,10 +154,12 @@ async fn work(
     }
 }
 
-/// Asks, now and then, where the log ends of partitions that are not fetched for want of room: so the lag stays true.
-async fn ask_ends(consumer: &ConsumerHandle, distributor: &Distributor) -> Infallible {
+/// Now and then: releases memory that hardly anything holds on to, and asks where the log ends of partitions that are not fetched for want
+/// of room, so that the lag stays true.
+async fn look_after(consumer: &ConsumerHandle, distributor: &Distributor) -> Infallible {
     loop {
-        sleep(ASK_END).await;
+        sleep(LOOK_EVERY).await;
+        distributor.leave_batches();
         distributor.resume_recreated();
         let waiting = distributor.waiting();
         let names: Vec<_> = waiting
@@ -168,7 +169,7 @@ async fn ask_ends(consumer: &ConsumerHandle, distributor: &Distributor) -> Infal
         if names.is_empty() {
             continue;
         }
-        // One that does not answer is asked again; that brokers fail is told by polls and commits.
+        // One that does not respond is asked again; that brokers fail is reported by polls and commits.
         if let Ok(ends) = consumer.end_offsets(&names).await {
             for partition in waiting {
                 if let Some(end) = ends.get(&partition.name)

@@ -38,7 +38,7 @@ impl GroupListener {
         shutdown_timeout.max(max_poll_interval / 4)
     }
 
-    /// Goes on from `commit`, unless it was made in another topic, which had the name before: brokers that know topics by their names alone
+    /// Goes on from `commit`, unless it was committed in another topic, which had the name before: brokers that know topics by their names alone
     /// may have taken it late, and it says nothing about this one. All of this one is read then.
     fn resume(
         &self,
@@ -116,7 +116,7 @@ impl RebalanceListener for GroupListener {
             };
             // A handler that takes longer is not waited for: its event is handled again by the partition's next reader.
             let _ = timeout(self.patience(), drained).await;
-            // Also what a commit that is under way holds already: this one is answered before the partitions go. What could not be committed is
+            // Also what a commit that is under way holds already: this one is complete before the partitions go. What could not be committed is
             // handled again by the next reader; the commit has counted its failure.
             let _ = commit_last(consumer, &self.assigned, partitions, &self.counters).await;
             self.assigned.forget(partitions);

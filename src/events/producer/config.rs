@@ -1,4 +1,4 @@
-//! What a producer of events can be told: by field, by Java-style property, by environment variable.
+//! The options of a producer of events: by field, by Java-style property, by environment variable.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl ProducerConfig {
         self
     }
 
-    /// What the client beneath is told.
+    /// The configuration of the client beneath.
     pub(super) fn client_config(&self) -> kafka::ProducerConfig {
         let mut config = self.kafka.clone();
         config.client.bootstrap_servers.clone_from(&self.brokers);

@@ -181,7 +181,7 @@ impl<F: Format> EventProducer<F> {
     }
 
     /// Waits until every event that was accepted so far is delivered or has failed; fails with the first of those that were on their way
-    /// when it was called. What failed before is told by its [`Delivery`] and by the [`metrics`](Self::metrics).
+    /// when it was called. What failed before is reported by its [`Delivery`] and by the [`metrics`](Self::metrics).
     pub async fn flush(&self) -> Result<()> {
         self.0.producer.flush().await
     }

@@ -2,7 +2,7 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `config` | what a producer of events can be told |
+//! | `config` | the options of a producer of events |
 //! | `event_producer` | events in, CloudEvents out |
 
 mod config;

@@ -1,4 +1,4 @@
-//! The byte budget of what is in flight: what waits for handlers, and what they are at work on. In: bytes taken and given back. Out: how
+//! The byte budget of what is in flight: what waits for handlers, and what they are at work on. In: bytes acquired and released. Out: how
 //! many more a partition may take.
 //!
 //! A partition takes no more than it leaves to all others. So whatever one of them holds on to, because its handlers are slow or stuck,
@@ -39,13 +39,13 @@ impl Memory {
         room(self.limit, self.used.load(Ordering::SeqCst), held)
     }
 
-    /// Takes `bytes`: who takes has asked for room before, and goes over it by a record at most.
-    pub(crate) fn take(&self, bytes: usize) {
+    /// `bytes` more are in flight: who takes has asked for room before, and goes over it by a record at most.
+    pub(crate) fn acquire(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// Gives `bytes` back. `emptied`: their partition has nothing in flight any more.
-    pub(crate) fn give(&self, bytes: usize, emptied: bool) {
+    /// `bytes` are in flight no more. `emptied`: their partition has nothing in flight any more.
+    pub(crate) fn release(&self, bytes: usize, emptied: bool) {
         let used = self.used.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         let enough = emptied || used <= self.wake_at.load(Ordering::SeqCst);
         if enough && self.wanted.swap(false, Ordering::SeqCst) {
@@ -78,6 +78,8 @@ fn room(limit: usize, used: usize, held: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -104,6 +106,33 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Partitions poll in any order, each as much as there is room for and one record beyond it, and finish any part of what they have.
+        #[test]
+        fn what_is_in_flight_never_exceeds_the_budget_by_more_than_one_record(
+            limit in 1usize..100_000,
+            steps in prop::collection::vec((0usize..8, any::<bool>(), 1usize..500, 0usize..100), 1..300),
+        ) {
+            let memory = Memory::new(limit);
+            let mut held = [0usize; 8];
+            for (partition, polls, record, part) in steps {
+                if polls {
+                    let Some(room) = memory.room(held[partition]) else { continue };
+                    // Records are polled until they reach the room.
+                    let polled = room.div_ceil(record) * record;
+                    memory.acquire(polled);
+                    held[partition] += polled;
+                    let all: usize = held.iter().sum();
+                    prop_assert!(all < limit + record, "{all} of {limit}, records of {record}");
+                } else {
+                    let finished = held[partition] * part / 100;
+                    held[partition] -= finished;
+                    memory.release(finished, held[partition] == 0);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_smallest_budget_takes_one_record_at_a_time() {
         assert_eq!(room(1, 0, 0), Some(1));
@@ -121,16 +150,16 @@ mod tests {
                 .await
                 .is_ok()
         };
-        memory.take(3_000);
+        memory.acquire(3_000);
         memory.want_room();
-        memory.give(150, false);
+        memory.release(150, false);
         assert!(!woken().await, "150 of 200");
-        memory.give(50, false);
+        memory.release(50, false);
         assert!(woken().await);
-        memory.give(1_000, false);
+        memory.release(1_000, false);
         assert!(!woken().await, "nobody waits");
         memory.want_room();
-        memory.give(1, true);
+        memory.release(1, true);
         assert!(woken().await);
     }
 }

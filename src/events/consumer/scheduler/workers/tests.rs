@@ -9,7 +9,8 @@ use super::*;
 use crate::event_set;
 use crate::events::codec::Protobuf;
 use crate::events::consumer::offset_tracker::OffsetTracker;
-use crate::events::{Event, EventSet, Undecodable};
+use crate::events::consumer::scheduler::Memory;
+use crate::events::{Event, EventSet, RawRecord, Undecodable};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Step {
@@ -83,24 +84,18 @@ fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
             handler.clone(),
             Arc::new(Protobuf),
             on_failure,
-            memory.clone(),
             counters.clone(),
         ),
         memory,
         handler,
-        partition: partition(0, workers),
+        partition: partition(0),
         counters,
     }
 }
 
-fn partition(number: i32, workers: usize) -> Arc<Partition> {
+fn partition(number: i32) -> Arc<Partition> {
     let name = TopicPartition::new("steps", number);
-    Arc::new(Partition::new(
-        name,
-        None,
-        OffsetTracker::default(),
-        workers,
-    ))
+    Arc::new(Partition::new(name, None, OffsetTracker::default()))
 }
 
 impl Setup {
@@ -117,8 +112,7 @@ impl Setup {
         keys: impl IntoIterator<Item = u32>,
     ) {
         let headers = [("ce_type", Some(event_type.as_bytes()))];
-        let mut batches: BTreeMap<usize, WorkBatch> = BTreeMap::new();
-        let mut offsets = Vec::new();
+        let mut collected = WorkBatchBuilder::new(self.memory.clone());
         for (offset, key) in (from..).zip(keys) {
             let step = Step {
                 of: key.to_string(),
@@ -126,14 +120,11 @@ impl Setup {
             };
             let key = Some(step.of.as_bytes());
             let value = step.encode_to_vec();
-            let batch = batches.entry(partition.queues.queue_of(key)).or_default();
-            batch.push(offset, 0, key, Some(&value), headers.into_iter());
-            offsets.push(offset);
+            collected.push(partition, offset, 0, key, Some(&value), headers.into_iter());
         }
-        partition.arrive(&offsets, None, from + offsets.len() as i64);
-        self.workers
-            .shared()
-            .hand_out(partition, batches.into_iter());
+        let next = from + collected.offsets().len() as i64;
+        partition.arrive(collected.offsets(), None, next);
+        self.workers.shared().hand_out(partition, &mut collected);
     }
 
     async fn stop(self) -> Result<(), ConsumerError> {
@@ -194,7 +185,7 @@ async fn what_is_in_flight_is_counted_until_it_is_worked_off() {
     assert_eq!(setup.committable(), Some(10));
 }
 
-/// Handles events whose key is 0 never, and all others at once.
+/// Never handles events whose key is 0, and all others at once.
 struct StuckAtZero(AtomicUsize);
 
 impl StepHandler for StuckAtZero {
@@ -207,41 +198,123 @@ impl StepHandler for StuckAtZero {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stuck_handler_holds_up_its_lane_and_nobody_else() {
-    const EACH: u32 = 1_000;
-    let counters = Arc::new(Counters::new(2, Steps::TYPES.len()));
-    let handler = Arc::new(StuckAtZero(AtomicUsize::new(0)));
-    let setup = Setup {
+/// Handlers that note when they are called, and fail as `fails` says: of the key and the number of the call.
+struct Called<F> {
+    calls: Mutex<Vec<(String, u32, Instant)>>,
+    fails: F,
+}
+
+impl<F: Fn(&str, usize) -> bool + Send + Sync + 'static> StepHandler for Called<F> {
+    async fn handle_step(&self, _: &Context<'_>, event: Step) -> Result<(), HandlerError> {
+        let mut calls = lock(&self.calls);
+        let call = calls.iter().filter(|(of, ..)| *of == event.of).count();
+        let fails = (self.fails)(&event.of, call);
+        calls.push((event.of, event.number, Instant::now()));
+        match fails {
+            true => Err(HandlerError::new("not yet")),
+            false => Ok(()),
+        }
+    }
+}
+
+fn setup_of<H: StepHandler>(workers: usize, handler: Arc<H>, on_failure: OnFailure) -> Setup {
+    let counters = Arc::new(Counters::new(workers, Steps::TYPES.len()));
+    Setup {
         workers: Workers::start::<Steps, _>(
-            handler.clone(),
+            handler,
             Arc::new(Protobuf),
-            OnFailure::Stop,
-            Memory::new(1 << 20),
+            on_failure,
             counters.clone(),
         ),
-        memory: Memory::new(1),
+        memory: Memory::new(1 << 20),
         handler: Arc::default(),
-        partition: partition(0, 2),
+        partition: partition(0),
         counters,
-    };
-    let other = partition(1, 2);
-    let stuck = setup.partition.queues.queue_of(Some(b"0"));
-    let queue_of = |key: u32| other.queues.queue_of(Some(key.to_string().as_bytes()));
-    let free = (1..EACH).filter(|key| queue_of(*key) != stuck).count();
-    assert!(free > 900);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_handler_holds_up_its_key_and_nobody_else() {
+    const EACH: u32 = 1_000;
+    let handler = Arc::new(StuckAtZero(AtomicUsize::new(0)));
+    let setup = setup_of(2, handler.clone(), OnFailure::Stop);
+    let other = partition(1);
     for (partition, keys) in [(&setup.partition, 0..EACH), (&other, 1..EACH)] {
-        setup.hand_out_as(Step::TYPE, partition, 0, keys);
+        setup.hand_out_as(Step::TYPE, partition, 0, keys.clone());
+        setup.hand_out_as(Step::TYPE, partition, i64::from(EACH), keys);
     }
     sleep(Duration::from_secs(1)).await;
     let handled = handler.0.load(Ordering::Relaxed);
-    assert_eq!(
-        handled,
-        free + EACH as usize - 1,
-        "keys in other queues, and all of the other partition"
-    );
+    assert_eq!(handled, 4 * (EACH as usize - 1));
     assert_eq!(setup.partition.oldest().map(|(offset, _)| offset), Some(0));
     assert_eq!(other.oldest(), None);
+    assert_eq!(other.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_behind_a_stuck_handler_take_no_more_memory_than_they_need() {
+    let handler = Arc::new(StuckAtZero(AtomicUsize::new(0)));
+    let setup = setup_of(2, handler.clone(), OnFailure::Stop);
+    for batch in 0..10 {
+        setup.hand_out(batch * 1_000, 0..1_000);
+    }
+    let all = setup.partition.held();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(handler.0.load(Ordering::Relaxed), 10 * 999);
+    assert_eq!(setup.partition.held(), all, "in each batch one is left");
+    setup.workers.shared().leave_batches();
+    let held = setup.partition.held();
+    assert!(
+        held < all / 9,
+        "only the batch of the stuck one: {held} of {all}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_fails_is_called_again_after_pauses_and_only_its_key_waits() {
+    let ms = Duration::from_millis;
+    let handler = Arc::new(Called {
+        calls: Mutex::default(),
+        fails: |of: &str, call| of == "1" && call < 3,
+    });
+    let policy = OnFailure::retry(5, ms(100), ms(10_000), OnFailure::Stop);
+    let setup = setup_of(2, handler.clone(), policy);
+    let begun = Instant::now();
+    setup.hand_out(0, [1, 1, 2, 2]);
+    sleep(ms(50)).await;
+    assert_eq!(setup.committable(), Some(0), "the first is not finished");
+    let metrics = setup.counters.summary(Steps::TYPES);
+    assert_eq!((metrics.handled, metrics.retried), (2, 1));
+    setup.until_handled(4).await;
+    let calls = |key: &str| -> Vec<_> {
+        let calls = lock(&handler.calls);
+        let of_key = calls.iter().filter(|(of, ..)| of == key);
+        of_key
+            .map(|(_, number, at)| (*number, (*at - begun).as_millis()))
+            .collect()
+    };
+    assert_eq!(calls("1"), [(0, 0), (0, 100), (0, 300), (0, 700), (1, 700)]);
+    assert_eq!(calls("2"), [(2, 0), (3, 0)]);
+    let metrics = setup.counters.summary(Steps::TYPES);
+    assert_eq!((metrics.retried, metrics.failed), (3, 0));
+    assert_eq!(setup.committable(), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_too_often_is_what_the_policy_says_next() {
+    let ms = Duration::from_millis;
+    let handler = Notes {
+        panic_at: Some(2),
+        ..Notes::default()
+    };
+    let skip = OnFailure::skip(|_, _| {});
+    let setup = setup(3, handler, OnFailure::retry(2, ms(10), ms(10), skip));
+    setup.hand_out(0, 0..10);
+    setup.until_handled(9).await;
+    sleep(ms(100)).await;
+    let metrics = setup.counters.summary(Steps::TYPES);
+    assert_eq!((metrics.retried, metrics.failed), (2, 1));
+    assert_eq!(setup.committable(), Some(10));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,364 @@
+//! Records copied together: so that a fetch's buffers go back at once, whatever the handlers take their time for, and without an allocation
+//! per record.
+//!
+//! A batch takes up memory until its last record is done with. A record that outlasts nearly all others of its batch gets a copy of its own.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::memory::Memory;
+use super::queues::{KeyId, TenantId, Work};
+use crate::events::cloudevents;
+use crate::events::consumer::partition::Partition;
+use crate::events::record::{RawHeaders, RawRecord, pack_header};
+
+/// A batch that has grown to this is handed out, and the next one begins: as much as one stuck handler may hold on to.
+const FULL: usize = 64 << 10;
+/// A record goes out of its batch when no more than one in so many of its batch are left.
+const LEFT_BEHIND: usize = 8;
+/// The most memory that is kept for batches to come.
+const SPARE_BYTES: usize = 2 << 20;
+
+/// Records of one partition.
+#[derive(Debug)]
+pub(crate) struct WorkBatch {
+    partition: Arc<Partition>,
+    bytes: Vec<u8>,
+    records: usize,
+    memory: Arc<Memory>,
+    spare: Arc<Spare>,
+}
+
+/// Where one record's parts stand in the bytes: key, value and headers, one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    offset: i64,
+    timestamp_ms: i64,
+    start: u32,
+    key_len: Option<u32>,
+    value_len: Option<u32>,
+    headers_len: u32,
+}
+
+/// A record that is to be handled.
+#[derive(Debug)]
+pub(crate) struct WorkItem {
+    batch: Arc<WorkBatch>,
+    entry: Entry,
+    /// How often its handler has failed.
+    pub failures: u32,
+}
+
+/// Buffers, pooled.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    fn put(&self, mut bytes: Vec<u8>) {
+        // Larger ones are of a record that is larger than a batch: rare, and too large to keep.
+        if bytes.capacity() <= 2 * FULL {
+            bytes.clear();
+            let mut spare = self.lock();
+            if spare.len() < SPARE_BYTES / FULL {
+                spare.push(bytes);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        // Nothing that is done under the lock panics half way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WorkBatch {
+    /// Its bytes count as in flight from now on, until it is dropped.
+    fn new(
+        partition: Arc<Partition>,
+        bytes: Vec<u8>,
+        records: usize,
+        memory: Arc<Memory>,
+        spare: Arc<Spare>,
+    ) -> Arc<Self> {
+        let batch = Self {
+            partition,
+            bytes,
+            records,
+            memory,
+            spare,
+        };
+        batch.memory.acquire(batch.size());
+        batch.partition.hold(batch.size());
+        Arc::new(batch)
+    }
+
+    /// How much memory the records take up, in bytes.
+    fn size(&self) -> usize {
+        self.bytes.len() + self.records * size_of::<Work<WorkItem>>()
+    }
+}
+
+impl Drop for WorkBatch {
+    fn drop(&mut self) {
+        let size = self.size();
+        let left = self.partition.let_go(size);
+        self.memory.release(size, left == 0);
+        self.spare.put(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl WorkItem {
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        &self.batch.partition
+    }
+
+    pub(crate) fn record(&self) -> RawRecord<'_> {
+        let Entry {
+            offset,
+            timestamp_ms,
+            start,
+            key_len,
+            value_len,
+            headers_len,
+        } = self.entry;
+        let bytes = &self.batch.bytes[start as usize..];
+        let (key, rest) = bytes.split_at(key_len.unwrap_or_default() as usize);
+        let (value, rest) = rest.split_at(value_len.unwrap_or_default() as usize);
+        let name = &self.batch.partition.name;
+        RawRecord {
+            topic: &name.topic,
+            partition: name.partition,
+            offset,
+            timestamp_ms,
+            key: key_len.map(|_| key),
+            value: value_len.map(|_| value),
+            headers: RawHeaders::packed(&rest[..headers_len as usize]),
+        }
+    }
+
+    /// Copies the record out of its batch, if that is kept for hardly anything else.
+    pub(crate) fn leave_if_left_behind(&mut self) {
+        let batch = &self.batch;
+        if Arc::strong_count(batch) * LEFT_BEHIND > batch.records {
+            return;
+        }
+        let Entry {
+            start,
+            key_len,
+            value_len,
+            headers_len,
+            ..
+        } = self.entry;
+        let len = key_len.unwrap_or_default() + value_len.unwrap_or_default() + headers_len;
+        let bytes = batch.bytes[start as usize..][..len as usize].to_vec();
+        self.entry.start = 0;
+        self.batch = WorkBatch::new(
+            batch.partition.clone(),
+            bytes,
+            1,
+            batch.memory.clone(),
+            batch.spare.clone(),
+        );
+    }
+}
+
+/// Collects the records of one partition until they are enough for a batch.
+#[derive(Debug)]
+pub(crate) struct WorkBatchBuilder {
+    memory: Arc<Memory>,
+    spare: Arc<Spare>,
+    bytes: Vec<u8>,
+    entries: Vec<(KeyId, TenantId, Entry)>,
+    offsets: Vec<i64>,
+}
+
+impl WorkBatchBuilder {
+    pub(crate) fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            memory,
+            spare: Arc::default(),
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            offsets: Vec::new(),
+        }
+    }
+
+    /// Copies a record of `partition` in. Returns how many bytes its key, value and headers take up.
+    pub(crate) fn push<'h>(
+        &mut self,
+        partition: &Partition,
+        offset: i64,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl Iterator<Item = (impl AsRef<str>, Option<&'h [u8]>)>,
+    ) -> usize {
+        let start = self.bytes.len();
+        if self.bytes.capacity() == 0 {
+            self.bytes = self.spare.take();
+        }
+        self.bytes.extend_from_slice(key.unwrap_or_default());
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        let headers_start = self.bytes.len();
+        let mut tenant = None;
+        for (name, value) in headers {
+            if name.as_ref() == cloudevents::TENANT_ID && tenant.is_none() {
+                tenant = value;
+            }
+            pack_header(&mut self.bytes, name.as_ref(), value);
+        }
+        // What comes out of a frame is shorter than 2 GiB, and a batch is handed out long before it comes to that.
+        let len = |part: &[u8]| part.len() as u32;
+        let entry = Entry {
+            offset,
+            timestamp_ms,
+            start: start as u32,
+            key_len: key.map(len),
+            value_len: value.map(len),
+            headers_len: (self.bytes.len() - headers_start) as u32,
+        };
+        let key = hash_of(&(partition.id, key));
+        let tenant = tenant.map_or(0, |tenant| hash_of(&tenant));
+        self.entries.push((key, tenant, entry));
+        self.offsets.push(offset);
+        self.bytes.len() - start
+    }
+
+    /// Notes a record that is not to be handled.
+    pub(crate) fn pass(&mut self, offset: i64) {
+        self.offsets.push(offset);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL
+    }
+
+    /// The offsets of what was collected, in their order, those included that were passed.
+    pub(crate) fn offsets(&self) -> &[i64] {
+        &self.offsets
+    }
+
+    /// Forgets the offsets. Whether there is nothing else.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.offsets.clear();
+        self.entries.is_empty()
+    }
+
+    /// What was collected, all of it of `partition`.
+    pub(crate) fn finish(
+        &mut self,
+        partition: &Arc<Partition>,
+    ) -> impl Iterator<Item = Work<WorkItem>> {
+        let bytes = std::mem::take(&mut self.bytes);
+        let records = self.entries.len();
+        let (memory, spare) = (self.memory.clone(), self.spare.clone());
+        let batch = WorkBatch::new(partition.clone(), bytes, records, memory, spare);
+        self.entries
+            .drain(..)
+            .map(move |(key, tenant, entry)| Work {
+                key,
+                tenant,
+                item: WorkItem {
+                    batch: batch.clone(),
+                    entry,
+                    failures: 0,
+                },
+            })
+    }
+}
+
+/// The hasher's keys are fixed: a simulation handles the same records in the same order in every run.
+fn hash_of(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::consumer::offset_tracker::OffsetTracker;
+    use crate::kafka::TopicPartition;
+
+    fn partition() -> Arc<Partition> {
+        let name = TopicPartition::new("emails", 3);
+        Arc::new(Partition::new(name, None, OffsetTracker::default()))
+    }
+
+    #[test]
+    fn records_come_out_as_they_went_in() {
+        let partition = partition();
+        let headers = [("a", Some(&b"1"[..])), ("b", None)];
+        let mut builder = WorkBatchBuilder::new(Memory::new(1 << 20));
+        let none = std::iter::empty::<(&str, _)>;
+        builder.push(
+            &partition,
+            7,
+            70,
+            Some(b"k"),
+            Some(b"value"),
+            headers.into_iter(),
+        );
+        builder.push(&partition, 8, 80, None, Some(b""), none());
+        builder.push(&partition, 9, 90, Some(b""), None, headers.into_iter());
+        let works: Vec<_> = builder.finish(&partition).collect();
+        let records: Vec<_> = works
+            .iter()
+            .map(|work| {
+                let record = work.item.record();
+                assert_eq!((record.topic, record.partition), ("emails", 3));
+                let headers: Vec<_> = record.headers.iter().collect();
+                (
+                    record.offset,
+                    record.timestamp_ms,
+                    record.key,
+                    record.value,
+                    headers,
+                )
+            })
+            .collect();
+        assert_eq!(
+            records,
+            [
+                (
+                    7,
+                    70,
+                    Some(&b"k"[..]),
+                    Some(&b"value"[..]),
+                    headers.to_vec()
+                ),
+                (8, 80, None, Some(&b""[..]), vec![]),
+                (9, 90, Some(&b""[..]), None, headers.to_vec()),
+            ]
+        );
+        assert!(works[0].key != works[1].key && works[1].key != works[2].key);
+    }
+
+    #[test]
+    fn a_batch_is_held_until_its_last_record_and_one_that_is_left_behind_holds_no_more_than_itself()
+    {
+        let partition = partition();
+        let memory = Memory::new(1 << 20);
+        let mut builder = WorkBatchBuilder::new(memory);
+        let none = std::iter::empty::<(&str, _)>;
+        for offset in 0..100 {
+            builder.push(&partition, offset, 0, Some(b"k"), Some(&[7; 100]), none());
+        }
+        let mut works: Vec<_> = builder.finish(&partition).collect();
+        let all = partition.held();
+        assert!(all > 100 * 101);
+        works.truncate(50);
+        works[0].item.leave_if_left_behind();
+        assert_eq!(partition.held(), all, "half of them are left");
+        works.truncate(1);
+        works[0].item.leave_if_left_behind();
+        assert!(partition.held() < 300, "{}", partition.held());
+        assert_eq!(works[0].item.record().value, Some(&[7; 100][..]));
+        works.clear();
+        assert_eq!(partition.held(), 0);
+    }
+}
