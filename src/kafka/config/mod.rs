@@ -3,11 +3,13 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `client` | the options that producer, consumer and admin share |
+//! | `librdkafka` | its names, values and defaults, translated |
 //! | `properties` | the mechanism: one row per Java-style name; from pairs and from the environment |
 //! | `secret` | a text that is shown to nobody |
 //! | `values` | what properties can be: text to value, and which values are allowed |
 
 mod client;
+pub mod librdkafka;
 #[macro_use]
 mod properties;
 mod secret;

@@ -1,7 +1,7 @@
 //! The mechanism that lets Java-style names (`linger.ms`) and environment variables (`KAFKA_LINGER_MS`) set any configuration: one table
 //! row per name. In: pairs of text. Out: a configuration, or an error that names the key, the value and what is allowed.
 
-use super::Secret;
+use super::{Secret, librdkafka};
 use crate::kafka::model::names::quoted;
 use crate::kafka::{Error, ErrorKind, Result};
 
@@ -140,18 +140,22 @@ fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
 }
 
 fn unknown<C: Configuration>(name: &str) -> Error {
-    let nearest = property_names::<C>()
-        .into_iter()
-        .min_by_key(|known| distance(known, name))
-        .filter(|known| distance(known, name) <= known.len() / 2);
-    let advice = match nearest {
-        Some(known) => format!("; did you mean {known}?"),
-        None => String::new(),
+    let names = property_names::<C>();
+    let advice = match librdkafka::advice(name, |property| names.contains(&property)) {
+        Some(advice) => format!(": {advice}"),
+        None => nearest(names, name).map_or_else(String::new, |it| format!("; did you mean {it}?")),
     };
     Error::new(
         ErrorKind::Config,
         format!("there is no option {}{advice}", quoted(name)),
     )
+}
+
+/// The one of `names` that is `name` but for a slip of the pen: two letters, in a name that has more.
+pub(super) fn nearest<'a>(names: impl IntoIterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    let slips = |known: &&str| distance(known, name);
+    let nearest = names.into_iter().min_by_key(slips)?;
+    (slips(&nearest) <= 2 && name.len() > 4).then_some(nearest)
 }
 
 /// How many letters must be put in, taken out or changed to get from one word to the other (Levenshtein).

@@ -7,7 +7,7 @@ use super::delivery::Delivery;
 use super::memory::Reservation;
 use super::partition::accumulator::{AppendError, WakeReason};
 use super::partition::queue::Gate;
-use super::partitioner::{Partitioner, partition_of_key};
+use super::partitioner::Partitioner;
 use super::producer::Producer;
 use super::topics::Topic;
 use crate::kafka::model::check_topic_name;
@@ -199,13 +199,12 @@ impl Producer {
         ) {
             (Some(partition), _, _) => partition,
             (None, Partitioner::Custom(custom), _) => custom.partition(record, count),
-            (None, Partitioner::Default, Some(key)) => partition_of_key(key, count),
-            (None, Partitioner::Default, None) => {
+            (None, by_hash, key) => by_hash.of_key(key, count).unwrap_or_else(|| {
                 topic.sticky.partition(size, count, |partition| {
                     let queue = topic.queue(partition)?;
                     queue.has_leader().then(|| queue.waiting())
                 })
-            }
+            }),
         }
     }
 

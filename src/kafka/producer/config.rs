@@ -51,7 +51,7 @@ pub struct ProducerConfig {
     pub max_block: Duration,
     /// `retries`: how often a batch is sent again, within the delivery timeout. Default without limit.
     pub retries: u32,
-    /// Which partition a record goes to. Default murmur2 of the key; sticky without one.
+    /// `partitioner`: which partition a record goes to. Default murmur2 of the key; sticky without one.
     pub partitioner: Partitioner,
 }
 
@@ -167,11 +167,12 @@ impl Configuration for ProducerConfig {
         "batch.records": COUNT => batch_records;
         "linger.ms": MILLIS => linger;
         "buffer.memory": MEMORY => buffer_bytes;
-        "max.in.request.requests.per.connection": IN_FLIGHT => max_in_flight;
+        "max.in.flight.requests.per.connection": IN_FLIGHT => max_in_flight;
         "max.request.size": BYTES => max_request_bytes;
         "delivery.timeout.ms": POSITIVE_MILLIS => delivery_timeout;
         "max.block.ms": POSITIVE_MILLIS => max_block;
         "retries": RETRIES => retries;
+        "partitioner": Partitioner::KIND => partitioner;
     };
 
     fn base(&mut self) -> Option<&mut ClientConfig> {
@@ -189,7 +190,7 @@ impl Configuration for ProducerConfig {
         }
         if self.is_idempotent() && !(1..=5).contains(&self.max_in_flight) {
             return wrong(format!(
-                "max.in.request.requests.per.connection = {} is not allowed with idempotence: allowed is 1 to 5",
+                "max.in.flight.requests.per.connection = {} is not allowed with idempotence: allowed is 1 to 5",
                 self.max_in_flight
             ));
         }
@@ -284,7 +285,7 @@ mod tests {
             ProducerConfig::from_properties([
                 ("enable.idempotence", "false"),
                 ("bootstrap.servers", "localhost:9092"),
-                ("max.in.request.requests.per.connection", number),
+                ("max.in.flight.requests.per.connection", number),
             ])
         };
         assert_eq!(with("256").unwrap().max_in_flight, MAX_REQUESTS);

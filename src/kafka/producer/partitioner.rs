@@ -1,22 +1,80 @@
 //! Which partition a record goes to. In: the record and what is known of the topic's partitions. Out: a partition's number.
 //!
-//! Keyed records follow murmur2, exactly as Java's producer does it; keyless ones stick to one partition until it has had its share of
-//! bytes, and then move to one that has little waiting (KIP-480, KIP-794).
+//! Keyed records follow murmur2, exactly as Java's producer does it, or one of librdkafka's hashes; keyless ones stick to one partition until
+//! it has had its share of bytes, and then move to one that has little waiting (KIP-480, KIP-794).
 
 use std::fmt::Debug;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use crate::kafka::config::values::Kind;
 use crate::kafka::{Random, Record};
 
-/// How records without a partition of their own find one.
+/// How records without a partition of their own find one. By name (`partitioner`) as librdkafka calls them; each has its hash, and the same
+/// key goes where that client would have sent it.
+///
+/// What has no hash sticks to a partition for a while (KIP-480, KIP-794), where librdkafka draws one at random.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum Partitioner {
-    /// Keyed records by murmur2 of the key, as Java's default; keyless ones stick to a partition for a while (KIP-480, KIP-794).
+    /// `murmur2_random`: keyed records by murmur2 of the key, as Java's default.
     #[default]
     Default,
+    /// `murmur2`: as the default; those without a key as if theirs were empty.
+    Murmur2,
+    /// `consistent_random`, librdkafka's default: by CRC-32 of the key; an empty key is as none.
+    ConsistentRandom,
+    /// `consistent`: by CRC-32 of the key; those without a key as if theirs were empty.
+    Consistent,
+    /// `fnv1a_random`: by FNV-1a of the key, as Sarama's default.
+    Fnv1aRandom,
+    /// `fnv1a`: by FNV-1a of the key; those without a key as if theirs were empty.
+    Fnv1a,
+    /// `random`: whatever the key.
+    Random,
     /// The application decides.
     Custom(Arc<dyn Partition>),
+}
+
+impl Partitioner {
+    /// What `partitioner` takes.
+    pub(super) const KIND: Kind<Partitioner> = Kind::any(
+        "murmur2_random, murmur2, consistent_random, consistent, fnv1a_random, fnv1a or random",
+    );
+
+    /// The partition of a record with this key; `None` where no hash decides.
+    #[inline]
+    pub(super) fn of_key(&self, key: Option<&[u8]>, partitions: i32) -> Option<i32> {
+        let hash = match self {
+            Self::Default => return key.map(|key| partition_of_key(key, partitions)),
+            Self::Murmur2 => return Some(partition_of_key(key.unwrap_or_default(), partitions)),
+            Self::ConsistentRandom => crc32(key.filter(|key| !key.is_empty())?),
+            Self::Consistent => crc32(key.unwrap_or_default()),
+            Self::Fnv1aRandom => fnv1a(key?),
+            Self::Fnv1a => fnv1a(key.unwrap_or_default()),
+            Self::Random | Self::Custom(_) => return None,
+        };
+        Some((hash % partitions.max(1) as u32) as i32)
+    }
+}
+
+/// Reads librdkafka's names.
+impl FromStr for Partitioner {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Ok(match text {
+            "murmur2_random" => Self::Default,
+            "murmur2" => Self::Murmur2,
+            "consistent_random" => Self::ConsistentRandom,
+            "consistent" => Self::Consistent,
+            "fnv1a_random" => Self::Fnv1aRandom,
+            "fnv1a" => Self::Fnv1a,
+            "random" => Self::Random,
+            _ => return Err(()),
+        })
+    }
 }
 
 /// An application's own choice of partitions.
@@ -29,6 +87,33 @@ pub trait Partition: Debug + Send + Sync + 'static {
 pub fn partition_of_key(key: &[u8], partitions: i32) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
     (positive % partitions.max(1) as u32) as i32
+}
+
+/// CRC-32 as in Ethernet and zip.
+fn crc32(key: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let mut crc = byte as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = (crc >> 1) ^ (0xedb8_8320 * (crc & 1));
+                bit += 1;
+            }
+            table[byte] = crc;
+            byte += 1;
+        }
+        table
+    };
+    let step = |crc: u32, byte: &u8| (crc >> 8) ^ TABLE[(crc as u8 ^ byte) as usize];
+    !key.iter().fold(!0, step)
+}
+
+/// The 32-bit FNV-1a, without its sign, as librdkafka and Sarama take it.
+fn fnv1a(key: &[u8]) -> u32 {
+    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    (key.iter().fold(0x811c_9dc5, step) as i32).unsigned_abs()
 }
 
 /// The 32-bit MurmurHash2 that Kafka's clients agree on.
@@ -140,6 +225,95 @@ mod tests {
         for (key, expected) in vectors {
             assert_eq!(murmur2(key) as i32, expected, "{key:?}");
         }
+    }
+
+    /// The vectors of librdkafka's own test of partitioners (0048), for seven partitions; `None` is drawn.
+    #[test]
+    fn each_partitioner_of_librdkafka_puts_keys_where_librdkafka_puts_them() {
+        let keys: [Option<&[u8]>; 5] = [
+            None,
+            Some(b""),
+            Some(b"23456"),
+            Some(b"this is another string with more length to it perhaps"),
+            Some(b"hejsan"),
+        ];
+        let vectors: [(&str, [Option<u32>; 5]); 7] = [
+            ("random", [None; 5]),
+            (
+                "consistent",
+                [
+                    Some(0),
+                    Some(0),
+                    Some(0xb1b4_51d7),
+                    Some(0xb015_0df7),
+                    Some(0xd077_037e),
+                ],
+            ),
+            (
+                "consistent_random",
+                [
+                    None,
+                    None,
+                    Some(0xb1b4_51d7),
+                    Some(0xb015_0df7),
+                    Some(0xd077_037e),
+                ],
+            ),
+            (
+                "murmur2",
+                [
+                    Some(0x106e_08d9),
+                    Some(0x106e_08d9),
+                    Some(0x058d_780f),
+                    Some(0x4f77_03da),
+                    Some(0x5ec1_9395),
+                ],
+            ),
+            (
+                "murmur2_random",
+                [
+                    None,
+                    Some(0x106e_08d9),
+                    Some(0x058d_780f),
+                    Some(0x4f77_03da),
+                    Some(0x5ec1_9395),
+                ],
+            ),
+            (
+                "fnv1a",
+                [
+                    Some(0x7ee3_623b),
+                    Some(0x7ee3_623b),
+                    Some(0x27e6_f469),
+                    Some(0x155e_3e5f),
+                    Some(0x17b1_e27a),
+                ],
+            ),
+            (
+                "fnv1a_random",
+                [
+                    None,
+                    Some(0x7ee3_623b),
+                    Some(0x27e6_f469),
+                    Some(0x155e_3e5f),
+                    Some(0x17b1_e27a),
+                ],
+            ),
+        ];
+        for (name, hashes) in vectors {
+            let partitioner: Partitioner = name.parse().expect("a partitioner");
+            for (key, hash) in keys.iter().zip(hashes) {
+                for partitions in [7, 17] {
+                    let expected = hash.map(|hash| (hash % partitions as u32) as i32);
+                    assert_eq!(
+                        partitioner.of_key(*key, partitions),
+                        expected,
+                        "{name} {key:?}"
+                    );
+                }
+            }
+        }
+        assert!("Murmur2".parse::<Partitioner>().is_err());
     }
 
     #[test]

@@ -1,0 +1,567 @@
+//! What librdkafka's users bring along, key by key.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::table::{Fate, TABLE, find};
+use super::*;
+use crate::kafka::{
+    Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, Partitioner, ProducerConfig,
+};
+
+fn producer(pairs: &[(&str, &str)]) -> Result<(ProducerConfig, Vec<KeyNote>)> {
+    ProducerConfig::from_librdkafka(pairs.iter().copied())
+}
+
+fn consumer(pairs: &[(&str, &str)]) -> Result<(ConsumerConfig, Vec<KeyNote>)> {
+    ConsumerConfig::from_librdkafka(pairs.iter().copied())
+}
+
+#[test]
+fn no_key_is_in_the_table_twice_for_one_role() {
+    for row in TABLE {
+        for name in row.names {
+            let rows = TABLE.iter().filter(|other| other.names.contains(name));
+            let same_role = rows.filter(|other| other.role == row.role).count();
+            assert_eq!(same_role, 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_given_is_as_librdkafka_has_it() {
+    let (config, notes) = producer(&[]).unwrap();
+    assert!(notes.is_empty());
+    assert_eq!(config.acks, Acks::All);
+    assert_eq!(config.idempotence, Some(false));
+    assert!(matches!(config.partitioner, Partitioner::ConsistentRandom));
+    assert_eq!(config.compression.to_string(), "none");
+    assert_eq!(config.linger, Duration::from_millis(5));
+    assert_eq!(config.batch_bytes, 1_000_000);
+    assert_eq!(config.batch_records, Some(10_000));
+    assert_eq!(config.buffer_bytes, 1 << 30);
+    assert_eq!(config.max_request_bytes, 1_000_000);
+    assert_eq!(config.max_in_flight, 256);
+    assert_eq!(config.delivery_timeout, Duration::from_secs(300));
+    assert_eq!(config.retries, i32::MAX as u32);
+    assert!(config.client.allow_auto_create_topics);
+    assert_eq!(config.client.client_id, "rdkafka");
+    assert_eq!(config.client.request_timeout, Duration::from_secs(60));
+    assert_eq!(config.client.reconnect_backoff_max, Duration::from_secs(10));
+
+    let (config, _) = consumer(&[("group.id", "g")]).unwrap();
+    assert!(config.enable_auto_commit);
+    assert_eq!(config.auto_commit_interval, Duration::from_secs(5));
+    assert_eq!(config.session_timeout, Duration::from_secs(45));
+    assert_eq!(config.heartbeat_interval, Duration::from_secs(3));
+    assert_eq!(config.isolation_level, IsolationLevel::ReadCommitted);
+    assert_eq!(config.auto_offset_reset, OffsetReset::Latest);
+    assert_eq!(config.buffer_bytes, 64 << 20);
+    assert!(!config.client.allow_auto_create_topics);
+    // Off in librdkafka; here it costs next to nothing.
+    assert!(config.check_crcs);
+    // Without a group there is nothing to commit.
+    assert!(!consumer(&[]).unwrap().0.enable_auto_commit);
+
+    let (config, _) = ClientConfig::from_librdkafka([("group.id", "g")]).unwrap();
+    assert_eq!(config.client_id, "rdkafka");
+}
+
+#[test]
+fn values_are_read_as_librdkafka_reads_them() {
+    for (place, expected) in [
+        ("smallest", OffsetReset::Earliest),
+        ("Beginning", OffsetReset::Earliest),
+        ("largest", OffsetReset::Latest),
+        ("end", OffsetReset::Latest),
+        ("error", OffsetReset::None),
+        ("none", OffsetReset::None),
+    ] {
+        let (config, _) = consumer(&[("auto.offset.reset", place)]).unwrap();
+        assert_eq!(config.auto_offset_reset, expected, "{place}");
+    }
+    let (config, _) = producer(&[
+        ("metadata.broker.list", "a, b:9093,PLAINTEXT://c,[::1]"),
+        ("compression.codec", "ZSTD"),
+        ("compression.level", "7"),
+        ("queue.buffering.max.ms", "0.5"),
+        ("queue.buffering.max.kbytes", "16777216"),
+        ("message.timeout.ms", "0"),
+        ("connections.max.idle.ms", "0"),
+        ("enable.idempotence", "1"),
+        ("partitioner", "murmur2_random"),
+    ])
+    .unwrap();
+    assert_eq!(
+        config.client.bootstrap_servers,
+        ["a:9092", "b:9093", "c:9092", "[::1]:9092"]
+    );
+    assert_eq!(config.compression.to_string(), "zstd:7");
+    assert_eq!(config.linger, Duration::from_millis(1));
+    assert_eq!(config.buffer_bytes, u32::MAX as usize);
+    let longest = Duration::from_millis(i32::MAX as u64);
+    assert_eq!(config.delivery_timeout, longest);
+    assert_eq!(config.client.connections_max_idle, longest);
+    assert_eq!((config.idempotence, config.max_in_flight), (Some(true), 5));
+    assert!(matches!(config.partitioner, Partitioner::Default));
+}
+
+#[test]
+fn the_last_one_of_a_key_and_its_aliases_counts() {
+    let (config, notes) = producer(&[("linger.ms", "1"), ("queue.buffering.max.ms", "2")]).unwrap();
+    assert_eq!((config.linger, notes.len()), (Duration::from_millis(2), 2));
+}
+
+/// With `enable.auto.offset.store` off, only what the application stores is committed. Committing what was handed out would lose records.
+#[test]
+fn nothing_is_committed_by_itself_where_the_application_says_what_is_finished() {
+    let stored = [("group.id", "g"), ("enable.auto.offset.store", "false")];
+    let with_commit = [stored[0], stored[1], ("enable.auto.commit", "true")];
+    for pairs in [&stored[..], &with_commit] {
+        let (config, notes) = consumer(pairs).unwrap();
+        assert!(!config.enable_auto_commit);
+        assert_eq!(
+            notes[1].to_string(),
+            "enable.auto.offset.store: translated to enable.auto.commit = \"false\""
+        );
+    }
+    let never = [("group.id", "g"), ("auto.commit.interval.ms", "0")];
+    assert!(!consumer(&never).unwrap().0.enable_auto_commit);
+}
+
+#[test]
+fn what_protects_is_refused_and_never_passed_over() {
+    let security = |name: &&str| {
+        [
+            "ssl",
+            "sasl",
+            "security",
+            "https",
+            "enable.ss",
+            "enable.sasl",
+            "oauth",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    };
+    let names = TABLE.iter().flat_map(|row| row.names.iter().copied());
+    let names: Vec<_> = names.filter(security).collect();
+    assert!(names.len() > 60, "{names:?}");
+    for name in names {
+        for result in [
+            producer(&[(name, "hunter2")]).map(drop),
+            consumer(&[(name, "hunter2")]).map(drop),
+        ] {
+            let error = result.expect_err(name);
+            let text = error.to_string();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(
+                text.starts_with(name) && text.contains("TLS nor SASL yet"),
+                "{text}"
+            );
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+    let (_, notes) = producer(&[("security.protocol", "PLAINTEXT")]).unwrap();
+    assert!(matches!(notes[0].fate, KeyFate::Ignored { .. }));
+    assert!(producer(&[("bootstrap.servers", "SSL://a:9092")]).is_err());
+    for (name, value) in [
+        ("transactional.id", "t"),
+        ("queuing.strategy", "lifo"),
+        ("acks", "2"),
+    ] {
+        assert!(producer(&[(name, value)]).is_err(), "{name}");
+    }
+    assert!(consumer(&[("offset.store.method", "file")]).is_err());
+}
+
+#[test]
+fn a_name_in_the_wrong_place_is_told_where_it_belongs() {
+    let told =
+        |result: Result<(ProducerConfig, Vec<KeyNote>)>| result.expect_err("unknown").to_string();
+    for (key, advice) in [
+        (
+            "max.request.size",
+            "librdkafka has no key \"max.request.size\": it is Java's name for message.max.bytes",
+        ),
+        (
+            "fetch.max.wait.ms",
+            "librdkafka has no key \"fetch.max.wait.ms\": it is Java's name for fetch.wait.max.ms",
+        ),
+        (
+            "max.block.ms",
+            "librdkafka has no key \"max.block.ms\": it is an option of producers here; set it on what from_librdkafka returns",
+        ),
+        (
+            "key.serializer",
+            "librdkafka has no key \"key.serializer\": Java has it; here keys and values are bytes here; typed events know how they are written",
+        ),
+        (
+            "linger.mss",
+            "librdkafka has no key \"linger.mss\"; did you mean linger.ms?",
+        ),
+        ("retention.ms", "librdkafka has no key \"retention.ms\""),
+    ] {
+        assert_eq!(told(producer(&[(key, "1")])), advice);
+    }
+    for (name, advice) in [
+        (
+            "message.timeout.ms",
+            "there is no option \"message.timeout.ms\": it is librdkafka's name for delivery.timeout.ms",
+        ),
+        (
+            "fetch.wait.max.ms",
+            "there is no option \"fetch.wait.max.ms\": it is librdkafka's name for fetch.max.wait.ms, which belongs to consumers",
+        ),
+        (
+            "group.id",
+            "there is no option \"group.id\": it belongs to consumers",
+        ),
+        (
+            "socket.nagle.disable",
+            "there is no option \"socket.nagle.disable\": librdkafka has it; here it is disabled",
+        ),
+        (
+            "ssl.truststore.location",
+            "there is no option \"ssl.truststore.location\": Java has it; here the client speaks neither TLS nor SASL yet",
+        ),
+        (
+            "lingr.ms",
+            "there is no option \"lingr.ms\"; did you mean linger.ms?",
+        ),
+        ("retention.ms", "there is no option \"retention.ms\""),
+    ] {
+        let error = ProducerConfig::from_properties([(name, "1")]).expect_err(name);
+        assert_eq!(error.to_string(), advice);
+    }
+    let (_, notes) = producer(&[("group.id", "g")]).unwrap();
+    assert_eq!(
+        notes[0].to_string(),
+        "group.id: ignored: it belongs to consumers"
+    );
+}
+
+use Role::{Any, Consumer, Producer};
+
+/// What systems in the field set, from their public sources: key, a value as they give it, in which role, and who does.
+const FIELD: &[(&str, &str, Role, &str)] = &[
+    ("acks", "all", Producer, "Materialize"),
+    ("allow.auto.create.topics", "false", Producer, "RisingWave"),
+    (
+        "auto.commit.interval.ms",
+        "5000",
+        Consumer,
+        "Vector, RisingWave, sea-streamer",
+    ),
+    (
+        "auto.offset.reset",
+        "smallest",
+        Consumer,
+        "Vector, Materialize, RisingWave, Arroyo, sea-streamer, sentry-arroyo",
+    ),
+    ("batch.num.messages", "1000", Producer, "Vector, RisingWave"),
+    ("batch.size", "1000000", Producer, "Vector, RisingWave"),
+    ("bootstrap.servers", "kafka:9092", Any, "all"),
+    (
+        "client.id",
+        "vector",
+        Any,
+        "Vector, Materialize, RisingWave",
+    ),
+    ("compression.codec", "zstd", Producer, "Vector, RisingWave"),
+    (
+        "compression.type",
+        "lz4",
+        Producer,
+        "Materialize, sea-streamer",
+    ),
+    ("enable.auto.commit", "false", Consumer, "all"),
+    (
+        "enable.auto.offset.store",
+        "false",
+        Consumer,
+        "Vector, sea-streamer",
+    ),
+    (
+        "enable.idempotence",
+        "true",
+        Producer,
+        "Materialize, RisingWave, Arroyo",
+    ),
+    (
+        "enable.partition.eof",
+        "true",
+        Consumer,
+        "Vector, Materialize, RisingWave, Arroyo, Quickwit",
+    ),
+    (
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        "true",
+        Any,
+        "RisingWave",
+    ),
+    (
+        "enable.ssl.certificate.verification",
+        "true",
+        Any,
+        "Vector, RisingWave",
+    ),
+    ("fetch.error.backoff.ms", "1000", Consumer, "Vector"),
+    ("fetch.max.bytes", "52428800", Consumer, "RisingWave"),
+    (
+        "fetch.message.max.bytes",
+        "134217728",
+        Consumer,
+        "Materialize, RisingWave",
+    ),
+    ("fetch.min.bytes", "1", Consumer, "RisingWave"),
+    ("fetch.queue.backoff.ms", "1000", Consumer, "RisingWave"),
+    ("fetch.wait.max.ms", "100", Consumer, "Vector, RisingWave"),
+    ("group.id", "g", Consumer, "all"),
+    (
+        "isolation.level",
+        "read_committed",
+        Consumer,
+        "Materialize, RisingWave, Arroyo",
+    ),
+    (
+        "max.in.flight.requests.per.connection",
+        "5",
+        Producer,
+        "RisingWave",
+    ),
+    ("max.poll.interval.ms", "300000", Consumer, "sentry-arroyo"),
+    ("message.max.bytes", "1000000", Producer, "RisingWave"),
+    ("message.send.max.retries", "3", Producer, "RisingWave"),
+    (
+        "message.timeout.ms",
+        "300000",
+        Producer,
+        "Vector, RisingWave",
+    ),
+    (
+        "queue.buffering.max.kbytes",
+        "16777216",
+        Producer,
+        "Materialize, RisingWave",
+    ),
+    (
+        "queue.buffering.max.messages",
+        "10000000",
+        Producer,
+        "Materialize, RisingWave",
+    ),
+    (
+        "queue.buffering.max.ms",
+        "500",
+        Producer,
+        "Vector, Materialize, RisingWave",
+    ),
+    (
+        "queued.max.messages.kbytes",
+        "1000000",
+        Consumer,
+        "RisingWave, sentry-arroyo",
+    ),
+    ("queued.min.messages", "100000", Consumer, "RisingWave"),
+    ("receive.message.max.bytes", "100000000", Any, "RisingWave"),
+    ("reconnect.backoff.max.ms", "10000", Any, "RisingWave"),
+    ("reconnect.backoff.ms", "100", Any, "RisingWave"),
+    ("request.required.acks", "-1", Producer, "RisingWave"),
+    ("retry.backoff.max.ms", "1000", Any, "RisingWave"),
+    ("retry.backoff.ms", "100", Any, "RisingWave"),
+    ("sasl.kerberos.keytab", "/k", Any, "RisingWave"),
+    ("sasl.kerberos.kinit.cmd", "kinit", Any, "RisingWave"),
+    ("sasl.kerberos.principal", "p", Any, "RisingWave"),
+    ("sasl.kerberos.service.name", "kafka", Any, "RisingWave"),
+    (
+        "sasl.mechanism",
+        "PLAIN",
+        Any,
+        "Vector, RisingWave, Arroyo, sea-streamer",
+    ),
+    (
+        "sasl.mechanisms",
+        "SCRAM-SHA-256",
+        Any,
+        "Materialize, Quickwit",
+    ),
+    ("sasl.oauthbearer.config", "c", Any, "RisingWave"),
+    ("sasl.password", "p", Any, "all but sentry-arroyo"),
+    ("sasl.username", "u", Any, "all but sentry-arroyo"),
+    (
+        "security.protocol",
+        "plaintext",
+        Any,
+        "all but sentry-arroyo",
+    ),
+    (
+        "security.protocol",
+        "SASL_SSL",
+        Any,
+        "all but sentry-arroyo",
+    ),
+    (
+        "session.timeout.ms",
+        "10000",
+        Consumer,
+        "Vector, sea-streamer, sentry-arroyo",
+    ),
+    (
+        "socket.connection.setup.timeout.ms",
+        "30000",
+        Any,
+        "Materialize, RisingWave",
+    ),
+    ("socket.keepalive.enable", "true", Any, "Materialize"),
+    ("socket.send.buffer.bytes", "100", Any, "Vector"),
+    (
+        "socket.timeout.ms",
+        "60000",
+        Any,
+        "Vector, Materialize, sea-streamer",
+    ),
+    (
+        "ssl.ca.location",
+        "/ca.pem",
+        Any,
+        "Vector, RisingWave, Quickwit",
+    ),
+    ("ssl.ca.pem", "p", Any, "Vector, Materialize, RisingWave"),
+    (
+        "ssl.certificate.location",
+        "/c.pem",
+        Any,
+        "Vector, RisingWave, Quickwit",
+    ),
+    (
+        "ssl.certificate.pem",
+        "p",
+        Any,
+        "Vector, Materialize, RisingWave",
+    ),
+    (
+        "ssl.endpoint.identification.algorithm",
+        "https",
+        Any,
+        "Vector, Materialize, RisingWave",
+    ),
+    (
+        "ssl.key.location",
+        "/k.pem",
+        Any,
+        "Vector, RisingWave, Quickwit",
+    ),
+    ("ssl.key.password", "p", Any, "Vector, RisingWave"),
+    ("ssl.key.pem", "p", Any, "Vector, Materialize, RisingWave"),
+    (
+        "statistics.interval.ms",
+        "1000",
+        Any,
+        "Vector, Materialize, RisingWave, sentry-arroyo",
+    ),
+    (
+        "topic.metadata.refresh.interval.ms",
+        "30000",
+        Any,
+        "Materialize",
+    ),
+    ("transaction.timeout.ms", "60000", Producer, "Materialize"),
+    ("transactional.id", "t", Producer, "Materialize, Arroyo"),
+];
+
+/// What becomes of a key of the field in the role that it is set in.
+fn fate_of(key: &str, value: &str, role: Role) -> String {
+    let pairs = [("group.id", "g"), (key, value)];
+    let notes = match role {
+        Producer => ProducerConfig::from_librdkafka([(key, value)]).map(|(_, notes)| notes),
+        Consumer => ConsumerConfig::from_librdkafka(pairs).map(|(_, notes)| notes),
+        Any => ClientConfig::from_librdkafka([(key, value)]).map(|(_, notes)| notes),
+    };
+    match notes {
+        Ok(notes) => {
+            let note = notes.last().expect("a note on each key");
+            assert_ne!(note.fate.word(), "other role", "{note}");
+            note.fate.to_string()
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+fn document() -> String {
+    let mut text = String::from(
+        "# librdkafka's configuration\n\n\
+         `ProducerConfig::from_librdkafka`, and the same of `ConsumerConfig` and `ClientConfig`, take librdkafka's names, aliases and values, and\n\
+         its defaults for what is not given, and return a note on each key. Written by a test of `src/kafka/config/librdkafka`; renew it with\n\
+         `RENEW=1 cargo test --lib librdkafka`.\n\n\
+         Two defaults are not librdkafka's: `check.crcs` is on, and without `group.id` nothing is committed.\n\n\
+         ## Every key\n\n| key | for | librdkafka's default | here |\n| --- | --- | --- | --- |\n",
+    );
+    for row in TABLE {
+        let names: Vec<_> = row.names.iter().map(|name| format!("`{name}`")).collect();
+        let default = row
+            .default
+            .map_or("–".to_string(), |text| format!("`{text}`"));
+        let here = match &row.fate {
+            Fate::Same(property) => format!("`{property}`"),
+            Fate::Converted(property, ..) => format!("`{property}`, the value translated"),
+            Fate::Decided(_) => "depends on the value: see the note".to_string(),
+            Fate::Ignored(reason) => format!("ignored: {reason}"),
+            Fate::NotSupported(None, reason) => format!("not supported: {reason}"),
+            Fate::NotSupported(Some(harmless), reason) => {
+                format!("`{harmless}`; else not supported: {reason}")
+            }
+            Fate::Refused(None, reason) => format!("refused: {reason}"),
+            Fate::Refused(Some(harmless), reason) => {
+                format!("`{harmless}`; else refused: {reason}")
+            }
+        };
+        let names = names.join(", ");
+        writeln!(text, "| {names} | {} | {default} | {here} |", row.role).unwrap();
+    }
+    text.push_str("\n## What systems in the field set\n\n| key | value | set by | becomes |\n| --- | --- | --- | --- |\n");
+    for (key, value, role, who) in FIELD {
+        let becomes = fate_of(key, value, *role);
+        writeln!(text, "| `{key}` | `{value}` | {who} | {becomes} |").unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_documented_tables_are_these() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/librdkafka.md");
+    if std::env::var_os("RENEW").is_some() {
+        std::fs::write(path, document()).unwrap();
+    }
+    let documented = std::fs::read_to_string(path).unwrap();
+    assert!(
+        documented == document(),
+        "{path} is not what the tables say: RENEW=1 writes it anew"
+    );
+}
+
+/// What the systems of the field set has a fate of its own, and only what protects, or promises transactions, stops them.
+#[test]
+fn every_key_of_the_field_is_translated_passed_over_with_a_reason_or_refused_for_safety() {
+    let mut words = BTreeMap::<&str, usize>::new();
+    for (key, value, role, who) in FIELD {
+        let row = find(key, *role).unwrap_or_else(|| panic!("{key} of {who}"));
+        let becomes = fate_of(key, value, *role);
+        let word = match () {
+            () if becomes.starts_with("translated to ") => "translated",
+            () if becomes.starts_with("ignored: ") => "ignored",
+            () if becomes.starts_with("not supported: ") => "not supported",
+            () => {
+                let is_refusal = matches!(row.fate, Fate::Refused(..));
+                assert!(is_refusal && becomes.starts_with(key), "{key}: {becomes}");
+                "refused"
+            }
+        };
+        *words.entry(word).or_default() += 1;
+    }
+    assert!(
+        words["translated"] > 30 && words["refused"] > 15,
+        "{words:?}"
+    );
+}
