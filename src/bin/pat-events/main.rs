@@ -10,6 +10,7 @@
 //! | `typed` | events as JSON |
 //! | `cluster` | the options by which commands find their cluster |
 //! | `hex`, `escapes` | bytes as people write them |
+//! | `logging` | what happens meanwhile, on the standard error |
 //! | `waiting` | what is being waited for, on the standard error |
 //! | `signals` | Ctrl-C and the signal that ends a service |
 //! | `unique` | names that no other run has |
@@ -24,6 +25,7 @@ mod decode;
 mod demo;
 mod escapes;
 mod hex;
+mod logging;
 mod produce;
 mod signals;
 mod topics;
@@ -60,7 +62,8 @@ enum Command {
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    match run(Program::parse().command) {
+    let program = Program::parse();
+    match logging::start().and_then(|()| run(program.command)) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,

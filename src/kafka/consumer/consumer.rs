@@ -24,6 +24,7 @@ use crate::kafka::cluster::Cluster;
 use crate::kafka::config::Configuration;
 use crate::kafka::group::classic::membership::MembershipConfig;
 use crate::kafka::group::member::GroupMember;
+use crate::kafka::observe::{ClientEvent, LagWatch};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
 /// How often, at least, a waiting poll looks whether something has been going wrong for too long.
@@ -60,6 +61,9 @@ pub struct Consumer {
     announcing: Option<Vec<TopicPartition>>,
     /// Resets that the listener has not wholly been told of.
     resets: Vec<PositionReset>,
+    /// How many resets the observer was told of.
+    resets_observed: u64,
+    lag_watch: LagWatch,
     next_auto_commit: Instant,
     /// When a poll last returned an error that the next one returns as well.
     failed_at: Option<Instant>,
@@ -113,6 +117,8 @@ impl Consumer {
             reading: None,
             announcing: None,
             resets: Vec::new(),
+            resets_observed: 0,
+            lag_watch: LagWatch::default(),
             failed_at: None,
         }
     }
@@ -393,13 +399,46 @@ impl Consumer {
             if let Some(listener) = &self.listener {
                 listener.on_assigned(&self.handle, assigned).await;
             }
+            let config = &self.handle.context.config;
+            config.client.tell(|| ClientEvent::PartitionsAssigned {
+                group: config.group_id.as_deref().unwrap_or_default(),
+                partitions: assigned,
+            });
             self.announcing = None;
             self.context().changed.notify_waiters();
         }
     }
 
+    /// Tells the observer which positions the client has moved by itself, and where the application falls behind.
+    fn tell_observer(&mut self, now: Instant) {
+        let context = &self.handle.context;
+        let Some(observer) = &context.config.client.observer else {
+            return;
+        };
+        let (resets, all) = context.state().positions.resets_after(self.resets_observed);
+        self.resets_observed = all;
+        for reset in &resets {
+            observer.on_event(&ClientEvent::PositionReset { reset });
+        }
+        if self.lag_watch.is_due(now) {
+            let partitions = self.handle.assignment().into_iter();
+            let lags = partitions.filter_map(|partition| {
+                let lag = u64::try_from(self.handle.lag(&partition)?).ok()?;
+                Some((partition, lag))
+            });
+            for behind in self.lag_watch.look(now, lags.collect()) {
+                observer.on_event(&ClientEvent::FallingBehind {
+                    partition: &behind.partition,
+                    lag: behind.lag,
+                    growth: behind.growth,
+                });
+            }
+        }
+    }
+
     /// Tells the listener which positions the client has moved by itself.
     async fn tell_of_resets(&mut self) {
+        self.tell_observer(Instant::now());
         let Some(listener) = &self.listener else {
             return;
         };
@@ -421,6 +460,14 @@ impl Consumer {
                 true => listener.on_lost(&self.handle, &partitions).await,
                 false => listener.on_revoked(&self.handle, &partitions).await,
             }
+        }
+        let config = &self.context().config;
+        let (group, partitions) = (config.group_id.as_deref().unwrap_or_default(), &partitions);
+        if !partitions.is_empty() {
+            config.client.tell(|| match lost {
+                true => ClientEvent::PartitionsLost { group, partitions },
+                false => ClientEvent::PartitionsRevoked { group, partitions },
+            });
         }
     }
 

@@ -20,6 +20,7 @@ use super::positions::{Plan, Positions, Wanted};
 use super::subscribed::Subscribed;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
+use crate::kafka::observe::ClientEvent;
 use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
 
 /// How long, at most, between two questions whether a partition that is gone is back.
@@ -292,17 +293,38 @@ impl ConsumerContext {
     ) {
         let now = Instant::now();
         let mut state = self.state();
+        let mut concerned = None::<(&TopicPartition, usize, u32)>;
         for (partition, version) in partitions {
             let pause = |attempts| self.pause(attempts);
-            state
+            let failures = state
                 .positions
                 .failed(partition, version, asked, now, pause, error);
+            let (_, others, most) = concerned.get_or_insert((partition, 0, 0));
+            (*others, *most) = (*others + 1, failures.max(*most));
         }
         drop(state);
+        if let Some((partition, count, failures @ 1..)) = concerned {
+            self.config.client.tell(|| ClientEvent::Retry {
+                what: "reading",
+                partition: Some(partition),
+                others: count - 1,
+                error,
+                failures,
+            });
+        }
         self.cluster.refresh();
         self.changed.notify_waiters();
         // It may be due.
         self.ready.notify_waiters();
+    }
+
+    /// Tells the observer that offsets could not be committed.
+    pub fn tell_commit_failed(&self, error: &Error, retried: bool) {
+        self.config.client.tell(|| ClientEvent::CommitFailed {
+            group: self.config.group_id.as_deref().unwrap_or_default(),
+            error,
+            retried,
+        });
     }
 
     /// The next poll returns `error`, unless the application has sought since `version`, or the partition is another's.

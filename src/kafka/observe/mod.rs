@@ -2,15 +2,18 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `lag` | consumers that fall behind |
 //! | `latency` | how long things take |
 //! | `observer` | the seam: what happens, and who is told |
 //! | `tracing` | events as log lines (feature `tracing`) |
 
+mod lag;
 mod latency;
 mod observer;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+pub(crate) use lag::LagWatch;
 pub(crate) use latency::Histogram;
 pub use latency::Latency;
 pub use observer::{ClientEvent, Observer, Severity};

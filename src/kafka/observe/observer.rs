@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kafka::{Address, Error, PositionReset, ResetCause, TopicPartition, WriteOutcome};
+use crate::kafka::{
+    Address, Error, ErrorKind, PositionReset, ResetCause, TopicPartition, WriteOutcome,
+};
 
 /// Is told what happens to clients: for logs, metrics, alarms.
 ///
 /// Set as [`ClientConfig::observer`](crate::kafka::ClientConfig::observer); several clients may share one. With the feature `tracing` the
-/// default is [`Tracing`](crate::kafka::observe::Tracing).
+/// default is `observe::Tracing`.
 ///
 /// Called by the client's own tasks, and by those that call the client, between two of their steps: an observer has to be quick and must not
 /// wait for anything. A panic in it is a panic of that task, and ends the client.
@@ -113,8 +115,10 @@ pub enum ClientEvent<'a> {
     Retry {
         /// What is done again, in a few words.
         what: &'static str,
-        /// The partition that it is about, if it is about one.
+        /// The partition that it is about, or one of several.
         partition: Option<&'a TopicPartition>,
+        /// How many others it is about.
+        others: usize,
         /// Why it failed.
         error: &'a Error,
         /// How often in a row it failed.
@@ -139,9 +143,9 @@ pub enum ClientEvent<'a> {
         partition: &'a TopicPartition,
         /// How many records.
         records: usize,
-        /// Their bytes, compressed.
+        /// Their bytes, before compression.
         bytes: usize,
-        /// From being sent to its acknowledgement.
+        /// From its first record to its acknowledgement.
         took: Duration,
     },
     /// A member of a group got partitions.
@@ -257,6 +261,9 @@ impl<'a> ClientEvent<'a> {
                 ResetCause::NoCommittedOffset | ResetCause::NewPartition => Severity::Info,
                 _ => Severity::Warn,
             },
+            Self::CommitFailed { error, .. } if error.kind() == ErrorKind::Rebalance => {
+                Severity::Warn
+            }
             Self::BatchFailed { .. } | Self::CommitFailed { .. } => Severity::Error,
         }
     }
@@ -341,7 +348,8 @@ impl fmt::Display for ClientEvent<'_> {
             } => {
                 write!(
                     f,
-                    "{error}; failed {failures} times in a row, again in {} ms",
+                    "{error}; failed {}, again in {} ms",
+                    Times(*failures),
                     pause.as_millis()
                 )
             }
@@ -394,14 +402,19 @@ impl fmt::Display for ClientEvent<'_> {
             }
             Self::Retry {
                 what,
+                partition,
+                others,
                 error,
                 failures,
-                ..
             } => {
-                write!(
-                    f,
-                    "{what} failed {failures} times in a row and is repeated: {error}"
-                )
+                f.write_str(what)?;
+                if let Some(partition) = partition {
+                    write!(f, " {partition}")?;
+                }
+                if *others > 0 {
+                    write!(f, " and {others} others")?;
+                }
+                write!(f, " failed {} and is repeated: {error}", Times(*failures))
             }
             Self::BatchFailed {
                 partition,
@@ -490,6 +503,18 @@ impl fmt::Display for Name<'_> {
         match self.0 {
             ..0 => write!(f, "broker {}", self.1),
             id => write!(f, "broker {id} ({})", self.1),
+        }
+    }
+}
+
+/// How often something failed.
+struct Times(u32);
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ..=1 => f.write_str("once"),
+            times => write!(f, "{times} times in a row"),
         }
     }
 }

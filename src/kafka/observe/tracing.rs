@@ -65,8 +65,9 @@ impl Tracing {
 
 /// What an event is about.
 fn place(event: &ClientEvent<'_>) -> String {
+    // Not the partition: a broker that stops moves the leaders of thousands.
     if let Some(partition) = event.partition() {
-        return partition.to_string();
+        return partition.topic.to_string();
     }
     if let Some((broker, address)) = event.broker() {
         return format!("{broker} {address}");

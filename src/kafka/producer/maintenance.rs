@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
-use super::metrics::add;
 use super::producer_id::{self, ProducerIdAndEpoch};
 use super::sender::task::is_final;
 use super::state::ProducerState;
-use crate::kafka::Result;
 use crate::kafka::net::BoxFuture;
+use crate::kafka::{Error, ErrorKind, Result};
 
 /// How often deadlines are looked at, at most.
 const TICK_MAX: Duration = Duration::from_millis(250);
@@ -115,9 +114,14 @@ fn expire(shared: &ProducerState, tick: Duration) {
     let no_producer_id = no_producer_id.as_ref();
     let memory = &shared.memory;
     for queue in shared.queues() {
-        let reason = |obstacle| shared.overdue(&queue, obstacle);
+        let mut cause = None;
+        let reason = |obstacle| cause.insert(shared.overdue(&queue, obstacle)).clone();
         let lost = queue.expire(now, age, timeout, memory, no_producer_id, reason);
-        add(&shared.counters.records_failed, lost);
+        let error = cause.unwrap_or_else(|| {
+            let text = "the records were not acknowledged within delivery.timeout.ms";
+            Error::new(ErrorKind::Timeout, text)
+        });
+        shared.records_failed(&queue, lost, &error);
     }
 }
 

@@ -21,7 +21,8 @@ use super::sender::task::Sender;
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Channel, Cluster, PartitionMetadata, TopicMetadata};
-use crate::kafka::{Error, ErrorKind, Random, WriteOutcome};
+use crate::kafka::observe::ClientEvent;
+use crate::kafka::{Error, ErrorKind, Random, TopicPartition, WriteOutcome};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
 const STICKY_BYTES: usize = 64 << 10;
@@ -234,6 +235,19 @@ impl ProducerState {
             }
         };
         error.with_outcome(WriteOutcome::NotWritten)
+    }
+
+    /// Counts records that are given up, and tells the observer why.
+    pub fn records_failed(&self, queue: &PartitionQueue, records: u64, error: &Error) {
+        add(&self.counters.records_failed, records);
+        if let Some(observer) = self.config.client.observer.as_ref().filter(|_| records > 0) {
+            observer.on_event(&ClientEvent::BatchFailed {
+                partition: &TopicPartition::new(queue.topic.clone(), queue.partition),
+                records: usize::try_from(records).unwrap_or(usize::MAX),
+                error,
+                outcome: error.outcome(),
+            });
+        }
     }
 
     /// What keeps records from being sent, somewhere.

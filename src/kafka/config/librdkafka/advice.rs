@@ -1,7 +1,7 @@
 //! What to say of a name that is not known where it was met. In: the name. Out: where it belongs, and what to take instead.
 
+use super::Role;
 use super::table::{Row, TABLE};
-use super::{KeyFate, Role};
 use crate::kafka::config::properties::{nearest, property_names};
 use crate::kafka::model::names::quoted;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig};
@@ -118,17 +118,4 @@ pub(super) fn unknown(key: &str) -> Error {
     };
     let message = format!("librdkafka has no key {}{advice}", quoted(key));
     Error::new(ErrorKind::Config, message)
-}
-
-impl KeyFate {
-    /// A word for it, for tables.
-    #[cfg(test)]
-    pub(super) fn word(&self) -> &'static str {
-        match self {
-            KeyFate::Translated { .. } => "translated",
-            KeyFate::Ignored { .. } => "ignored",
-            KeyFate::OtherRole { .. } => "other role",
-            KeyFate::NotSupported { .. } => "not supported",
-        }
-    }
 }

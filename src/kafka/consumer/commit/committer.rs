@@ -71,6 +71,9 @@ impl Commits {
         context.spawn("commits", async move {
             while let Some(mut commit) = queue.recv().await {
                 let result = commit.send(&worker).await;
+                if let Err(error) = &result {
+                    worker.tell_commit_failed(error, false);
+                }
                 // Whoever asked may not care.
                 let _ = commit.done.send(result);
             }

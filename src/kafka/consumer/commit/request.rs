@@ -123,6 +123,7 @@ impl Commit {
                 return Err(self.refused.take().unwrap_or(failure.error));
             }
             if !self.offsets.is_empty() {
+                context.tell_commit_failed(&failure.error, true);
                 sleep_until(retry_at).await;
             }
         }

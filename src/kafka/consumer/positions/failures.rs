@@ -49,7 +49,7 @@ impl Positions {
     }
 
     /// A question or a fetch of this partition failed: try again after a pause, the leader if it was another replica, and remember for how
-    /// long it has been so: nothing was heard since it was `asked`.
+    /// long it has been so: nothing was heard since it was `asked`. Returns how often in a row it failed.
     pub fn failed(
         &mut self,
         partition: &TopicPartition,
@@ -58,9 +58,9 @@ impl Positions {
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
         error: &Error,
-    ) {
+    ) -> u32 {
         let Some(known) = self.current(partition, version) else {
-            return;
+            return 0;
         };
         known.asking = false;
         known.preferred = None;
@@ -70,7 +70,9 @@ impl Positions {
         failure.last = now;
         failure.attempts += 1;
         failure.error = error.clone();
-        known.not_before = Some(now + pause(failure.attempts));
+        let attempts = failure.attempts;
+        known.not_before = Some(now + pause(attempts));
+        attempts
     }
 
     /// The error of a partition that has gone on failing for `patience`; it is returned once per such time.

@@ -172,6 +172,14 @@ impl Positions {
         self.reset_counts
     }
 
+    /// The resets after the first `seen` ones, as far as they are kept; and how many there were in all.
+    pub fn resets_after(&self, seen: u64) -> (Vec<PositionReset>, u64) {
+        let (all, kept) = (self.reset_counts.resets, self.resets.len());
+        let new = usize::try_from(all.saturating_sub(seen)).unwrap_or(kept);
+        let news = self.resets.iter().skip(kept.saturating_sub(new));
+        (news.cloned().collect(), all)
+    }
+
     pub(super) fn note_reset(&mut self, reset: PositionReset) {
         self.reset_counts.resets += 1;
         self.reset_counts.passed_over += reset.passed_over.unwrap_or(0);

@@ -335,7 +335,7 @@ impl PartitionQueue {
         timeout: Duration,
         memory: &MemoryBudget,
         no_producer_id: Option<&Error>,
-        reason: impl Fn(Obstacle) -> Error,
+        reason: impl FnOnce(Obstacle) -> Error,
     ) -> u64 {
         let mut fresh = Vec::new();
         let mut obstacle = None;

@@ -8,6 +8,7 @@ use protocol::{ErrorCode, Uuid};
 use std::sync::Arc;
 use tokio::time::Duration;
 
+use crate::kafka::TopicPartition;
 use crate::kafka::net::broker_timeout_ms;
 use crate::kafka::producer::config::Acks;
 use crate::kafka::producer::partition::batch::RefusedRecord;
@@ -18,6 +19,12 @@ pub(crate) struct Destination {
     pub topic: Arc<str>,
     pub topic_id: Uuid,
     pub partition: i32,
+}
+
+impl Destination {
+    pub fn partition(&self) -> TopicPartition {
+        TopicPartition::new(self.topic.clone(), self.partition)
+    }
 }
 
 /// A request that writes `batches`.

@@ -6,10 +6,11 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::{Duration, Instant};
 
 use super::outcome::{self, ProduceOutcome};
-use super::request::{self, BatchResponses};
+use super::request::{self, BatchResponses, Destination};
 use super::task::{RequestBatch, Sender};
 use crate::kafka::cluster::Broker;
 use crate::kafka::net::Address;
+use crate::kafka::observe::ClientEvent;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::producer::completion::Written;
@@ -197,6 +198,14 @@ impl Sender {
         add(&counters.records_delivered, u64::from(item.batch.count));
         add(&counters.bytes_delivered, content.uncompressed_len() as u64);
         counters.delivery_latency.record(now - content.opened);
+        if let Some(observer) = &self.shared.config.client.observer {
+            observer.on_event(&ClientEvent::BatchWritten {
+                partition: &item.to.partition(),
+                records: item.batch.count as usize,
+                bytes: content.uncompressed_len(),
+                took: now - content.opened,
+            });
+        }
         let written = Written {
             base_offset,
             append_time_ms,
@@ -239,22 +248,55 @@ impl Sender {
     pub(super) fn fail_all(&mut self, batches: Vec<RequestBatch>, error: &Error) {
         let (outcome, now) = (outcome::of_error(error), Instant::now());
         self.shared.cluster.refresh();
+        let mut repeated = Vec::new();
         for item in batches {
-            self.fail(item, outcome, error.clone(), now);
+            let (to, failures) = (item.to.clone(), item.batch.attempts);
+            if self.give_back(item, outcome, error.clone(), now) == 0 {
+                repeated.push((to, failures));
+            }
         }
+        self.tell_of_retry(&repeated, error);
     }
 
     fn fail(&mut self, item: RequestBatch, outcome: ProduceOutcome, error: Error, now: Instant) {
+        let (to, failures) = (item.to.clone(), item.batch.attempts);
+        if self.give_back(item, outcome, error.clone(), now) == 0 {
+            self.tell_of_retry(&[(to, failures)], &error);
+        }
+    }
+
+    fn tell_of_retry(&self, repeated: &[(Destination, u32)], error: &Error) {
+        let observer = &self.shared.config.client.observer;
+        if let (Some(observer), Some((first, failures))) = (observer, repeated.first()) {
+            observer.on_event(&ClientEvent::Retry {
+                what: "writing to",
+                partition: Some(&first.partition()),
+                others: repeated.len() - 1,
+                error,
+                failures: *failures,
+            });
+        }
+    }
+
+    /// Returns the batch to its queue, which repeats it or gives it up; returns how many records are given up.
+    fn give_back(
+        &mut self,
+        item: RequestBatch,
+        outcome: ProduceOutcome,
+        error: Error,
+        now: Instant,
+    ) -> u64 {
         let backoff = self.backoff(item.batch.attempts);
         let lost = item.queue.failed(
             item.batch,
             outcome,
-            error,
+            error.clone(),
             now,
             backoff,
             &self.shared.memory,
         );
-        add(&self.shared.counters.records_failed, lost);
+        self.shared.records_failed(&item.queue, lost, &error);
+        lost
     }
 
     fn explain(&self, error: Error) -> Error {
