@@ -206,6 +206,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "the broker has written what it says that it refused, and knows its sequences: no client can tell",
     ),
     (
+        "ApiVersions/frame:Garbled*/for-ever*",
+        "Ended",
+        "what a broker does not speak, by its own words and for ever, cannot be asked of it",
+    ),
+    (
         "ApiVersions/api_keys*/for-ever*",
         "Ended",
         "what a broker does not speak, by its own words and for ever, cannot be asked of it",

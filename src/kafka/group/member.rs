@@ -149,7 +149,11 @@ impl GroupMember {
         let answer = async {
             let connection = self.connect(connected).await?;
             let patience = self.config.max_poll_interval + JOIN_GRACE;
-            let deadline = connected.max(Instant::now() + patience);
+            // What the broker's throttle holds back here waits for nobody else: it fails, and is tried again, like any other request.
+            let deadline = match connection.throttled_until() {
+                Some(until) if until > connected => connected,
+                _ => connected.max(Instant::now() + patience),
+            };
             let answer = tokio::select! {
                 biased;
                 answer = connection.call(&request, deadline) => answer,

@@ -42,9 +42,9 @@ impl<'a> Handshake<'a> {
         loop {
             let response = self.api_versions(version).await?;
             match response.error_code {
-                ErrorCode::NONE => return Ok(BrokerVersions::of(&response)),
+                ErrorCode::NONE => return BrokerVersions::of(&response),
                 ErrorCode::UNSUPPORTED_VERSION if version > 0 => {
-                    version = BrokerVersions::of(&response)
+                    version = BrokerVersions::of(&response)?
                         .range(ApiVersionsRequest::KEY)
                         .map_or(0, |(_, newest)| newest.clamp(0, version - 1));
                 }

@@ -13,14 +13,23 @@ pub(crate) struct BrokerVersions {
 }
 
 impl BrokerVersions {
-    /// What `response` says.
-    pub fn of(response: &ApiVersionsResponse) -> Self {
+    /// What `response` says. Fails when that cannot be: the next connection may get a better response.
+    pub fn of(response: &ApiVersionsResponse) -> Result<Self> {
         let ranges = response.api_keys.iter();
         let mut ranges: Vec<_> = ranges
             .map(|api| (ApiKey(api.api_key), api.min_version, api.max_version))
             .collect();
         ranges.sort_unstable();
-        Self { ranges }
+        let impossible = ranges
+            .iter()
+            .find(|(api, first, last)| api.0 < 0 || *first < 0 || first > last);
+        if let Some((api, first, last)) = impossible {
+            return Err(implausible(format!("versions {first} to {last} of {api}")));
+        }
+        if let Some([(api, ..), _]) = ranges.array_windows().find(|[one, next]| one.0 == next.0) {
+            return Err(implausible(format!("{api} twice")));
+        }
+        Ok(Self { ranges })
     }
 
     /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
@@ -60,10 +69,17 @@ impl BrokerVersions {
     }
 }
 
+fn implausible(what: String) -> Error {
+    let message =
+        format!("the broker says that it speaks {what}: it is asked again on another connection");
+    Error::new(ErrorKind::Connect, message).api(ApiKey::API_VERSIONS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use protocol::Message as _;
+    use protocol::messages::api_versions_response::ApiVersion;
     use protocol::messages::{FetchRequest, ProduceRequest};
 
     fn broker(ranges: &[(ApiKey, i16, i16)]) -> BrokerVersions {
@@ -78,6 +94,33 @@ mod tests {
         assert_eq!(broker.choose::<ProduceRequest>().ok(), Some(7));
         let newest = FetchRequest::VERSIONS.max;
         assert_eq!(broker.choose::<FetchRequest>().ok(), Some(newest));
+    }
+
+    #[test]
+    fn ranges_that_cannot_be_are_named_and_may_pass() {
+        let of = |ranges: &[(i16, i16, i16)]| {
+            let api_keys = ranges.iter().map(|(key, first, last)| ApiVersion {
+                api_key: *key,
+                min_version: *first,
+                max_version: *last,
+                ..Default::default()
+            });
+            BrokerVersions::of(&ApiVersionsResponse {
+                api_keys: api_keys.collect(),
+                ..Default::default()
+            })
+        };
+        of(&[(1, 0, 0), (0, 3, 9), (31_000, 0, 1)]).expect("an API that is not known is one");
+        for (ranges, named) in [
+            (&[(0, 4, 3)][..], "versions 4 to 3 of Produce"),
+            (&[(0, -1, 3)], "versions -1 to 3"),
+            (&[(-1, 0, 3)], "versions 0 to 3"),
+            (&[(0, 0, 3), (0, 0, 4)], "Produce twice"),
+        ] {
+            let error = of(ranges).expect_err(named);
+            assert!(error.to_string().contains(named), "{error}");
+            assert!(error.is_retriable() && !error.is_fatal(), "{error}");
+        }
     }
 
     #[test]

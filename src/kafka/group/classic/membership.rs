@@ -30,6 +30,8 @@ use super::response_checks::{self, Wanted};
 use crate::kafka::group::failure_tracker::FailureTracker;
 use crate::kafka::group::group_metadata::{GroupMetadata, NO_GENERATION};
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition};
 
 const PROTOCOL_TYPE: &str = "consumer";
@@ -147,6 +149,8 @@ impl Membership {
 
     /// What to do now. A request that it returns counts as sent.
     pub fn next_action(&mut self, now: Instant) -> Action {
+        #[cfg(planted_defects)]
+        self.end_session(now);
         match &mut self.state {
             State::Unjoined { join_at } if *join_at <= now => self.join(now),
             State::Unjoined { join_at } => Action::Wait(Some(*join_at)),
@@ -455,6 +459,11 @@ impl Membership {
         match code {
             ErrorCode::NONE => self.session_renewed(sent),
             ErrorCode::REBALANCE_IN_PROGRESS => {
+                #[cfg(planted_defects)]
+                let sent = match planted::is_planted(planted::Defect::SessionEndsInRebalance) {
+                    true => self.session_start,
+                    false => sent,
+                };
                 self.session_renewed(sent);
                 self.on_generation_error(code, ApiKey::HEARTBEAT, now);
             }
@@ -472,6 +481,17 @@ impl Membership {
     fn session_renewed(&mut self, sent: Instant) {
         self.session_start = self.session_start.max(sent);
         self.failures.succeeded();
+    }
+
+    #[cfg(planted_defects)]
+    fn end_session(&mut self, now: Instant) {
+        let in_session = matches!(self.state, State::Stable | State::Revoking { lost: false });
+        if in_session
+            && now >= self.session_start + self.config.session_timeout
+            && planted::is_planted(planted::Defect::SessionEndsInRebalance)
+        {
+            self.rebalance(now, true);
+        }
     }
 
     /// By when a heartbeat that is sent now must be answered: within the session, but never before the next one is due.
@@ -529,11 +549,14 @@ impl Membership {
         let error = self.refusal(code, api);
         match code {
             ErrorCode::FENCED_INSTANCE_ID if self.is_static() => self.fail(error),
-            ErrorCode::UNKNOWN_MEMBER_ID => {
-                self.member_id.clear();
-                self.rejoin_at_once(error, now, pause);
-            }
-            ErrorCode::REBALANCE_IN_PROGRESS | ErrorCode::ILLEGAL_GENERATION => {
+            ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::REBALANCE_IN_PROGRESS
+            | ErrorCode::ILLEGAL_GENERATION => {
+                // A join has just accepted the id that a sync refuses: the next join decides. Given up too early, the id would stay a
+                // member until its session ends, and hold up the rebalance for as long.
+                if code == ErrorCode::UNKNOWN_MEMBER_ID && api == ApiKey::JOIN_GROUP {
+                    self.member_id.clear();
+                }
                 self.rejoin_at_once(error, now, pause);
             }
             _ => self.rejoin_after_pause(error, now, pause),

@@ -182,6 +182,8 @@ impl Connection {
         self.0
             .versions
             .choose::<R>()
+            // It may have been one bad answer: whoever asks next hears again what the broker speaks.
+            .inspect_err(|_| self.retire())
             .map_err(|error| error.broker(self.0.node, &self.0.address))
     }
 
