@@ -2,7 +2,54 @@
 //!
 //! A [`Format`] is what all events of a set have in common on the wire; a [`Codec<E>`] encodes and decodes one of them in it. Both steps may
 //! wait, for what a codec must know before: the id of a schema, or the schema of an id, from a registry. [`Protobuf`] is the default and
-//! waits for nothing.
+//! waits for nothing. Another one is a type with three methods:
+//!
+//! ```
+//! use pat_events::events::codec::{Codec, CodecError, Format};
+//! use pat_events::events::event_set;
+//!
+//! /// Somebody joined the club.
+//! #[derive(Clone, Debug, PartialEq)]
+//! pub struct Joined {
+//!     pub name: String,
+//! }
+//!
+//! /// The name, and nothing else.
+//! #[derive(Default)]
+//! pub struct Text;
+//!
+//! impl Format for Text {
+//!     type Prepared = usize; // the length is all there is to know before
+//!
+//!     fn content_type(&self) -> &'static str {
+//!         "text/plain"
+//!     }
+//! }
+//!
+//! impl Codec<Joined> for Text {
+//!     async fn prepare(&self, _topic: &str, event: &Joined) -> Result<usize, CodecError> {
+//!         Ok(event.name.len())
+//!     }
+//!
+//!     fn write(&self, event: &Joined, _: &usize, out: &mut [u8]) {
+//!         out.copy_from_slice(event.name.as_bytes());
+//!     }
+//!
+//!     async fn decode(&self, data: &[u8]) -> Result<Joined, CodecError> {
+//!         let name = String::from_utf8(data.to_vec()).map_err(CodecError::malformed)?;
+//!         Ok(Joined { name })
+//!     }
+//! }
+//!
+//! event_set! {
+//!     pub enum ClubEvents, producer ClubProducer, handler ClubHandler, codec Text {
+//!         Joined: type = "club.v1.Joined", key = name;
+//!     }
+//! }
+//! ```
+//!
+//! [`EventProducer::with_codec`](super::EventProducer::with_codec) takes the codec; a consumer creates it by its default, or takes it likewise
+//! ([`EventConsumer::with_codec`](super::EventConsumer::with_codec)).
 //!
 //! | file | what lives there |
 //! | --- | --- |
