@@ -169,3 +169,41 @@ async fn a_batch_that_cannot_be_read_ends_the_consumer_after_a_few_attempts() {
     );
     assert_eq!(consumer.metrics().failed_polls, 2, "fetched again twice");
 }
+
+/// As in Java: a subscribed topic that the client may not see is no topic that is not there yet, and what else is read makes up for nothing.
+#[tokio::test]
+async fn a_subscribed_topic_that_stays_refused_ends_the_consumer_though_others_are_read() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let consumer = consumer_with(&broker, |config| {
+        config.topics.push("refused".to_string());
+        config.kafka.client.request_timeout = Duration::from_secs(1);
+        // It is looked for as often as it can be.
+        config.kafka.client.metadata_max_age = Duration::from_millis(100);
+    });
+    consumer.start(Handler::of(&seen)).await.expect("started");
+    send_numbers(&producer, 1, 0..1).await;
+    seen.until(1).await;
+    assert!(consumer.is_running(), "it may come");
+    let refusal = FaultAction::Answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    broker.inject(Fault::on(ApiKey::METADATA, refusal).always());
+    let sending = async {
+        for number in 1.. {
+            send_numbers(&producer, 1, number..number + 1).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let ended = async {
+        tokio::select! {
+            biased;
+            ended = consumer.wait() => ended,
+            () = sending => Ok(()),
+        }
+    };
+    let error = timeout(PATIENCE, ended).await.expect("ends by itself");
+    let error = error.expect_err("not allowed").to_string();
+    assert!(error.contains("TOPIC_AUTHORIZATION_FAILED"), "{error}");
+    assert!(error.contains("refused"), "{error}");
+    assert!(seen.handled.load(Ordering::Relaxed) > 1, "others were read");
+}

@@ -3,6 +3,7 @@
 //! One bad response never ends a consumer, whatever its code: [`Refusals`] waits until it was returned again and again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ApiKey;
@@ -84,8 +85,25 @@ pub(super) struct Refusals {
     /// `request.timeout.ms`
     patience: Duration,
     is_static: bool,
-    /// By the partition, where one was named.
-    open: BTreeMap<Option<TopicPartition>, Refusal>,
+    open: BTreeMap<Subject, Refusal>,
+}
+
+/// What a refusal is about: records of another topic are no success of this one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Everything,
+    Topic(Arc<str>),
+    Partition(TopicPartition),
+}
+
+impl Subject {
+    fn of(error: &Error) -> Self {
+        match (error.partition(), error.topic_name()) {
+            (Some(partition), _) => Self::Partition(partition.clone()),
+            (None, Some(topic)) => Self::Topic(topic.clone()),
+            (None, None) => Self::Everything,
+        }
+    }
 }
 
 struct Refusal {
@@ -112,7 +130,7 @@ impl Refusals {
             Outlook::Final => return true,
             Outlook::MayNotHeal => {}
         }
-        let known = self.open.entry(error.partition().cloned());
+        let known = self.open.entry(Subject::of(error));
         let refusal = known.or_insert(Refusal {
             since: now,
             last: now,
@@ -138,8 +156,9 @@ impl Refusals {
 
     fn read<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>, now: Instant) {
         for partition in partitions {
-            self.open.remove(&Some(partition.clone()));
-            self.open.remove(&None);
+            self.open.remove(&Subject::Partition(partition.clone()));
+            self.open.remove(&Subject::Topic(partition.topic.clone()));
+            self.open.remove(&Subject::Everything);
         }
         let over = self.patience.saturating_mul(OVER_AFTER);
         self.open

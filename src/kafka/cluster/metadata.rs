@@ -9,7 +9,7 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
-use crate::kafka::{Address, Error, ErrorKind};
+use crate::kafka::{Address, Error, ErrorKind, TopicPartition};
 
 /// How often in a row the brokers say of a topic that it does not exist before it counts as gone.
 const GONE_AFTER: u32 = 5;
@@ -102,6 +102,16 @@ pub(crate) struct PartitionMetadata {
     pub isr: Vec<i32>,
     /// What the broker said of it.
     pub error: ErrorCode,
+}
+
+/// A leader that a broker named in a response to something else (KIP-951).
+#[derive(Clone, Debug)]
+pub(crate) struct LeaderHint {
+    pub partition: TopicPartition,
+    pub leader: i32,
+    pub leader_epoch: i32,
+    /// Where that broker listens, if it was said.
+    pub endpoint: Option<Broker>,
 }
 
 impl Metadata {
@@ -201,32 +211,37 @@ impl Metadata {
         }
     }
 
-    /// What is known after a broker named the partition's new leader (KIP-951); `None` when that is no news.
-    pub fn with_leader(
-        &self,
-        topic: &str,
-        partition: i32,
-        leader: i32,
-        leader_epoch: i32,
-        endpoint: Option<Broker>,
-    ) -> Option<Self> {
-        let known = self.topics.get(topic)?;
-        let index = usize::try_from(partition).ok()?;
-        if leader < 0 || leader_epoch <= known.partitions.get(index)?.leader_epoch {
+    /// What is known after a broker named new leaders (KIP-951); `None` when none of that is news.
+    pub fn with_leaders(&self, hints: &[LeaderHint]) -> Option<Self> {
+        let mut next: Option<Self> = None;
+        for hint in hints {
+            let known = next.as_ref().unwrap_or(self);
+            if let Some(topic) = known.topic_with(hint) {
+                let next = next.get_or_insert_with(|| self.clone());
+                next.topics.insert(topic.name.clone(), Arc::new(topic));
+                let endpoint = hint.endpoint.clone();
+                next.brokers
+                    .extend(endpoint.map(|broker| (broker.id, broker)));
+            }
+        }
+        next
+    }
+
+    /// The topic with the leader that a broker named; `None` when that is no news.
+    fn topic_with(&self, hint: &LeaderHint) -> Option<TopicMetadata> {
+        let known = self.topics.get(&hint.partition.topic)?;
+        let index = usize::try_from(hint.partition.partition).ok()?;
+        if hint.leader < 0 || hint.leader_epoch <= known.partitions.get(index)?.leader_epoch {
             return None;
         }
-        if endpoint.is_none() && !self.brokers.contains_key(&leader) {
+        if hint.endpoint.is_none() && !self.brokers.contains_key(&hint.leader) {
             return None;
         }
         let mut topic = TopicMetadata::clone(known);
-        topic.partitions[index].leader = Some(leader);
-        topic.partitions[index].leader_epoch = leader_epoch;
+        topic.partitions[index].leader = Some(hint.leader);
+        topic.partitions[index].leader_epoch = hint.leader_epoch;
         topic.partitions[index].error = ErrorCode::NONE;
-        let mut next = self.clone();
-        next.topics.insert(topic.name.clone(), Arc::new(topic));
-        next.brokers
-            .extend(endpoint.map(|broker| (broker.id, broker)));
-        Some(next)
+        Some(topic)
     }
 
     /// What is known after a broker was named that was not; `None` when that is no news.
@@ -346,6 +361,15 @@ mod tests {
         metadata
     }
 
+    fn leader_hint(partition: i32, leader: i32, leader_epoch: i32) -> LeaderHint {
+        LeaderHint {
+            partition: TopicPartition::new("a", partition),
+            leader,
+            leader_epoch,
+            endpoint: None,
+        }
+    }
+
     fn leader(metadata: &Metadata, topic: &str, partition: usize) -> Option<i32> {
         metadata.topic(topic)?.partitions.get(partition)?.leader
     }
@@ -371,7 +395,8 @@ mod tests {
     fn a_leader_epoch_that_no_broker_has_is_forgotten() {
         let lie = known(vec![topic("a", 1, &[(1, i32::MAX), (2, 5)])]);
         let hint = known(vec![topic("a", 1, &[(1, 4), (2, 5)])]);
-        let hint = hint.with_leader("a", 0, 2, i32::MAX, None).expect("news");
+        let hint = hint.with_leaders(&[leader_hint(0, 2, i32::MAX)]);
+        let hint = hint.expect("news");
         let truth = response(vec![topic("a", 1, &[(3, 5), (2, 5)])]);
         for mut metadata in [lie, hint] {
             let mut doubts = LeaderDoubts::new(std::time::Duration::ZERO);
@@ -466,20 +491,25 @@ mod tests {
     #[test]
     fn a_leader_hint_counts_only_when_it_is_newer() {
         let metadata = known(vec![topic("a", 1, &[(1, 5)])]);
-        assert!(metadata.with_leader("a", 0, 2, 5, None).is_none());
-        assert!(metadata.with_leader("a", 7, 2, 6, None).is_none());
+        let is_news = |hint| metadata.with_leaders(&[hint]).is_some();
+        assert!(!is_news(leader_hint(0, 2, 5)));
+        assert!(!is_news(leader_hint(7, 2, 6)));
         assert!(
-            metadata.with_leader("a", 0, 9, 6, None).is_none(),
+            !is_news(leader_hint(0, 9, 6)),
             "an unknown broker without an address"
         );
-        let fourth = Broker {
+        let endpoint = Some(Broker {
             id: 4,
             address: Address::new("kafka-4", 9092),
             rack: None,
+        });
+        let fourth = LeaderHint {
+            endpoint,
+            ..leader_hint(0, 4, 6)
         };
-        let next = metadata
-            .with_leader("a", 0, 4, 6, Some(fourth))
-            .expect("news");
+        // The one is no news, the other is used.
+        let next = metadata.with_leaders(&[leader_hint(0, 2, 5), fourth]);
+        let next = next.expect("news");
         assert_eq!(leader(&next, "a", 0), Some(4));
         assert!(next.brokers.contains_key(&4));
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `changes` | what an observer is told when the metadata is news |
 //! | `coordinators` | which broker coordinates a group or a transaction |
+//! | `fan_out` | one question about many partitions: split by leader, merged by name |
 //! | `hedge` | several attempts at one thing, each with a head start over the next |
 //! | `leader_doubts` | when to believe an answer with an older leader epoch than what is known |
 //! | `metadata` | brokers, topics and leaders as plain data, and how news are merged |
@@ -14,6 +15,7 @@
 
 mod changes;
 mod coordinators;
+mod fan_out;
 mod hedge;
 mod leader_doubts;
 mod metadata;
@@ -36,7 +38,10 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
-pub(crate) use self::metadata::{Broker, Metadata, PartitionMetadata, TopicError, TopicMetadata};
+pub(crate) use self::fan_out::{Answers, Asked, no_leader, unknown_partition};
+pub(crate) use self::metadata::{
+    Broker, LeaderHint, Metadata, PartitionMetadata, TopicError, TopicMetadata,
+};
 pub(crate) use self::pool::Channel;
 use self::pool::{ConnectionPool, Place, ProduceLanes};
 use self::refresh::Refresher;
@@ -270,31 +275,12 @@ impl Cluster {
         lock(&self.0.told).overdue(failing, Instant::now(), patience)
     }
 
-    /// Asks any broker a question that changes nothing, or that may be asked twice; another one beside the first when that keeps silent.
-    /// `request` builds it in the version that the broker speaks. Returns the answer, and the connection that it came by. Cancel safe.
-    pub async fn ask_any<R: Request>(
-        &self,
-        request: impl Fn(i16) -> R,
-        deadline: Instant,
-    ) -> Result<(R::Response, Connection)> {
-        self.found(deadline).await?;
-        let build = |version| Ok(request(version));
-        let answer = self.refresher().ask_any(build, deadline).await?;
-        Ok((answer.response, answer.connection))
-    }
-
-    /// A broker named the partition's leader (KIP-951). True when that was news, which then is used at once.
-    pub fn leader_hint(
-        &self,
-        topic: &str,
-        partition: i32,
-        leader: i32,
-        leader_epoch: i32,
-        endpoint: Option<Broker>,
-    ) -> bool {
-        let news =
-            |known: &Metadata| known.with_leader(topic, partition, leader, leader_epoch, endpoint);
-        self.refresher().learn(news)
+    /// A broker named the leaders of partitions (KIP-951). What of that is news is used at once, all of one response together.
+    pub fn leader_hints(&self, hints: &[LeaderHint]) {
+        if !hints.is_empty() {
+            let news = |known: &Metadata| known.with_leaders(hints);
+            self.refresher().learn(news);
+        }
     }
 
     /// What the broker answered for a partition that it was asked for as the leader. Where it says that it does not lead the partition, or not

@@ -5,12 +5,13 @@
 use protocol::{ApiKey, ErrorCode, Request};
 use tokio::time::Instant;
 
+use super::fan_out::{no_leader, unknown_partition};
 use super::refresh::HEAD_START;
 use super::{Channel, Cluster, CoordinatorKind};
 use crate::kafka::error::may_pass;
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Retry;
-use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
+use crate::kafka::{Error, Result, TopicPartition, WriteOutcome};
 
 /// The broker that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ fn may_be_repeated(api: ApiKey) -> bool {
 
 impl Cluster {
     /// Sends a request to `target`, and does with each answer, and each failure to get one, as `judge` says: again with pauses until
-    /// `deadline`. `build` returns the request in the version that the broker speaks. Cancel safe, as [`Connection::call`].
+    /// `deadline`, each time for the request timeout at most. `build` returns the request in the version that the broker speaks. Cancel safe, as [`Connection::call`].
     pub async fn request<R: Request, T>(
         &self,
         target: Target<'_>,
@@ -95,10 +96,11 @@ impl Cluster {
         let mut retry = Retry::new(self.retry_backoff(), self.random(R::NAME), deadline);
         loop {
             self.found(deadline).await?;
+            let until = deadline.min(Instant::now() + self.config().request_timeout);
             let answer = match target {
-                Target::Any => self.refresher().ask_any(&build, deadline).await,
-                _ => match self.connection_to(target, deadline).await {
-                    Ok(connection) => ask(connection, &build, deadline).await,
+                Target::Any => self.refresher().ask_any(&build, until).await,
+                _ => match self.connection_to(target, until).await {
+                    Ok(connection) => ask(connection, &build, until).await,
                     Err(error) => Err(error),
                 },
             };
@@ -127,16 +129,11 @@ impl Cluster {
             }
             Target::Leader(name, partition) => {
                 let topic = self.topic(name, deadline).await?;
+                let asked = TopicPartition::new(topic.name.clone(), partition);
                 let index = usize::try_from(partition).unwrap_or(usize::MAX);
-                let error = |kind, text: &'static str| {
-                    Error::new(kind, text).topic_partition(topic.name.clone(), partition)
-                };
-                let known = topic.partitions.get(index).ok_or_else(|| {
-                    let text = "the topic has no such partition";
-                    error(ErrorKind::UnknownTopicOrPartition, text)
-                })?;
-                let no_leader = || error(ErrorKind::NoLeader, "the partition has no leader now");
-                known.leader.ok_or_else(no_leader)?
+                let known = topic.partitions.get(index);
+                let known = known.ok_or_else(|| unknown_partition(&asked))?;
+                known.leader.ok_or_else(|| no_leader(Some(&asked)))?
             }
         };
         self.connection(node, Channel::Shared, deadline).await

@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::commit::Commits;
 use super::fetch::batch_reader::{BatchDecoder, BatchReader, Room, Step};
 use super::handle::check_offset;
-use super::positions::list_offsets::unknown_partition;
 use super::positions::resolver;
 use super::state::{ConsumerContext, Source};
 use super::wait::wait;
@@ -20,7 +19,7 @@ use super::{
     ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset,
     subscription,
 };
-use crate::kafka::cluster::Cluster;
+use crate::kafka::cluster::{Cluster, unknown_partition};
 use crate::kafka::config::Configuration;
 use crate::kafka::group::classic::membership::MembershipConfig;
 use crate::kafka::group::member::GroupMember;

@@ -314,6 +314,11 @@ impl Error {
         self.0.api
     }
 
+    /// The topic that it was about, where it was about one and none of its partitions.
+    pub(crate) fn topic_name(&self) -> Option<&Arc<str>> {
+        self.0.topic.as_ref()
+    }
+
     /// The partition that it was about, where it was about one.
     pub fn partition(&self) -> Option<&TopicPartition> {
         self.0.topic_partition.as_ref()

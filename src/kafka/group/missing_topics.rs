@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::kafka::cluster::TopicError;
+use crate::kafka::error::may_pass;
 use crate::kafka::{Error, ErrorKind};
 
 /// For how long at most a topic may be missing before that is reported: brokers may not know of a new one yet.
@@ -37,7 +38,7 @@ pub(crate) struct MissingTopics {
 struct Missing {
     since: Instant,
     why: TopicError,
-    reported: bool,
+    reported: Option<Instant>,
 }
 
 impl MissingTopics {
@@ -58,7 +59,7 @@ impl MissingTopics {
                     let missing = self.missing.entry(name.clone()).or_insert(Missing {
                         since: now,
                         why,
-                        reported: false,
+                        reported: None,
                     });
                     missing.why = why;
                 }
@@ -87,14 +88,18 @@ impl MissingTopics {
         due
     }
 
-    /// The error of a topic that has been missing for `patience`, or a shorter while; once for each topic.
+    /// The error of a topic that has been missing for `patience`, or a shorter while; once for each topic. What only a person can change,
+    /// such as a topic that this client may not see, is reported again as long as it lasts, once per `patience`.
     pub fn report(&mut self, now: Instant, patience: Duration) -> Option<Error> {
-        let patience = patience.min(NEW_FOR);
-        let (name, missing) = self
-            .missing
-            .iter_mut()
-            .find(|(_, it)| !it.reported && now.duration_since(it.since) >= patience)?;
-        missing.reported = true;
+        let is_due = |(name, missing): &(&String, &mut Missing)| match missing.reported {
+            None => now.duration_since(missing.since) >= patience.min(NEW_FOR),
+            Some(at) => {
+                let may_pass = may_pass(&error_of(name, missing.why));
+                !may_pass && now.duration_since(at) >= patience
+            }
+        };
+        let (name, missing) = self.missing.iter_mut().find(is_due)?;
+        missing.reported = Some(now);
         Some(error_of(name, missing.why))
     }
 }
@@ -178,6 +183,37 @@ mod tests {
                 reported.contains("orders") && reported.contains(text),
                 "{reported}"
             );
+        }
+    }
+
+    /// As in Java, where each metadata with such a topic fails a poll; what may be different next time is reported once.
+    #[test]
+    fn a_topic_that_is_refused_for_good_is_reported_again_and_again() {
+        let start = Instant::now();
+        let topics = ["orders".to_string()];
+        let patience = Duration::from_secs(30);
+        let mut repeated = Vec::new();
+        for code in ErrorCode::all().filter(|code| *code != ErrorCode::NONE) {
+            let mut missing = MissingTopics::default();
+            let mut reports = 0;
+            for second in 0..100 {
+                let now = start + Duration::from_secs(second);
+                let status = |_: &str| TopicStatus::Missing(TopicError::Server(code));
+                missing.update(&topics, false, status, now, |_| Duration::from_secs(1));
+                reports += usize::from(missing.report(now, patience).is_some());
+            }
+            match reports {
+                1 => {}
+                // After 5, 35, 65 and 95 seconds.
+                4 => repeated.push(code.name()),
+                _ => panic!("{}: {reports} reports", code.name()),
+            }
+        }
+        for code in ["TOPIC_AUTHORIZATION_FAILED", "INVALID_TOPIC_EXCEPTION"] {
+            assert!(repeated.contains(&code), "{code}");
+        }
+        for code in ["UNKNOWN_TOPIC_OR_PARTITION", "LEADER_NOT_AVAILABLE"] {
+            assert!(!repeated.contains(&code), "{code}");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Producer id and epoch: who the brokers think is writing, and how to obtain an id that nobody else has.
 
+use protocol::ErrorCode;
 use protocol::messages::InitProducerIdRequest;
-use protocol::{ApiKey, ErrorCode};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::Instant;
 
 use super::sender::task::is_final;
-use crate::kafka::cluster::Cluster;
-use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
+use crate::kafka::cluster::{Answer, Cluster, Judged, Target};
+use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// Who the brokers think is writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,50 +21,39 @@ pub(super) async fn obtain(
     deadline: Instant,
     note: impl Fn(&Error),
 ) -> Result<ProducerIdAndEpoch> {
-    let mut random: Random = cluster.random("producer id");
-    let mut backoff = cluster.retry_backoff();
-    loop {
-        let error = match timeout_at(deadline, ask(cluster, deadline)).await {
-            Ok(Ok(producer_id)) => return Ok(producer_id),
-            Ok(Err(error)) => error,
-            Err(_elapsed) => Error::new(
-                ErrorKind::Timeout,
-                "no broker returned a producer id in time",
-            ),
+    let request = |_| {
+        Ok(InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            ..InitProducerIdRequest::default()
+        })
+    };
+    let judge = |answer: Result<Answer<InitProducerIdRequest>>| {
+        let error = match answer.and_then(|answer| id_in(&answer)) {
+            Ok(producer_id) => return Judged::Done(producer_id),
+            Err(error) => error,
         };
         note(&error);
-        let pause = backoff.failed(&mut random);
-        if is_final(&error) || Instant::now() + pause >= deadline {
-            return Err(error.with_outcome(WriteOutcome::NotWritten));
+        match is_final(&error) {
+            true => Judged::Failed(error),
+            false => Judged::Again(error),
         }
-        sleep(pause).await;
-    }
+    };
+    let obtained = cluster.request(Target::Any, deadline, request, judge).await;
+    obtained.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))
 }
 
-async fn ask(cluster: &Cluster, deadline: Instant) -> Result<ProducerIdAndEpoch> {
-    // A producer id that is given twice, since the first broker asked kept silent, is one that nobody uses.
-    let request = |_| InitProducerIdRequest {
-        transactional_id: None,
-        transaction_timeout_ms: i32::MAX,
-        ..InitProducerIdRequest::default()
-    };
-    let until = deadline.min(Instant::now() + cluster.config().request_timeout);
-    let (response, connection) = cluster.ask_any(request, until).await?;
-    let (producer_id, epoch) = (response.producer_id, response.producer_epoch);
-    let error = match response.error_code {
+/// The producer id in an answer.
+fn id_in(answer: &Answer<InitProducerIdRequest>) -> Result<ProducerIdAndEpoch> {
+    let (id, epoch) = (answer.response.producer_id, answer.response.producer_epoch);
+    match answer.response.error_code {
         // A negative one means "none" in a batch: it would be written without idempotence.
-        ErrorCode::NONE if producer_id < 0 || epoch < 0 => Error::new(
-            ErrorKind::Protocol,
-            format!("the broker gave producer id {producer_id} and epoch {epoch}, which are none"),
-        ),
-        ErrorCode::NONE => {
-            return Ok(ProducerIdAndEpoch {
-                id: producer_id,
-                epoch,
-            });
+        ErrorCode::NONE if id < 0 || epoch < 0 => {
+            let message =
+                format!("the broker returned producer id {id} and epoch {epoch}, which are none");
+            Err(answer.explain(Error::new(ErrorKind::Protocol, message)))
         }
-        code => Error::server(code, None),
-    };
-    let (id, address) = connection.broker();
-    Err(error.api(ApiKey::INIT_PRODUCER_ID).broker(id, address))
+        ErrorCode::NONE => Ok(ProducerIdAndEpoch { id, epoch }),
+        code => Err(answer.error(code, None)),
+    }
 }

@@ -1,6 +1,7 @@
 //! Refreshes: when they happen, whom they ask, what a silent broker costs.
 
 use super::*;
+use crate::kafka::TopicPartition;
 
 #[tokio::test(start_paused = true)]
 async fn many_calls_become_few_requests() {
@@ -45,9 +46,15 @@ async fn a_leader_hint_is_used_at_once() {
     cluster.topic("emails", soon(5)).await.expect("the topic");
     let mut changes = cluster.watch();
     changes.mark_unchanged();
-    assert!(!cluster.leader_hint("emails", 0, 2, 5, None));
+    let hint = |leader_epoch| LeaderHint {
+        partition: TopicPartition::new("emails", 0),
+        leader: 2,
+        leader_epoch,
+        endpoint: None,
+    };
+    cluster.leader_hints(&[hint(5)]);
     assert!(!changes.has_changed().expect("open"));
-    assert!(cluster.leader_hint("emails", 0, 2, 6, None));
+    cluster.leader_hints(&[hint(5), hint(6)]);
     assert!(changes.has_changed().expect("open"));
     assert_eq!(leader(&cluster), Some(2));
     // A broker that has not heard of it yet does not take it back.

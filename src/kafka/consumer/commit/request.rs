@@ -11,9 +11,9 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
+use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata, unknown_partition};
 use crate::kafka::consumer::OffsetAndMetadata;
-use crate::kafka::consumer::positions::list_offsets::{left_out, unknown_partition};
+use crate::kafka::consumer::positions::list_offsets::left_out;
 use crate::kafka::consumer::positions::offset_fetch::{id_of, is_gone};
 use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;

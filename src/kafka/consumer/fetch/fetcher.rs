@@ -1,6 +1,7 @@
 //! The task that fetches from one broker: the next fetch is on its way while the last one is read. In: what is wanted from that broker.
 //! Out: readers in the queue, or what went wrong with a partition.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ use super::aborted::AbortedTransactions;
 use super::batch_reader::{BatchReader, HeaderScan, scan_headers};
 use super::memory::Reservation;
 use super::session::{FetchSession, TOPIC_IDS_FROM};
-use crate::kafka::cluster::{Broker, Channel};
+use crate::kafka::cluster::{Broker, Channel, LeaderHint};
 use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::consumer::positions::list_offsets::left_out;
 use crate::kafka::consumer::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
@@ -88,6 +89,7 @@ async fn fetch_once(
                 node,
                 wanted: &wanted,
                 endpoints: std::mem::take(&mut answer.response.node_endpoints),
+                hints: RefCell::default(),
             }
             .take(answer, reservation, session);
         }
@@ -182,6 +184,8 @@ struct ResponseHandler<'a> {
     node: i32,
     wanted: &'a [Wanted],
     endpoints: Vec<NodeEndpoint>,
+    /// The leaders that the answer names (KIP-951).
+    hints: RefCell<Vec<LeaderHint>>,
 }
 
 impl ResponseHandler<'_> {
@@ -232,6 +236,7 @@ impl ResponseHandler<'_> {
                 }
             }
         }
+        self.context.cluster.leader_hints(&self.hints.borrow());
         self.context.ready.notify_waiters();
         // Of a partition that is new in a session a broker says something, unless it does nothing but throttle.
         let is_left_out = |want: &&Wanted| !throttled && session.is_unanswered(&want.partition);
@@ -274,7 +279,7 @@ impl ResponseHandler<'_> {
             .failed([(&want.partition, want.version)], error);
     }
 
-    /// Uses the leader that the answer names (KIP-951).
+    /// Notes the leader that the answer names.
     fn hint(&self, partition: &TopicPartition, data: &PartitionData) {
         let (leader, epoch) = (
             data.current_leader.leader_id,
@@ -295,8 +300,12 @@ impl ResponseHandler<'_> {
                 rack: endpoint.rack.clone(),
             })
         });
-        let cluster = &self.context.cluster;
-        cluster.leader_hint(&partition.topic, partition.partition, leader, epoch, broker);
+        self.hints.borrow_mut().push(LeaderHint {
+            partition: partition.clone(),
+            leader,
+            leader_epoch: epoch,
+            endpoint: broker,
+        });
     }
 
     fn take_records(

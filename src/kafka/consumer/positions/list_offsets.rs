@@ -8,12 +8,11 @@ use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsets
 use protocol::messages::list_offsets_response::ListOffsetsPartitionResponse;
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use protocol::{ApiKey, ErrorCode};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use crate::kafka::cluster::Channel;
+use crate::kafka::cluster::{Answers, Asked, Channel};
 use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::consumer::state::ConsumerContext;
-use crate::kafka::error::may_pass;
 use crate::kafka::net::broker_timeout_ms;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
@@ -39,7 +38,7 @@ pub(crate) async fn ask(
     node: i32,
     lookups: &[Lookup],
     deadline: Instant,
-) -> Result<Vec<(TopicPartition, Result<Found>)>> {
+) -> Result<Answers<Found>> {
     let request = request(lookups, context.config.isolation_level, deadline);
     let response = context
         .cluster
@@ -62,84 +61,19 @@ pub(crate) async fn ask(
 /// Asks the leaders of all of them, again and again with pauses while that may help, until `deadline`.
 pub(crate) async fn ask_leaders(
     context: &ConsumerContext,
-    mut open: BTreeMap<TopicPartition, i64>,
+    open: BTreeMap<TopicPartition, i64>,
     deadline: Instant,
 ) -> Result<BTreeMap<TopicPartition, Found>> {
-    let mut found = BTreeMap::new();
-    let mut attempts = 0;
-    loop {
-        let mut failure = None;
-        for (node, lookups) in by_leader(context, &open, deadline).await? {
-            match ask(context, node, &lookups, deadline).await {
-                Ok(answers) => {
-                    for (partition, answer) in answers {
-                        match answer {
-                            Ok(answer) => {
-                                open.remove(&partition);
-                                found.insert(partition, answer);
-                            }
-                            Err(error) if may_pass(&error) => failure = Some(error),
-                            Err(error) => return Err(error),
-                        }
-                    }
-                }
-                Err(error) if may_pass(&error) => failure = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        if open.is_empty() {
-            return Ok(found);
-        }
-        attempts += 1;
-        let error = failure.unwrap_or_else(|| no_leader(open.keys().next()));
-        let retry_at = Instant::now() + context.pause(attempts);
-        if retry_at >= deadline {
-            return Err(error);
-        }
-        context.cluster.refresh();
-        sleep_until(retry_at).await;
-    }
-}
-
-async fn by_leader(
-    context: &ConsumerContext,
-    open: &BTreeMap<TopicPartition, i64>,
-    deadline: Instant,
-) -> Result<BTreeMap<i32, Vec<Lookup>>> {
-    let mut by_leader: BTreeMap<i32, Vec<Lookup>> = BTreeMap::new();
-    for (partition, timestamp) in open {
-        let topic = context.cluster.topic(&partition.topic, deadline).await?;
-        let index = usize::try_from(partition.partition).unwrap_or(usize::MAX);
-        let Some(known) = topic.partitions.get(index) else {
-            return Err(unknown_partition(partition));
+    let ask = |node, asked: Vec<Asked<i64>>| async move {
+        let lookup = |asked: Asked<i64>| Lookup {
+            partition: asked.partition,
+            timestamp: asked.question,
+            leader_epoch: asked.leader_epoch,
         };
-        if let Some(leader) = known.leader {
-            by_leader.entry(leader).or_default().push(Lookup {
-                partition: partition.clone(),
-                timestamp: *timestamp,
-                leader_epoch: known.leader_epoch,
-            });
-        }
-    }
-    Ok(by_leader)
-}
-
-/// The error for a partition that its topic does not have.
-pub(crate) fn unknown_partition(partition: &TopicPartition) -> Error {
-    Error::new(
-        ErrorKind::UnknownTopicOrPartition,
-        "the topic has no such partition",
-    )
-    .topic_partition(partition.topic.clone(), partition.partition)
-}
-
-/// The error for a partition that nobody leads.
-pub(crate) fn no_leader(partition: Option<&TopicPartition>) -> Error {
-    let error = Error::new(ErrorKind::NoLeader, "the partition has no leader now");
-    match partition {
-        Some(partition) => error.topic_partition(partition.topic.clone(), partition.partition),
-        None => error,
-    }
+        let lookups: Vec<_> = asked.into_iter().map(lookup).collect();
+        ask(context, node, &lookups, deadline).await
+    };
+    context.cluster.fan_out(open, deadline, ask).await
 }
 
 fn request(

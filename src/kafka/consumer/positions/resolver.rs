@@ -8,12 +8,12 @@ use protocol::ApiKey;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::list_offsets::{self, Found, Lookup, no_leader, unknown_partition};
+use super::list_offsets::{self, Found, Lookup};
 use super::offset_fetch;
 use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, OffsetReset, ResetCause};
 use super::partition::{Leader, LeaderStatus, Position};
 use super::questions::{Listing, Questions};
-use crate::kafka::cluster::Metadata;
+use crate::kafka::cluster::{Metadata, no_leader, unknown_partition};
 use crate::kafka::consumer::fetch::fetcher;
 use crate::kafka::consumer::state::{ConsumerContext, Source};
 use crate::kafka::consumer::wait::wait;

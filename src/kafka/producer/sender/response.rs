@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 use super::outcome::{self, ProduceOutcome};
 use super::request::{self, BatchResponses, Destination};
 use super::task::{RequestBatch, Sender};
-use crate::kafka::cluster::Broker;
+use crate::kafka::cluster::{Broker, LeaderHint};
 use crate::kafka::net::Address;
 use crate::kafka::observe::ClientEvent;
 #[cfg(planted_defects)]
@@ -17,7 +17,7 @@ use crate::kafka::producer::completion::Written;
 use crate::kafka::producer::metrics::add;
 use crate::kafka::producer::partition::batch::ProducerBatch;
 use crate::kafka::producer::partition::queue::{PartitionQueue, SequencedBatch};
-use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
 impl Sender {
     /// The oldest request in flight was answered, or will not be.
@@ -49,6 +49,7 @@ impl Sender {
     ) {
         let endpoints = std::mem::take(&mut response.node_endpoints);
         let mut responses = BatchResponses::new(response);
+        let mut hints = Vec::new();
         for item in batches {
             let Some(response) = responses.take(&item.to) else {
                 let error = self.explain(Error::new(
@@ -77,11 +78,16 @@ impl Sender {
                     .iter()
                     .find(|endpoint| endpoint.node_id == leader)
                     .and_then(broker_at);
-                let epoch = response.current_leader.leader_epoch;
-                cluster.leader_hint(&to.topic, to.partition, leader, epoch, endpoint);
+                hints.push(LeaderHint {
+                    partition: TopicPartition::new(to.topic.clone(), to.partition),
+                    leader,
+                    leader_epoch: response.current_leader.leader_epoch,
+                    endpoint,
+                });
             }
             self.handle_batch_response(item, &response, now);
         }
+        self.shared.cluster.leader_hints(&hints);
     }
 
     /// Does what the broker's answer to a batch asks for.
