@@ -1,6 +1,8 @@
 //! One client and all that is created with it: connections are shared, nothing needs the network before it is used, nobody ends anybody
 //! else.
 
+#[path = "../support/connections.rs"]
+mod connections;
 mod network;
 
 use std::time::Duration;

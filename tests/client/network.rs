@@ -1,122 +1,80 @@
 //! A network to an embedded broker that can be down, and that counts connections.
 
 use std::io;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll};
 
 use pat_events::broker::Broker;
 use pat_events::kafka::net::{BoxFuture, BoxStream};
 use pat_events::kafka::{Address, ClientConfig, Transport};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+use crate::connections::Connections;
 
 /// The way to the broker. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Network(Arc<State>);
-
-#[derive(Debug)]
-struct State {
+pub struct Network {
     broker: Broker,
+    state: Arc<State>,
+    connections: Connections,
+}
+
+#[derive(Debug, Default)]
+struct State {
     down: AtomicBool,
     dials: AtomicUsize,
-    /// To which node each connection goes; alive as long as the client's end is.
-    connections: Mutex<Vec<Weak<i32>>>,
+}
+
+/// Dials the broker.
+#[derive(Debug)]
+struct Dial(Broker, Arc<State>);
+
+impl Transport for Dial {
+    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
+        self.1.dials.fetch_add(1, SeqCst);
+        let dialled = match self.1.down.load(SeqCst) {
+            true => Err(io::ErrorKind::ConnectionRefused.into()),
+            false => self.0.dial(address.host(), address.port()),
+        };
+        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
+    }
 }
 
 impl Network {
     pub fn new(broker: &Broker) -> Self {
-        Self(Arc::new(State {
+        let state = Arc::new(State::default());
+        Self {
             broker: broker.clone(),
-            down: AtomicBool::new(false),
-            dials: AtomicUsize::new(0),
-            connections: Mutex::default(),
-        }))
+            state: state.clone(),
+            connections: Connections::through(Dial(broker.clone(), state)),
+        }
     }
 
     pub fn config(&self) -> ClientConfig {
         ClientConfig {
-            transport: Arc::new(self.clone()),
+            transport: Arc::new(self.connections.clone()),
             seed: Some(42),
-            ..ClientConfig::new(&self.0.broker.bootstrap_servers())
+            ..ClientConfig::new(&self.broker.bootstrap_servers())
         }
     }
 
     /// Whether connections are refused.
     pub fn set_down(&self, down: bool) {
-        self.0.down.store(down, SeqCst);
+        self.state.down.store(down, SeqCst);
     }
 
     pub fn dials(&self) -> usize {
-        self.0.dials.load(SeqCst)
+        self.state.dials.load(SeqCst)
     }
 
     /// How many connections to the node are open.
     pub fn open(&self, node: i32) -> usize {
-        let connections = self.0.connections.lock().expect("no panic");
-        let open = connections.iter().filter_map(Weak::upgrade);
-        open.filter(|to| **to == node).count()
+        let open = self.connections.open();
+        let node_at = |at: &Address| self.broker.node_at(at.host(), at.port());
+        open.iter().filter(|at| node_at(at) == Some(node)).count()
     }
 
     /// How many connections are open.
     pub fn open_in_all(&self) -> usize {
-        let nodes = self.0.broker.node_ids();
-        nodes.into_iter().map(|node| self.open(node)).sum()
-    }
-}
-
-impl Transport for Network {
-    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let (state, address) = (self.0.clone(), address.clone());
-        Box::pin(async move {
-            state.dials.fetch_add(1, SeqCst);
-            if state.down.load(SeqCst) {
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            let (host, port) = (address.host(), address.port());
-            let stream = state.broker.dial(host, port)?;
-            let node = Arc::new(state.broker.node_at(host, port).unwrap_or(-1));
-            let mut connections = state.connections.lock().expect("no panic");
-            connections.push(Arc::downgrade(&node));
-            drop(connections);
-            Ok(Box::new(Counted {
-                stream,
-                _node: node,
-            }) as BoxStream)
-        })
-    }
-}
-
-/// A connection that is counted until it is dropped.
-struct Counted {
-    stream: DuplexStream,
-    _node: Arc<i32>,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.connections.open().len()
     }
 }

@@ -5,6 +5,10 @@
 #[path = "../broker/parity/mod.rs"]
 mod parity;
 // Some of it only the tests of the embedded broker need.
+#[path = "../support/connections.rs"]
+mod connections;
+#[path = "../support/process_status.rs"]
+mod process_status;
 #[allow(dead_code)]
 #[path = "../broker/raw.rs"]
 mod raw;
@@ -15,6 +19,7 @@ mod brokers;
 mod failover;
 mod fleet;
 mod interop;
+mod one_client;
 mod program;
 mod recreated;
 mod suite;
@@ -33,6 +38,7 @@ fn main() {
         suite::trials(&fleet),
         brokers::trials(&fleet),
         interop::trials(&fleet),
+        one_client::trials(&fleet),
         program::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
