@@ -239,28 +239,3 @@ async fn any_message_is_sent_to_the_broker_that_it_is_for() {
         .expect_err("not there");
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion, "{error}");
 }
-
-/// The first use of each topic costs the same, however many are in use already.
-#[tokio::test(start_paused = true)]
-async fn the_first_use_of_two_thousand_topics_is_linear() {
-    const TOPICS: usize = 2_000;
-    let (broker, network) = cluster(1, 1);
-    let names: Vec<_> = (0..TOPICS).map(|number| format!("t{number}")).collect();
-    for name in &names {
-        broker.create_topic(name, 1).expect("a new topic");
-    }
-    let client = Client::connect(network.config()).await.expect("a client");
-    let producer = producer(&client);
-    let mut quarters = Vec::new();
-    for quarter in names.chunks(TOPICS / 4) {
-        let started = std::time::Instant::now();
-        for name in quarter {
-            let record = Record::new(name).value(b"x");
-            producer.send(record).await.expect("a written record");
-        }
-        quarters.push(started.elapsed());
-    }
-    println!("{TOPICS} topics, a quarter after the other: {quarters:?}");
-    // Quadratic would be seven times as much.
-    assert!(quarters[3] < quarters[0] * 4, "{quarters:?}");
-}

@@ -389,4 +389,22 @@ mod tests {
         assert!(rereads.counts(&name, 9));
         assert!(rereads.counts(&TopicPartition::new("t", 1), 9));
     }
+
+    /// As in Java: a subscribed topic that the client may not see is an error though others are read.
+    #[test]
+    fn records_of_other_topics_make_up_for_no_topic_that_is_refused() {
+        let start = Instant::now();
+        let error = Error::server(ErrorCode::TOPIC_AUTHORIZATION_FAILED, None).topic("refused");
+        for (read, ends) in [("other", true), ("refused", false)] {
+            let read = TopicPartition::new(read, 0);
+            let mut refusals = refusals(false);
+            let ended = [5, 35, 65].map(|second| {
+                let now = start + Duration::from_secs(second);
+                let ended = refusals.ends(&error, now);
+                refusals.read([&read].into_iter(), now);
+                ended
+            });
+            assert_eq!(ended, [false, false, ends], "{read}");
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! What an observer is told when the metadata is news. In: what was known, and what is. Out: brokers that came and went, leaders that moved.
 
-use std::sync::Arc;
-
 use super::Metadata;
 use crate::kafka::TopicPartition;
 use crate::kafka::observe::{ClientEvent, Observer};
@@ -9,17 +7,14 @@ use crate::kafka::observe::{ClientEvent, Observer};
 /// Tells what is otherwise than before. A first sight of something is no news.
 pub(super) fn tell_changes(observer: &dyn Observer, before: &Metadata, after: &Metadata) {
     tell_of_brokers(observer, before, after);
-    for (name, topic) in &after.topics {
-        let Some(known) = before.topics.get(name).filter(|known| known.id == topic.id) else {
+    for (topic, known) in after.topics.changed_since(&before.topics) {
+        let Some(known) = known.filter(|known| known.id == topic.id) else {
             continue;
         };
-        if Arc::ptr_eq(known, topic) {
-            continue;
-        }
         for (index, (was, is)) in known.partitions.iter().zip(&topic.partitions).enumerate() {
             if was.leader != is.leader {
                 observer.on_event(&ClientEvent::LeaderMoved {
-                    partition: &TopicPartition::new(name.clone(), index as i32),
+                    partition: &TopicPartition::new(topic.name.clone(), index as i32),
                     from: was.leader,
                     to: is.leader,
                 });

@@ -9,6 +9,7 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
+use super::topic_map::TopicMap;
 use crate::kafka::{Address, Error, ErrorKind, TopicPartition};
 
 /// How often in a row the brokers say of a topic that it does not exist before it counts as gone.
@@ -24,7 +25,7 @@ pub(crate) struct Metadata {
     /// Live brokers by id.
     pub brokers: BTreeMap<i32, Broker>,
     /// Tracked topics that exist, by name.
-    pub topics: BTreeMap<Arc<str>, Arc<TopicMetadata>>,
+    pub topics: TopicMap,
     /// Why tracked topics were not described when they were last asked for. The topic may be known from before.
     pub topic_errors: BTreeMap<Arc<str>, TopicError>,
     /// How often in a row the brokers have said of a topic that it does not exist.
@@ -155,7 +156,7 @@ impl Metadata {
 
     /// Forgets topics that nobody wants to hear of any more.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
-        self.topics.retain(|name, _| wanted(name));
+        self.topics.retain(&wanted);
         self.topic_errors.retain(|name, _| wanted(name));
         self.missed.retain(|name, _| wanted(name));
     }
@@ -196,7 +197,7 @@ impl Metadata {
                     news.keep_newer(known, doubts, now);
                 }
                 if known.is_none_or(|known| **known != news) {
-                    self.topics.insert(name.clone(), Arc::new(news));
+                    self.topics.insert(Arc::new(news));
                 }
                 self.topic_errors.remove(name);
                 self.missed.remove(name);
@@ -218,7 +219,7 @@ impl Metadata {
             let known = next.as_ref().unwrap_or(self);
             if let Some(topic) = known.topic_with(hint) {
                 let next = next.get_or_insert_with(|| self.clone());
-                next.topics.insert(topic.name.clone(), Arc::new(topic));
+                next.topics.insert(Arc::new(topic));
                 let endpoint = hint.endpoint.clone();
                 next.brokers
                     .extend(endpoint.map(|broker| (broker.id, broker)));

@@ -12,6 +12,7 @@
 //! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
 //! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
 //! | `router` | a request to the broker that it is for, and again until it is done |
+//! | `topic_map` | topics by name, in a map whose copies share what did not change |
 
 mod changes;
 mod coordinators;
@@ -25,6 +26,7 @@ mod refresh_plan;
 mod router;
 #[cfg(test)]
 mod tests;
+mod topic_map;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

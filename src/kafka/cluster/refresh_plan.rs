@@ -3,7 +3,7 @@
 //! Requests are counted: a refresh fulfils those that came before it began. A request is about everything that is of interest, or about
 //! single topics; only what was requested is asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ const BEFORE_BOOTSTRAP: usize = 2;
 #[derive(Debug)]
 pub(super) struct RefreshPlan {
     topics: BTreeMap<Arc<str>, TopicInterest>,
+    /// The topics of requests that were not fulfilled yet, and perhaps others.
+    open: BTreeSet<Arc<str>>,
     /// The number of the last request.
     requested: u64,
     /// The last request that is about everything.
@@ -94,6 +96,7 @@ impl RefreshPlan {
     pub fn new(config: &ClientConfig, now: Instant) -> Self {
         Self {
             topics: BTreeMap::new(),
+            open: BTreeSet::new(),
             requested: 0,
             everything: 0,
             immediate: 0,
@@ -118,9 +121,11 @@ impl RefreshPlan {
 
     /// Requests one topic that is of interest; nothing where it is not.
     pub fn request_topic(&mut self, topic: &str) {
+        let name = self.wanted(topic);
         if let Some(interest) = self.topics.get_mut(topic) {
             self.requested += 1;
             interest.requested = self.requested;
+            self.open.extend(name);
         }
     }
 
@@ -142,7 +147,9 @@ impl RefreshPlan {
                 used_at: now,
                 requested: self.requested,
             };
-            self.topics.insert(Arc::from(topic), interest);
+            let name: Arc<str> = Arc::from(topic);
+            self.open.insert(name.clone());
+            self.topics.insert(name, interest);
         }
         if let Some(interest) = self.topics.get_mut(topic) {
             interest.used_at = now;
@@ -204,12 +211,13 @@ impl RefreshPlan {
                 interest.lasting > 0 || interest.waiting > 0 || interest.used_at + max_idle > now
             });
         }
-        let topics: Vec<_> = self
-            .topics
-            .iter()
-            .filter(|(_, interest)| everything || interest.requested > self.fulfilled)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let topics: Vec<_> = match everything {
+            true => self.topics.keys().cloned().collect(),
+            false => {
+                let is_open = |name: &&Arc<str>| self.is_open(name);
+                self.open.iter().filter(is_open).cloned().collect()
+            }
+        };
         if !everything && topics.is_empty() {
             // Whoever wanted it has lost interest.
             self.fulfilled = self.requested;
@@ -222,9 +230,18 @@ impl RefreshPlan {
         })
     }
 
+    /// Whether a request for the topic was not fulfilled yet.
+    fn is_open(&self, name: &str) -> bool {
+        let interest = self.topics.get(name);
+        interest.is_some_and(|interest| interest.requested > self.fulfilled)
+    }
+
     /// The refresh succeeded.
     pub fn succeeded(&mut self, refresh: &Refresh, now: Instant, random: &mut Random) {
         self.fulfilled = refresh.number;
+        let mut open = std::mem::take(&mut self.open);
+        open.retain(|name| self.is_open(name));
+        self.open = open;
         if refresh.everything {
             self.refreshed_at = now;
         }

@@ -75,7 +75,6 @@ mod tests {
     use protocol::{ErrorCode, Uuid};
 
     fn metadata(id: u128, partitions: usize) -> Metadata {
-        let name: Arc<str> = "t".into();
         let partition = PartitionMetadata {
             leader: Some(1),
             leader_epoch: 0,
@@ -84,13 +83,13 @@ mod tests {
             error: ErrorCode::NONE,
         };
         let topic = TopicMetadata {
-            name: name.clone(),
+            name: "t".into(),
             id: Uuid::from_u128(id),
             is_internal: false,
             partitions: vec![partition; partitions],
         };
         let mut metadata = Metadata::default();
-        metadata.topics.insert(name, Arc::new(topic));
+        metadata.topics.insert(Arc::new(topic));
         metadata
     }
 

@@ -20,6 +20,7 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 pub(super) async fn run(shared: Arc<ProducerState>) {
     let shared = &shared;
     let mut metadata = shared.cluster.watch();
+    let mut known = metadata.borrow_and_update().clone();
     let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
     let mut next = Instant::now() + tick;
     let mut producer_id: Option<BoxFuture<'static, Result<ProducerIdAndEpoch>>> = None;
@@ -34,7 +35,13 @@ pub(super) async fn run(shared: Arc<ProducerState>) {
                 if changed.is_err() {
                     break;
                 }
-                shared.follow_all();
+                let newest = metadata.borrow_and_update().clone();
+                let followed = shared.follow_changes(&known, &newest);
+                known = newest;
+                if !followed && shared.producer_id().is_some() {
+                    // Other topics are not looked at because one is new.
+                    continue;
+                }
             }
             result = renewed(&mut producer_id) => {
                 producer_id = None;

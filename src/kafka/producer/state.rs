@@ -20,7 +20,7 @@ use super::sender::broker_queue::BrokerQueue;
 use super::sender::task::Sender;
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
-use crate::kafka::cluster::{Channel, Cluster, PartitionMetadata, TopicMetadata};
+use crate::kafka::cluster::{Channel, Cluster, Metadata, PartitionMetadata, TopicMetadata};
 use crate::kafka::observe::ClientEvent;
 use crate::kafka::{Error, ErrorKind, Random, TopicPartition, WriteOutcome};
 
@@ -296,17 +296,17 @@ impl ProducerState {
         }
     }
 
-    /// Follows the metadata of every topic that is known.
-    pub fn follow_all(self: &Arc<Self>) {
-        let metadata = self.cluster.metadata();
-        for topic in self.topics.all() {
-            // Most of the news are about other topics.
-            if let Some(known) = metadata.topic(&topic.name)
-                && !topic.follows(known)
-            {
+    /// Follows the metadata of each topic in use that is otherwise `now` than `before`; whether there is one.
+    pub fn follow_changes(self: &Arc<Self>, before: &Metadata, now: &Metadata) -> bool {
+        let mut followed = false;
+        for (known, _) in now.topics.changed_since(&before.topics) {
+            let topic = self.topics.find(&known.name);
+            if topic.is_some_and(|topic| !topic.follows(known)) {
                 self.follow(known);
+                followed = true;
             }
         }
+        followed
     }
 
     /// Follows metadata: partitions, leaders, the topic's id. Makes the topic known if it is new.
