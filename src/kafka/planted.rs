@@ -16,8 +16,6 @@ pub enum Defect {
     CommittedOffsetIgnored,
     /// A rebalance does not renew the member's session, at whose end it gives up its partitions.
     SessionEndsInRebalance,
-    /// A commit that is refused for its metadata is sent again behind newer ones.
-    RefusedCommitGoesLast,
     /// A commit is sent for whichever topic has the name, not for the one that its offsets are of.
     OffsetsOutliveTopic,
     /// After a final refusal the partition waits as if something was to be repeated.

@@ -134,7 +134,9 @@ mod planted_defects {
             (shows(&outcome) && run(seed).is_clean()).then_some(outcome)
         });
         let Some(outcome) = found else {
-            panic!("{defect:?} was not found in {SEEDS} seeds");
+            let concerned = (0..SEEDS).filter(|seed| concerns(&plan_of(*seed)));
+            let seeds: Vec<u64> = concerned.collect();
+            panic!("{defect:?} was not found in seeds {seeds:?}");
         };
         println!(
             "{defect:?}: found by seed {}: {:?} {:?}",
@@ -170,6 +172,7 @@ mod planted_defects {
         a_sequence_number_not_restored_after_a_retry_is_found: SequenceNotRestored in chaos => Doubled(_) | Reordered { .. },
         a_position_advanced_before_delivery_is_found: PositionBeforeDelivery in chaos => CommittedUnread { .. } | NeverRead { .. },
         a_committed_offset_that_is_ignored_is_found: CommittedOffsetIgnored in chaos => BeganTooLow { .. },
+        a_rebalance_that_ends_a_members_session_is_found: SessionEndsInRebalance in Plan::all_is_well => HandledTwice { .. } | CommitRefused { .. },
         offsets_that_outlive_their_topic_are_found: OffsetsOutliveTopic in recreated => StoredUnfinished { .. },
         a_refusal_that_holds_up_good_records_is_found: RefusalHoldsUp in |plan| plan.refused_percent > 0 => FailedForNothing(_),
         a_refusal_of_good_records_with_the_bad_is_found: RefusalOfAll in |plan| plan.compacted => FailedForNothing(_),
