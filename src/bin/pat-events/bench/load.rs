@@ -14,7 +14,7 @@ use crate::demo::workload::Workload;
 const GENERATED: u64 = 40_000;
 
 /// A payload file in memory, with the place of each of its records.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Load {
     bytes: Vec<u8>,
     records: Vec<(Range<u32>, Range<u32>)>,

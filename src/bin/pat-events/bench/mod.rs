@@ -111,7 +111,10 @@ impl Bench {
     }
 
     async fn run_all(&self) -> Outcome {
+        let only_reads = self.mode == Some(Mode::Consume) && self.topic.is_some();
         let load = match &self.payload {
+            // Memory that a reader has no use for would count as its own.
+            _ if only_reads => Load::default(),
             Some(path) => {
                 Load::read(path).map_err(|error| format!("{}: {error}", path.display()))?
             }
