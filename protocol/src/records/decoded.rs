@@ -126,19 +126,27 @@ impl DecodedBatch {
         bytes: usize,
     ) -> Result<DecodedBatch, RecordError> {
         let start = self.cursor;
+        // On its own, so that it stays in registers.
+        let mut cursor = start;
+        let (header, data) = (&self.header, &self.data[..]);
         let mut taken = 0;
-        while taken < count && (taken == 0 || self.cursor.at - start.at < bytes) {
-            let before = self.cursor;
-            match self.cursor.next(&self.header, &self.data) {
+        while taken < count && (taken == 0 || cursor.at - start.at < bytes) {
+            let mut ahead = cursor;
+            match ahead.next(header, data) {
                 Some(Ok(_)) => taken += 1,
-                Some(Err(_)) if taken > 0 => {
-                    self.cursor = before;
+                Some(Err(_)) if taken > 0 => break,
+                Some(Err(error)) => {
+                    self.cursor = ahead;
+                    return Err(error);
+                }
+                None => {
+                    cursor = ahead;
                     break;
                 }
-                Some(Err(error)) => return Err(error),
-                None => break,
             }
+            cursor = ahead;
         }
+        self.cursor = cursor;
         let mut front = self.clone();
         front.cursor = Cursor {
             remaining: taken as u32,

@@ -10,6 +10,7 @@ use crate::kafka::TopicPartition;
 
 /// A record, borrowed from the [`Records`] it came in.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct RecordView<'a> {
     /// Its topic.
     pub topic: &'a str,
@@ -31,7 +32,7 @@ pub struct RecordView<'a> {
 }
 
 impl<'a> RecordView<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(batch: &'a Batch, record: wire::RecordView<'a>) -> Self {
         let epoch = batch.records.header().partition_leader_epoch;
         Self {
