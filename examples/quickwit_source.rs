@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::broker::Broker;
-use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
     Consumer, ConsumerConfig, ConsumerHandle, OffsetAndMetadata, Producer, ProducerConfig,
     RebalanceListener, Record, TopicPartition,
@@ -53,20 +52,14 @@ impl Metastore {
 
 /// New partitions are read from where the checkpoint says.
 impl RebalanceListener for Metastore {
-    fn on_assigned<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            for partition in partitions {
-                let done = match self.next_offset(partition) {
-                    Some(offset) => consumer.seek(partition, offset),
-                    None => consumer.seek_to_beginning(partition),
-                };
-                done.expect("it is assigned");
-            }
-        })
+    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            let done = match self.next_offset(partition) {
+                Some(offset) => consumer.seek(partition, offset),
+                None => consumer.seek_to_beginning(partition),
+            };
+            done.expect("it is assigned");
+        }
     }
 }
 

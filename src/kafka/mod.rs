@@ -38,9 +38,9 @@ pub use client::Client;
 pub use cluster::Target;
 pub use config::{ClientConfig, Configuration};
 pub use consumer::{
-    Consumer, ConsumerConfig, ConsumerHandle, IsolationLevel, MissingTopics, OffsetAndMetadata,
-    OffsetReset, OwnedRecord, PositionReset, RebalanceListener, RecordView, Records, ResetCause,
-    ResetCounts, StartOffset,
+    Consumer, ConsumerConfig, ConsumerHandle, ConsumerMetrics, IsolationLevel, MissingTopics,
+    OffsetAndMetadata, OffsetReset, OwnedRecord, PositionReset, RebalanceListener, RecordView,
+    Records, ResetCause, ResetCounts, StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use pat_events::broker::Broker;
 use pat_events::kafka::consumer::{ConsumerHandle, RebalanceListener};
-use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{Consumer, OffsetAndMetadata, Records, StartOffset, TopicPartition};
 
 use crate::consumers::{consumer, fill, member, ms, numbers, one_broker, reader, tp};
@@ -87,26 +86,14 @@ fn a_dropped_poll_takes_no_record_with_it() {
 struct Slow;
 
 impl RebalanceListener for Slow {
-    fn on_assigned<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let _ = consumer.committed(partitions).await;
-            tokio::time::sleep(ms(50)).await;
-        })
+    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        let _ = consumer.committed(partitions).await;
+        tokio::time::sleep(ms(50)).await;
     }
 
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        _: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            tokio::time::sleep(ms(50)).await;
-            let _ = consumer.commit_sync().await;
-        })
+    async fn on_revoked(&self, consumer: &ConsumerHandle, _: &[TopicPartition]) {
+        tokio::time::sleep(ms(50)).await;
+        let _ = consumer.commit_sync().await;
     }
 }
 
@@ -271,7 +258,7 @@ fn a_dropped_commit_is_made_whole_or_not_at_all_and_holds_up_none_after_it() {
         cut.of(consumer.handle().commit(&lower)).await.is_some()
     });
     committing("commit_async", async |cut: Cut, consumer: &Consumer| {
-        let pending = consumer.handle().commit_async().expect("room");
+        let pending = consumer.handle().commit_positions().expect("room");
         cut.of(pending).await.is_some()
     });
 }

@@ -146,13 +146,35 @@ async fn a_partition_that_cannot_be_read_does_not_stop_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_decompresses_to_more_than_the_budget_is_an_error() {
-    let broker = one_broker(1);
-    fill_with(&broker, 0, 0..20_000, 20_000, Codec::Zstd.into());
-    let mut consumer = reader(&broker, 1, |config| config.buffer_bytes = 200_000).await;
-    let error = consumer.poll(ms(5_000)).await.expect_err("too large");
-    assert_eq!(
-        (error.kind(), error.resume_offset()),
-        (ErrorKind::CorruptBatch, Some(20_000))
-    );
+async fn a_batch_that_decompresses_to_more_than_the_budget_is_read_alone() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let broker = one_broker(1);
+        fill_with(&broker, 0, 0..40_000, 20_000, codec.into());
+        fill(&broker, 0, 40_000..40_010, 10);
+        let mut consumer = reader(&broker, 1, |config| config.buffer_bytes = 200_000).await;
+        let all = read(&mut consumer, 40_010).await;
+        assert_eq!(all, (0..40_010).collect::<Vec<u32>>(), "{codec:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_decompresses_to_more_than_any_may_is_an_error_to_seek_past() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let broker = one_broker(1);
+        fill_with(&broker, 0, 0..20_000, 20_000, codec.into());
+        fill(&broker, 0, 20_000..20_010, 10);
+        let mut consumer = reader(&broker, 1, |config| {
+            config.buffer_bytes = 200_000;
+            config.client.max_frame_bytes = 300_000;
+        })
+        .await;
+        let error = consumer.poll(ms(5_000)).await.expect_err("too large");
+        assert_eq!(
+            (error.kind(), error.resume_offset()),
+            (ErrorKind::CorruptBatch, Some(20_000)),
+            "{codec:?}"
+        );
+        consumer.seek(&tp(0), 20_000).expect("assigned");
+        assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::{ErrorKind, OffsetAndMetadata, StartOffset, TopicPartition};
+use pat_events::kafka::{Consumer, ErrorKind, OffsetAndMetadata, StartOffset, TopicPartition};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
@@ -347,4 +347,45 @@ async fn reading_follows_a_leader_to_a_node_where_nothing_was_to_be_fetched() {
         read(&mut consumer, 10).await,
         (10..20).collect::<Vec<u32>>()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_topic_that_was_assigned_by_hand_stays_assigned_and_is_read_once_it_is_back() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    let mut consumer = reader(&broker, 1, |config| {
+        config.client.request_timeout = ms(3_000);
+    })
+    .await;
+    assert_eq!(read(&mut consumer, 10).await.len(), 10);
+    broker.delete_topic("t");
+    let deleted = Instant::now();
+    let mut told = 0;
+    while deleted.elapsed() < Duration::from_secs(60) {
+        if let Err(error) = consumer.poll(ms(500)).await {
+            assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{error}");
+            told += 1;
+        }
+        assert_eq!(consumer.assignment(), [tp(0)]);
+    }
+    assert!((1..=20).contains(&told), "told {told} times in a minute");
+    broker.create_topic("t", 1).expect("a new topic");
+    fill(&broker, 0, 0..20, 10);
+    let all: Vec<u32> = (0..20).collect();
+    assert_eq!(
+        read_in(&mut consumer, 20, Duration::from_secs(60)).await,
+        all
+    );
+}
+
+/// As [`read`], for as long as `time`.
+async fn read_in(consumer: &mut Consumer, count: usize, time: Duration) -> Vec<u32> {
+    let started = Instant::now();
+    let mut all = Vec::new();
+    while all.len() < count && started.elapsed() < time {
+        if let Ok(records) = consumer.poll(ms(500)).await {
+            all.extend(numbers(&records));
+        }
+    }
+    all
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use pat_events::broker::{Fault, FaultAction};
-use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
     Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, StartOffset,
     TopicPartition,
@@ -35,41 +34,25 @@ impl Told {
 }
 
 impl RebalanceListener for Told {
-    fn on_assigned<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move { self.note("assigned", partitions) })
+    async fn on_assigned(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("assigned", partitions)
     }
 
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            self.note("revoked", partitions);
-            consumer
-                .commit_sync()
-                .await
-                .expect("a commit inside the hook");
-        })
+    async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("revoked", partitions);
+        consumer
+            .commit_sync()
+            .await
+            .expect("a commit inside the hook");
     }
 
-    fn on_lost<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            self.note("lost", partitions);
-            let error = consumer
-                .commit_sync()
-                .await
-                .expect_err("not theirs any more");
-            assert_eq!(error.kind(), ErrorKind::Rebalance);
-        })
+    async fn on_lost(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("lost", partitions);
+        let error = consumer
+            .commit_sync()
+            .await
+            .expect_err("not theirs any more");
+        assert_eq!(error.kind(), ErrorKind::Rebalance);
     }
 }
 
@@ -333,7 +316,7 @@ async fn commits_go_out_in_the_order_of_the_calls() {
     let mut pending = Vec::new();
     for _ in 0..10 {
         consumer.poll(ms(5_000)).await.expect("a poll");
-        pending.push(consumer.commit_async().expect("room for a commit"));
+        pending.push(consumer.commit_positions().expect("room for a commit"));
     }
     consumer.commit_sync().await.expect("the last one");
     for commit in pending {
@@ -401,7 +384,7 @@ async fn leaving_waits_for_commits_under_way_and_takes_no_more() {
     let mut consumer = member(&broker, |_| {}).await;
     assert_eq!(read(&mut consumer, 100).await.len(), 100);
     let handle = consumer.handle();
-    let pending = consumer.commit_async().expect("room for a commit");
+    let pending = consumer.commit_positions().expect("room for a commit");
     consumer.unsubscribe().await.expect("leaves");
     pending.await.expect("was sent before leaving");
     assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
@@ -462,7 +445,7 @@ async fn closing_waits_for_commits_under_way_of_partitions_assigned_by_hand() {
         .await
         .expect("assigned");
     assert_eq!(read(&mut consumer, 100).await.len(), 100);
-    let pending = consumer.commit_async().expect("room for a commit");
+    let pending = consumer.commit_positions().expect("room for a commit");
     consumer.close().await.expect("closes");
     pending.await.expect("was sent before closing");
     assert_eq!(broker.committed_offset("g", "t", 0), Some(100));
@@ -478,7 +461,7 @@ async fn a_commit_handed_in_before_the_poll_that_revokes_is_made() {
     let mut other = None;
     for round in 0..200 {
         let before = one.assignment().len();
-        let pending = (before > 0).then(|| one.commit_async().expect("room for a commit"));
+        let pending = (before > 0).then(|| one.commit_positions().expect("room for a commit"));
         one.poll(ms(100)).await.expect("a poll");
         if let Some(pending) = pending {
             pending.await.unwrap_or_else(|error| {
@@ -504,20 +487,12 @@ async fn a_commit_handed_in_before_the_poll_that_revokes_is_made() {
 struct Quiet(Told);
 
 impl RebalanceListener for Quiet {
-    fn on_revoked<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move { self.0.note("revoked", partitions) })
+    async fn on_revoked(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.0.note("revoked", partitions)
     }
 
-    fn on_lost<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move { self.0.note("lost", partitions) })
+    async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.0.note("lost", partitions)
     }
 }
 
@@ -574,7 +549,7 @@ async fn an_unsubscribe_that_is_dropped_leaves_a_member_that_reads_or_none() {
     broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, slow));
     let mut consumer = member(&broker, |_| {}).await;
     assert_eq!(read(&mut consumer, 10).await.len(), 10);
-    let pending = consumer.commit_async().expect("room for a commit");
+    let pending = consumer.commit_positions().expect("room for a commit");
     tokio::time::timeout(ms(500), consumer.unsubscribe())
         .await
         .expect_err("waits for the commit");
@@ -658,31 +633,21 @@ async fn a_handler_may_take_its_time_while_another_member_joins() {
 struct Slow(std::time::Duration, Told);
 
 impl RebalanceListener for Slow {
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            tokio::time::sleep(self.0).await;
-            let committed = consumer.commit_sync().await;
-            self.1.note(
-                if committed.is_ok() {
-                    "committed"
-                } else {
-                    "refused"
-                },
-                partitions,
-            );
-        })
+    async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        tokio::time::sleep(self.0).await;
+        let committed = consumer.commit_sync().await;
+        self.1.note(
+            if committed.is_ok() {
+                "committed"
+            } else {
+                "refused"
+            },
+            partitions,
+        );
     }
 
-    fn on_lost<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move { self.1.note("lost", partitions) })
+    async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.1.note("lost", partitions)
     }
 }
 
@@ -716,4 +681,43 @@ async fn a_hook_may_take_its_time_while_another_member_joins() {
         assert_eq!(repeated, 0, "a hook of {hook_ms} ms");
         assert_eq!(told.all(), [("committed", vec![0, 1])], "{hook_ms} ms");
     }
+}
+
+/// Asks what is committed.
+struct Asks;
+
+impl RebalanceListener for Asks {
+    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        let committed = consumer.committed(partitions).await.expect("an answer");
+        assert_eq!(
+            committed.len(),
+            1,
+            "of one partition something is committed"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignment_asks_for_committed_offsets_once_also_when_its_listener_does() {
+    let broker = one_broker(2);
+    fill(&broker, 0, 0..10, 10);
+    fill(&broker, 1, 0..10, 10);
+    let mut first = member(&broker, |_| {}).await;
+    assert_eq!(read(&mut first, 20).await.len(), 20);
+    let offset = OffsetAndMetadata::new(4);
+    let commit = first.commit_async([(tp(0), offset)]).expect("room");
+    commit.await.expect("committed");
+    first.close().await.expect("closed");
+    let wire = Wire::new(&broker);
+    let mut config = config(&broker);
+    config.group_id = Some("g".to_string());
+    config.client.transport = Arc::new(wire.clone());
+    let mut second = Consumer::connect(config).await.expect("a consumer");
+    second.subscribe_with(&["t"], Asks).await.expect("a topic");
+    let mut all = read(&mut second, 16).await;
+    all.sort_unstable();
+    let mut expected: Vec<u32> = (4..10).chain(0..10).collect();
+    expected.sort_unstable();
+    assert_eq!(all, expected);
+    assert_eq!(wire.requests(ApiKey::OFFSET_FETCH), 1);
 }

@@ -54,6 +54,10 @@ struct WireState {
     network: Network,
     readers: Vec<Waker>,
     requests: BTreeMap<i16, u64>,
+    /// How many more bytes come back; none says all.
+    allowance: Option<usize>,
+    /// The next response to a fetch of version 11 that has something of one partition names this replica to fetch from.
+    preferred: Option<i32>,
 }
 
 impl Wire {
@@ -65,8 +69,22 @@ impl Wire {
     }
 
     pub fn set(&self, network: Network) {
+        self.change(|state| state.network = network);
+    }
+
+    /// Lets so many more bytes come back, and then nothing; `None` lets all come.
+    pub fn allow(&self, bytes: Option<usize>) {
+        self.change(|state| state.allowance = bytes);
+    }
+
+    /// Makes the leader name `replica` as the one to fetch from, once (KIP-392).
+    pub fn prefer(&self, replica: i32) {
+        self.change(|state| state.preferred = Some(replica));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut WireState)) {
         let mut state = self.lock();
-        state.network = network;
+        change(&mut state);
         std::mem::take(&mut state.readers)
             .iter()
             .for_each(Waker::wake_by_ref);
@@ -127,6 +145,21 @@ impl Wired {
     }
 }
 
+/// Names `replica` in a response to a fetch of version 11, if it is one with something of one partition of `t`.
+fn prefer(frame: &mut [u8], replica: i32) -> bool {
+    // After length, correlation id, throttle, error and session.
+    const TOPICS: usize = 4 + 4 + 4 + 2 + 4;
+    // One topic, its name, one partition.
+    const HEAD: [u8; 11] = [0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1];
+    // After index, error, watermarks, log start and aborted transactions.
+    const AT: usize = TOPICS + HEAD.len() + 4 + 2 + 3 * 8 + 4;
+    let found = frame.len() >= AT + 4 && frame[TOPICS..].starts_with(&HEAD);
+    if found {
+        frame[AT..AT + 4].copy_from_slice(&replica.to_be_bytes());
+    }
+    found
+}
+
 impl AsyncRead for Wired {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -137,10 +170,28 @@ impl AsyncRead for Wired {
         if !state.readers.iter().any(|it| it.will_wake(context.waker())) {
             state.readers.push(context.waker().clone());
         }
-        let network = state.network;
+        let (network, allowance) = (state.network, state.allowance);
         drop(state);
         match network {
-            Network::Open => Pin::new(&mut self.stream).poll_read(context, buffer),
+            Network::Open if allowance == Some(0) => Poll::Pending,
+            Network::Open => {
+                let most = buffer.remaining().min(allowance.unwrap_or(usize::MAX));
+                let mut read = ReadBuf::new(buffer.initialize_unfilled_to(most));
+                let polled = Pin::new(&mut self.stream).poll_read(context, &mut read);
+                let count = read.filled().len();
+                let mut state = self.wire.lock();
+                if let Some(allowance) = &mut state.allowance {
+                    *allowance -= count;
+                }
+                if let Some(replica) = state.preferred
+                    && prefer(read.filled_mut(), replica)
+                {
+                    state.preferred = None;
+                }
+                drop(state);
+                buffer.advance(count);
+                polled
+            }
             Network::Refused => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Network::Hung => Poll::Pending,
         }

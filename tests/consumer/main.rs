@@ -2,6 +2,7 @@
 //!
 //! - `harness`: a broker, batches for its logs, a consumer, and what it read
 //! - `reading`: positions, seeks, pauses, resets, codecs, lag
+//! - `buffers`: what is fetched ahead, within its memory, and what holds up nothing else
 //! - `transactions`: what read_committed shows
 //! - `groups`: membership, rebalances, commits
 //! - `coordinator`: whatever the group's coordinator answers, or does not
@@ -12,6 +13,7 @@
 //! - `repetitions`: what a broker answers once, and for ever
 //! - `recreated`: topics that are deleted and re-created under the same name
 
+mod buffers;
 mod coordinator;
 mod corruption;
 mod faults;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction};
-use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
     Consumer, ConsumerConfig, ConsumerHandle, RebalanceListener, StartOffset, TopicPartition,
 };
@@ -49,15 +48,9 @@ const STATES: [Doing; 11] = [
 struct Commits;
 
 impl RebalanceListener for Commits {
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        _: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            // Whatever comes of it.
-            let _ = consumer.commit_sync().await;
-        })
+    async fn on_revoked(&self, consumer: &ConsumerHandle, _: &[TopicPartition]) {
+        // Whatever comes of it.
+        let _ = consumer.commit_sync().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Positions, seeks, pauses, resets, codecs and lag, while the brokers are well.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction};
@@ -8,6 +9,7 @@ use pat_events::kafka::{
 };
 use protocol::ApiKey;
 use protocol::compression::Codec;
+use tokio::time::Instant;
 
 use crate::harness::*;
 
@@ -435,4 +437,32 @@ async fn a_pause_in_the_middle_of_what_was_fetched_loses_nothing_of_it() {
     consumer.resume(&[tp(0)]).expect("it is assigned");
     let rest: Vec<u32> = (5..40).collect();
     assert_eq!(read(&mut consumer, 35).await, rest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_policy_says_where_to_go_nobody_is_asked_again() {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..10, 10);
+    for (start, api) in [
+        (StartOffset::Offset(99), ApiKey::FETCH),
+        (StartOffset::Committed, ApiKey::OFFSET_FETCH),
+    ] {
+        let wire = Wire::new(&broker);
+        let mut config = config(&broker);
+        config.group_id = Some("g".to_string());
+        config.auto_offset_reset = OffsetReset::None;
+        config.client.transport = Arc::new(wire.clone());
+        let mut consumer = Consumer::connect(config).await.expect("a consumer");
+        consumer.assign(&[(tp(0), start)]).await.expect("assigned");
+        let started = Instant::now();
+        let mut told = 0;
+        while started.elapsed() < ms(20_000) {
+            told += usize::from(consumer.poll(ms(500)).await.is_err());
+        }
+        // One, and one that ends the fetch session.
+        assert!(wire.requests(api) <= 2, "{start:?}: {}", wire.requests(api));
+        assert!((1..=21).contains(&told), "{start:?}: told {told} times");
+        consumer.seek(&tp(0), 4).expect("assigned");
+        assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);
+    }
 }

@@ -101,8 +101,8 @@ async fn a_commit_that_waits_while_the_topic_is_recreated_is_dropped() {
         // The first one holds up those behind it.
         let busy = FaultAction::Answer(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
         broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, busy).times(8));
-        let first = consumer.commit_async().expect("room for a commit");
-        let second = consumer.commit_async().expect("room for a commit");
+        let first = consumer.commit_positions().expect("room for a commit");
+        let second = consumer.commit_positions().expect("room for a commit");
         recreate(&broker, &mut consumer, 1).await;
         for pending in [first, second] {
             let error = pending.await.expect_err("of the topic that is gone");

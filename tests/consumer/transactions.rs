@@ -54,3 +54,28 @@ async fn read_committed_shows_exactly_the_committed_records_and_read_uncommitted
     );
     assert_eq!(consumer.lag(&tp(0)), Some(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn records_carry_the_position_after_them_and_after_what_is_not_shown() {
+    let broker = one_broker(2);
+    fill(&broker, 0, 0..10, 10);
+    for bytes in [
+        batch(0..5, Compression::NONE, &transactional(7)),
+        marker(7, false),
+    ] {
+        broker.append_unchecked("t", 0, bytes);
+    }
+    let mut consumer = reader(&broker, 2, |config| {
+        config.isolation_level = IsolationLevel::ReadCommitted;
+    })
+    .await;
+    let records = consumer.poll(ms(5_000)).await.expect("records");
+    assert_eq!(numbers(&records), (0..10).collect::<Vec<u32>>());
+    let next = records.next_offsets();
+    assert_eq!(next.keys().collect::<Vec<_>>(), [&tp(0)]);
+    assert_eq!(next[&tp(0)].offset, 16);
+    assert_eq!(
+        consumer.position_to_commit(&tp(0)).as_ref(),
+        Some(&next[&tp(0)])
+    );
+}

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pat_events::kafka::consumer::{Consumer, ConsumerHandle, RebalanceListener};
-use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
     ConsumerConfig, Error, ErrorKind, OffsetReset, Records, StartOffset, TopicPartition,
 };
@@ -492,49 +491,33 @@ impl Listener {
 }
 
 impl RebalanceListener for Listener {
-    fn on_assigned<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
+    async fn on_assigned(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
         for partition in partitions {
             self.harness.recorder.record(Event::Assigned {
                 reader: self.reader,
                 partition: partition.partition,
             });
         }
-        Box::pin(async {})
     }
 
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
+    async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
         self.record_revoked(partitions);
-        Box::pin(async move {
-            if self.harness.plan.listener_delay.is_zero() {
-                return;
-            }
-            self.work().await;
-            let (group, _) = GROUPS[0];
-            debug_assert_eq!(group, Group::Polling);
-            if commit(&self.harness, consumer, self.reader).await.is_err()
-                && self.harness.plan.listener_is_in_time()
-            {
-                self.harness.recorder.record(Event::CommitRefused {
-                    reader: self.reader,
-                });
-            }
-        })
+        if self.harness.plan.listener_delay.is_zero() {
+            return;
+        }
+        self.work().await;
+        let (group, _) = GROUPS[0];
+        debug_assert_eq!(group, Group::Polling);
+        if commit(&self.harness, consumer, self.reader).await.is_err()
+            && self.harness.plan.listener_is_in_time()
+        {
+            self.harness.recorder.record(Event::CommitRefused {
+                reader: self.reader,
+            });
+        }
     }
 
-    fn on_lost<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
+    async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
         self.record_revoked(partitions);
-        Box::pin(async {})
     }
 }

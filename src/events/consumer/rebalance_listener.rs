@@ -13,7 +13,6 @@ use super::error_policy::{Refusals, retry_backoff};
 use super::metrics::Counters;
 use super::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, PositionReset, RebalanceListener};
-use crate::kafka::net::BoxFuture;
 use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 
 /// How long single partitions whose committed offsets cannot be had hold up the others.
@@ -38,7 +37,7 @@ impl GroupListener {
         shutdown_timeout.max(max_poll_interval / 4)
     }
 
-    /// Goes on from `commit`, unless it was committed in another topic, which had the name before: brokers that know topics by their names alone
+    /// Goes on from `commit`, unless it was made in another topic, which had the name before: brokers that know topics by their names alone
     /// may have taken it late, and it says nothing about this one. All of this one is read then.
     fn resume(
         &self,
@@ -66,79 +65,57 @@ impl GroupListener {
 }
 
 impl RebalanceListener for GroupListener {
-    fn on_assigned<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let (mut backoff, mut random) = retry_backoff(&self.config, "committed offsets");
-            let mut refusals = Refusals::new(&self.config);
-            let mut committed = loop {
-                match consumer.committed_or_refused(partitions, PATIENCE).await {
-                    Ok(committed) => break committed,
-                    Err(error) if !refusals.ends(&error, Instant::now()) => {
-                        // The poll that this is part of does not return meanwhile: nobody else can tell.
-                        self.counters.failed_to_poll(error);
-                        sleep(backoff.failed(&mut random)).await;
-                    }
-                    // The client asks the same to find its positions: its next poll fails with this.
-                    Err(_) => return,
-                }
-            };
-            for name in partitions {
-                if let Some(error) = committed.refused.remove(name) {
-                    // The client asks on, and says so when it goes on for long. A tracker comes with the first record.
+    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        let (mut backoff, mut random) = retry_backoff(&self.config, "committed offsets");
+        let mut refusals = Refusals::new(&self.config);
+        let mut committed = loop {
+            match consumer.committed_or_refused(partitions, PATIENCE).await {
+                Ok(committed) => break committed,
+                Err(error) if !refusals.ends(&error, Instant::now()) => {
+                    // The poll that this is part of does not return meanwhile: nobody else can tell.
                     self.counters.failed_to_poll(error);
-                    continue;
+                    sleep(backoff.failed(&mut random)).await;
                 }
-                let topic_id = committed.topics.get(&name.topic).copied();
-                let tracker = match committed.found.remove(name) {
-                    Some(commit) => self.resume(consumer, name, topic_id, &commit),
-                    None => OffsetTracker::default(),
-                };
-                self.assigned.put(name.clone(), topic_id, tracker);
+                // The client asks the same to find its positions: its next poll fails with this.
+                Err(_) => return,
             }
-        })
-    }
-
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let released = self.assigned.release(partitions);
-            let drained = async {
-                for partition in &released {
-                    partition.drained().await;
-                }
+        };
+        for name in partitions {
+            if let Some(error) = committed.refused.remove(name) {
+                // The client asks on, and says so when it goes on for long. A tracker comes with the first record.
+                self.counters.failed_to_poll(error);
+                continue;
+            }
+            let topic_id = committed.topics.get(&name.topic).copied();
+            let tracker = match committed.found.remove(name) {
+                Some(commit) => self.resume(consumer, name, topic_id, &commit),
+                None => OffsetTracker::default(),
             };
-            // A handler that takes longer is not waited for: its event is handled again by the partition's next reader.
-            let _ = timeout(self.patience(), drained).await;
-            // Also what a commit that is under way holds already: this one is complete before the partitions go. What could not be committed is
-            // handled again by the next reader; the commit has counted its failure.
-            let _ = commit_last(consumer, &self.assigned, partitions, &self.counters).await;
-            self.assigned.forget(partitions);
-        })
+            self.assigned.put(name.clone(), topic_id, tracker);
+        }
     }
 
-    fn on_reset<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        resets: &'a [PositionReset],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move { resets.iter().for_each(|reset| self.counters.reset(reset)) })
+    async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        let released = self.assigned.release(partitions);
+        let drained = async {
+            for partition in &released {
+                partition.drained().await;
+            }
+        };
+        // A handler that takes longer is not waited for: its event is handled again by the partition's next reader.
+        let _ = timeout(self.patience(), drained).await;
+        // Also what a commit that is under way holds already: this one is complete before the partitions go. What could not be committed is
+        // handled again by the next reader; the commit has counted its failure.
+        let _ = commit_last(consumer, &self.assigned, partitions, &self.counters).await;
+        self.assigned.forget(partitions);
     }
 
-    fn on_lost<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            self.assigned.release(partitions);
-            self.assigned.forget(partitions);
-        })
+    async fn on_reset(&self, _: &ConsumerHandle, resets: &[PositionReset]) {
+        resets.iter().for_each(|reset| self.counters.reset(reset))
+    }
+
+    async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.assigned.release(partitions);
+        self.assigned.forget(partitions);
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::commit::Commits;
 use super::fetch::batch_reader::{BatchDecoder, BatchReader, Room, Step};
 use super::handle::check_offset;
+use super::listener::AnyListener;
 use super::positions::resolver;
 use super::state::{ConsumerContext, Source};
 use super::wait::wait;
@@ -52,7 +53,7 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// ```
 pub struct Consumer {
     handle: ConsumerHandle,
-    listener: Option<Arc<dyn RebalanceListener>>,
+    listener: Option<Arc<dyn AnyListener>>,
     decoder: BatchDecoder,
     /// What is being read.
     reading: Option<BatchReader>,
@@ -106,7 +107,12 @@ impl Consumer {
         let context = ConsumerContext::new(config, cluster);
         context.spawn(resolver::TASK, resolver::run(context.clone()));
         Self {
-            decoder: BatchDecoder::new(context.budget.clone(), context.config.check_crcs),
+            decoder: BatchDecoder::new(
+                context.budget.clone(),
+                // As librdkafka bounds it.
+                (context.config.buffer_bytes).max(context.config.client.max_frame_bytes),
+                context.config.check_crcs,
+            ),
             next_auto_commit: Instant::now() + context.config.auto_commit_interval,
             handle: ConsumerHandle {
                 commits: Commits::start(&context),
@@ -151,7 +157,7 @@ impl Consumer {
     async fn subscribe_to(
         &mut self,
         topics: &[&str],
-        listener: Option<Arc<dyn RebalanceListener>>,
+        listener: Option<Arc<dyn AnyListener>>,
     ) -> Result<()> {
         let context = self.context().clone();
         let group_id = context.group_id()?.to_string();
@@ -199,7 +205,9 @@ impl Consumer {
     /// Reads exactly these partitions, each from its start, instead of those assigned before. With a group, offsets can be committed, but
     /// the partitions are not shared with anybody.
     ///
-    /// Fails when a topic or partition does not exist, by the request timeout.
+    /// Fails when a topic or partition does not exist, by the request timeout. One whose topic is deleted later stays assigned, as in Java's
+    /// client: polls say so ([`ErrorKind::UnknownTopicOrPartition`], every request timeout), the brokers are asked for it at most every 30 s,
+    /// and if the topic is created again, it is read from its beginning.
     pub async fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
         let context = self.context().clone();
         let deadline = context.deadline();
@@ -233,7 +241,7 @@ impl Consumer {
         context
             .cluster
             .track(assigned.map(|(partition, _)| &*partition.topic));
-        context.changed.notify_waiters();
+        context.wake_all();
         Ok(())
     }
 
@@ -294,7 +302,7 @@ impl Consumer {
                 self.pause_before(&error, deadline).await;
                 return Err(error);
             }
-            let records = self.collect(max_bytes.load(Ordering::Relaxed))?;
+            let records = self.collect(max_bytes.load(Ordering::Relaxed));
             if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
             }
@@ -388,7 +396,12 @@ impl Consumer {
                     .positions
                     .start(partition.clone(), StartOffset::Committed);
             }
+            state.positions.listener_first(true);
             drop(state);
+            self.context()
+                .counters
+                .rebalances
+                .fetch_add(1, Ordering::Relaxed);
             self.context()
                 .cluster
                 .track(assigned.iter().map(|partition| &*partition.topic));
@@ -396,7 +409,7 @@ impl Consumer {
         }
         if let Some(assigned) = &self.announcing {
             if let Some(listener) = &self.listener {
-                listener.on_assigned(&self.handle, assigned).await;
+                listener.assigned(&self.handle, assigned).await;
             }
             let config = &self.handle.context.config;
             config.client.tell(|| ClientEvent::PartitionsAssigned {
@@ -404,7 +417,8 @@ impl Consumer {
                 partitions: assigned,
             });
             self.announcing = None;
-            self.context().changed.notify_waiters();
+            self.context().state().positions.listener_first(false);
+            self.context().wake_all();
         }
     }
 
@@ -444,7 +458,7 @@ impl Consumer {
         self.resets
             .extend(self.handle.context.state().positions.take_resets());
         if !self.resets.is_empty() {
-            listener.on_reset(&self.handle, &self.resets).await;
+            listener.reset(&self.handle, &self.resets).await;
             self.resets.clear();
         }
     }
@@ -455,10 +469,7 @@ impl Consumer {
         if let Some(listener) = &self.listener
             && !partitions.is_empty()
         {
-            match lost {
-                true => listener.on_lost(&self.handle, &partitions).await,
-                false => listener.on_revoked(&self.handle, &partitions).await,
-            }
+            listener.gone(&self.handle, &partitions, lost).await;
         }
         let config = &self.context().config;
         let (group, partitions) = (config.group_id.as_deref().unwrap_or_default(), &partitions);
@@ -493,7 +504,7 @@ impl Consumer {
         }
         self.next_auto_commit = now + self.context().config.auto_commit_interval;
         // One that fails is made up for by the next.
-        drop(self.handle.commit_async());
+        drop(self.handle.commit_positions());
     }
 
     /// Commits everything that polls have returned, if that is to be done automatically, and waits.
@@ -528,12 +539,7 @@ impl Consumer {
             Source::Subscribed(group) => Some(group.clone()),
         };
         let pause = context.config.client.retry_backoff_max;
-        if let Some(error) = state
-            .errors
-            .pop_front()
-            .or_else(|| state.positions.stopped(now, pause))
-            .or_else(|| state.positions.overdue(now, patience))
-        {
+        if let Some(error) = state.positions.next_error(now, patience, pause) {
             return Err(error);
         }
         drop(state);
@@ -546,14 +552,14 @@ impl Consumer {
 
     /// Reads what was fetched, up to `max_poll_records` and until `max_bytes` are reached, or the budget is used up. The position moves with
     /// what is handed out, not before.
-    fn collect(&mut self, max_bytes: usize) -> Result<Records> {
+    fn collect(&mut self, max_bytes: usize) -> Records {
         let context = self.handle.context.clone();
         let most = context.config.max_poll_records;
         let mut records = Records::default();
         let mut bytes = 0;
         while records.count() < most && bytes < max_bytes {
             let reading = self.reading.take();
-            let Some(mut reader) = context.state().next_reader(reading, &context.changed) else {
+            let Some(mut reader) = context.state().next_reader(reading) else {
                 break;
             };
             let room = match records.is_empty() {
@@ -571,11 +577,13 @@ impl Consumer {
                     break;
                 }
                 Ok(Step::End) => {
-                    context
-                        .state()
+                    let mut state = context.state();
+                    state
                         .positions
                         .buffered_read(&reader.partition, reader.version);
-                    context.changed.notify_waiters();
+                    state.wake_fetcher(&reader.partition);
+                    drop(state);
+                    context.budget.look_again();
                 }
                 Ok(step) => {
                     let mut state = context.state();
@@ -590,29 +598,14 @@ impl Consumer {
                         bytes += batch.records.unread_len();
                         records.push(batch);
                     }
+                    records.moved(&reader.partition, reader.position, reader.topic_id);
                     self.reading = Some(reader);
                 }
-                Err(error) => {
-                    let mut state = context.state();
-                    state
-                        .positions
-                        .stop(&reader.partition, reader.version, error);
-                    let pause = context.config.client.retry_backoff_max;
-                    let told = match records.is_empty() {
-                        true => state.positions.stopped(Instant::now(), pause),
-                        false => None,
-                    };
-                    drop(state);
-                    context.changed.notify_waiters();
-                    match told {
-                        Some(error) => return Err(error),
-                        None if records.is_empty() => {}
-                        None => break,
-                    }
-                }
+                Err(error) => context.stopped(&reader.partition, reader.version, error),
             }
         }
-        Ok(records)
+        context.counters.read(records.count(), bytes);
+        records
     }
 }
 

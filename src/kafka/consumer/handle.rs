@@ -12,9 +12,10 @@ use super::commit::{Commits, Notes, PendingCommit};
 use super::positions::list_offsets;
 use super::positions::offset_fetch::{self, Committed};
 use super::positions::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
+use super::positions::resolver::take_committed;
 use super::positions::{Position, Positions};
 use super::state::ConsumerContext;
-use super::{IsolationLevel, PositionReset, ResetCounts};
+use super::{ConsumerMetrics, IsolationLevel, PositionReset, ResetCounts};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
@@ -43,6 +44,7 @@ impl OffsetAndMetadata {
 
 /// The offset of a record found by its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OffsetAndTimestamp {
     /// The record's offset.
     pub offset: i64,
@@ -71,7 +73,8 @@ impl fmt::Debug for ConsumerHandle {
 }
 
 impl ConsumerHandle {
-    /// The partitions that are read now, in order.
+    /// The partitions that are read now, in order. One of a topic that was deleted is among them still, where it was
+    /// [assigned by hand](crate::kafka::Consumer::assign).
     pub fn assignment(&self) -> Vec<TopicPartition> {
         self.context.state().positions.iter().cloned().collect()
     }
@@ -151,6 +154,18 @@ impl ConsumerHandle {
         })
     }
 
+    /// What the consumer has done so far, and what it holds now.
+    pub fn metrics(&self) -> ConsumerMetrics {
+        let mut metrics = self.context.counters.metrics();
+        metrics.bytes_held = self.context.budget.used();
+        metrics.resets = self.reset_counts();
+        let assignment = self.assignment().into_iter();
+        metrics.lag = assignment
+            .filter_map(|partition| Some((partition.clone(), self.lag(&partition)?)))
+            .collect();
+        metrics
+    }
+
     /// Wakes a poll that waits, to look again whether it may return records.
     pub(crate) fn wake(&self) {
         self.context.ready.notify_waiters();
@@ -175,9 +190,7 @@ impl ConsumerHandle {
     /// from being committed; the error is that of the first. What may pass is retried until the request timeout. Dropping the future does
     /// not take the commit back.
     pub async fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
-        self.commits
-            .submit(&self.context, offsets.iter().cloned(), Notes::Required)?
-            .await
+        self.commit_async(offsets.iter().cloned())?.await
     }
 
     /// As [`commit`](Self::commit), but an offset whose note is too long for the broker is committed without it, still before every commit
@@ -191,13 +204,22 @@ impl ConsumerHandle {
             .await
     }
 
-    /// Commits the positions: everything that polls have returned so far. As [`commit`](Self::commit).
-    pub async fn commit_sync(&self) -> Result<()> {
-        self.commit_async()?.await
+    /// As [`commit`](Self::commit), without waiting: commits go out in the order of these calls. Fails with [`ErrorKind::BufferFull`] when 64
+    /// of them wait already.
+    pub fn commit_async(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<PendingCommit> {
+        self.commits.submit(&self.context, offsets, Notes::Required)
     }
 
-    /// As [`commit_sync`](Self::commit_sync), without waiting: commits go out in the order of these calls.
-    pub fn commit_async(&self) -> Result<PendingCommit> {
+    /// Commits the positions: everything that polls have returned so far. As [`commit`](Self::commit).
+    pub async fn commit_sync(&self) -> Result<()> {
+        self.commit_positions()?.await
+    }
+
+    /// As [`commit_sync`](Self::commit_sync), without waiting, like [`commit_async`](Self::commit_async).
+    pub fn commit_positions(&self) -> Result<PendingCommit> {
         self.commits.submit_positions(&self.context)
     }
 
@@ -229,13 +251,16 @@ impl ConsumerHandle {
         context
             .cluster
             .track(partitions.iter().map(|partition| &*partition.topic));
-        offset_fetch::ask(
-            context,
-            partitions,
-            context.deadline(),
-            Instant::now() + patience,
-        )
-        .await
+        let awaited = context.state().positions.asked_by_listener(partitions);
+        let until = Instant::now() + patience;
+        let committed = offset_fetch::ask(context, partitions, context.deadline(), until).await?;
+        // Who is told of an assignment and asks this has asked for the client as well.
+        for (partition, version) in awaited {
+            if !committed.refused.contains_key(&partition) {
+                take_committed(context, &partition, version, &committed);
+            }
+        }
+        Ok(committed)
     }
 
     /// The first offset that each partition's log still has.
@@ -311,16 +336,19 @@ impl ConsumerHandle {
     ) -> Result<()> {
         let mut state = self.context.state();
         let known = seek(&mut state.positions);
-        state
-            .errors
-            .retain(|error| error.partition() != Some(partition));
+        state.buffers.forget(partition);
         drop(state);
         self.changed(partition, known)
     }
 
     fn set_paused(&self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
         for partition in partitions {
-            let known = self.context.state().positions.set_paused(partition, paused);
+            let mut state = self.context.state();
+            let known = state.positions.set_paused(partition, paused);
+            if !paused {
+                state.buffers.resume(partition);
+            }
+            drop(state);
             self.changed(partition, known)?;
         }
         Ok(())
@@ -335,7 +363,7 @@ impl ConsumerHandle {
             );
             return Err(error.topic_partition(partition.topic.clone(), partition.partition));
         }
-        self.context.changed.notify_waiters();
+        self.context.wake_all();
         self.context.ready.notify_waiters();
         Ok(())
     }

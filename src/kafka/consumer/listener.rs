@@ -1,5 +1,7 @@
 //! What an application is told when its partitions change.
 
+use std::future::Future;
+
 use super::{ConsumerHandle, PositionReset};
 use crate::kafka::TopicPartition;
 use crate::kafka::net::BoxFuture;
@@ -8,48 +10,116 @@ use crate::kafka::net::BoxFuture;
 /// [`close`](crate::kafka::Consumer::close)), between what it returned last and what it returns next.
 ///
 /// A poll that is dropped while a hook runs runs that hook again, from its start, when it is called the next time.
+///
+/// ```
+/// use pat_events::kafka::{ConsumerHandle, RebalanceListener, TopicPartition};
+///
+/// struct CommitFirst;
+///
+/// impl RebalanceListener for CommitFirst {
+///     async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+///         if let Err(error) = consumer.commit_sync().await {
+///             eprintln!("{partitions:?}: {error}");
+///         }
+///     }
+/// }
+/// ```
 pub trait RebalanceListener: Send + Sync + 'static {
-    /// These partitions are this member's now. Their positions are the committed offsets, or what is sought here.
-    fn on_assigned<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
+    /// These partitions are this member's now. Their positions are the committed offsets, or what is sought here. Who asks for what is
+    /// [`committed`](ConsumerHandle::committed) here has asked for the client as well.
+    fn on_assigned(
+        &self,
+        consumer: &ConsumerHandle,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = ()> + Send {
         let _ = (consumer, partitions);
-        Box::pin(async {})
+        async {}
     }
 
     /// These partitions go to somebody else once this returns: the time to finish and to commit. Nothing more of them comes out of a poll.
     ///
     /// The group waits, at most until `max_poll_interval` has passed since the last poll.
-    fn on_revoked<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
+    fn on_revoked(
+        &self,
+        consumer: &ConsumerHandle,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = ()> + Send {
         let _ = (consumer, partitions);
-        Box::pin(async {})
+        async {}
     }
 
     /// These partitions were taken away already, because the coordinator did not hear from this member, or the application did not poll:
     /// nothing of them can be committed any more.
-    fn on_lost<'a>(
-        &'a self,
-        consumer: &'a ConsumerHandle,
-        partitions: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
+    fn on_lost(
+        &self,
+        consumer: &ConsumerHandle,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = ()> + Send {
         let _ = (consumer, partitions);
-        Box::pin(async {})
+        async {}
     }
 
     /// These positions were moved by the client itself: it says from where, to where, why, and how much was passed over. Called before
     /// anything is read at the new places, so that a seek here still decides.
-    fn on_reset<'a>(
+    fn on_reset(
+        &self,
+        consumer: &ConsumerHandle,
+        resets: &[PositionReset],
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (consumer, resets);
+        async {}
+    }
+}
+
+/// A listener of any type.
+pub(super) trait AnyListener: Send + Sync {
+    fn assigned<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()>;
+
+    /// They go: with time to finish, or `lost` already.
+    fn gone<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+        lost: bool,
+    ) -> BoxFuture<'a, ()>;
+
+    fn reset<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        resets: &'a [PositionReset],
+    ) -> BoxFuture<'a, ()>;
+}
+
+impl<L: RebalanceListener> AnyListener for L {
+    fn assigned<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.on_assigned(consumer, partitions))
+    }
+
+    fn gone<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+        lost: bool,
+    ) -> BoxFuture<'a, ()> {
+        match lost {
+            true => Box::pin(self.on_lost(consumer, partitions)),
+            false => Box::pin(self.on_revoked(consumer, partitions)),
+        }
+    }
+
+    fn reset<'a>(
         &'a self,
         consumer: &'a ConsumerHandle,
         resets: &'a [PositionReset],
     ) -> BoxFuture<'a, ()> {
-        let _ = (consumer, resets);
-        Box::pin(async {})
+        Box::pin(self.on_reset(consumer, resets))
     }
 }

@@ -8,6 +8,7 @@
 //! | `subscription` | what must be known of topics before a member joins for them |
 //! | `subscribed` | which partitions appeared since the subscription |
 //! | `listener` | what an application is told when its partitions change |
+//! | `metrics` | what a consumer counts |
 //! | `records/` | what a poll returns |
 //! | `state` | what polls and the tasks below share |
 //! | `fetch/` | the task that fetches from one broker, and what becomes of its responses |
@@ -22,6 +23,7 @@ mod consumer;
 mod fetch;
 mod handle;
 mod listener;
+mod metrics;
 mod positions;
 mod records;
 mod state;
@@ -34,6 +36,7 @@ pub use config::{ConsumerConfig, IsolationLevel, MissingTopics};
 pub use consumer::Consumer;
 pub use handle::{ConsumerHandle, OffsetAndMetadata, OffsetAndTimestamp};
 pub use listener::RebalanceListener;
+pub use metrics::ConsumerMetrics;
 pub use positions::offset_reset::{
     OffsetReset, PositionReset, ResetCause, ResetCounts, StartOffset,
 };

@@ -1,10 +1,11 @@
 //! What the parts of a consumer share: the state behind one short lock, the byte budget, and who wakes whom.
 //!
 //! `poll` reads and advances; fetchers and the resolver ask the brokers. They meet here and nowhere else. The lock is held for bookkeeping
-//! only: batches are checked and decompressed outside of it.
+//! only: batches are checked and decompressed outside of it. Each wakes whom its news concerns: a buffer that was read wakes the one fetcher
+//! that fills it, memory that was freed those that wait for it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +15,10 @@ use tokio::time::Instant;
 
 use super::ConsumerConfig;
 use super::fetch::batch_reader::BatchReader;
+use super::fetch::buffer::FetchBuffers;
 use super::fetch::memory::{MemoryBudget, Reservation};
 use super::handle::{OffsetAndMetadata, to_commit};
+use super::metrics::Counters;
 use super::positions::{Plan, Positions, Wanted};
 use super::subscribed::Subscribed;
 use crate::kafka::cluster::Cluster;
@@ -31,10 +34,11 @@ pub(crate) struct ConsumerContext {
     pub config: ConsumerConfig,
     pub cluster: Cluster,
     pub budget: Arc<MemoryBudget>,
-    /// Wakes fetchers and the resolver: there is room, or something to ask or to fetch.
-    pub changed: Arc<Notify>,
+    /// Wakes the offset resolver: there is something to ask.
+    pub resolver: Notify,
     /// Wakes `poll`: there are records, an error, or a rebalance to take part in.
     pub ready: Arc<Notify>,
+    pub counters: Counters,
     state: Mutex<ConsumerState>,
     random: Mutex<Random>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -44,14 +48,12 @@ pub(crate) struct ConsumerContext {
 #[derive(Default)]
 pub(crate) struct ConsumerState {
     pub positions: Positions,
-    /// Fetched and not yet read, the oldest first.
-    pub queue: VecDeque<BatchReader>,
-    /// What the next polls must report.
-    pub errors: VecDeque<Error>,
+    /// Fetched and not yet read.
+    pub buffers: FetchBuffers,
     pub source: Source,
     pub subscribed: Subscribed,
-    /// The nodes that have a fetcher.
-    fetchers: BTreeSet<i32>,
+    /// What wakes the fetcher of each node that has one.
+    fetchers: BTreeMap<i32, Arc<Notify>>,
     fetches_in_flight: usize,
 }
 
@@ -72,6 +74,10 @@ pub(crate) enum Source {
 pub(crate) struct Fetch {
     pub wanted: Vec<Wanted>,
     pub max_bytes: usize,
+    /// How long the broker may wait for something to answer with.
+    pub max_wait: Duration,
+    /// For how long partitions that it leaves out have had enough unread.
+    pub full_for: Option<Duration>,
     pub reservation: Reservation,
 }
 
@@ -79,23 +85,24 @@ pub(crate) struct Fetch {
 pub(crate) enum NextFetch {
     Send(Fetch),
     Wait(Option<Instant>),
+    WaitForMemory,
     Retire,
 }
 
 impl ConsumerContext {
     pub fn new(config: ConsumerConfig, cluster: Cluster) -> Arc<Self> {
         let policy = config.auto_offset_reset;
-        let changed = Arc::new(Notify::new());
         let ready = Arc::new(Notify::new());
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
         Arc::new(Self {
-            budget: MemoryBudget::new(config.buffer_bytes, changed.clone()),
+            budget: MemoryBudget::new(config.buffer_bytes),
             random: Mutex::new(config.client.random("consumer")),
             config,
             cluster,
-            changed,
+            resolver: Notify::new(),
             ready,
+            counters: Counters::default(),
             state: Mutex::new(ConsumerState {
                 positions: Positions::new(policy),
                 ..ConsumerState::default()
@@ -195,35 +202,63 @@ impl ConsumerContext {
         })
     }
 
-    /// Takes the nodes that need a fetcher and have none; they count as having one.
-    pub fn nodes_without_fetcher(&self) -> Vec<i32> {
+    /// Wakes the offset resolver and all fetchers: positions, leaders or the assignment changed.
+    pub fn wake_all(&self) {
+        self.resolver.notify_one();
+        let state = self.state();
+        state
+            .fetchers
+            .values()
+            .for_each(|wakeup| wakeup.notify_one());
+    }
+
+    /// Takes the nodes that need a fetcher and have none, and what wakes it; they count as having one.
+    pub fn nodes_without_fetcher(&self) -> Vec<(i32, Arc<Notify>)> {
         let mut state = self.state();
-        let nodes = state.positions.nodes(Instant::now());
+        let nodes = state.positions.nodes(Instant::now()).into_iter();
         nodes
-            .into_iter()
-            .filter(|node| state.fetchers.insert(*node))
+            .filter_map(|node| match state.fetchers.entry(node) {
+                Entry::Vacant(new) => Some((node, new.insert(Arc::default()).clone())),
+                Entry::Occupied(_) => None,
+            })
             .collect()
     }
 
     /// What the fetcher of `node` does next. A fetch reserves memory for all that may come back.
-    pub fn next_fetch(&self, node: i32) -> NextFetch {
+    ///
+    /// While partitions that have enough unread are left out, a broker that waited for news of the others would keep them waiting in turn once
+    /// they are read: it is to answer at once, until they have been left unread for as long as it may wait. `quiet_until` says that it had
+    /// nothing the last time.
+    pub fn next_fetch(&self, node: i32, quiet_until: Option<Instant>) -> NextFetch {
         let mut state = self.state();
-        match state.positions.plan(node, Instant::now()) {
+        let now = Instant::now();
+        match state.positions.plan(node, now) {
             Plan::Retire => {
                 state.fetchers.remove(&node);
                 NextFetch::Retire
             }
             Plan::Wait(until) => NextFetch::Wait(until),
-            Plan::Fetch(wanted) => match self.room_for(&mut state, wanted.len()) {
+            Plan::Fetch { full_for, .. }
+                if full_for.is_some() && quiet_until.is_some_and(|until| until > now) =>
+            {
+                NextFetch::Wait(quiet_until)
+            }
+            Plan::Fetch { wanted, full_for } => match self.room_for(&mut state, wanted.len()) {
                 Some(max_bytes) => {
                     state.fetches_in_flight += 1;
+                    let patience = self.config.fetch_max_wait;
                     NextFetch::Send(Fetch {
                         wanted,
                         max_bytes,
+                        max_wait: match full_for {
+                            Some(full_for) if full_for < patience => Duration::ZERO,
+                            _ => patience,
+                        },
+                        full_for,
                         reservation: self.budget.reserve(max_bytes),
                     })
                 }
-                None => NextFetch::Wait(None),
+                None => NextFetch::WaitForMemory,
             },
         }
     }
@@ -244,7 +279,7 @@ impl ConsumerContext {
         let least = each.min(most);
         if self.budget.left_to_fetch() < least {
             self.drop_paused(state);
-            let alone = state.queue.is_empty() && state.fetches_in_flight == 0;
+            let alone = state.buffers.is_empty() && state.fetches_in_flight == 0;
             if self.budget.left_to_fetch() < least && !alone {
                 return None;
             }
@@ -252,20 +287,21 @@ impl ConsumerContext {
         Some(most.min(self.budget.left_to_fetch().max(least)))
     }
 
-    /// Makes room: what was fetched of partitions that are paused now is fetched again when they are resumed.
+    /// Frees memory for partitions that are read: what was fetched of paused ones is fetched again when they are resumed, if it takes more
+    /// than a quarter of the budget, or there is nothing else.
     fn drop_paused(&self, state: &mut ConsumerState) {
         let ConsumerState {
-            positions, queue, ..
+            positions, buffers, ..
         } = state;
-        let paused: BTreeSet<TopicPartition> = positions.paused().cloned().collect();
-        if !queue
-            .iter()
-            .all(|reader| paused.contains(&reader.partition))
-        {
+        let paused: Vec<TopicPartition> = positions.paused().cloned().collect();
+        let (count, bytes) = buffers.held_by(&paused);
+        if count < buffers.len() && bytes <= self.budget.limit() / 4 {
             return;
         }
-        for reader in queue.drain(..) {
-            positions.refetch(&reader.partition);
+        for partition in &paused {
+            if buffers.forget(partition) {
+                positions.refetch(partition);
+            }
         }
     }
 
@@ -291,14 +327,24 @@ impl ConsumerContext {
         partitions: impl IntoIterator<Item = (&'a TopicPartition, u64)>,
         error: &Error,
     ) {
+        self.failed_with_pause(asked, partitions, error, |attempts| self.pause(attempts));
+    }
+
+    /// As [`failed_since`](Self::failed_since), with pauses by the number of attempts.
+    pub fn failed_with_pause<'a>(
+        &self,
+        asked: Instant,
+        partitions: impl IntoIterator<Item = (&'a TopicPartition, u64)>,
+        error: &Error,
+        pause: impl Fn(u32) -> Duration,
+    ) {
         let now = Instant::now();
         let mut state = self.state();
         let mut concerned = None::<(&TopicPartition, usize, u32)>;
         for (partition, version) in partitions {
-            let pause = |attempts| self.pause(attempts);
             let failures = state
                 .positions
-                .failed(partition, version, asked, now, pause, error);
+                .failed(partition, version, asked, now, &pause, error);
             let (_, others, most) = concerned.get_or_insert((partition, 0, 0));
             (*others, *most) = (*others + 1, failures.max(*most));
         }
@@ -313,7 +359,7 @@ impl ConsumerContext {
             });
         }
         self.cluster.refresh();
-        self.changed.notify_waiters();
+        self.wake_all();
         // It may be due.
         self.ready.notify_waiters();
     }
@@ -327,71 +373,51 @@ impl ConsumerContext {
         });
     }
 
-    /// The next poll returns `error`, unless the application has sought since `version`, or the partition is another's.
-    pub fn report(&self, partition: &TopicPartition, version: u64, error: Error) {
-        self.report_of_any(&[(partition.clone(), version)], error);
-    }
-
-    /// As [`report`](Self::report), of what concerns all of `partitions`.
-    pub fn report_of_any(&self, partitions: &[(TopicPartition, u64)], error: Error) {
-        let mut state = self.state();
-        let positions = &state.positions;
-        let mut versions = partitions.iter();
-        if !versions.any(|(partition, version)| positions.is_current(partition, *version)) {
-            return;
-        }
-        let error = error.not_the_end();
-        // One report per partition at a time: repetitions tell nothing new.
-        let known =
-            |other: &Error| other.kind() == error.kind() && other.partition() == error.partition();
-        if !state.errors.iter().any(known) {
-            state.errors.push_back(error);
-        }
-        drop(state);
+    /// Nothing of the partition is read until the application seeks; polls say why.
+    pub fn stopped(&self, partition: &TopicPartition, version: u64, error: Error) {
+        self.state().positions.stop(partition, version, error);
+        self.wake_all();
         self.ready.notify_waiters();
     }
 }
 
 impl ConsumerState {
-    /// The next buffered fetch that may be read now. `reading` is the one that was read last, if it has more. Wakes `changed` where what was
-    /// fetched turns out to be of no use.
-    pub fn next_reader(
-        &mut self,
-        reading: Option<BatchReader>,
-        changed: &Notify,
-    ) -> Option<BatchReader> {
-        if let Some(reader) = reading {
-            self.queue.push_front(reader);
-        }
-        let mut index = 0;
-        while let Some(reader) = self.queue.get(index) {
+    /// The next buffered fetch that may be read now. `reading` is the one that was read last, if it has more.
+    pub fn next_reader(&mut self, mut reading: Option<BatchReader>) -> Option<BatchReader> {
+        while let Some(reader) = reading.take().or_else(|| self.buffers.next()) {
+            let BatchReader {
+                partition,
+                version,
+                position,
+                ..
+            } = &reader;
             match self
                 .positions
-                .readable(&reader.partition, reader.version, reader.position.offset)
+                .readable(partition, *version, position.offset)
             {
-                Some(true) => return self.queue.remove(index),
-                Some(false) => index += 1,
+                Some(true) => return Some(reader),
+                Some(false) => self.buffers.set_aside(reader),
                 None => {
-                    let BatchReader {
-                        partition,
-                        version,
-                        position,
-                        ..
-                    } = reader;
                     self.positions.useless(partition, *version, position.offset);
-                    self.queue.remove(index);
-                    changed.notify_waiters();
+                    self.wake_fetcher(&reader.partition);
                 }
             }
         }
         None
     }
 
+    /// A buffered fetch of `partition` was read to its end, or dropped: more may be fetched.
+    pub fn wake_fetcher(&self, partition: &TopicPartition) {
+        let node = self.positions.node_of(partition, Instant::now());
+        if let Some(wakeup) = node.and_then(|node| self.fetchers.get(&node)) {
+            wakeup.notify_one();
+        }
+    }
+
     /// Forgets all partitions and what was fetched of them.
     pub fn clear(&mut self) {
         self.positions.clear();
-        self.queue.clear();
-        self.errors.clear();
+        self.buffers.clear();
     }
 
     /// Every known position, as it is committed: what was handed out so far.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{Consumer, ConsumerHandle, RebalanceListener, TopicPartition};
 
 /// The ends of the partitions, of which a member of a group has only its share.
@@ -41,30 +40,21 @@ impl Share {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn set_known(&self, known: bool) -> BoxFuture<'_, ()> {
+    fn set_known(&self, known: bool) {
         self.0.store(known, Ordering::Relaxed);
-        Box::pin(async {})
     }
 }
 
 impl RebalanceListener for Share {
-    fn on_assigned<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        _: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        self.set_known(true)
+    async fn on_assigned(&self, _: &ConsumerHandle, _: &[TopicPartition]) {
+        self.set_known(true);
     }
 
-    fn on_revoked<'a>(
-        &'a self,
-        _: &'a ConsumerHandle,
-        _: &'a [TopicPartition],
-    ) -> BoxFuture<'a, ()> {
-        self.set_known(false)
+    async fn on_revoked(&self, _: &ConsumerHandle, _: &[TopicPartition]) {
+        self.set_known(false);
     }
 
-    fn on_lost<'a>(&'a self, _: &'a ConsumerHandle, _: &'a [TopicPartition]) -> BoxFuture<'a, ()> {
-        self.set_known(false)
+    async fn on_lost(&self, _: &ConsumerHandle, _: &[TopicPartition]) {
+        self.set_known(false);
     }
 }

@@ -57,7 +57,7 @@ pub(crate) enum Step {
 pub(crate) enum Room {
     /// What is left: there are records already to go on with.
     Left,
-    /// All there is, used or not: without this batch there is no progress.
+    /// As much as one batch may ever have, whatever is left: without this one there is no progress.
     Alone,
 }
 
@@ -73,6 +73,8 @@ enum Opened {
 pub(crate) struct BatchDecoder {
     decompressor: Decompressor,
     budget: Arc<MemoryBudget>,
+    /// The most that a batch may be decompressed to.
+    max_batch_bytes: usize,
     check_crcs: bool,
     /// What the last compressed batch came to: the best guess at what the next one will.
     last_len: usize,
@@ -111,10 +113,11 @@ pub(crate) fn scan_headers(records: &bytes::Bytes, from: i64) -> HeaderScan {
 }
 
 impl BatchDecoder {
-    pub fn new(budget: Arc<MemoryBudget>, check_crcs: bool) -> Self {
+    pub fn new(budget: Arc<MemoryBudget>, max_batch_bytes: usize, check_crcs: bool) -> Self {
         Self {
             decompressor: Decompressor::new(),
             budget,
+            max_batch_bytes,
             check_crcs,
             last_len: 0,
         }
@@ -145,6 +148,11 @@ impl BatchReader {
             aborted,
             reservation,
         }
+    }
+
+    /// The bytes that it keeps from being used for something else.
+    pub fn held(&self) -> usize {
+        self.reservation.bytes()
     }
 
     /// Reads on: up to `most` records, of one batch, and no more than it takes to reach `bytes`.
@@ -239,7 +247,7 @@ impl BatchReader {
         let borrowed = batch.magic() == 2 && batch.codec()? == Codec::None;
         let limit = match room {
             Room::Left if !borrowed => decoder.budget.left(),
-            _ => decoder.budget.limit(),
+            _ => decoder.max_batch_bytes,
         };
         if limit < decoder.last_len && room == Room::Left && !borrowed {
             return Ok(Opened::NoRoom);

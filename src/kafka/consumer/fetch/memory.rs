@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::kafka::net::FramePool;
 
@@ -14,18 +15,33 @@ use crate::kafka::net::FramePool;
 pub(crate) struct MemoryBudget {
     limit: usize,
     used: AtomicUsize,
-    /// Wakes those who wait for room, or for anything else that lets them fetch.
-    room: Arc<Notify>,
+    /// Wakes those who wait for memory.
+    freed: Notify,
 }
 
 impl MemoryBudget {
-    /// A budget of `limit` bytes; `room` is woken when some come back.
-    pub fn new(limit: usize, room: Arc<Notify>) -> Arc<Self> {
+    /// A budget of `limit` bytes.
+    pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             used: AtomicUsize::new(0),
-            room,
+            freed: Notify::new(),
         })
+    }
+
+    /// Resolves when some are freed after it was enabled.
+    pub fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
+    /// Wakes those who wait for memory though none was freed: one fetch may go without.
+    pub fn look_again(&self) {
+        self.freed.notify_waiters();
+    }
+
+    /// What is in use.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// All there is, used or not.
@@ -35,12 +51,12 @@ impl MemoryBudget {
 
     /// What is left.
     pub fn left(&self) -> usize {
-        self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
+        self.limit.saturating_sub(self.used())
     }
 
     /// What is left to fetch into: a quarter is kept for what is fetched to be decompressed to.
     pub fn left_to_fetch(&self) -> usize {
-        (self.limit - self.limit / 4).saturating_sub(self.used.load(Ordering::Relaxed))
+        (self.limit - self.limit / 4).saturating_sub(self.used())
     }
 
     /// Takes `bytes`, also when they are more than what is left: who takes has looked before, or cannot choose.
@@ -63,6 +79,10 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Changes what is reserved to `bytes`.
     pub fn adjust(&mut self, bytes: usize) {
         if bytes > self.bytes {
@@ -73,7 +93,7 @@ impl Reservation {
             self.budget
                 .used
                 .fetch_sub(self.bytes - bytes, Ordering::Relaxed);
-            self.budget.room.notify_waiters();
+            self.budget.freed.notify_waiters();
         }
         self.bytes = bytes;
     }
@@ -91,7 +111,7 @@ impl Drop for Reservation {
         if let Some((pool, part)) = self.frame.take() {
             pool.recycle(part);
         }
-        self.budget.room.notify_waiters();
+        self.budget.freed.notify_waiters();
     }
 }
 
@@ -101,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_comes_back() {
-        let budget = MemoryBudget::new(100, Arc::default());
+        let budget = MemoryBudget::new(100);
         let mut reservation = budget.reserve(30);
         assert_eq!((budget.left(), budget.left_to_fetch()), (70, 45));
         reservation.adjust(120);
@@ -114,10 +134,9 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_room_hears_of_what_comes_back_early() {
-        let room = Arc::new(Notify::new());
-        let budget = MemoryBudget::new(100, room.clone());
+        let budget = MemoryBudget::new(100);
         let mut reservation = budget.reserve(100);
-        let mut woken = std::pin::pin!(room.notified());
+        let mut woken = std::pin::pin!(budget.freed());
         assert!(!woken.as_mut().enable());
         reservation.adjust(0);
         assert!(woken.as_mut().enable());

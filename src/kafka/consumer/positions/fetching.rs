@@ -12,8 +12,10 @@ use super::positions::Positions;
 use super::questions::sooner;
 use crate::kafka::{Error, TopicPartition};
 
-/// How many fetched, unread answers a partition may have before its node is left alone: one being read, the next at hand.
+/// How many fetched, unread responses a partition may have before it has enough: one being read, the next at hand.
 const MAX_BUFFERED: u32 = 1;
+/// How long its node is left alone then: a partition that is read fast is fetched together with the others, in one request.
+const LEFT_ALONE_FOR: Duration = Duration::from_millis(10);
 
 /// What to do when a broker moves a partition again and again.
 pub(crate) struct Pace<'a> {
@@ -48,8 +50,11 @@ pub(crate) struct Wanted {
 /// What to do about a node.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Fetch these, those that waited longest first.
-    Fetch(Vec<Wanted>),
+    /// Fetch these, those that waited longest first. Others have enough unread, the last of them for `full_for`.
+    Fetch {
+        wanted: Vec<Wanted>,
+        full_for: Option<Duration>,
+    },
     /// Nothing now; look again when something changed, or at this time.
     Wait(Option<Instant>),
     /// No assigned partition is fetched from there any more.
@@ -88,6 +93,7 @@ impl Positions {
     pub fn buffered_read(&mut self, partition: &TopicPartition, version: u64) {
         if let Some(known) = self.current(partition, version) {
             known.buffered = known.buffered.saturating_sub(1);
+            known.full_since = known.full_since.filter(|_| known.buffered > MAX_BUFFERED);
         }
     }
 
@@ -111,13 +117,11 @@ impl Positions {
         self.restart(partition, known.place);
     }
 
-    /// What to fetch from `node` next.
-    ///
-    /// A node is left alone while one of its partitions has as much unread as it may: a fetch without it could wait at the broker for the
-    /// others while the application waits for this one.
+    /// What to fetch from `node` next. One partition that has enough unread, because the application is slow to read it, holds up the others
+    /// for a moment only.
     pub fn plan(&self, node: i32, now: Instant) -> Plan {
         let mut wanted = Vec::new();
-        let (mut any, mut full, mut next) = (false, false, None::<Instant>);
+        let (mut any, mut full_since, mut next) = (false, None, None::<Instant>);
         for (name, known) in &self.partitions {
             if known.node(now) != Some(node) {
                 continue;
@@ -128,7 +132,7 @@ impl Positions {
                 continue;
             }
             if known.buffered > MAX_BUFFERED {
-                full = true;
+                full_since = full_since.max(known.full_since);
                 continue;
             }
             match known.not_before.filter(|at| *at > now) {
@@ -139,16 +143,19 @@ impl Positions {
         if !any {
             return Plan::Retire;
         }
-        if full || wanted.is_empty() {
+        let full_for = full_since.map(|since| now.saturating_duration_since(since));
+        if let Some(since) = full_since.filter(|since| now < *since + LEFT_ALONE_FOR) {
+            return Plan::Wait(sooner(next, since + LEFT_ALONE_FOR));
+        }
+        if wanted.is_empty() {
             return Plan::Wait(next);
         }
         wanted.sort_by_key(|(turn, ..)| *turn);
-        Plan::Fetch(
-            wanted
-                .into_iter()
-                .map(|(_, name, known)| known.wanted(name))
-                .collect(),
-        )
+        let wanted = wanted.into_iter();
+        Plan::Fetch {
+            wanted: wanted.map(|(_, name, known)| known.wanted(name)).collect(),
+            full_for,
+        }
     }
 
     /// An answer to `want` came that told of the log's bounds and brought nothing.
@@ -164,6 +171,7 @@ impl Positions {
         want: &Wanted,
         next: Option<Position>,
         watermarks: Watermarks,
+        now: Instant,
     ) -> bool {
         self.saw(want, watermarks);
         self.last_turn += 1;
@@ -182,6 +190,7 @@ impl Positions {
         known.fetch_from = next.offset;
         known.fetch_epoch = next.leader_epoch;
         known.buffered += 1;
+        known.full_since = (known.buffered > MAX_BUFFERED).then_some(now);
         known.turn = turn;
         true
     }
@@ -260,6 +269,7 @@ impl Positions {
                 ..failure
             });
             known.not_before = Some(pace.now + (pace.pause)(moves - 1));
+            self.failing.insert(partition.clone());
         }
     }
 

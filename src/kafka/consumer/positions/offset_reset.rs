@@ -12,6 +12,7 @@ pub(crate) const EARLIEST_TIMESTAMP: i64 = -2;
 
 /// `auto.offset.reset`: where to go when there is no committed offset, or when the offset to read is not in the log any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OffsetReset {
     /// To the first record that the log still has.
     Earliest,
@@ -99,6 +100,7 @@ pub struct ResetCounts {
 
 /// Where an assigned partition starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StartOffset {
     /// At the group's committed offset; without one, where `auto_offset_reset` says.
     Committed,

@@ -76,6 +76,8 @@ pub(super) struct Partition {
     pub fetch_epoch: Option<i32>,
     /// Fetched and not yet read to the end.
     pub buffered: u32,
+    /// Since when it has had enough unread.
+    pub full_since: Option<Instant>,
     /// When it last had its turn in a fetch.
     pub turn: u64,
     pub not_before: Option<Instant>,
@@ -105,6 +107,7 @@ impl Partition {
             fetch_from: 0,
             fetch_epoch: None,
             buffered: 0,
+            full_since: None,
             turn: 0,
             not_before: None,
             failure: None,
@@ -125,6 +128,7 @@ impl Partition {
         self.place = place;
         self.asking = false;
         self.buffered = 0;
+        self.full_since = None;
         self.not_before = None;
         self.failure = None;
         self.stopped = None;

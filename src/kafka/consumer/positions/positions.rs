@@ -3,7 +3,9 @@
 //! Every (re)start of a partition gets a new *version of its position*. A response carries the version that it was asked under and is ignored
 //! when that has passed, so what was fetched before a seek never comes out after it, and a reset happens once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use tokio::time::Instant;
 
 use super::offset_reset::{OffsetReset, PositionReset, ResetCounts, StartOffset};
 use super::partition::{Leader, Partition, Place, Position, Watermarks};
@@ -18,6 +20,10 @@ pub(crate) struct Positions {
     pub(super) partitions: BTreeMap<TopicPartition, Partition>,
     /// What is known of partitions from before they were assigned the last time.
     pub(super) remembered: BTreeMap<TopicPartition, Remembered>,
+    /// Those that something may be wrong with.
+    pub(super) failing: BTreeSet<TopicPartition>,
+    /// Whether the listener has yet to be told of the assignment.
+    pub(super) listener_first: bool,
     pub(super) last_version: u64,
     pub(super) last_turn: u64,
     pub(super) policy: OffsetReset,
@@ -67,6 +73,8 @@ impl Positions {
     }
 
     pub fn clear(&mut self) {
+        self.failing.clear();
+        self.listener_first = false;
         let partitions = std::mem::take(&mut self.partitions);
         self.remembered
             .extend(partitions.into_iter().map(|(name, known)| {
@@ -156,13 +164,6 @@ impl Positions {
         (topic_id == known.topic_id || topic_id.is_none()).then_some(watermarks)
     }
 
-    /// Whether nothing has moved `partition` since it got this version.
-    pub fn is_current(&self, partition: &TopicPartition, version: u64) -> bool {
-        self.partitions
-            .get(partition)
-            .is_some_and(|known| known.version == version)
-    }
-
     /// What nobody was told of yet.
     pub fn take_resets(&mut self) -> Vec<PositionReset> {
         std::mem::take(&mut self.resets).into()
@@ -191,6 +192,11 @@ impl Positions {
 
     pub fn leader(&self, partition: &TopicPartition) -> Option<Leader> {
         self.partitions.get(partition)?.leader
+    }
+
+    /// Where `partition` is fetched from.
+    pub fn node_of(&self, partition: &TopicPartition, now: Instant) -> Option<i32> {
+        self.partitions.get(partition)?.node(now)
     }
 
     pub(super) fn restart(&mut self, partition: &TopicPartition, place: Place) -> bool {

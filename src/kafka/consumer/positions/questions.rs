@@ -10,7 +10,7 @@ use super::partition::{LeaderStatus, Partition, Place, Position};
 use super::positions::Positions;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{TopicId, TopicPartition};
+use crate::kafka::{Result, TopicId, TopicPartition};
 
 /// What to ask before anything can be fetched. Each entry carries the version to answer under.
 #[derive(Debug, Default)]
@@ -58,6 +58,9 @@ impl Positions {
                         last_version += 1;
                         known.led_by(name, leader, last_version, self.policy);
                         moved = true;
+                        if known.stopped.is_some() {
+                            self.failing.insert(name.clone());
+                        }
                     }
                 }
             }
@@ -94,6 +97,7 @@ impl Positions {
                 continue;
             }
             if known.asking
+                || (known.place == Place::Committed && self.listener_first)
                 || (known.leader_node().is_some() && matches!(known.place, Place::At(_)))
             {
                 continue;
@@ -107,15 +111,31 @@ impl Positions {
         out
     }
 
+    /// The rebalance listener is told of the assignment before the coordinator is asked for committed offsets: it may ask for them itself, or
+    /// seek.
+    pub fn listener_first(&mut self, listener_first: bool) {
+        self.listener_first = listener_first;
+    }
+
+    /// Those of `partitions` that wait for their committed offsets, of which the listener hears first.
+    pub fn asked_by_listener(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, u64)> {
+        let waits = |name: &TopicPartition| {
+            let known = self.partitions.get(name)?;
+            let waits = self.listener_first && known.place == Place::Committed;
+            waits.then(|| (name.clone(), known.version))
+        };
+        partitions.iter().filter_map(waits).collect()
+    }
+
     /// The coordinator's answer about the topic of this id: the committed position, or none, in which case `policy` says where to start, and
-    /// why. Its `None` is "do not": the partition waits for a seek, and the caller reports.
+    /// why. Its error is "do not": the partition waits for a seek.
     pub fn committed(
         &mut self,
         partition: &TopicPartition,
         version: u64,
         topic_id: Option<TopicId>,
         found: Option<Position>,
-        policy: Option<(i64, ResetCause)>,
+        policy: Result<(i64, ResetCause)>,
         retry_at: Instant,
     ) {
         let new_version = self.new_version();
@@ -136,14 +156,11 @@ impl Positions {
         let found = found.filter(|_| !planted::is_planted(planted::Defect::CommittedOffsetIgnored));
         match (found, policy) {
             (Some(position), _) => known.restart(new_version, Place::At(position)),
-            (None, Some((timestamp, cause))) => {
+            (None, Ok((timestamp, cause))) => {
                 known.restart(new_version, Place::Listed(timestamp));
                 known.reset = Some((cause, None));
             }
-            (None, None) => {
-                known.asking = false;
-                known.not_before = Some(retry_at);
-            }
+            (None, Err(error)) => self.stop(partition, version, error),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The task that finds out what must be known before a partition can be fetched: its leader, the group's committed offset, the offset of a
 //! reset. Also starts a fetcher for each leader.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use protocol::ApiKey;
@@ -9,16 +8,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::list_offsets::{self, Found, Lookup};
-use super::offset_fetch;
-use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, OffsetReset, ResetCause};
+use super::offset_fetch::{self, Committed};
+use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ResetCause};
 use super::partition::{Leader, LeaderStatus, Position};
 use super::questions::{Listing, Questions};
 use crate::kafka::cluster::{Metadata, no_leader, unknown_partition};
 use crate::kafka::consumer::fetch::fetcher;
 use crate::kafka::consumer::state::{ConsumerContext, Source};
 use crate::kafka::consumer::wait::wait;
-use crate::kafka::error::may_pass;
-use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// What the task, and each that asks for it, is called.
 pub(crate) const TASK: &str = "offset resolver";
@@ -28,8 +26,6 @@ pub(crate) async fn run(context: Arc<ConsumerContext>) {
     let mut metadata = context.cluster.watch();
     let mut asking = JoinSet::new();
     loop {
-        let mut changed = pin!(context.changed.notified());
-        changed.as_mut().enable();
         let known = metadata.borrow_and_update().clone();
         let (moved, questions) = {
             let mut state = context.state();
@@ -41,21 +37,21 @@ pub(crate) async fn run(context: Arc<ConsumerContext>) {
         };
         if moved || questions.moved {
             // To a node, perhaps, whose fetcher found nothing to fetch there.
-            context.changed.notify_waiters();
+            context.wake_all();
         }
         let next = questions.next;
         ask(&context, questions, &mut asking);
-        for node in context.nodes_without_fetcher() {
+        for (node, wakeup) in context.nodes_without_fetcher() {
             context.spawn(
                 format!("fetcher of broker {node}"),
-                fetcher::run(context.clone(), node),
+                fetcher::run(context.clone(), node, wakeup),
             );
         }
         while asking.try_join_next().is_some() {}
         let news = async {
             tokio::select! {
                 biased;
-                () = changed => {}
+                () = context.resolver.notified() => {}
                 Ok(()) = metadata.changed() => {}
                 else => std::future::pending().await,
             }
@@ -102,18 +98,12 @@ fn ask(context: &Arc<ConsumerContext>, questions: Questions, asking: &mut JoinSe
         );
     }
     if !questions.gone.is_empty() {
-        let now = Instant::now();
-        let mut state = context.state();
+        let pause = |attempts| context.long_pause(attempts);
         for (partition, version) in &questions.gone {
             let error = unknown_partition(partition);
-            let pause = |attempts| context.long_pause(attempts);
-            state
-                .positions
-                .failed(partition, *version, now, now, pause, &error);
+            let failed = [(partition, *version)];
+            context.failed_with_pause(Instant::now(), failed, &error, pause);
         }
-        drop(state);
-        context.cluster.refresh();
-        context.changed.notify_waiters();
     }
     if !questions.committed.is_empty() {
         let (tasks, question) = (context.cluster.tasks().clone(), context.clone());
@@ -141,9 +131,6 @@ async fn ask_committed(context: Arc<ConsumerContext>, asked: Vec<(TopicPartition
     let answer = offset_fetch::ask_once(&context, &partitions, context.deadline()).await;
     match answer {
         Err(error) => {
-            if !may_pass(&error) {
-                context.report_of_any(&asked, error.clone());
-            }
             context.failed_since(
                 asked_at,
                 asked
@@ -152,55 +139,48 @@ async fn ask_committed(context: Arc<ConsumerContext>, asked: Vec<(TopicPartition
                 &error,
             );
         }
-        Ok(mut committed) => {
+        Ok(committed) => {
             for (partition, version) in &asked {
-                if let Some(error) = committed.refused.remove(partition) {
-                    if !may_pass(&error) {
-                        context.report(partition, *version, error.clone());
-                    }
-                    context.failed([(partition, *version)], &error);
-                    continue;
+                match committed.refused.get(partition) {
+                    Some(error) => context.failed([(partition, *version)], error),
+                    None => take_committed(&context, partition, *version, &committed),
                 }
-                let found = committed.found.remove(partition).map(|committed| Position {
-                    offset: committed.offset,
-                    leader_epoch: committed.leader_epoch,
-                });
-                let topic_id = committed.topics.get(&partition.topic).copied();
-                take_committed(&context, partition, *version, topic_id, found);
             }
-            context.changed.notify_waiters();
+            context.wake_all();
         }
     }
 }
 
-fn take_committed(
+/// Starts `partition` at what `committed` says of it: at its committed offset, or where the policy says when there is none.
+pub(crate) fn take_committed(
     context: &ConsumerContext,
     partition: &TopicPartition,
     version: u64,
-    topic_id: Option<TopicId>,
-    found: Option<Position>,
+    committed: &Committed,
 ) {
-    let policy = context.config.auto_offset_reset;
-    let nowhere = found.is_none() && policy == OffsetReset::None;
+    let topic_id = committed.topics.get(&partition.topic).copied();
+    let found = committed.found.get(partition).map(|found| Position {
+        offset: found.offset,
+        leader_epoch: found.leader_epoch,
+    });
     let retry_at = Instant::now() + context.config.client.retry_backoff_max;
     let mut state = context.state();
     let is_new = matches!(state.source, Source::Subscribed(_))
         && state.subscribed.is_new(partition, topic_id);
-    let start = policy.timestamp().map(|timestamp| match is_new {
-        true => (EARLIEST_TIMESTAMP, ResetCause::NewPartition),
-        false => (timestamp, ResetCause::NoCommittedOffset),
-    });
+    let start = match context.config.auto_offset_reset.timestamp() {
+        Some(_) if is_new => Ok((EARLIEST_TIMESTAMP, ResetCause::NewPartition)),
+        Some(timestamp) => Ok((timestamp, ResetCause::NoCommittedOffset)),
+        None => Err(Error::new(
+            ErrorKind::NoOffset,
+            "the group has no committed offset, and auto.offset.reset = none: seek to start",
+        )
+        .topic_partition(partition.topic.clone(), partition.partition)),
+    };
     state
         .positions
         .committed(partition, version, topic_id, found, start, retry_at);
     drop(state);
-    if nowhere {
-        let message =
-            "the group has no committed offset, and auto.offset.reset = none: seek to start";
-        let error = Error::new(ErrorKind::NoOffset, message)
-            .topic_partition(partition.topic.clone(), partition.partition);
-        context.report(partition, version, error);
-    }
+    context.ready.notify_waiters();
 }
 
 async fn ask_listed(context: Arc<ConsumerContext>, node: i32, listings: Vec<Listing>) {
@@ -212,7 +192,7 @@ async fn ask_listed(context: Arc<ConsumerContext>, node: i32, listings: Vec<List
             break;
         }
     }
-    context.changed.notify_waiters();
+    context.wake_all();
 }
 
 /// Returns the listings that must be asked again, by another timestamp.
@@ -257,9 +237,6 @@ async fn ask_listed_once(
                 ..listing
             }),
             Err(error) => {
-                if !may_pass(&error) {
-                    context.report(&listing.partition, listing.version, error.clone());
-                }
                 context.failed([(&listing.partition, listing.version)], &error);
             }
         }

@@ -72,7 +72,7 @@ fn led(count: i32) -> Positions {
 
 fn wanted(positions: &Positions) -> Vec<Wanted> {
     match positions.plan(1, Instant::now()) {
-        Plan::Fetch(wanted) => wanted,
+        Plan::Fetch { wanted, .. } => wanted,
         _ => Vec::new(),
     }
 }
@@ -82,7 +82,7 @@ async fn an_answer_from_before_a_seek_is_dropped() {
     let mut positions = led(1);
     let asked = wanted(&positions);
     assert!(positions.seek(&tp(0), at(500)));
-    assert!(!positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
+    assert!(!positions.fetched(&asked[0], Some(at(10)), WATERMARKS, Instant::now()));
     assert_eq!(positions.position(&tp(0)), Some(at(500)));
     assert_eq!(wanted(&positions)[0].offset, 500);
 }
@@ -92,14 +92,14 @@ async fn an_answer_from_before_a_seek_is_dropped() {
 async fn the_position_only_moves_forward_except_by_seek_or_reset() {
     let mut positions = led(1);
     let asked = wanted(&positions);
-    assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
+    assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS, Instant::now()));
     assert!(positions.advance(&tp(0), asked[0].version, at(10)));
     positions.buffered_read(&tp(0), asked[0].version);
     let until = Instant::now() + Duration::from_secs(60);
     positions.prefer(&tp(0), asked[0].version, Some((2, until)));
     positions.update_leaders(|_| Some(Leader { epoch: 9, ..LEADER }));
     assert!(
-        !positions.fetched(&asked[0], Some(at(10)), WATERMARKS),
+        !positions.fetched(&asked[0], Some(at(10)), WATERMARKS, Instant::now()),
         "the same answer again"
     );
     assert!(!positions.advance(&tp(0), asked[0].version, at(4)));
@@ -142,21 +142,30 @@ async fn metadata_that_lacks_a_partition_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn a_node_is_left_alone_while_one_of_its_partitions_has_enough_unread() {
+async fn a_partition_that_has_enough_unread_holds_up_its_node_for_a_moment() {
     let mut positions = led(2);
+    let start = Instant::now();
     for end in [10, 20] {
         let asked = wanted(&positions);
         assert_eq!(asked.len(), 2);
         let (busy, idle) = asked
             .iter()
             .partition::<Vec<_>, _>(|want| want.partition == tp(0));
-        assert!(positions.fetched(busy[0], Some(at(end)), WATERMARKS));
-        positions.fetched(idle[0], None, WATERMARKS);
+        assert!(positions.fetched(busy[0], Some(at(end)), WATERMARKS, start));
+        positions.fetched(idle[0], None, WATERMARKS, start);
     }
-    assert!(matches!(
-        positions.plan(1, Instant::now()),
-        Plan::Wait(None)
-    ));
+    let Plan::Wait(Some(until)) = positions.plan(1, start) else {
+        panic!("there is enough unread");
+    };
+    let Plan::Fetch {
+        wanted: other,
+        full_for,
+    } = positions.plan(1, until)
+    else {
+        panic!("the other one waits in vain");
+    };
+    assert_eq!((other.len(), &other[0].partition), (1, &tp(1)));
+    assert_eq!(full_for, Some(until - start));
     let version = positions.partitions[&tp(0)].version;
     positions.buffered_read(&tp(0), version);
     assert_eq!(wanted(&positions).len(), 2);
@@ -165,10 +174,62 @@ async fn a_node_is_left_alone_while_one_of_its_partitions_has_enough_unread() {
 }
 
 #[tokio::test]
+async fn a_preferred_replica_is_fetched_from_until_its_time_is_over() {
+    let mut positions = led(1);
+    let (now, version) = (Instant::now(), wanted(&positions)[0].version);
+    let until = now + Duration::from_secs(60);
+    positions.prefer(&tp(0), version, Some((2, until)));
+    assert_eq!(positions.nodes(now), BTreeSet::from([2]));
+    let questions = positions.questions(now);
+    assert_eq!((questions.next, questions.moved), (Some(until), false));
+    assert!(
+        positions.questions(until).moved,
+        "somebody else is to be woken"
+    );
+    assert_eq!(positions.nodes(until), BTreeSet::from([1]));
+    assert!(!positions.questions(until).moved, "once");
+}
+
+#[tokio::test]
+async fn what_all_partitions_of_a_request_failed_of_is_told_once_and_what_cannot_pass_at_once() {
+    let mut positions = led(3);
+    let (now, patience, pause) = (
+        Instant::now(),
+        Duration::from_secs(30),
+        Duration::from_secs(1),
+    );
+    let asked = wanted(&positions);
+    let fail = |positions: &mut Positions, error: &Error, now: Instant| {
+        for want in &asked {
+            let version = want.version;
+            positions.failed(
+                &want.partition,
+                version,
+                now,
+                now,
+                |_| Duration::ZERO,
+                error,
+            );
+        }
+    };
+    let refused = Error::new(ErrorKind::Authorization, "not allowed");
+    fail(&mut positions, &refused, now);
+    assert!(positions.next_error(now, patience, pause).is_some());
+    assert!(positions.next_error(now, patience, pause).is_none());
+    let gone = Error::new(ErrorKind::Disconnected, "gone");
+    fail(&mut positions, &gone, now);
+    assert!(positions.next_error(now, patience, pause).is_none());
+    let later = now + patience;
+    fail(&mut positions, &gone, later);
+    assert!(positions.next_error(later, patience, pause).is_some());
+    assert!(positions.next_error(later, patience, pause).is_none());
+}
+
+#[tokio::test]
 async fn the_partition_that_waited_longest_comes_first() {
     let mut positions = led(3);
     let asked = wanted(&positions);
-    assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS));
+    assert!(positions.fetched(&asked[0], Some(at(10)), WATERMARKS, Instant::now()));
     let order: Vec<i32> = wanted(&positions)
         .iter()
         .map(|want| want.partition.partition)
@@ -180,7 +241,7 @@ async fn the_partition_that_waited_longest_comes_first() {
 async fn a_truncated_log_takes_back_what_was_fetched_ahead() {
     let mut positions = led(1);
     let asked = wanted(&positions);
-    positions.fetched(&asked[0], Some(at(100)), WATERMARKS);
+    positions.fetched(&asked[0], Some(at(100)), WATERMARKS, Instant::now());
     positions.advance(&tp(0), asked[0].version, at(40));
     let ahead = wanted(&positions);
     assert_eq!(ahead[0].offset, 100);
@@ -219,12 +280,18 @@ async fn what_fails_for_too_long_is_reported_once_in_a_while() {
     for second in 0..70 {
         let now = start + Duration::from_secs(second);
         positions.failed(&tp(0), version, now, now, |_| pause, &error);
-        let reported = positions.overdue(now, Duration::from_secs(30)).is_some();
+        let reported = positions
+            .next_error(now, Duration::from_secs(30), Duration::from_secs(1))
+            .is_some();
         assert_eq!(reported, second == 30 || second == 60, "second {second}");
     }
-    positions.fetched(&asked[0], None, WATERMARKS);
+    positions.fetched(&asked[0], None, WATERMARKS, Instant::now());
     let later = start + Duration::from_secs(500);
-    assert!(positions.overdue(later, Duration::from_secs(30)).is_none());
+    assert!(
+        positions
+            .next_error(later, Duration::from_secs(30), Duration::from_secs(1))
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -237,12 +304,24 @@ async fn silence_and_the_pause_before_the_next_question_count_as_failing() {
     let pause = Duration::from_secs(10);
     let failed = start + Duration::from_secs(25);
     positions.failed(&tp(0), version, start, failed, |_| pause, &error);
-    assert!(positions.overdue(failed, patience).is_none());
+    assert!(
+        positions
+            .next_error(failed, patience, Duration::from_secs(1))
+            .is_none()
+    );
     let due = start + patience;
-    assert!(positions.overdue(due, patience).is_some());
+    assert!(
+        positions
+            .next_error(due, patience, Duration::from_secs(1))
+            .is_some()
+    );
     // Nothing has been tried since the pause.
     let later = start + Duration::from_secs(500);
-    assert!(positions.overdue(later, patience).is_none());
+    assert!(
+        positions
+            .next_error(later, patience, Duration::from_secs(1))
+            .is_none()
+    );
 }
 
 /// The leader's epochs without records leave no trace: it may not know the epoch of a record that was read.
@@ -280,11 +359,20 @@ async fn what_failed_once_and_was_not_tried_again_is_not_failing_for_long() {
     positions.set_paused(&tp(0), true);
     for minutes in 1..5 {
         let now = start + Duration::from_secs(60 * minutes);
-        assert!(positions.overdue(now, patience).is_none(), "{minutes} min");
+        assert!(
+            positions
+                .next_error(now, patience, Duration::from_secs(1))
+                .is_none(),
+            "{minutes} min"
+        );
     }
     let now = start + Duration::from_secs(300);
     positions.failed(&tp(0), version, now, now, |_| Duration::ZERO, &error);
-    assert!(positions.overdue(now, patience).is_some());
+    assert!(
+        positions
+            .next_error(now, patience, Duration::from_secs(1))
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -293,9 +381,9 @@ async fn what_does_not_go_on_where_the_application_stands_is_fetched_again() {
     let asked = wanted(&positions);
     let version = asked[0].version;
     // By its last batch the answer ends at 50, by the records in it at 100.
-    assert!(positions.fetched(&asked[0], Some(at(50)), WATERMARKS));
+    assert!(positions.fetched(&asked[0], Some(at(50)), WATERMARKS, Instant::now()));
     let ahead = wanted(&positions);
-    assert!(positions.fetched(&ahead[0], Some(at(70)), WATERMARKS));
+    assert!(positions.fetched(&ahead[0], Some(at(70)), WATERMARKS, Instant::now()));
     assert!(positions.advance(&tp(0), version, at(100)));
     positions.buffered_read(&tp(0), version);
     assert_eq!(positions.readable(&tp(0), version, 50), None);
@@ -348,7 +436,7 @@ proptest! {
                 Event::Answer(count) if !on_their_way.is_empty() => {
                     let want = on_their_way.remove(0);
                     let end = want.offset + count;
-                    if positions.fetched(&want, Some(at(end)), WATERMARKS) {
+                    if positions.fetched(&want, Some(at(end)), WATERMARKS, Instant::now()) {
                         queue.push((want.version, want.offset, end));
                     }
                 }
@@ -409,7 +497,7 @@ async fn a_broker_that_moves_a_partition_again_and_again_is_paced_and_reported()
     let error = Error::new(ErrorKind::OffsetOutOfRange, "moved");
     let mut now = start;
     for round in 0..300 {
-        let Plan::Fetch(asked) = positions.plan(1, now) else {
+        let Plan::Fetch { wanted: asked, .. } = positions.plan(1, now) else {
             panic!("round {round}: nothing to fetch");
         };
         let pace = Pace {
@@ -434,7 +522,12 @@ async fn a_broker_that_moves_a_partition_again_and_again_is_paced_and_reported()
         };
         positions.listed(&tp(0), questions.listed[&1][0].version, at(7));
     }
-    assert!(positions.overdue(now, patience).is_some(), "for a minute");
+    assert!(
+        positions
+            .next_error(now, patience, Duration::from_secs(1))
+            .is_some(),
+        "for a minute"
+    );
     let counts = positions.reset_counts();
     assert_eq!((counts.resets, counts.passed_over), (300, 7));
 }
@@ -460,8 +553,16 @@ async fn what_is_gone_by_the_metadata_is_neither_fetched_nor_asked_for_until_it_
     positions.failed(name, *version, now, now, |_| Duration::from_secs(5), &error);
     assert!(positions.questions(now).gone.is_empty());
     let patience = Duration::from_secs(30);
-    assert!(positions.overdue(now, patience).is_none());
-    assert!(positions.overdue(now + patience, patience).is_some());
+    assert!(
+        positions
+            .next_error(now, patience, Duration::from_secs(1))
+            .is_none()
+    );
+    assert!(
+        positions
+            .next_error(now + patience, patience, Duration::from_secs(1))
+            .is_some()
+    );
     assert!(positions.update_leaders(|_| Some(LEADER)), "it is back");
     assert_eq!(wanted(&positions).len(), 2);
 }
@@ -487,12 +588,16 @@ async fn a_topic_that_is_recreated_moves_nothing_where_no_policy_says_so() {
         positions.update_leaders(of(2));
         let now = Instant::now();
         let listed = positions.questions(now).listed;
-        let stopped = positions.stopped(now, Duration::from_secs(1));
+        let stopped = positions.next_error(now, Duration::from_secs(30), Duration::from_secs(1));
         if policy == OffsetReset::None {
             let error = stopped.expect("somebody must decide");
             assert_eq!(error.kind(), ErrorKind::TopicRecreated);
             assert!(listed.is_empty() && wanted(&positions).is_empty());
-            assert!(positions.stopped(now, Duration::from_secs(1)).is_none());
+            assert!(
+                positions
+                    .next_error(now, Duration::from_secs(30), Duration::from_secs(1))
+                    .is_none()
+            );
             positions.seek(&tp(0), at(0));
             assert_eq!(wanted(&positions)[0].offset, 0);
         } else {
@@ -513,7 +618,7 @@ async fn a_topic_that_is_recreated_moves_nothing_where_no_policy_says_so() {
 async fn the_logs_end_is_known_from_one_assignment_to_the_next() {
     let mut positions = led(1);
     let asked = wanted(&positions);
-    positions.fetched(&asked[0], None, WATERMARKS);
+    positions.fetched(&asked[0], None, WATERMARKS, Instant::now());
     positions.clear();
     positions.start(tp(0), StartOffset::Offset(0));
     positions.update_leaders(|_| Some(LEADER));

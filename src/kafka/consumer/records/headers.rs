@@ -59,6 +59,7 @@ impl fmt::Debug for Headers<'_> {
 
 /// One header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HeaderView<'a> {
     /// Its key. Borrowed, unless it was no UTF-8 and had to be mended with replacement characters.
     pub key: Cow<'a, str>,

@@ -8,6 +8,7 @@ use super::RecordView;
 
 /// A record that owns its bytes: key, value and header values share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OwnedRecord {
     /// Its topic.
     pub topic: Arc<str>,

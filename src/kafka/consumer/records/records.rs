@@ -1,6 +1,7 @@
 //! What a poll returns: records as views into the bytes that were fetched. Iterating costs neither an allocation nor a reference count per
 //! record; [`RecordView::to_owned`] copies one out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::slice;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use protocol::records as wire;
 use super::view::RecordView;
 use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::fetch::memory::Reservation;
+use crate::kafka::consumer::handle::to_commit;
+use crate::kafka::consumer::positions::Position;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// The records of one poll, in order of offset within each partition.
@@ -20,6 +23,8 @@ use crate::kafka::{TopicId, TopicPartition};
 pub struct Records {
     batches: Vec<Batch>,
     count: usize,
+    /// Where each partition goes on, in the order of the batches.
+    next: Vec<(TopicPartition, OffsetAndMetadata)>,
 }
 
 /// A run of records of one partition.
@@ -41,9 +46,29 @@ impl Records {
         self.batches.push(batch);
     }
 
+    /// The position of `partition` is `position` now.
+    pub(crate) fn moved(
+        &mut self,
+        partition: &TopicPartition,
+        position: Position,
+        topic_id: Option<TopicId>,
+    ) {
+        let next = to_commit(position, topic_id);
+        match self.next.last_mut() {
+            Some((last, offset)) if last == partition => *offset = next,
+            _ => self.next.push((partition.clone(), next)),
+        }
+    }
+
     /// How many records there are.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The position after these records, of each partition that moved: what to commit once all of them are done with. Also that of partitions
+    /// of which there was nothing but aborted transactions and markers.
+    pub fn next_offsets(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+        self.next.iter().cloned().collect()
     }
 
     /// Whether there are none.
@@ -143,7 +168,8 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = RecordView<'a>;
 
-    #[inline]
+    // What a caller does not look at is not even computed once this is part of its loop.
+    #[inline(always)]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
             if let Some((batch, records)) = &mut self.current
@@ -151,9 +177,18 @@ impl<'a> Iterator for Iter<'a> {
             {
                 return Some(RecordView::new(batch, record));
             }
-            let batch = self.batches.next()?;
-            self.current = Some((batch, batch.records.records()));
+            self.next_batch()?;
         }
+    }
+}
+
+impl Iter<'_> {
+    #[cold]
+    #[inline(never)]
+    fn next_batch(&mut self) -> Option<()> {
+        let batch = self.batches.next()?;
+        self.current = Some((batch, batch.records.records()));
+        Some(())
     }
 }
 

@@ -157,7 +157,7 @@ async fn a_panic_in_any_task_of_a_consumer_reaches_whoever_polls_and_commits() {
             let planted = Planted::new(task);
             // What it does next touches the task.
             let _ = consumer.seek(&partition, 0);
-            let _ = consumer.commit_async();
+            let _ = consumer.commit_positions();
             let error = timeout(AT_ONCE + AT_ONCE, async {
                 loop {
                     if let Err(error) = consumer.poll(Duration::from_secs(600)).await {

@@ -102,7 +102,7 @@ fn reader(
     from: i64,
     aborted: Option<AbortedTransactions>,
 ) -> (BatchReader, BatchDecoder) {
-    let budget = MemoryBudget::new(1 << 20, Arc::default());
+    let budget = MemoryBudget::new(1 << 20);
     let reservation = Arc::new(budget.reserve(records.len()));
     let want = Wanted {
         partition: TopicPartition::new("t", 0),
@@ -117,7 +117,10 @@ fn reader(
         HeaderScan::Unreadable { cut_off: true }
     );
     let reader = BatchReader::new(&want, records, cut_off, aborted, reservation);
-    (reader, BatchDecoder::new(budget, true))
+    (
+        reader,
+        BatchDecoder::new(budget.clone(), budget.limit(), true),
+    )
 }
 
 /// Reads to the end, `most` at a time: offset and value of each record.

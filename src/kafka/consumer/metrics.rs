@@ -1,0 +1,57 @@
+//! What a consumer counts. Written once a poll or a fetch, never once a record.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::ResetCounts;
+use crate::kafka::TopicPartition;
+use crate::kafka::observe::{Histogram, Latency};
+
+/// What a consumer has done so far, and what it holds now.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ConsumerMetrics {
+    /// Records that polls have returned.
+    pub records: u64,
+    /// Their bytes, uncompressed.
+    pub bytes: u64,
+    /// The bytes of [`buffer_bytes`](super::ConsumerConfig::buffer_bytes) in use now: on their way, waiting to be polled, and in
+    /// [`Records`](super::Records) not yet dropped.
+    pub bytes_held: usize,
+    /// From sending a fetch to its response, what the broker waited for new records included.
+    pub fetch_latency: Latency,
+    /// [`lag`](super::ConsumerHandle::lag) of each assigned partition of which it is known.
+    pub lag: BTreeMap<TopicPartition, i64>,
+    /// How often the group has assigned partitions to this member, none included.
+    pub rebalances: u64,
+    /// How often the client moved a position by itself.
+    pub resets: ResetCounts,
+}
+
+/// The counters behind [`ConsumerMetrics`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    pub fetch_latency: Histogram,
+    pub rebalances: AtomicU64,
+}
+
+impl Counters {
+    /// A poll returns so much.
+    pub fn read(&self, records: usize, bytes: usize) {
+        self.records.fetch_add(records as u64, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// The counted part of the metrics.
+    pub fn metrics(&self) -> ConsumerMetrics {
+        ConsumerMetrics {
+            records: self.records.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            fetch_latency: self.fetch_latency.read(),
+            rebalances: self.rebalances.load(Relaxed),
+            ..ConsumerMetrics::default()
+        }
+    }
+}
