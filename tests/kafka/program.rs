@@ -12,10 +12,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pat_events::broker::Broker;
+use pat_events::broker::{Broker, Fault, FaultAction};
 use pat_events::kafka::{
-    Configuration, Consumer, ConsumerConfig, Header, Producer, ProducerConfig, Record, StartOffset,
-    TopicPartition,
+    ApiKey, Configuration, Consumer, ConsumerConfig, Header, Producer, ProducerConfig, Record,
+    StartOffset, TopicPartition,
 };
 use protocol::compression::{Compression, Compressor};
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
@@ -968,6 +968,9 @@ async fn a_member_that_is_ended_by_a_signal_leaves_its_group() {
         "consume", "-b", &brokers, "-t", "left", "-G", "g", "-X", session,
     ];
     for (number, signal) in ["TERM", "INT"].into_iter().enumerate() {
+        // A signal that comes during the commit leaves it to end.
+        let slow = FaultAction::Delay(Duration::from_secs(1));
+        broker.inject(Fault::on(ApiKey::OFFSET_COMMIT, slow));
         let line = format!("{number}\n");
         let member = Program::start(&consume);
         tokio::task::block_in_place(|| {

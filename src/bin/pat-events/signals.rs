@@ -1,5 +1,6 @@
 //! What ends a command from outside: Ctrl-C, or the signal by which containers and service managers end a program. Both mean the same.
 
+use std::pin::pin;
 use std::{fmt, io};
 
 use crate::Outcome;
@@ -23,6 +24,20 @@ pub async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Output = T
         () = signals.next() => Err(Ended.into()),
         done = work => Ok(done),
     }
+}
+
+/// Waits for `work`, which a first signal leaves to end: it is dropped at the next. Returns with it whether a signal came.
+pub async fn unless_ended_twice<T>(
+    signals: &mut Signals,
+    work: impl Future<Output = T>,
+) -> Outcome<(T, bool)> {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        () = signals.next() => {}
+        done = &mut work => return Ok((done, false)),
+    }
+    Ok((unless_ended(signals, work).await?, true))
 }
 
 /// The signals, from the time of [`Signals::listen`] on: one that comes while nobody waits for it is not lost.

@@ -24,7 +24,7 @@ use pat_events::kafka::{
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::escapes::{self, Delimiter};
-use crate::signals::{Signals, unless_ended};
+use crate::signals::{Signals, unless_ended, unless_ended_twice};
 use crate::typed::Schemas;
 use ends::{Ends, Share};
 use format::Format;
@@ -245,12 +245,16 @@ impl Consume {
                         false => printed.commit(consumer).await,
                     }
                 };
-                match unless_ended(signals, committing).await? {
+                let (committed, is_ended) = unless_ended_twice(signals, committing).await?;
+                match committed {
                     // The partitions changed hands in the meantime; whoever has them now prints these records again.
                     Err(error) if error.kind() == ErrorKind::Rebalance && left > 0 => {
                         eprintln!("warning: not committed: {error}");
                     }
                     committed => committed?,
+                }
+                if is_ended {
+                    break;
                 }
             }
         }
