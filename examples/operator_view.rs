@@ -65,8 +65,10 @@ async fn write(
     client: ClientConfig,
     over: Arc<AtomicBool>,
 ) -> Result<usize, pat_events::kafka::Error> {
-    let mut config = ProducerConfig::default();
-    config.client = client;
+    let config = ProducerConfig {
+        client,
+        ..ProducerConfig::default()
+    };
     let producer = Producer::connect(config).await?;
     let mut written = 0;
     while !over.load(Relaxed) {
