@@ -531,7 +531,10 @@ fn document() -> String {
 
 #[test]
 fn the_documented_tables_are_these() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/librdkafka.md");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/kafka/config/librdkafka/keys.md"
+    );
     if std::env::var_os("RENEW").is_some() {
         std::fs::write(path, document()).unwrap();
     }
