@@ -3,7 +3,7 @@
 #![no_main]
 
 use std::pin::pin;
-use std::task::{Context as Poll, Waker};
+use std::task::{Context as TaskContext, Waker};
 
 use libfuzzer_sys::fuzz_target;
 use pat_events::events::codec::Protobuf;
@@ -73,6 +73,7 @@ fuzz_target!(|data: &[u8]| {
     });
     assert_eq!(context.event_type(), Ok(event.event_type));
     let _ = context.attribute("traceparent");
-    let decoded = pin!(context.decode::<EmailReceived, _>(&Protobuf)).poll(&mut Poll::from_waker(Waker::noop()));
+    let decoded = pin!(context.decode::<EmailReceived, _>(&Protobuf))
+        .poll(&mut TaskContext::from_waker(Waker::noop()));
     assert!(decoded.is_ready(), "Protobuf waits for nothing");
 });
