@@ -102,6 +102,8 @@ async fn source(brokers: &str, metastore: &Metastore, until: usize) -> Result<()
         ("enable.auto.commit", "false"),
         ("enable.partition.eof", "false"),
         ("auto.offset.reset", "earliest"),
+        // How long the partitions of the one that crashed are waited for.
+        ("session.timeout.ms", "6000"),
     ])?;
     let mut consumer = Consumer::connect(config).await?;
     consumer.subscribe_with(&[TOPIC], metastore.clone()).await?;
