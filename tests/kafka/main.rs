@@ -22,6 +22,7 @@ mod interop;
 mod one_client;
 mod program;
 mod recreated;
+mod slow_members;
 mod suite;
 mod transcript;
 

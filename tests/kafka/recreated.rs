@@ -13,13 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::fleet::Target;
 
-event_set! { enum Deletions, producer DeletionProducer, handler DeletionHandler { EmailDeleted; } }
+event_set! { pub enum Deletions, producer DeletionProducer, handler DeletionHandler { EmailDeleted; } }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often each email was seen deleted.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<BTreeMap<String, u32>>>);
+pub struct Seen(Arc<Mutex<BTreeMap<String, u32>>>);
 
 impl DeletionHandler for Seen {
     async fn handle_email_deleted(
@@ -34,7 +34,7 @@ impl DeletionHandler for Seen {
 }
 
 impl Seen {
-    async fn until(&self, count: usize) {
+    pub async fn until(&self, count: usize) {
         let reached = async {
             while self.0.lock().expect("lock").len() < count {
                 sleep(Duration::from_millis(20)).await;
@@ -43,6 +43,11 @@ impl Seen {
         let reached = timeout(PATIENCE, reached).await;
         let handled = self.0.lock().expect("lock").len();
         assert!(reached.is_ok(), "{handled} of {count}");
+    }
+
+    pub fn assert_once(&self) {
+        let seen = self.0.lock().expect("lock");
+        assert!(seen.values().all(|times| *times == 1), "{seen:?}");
     }
 }
 
@@ -96,12 +101,11 @@ pub async fn a_typed_consumer_loses_nothing_when_its_topic_is_recreated(target: 
         }
         seen.until(25).await;
         consumer.stop().await.expect("stopped well");
-        let seen = seen.0.lock().expect("lock");
-        assert!(seen.values().all(|times| *times == 1), "{seen:?}");
+        seen.assert_once();
     }
 }
 
-async fn send(target: &Target, topic: &str, emails: std::ops::Range<usize>) {
+pub async fn send(target: &Target, topic: &str, emails: std::ops::Range<usize>) {
     let config = ProducerConfig::new(&target.bootstrap, topic).idempotent();
     let producer = EventProducer::connect(config).await.expect("connected");
     for email in emails {

@@ -13,6 +13,7 @@ use pat_events::kafka::{
 
 use crate::fleet::{Fleet, Target};
 use crate::recreated::a_typed_consumer_loses_nothing_when_its_topic_is_recreated;
+use crate::slow_members::slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins;
 
 const PARTITIONS: i32 = 3;
 const POLL: Duration = Duration::from_millis(500);
@@ -67,6 +68,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "a_typed_consumer_loses_nothing_when_its_topic_is_recreated",
             a_typed_consumer_loses_nothing_when_its_topic_is_recreated,
+        ),
+        fleet.on_both(
+            "slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins",
+            slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins,
         ),
     ]
     .into_iter()
@@ -514,7 +519,7 @@ async fn topics_are_created_listed_and_deleted(target: Target) {
 }
 
 /// Sends each number under its own key and waits until all are delivered.
-async fn send_numbers(producer: &Producer, topic: &str, numbers: std::ops::Range<u64>) {
+pub(crate) async fn send_numbers(producer: &Producer, topic: &str, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let bytes = number.to_be_bytes();
         drop(
@@ -556,7 +561,7 @@ impl Target {
             .expect("connected")
     }
 
-    async fn producer(&self, properties: &[(&str, &str)]) -> Producer {
+    pub(crate) async fn producer(&self, properties: &[(&str, &str)]) -> Producer {
         let given = [
             ("bootstrap.servers", self.bootstrap.as_str()),
             ("acks", "all"),
@@ -568,7 +573,7 @@ impl Target {
             .expect("connected")
     }
 
-    async fn consumer(&self, properties: &[(&str, &str)]) -> Consumer {
+    pub(crate) async fn consumer(&self, properties: &[(&str, &str)]) -> Consumer {
         let given = [
             ("bootstrap.servers", self.bootstrap.as_str()),
             ("auto.offset.reset", "earliest"),
