@@ -61,7 +61,7 @@ async fn a_panic_in_any_task_behind_a_consumer_ends_it_and_is_what_waiting_and_s
         "connection to",
         "metadata refresh",
     ] {
-        let (_broker, client) = one_broker();
+        let (broker, client) = one_broker();
         let consumer = consumer(client.clone());
         let (handled, mut events) = mpsc::unbounded_channel();
         consumer
@@ -76,6 +76,10 @@ async fn a_panic_in_any_task_behind_a_consumer_ends_it_and_is_what_waiting_and_s
         if ["worker", "commits"].contains(&task) {
             // Without anything to do they are not polled.
             send(&client, "e-2").await;
+        }
+        if task == "offset resolver" {
+            // It looks around when there is a position to find.
+            broker.add_partitions("t", 2).expect("one more");
         }
         let begun = Instant::now();
         let ended = timeout(2 * AT_ONCE, consumer.wait()).await;
