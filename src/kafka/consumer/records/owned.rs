@@ -37,7 +37,7 @@ impl OwnedRecord {
 }
 
 impl RecordView<'_> {
-    /// A copy that outlives the [`Records`], and keeps no more memory than the record needs.
+    /// A copy that outlives the [`Records`](super::Records), and keeps no more memory than the record needs.
     #[must_use]
     pub fn to_owned(&self) -> OwnedRecord {
         let mut copier = Copier::of(self);

@@ -8,7 +8,7 @@ use super::Headers;
 use super::records::Batch;
 use crate::kafka::TopicPartition;
 
-/// A record, borrowed from the [`Records`] it came in.
+/// A record, borrowed from the [`Records`](super::Records) it came in.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct RecordView<'a> {
