@@ -151,11 +151,14 @@ fn unknown<C: Configuration>(name: &str) -> Error {
     )
 }
 
-/// The one of `names` that is `name` but for a slip of the pen: two letters, in a name that has more.
+/// The one of `names` that is `name` but for a unit left out, or for a slip of the pen: two letters, in a name that has more.
 pub(super) fn nearest<'a>(names: impl IntoIterator<Item = &'a str>, name: &str) -> Option<&'a str> {
-    let slips = |known: &&str| distance(known, name);
-    let nearest = names.into_iter().min_by_key(slips)?;
-    (slips(&nearest) <= 2 && name.len() > 4).then_some(nearest)
+    let slips = |known: &str| match known.strip_prefix(name) {
+        Some(".ms" | ".bytes") => 0,
+        _ => distance(known, name),
+    };
+    let nearest = names.into_iter().min_by_key(|known| slips(known))?;
+    (slips(nearest) <= 2 && name.len() > 4).then_some(nearest)
 }
 
 /// How many letters must be put in, taken out or changed to get from one word to the other (Levenshtein).
@@ -180,6 +183,20 @@ mod tests {
     use crate::kafka::ClientConfig;
     use crate::kafka::config::values::{SECRET, TEXT};
     use std::time::Duration;
+
+    #[test]
+    fn a_slip_and_a_unit_left_out_are_guessed_and_nothing_else() {
+        let names = ["fetch.max.wait.ms", "fetch.max.bytes", "acks"];
+        for (name, expected) in [
+            ("fetch.max.wait", Some("fetch.max.wait.ms")),
+            ("fetch.max", Some("fetch.max.bytes")),
+            ("fetch.max.byts", Some("fetch.max.bytes")),
+            ("fetch", None),
+            ("ack", None),
+        ] {
+            assert_eq!(nearest(names, name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn properties_set_by_javas_names() {
