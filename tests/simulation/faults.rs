@@ -85,7 +85,7 @@ async fn recreate(harness: Harness, rng: Rng) {
         let partitions = match rng.between(0, 2) {
             0 => rng.between(1, partitions as u64) as i32,
             1 => partitions,
-            _ => rng.between(partitions as u64, 5) as i32,
+            _ => rng.between(partitions as u64, 5.max(partitions as u64)) as i32,
         };
         harness.recreate(partitions);
         if harness.plan.grows && rng.chance(30) {

@@ -305,8 +305,9 @@ async fn live(seed: u64) -> Outcome {
     sleep(harness.plan.lasts).await;
 
     faults.abort();
-    // It was told to stop: that is all its result can say.
-    let _ = faults.await;
+    if let Err(ended) = faults.await {
+        assert!(ended.is_cancelled(), "seed {seed}: no fault came any more");
+    }
     heal(&harness).await;
     harness.healed.0.store(true, Ordering::Relaxed);
     harness.healed.1.notify_waiters();
