@@ -60,7 +60,14 @@ fn both_write_the_same_bytes() {
             ..record.clone()
         };
         let records: Vec<Record> = records.iter().zip(times).map(in_time).collect();
-        prop_assert_eq!(write(&records, codec), write_theirs(&records, codec));
+        let (ours, theirs) = (write(&records, codec), write_theirs(&records, codec));
+        if codec == Codec::Gzip {
+            // Deflate ends its blocks by how its input comes in pieces, too: the same records may be a byte more or less.
+            prop_assert_eq!(&read(RecordBatch::read(ours).unwrap(), codec), &records);
+            prop_assert_eq!(&read(RecordBatch::read(theirs).unwrap(), codec), &records);
+        } else {
+            prop_assert_eq!(ours, theirs);
+        }
         Ok(())
     });
 }
