@@ -1,7 +1,6 @@
 //! Topics created, deleted, listed and described; who is in the cluster. In: names and requests. Out: plain descriptions, one result per topic.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
 
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_topics_request::DeleteTopicState;
@@ -18,6 +17,7 @@ use super::cluster::{Answer, Channel, Cluster, Judged, Target};
 use super::model::names::{check_text, check_topic};
 use super::net::broker_timeout_ms;
 use super::{Address, Client, ClientConfig, Error, ErrorKind, Result};
+use crate::kafka::runtime::Mutex;
 
 /// The first version of CreateTopics in which brokers have defaults.
 const DEFAULTS_FROM: i16 = 4;
@@ -351,9 +351,8 @@ impl Admin {
             open,
             results: BTreeMap::new(),
         });
-        let lock = || changes.lock().unwrap_or_else(PoisonError::into_inner);
         let build = |version| {
-            let Changes { open, results } = &mut *lock();
+            let Changes { open, results } = &mut *changes.lock();
             let mut last = None;
             open.retain(|name| match refused(version, name) {
                 Some(error) => {
@@ -378,7 +377,7 @@ impl Admin {
                 Ok(answer) => answer,
                 Err(error) => return Judged::failed(error),
             };
-            let Changes { open, results } = &mut *lock();
+            let Changes { open, results } = &mut *changes.lock();
             let said = said(&answer.response);
             let mut again = None;
             open.retain(|name| {
@@ -404,7 +403,7 @@ impl Admin {
             .cluster
             .request(Target::Controller, deadline, build, judge);
         let asked = asked.await;
-        let changes = changes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let changes = changes.into_inner();
         match asked {
             Ok(()) => Ok(changes.results),
             Err(error) => changes.together(error),

@@ -1,10 +1,11 @@
 //! The partitions that are ours at the moment, shared between the poll loop, which fills them, and the rebalance listener, which takes them away.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// Assigned partitions by name. Cheap to clone; clones share everything.
@@ -96,6 +97,6 @@ impl Assigned {
 
     fn lock(&self) -> MutexGuard<'_, Partitions> {
         // Nothing that is done under the lock panics half way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::assigned::Assigned;
 use super::metrics::{Counters, count};
@@ -13,6 +13,7 @@ use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
 use super::scheduler::{Memory, Shared, WorkBatchBuilder};
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{RecordView, Records, TopicPartition};
 
 /// Where records come in. One task calls it.
@@ -212,6 +213,6 @@ impl Distributor {
     }
 
     fn state(&self) -> MutexGuard<'_, DistributorState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }

@@ -1,7 +1,7 @@
 //! The consumer of events as the application holds it: start it with a handler, wait for it, stop it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::rebalance_listener::GroupListener;
 use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
+use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::supervised;
 use crate::kafka::{Configuration, Consumer};
 
@@ -171,7 +172,7 @@ impl<S: EventSet> EventConsumer<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Run>> {
-        lock(&self.run)
+        self.run.lock()
     }
 }
 
@@ -187,11 +188,6 @@ fn oldest_of(assigned: &Assigned) -> Option<OldestEvent> {
         })
     });
     oldest.max_by_key(|event| event.age)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that is done under these locks panics half way.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Run {

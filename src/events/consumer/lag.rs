@@ -1,10 +1,11 @@
 //! How far a consumer of events is behind: what is not finished, fetched or not. While it runs, as of now; after its end, as of then.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use super::assigned::Assigned;
 use crate::kafka::TopicPartition;
 use crate::kafka::consumer::ConsumerHandle;
+use crate::kafka::runtime::Mutex;
 
 /// Where the lag can be read. Clones share it.
 #[derive(Clone)]
@@ -36,7 +37,7 @@ impl LagView {
     }
 
     fn lock(&self) -> MutexGuard<'_, Source> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

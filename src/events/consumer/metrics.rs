@@ -1,11 +1,12 @@
 //! What a consumer of events counts.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::kafka::consumer::{PositionReset, ResetCounts};
 use crate::kafka::observe::{Histogram, Latency};
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, TopicPartition};
 
 /// What a consumer of events has done since its start, and how far it is behind.
@@ -133,7 +134,7 @@ impl Counters {
 
     /// The client moved a position by itself.
     pub(crate) fn reset(&self, reset: &PositionReset) {
-        let (counts, last) = &mut *self.resets.lock().unwrap_or_else(PoisonError::into_inner);
+        let (counts, last) = &mut *self.resets.lock();
         counts.resets += 1;
         counts.passed_over += reset.passed_over.unwrap_or(0);
         *last = Some(reset.clone());
@@ -145,9 +146,7 @@ impl Counters {
     }
 
     fn latest_error(&self) -> MutexGuard<'_, Option<Error>> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.last_error.lock()
     }
 
     /// What was counted; the lag and the oldest event are for others to fill in.
@@ -158,11 +157,7 @@ impl Counters {
                 .map(|worker| read(counter(worker)))
                 .sum()
         };
-        let (resets, last_reset) = self
-            .resets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let (resets, last_reset) = self.resets.lock().clone();
         ConsumerMetrics {
             resets,
             last_reset,

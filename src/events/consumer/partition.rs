@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::offset_tracker::{Commit, OffsetTracker};
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// The state of a partition, from its assignment to its release.
@@ -240,7 +241,7 @@ impl Partition {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under the lock panics half way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

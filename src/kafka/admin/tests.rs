@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::kafka::Transport;
 use crate::kafka::net::{BoxFuture, BoxStream};
+use crate::kafka::runtime::Mutex;
 
 /// What the controller says and was asked.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ impl Transport for Controller {
 
 impl Controller {
     fn script(&self) -> MutexGuard<'_, Script> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     async fn admin(&self) -> Admin {

@@ -1,7 +1,7 @@
 //! Which broker coordinates a group: asked for, remembered, forgotten when it moved.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use protocol::messages::FindCoordinatorRequest;
 use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::router::{Answer, Judged, Target, ask};
 use super::{Broker, Channel, Cluster};
 use crate::kafka::net::BoxFuture;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Address, Error, ErrorKind, Result};
 
 /// The first version that asks for several keys at once.
@@ -33,7 +34,7 @@ pub(super) struct Coordinators {
 
 impl Coordinators {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(CoordinatorKind, String), i32>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+        self.found.lock()
     }
 
     /// The one that is remembered.

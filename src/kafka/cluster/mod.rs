@@ -30,7 +30,7 @@ mod topic_map;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::{ErrorCode, Request};
@@ -56,6 +56,7 @@ use super::net::{Connection, FramePool};
 pub(crate) use super::runtime::Backoff;
 use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
+use crate::kafka::runtime::Mutex;
 
 /// One user's handle on a cluster: a producer's, a consumer's, an admin's. Cheap to clone. What is the user's own ends with its last handle:
 /// its tasks, its connections, its interest in topics; what all of them share ends with the last user.
@@ -100,9 +101,9 @@ impl Drop for User {
         self.tasks.end();
         let refresher = &self.shared.refresher;
         refresher.connections().release(self.id);
-        refresher.release(&lock(&self.tracked));
+        refresher.release(&self.tracked.lock());
         if let Some(lane) = self.lane.get() {
-            lock(&self.shared.lanes).leave(*lane);
+            self.shared.lanes.lock().leave(*lane);
         }
     }
 }
@@ -258,7 +259,7 @@ impl Cluster {
 
     /// Keeps the metadata of these topics fresh as long as the user lives, and asks for those that are new.
     pub fn track<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
-        let mut tracked = lock(&self.0.tracked);
+        let mut tracked = self.0.tracked.lock();
         let new = topics
             .into_iter()
             .filter(|topic| !tracked.contains(*topic) && tracked.insert(topic.to_string()));
@@ -274,7 +275,10 @@ impl Cluster {
     /// What has kept the metadata from being refreshed for `patience`, to be told to whoever waits for anything. Returned once in that time.
     pub fn overdue(&self, patience: Duration) -> Option<Error> {
         let failing = self.refresher().failing();
-        lock(&self.0.told).overdue(failing, Instant::now(), patience)
+        self.0
+            .told
+            .lock()
+            .overdue(failing, Instant::now(), patience)
     }
 
     /// A broker named the leaders of partitions (KIP-951). What of that is news is used at once, all of one response together.
@@ -333,7 +337,7 @@ impl Cluster {
         let owner = match channel {
             Channel::Shared => 0,
             Channel::Produce => {
-                let lane = || lock(&self.0.shared.lanes).join();
+                let lane = || self.0.shared.lanes.lock().join();
                 *self.0.lane.get_or_init(lane) as u64
             }
             Channel::Fetch | Channel::Coordinator => self.0.id,
@@ -439,8 +443,4 @@ fn gone(node: i32) -> Error {
         ErrorKind::Connect,
         format!("broker {node} is not in the cluster now: it may be down or removed"),
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 //! failures. All producers share a few connections to a broker; each long poll and each group member has one of its own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -12,6 +12,7 @@ use super::Backoff;
 use super::refresh_plan::Standing;
 use crate::kafka::net::{Connection, FramePool};
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
@@ -143,8 +144,8 @@ impl ConnectionPool {
 
     /// The open connection to the broker at `address`, if there is one. Costs two short locks.
     pub fn open(&self, place: Place, address: &Address) -> Option<Connection> {
-        let slot = lock(&self.slots).get(&place)?.clone();
-        let connection = lock(&slot.state).connection.clone();
+        let slot = self.slots.lock().get(&place)?.clone();
+        let connection = slot.state.lock().connection.clone();
         connection.filter(|connection| connection.is_open() && connection.broker().1 == address)
     }
 
@@ -163,8 +164,8 @@ impl ConnectionPool {
                 false => Standing::Open,
             };
         }
-        let slot = lock(&self.slots).get(&place).cloned();
-        let not_before = slot.and_then(|slot| lock(&slot.state).not_before);
+        let slot = self.slots.lock().get(&place).cloned();
+        let not_before = slot.and_then(|slot| slot.state.lock().not_before);
         match not_before {
             Some(not_before) if not_before > now => Standing::Failing,
             _ => Standing::Unknown,
@@ -185,7 +186,7 @@ impl ConnectionPool {
         let node = place.node;
         let slot = self.slot(place);
         let not_in_time = || {
-            let last = lock(&slot.state).last_error.clone();
+            let last = slot.state.lock().last_error.clone();
             last.unwrap_or_else(|| {
                 Error::new(
                     ErrorKind::Timeout,
@@ -203,7 +204,7 @@ impl ConnectionPool {
         if let Some(connection) = self.open(place, address) {
             return Ok(connection);
         }
-        let not_before = lock(&slot.state).not_before;
+        let not_before = slot.state.lock().not_before;
         if let Some(not_before) = not_before
             && timeout_at(deadline, sleep_until(not_before)).await.is_err()
         {
@@ -215,18 +216,18 @@ impl ConnectionPool {
     }
 
     fn note(&self, slot: &Slot, node: i32, address: &Address, dialled: &Result<Connection>) {
-        let mut state = lock(&slot.state);
+        let mut state = slot.state.lock();
         match dialled {
             Ok(connection) => {
                 // A broker that takes connections just to drop them must not be dialled without a pause either.
                 state.backoff.succeeded();
-                let pause = state.backoff.clone().failed(&mut lock(&self.random));
+                let pause = state.backoff.clone().failed(&mut self.random.lock());
                 state.connection = Some(connection.clone());
                 state.not_before = Some(Instant::now() + pause);
                 state.last_error = None;
             }
             Err(error) => {
-                let pause = state.backoff.failed(&mut lock(&self.random));
+                let pause = state.backoff.failed(&mut self.random.lock());
                 state.connection = None;
                 state.not_before = Some(Instant::now() + pause);
                 state.last_error = Some(error.clone());
@@ -244,7 +245,7 @@ impl ConnectionPool {
     }
 
     fn slot(&self, place: Place) -> Arc<Slot> {
-        let mut slots = lock(&self.slots);
+        let mut slots = self.slots.lock();
         let slot = slots.entry(place).or_insert_with(|| {
             Arc::new(Slot {
                 state: Mutex::new(SlotState {
@@ -265,26 +266,24 @@ impl ConnectionPool {
     /// Lets go of the connections that are this owner's alone.
     pub fn release(&self, owner: u64) {
         let is_own = |channel| matches!(channel, Channel::Fetch | Channel::Coordinator);
-        lock(&self.slots).retain(|place, _| place.owner != owner || !is_own(place.channel));
+        self.slots
+            .lock()
+            .retain(|place, _| place.owner != owner || !is_own(place.channel));
     }
 
     /// Lets go of brokers that are no more, and of connections to where a broker no longer is: whoever holds one dials again.
     pub fn retain<'a>(&self, address_of: impl Fn(i32) -> Option<&'a Address>) {
-        lock(&self.slots).retain(|place, slot| {
+        self.slots.lock().retain(|place, slot| {
             let Some(address) = address_of(place.node) else {
                 return false;
             };
-            let connection = lock(&slot.state).connection.clone();
+            let connection = slot.state.lock().connection.clone();
             if let Some(connection) = connection.filter(|it| it.broker().1 != address) {
                 connection.retire();
             }
             true
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! what and whom first, is the plan's decision; here is what awaits.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ErrorCode;
@@ -22,6 +22,7 @@ use super::{Backoff, Metadata};
 use crate::kafka::error::may_pass;
 use crate::kafka::net::Connection;
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// How long one broker is asked alone, before the next one is asked beside it.
@@ -72,7 +73,7 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        lock(&self.refresher.plan).waited(self.topic, self.came);
+        self.refresher.plan.lock().waited(self.topic, self.came);
     }
 }
 
@@ -117,14 +118,14 @@ impl Refresher {
 
     /// Requests a refresh of everything; returns the request's number.
     pub fn request(&self) -> u64 {
-        let number = lock(&self.plan).request();
+        let number = self.plan.lock().request();
         self.planned.notify_one();
         number
     }
 
     /// Requests a refresh of one topic, where it is of interest.
     pub fn request_topic(&self, topic: &str) {
-        lock(&self.plan).request_topic(topic);
+        self.plan.lock().request_topic(topic);
         self.planned.notify_one();
     }
 
@@ -147,7 +148,7 @@ impl Refresher {
     /// `error`, with what the last refresh failed by, if it did.
     pub fn not_in_time(&self, error: Error) -> Error {
         let error = error.with_outcome(WriteOutcome::NotWritten);
-        match lock(&self.plan).last_error() {
+        match self.plan.lock().last_error() {
             Some(last) => error.because(last),
             None => error,
         }
@@ -155,12 +156,12 @@ impl Refresher {
 
     /// What keeps the metadata from being refreshed, and since when.
     pub fn failing(&self) -> Option<(Instant, Error)> {
-        lock(&self.plan).failing()
+        self.plan.lock().failing()
     }
 
     /// One of those who wanted these topics until they release them does so.
     pub fn release(&self, topics: &BTreeSet<String>) {
-        let mut plan = lock(&self.plan);
+        let mut plan = self.plan.lock();
         let now = Instant::now();
         topics.iter().for_each(|topic| plan.release(topic, now));
     }
@@ -169,7 +170,7 @@ impl Refresher {
     pub fn want<'a>(&self, topics: impl IntoIterator<Item = &'a str>, until: Until) {
         let metadata = self.metadata();
         let now = Instant::now();
-        let mut plan = lock(&self.plan);
+        let mut plan = self.plan.lock();
         for topic in topics {
             let is_known_to_fail = metadata.topic_errors.contains_key(topic);
             plan.want(topic, until, is_known_to_fail, now);
@@ -216,14 +217,16 @@ impl Refresher {
         if let Some((name, index, known)) = known
             && known.leader == Some(node)
         {
-            lock(&self.doubts).refused(name, index, LeaderClaim::of(known));
+            self.doubts
+                .lock()
+                .refused(name, index, LeaderClaim::of(known));
         }
     }
 
     /// The task: refreshes as planned, until it is aborted.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let next = lock(&self.plan).next(Instant::now());
+            let next = self.plan.lock().next(Instant::now());
             let refresh = match next {
                 Next::Refresh(refresh) => refresh,
                 Next::Wait(until) => {
@@ -239,7 +242,7 @@ impl Refresher {
             let refreshed = self
                 .refresh(&refresh, began + self.config.request_timeout)
                 .await;
-            let (mut plan, mut random) = (lock(&self.plan), lock(&self.random));
+            let (mut plan, mut random) = (self.plan.lock(), self.random.lock());
             match refreshed {
                 Ok(()) => {
                     plan.succeeded(&refresh, Instant::now(), &mut random);
@@ -258,7 +261,7 @@ impl Refresher {
     /// Asks known brokers and bootstrap addresses, in the order of the plan; publishes the first answer.
     async fn refresh(&self, refresh: &Refresh, deadline: Instant) -> Result<()> {
         let until = attempt_deadline(deadline);
-        let targets = whom_to_ask(self.standings(), &self.bootstrap, &mut lock(&self.random));
+        let targets = whom_to_ask(self.standings(), &self.bootstrap, &mut self.random.lock());
         let attempts = targets
             .into_iter()
             .map(|target| self.ask_target(target, refresh, until));
@@ -303,14 +306,14 @@ impl Refresher {
         loop {
             let until =
                 attempt_deadline(deadline).min(Instant::now() + self.config.connect_timeout);
-            let targets = whom_to_ask([], &self.bootstrap, &mut lock(&self.random));
+            let targets = whom_to_ask([], &self.bootstrap, &mut self.random.lock());
             let attempts = targets
                 .into_iter()
                 .map(|target| self.ask_target(target, &everything, until));
             let failures = match first_success(attempts, BOOTSTRAP_HEAD_START).await {
                 Ok(answers) => {
                     self.publish(&answers, &everything);
-                    lock(&self.plan).found();
+                    self.plan.lock().found();
                     return Ok(());
                 }
                 Err(failures) => failures,
@@ -324,8 +327,8 @@ impl Refresher {
                 error.is_retriable() || (error.server_error().is_some() && may_pass(error))
             };
             let hopeless = !failures.iter().any(may_heal) || closed_at_once >= CLOSED_AT_ONCE;
-            lock(&self.plan).note_failure(all_failed(&failures), began);
-            let pause = backoff.failed(&mut lock(&self.random));
+            self.plan.lock().note_failure(all_failed(&failures), began);
+            let pause = backoff.failed(&mut self.random.lock());
             if hopeless || timeout_at(deadline, sleep(pause)).await.is_err() {
                 return Err(all_failed(&failures));
             }
@@ -392,15 +395,15 @@ impl Refresher {
     fn publish(&self, answers: &[MetadataResponse], refresh: &Refresh) {
         // Topics that became of interest or were let go of while the question was under way count as they are now.
         let asked: BTreeSet<_> = {
-            let plan = lock(&self.plan);
+            let plan = self.plan.lock();
             let asked = refresh.topics.iter();
             asked.filter_map(|topic| plan.wanted(topic)).collect()
         };
         self.learn(|known| {
             let mut next = known.clone();
-            let mut doubts = lock(&self.doubts);
+            let mut doubts = self.doubts.lock();
             if refresh.everything {
-                let plan = lock(&self.plan);
+                let plan = self.plan.lock();
                 let is_wanted = |topic: &str| plan.wanted(topic).is_some();
                 next.retain(is_wanted);
                 doubts.retain(is_wanted);
@@ -452,7 +455,7 @@ impl Refresher {
 
     /// Brokers in the order in which to ask them.
     fn nodes(&self) -> Vec<i32> {
-        let targets = whom_to_ask(self.standings(), &[], &mut lock(&self.random));
+        let targets = whom_to_ask(self.standings(), &[], &mut self.random.lock());
         let node = |target| match target {
             Target::Broker(node) => Some(node),
             Target::Bootstrap(_) => None,
@@ -528,8 +531,4 @@ fn all_failed(failures: &[Error]) -> Error {
         true => error.tried_on(),
         false => error.not_the_end(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

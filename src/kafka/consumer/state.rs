@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, btree_map::Entry};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -24,6 +24,7 @@ use super::subscribed::Subscribed;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
 
 /// How long, at most, between two questions whether a partition that is gone is back.
@@ -112,7 +113,7 @@ impl ConsumerContext {
     }
 
     pub fn state(&self) -> MutexGuard<'_, ConsumerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The pause before the repetition that follows `attempts` failures (KIP-580).
@@ -128,7 +129,7 @@ impl ConsumerContext {
     fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
         let first = self.config.client.retry_backoff;
         let doubled = first.saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock();
         random.jittered(doubled.min(longest))
     }
 
@@ -152,7 +153,7 @@ impl ConsumerContext {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let handle = self.cluster.tasks().spawn(name, task);
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock();
         tasks.retain(|task| !task.is_finished());
         tasks.push(handle);
     }
@@ -160,7 +161,7 @@ impl ConsumerContext {
     /// Ends every task.
     pub fn stop(&self) {
         self.cluster.tasks().end();
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks.lock());
         tasks.iter().for_each(AbortHandle::abort);
     }
 

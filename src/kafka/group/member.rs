@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
@@ -17,6 +17,7 @@ use super::classic::response_checks::is_beyond;
 use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata};
 use crate::kafka::net::Connection;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Random, Result};
 
 /// How much longer than the other members may take to join the response to a join is awaited.
@@ -59,10 +60,7 @@ impl GroupMember {
 
     /// Reads or changes the membership.
     pub fn with<R>(&self, act: impl FnOnce(&mut Membership) -> R) -> R {
-        act(&mut self
-            .membership
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.membership.lock())
     }
 
     /// Changes the membership in a way that its task must know of: wakes it.
@@ -353,7 +351,7 @@ impl GroupMember {
             .config()
             .retry_backoff
             .saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock();
         random.jittered(doubled.min(longest))
     }
 }

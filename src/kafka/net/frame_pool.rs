@@ -1,9 +1,11 @@
 //! Buffers of long frames, recycled. Fresh megabytes cost more in page faults than parsing what is in them, so a reader takes its buffer
 //! from here, and whoever is done with a frame returns it. In: `Bytes` that nobody else holds. Out: empty buffers with room.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
+
+use crate::kafka::runtime::Mutex;
 
 /// The most buffers that are kept.
 const MAX_BUFFERS: usize = 8;
@@ -62,7 +64,7 @@ impl FramePool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffers.lock()
     }
 }
 

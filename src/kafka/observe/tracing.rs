@@ -2,13 +2,13 @@
 //! one place no more than one in a second, and the next one says how many there were in between.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::Level;
 
 use super::observer::{ClientEvent, Observer, Severity};
+use crate::kafka::runtime::Mutex;
 
 /// The least time between two lines of one kind about one place.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ impl Observer for Tracing {
 
 impl Tracing {
     fn admit(&self, event: &ClientEvent<'_>) -> Option<u64> {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limit = self.limit.lock();
         limit.admit(event.kind(), place(event), Instant::now())
     }
 }

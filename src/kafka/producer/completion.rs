@@ -3,9 +3,10 @@
 //! [`Part`] is the duty to say what became of some records of a batch; it can be split with its batch, and one that is dropped
 //! unresolved resolves as "closed, outcome unknown", so that no handle waits for ever.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// Where a batch, or a part of one, was written.
@@ -119,7 +120,7 @@ impl State {
 
 impl Completion {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What became of the record at `index`, if that is known: the offset is the record's own.

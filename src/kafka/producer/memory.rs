@@ -3,11 +3,11 @@
 //! What counts against the budget is the memory that buffers hold, not the bytes in them, so that the bound is a true one.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::{Instant, timeout_at};
 
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// The sizes that buffers have, but for the largest: that of a full batch.
@@ -167,7 +167,7 @@ impl MemoryBudget {
 
     /// An empty buffer, used before if there is one that holds `size` bytes or a little more.
     pub fn take(&self, size: usize) -> Vec<u8> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
         let class = self.classes.iter().position(|class| *class >= size);
         let class = class.filter(|class| self.classes[*class] - size <= size / 8);
         if let Some(buffer) = class.and_then(|class| free.classes[class].pop()) {
@@ -184,7 +184,7 @@ impl MemoryBudget {
         let Some(class) = self.classes.iter().rposition(|class| *class <= capacity) else {
             return;
         };
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
         if capacity <= 2 * self.classes[class] && free.bytes + capacity <= self.total / 4 {
             free.bytes += capacity;
             free.classes[class].push(buffer);
@@ -266,6 +266,6 @@ mod tests {
         for _ in 0..100 {
             memory.give(Vec::with_capacity(64 << 10));
         }
-        assert!(memory.free.lock().unwrap().bytes <= 256 << 10);
+        assert!(memory.free.lock().bytes <= 256 << 10);
     }
 }

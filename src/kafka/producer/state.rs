@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Channel, Cluster, Metadata, PartitionMetadata, TopicMetadata};
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Random, TopicPartition, WriteOutcome};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
@@ -182,22 +183,22 @@ impl ProducerState {
 
     /// The producer id that partitions start with.
     pub fn producer_id(&self) -> Option<ProducerIdAndEpoch> {
-        *lock(&self.producer_id)
+        *self.producer_id.lock()
     }
 
     pub fn set_producer_id(&self, producer_id: ProducerIdAndEpoch) {
-        *lock(&self.producer_id) = Some(producer_id);
-        *lock(&self.no_producer_id) = None;
+        *self.producer_id.lock() = Some(producer_id);
+        *self.no_producer_id.lock() = None;
     }
 
     /// Why there is no new producer id, where one is needed.
     pub fn lack_of_producer_id(&self) -> Option<Error> {
-        lock(&self.no_producer_id).clone()
+        self.no_producer_id.lock().clone()
     }
 
     /// Remembers why there is no new producer id.
     pub fn note_lack_of_producer_id(&self, error: Error) {
-        *lock(&self.no_producer_id) = Some(error);
+        *self.no_producer_id.lock() = Some(error);
     }
 
     /// Says why the partition's records could not be sent while there was time.
@@ -316,7 +317,7 @@ impl ProducerState {
         let newest = self.cluster.metadata();
         let metadata = newest.topic(&metadata.name).unwrap_or(metadata);
         let topic = self.topics.find_or_insert(&metadata.name, || {
-            let mut random = lock(&self.random);
+            let mut random = self.random.lock();
             let share = self.limits.batch_bytes.min(STICKY_BYTES);
             let sticky = Sticky::new(share, &mut random);
             let batch_bytes = self.limits.batch_bytes;
@@ -408,7 +409,7 @@ impl ProducerState {
     }
 
     fn brokers(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<BrokerQueue>>> {
-        lock(&self.brokers)
+        self.brokers.lock()
     }
 
     pub fn metrics(&self) -> ProducerMetrics {
@@ -427,8 +428,4 @@ impl ProducerState {
             ..self.counters.read()
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

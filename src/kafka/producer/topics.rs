@@ -1,13 +1,14 @@
 //! The topics that a producer has written to. Looked up once a record, so reading takes no lock and writes nothing: tables only grow.
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
 use tokio::time::{Duration, Instant};
 
 use super::partition::queue::PartitionQueue;
 use super::partitioner::Sticky;
 use crate::kafka::cluster::TopicMetadata;
+use crate::kafka::runtime::Mutex;
 
 const BUCKETS: usize = 256;
 /// After so long without a refusal a smaller limit of a broker is tried again: to find that it still holds costs a few refused batches.
@@ -84,7 +85,7 @@ impl Topics {
 
     /// The topic called `name`, made by `make` if it is new.
     pub fn find_or_insert(&self, name: &str, make: impl FnOnce() -> Topic) -> Arc<Topic> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock();
         if let Some(topic) = self.find(name) {
             return topic.clone();
         }
@@ -104,10 +105,7 @@ impl Topics {
 
     /// Every topic, in the order of first use.
     pub fn all(&self) -> Vec<Arc<Topic>> {
-        self.all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.all.lock().clone()
     }
 }
 
@@ -134,7 +132,7 @@ impl Topic {
 
     /// Whether the queues follow just this metadata.
     pub fn follows(&self, metadata: &Arc<TopicMetadata>) -> bool {
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let followed = self.followed.lock();
         followed
             .as_ref()
             .is_some_and(|known| Arc::ptr_eq(known, metadata))
@@ -142,12 +140,12 @@ impl Topic {
 
     /// The queues follow this metadata now.
     pub fn followed(&self, metadata: &Arc<TopicMetadata>) {
-        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(metadata.clone());
+        *self.followed.lock() = Some(metadata.clone());
     }
 
     /// Whether records were accepted since this was last asked, which counts once in a while. `accepted` says how many were, ever.
     pub fn was_used(&self, now: Instant, often: Duration, accepted: impl FnOnce() -> u64) -> bool {
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = self.usage.lock();
         if usage.look_at.is_some_and(|at| at > now) {
             return false;
         }
@@ -186,7 +184,7 @@ impl Topic {
     }
 
     fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.refused.lock()
     }
 
     /// The queue of `partition`, if there is such a partition.

@@ -6,15 +6,18 @@
 //! | `clock` | wall time, from the system or simulated |
 //! | `random` | seeded random numbers |
 //! | `retry` | the pauses between the repetitions of one request |
+//! | `sync` | a mutex without poison |
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 
 mod backoff;
 mod clock;
 mod random;
 mod retry;
+mod sync;
 pub(crate) mod tasks;
 
 pub(crate) use backoff::Backoff;
 pub use clock::Clock;
 pub use random::Random;
 pub(crate) use retry::Retry;
+pub(crate) use sync::Mutex;

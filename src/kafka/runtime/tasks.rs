@@ -8,12 +8,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result};
 
 #[cfg(test)]
@@ -164,7 +165,7 @@ impl Tasks {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 

@@ -4,13 +4,14 @@
 //! A batch takes up memory until its last record is done with. A record that outlasts nearly all others of its batch gets a copy of its own.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::memory::Memory;
 use super::queues::{KeyId, TenantId, Work};
 use crate::events::cloudevents;
 use crate::events::consumer::partition::Partition;
 use crate::events::record::{RawHeaders, RawRecord, pack_header};
+use crate::kafka::runtime::Mutex;
 
 /// A batch that has grown to this is handed out, and the next one begins: as much as one stuck handler may hold on to.
 const FULL: usize = 64 << 10;
@@ -71,7 +72,7 @@ impl Spare {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
         // Nothing that is done under the lock panics half way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -23,6 +23,7 @@ use crate::events::consumer::metrics::{Counters, WorkerCounters, count};
 use crate::events::consumer::partition::Partition;
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
 use crate::kafka::TopicPartition;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::{caught, supervised};
 
 /// The most records that a worker takes at once.
@@ -104,7 +105,7 @@ impl Workers {
             gone
         })
         .await;
-        let failure = lock(&self.shared.failure).take();
+        let failure = self.shared.failure.lock().take();
         match (failure, ended) {
             (Some(failure), _) => Err(failure),
             (None, Err(_)) => Err(ConsumerError::Unfinished),
@@ -121,7 +122,7 @@ impl Shared {
             return;
         }
         let works = collected.finish(partition);
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock();
         works.for_each(|work| queues.push(work));
         if queues.has_ready() {
             self.more.notify_one();
@@ -132,7 +133,10 @@ impl Shared {
     pub(crate) fn leave_batches(&self) {
         let mut next = Some(0);
         while let Some(from) = next {
-            next = lock(&self.queues).look(from, LOOKED_AT, WorkItem::leave_if_left_behind);
+            next = self
+                .queues
+                .lock()
+                .look(from, LOOKED_AT, WorkItem::leave_if_left_behind);
         }
     }
 
@@ -159,7 +163,7 @@ impl Shared {
 
     /// Stops all workers because of `failure`. The first one is the one that is told.
     fn fail(&self, failure: ConsumerError) {
-        lock(&self.failure).get_or_insert(failure);
+        self.failure.lock().get_or_insert(failure);
         self.stop();
     }
 
@@ -184,7 +188,7 @@ impl Shared {
                     return true;
                 }
             }
-            let delay = lock(&self.queues).next_delay();
+            let delay = self.queues.lock().next_delay();
             match delay {
                 Some(until) => drop(timeout_at(until, more).await),
                 None => more.await,
@@ -198,7 +202,7 @@ impl Shared {
         limit: usize,
         taken: &mut VecDeque<Work<WorkItem>>,
     ) -> bool {
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock();
         done.drain(..).for_each(|key| queues.finish(key));
         queues.take(Instant::now(), limit, taken);
         if queues.has_ready() {
@@ -212,7 +216,7 @@ impl Shared {
         if done.is_empty() && taken.is_empty() {
             return;
         }
-        let mut queues = lock(&self.queues);
+        let mut queues = self.queues.lock();
         done.drain(..).for_each(|key| queues.finish(key));
         queues.give_back(taken, kept);
         if queues.has_ready() {
@@ -222,7 +226,7 @@ impl Shared {
 
     /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
     fn delay(&self, work: Work<WorkItem>, until: Instant) {
-        lock(&self.queues).delay(work, until);
+        self.queues.lock().delay(work, until);
         self.more.notify_one();
     }
 }
@@ -343,11 +347,6 @@ where
         error: Arc::new(error),
     });
     End::Failed
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing that is done under these locks panics half way.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ mod topics;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -23,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::kafka::Address;
 use crate::kafka::net::{BoxFuture, BoxStream, Transport};
+use crate::kafka::runtime::Mutex;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -98,7 +98,7 @@ impl Network {
     }
 
     fn scene(&self) -> std::sync::MutexGuard<'_, Scene> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn config(&self) -> ClientConfig {

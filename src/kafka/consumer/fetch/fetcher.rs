@@ -128,8 +128,8 @@ async fn ask(
     let (budget, reserved, max_bytes) = (context.budget.clone(), excess.clone(), fetch.max_bytes);
     let on_length = move |len: usize| {
         let more = len.saturating_sub(max_bytes);
-        if let (1.., Ok(mut reserved)) = (more, reserved.lock()) {
-            *reserved = Some(budget.reserve(more));
+        if more > 0 {
+            *reserved.lock() = Some(budget.reserve(more));
         }
     };
     let response = connection.call_sized(&request, api_version, deadline, on_length);

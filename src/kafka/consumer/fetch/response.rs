@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::kafka::consumer::positions::list_offsets::left_out;
 use crate::kafka::consumer::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use crate::kafka::consumer::state::{ConsumerContext, Fetch};
 use crate::kafka::net::{Address, FramePool};
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 /// For how long a replica that the leader named is fetched from before the leader is asked again (KIP-392).

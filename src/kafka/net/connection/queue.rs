@@ -2,14 +2,15 @@
 //! can still be withdrawn.
 
 use std::collections::VecDeque;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// The most requests that wait or are in flight on one connection.
@@ -133,7 +134,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 
     /// Takes room for one request, or fails with [`ErrorKind::BufferFull`].

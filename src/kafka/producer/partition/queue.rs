@@ -1,7 +1,7 @@
 //! One partition behind one short lock: its accumulator, its sequencer, and the way to its leader. Nothing here waits.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use std::collections::VecDeque;
 
@@ -17,6 +17,7 @@ use crate::kafka::producer::memory::MemoryBudget;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::producer::sender::broker_queue::BrokerQueue;
 use crate::kafka::producer::sender::outcome::ProduceOutcome;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Result};
 
 /// A batch on its way.
@@ -144,7 +145,7 @@ impl PartitionQueue {
 
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Bytes that wait to be sent, about.

@@ -1,13 +1,14 @@
 //! One broker as the producer sees it: which partitions it leads, how much waits for it, and when its sender is woken.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::kafka::Error;
 use crate::kafka::producer::partition::accumulator::WakeReason;
 use crate::kafka::producer::partition::queue::PartitionQueue;
+use crate::kafka::runtime::Mutex;
 
 /// A broker's share of the producer.
 #[derive(Debug)]
@@ -81,28 +82,24 @@ impl BrokerQueue {
 
     /// Remembers why there is no connection to the broker, or that there is one.
     pub fn note(&self, unreachable: Option<Error>) {
-        *lock(&self.unreachable) = unreachable;
+        *self.unreachable.lock() = unreachable;
     }
 
     /// Why there is no connection to the broker, if the last attempt failed.
     pub fn unreachable(&self) -> Option<Error> {
-        lock(&self.unreachable).clone()
+        self.unreachable.lock().clone()
     }
 
     /// The partitions that it leads.
     pub fn queues(&self) -> Arc<Vec<Arc<PartitionQueue>>> {
-        lock(&self.queues).clone()
+        self.queues.lock().clone()
     }
 
     pub fn join(&self, queue: &Arc<PartitionQueue>) {
-        Arc::make_mut(&mut *lock(&self.queues)).push(queue.clone());
+        Arc::make_mut(&mut *self.queues.lock()).push(queue.clone());
     }
 
     pub fn leave(&self, queue: &Arc<PartitionQueue>) {
-        Arc::make_mut(&mut *lock(&self.queues)).retain(|other| !Arc::ptr_eq(other, queue));
+        Arc::make_mut(&mut *self.queues.lock()).retain(|other| !Arc::ptr_eq(other, queue));
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,7 +44,8 @@ impl StepHandler for Notes {
         sleep(Duration::from_millis(self.work_ms)).await;
         assert_ne!(Some(event.number), self.panic_at, "asked for");
         self.at_work.fetch_sub(1, Ordering::Relaxed);
-        lock(&self.seen)
+        self.seen
+            .lock()
             .entry(event.of)
             .or_default()
             .push(event.number);
@@ -157,7 +158,7 @@ async fn a_key_is_handled_in_order_and_keys_at_once() {
     setup.until_handled(200).await;
     let handler = setup.handler.clone();
     assert!(setup.stop().await.is_ok());
-    for (key, numbers) in lock(&handler.seen).iter() {
+    for (key, numbers) in handler.seen.lock().iter() {
         assert_eq!(numbers.len(), 10, "{key}");
         assert!(numbers.is_sorted(), "{key}: {numbers:?}");
     }
@@ -206,7 +207,7 @@ struct Called<F> {
 
 impl<F: Fn(&str, usize) -> bool + Send + Sync + 'static> StepHandler for Called<F> {
     async fn handle_step(&self, _: &Context<'_>, event: Step) -> Result<(), HandlerError> {
-        let mut calls = lock(&self.calls);
+        let mut calls = self.calls.lock();
         let call = calls.iter().filter(|(of, ..)| *of == event.of).count();
         let fails = (self.fails)(&event.of, call);
         calls.push((event.of, event.number, Instant::now()));
@@ -287,7 +288,7 @@ async fn a_handler_that_fails_is_called_again_after_pauses_and_only_its_key_wait
     assert_eq!((metrics.handled, metrics.retried), (2, 1));
     setup.until_handled(4).await;
     let calls = |key: &str| -> Vec<_> {
-        let calls = lock(&handler.calls);
+        let calls = handler.calls.lock();
         let of_key = calls.iter().filter(|(of, ..)| of == key);
         of_key
             .map(|(_, number, at)| (*number, (*at - begun).as_millis()))
