@@ -1,18 +1,18 @@
 //! What reading costs from the broker's answer to the application's loop: 60,000 records of about 300 bytes in 6 partitions, through an
 //! in-memory connection to the embedded broker.
 
-use std::io;
+#[path = "../tests/support/in_memory.rs"]
+mod in_memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use in_memory::InMemory;
 use pat_events::broker::Broker;
-use pat_events::kafka::net::{BoxFuture, BoxStream};
-use pat_events::kafka::{
-    Address, ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition, Transport,
-};
+use pat_events::kafka::{ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition};
 use protocol::compression::{Codec, Compressor};
 use protocol::records::{BatchBuilder, SealOptions};
 use tokio::runtime::Runtime;
@@ -24,16 +24,6 @@ const RECORDS: u32 = PARTITIONS as u32 * BATCHES * RECORDS_A_BATCH;
 
 fn main() {
     divan::main();
-}
-
-#[derive(Clone, Debug)]
-struct InMemory(Broker);
-
-impl Transport for InMemory {
-    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let dialled = self.0.dial(address.host(), address.port());
-        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
-    }
 }
 
 /// Text that compresses about as well as mails do.

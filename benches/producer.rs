@@ -3,30 +3,21 @@
 //!
 //! Run with `cargo bench --bench producer`.
 
-use std::io;
+#[path = "../tests/support/in_memory.rs"]
+mod in_memory;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use in_memory::InMemory;
 use pat_events::broker::Broker;
-use pat_events::kafka::net::{BoxFuture, BoxStream};
 use pat_events::kafka::producer::partition_of_key;
-use pat_events::kafka::{Address, ClientConfig, Producer, ProducerConfig, Record, Transport};
+use pat_events::kafka::{ClientConfig, Producer, ProducerConfig, Record};
 use tokio::runtime::{Builder, Runtime};
 
 const RECORDS: usize = 10_000;
 
 fn main() {
     divan::main();
-}
-
-#[derive(Clone, Debug)]
-struct InMemory(Broker);
-
-impl Transport for InMemory {
-    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let dialled = self.0.dial(address.host(), address.port());
-        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
-    }
 }
 
 struct Harness {

@@ -13,10 +13,14 @@
 //! | `events` | `EventProducer`, `EventConsumer` |
 
 // Some of it only other tests need.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../consumer/harness.rs"]
 mod consumers;
-#[allow(dead_code)]
+#[path = "../support/embedded.rs"]
+mod embedded;
+#[path = "../support/in_memory.rs"]
+mod in_memory;
+#[allow(dead_code, unused_imports)]
 #[path = "../producer/harness.rs"]
 mod producers;
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pat_events::broker::{Broker, BrokerBuilder};
+use pat_events::broker::Broker;
 use pat_events::kafka::net::{BoxFuture, BoxStream};
 use pat_events::kafka::{
     Address, ClientConfig, Clock, Consumer, ConsumerConfig, ErrorKind, OffsetReset, Records,
@@ -20,16 +20,8 @@ use protocol::compression::{Compression, Compressor};
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// Dials the embedded broker.
-#[derive(Clone, Debug)]
-struct InMemory(Broker);
-
-impl Transport for InMemory {
-    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let dialled = self.0.dial(address.host(), address.port());
-        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
-    }
-}
+pub use crate::embedded::{cluster, one_broker};
+use crate::in_memory::InMemory;
 
 /// How a [`Wire`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,20 +210,6 @@ impl AsyncWrite for Wired {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
-}
-
-/// A cluster of `nodes`, with what `build` changes.
-pub fn cluster(nodes: usize, build: impl FnOnce(BrokerBuilder) -> BrokerBuilder) -> Broker {
-    build(Broker::builder().nodes(nodes).seed(7))
-        .start_in_memory()
-        .expect("an in-memory cluster starts")
-}
-
-/// A single broker with the topic `t` of `partitions`.
-pub fn one_broker(partitions: i32) -> Broker {
-    let broker = cluster(1, |builder| builder);
-    broker.create_topic("t", partitions).expect("a new topic");
-    broker
 }
 
 /// How a consumer without a group reaches `broker`.

@@ -16,9 +16,13 @@
 mod buffers;
 mod coordinator;
 mod corruption;
+#[path = "../support/embedded.rs"]
+mod embedded;
 mod faults;
 mod groups;
 mod harness;
+#[path = "../support/in_memory.rs"]
+mod in_memory;
 mod outage;
 mod reading;
 mod recreated;

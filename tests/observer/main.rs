@@ -1,28 +1,19 @@
 //! What an operator sees: an observer is told what happens, once, with its reason. On the embedded broker, under a paused clock.
 
-use std::io;
+#[path = "../support/in_memory.rs"]
+mod in_memory;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use in_memory::InMemory;
 use pat_events::broker::{Broker, BrokerBuilder, Fault, FaultAction};
-use pat_events::kafka::net::{BoxFuture, BoxStream};
 use pat_events::kafka::{
-    Address, ClientConfig, ClientEvent, Clock, Consumer, ConsumerConfig, Observer, OffsetReset,
-    Producer, ProducerConfig, Record, Severity, Transport,
+    ClientConfig, ClientEvent, Clock, Consumer, ConsumerConfig, Observer, OffsetReset, Producer,
+    ProducerConfig, Record, Severity,
 };
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{sleep, timeout};
-
-/// Dials the embedded broker.
-#[derive(Clone, Debug)]
-struct InMemory(Broker);
-
-impl Transport for InMemory {
-    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let dialled = self.0.dial(address.host(), address.port());
-        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
-    }
-}
 
 /// Writes down what it is told.
 #[derive(Debug, Default)]

@@ -1,42 +1,15 @@
 //! A broker in memory, producers connected to it, and the records in its logs.
 
-use std::io;
 use std::time::Duration;
 
-use pat_events::broker::{Broker, BrokerBuilder, Fault, FaultAction};
-use pat_events::kafka::net::{BoxFuture, BoxStream};
-use pat_events::kafka::{
-    Address, ClientConfig, Clock, Delivery, Producer, ProducerConfig, Record, Transport,
-};
+use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::kafka::{ClientConfig, Clock, Delivery, Producer, ProducerConfig, Record};
 use protocol::ApiKey;
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
 
-/// Dials the embedded broker.
-#[derive(Clone, Debug)]
-struct InMemory(Broker);
-
-impl Transport for InMemory {
-    fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
-        let dialled = self.0.dial(address.host(), address.port());
-        Box::pin(async move { dialled.map(|stream| Box::new(stream) as BoxStream) })
-    }
-}
-
-/// A cluster of `nodes`, with what `build` changes.
-pub fn cluster(nodes: usize, build: impl FnOnce(BrokerBuilder) -> BrokerBuilder) -> Broker {
-    let builder = Broker::builder().nodes(nodes).seed(7);
-    build(builder)
-        .start_in_memory()
-        .expect("an in-memory cluster starts")
-}
-
-/// A single broker with the topic `t` of `partitions`.
-pub fn one_broker(partitions: i32) -> Broker {
-    let broker = cluster(1, |builder| builder);
-    broker.create_topic("t", partitions).expect("a new topic");
-    broker
-}
+pub use crate::embedded::{cluster, one_broker};
+use crate::in_memory::InMemory;
 
 /// How a producer reaches `broker`.
 pub fn config(broker: &Broker) -> ProducerConfig {

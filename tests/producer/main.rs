@@ -14,8 +14,12 @@
 mod admission;
 mod codes;
 mod delivery;
+#[path = "../support/embedded.rs"]
+mod embedded;
 mod faults;
 mod harness;
+#[path = "../support/in_memory.rs"]
+mod in_memory;
 mod leaders;
 mod proxy;
 mod refusals;

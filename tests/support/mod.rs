@@ -6,7 +6,7 @@
 //! - [`guarded`]: child processes that cannot outlive the test
 //! - [`probe`]: asks a broker over its own protocol whether it is ready
 //!
-//! `process_status` stands alone: tests of memory take it by its path.
+//! `connections`, `embedded`, `in_memory` and `process_status` stand alone: tests take them by their paths.
 
 pub mod guarded;
 pub mod java;
