@@ -6,9 +6,7 @@ use protocol::Request;
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, Judged, Target};
-use super::{
-    Admin, ClientConfig, Configuration, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
-};
+use super::{Admin, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result};
 
 /// A client of one cluster. Cheap to clone; producers, consumers and admins that are created with it share its connections and what it knows
 /// of the cluster.

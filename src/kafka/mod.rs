@@ -36,7 +36,7 @@ pub use admin::{
 };
 pub use client::Client;
 pub use cluster::Target;
-pub use config::{ClientConfig, Configuration};
+pub use config::ClientConfig;
 pub use consumer::{
     Consumer, ConsumerConfig, ConsumerHandle, ConsumerMetrics, IsolationLevel, MissingTopics,
     OffsetAndMetadata, OffsetReset, OwnedRecord, PositionReset, RebalanceListener, RecordView,
@@ -49,8 +49,8 @@ pub use observe::{ClientEvent, Latency, Observer, Severity};
 pub use producer::{
     Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
 };
-pub(crate) use runtime::Backoff;
-pub use runtime::{Clock, Random};
+pub use runtime::Clock;
+pub(crate) use runtime::{Backoff, Random};
 
 // What of the protocol stands in signatures here.
 pub use protocol::compression::{Codec, Compression};

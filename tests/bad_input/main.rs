@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pat_events::kafka::{
-    Configuration, Consumer, ConsumerConfig, Error, ErrorKind, Producer, ProducerConfig, Record,
-    StartOffset, TopicPartition,
+    Consumer, ConsumerConfig, Error, ErrorKind, Producer, ProducerConfig, Record, StartOffset,
+    TopicPartition,
 };
 use tokio::time::timeout;
 

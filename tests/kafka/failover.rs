@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use pat_events::kafka::{
-    Admin, Configuration, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, Record,
+    Admin, ClientConfig, Consumer, ConsumerConfig, NewTopic, Producer, ProducerConfig, Record,
     Records, StartOffset, TopicPartition,
 };
 use tokio::task::block_in_place;
@@ -38,7 +38,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 
 async fn killed_leaders_lose_double_and_reorder_nothing(kafka: &Kafka) {
     let servers = ("bootstrap.servers", kafka.bootstrap());
-    let admin = Admin::connect(Configuration::from_properties([servers.clone()]).expect("good"))
+    let admin = Admin::connect(ClientConfig::from_properties([servers.clone()]).expect("good"))
         .await
         .expect("connected");
     admin

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use pat_events::kafka::{
-    Admin, ClientConfig, Configuration, Consumer, ConsumerConfig, Header, NewTopic, Producer,
-    ProducerConfig, Record, RecordView, StartOffset, TopicPartition,
+    Admin, ClientConfig, Consumer, ConsumerConfig, Header, NewTopic, Producer, ProducerConfig,
+    Record, RecordView, StartOffset, TopicPartition,
 };
 
 use crate::fleet::{Fleet, block_on};

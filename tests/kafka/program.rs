@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use pat_events::broker::{Broker, Fault, FaultAction};
 use pat_events::kafka::{
-    ApiKey, Configuration, Consumer, ConsumerConfig, Header, Producer, ProducerConfig, Record,
-    StartOffset, TopicPartition,
+    ApiKey, Consumer, ConsumerConfig, Header, Producer, ProducerConfig, Record, StartOffset,
+    TopicPartition,
 };
 use protocol::compression::{Compression, Compressor};
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};

@@ -8,7 +8,7 @@ use pat_events::events::email::EmailDeleted;
 use pat_events::events::{
     ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, ProducerConfig, event_set,
 };
-use pat_events::kafka::{Configuration, NewTopic};
+use pat_events::kafka::NewTopic;
 use tokio::time::{sleep, timeout};
 
 use crate::fleet::Target;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pat_events::events::email::EmailDeleted;
 use pat_events::events::{ConsumerConfig, Context, EventConsumer, HandlerError};
 use pat_events::kafka::consumer::{Consumer, ConsumerHandle, RebalanceListener};
-use pat_events::kafka::{Configuration, Result, TopicPartition};
+use pat_events::kafka::{Result, TopicPartition};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use pat_events::kafka::{
-    Admin, Configuration, Consumer, ConsumerConfig, ErrorKind, Header, NewTopic, Producer,
+    Admin, ClientConfig, Consumer, ConsumerConfig, ErrorKind, Header, NewTopic, Producer,
     ProducerConfig, Record, StartOffset, TopicPartition, WriteOutcome,
 };
 
@@ -555,7 +555,7 @@ impl Target {
 
     pub(crate) async fn admin(&self) -> Admin {
         let config =
-            Configuration::from_properties([("bootstrap.servers", self.bootstrap.as_str())]);
+            ClientConfig::from_properties([("bootstrap.servers", self.bootstrap.as_str())]);
         Admin::connect(config.expect("good properties"))
             .await
             .expect("connected")

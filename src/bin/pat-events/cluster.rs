@@ -1,8 +1,9 @@
 //! The options by which every command finds its cluster. In: flags and the environment. Out: any of the client's configurations.
 
 use clap::Args;
+use pat_events::kafka::Result;
 use pat_events::kafka::config::variable_name;
-use pat_events::kafka::{Configuration, Result};
+use pat_events::{events, kafka};
 
 use crate::waiting::explained;
 
@@ -57,14 +58,15 @@ impl Options {
     ) -> Result<C> {
         let mut pairs = [&[("bootstrap.servers", brokers)], given].concat();
         let mut trial = C::default();
+        let knows = |names: Vec<&str>, name: &str| names.contains(&name);
         for (name, value) in &self.options {
-            if knows::<C>(name) || !knows::<Other>(name) {
+            if knows(C::names(), name) || !knows(Other::names(), name) {
                 // What is misspelt or wrong is found here: variables are only looked up.
-                trial.set(name, value)?;
+                trial.change(name, value)?;
                 pairs.push((name, value));
             }
         }
-        C::from_variables(|variable| {
+        C::from_lookup(&|variable| {
             let mut latest_first = pairs.iter().rev();
             match latest_first.find(|(name, _)| variable_name(name) == variable) {
                 Some((_, value)) => Some((*value).to_owned()),
@@ -74,11 +76,41 @@ impl Options {
     }
 }
 
-/// Whether there is an option of this name in `C`, or in what it rests on.
-fn knows<C: Configuration>(name: &str) -> bool {
-    let here = C::PROPERTIES.iter().any(|property| property.name == name);
-    here || (C::default().base().is_some() && knows::<C::Base>(name))
+/// What the configurations of the client have in common.
+pub trait Configuration: Default {
+    /// The names of the options.
+    fn names() -> Vec<&'static str>;
+    /// Sets an option.
+    fn change(&mut self, name: &str, value: &str) -> Result<()>;
+    /// The defaults, changed by the variables that `lookup` knows.
+    fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self>;
 }
+
+macro_rules! configurations {
+    ($($config:ty),*) => {
+        $(impl Configuration for $config {
+            fn names() -> Vec<&'static str> {
+                Self::property_names()
+            }
+
+            fn change(&mut self, name: &str, value: &str) -> Result<()> {
+                self.set(name, value)
+            }
+
+            fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+                Self::from_variables(lookup)
+            }
+        })*
+    };
+}
+
+configurations!(
+    kafka::ClientConfig,
+    kafka::ProducerConfig,
+    kafka::ConsumerConfig,
+    events::ProducerConfig,
+    events::ConsumerConfig
+);
 
 /// Reads `name=value`.
 pub fn property(text: &str) -> std::result::Result<(String, String), String> {

@@ -6,7 +6,7 @@ use super::{CommitPolicy, OnFailure};
 use crate::kafka::config::values::{
     ADDRESSES, BYTES, FLAG, Kind, NAMES, POSITIVE_MILLIS, TEXT, list,
 };
-use crate::kafka::config::{Configuration, Property, properties};
+use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{self, Error, ErrorKind, OffsetReset, Result};
 
 /// Where a consumer of events reads, as a member of which group, and how it hands events to its handler.
@@ -15,7 +15,6 @@ use crate::kafka::{self, Error, ErrorKind, OffsetReset, Result};
 ///
 /// ```
 /// use pat_events::events::ConsumerConfig;
-/// use pat_events::kafka::Configuration;
 ///
 /// let config = ConsumerConfig::from_properties([
 ///     ("bootstrap.servers", "kafka-1:9092"),
@@ -110,6 +109,8 @@ impl ConsumerConfig {
 
 /// Each place has a task and counters of its own: more would only take memory.
 const HANDLERS: Kind<usize> = Kind::number::<1, 4_096>("a number of handlers from 1 to 4096");
+
+set_by_name!(ConsumerConfig);
 
 impl Configuration for ConsumerConfig {
     type Base = kafka::ConsumerConfig;

@@ -14,9 +14,9 @@ use super::rebalance_listener::GroupListener;
 use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
+use crate::kafka::Consumer;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::supervised;
-use crate::kafka::{Configuration, Consumer};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::compression::Compression;
 
 use crate::kafka::config::values::{ADDRESSES, COMPRESSION, COUNT, FLAG, MILLIS, NAME, TEXT, list};
-use crate::kafka::config::{Configuration, Property, properties};
+use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{self, Error, ErrorKind, Result};
 
 /// Where a producer of events writes, and how.
@@ -14,7 +14,6 @@ use crate::kafka::{self, Error, ErrorKind, Result};
 ///
 /// ```
 /// use pat_events::events::ProducerConfig;
-/// use pat_events::kafka::Configuration;
 ///
 /// let config = ProducerConfig::from_properties([
 ///     ("bootstrap.servers", "kafka-1:9092,kafka-2:9092"),
@@ -98,6 +97,8 @@ impl ProducerConfig {
         config
     }
 }
+
+set_by_name!(ProducerConfig);
 
 impl Configuration for ProducerConfig {
     type Base = kafka::ProducerConfig;

@@ -9,8 +9,8 @@ use crate::events::Encode;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
 use crate::kafka::{
-    Clock, Configuration, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
-    RecordMetadata, Result,
+    Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record, RecordMetadata,
+    Result,
 };
 
 /// Sends events to a topic, encoded by the codec `F`. Cheap to clone; clones share everything.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::values::{ADDRESSES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
-use super::{Configuration, Property, properties};
+use super::{Configuration, Property, properties, set_by_name};
 use crate::kafka::net::{Address, TcpTransport, Transport};
 use crate::kafka::observe::{ClientEvent, Observer, tell};
 use crate::kafka::{Clock, Error, ErrorKind, Random, Result};
@@ -106,7 +106,7 @@ impl ClientConfig {
     }
 
     /// A generator of random numbers for `purpose`: two purposes get different numbers from one seed.
-    pub fn random(&self, purpose: &str) -> Random {
+    pub(crate) fn random(&self, purpose: &str) -> Random {
         match self.seed {
             Some(seed) => {
                 // DefaultHasher::new() has fixed keys: the same purpose hashes alike in every run.
@@ -128,6 +128,8 @@ fn default_observer() -> Option<Arc<dyn Observer>> {
 
 const FRAME_BYTES: Kind<usize> =
     Kind::number::<1_000, MAX_BYTES>("a number of bytes from 1000 to 2147483647");
+
+set_by_name!(ClientConfig);
 
 impl Configuration for ClientConfig {
     type Base = Self;

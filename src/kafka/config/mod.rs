@@ -16,6 +16,6 @@ mod secret;
 pub(crate) mod values;
 
 pub use client::ClientConfig;
-pub(crate) use properties::properties;
-pub use properties::{Configuration, Property, variable_name};
+pub use properties::variable_name;
+pub(crate) use properties::{Configuration, Property, properties, property_names, set_by_name};
 pub use secret::Secret;

@@ -7,7 +7,7 @@ use crate::kafka::{Error, ErrorKind, Result};
 
 /// One row: a Java-style name, what is allowed, and how to set it.
 #[derive(Debug)]
-pub struct Property<C> {
+pub(crate) struct Property<C> {
     /// The name, as Java spells it: `bootstrap.servers`.
     pub name: &'static str,
     /// What is allowed, to complete "allowed is …".
@@ -39,8 +39,9 @@ pub(crate) use properties;
 
 /// A configuration that can be set by name.
 ///
-/// A configuration may rest on another one, its base: names that it does not have itself are looked up there.
-pub trait Configuration: Default + 'static {
+/// A configuration may rest on another one, its base: names that it does not have itself are looked up there. Users see what [`set_by_name`]
+/// makes of it.
+pub(crate) trait Configuration: Default + 'static {
     /// What this one rests on; `Self` when it rests on nothing.
     type Base: Configuration;
 
@@ -53,9 +54,7 @@ pub trait Configuration: Default + 'static {
     /// Checks what no single value can show, and the base.
     fn check(&self) -> Result<()>;
 
-    /// Checks everything, after all was set; producer, consumer and admin do before they begin.
-    ///
-    /// Fails with [`ErrorKind::Config`] and names what is not allowed.
+    /// Checks everything.
     fn validate(&self) -> Result<()> {
         self.check()?;
         let mut rows = Self::PROPERTIES.iter();
@@ -66,45 +65,73 @@ pub trait Configuration: Default + 'static {
     }
 
     /// Sets the property that Java calls `name`.
-    ///
-    /// Fails with [`ErrorKind::Config`] when the name is unknown or the value is not allowed.
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
         match set_known(self, name, value) {
             Some(result) => result,
             None => Err(unknown::<Self>(name)),
         }
     }
+}
 
-    /// The defaults, changed by `pairs` of Java-style name and value.
-    fn from_properties<K: AsRef<str>, V: AsRef<str>>(
-        pairs: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Self> {
-        let mut config = Self::default();
-        for (name, value) in pairs {
-            config.set(name.as_ref(), value.as_ref())?;
-        }
-        config.validate()?;
-        Ok(config)
-    }
+/// The methods by which users set each `config` by name: of its own, so that the trait stays ours to change.
+macro_rules! set_by_name {
+    ($config:ident) => {
+        impl $config {
+            /// Every name that [`set`](Self::set) takes: those of its own first, then those that all clients share.
+            pub fn property_names() -> Vec<&'static str> {
+                $crate::kafka::config::property_names::<Self>()
+            }
 
-    /// The defaults, changed by environment variables: `KAFKA_BOOTSTRAP_SERVERS` sets `bootstrap.servers`, and so on. Variables whose name
-    /// is no property are none of our business.
-    fn from_env() -> Result<Self> {
-        Self::from_variables(|name| std::env::var(name).ok())
-    }
+            /// Sets the property that Java calls `name`, such as `client.id`.
+            ///
+            /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when the name is unknown, with advice, or the value is not
+            /// allowed, with what is.
+            pub fn set(&mut self, name: &str, value: &str) -> crate::kafka::Result<()> {
+                crate::kafka::config::Configuration::set(self, name, value)
+            }
 
-    /// As [`Configuration::from_env`], with the variables that `lookup` knows.
-    fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let mut config = Self::default();
-        for name in property_names::<Self>() {
-            if let Some(value) = lookup(&variable_name(name)) {
-                config.set(name, &value)?;
+            /// Checks everything, after all was set; whatever is created with a configuration does so before it begins.
+            ///
+            /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) and names what is not allowed.
+            pub fn validate(&self) -> crate::kafka::Result<()> {
+                crate::kafka::config::Configuration::validate(self)
+            }
+
+            /// The defaults, changed by `pairs` of Java-style name and value, and [checked](Self::validate).
+            pub fn from_properties<K: AsRef<str>, V: AsRef<str>>(
+                pairs: impl IntoIterator<Item = (K, V)>,
+            ) -> crate::kafka::Result<Self> {
+                let mut config = Self::default();
+                for (name, value) in pairs {
+                    config.set(name.as_ref(), value.as_ref())?;
+                }
+                config.validate()?;
+                Ok(config)
+            }
+
+            /// The defaults, changed by environment variables, and [checked](Self::validate): `KAFKA_CLIENT_ID` sets `client.id`, and so on.
+            /// Variables whose name is no property are none of our business.
+            pub fn from_env() -> crate::kafka::Result<Self> {
+                Self::from_variables(|name| std::env::var(name).ok())
+            }
+
+            /// As [`from_env`](Self::from_env), with the variables that `lookup` knows.
+            pub fn from_variables(
+                lookup: impl Fn(&str) -> Option<String>,
+            ) -> crate::kafka::Result<Self> {
+                let mut config = Self::default();
+                for name in Self::property_names() {
+                    if let Some(value) = lookup(&$crate::kafka::config::variable_name(name)) {
+                        config.set(name, &value)?;
+                    }
+                }
+                config.validate()?;
+                Ok(config)
             }
         }
-        config.validate()?;
-        Ok(config)
-    }
+    };
 }
+pub(crate) use set_by_name;
 
 /// Every name that `C` and its bases know, its own first.
 pub(crate) fn property_names<C: Configuration>() -> Vec<&'static str> {

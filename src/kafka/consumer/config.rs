@@ -7,7 +7,7 @@ use super::OffsetReset;
 use crate::kafka::config::values::{
     BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT,
 };
-use crate::kafka::config::{Configuration, Property, properties};
+use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
 /// Whether records of transactions that are open or were aborted are handed out.
@@ -153,6 +153,8 @@ impl ConsumerConfig {
 
 const MIN_BYTES: Kind<usize> =
     Kind::number::<0, MAX_BYTES>("a number of bytes from 0 to 2147483647");
+
+set_by_name!(ConsumerConfig);
 
 impl Configuration for ConsumerConfig {
     type Base = ClientConfig;

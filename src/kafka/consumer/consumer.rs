@@ -21,7 +21,6 @@ use super::{
     subscription,
 };
 use crate::kafka::cluster::{Cluster, unknown_partition};
-use crate::kafka::config::Configuration;
 use crate::kafka::group::classic::membership::MembershipConfig;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::{ClientEvent, LagWatch};

@@ -10,9 +10,9 @@ use super::partitioner::Partitioner;
 use crate::kafka::config::values::{
     BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
 };
-use crate::kafka::config::{Property, properties};
+use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::net::MAX_REQUESTS;
-use crate::kafka::{ClientConfig, Configuration, Error, ErrorKind, Result};
+use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
 /// How a producer batches, compresses, sends and repeats.
 #[derive(Clone, Debug)]
@@ -155,6 +155,8 @@ const MEMORY: Kind<usize> =
 const IN_FLIGHT: Kind<usize> =
     Kind::number::<1, MAX_REQUESTS>("a number from 1 to 256, and at most 5 with idempotence");
 const RETRIES: Kind<u32> = Kind::any("a number from 0 to 4294967295");
+
+set_by_name!(ProducerConfig);
 
 impl Configuration for ProducerConfig {
     type Base = ClientConfig;

@@ -12,7 +12,7 @@ use super::metrics::ProducerMetrics;
 use super::state::ProducerState;
 use super::{maintenance, producer_id};
 use crate::kafka::cluster::Cluster;
-use crate::kafka::{Configuration, Error, ErrorKind, Record, Result};
+use crate::kafka::{Error, ErrorKind, Record, Result};
 
 /// Writes records to Kafka.
 ///

@@ -18,6 +18,6 @@ pub(crate) mod tasks;
 
 pub(crate) use backoff::Backoff;
 pub use clock::Clock;
-pub use random::Random;
+pub(crate) use random::Random;
 pub(crate) use retry::Retry;
 pub(crate) use sync::Mutex;

@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use pat_events::kafka::{
-    Configuration, Consumer, OffsetAndMetadata, Producer, Record, TopicPartition,
-};
+use pat_events::kafka::{Consumer, OffsetAndMetadata, Producer, Record, TopicPartition};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until, timeout};

@@ -22,7 +22,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use pat_events::kafka::{Configuration, ConsumerConfig, ProducerConfig};
+use pat_events::kafka::{ConsumerConfig, ProducerConfig};
 
 use crate::Outcome;
 use crate::waiting::explained;

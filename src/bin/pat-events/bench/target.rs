@@ -1,7 +1,7 @@
 //! Where a run takes place. In: the flags. Out: brokers, and a topic for each mode.
 
 use pat_events::broker::Broker;
-use pat_events::kafka::{Admin, ClientConfig, Configuration, NewTopic};
+use pat_events::kafka::{Admin, ClientConfig, NewTopic};
 use tokio::runtime::Runtime;
 
 use super::{Bench, Mode};

@@ -2,7 +2,7 @@
 
 use super::Role;
 use super::table::{Row, TABLE};
-use crate::kafka::config::properties::{nearest, property_names};
+use crate::kafka::config::properties::nearest;
 use crate::kafka::model::names::quoted;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig};
 
@@ -59,9 +59,9 @@ pub(super) fn other_row(name: &str) -> Option<&'static Row> {
 
 /// Which clients have an option of this name.
 fn owner(name: &str) -> Option<Role> {
-    let in_client = property_names::<ClientConfig>().contains(&name);
-    let in_producer = property_names::<ProducerConfig>().contains(&name);
-    let in_consumer = property_names::<ConsumerConfig>().contains(&name);
+    let in_client = ClientConfig::property_names().contains(&name);
+    let in_producer = ProducerConfig::property_names().contains(&name);
+    let in_consumer = ConsumerConfig::property_names().contains(&name);
     match (in_client, in_producer, in_consumer) {
         (true, ..) | (_, true, true) => Some(Role::Any),
         (_, true, _) => Some(Role::Producer),
