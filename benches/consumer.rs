@@ -108,13 +108,9 @@ fn read(bencher: Bencher<'_, '_>, codec: Codec) {
     let start: Vec<_> = (0..PARTITIONS)
         .map(|partition| (TopicPartition::new("t", partition), StartOffset::Earliest))
         .collect();
-    let config = ConsumerConfig {
-        client: ClientConfig {
-            transport: Arc::new(InMemory(broker.clone())),
-            ..ClientConfig::new(&broker.bootstrap_servers())
-        },
-        ..ConsumerConfig::default()
-    };
+    let mut config = ConsumerConfig::default();
+    config.client = ClientConfig::new(&broker.bootstrap_servers());
+    config.client.transport = Arc::new(InMemory(broker.clone()));
     bencher
         .counter(ItemsCount::new(RECORDS))
         .bench_local(|| runtime.block_on(read_all(config.clone(), &start)));

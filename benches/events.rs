@@ -134,15 +134,9 @@ fn dispatch(bencher: Bencher<'_, '_>) {
         ("ce_time", Some(b"2026-11-23T19:46:32.017Z")),
         ("content-type", Some(b"application/protobuf")),
     ];
-    let record = RawRecord {
-        topic: "emails",
-        partition: 0,
-        offset: 7,
-        timestamp_ms: 0,
-        key: None,
-        value: Some(&value),
-        headers: RawHeaders::new(&headers),
-    };
+    let mut record = RawRecord::new("emails", 0, 7);
+    record.value = Some(&value);
+    record.headers = RawHeaders::new(&headers);
     let handler = Counting(Arc::default());
     bencher.counter(ItemsCount::new(100usize)).bench_local(|| {
         runtime.block_on(async {

@@ -38,13 +38,9 @@ impl Harness {
                 .start_in_memory()
                 .expect("a broker");
             broker.create_topic("bench", 6).expect("a topic");
-            let config = ProducerConfig {
-                client: ClientConfig {
-                    transport: std::sync::Arc::new(InMemory(broker.clone())),
-                    ..ClientConfig::new(&broker.bootstrap_servers())
-                },
-                ..ProducerConfig::default()
-            };
+            let mut config = ProducerConfig::default();
+            config.client = ClientConfig::new(&broker.bootstrap_servers());
+            config.client.transport = std::sync::Arc::new(InMemory(broker.clone()));
             let producer = Producer::connect(config).await.expect("a producer");
             producer
                 .send(Record::new("bench"))

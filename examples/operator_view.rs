@@ -65,10 +65,8 @@ async fn write(
     client: ClientConfig,
     over: Arc<AtomicBool>,
 ) -> Result<usize, pat_events::kafka::Error> {
-    let config = ProducerConfig {
-        client,
-        ..ProducerConfig::default()
-    };
+    let mut config = ProducerConfig::default();
+    config.client = client;
     let producer = Producer::connect(config).await?;
     let mut written = 0;
     while !over.load(Relaxed) {

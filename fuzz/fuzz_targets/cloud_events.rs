@@ -62,15 +62,10 @@ fuzz_target!(|data: &[u8]| {
         .filter_map(|(name, value)| Some((name, Some(value?.as_bytes()))))
         .collect();
     assert_eq!(CloudEvent::parse(said.iter().copied()), Ok(event));
-    let context = Context::new(RawRecord {
-        topic: "t",
-        partition: 0,
-        offset: 0,
-        timestamp_ms: -1,
-        key: None,
-        value: Some(data),
-        headers: RawHeaders::new(&headers),
-    });
+    let mut record = RawRecord::new("t", 0, 0);
+    record.value = Some(data);
+    record.headers = RawHeaders::new(&headers);
+    let context = Context::new(record);
     assert_eq!(context.event_type(), Ok(event.event_type));
     let _ = context.attribute("traceparent");
     let decoded = pin!(context.decode::<EmailReceived, _>(&Protobuf))

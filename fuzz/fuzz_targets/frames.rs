@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use pat_events_fuzz::{choose, fixed_point};
+use protocol::api::Api;
 use protocol::frame::{LENGTH_BYTES, decode_request_header, decode_response_header, frame_length};
 use protocol::{ApiKey, Decoder};
 
@@ -25,7 +26,7 @@ fn broker(bytes: &[u8]) {
     let Ok(header) = decode_request_header(&mut input) else {
         return;
     };
-    let Some(api) = ApiKey(header.request_api_key).api() else {
+    let Some(api) = Api::of(ApiKey(header.request_api_key)) else {
         return;
     };
     let rest = input.remaining();

@@ -14,7 +14,7 @@ pub struct ApiKey(pub i16);
 impl ApiKey {
     /// Kafka's name, `Fetch`; `Unknown` for a number that no Kafka up to 4.4 has used.
     pub fn name(self) -> &'static str {
-        match self.api() {
+        match Api::of(self) {
             Some(api) => api.name(),
             None => self.name_between_brokers().unwrap_or("Unknown"),
         }
@@ -45,15 +45,7 @@ impl ApiKey {
 
     /// The versions we speak.
     pub fn versions(self) -> Option<VersionRange> {
-        self.api().map(|api| api.request.schema.versions)
-    }
-
-    /// The row of the API table.
-    pub fn api(self) -> Option<&'static Api> {
-        let apis = crate::messages::APIS;
-        apis.binary_search_by_key(&self, |api| api.key)
-            .ok()
-            .map(|at| &apis[at])
+        Api::of(self).map(|api| api.request.schema.versions)
     }
 }
 
@@ -81,6 +73,14 @@ pub struct Api {
 }
 
 impl Api {
+    /// The row of this API; `None` for one that we do not speak.
+    pub fn of(key: ApiKey) -> Option<&'static Api> {
+        let apis = crate::messages::APIS;
+        apis.binary_search_by_key(&key, |api| api.key)
+            .ok()
+            .map(|at| &apis[at])
+    }
+
     /// Kafka's name, `Fetch`.
     pub fn name(&self) -> &'static str {
         self.request.schema.name.trim_end_matches("Request")

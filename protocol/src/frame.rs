@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::api::Api;
 use crate::messages::{ApiVersionsResponse, RequestHeader, ResponseHeader};
 use crate::wire::encoder::SEGMENT_BYTES;
 use crate::{ApiKey, DecodeError, Decoder, EncodeError, Encoder, Message, Request, Response};
@@ -72,9 +73,7 @@ pub fn encode_response<R: Response>(
 pub fn decode_request_header(input: &mut Decoder) -> Result<RequestHeader, DecodeError> {
     let mut ahead = input.clone();
     let (key, version) = (ApiKey(ahead.get_i16()?), ahead.get_i16()?);
-    let flexible = key
-        .api()
-        .is_some_and(|api| version >= api.request.schema.first_flexible);
+    let flexible = Api::of(key).is_some_and(|api| version >= api.request.schema.first_flexible);
     RequestHeader::decode(input, request_header_version(flexible))
 }
 
@@ -85,9 +84,7 @@ pub fn decode_response_header(
     key: ApiKey,
     version: i16,
 ) -> Result<i32, DecodeError> {
-    let flexible = key
-        .api()
-        .is_some_and(|api| version >= api.response.schema.first_flexible);
+    let flexible = Api::of(key).is_some_and(|api| version >= api.response.schema.first_flexible);
     Ok(ResponseHeader::decode(input, response_header_version(key, flexible))?.correlation_id)
 }
 

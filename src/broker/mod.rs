@@ -16,12 +16,12 @@
 
 mod api;
 mod batch;
-pub mod builder;
+mod builder;
 mod cluster;
 mod faults;
 mod fetch_session;
 mod groups;
-pub mod handle;
+mod handle;
 mod log;
 mod network;
 mod partition;

@@ -31,6 +31,7 @@ pub(crate) fn is_attribute(name: &str) -> bool {
 /// The attributes of an event, as they stood in a record's headers. Missing ones are `None`: only the type is needed to read an event, so
 /// that events of others are not refused for their lack of manners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CloudEvent<'a> {
     /// `ce_type`: what happened. `None`: the record is no CloudEvent in binary mode.
     pub event_type: Option<&'a str>,

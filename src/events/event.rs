@@ -159,6 +159,7 @@ pub trait Dispatch<H>: EventSet {
 
 /// What became of one record.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Dispatched {
     /// What the record turned out to be.
     pub kind: RecordKind,
@@ -166,8 +167,16 @@ pub struct Dispatched {
     pub result: Result<(), HandlerError>,
 }
 
+impl Dispatched {
+    /// A record that turned out to be `kind`, and what its handler returned.
+    pub fn new(kind: RecordKind, result: Result<(), HandlerError>) -> Self {
+        Self { kind, result }
+    }
+}
+
 /// What a record turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RecordKind {
     /// An event of the set: its index in [`EventSet::TYPES`].
     Event(usize),

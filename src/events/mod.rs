@@ -57,24 +57,24 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | [`mod@event`] | what makes a message an event, and events a set |
+//! | `event` | what makes a message an event, and events a set |
 //! | [`codec`] | how an event becomes bytes, and bytes an event: Protobuf, or another codec that the set names |
 //! | `set` | [`event_set!`], the one declaration |
 //! | [`email`] | the eight events about emails (`proto/`), and their set |
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
-//! | [`record`] | a record as it came, for handlers |
+//! | `record` | a record as it came, for handlers |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `producer` | from events to records |
-//! | [`handler`] | what a handler sees and returns |
+//! | `handler` | what a handler sees and returns |
 
 pub mod cloudevents;
 pub mod codec;
 mod consumer;
 pub mod email;
-pub mod event;
-pub mod handler;
+mod event;
+mod handler;
 mod producer;
-pub mod record;
+mod record;
 mod set;
 
 pub use crate::event_set;

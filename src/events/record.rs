@@ -2,6 +2,7 @@
 
 /// A record as it came, untouched.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct RawRecord<'a> {
     /// The topic that it was read from.
     pub topic: &'a str,
@@ -17,6 +18,21 @@ pub struct RawRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers, in their order.
     pub headers: RawHeaders<'a>,
+}
+
+impl<'a> RawRecord<'a> {
+    /// A record that stood there, with nothing in it and no timestamp: for tests of handlers, which fill it.
+    pub fn new(topic: &'a str, partition: i32, offset: i64) -> Self {
+        Self {
+            topic,
+            partition,
+            offset,
+            timestamp_ms: -1,
+            key: None,
+            value: None,
+            headers: RawHeaders::new(&[]),
+        }
+    }
 }
 
 /// The headers of a record, in their order; names may repeat.

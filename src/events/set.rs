@@ -76,15 +76,10 @@
 /// # async fn main() {
 /// // What a consumer does with every record:
 /// let headers = [("ce_specversion", Some(&b"1.0"[..])), ("ce_type", Some(b"shop.v1.OrderPlaced"))];
-/// let record = RawRecord {
-///     topic: "orders",
-///     partition: 0,
-///     offset: 7,
-///     timestamp_ms: 1_700_000_000_000,
-///     key: Some(b"o-1"),
-///     value: Some(b"\x0a\x03o-1\x10\xe7\x07"),
-///     headers: RawHeaders::new(&headers),
-/// };
+/// let mut record = RawRecord::new("orders", 0, 7);
+/// record.key = Some(b"o-1");
+/// record.value = Some(b"\x0a\x03o-1\x10\xe7\x07");
+/// record.headers = RawHeaders::new(&headers);
 /// let dispatched = OrderEvents::dispatch(&Shop, &Protobuf, &Context::new(record)).await;
 /// assert!(dispatched.result.is_ok());
 /// assert_eq!(OrderPlaced::TYPE, "shop.v1.OrderPlaced");
@@ -422,32 +417,32 @@ macro_rules! __event_set {
                         $(
                             ::core::result::Result::Ok(::core::option::Option::Some(<$($Type)+ as $crate::events::Event>::TYPE)) => {
                                 match context.decode::<$($Type)+, $Codec>(codec).await {
-                                    ::core::result::Result::Ok(event) => return $crate::events::Dispatched {
-                                        kind: $crate::events::RecordKind::Event(const {
+                                    ::core::result::Result::Ok(event) => return $crate::events::Dispatched::new(
+                                        $crate::events::RecordKind::Event(const {
                                             $crate::events::private::index_of(
                                                 <$Set as $crate::events::EventSet>::TYPES,
                                                 <$($Type)+ as $crate::events::Event>::TYPE,
                                             )
                                         }),
-                                        result: <__PatEventsHandler as $Handler>::[<handle_ $Event:snake>](handler, context, event).await,
-                                    },
+                                        <__PatEventsHandler as $Handler>::[<handle_ $Event:snake>](handler, context, event).await,
+                                    ),
                                     ::core::result::Result::Err(error) => error,
                                 }
                             }
                         )+
-                        ::core::result::Result::Ok(_) => return $crate::events::Dispatched {
-                            kind: $crate::events::RecordKind::Unknown,
-                            result: <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await,
-                        },
+                        ::core::result::Result::Ok(_) => return $crate::events::Dispatched::new(
+                            $crate::events::RecordKind::Unknown,
+                            <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await,
+                        ),
                         ::core::result::Result::Err(error) => error,
                     };
-                    $crate::events::Dispatched {
-                        kind: $crate::events::RecordKind::Undecodable,
-                        result: match undecodable.may_pass() {
+                    $crate::events::Dispatched::new(
+                        $crate::events::RecordKind::Undecodable,
+                        match undecodable.may_pass() {
                             true => ::core::result::Result::Err(::core::convert::From::from(undecodable)),
                             false => <__PatEventsHandler as $Handler>::handle_undecodable(handler, context, context.record(), undecodable).await,
                         },
-                    }
+                    )
                 }
             }
         }

@@ -10,7 +10,7 @@ use protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     MetadataRequest,
 };
-use protocol::{ApiKey, ErrorCode, Request};
+use protocol::{ApiKey, ErrorCode, Request, VersionRange};
 use tokio::time::Instant;
 
 use super::cluster::{Answer, Channel, Cluster, Judged, Target};
@@ -30,8 +30,9 @@ pub struct Admin {
     cluster: Cluster,
 }
 
-/// A topic to be created.
+/// A topic to be created: [`new`](NewTopic::new), and what differs from the broker's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewTopic {
     /// Its name.
     pub name: String,
@@ -123,22 +124,19 @@ pub struct BrokerDescription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApiVersions {
-    /// The API's number.
-    pub key: i16,
-    /// Its name; `Unknown` where this client does not know it.
-    pub name: &'static str,
-    /// The first and last version that this client speaks.
-    pub client: Option<(i16, i16)>,
-    /// The first and last version that the broker speaks.
-    pub broker: Option<(i16, i16)>,
+    /// Which API: its number, and its name as far as this client knows it.
+    pub key: ApiKey,
+    /// The versions that this client speaks.
+    pub client: Option<VersionRange>,
+    /// The versions that the broker speaks.
+    pub broker: Option<VersionRange>,
 }
 
 impl ApiVersions {
     /// The version that is spoken: the newest that both know.
     pub fn chosen(&self) -> Option<i16> {
-        let (client, broker) = (self.client?, self.broker?);
-        let newest = client.1.min(broker.1);
-        (newest >= client.0.max(broker.0)).then_some(newest)
+        let common = self.client?.intersection(self.broker?)?;
+        Some(common.max)
     }
 }
 
@@ -156,19 +154,19 @@ impl Admin {
         Self { cluster }
     }
 
-    /// Creates topics: one result for each, in the same order. All of them fail together only when no broker could be asked.
+    /// Creates topics: a result for each name. All of them fail together only when no broker could be asked.
     ///
-    /// A topic that is given twice, in the same way, is created once and has one result; given in two ways, the second one fails. Brokers
-    /// before Kafka 2.4 have no default for partitions and copies: there a topic without them fails, and the error says so.
-    pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<Result<()>>> {
+    /// A topic that is given twice in the same way is created once; given in two ways, it fails and is not created. Brokers before Kafka 2.4
+    /// have no default for partitions and copies: there a topic without them fails, and the error says so.
+    pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<BTreeMap<String, Result<()>>> {
         let mut wanted: BTreeMap<&str, &NewTopic> = BTreeMap::new();
-        let mut twice = BTreeSet::new();
         let mut results = BTreeMap::new();
-        for (place, topic) in topics.iter().enumerate() {
+        for topic in topics {
+            let name = topic.name.as_str();
             if let Err(error) = check_new(topic) {
-                results.insert(topic.name.as_str(), Err(error));
-            } else if *wanted.entry(&topic.name).or_insert(topic) != topic {
-                twice.insert(place);
+                results.insert(name, Err(error));
+            } else if *wanted.entry(name).or_insert(topic) != topic {
+                results.insert(name, Err(named_twice().topic(name)));
             }
         }
         let open = wanted
@@ -196,21 +194,17 @@ impl Admin {
         };
         let changed = self.change_topics(open, request, refused, said).await?;
         results.extend(changed);
-        let result = |(place, topic): (usize, &NewTopic)| match twice.contains(&place) {
-            true => Err(named_twice().topic(topic.name.as_str())),
-            false => result_of(&results, &topic.name),
-        };
-        Ok(topics.iter().enumerate().map(result).collect())
+        Ok(by_name(results))
     }
 
     /// Creates one topic.
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<()> {
         let outcomes = self.create_topics(std::slice::from_ref(topic)).await?;
-        outcomes.into_iter().collect()
+        outcomes.into_values().collect()
     }
 
-    /// Deletes topics and all their records: one result for each, in the same order.
-    pub async fn delete_topics(&self, names: &[&str]) -> Result<Vec<Result<()>>> {
+    /// Deletes topics and all their records: a result for each name.
+    pub async fn delete_topics(&self, names: &[&str]) -> Result<BTreeMap<String, Result<()>>> {
         let (mut results, open) = checked(names);
         let request = |version, open: &BTreeSet<&str>, timeout_ms| {
             let names = open.iter().map(|name| name.to_string());
@@ -221,7 +215,7 @@ impl Admin {
                     ..Default::default()
                 },
                 _ => DeleteTopicsRequest {
-                    topics: names.map(by_name).collect(),
+                    topics: names.map(state_of).collect(),
                     timeout_ms,
                     ..Default::default()
                 },
@@ -238,17 +232,19 @@ impl Admin {
         };
         let changed = self.change_topics(open, request, |_, _| None, said).await?;
         results.extend(changed);
-        Ok(names.iter().map(|name| result_of(&results, name)).collect())
+        Ok(by_name(results))
     }
 
     /// All topics that this client may see, by name, the brokers' own included. One that cannot be described now is an error that names it.
-    pub async fn list_topics(&self) -> Result<Vec<Result<TopicDescription>>> {
-        let topics = self.metadata_of(None).await?;
-        Ok(topics.into_values().collect())
+    pub async fn list_topics(&self) -> Result<BTreeMap<String, Result<TopicDescription>>> {
+        self.metadata_of(None).await
     }
 
-    /// Partitions and leaders of topics: one result for each, in the same order.
-    pub async fn describe_topics(&self, names: &[&str]) -> Result<Vec<Result<TopicDescription>>> {
+    /// Partitions and leaders of topics: a result for each name.
+    pub async fn describe_topics(
+        &self,
+        names: &[&str],
+    ) -> Result<BTreeMap<String, Result<TopicDescription>>> {
         let (mut results, open) = checked(names);
         let mut described = match open.is_empty() {
             true => BTreeMap::new(),
@@ -259,7 +255,7 @@ impl Admin {
             let described = described.remove(name).unwrap_or_else(unanswered);
             results.insert(name, described);
         }
-        Ok(names.iter().map(|name| result_of(&results, name)).collect())
+        Ok(by_name(results))
     }
 
     /// Who is in the cluster now.
@@ -288,10 +284,10 @@ impl Admin {
         keys.sort_unstable();
         keys.dedup();
         let described = keys.into_iter().map(|key| ApiVersions {
-            key: key.0,
-            name: key.name(),
-            client: key.versions().map(|range| (range.min, range.max)),
-            broker: connection.broker_range(key),
+            key,
+            client: key.versions(),
+            broker: (connection.broker_range(key))
+                .map(|(first, last)| VersionRange::new(first, last)),
         });
         Ok(described.collect())
     }
@@ -433,9 +429,8 @@ impl<'a> Changes<'a> {
 
 /// Whether the controller says that it did not even begin.
 fn was_not_tried(error: &Error) -> bool {
-    let code = error.server_error().map(|code| ErrorCode(code.0));
     matches!(
-        code,
+        error.server_error(),
         Some(ErrorCode::NOT_CONTROLLER | ErrorCode::THROTTLING_QUOTA_EXCEEDED)
     )
 }
@@ -452,9 +447,11 @@ fn checked<'a, T>(names: &[&'a str]) -> (BTreeMap<&'a str, Result<T>>, BTreeSet<
     (results, open)
 }
 
-fn result_of<T: Clone>(results: &BTreeMap<&str, Result<T>>, name: &str) -> Result<T> {
-    let result = results.get(name).cloned();
-    result.unwrap_or_else(|| Err(unanswered().topic(name)))
+fn by_name<T>(results: BTreeMap<&str, Result<T>>) -> BTreeMap<String, Result<T>> {
+    let results = results.into_iter();
+    results
+        .map(|(name, result)| (name.to_string(), result))
+        .collect()
 }
 
 fn check_new(topic: &NewTopic) -> Result<()> {
@@ -485,7 +482,7 @@ fn without_defaults(topic: &NewTopic) -> Option<Error> {
 fn named_twice() -> Error {
     Error::new(
         ErrorKind::Config,
-        "the topic is to be created twice, in different ways: only the first is asked for",
+        "the topic is to be created twice, in different ways: neither was asked for",
     )
 }
 
@@ -507,7 +504,7 @@ fn creatable(topic: &NewTopic) -> CreatableTopic {
     }
 }
 
-fn by_name(name: String) -> DeleteTopicState {
+fn state_of(name: String) -> DeleteTopicState {
     DeleteTopicState {
         name: Some(name),
         ..Default::default()

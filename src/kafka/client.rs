@@ -25,6 +25,9 @@ use super::{Admin, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerCon
 /// let topics = client.admin().list_topics().await?;
 /// # Ok(()) }
 /// ```
+///
+/// Producers and consumers of events are created on it as well: [`EventProducer::on`](crate::events::EventProducer::on),
+/// [`EventConsumer::on`](crate::events::EventConsumer::on).
 #[derive(Clone)]
 pub struct Client {
     cluster: Cluster,
@@ -54,8 +57,13 @@ impl Client {
     /// address and why. Cancel safe.
     pub async fn connect(config: ClientConfig) -> Result<Self> {
         let client = Self::lazy(config)?;
-        client.cluster.found(client.deadline()).await?;
+        client.found().await?;
         Ok(client)
+    }
+
+    /// Waits until the cluster was found. Fails as [`connect`](Self::connect). Cancel safe.
+    pub(crate) async fn found(&self) -> Result<()> {
+        self.cluster.found(self.deadline()).await
     }
 
     /// How the client was configured.

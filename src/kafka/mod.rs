@@ -15,7 +15,7 @@
 //! | `producer` | records out: batches, order, acknowledgements |
 //! | `runtime` | time, randomness, pauses, supervised tasks |
 
-pub mod admin;
+mod admin;
 mod client;
 mod cluster;
 pub mod config;
@@ -42,7 +42,7 @@ pub use consumer::{
     OffsetAndMetadata, OffsetReset, OwnedRecord, PositionReset, RebalanceListener, RecordView,
     Records, ResetCause, ResetCounts, StartOffset,
 };
-pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
+pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};
 pub use net::Transport;
 pub use observe::{ClientEvent, Latency, Observer, Severity};
@@ -52,9 +52,10 @@ pub use producer::{
 pub use runtime::Clock;
 pub(crate) use runtime::{Backoff, Random};
 
-// What of the protocol stands in signatures here.
-pub use protocol::compression::{Codec, Compression};
-pub use protocol::{ApiKey, ErrorCode};
+// What of the protocol crate users need to name: numbers and settings of Kafka's with named constants, no messages. They are the types that
+// everything beneath speaks, so that nothing is converted; should that crate go another way, types of our own take over at these paths.
+pub use protocol::compression::{Codec, Compression, InvalidCompression};
+pub use protocol::{ApiKey, ErrorCode, VersionRange};
 
 /// Kafka's own messages, for [`Client::request`]: a message for each API, as Kafka 4.4 defines it. They grow with Kafka, and are the only
 /// part of this API that does.

@@ -12,6 +12,7 @@ pub fn list(sources: &Sources) -> String {
     let mut listing = Listing {
         sources,
         impls: implementations(sources),
+        generated: generated(sources),
         found: BTreeMap::new(),
         seen: BTreeSet::new(),
     };
@@ -47,9 +48,54 @@ fn implementations(sources: &Sources) -> BTreeMap<(ItemPath, String), Vec<&ItemI
     found
 }
 
+/// The methods that macros of ours write for each type that they are called with, by where the type is defined.
+fn generated(sources: &Sources) -> BTreeMap<(ItemPath, String), Vec<ItemImpl>> {
+    let macros = || {
+        let items = sources
+            .modules()
+            .flat_map(|(module, items)| items.iter().map(move |item| (module, item)));
+        items.filter_map(|(module, item)| match item {
+            Item::Macro(it) => Some((module, it)),
+            _ => None,
+        })
+    };
+    let mut found = BTreeMap::<_, Vec<ItemImpl>>::new();
+    for (module, call) in macros().filter(|(_, it)| it.ident.is_none()) {
+        let rules = macros().find(|(_, it)| it.ident.as_ref() == call.mac.path.get_ident());
+        let Some((_, rules)) = rules else { continue };
+        let methods = methods(&rules.mac.tokens.to_string());
+        for word in call.mac.tokens.clone() {
+            if let Ok(ident) = syn::parse_str::<syn::Ident>(&word.to_string())
+                && let Named::Item(home, item @ (Item::Struct(_) | Item::Enum(_))) =
+                    sources.resolve(module, &[ident.to_string()])
+            {
+                let name = name(item).expect("a type has a name");
+                let written = methods
+                    .iter()
+                    .map(|method| parse_quote!(impl #ident { #method }));
+                found.entry((home, name)).or_default().extend(written);
+            }
+        }
+    }
+    found
+}
+
+/// The public methods in the rules of a macro.
+fn methods(rules: &str) -> Vec<syn::ImplItemFn> {
+    let signatures = ["pub fn", "pub async fn"].into_iter().flat_map(|start| {
+        let places = rules.match_indices(start);
+        places.filter_map(|(at, _)| {
+            let signature = rules[at..].split('{').next()?;
+            syn::parse_str(&format!("{} {{}}", signature.replace('$', ""))).ok()
+        })
+    });
+    signatures.collect()
+}
+
 struct Listing<'a> {
     sources: &'a Sources,
     impls: BTreeMap<(ItemPath, String), Vec<&'a ItemImpl>>,
+    generated: BTreeMap<(ItemPath, String), Vec<ItemImpl>>,
     found: BTreeMap<String, BTreeSet<String>>,
     seen: BTreeSet<(ItemPath, ItemPath)>,
 }
@@ -104,9 +150,11 @@ impl<'a> Listing<'a> {
             return;
         };
         let mut text = pretty(shown);
-        let implementations = self.impls.get(&(home.clone(), own_name.clone()));
+        let of = (home.clone(), own_name.clone());
+        let written = self.impls.get(&of).into_iter().flatten().copied();
+        let generated = self.generated.get(&of).into_iter().flatten();
         let mut lines = BTreeSet::new();
-        for implementation in implementations.into_iter().flatten() {
+        for implementation in written.chain(generated) {
             lines.extend(implemented(implementation));
         }
         for line in lines {

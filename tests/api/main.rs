@@ -49,7 +49,9 @@ fn of_the_protocol_crate_users_see_what_is_re_exported_and_no_more() {
         "pub use protocol::ApiKey;",
         "pub use protocol::ErrorCode;",
         "pub use protocol::compression::Codec;",
+        "pub use protocol::VersionRange;",
         "pub use protocol::compression::Compression;",
+        "pub use protocol::compression::InvalidCompression;",
         // What a request of any message needs.
         "pub use protocol::Message;",
         "pub use protocol::Request;",

@@ -1,14 +1,14 @@
 //! What the admin client promises when its calls are dropped: a topic is created or deleted, or it is not, and the next call works.
 
 use pat_events::broker::Broker;
-use pat_events::kafka::{Admin, ErrorKind, NewTopic, Result, ServerError};
+use pat_events::kafka::{Admin, ErrorCode, ErrorKind, NewTopic, Result};
 
 use crate::at_every_poll;
 use crate::consumers::{config, one_broker};
 
 const UNKNOWN_TOPIC_OR_PARTITION: ErrorKind = ErrorKind::UnknownTopicOrPartition;
 /// TOPIC_ALREADY_EXISTS
-const EXISTS: ErrorKind = ErrorKind::Server(ServerError(36));
+const EXISTS: ErrorKind = ErrorKind::Server(ErrorCode::TOPIC_ALREADY_EXISTS);
 
 async fn admin(broker: &Broker) -> Admin {
     Admin::connect(config(broker).client)
@@ -45,7 +45,7 @@ fn dropped_calls_can_be_made_again() {
     );
     dropping(
         "delete_topics",
-        async |admin: &Admin| admin.delete_topics(&["t"]).await?.into_iter().collect(),
+        async |admin: &Admin| admin.delete_topics(&["t"]).await?.into_values().collect(),
         &[UNKNOWN_TOPIC_OR_PARTITION],
         &[],
     );

@@ -37,10 +37,8 @@ fn producer(client: &Client) -> Producer {
 }
 
 fn consumer(client: &Client, group: Option<&str>) -> Consumer {
-    let config = ConsumerConfig {
-        group_id: group.map(str::to_string),
-        ..ConsumerConfig::default()
-    };
+    let mut config = ConsumerConfig::default();
+    config.group_id = group.map(str::to_string);
     client.consumer(config).expect("a consumer")
 }
 
@@ -145,10 +143,8 @@ async fn a_first_call_fails_by_its_own_deadline_with_each_address_and_why() {
     let (_broker, network) = cluster(2, 1);
     network.set_down(true);
     let client = Client::lazy(network.config()).expect("a client");
-    let config = ProducerConfig {
-        max_block: SECOND * 3,
-        ..ProducerConfig::default()
-    };
+    let mut config = ProducerConfig::default();
+    config.max_block = SECOND * 3;
     let producer = client.producer(config).expect("a producer");
     let started = Instant::now();
     let error = producer.send(Record::new("t").value(b"one")).await;

@@ -50,11 +50,10 @@ impl Network {
     }
 
     pub fn config(&self) -> ClientConfig {
-        ClientConfig {
-            transport: Arc::new(self.connections.clone()),
-            seed: Some(42),
-            ..ClientConfig::new(&self.broker.bootstrap_servers())
-        }
+        let mut config = ClientConfig::new(&self.broker.bootstrap_servers());
+        config.transport = Arc::new(self.connections.clone());
+        config.seed = Some(42);
+        config
     }
 
     /// Whether connections are refused.

@@ -82,11 +82,9 @@ async fn a_response_that_is_longer_than_was_asked_for_counts_before_it_is_read()
     let broker = one_broker(1);
     fill(&broker, 0, 0..10, 10);
     let wire = Wire::new(&broker);
-    let config = ConsumerConfig {
-        max_partition_fetch_bytes: 10_000,
-        buffer_bytes: 100_000,
-        ..config(&broker)
-    };
+    let mut config = config(&broker);
+    config.max_partition_fetch_bytes = 10_000;
+    config.buffer_bytes = 100_000;
     let mut consumer = reader_over(&wire, config).await;
     assert_eq!(read(&mut consumer, 10).await.len(), 10);
     wire.allow(Some(50_000));

@@ -304,10 +304,8 @@ async fn a_committed_epoch_that_the_leader_does_not_know_stops_nothing() {
     broker.move_leader("t", 0, 3);
     fill(&broker, 0, 10..20, 10);
     let mut consumer = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
-    let committed = OffsetAndMetadata {
-        leader_epoch: Some(1),
-        ..OffsetAndMetadata::new(10)
-    };
+    let mut committed = OffsetAndMetadata::new(10);
+    committed.leader_epoch = Some(1);
     consumer
         .commit(&[(tp(0), committed)])
         .await

@@ -324,12 +324,10 @@ async fn commits_go_out_in_the_order_of_the_calls() {
     }
     let position = consumer.position(&tp(0));
     assert_eq!(broker.committed_offset("g", "t", 0), position);
-    let note = OffsetAndMetadata {
-        offset: 7,
-        leader_epoch: None,
-        metadata: "note".to_string(),
-        ..Default::default()
-    };
+    let mut note = OffsetAndMetadata::default();
+    note.offset = 7;
+    note.leader_epoch = None;
+    note.metadata = "note".to_string();
     consumer
         .commit(&[(tp(0), note.clone())])
         .await

@@ -214,16 +214,13 @@ impl AsyncWrite for Wired {
 
 /// How a consumer without a group reaches `broker`.
 pub fn config(broker: &Broker) -> ConsumerConfig {
-    ConsumerConfig {
-        client: ClientConfig {
-            transport: Arc::new(InMemory(broker.clone())),
-            clock: Clock::simulated(1_700_000_000_000),
-            seed: Some(42),
-            ..ClientConfig::new(&broker.bootstrap_servers())
-        },
-        auto_offset_reset: OffsetReset::Earliest,
-        ..ConsumerConfig::default()
-    }
+    let mut config = ConsumerConfig::default();
+    config.client = ClientConfig::new(&broker.bootstrap_servers());
+    config.client.transport = Arc::new(InMemory(broker.clone()));
+    config.client.clock = Clock::simulated(1_700_000_000_000);
+    config.client.seed = Some(42);
+    config.auto_offset_reset = OffsetReset::Earliest;
+    config
 }
 
 pub async fn consumer(broker: &Broker, change: impl FnOnce(&mut ConsumerConfig)) -> Consumer {

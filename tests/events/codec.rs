@@ -211,11 +211,9 @@ async fn events_travel_in_the_codec_that_their_set_names() {
     let broker = broker().await;
     let codec = Json::default();
     let producer = json_producer(&broker, codec.clone()).await;
-    let traced = Attributes {
-        traceparent: Some("00-1-2-01"),
-        tenant_id: Some("s-2"),
-        ..Default::default()
-    };
+    let mut traced = Attributes::default();
+    traced.traceparent = Some("00-1-2-01");
+    traced.tenant_id = Some("s-2");
     producer.send_placed(&placed()).await.expect("sent");
     producer.send_shipped(&shipped()).await.expect("sent");
     let sent = producer.enqueue_with(&placed(), traced).await;

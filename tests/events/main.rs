@@ -2,12 +2,15 @@
 #![cfg(feature = "broker")]
 
 mod codec;
+#[path = "../support/connections.rs"]
+mod connections;
 mod errors;
 mod memory;
 #[path = "../support/process_status.rs"]
 mod process_status;
 mod recreated;
 mod retrying;
+mod shared_client;
 mod stopping;
 mod stuck;
 
@@ -394,14 +397,12 @@ async fn an_event_is_a_cloud_event_on_the_wire() {
     let producer = EventProducer::connect(config).await.expect("connected");
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let headers = [Header::new("ce_partitionkey", b"e-1")];
-    let attributes = Attributes {
-        subject: Some("inbox"),
-        traceparent: Some(traceparent),
-        tracestate: Some("vendor=1"),
-        headers: &headers,
-        timestamp_ms: Some(1_795_463_192_017),
-        ..Default::default()
-    };
+    let mut attributes = Attributes::default();
+    attributes.subject = Some("inbox");
+    attributes.traceparent = Some(traceparent);
+    attributes.tracestate = Some("vendor=1");
+    attributes.headers = &headers;
+    attributes.timestamp_ms = Some(1_795_463_192_017);
     let event = email("e-1", 7);
     let written = producer
         .enqueue_with(&event, attributes)
@@ -914,22 +915,11 @@ async fn what_is_wrong_is_said_at_once() {
     let error = EventConsumer::<EmailEvents>::new(config).expect_err("no group");
     assert_eq!(error.kind(), ErrorKind::Config);
     let producer = producer(&broker).await;
-    for (attributes, named) in [
-        (
-            Attributes {
-                headers: &[Header::new("ce_type", b"other")],
-                ..Attributes::default()
-            },
-            "ce_type",
-        ),
-        (
-            Attributes {
-                id: Some(""),
-                ..Attributes::default()
-            },
-            "id",
-        ),
-    ] {
+    let others = [Header::new("ce_type", b"other")];
+    let (mut with_type, mut without_id) = (Attributes::default(), Attributes::default());
+    with_type.headers = &others;
+    without_id.id = Some("");
+    for (attributes, named) in [(with_type, "ce_type"), (without_id, "id")] {
         let refused = producer.enqueue_with(&email("e-1", 0), attributes).await;
         let error = refused.expect_err("nobody could read it");
         assert_eq!(error.kind(), ErrorKind::Config);

@@ -133,16 +133,15 @@ impl Harness {
 
     /// How a client reaches the tampering broker.
     pub fn client(&self) -> ClientConfig {
-        ClientConfig {
-            client_id: "hostile".to_owned(),
-            transport: Arc::new(self.proxy.clone()),
-            clock: self.clock,
-            seed: Some(42),
-            request_timeout: REQUEST_TIMEOUT,
-            connect_timeout: REQUEST_TIMEOUT,
-            metadata_max_age: Duration::from_secs(5),
-            ..ClientConfig::new(&self.broker.bootstrap_servers())
-        }
+        let mut config = ClientConfig::new(&self.broker.bootstrap_servers());
+        config.client_id = "hostile".to_owned();
+        config.transport = Arc::new(self.proxy.clone());
+        config.clock = self.clock;
+        config.seed = Some(42);
+        config.request_timeout = REQUEST_TIMEOUT;
+        config.connect_timeout = REQUEST_TIMEOUT;
+        config.metadata_max_age = Duration::from_secs(5);
+        config
     }
 
     /// Since the start.

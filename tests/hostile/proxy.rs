@@ -11,6 +11,7 @@ use bytes::Bytes;
 use pat_events::broker::Broker;
 use pat_events::kafka::net::{BoxFuture, BoxStream};
 use pat_events::kafka::{Address, Transport};
+use protocol::api::Api;
 use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use protocol::messages::{JoinGroupResponse, ProduceRequest, ProduceResponse};
 use protocol::{ApiKey, Decoder, ErrorCode, frame};
@@ -342,7 +343,7 @@ fn garbled(body: &Bytes, tampering: &FrameTampering) -> Bytes {
 
 /// Whether the message asks for a pause of more than a second.
 fn is_throttle(asked: Asked, body: &[u8]) -> bool {
-    let schema = asked.api.api().expect("an API of ours").response.schema;
+    let schema = Api::of(asked.api).expect("an API of ours").response.schema;
     let body = Bytes::copy_from_slice(body);
     let Ok(message) = value::read(schema, asked.version, body) else {
         return false;
@@ -479,7 +480,7 @@ fn refusal(asked: Asked, mut input: Decoder, code: ErrorCode) -> Option<Vec<u8>>
 
 /// Notes which fields the answer has.
 fn survey(shared: &mut Shared, asked: Asked, body: &Bytes) {
-    let schema = asked.api.api().expect("an API of ours").response.schema;
+    let schema = Api::of(asked.api).expect("an API of ours").response.schema;
     let Ok(mut message) = value::read(schema, asked.version, body.clone()) else {
         return;
     };

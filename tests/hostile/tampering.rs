@@ -5,6 +5,7 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
+use protocol::api::Api;
 use protocol::messages::consumer_protocol_assignment::TopicPartition;
 use protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use protocol::records::{BatchHeader, HEADER_LEN};
@@ -207,7 +208,7 @@ const UNHEARD_OF: [ErrorCode; 2] = [ErrorCode(9_999), ErrorCode(i16::MIN)];
 
 /// every tampering about the answers of `api` in this version.
 pub fn tamperings(api: ApiKey, version: i16) -> Vec<Tampering> {
-    let schema = api.api().expect("an API of the tables").response.schema;
+    let schema = Api::of(api).expect("an API of the tables").response.schema;
     let places = value::places(schema, version);
     let mut tamperings = Vec::new();
     let mut add = |what: What, times: &[Times]| {
@@ -565,7 +566,7 @@ impl Tamperer {
         if api != self.tampering.api || self.left == 0 {
             return Tampered::Honest;
         }
-        let schema = api.api().expect("an API of the tables").response.schema;
+        let schema = Api::of(api).expect("an API of the tables").response.schema;
         // An ApiVersions answer of a broker that does not know the version is in version 0.
         let Ok(mut message) = value::read(schema, version, body.clone()) else {
             return Tampered::Honest;
@@ -673,7 +674,7 @@ impl Tamperer {
 }
 
 fn place_of(api: ApiKey, version: i16, name: &str) -> Place {
-    let schema = api.api().expect("an API of the tables").response.schema;
+    let schema = Api::of(api).expect("an API of the tables").response.schema;
     let mut places = value::places(schema, version).into_iter();
     places
         .find(|place| place.name == name)

@@ -65,19 +65,15 @@ impl RecordHandler for Handler {
 pub async fn handle(harness: &mut Harness) {
     harness.fill(0..RECORDS);
     let client = harness.client();
-    let config = ConsumerConfig {
-        auto_offset_reset: OffsetReset::Earliest,
-        session_timeout: Duration::from_secs(6),
-        max_poll_interval: Duration::from_secs(8),
-        shutdown_timeout: SHUTDOWN,
-        kafka: kafka::ConsumerConfig {
-            heartbeat_interval: Duration::from_millis(500),
-            max_partition_fetch_bytes: 300,
-            client,
-            ..kafka::ConsumerConfig::default()
-        },
-        ..ConsumerConfig::new(&harness.broker.bootstrap_servers(), TOPIC, GROUP)
-    };
+    let mut config = ConsumerConfig::new(&harness.broker.bootstrap_servers(), TOPIC, GROUP);
+    config.auto_offset_reset = OffsetReset::Earliest;
+    config.session_timeout = Duration::from_secs(6);
+    config.max_poll_interval = Duration::from_secs(8);
+    config.shutdown_timeout = SHUTDOWN;
+    config.kafka = kafka::ConsumerConfig::default();
+    config.kafka.heartbeat_interval = Duration::from_millis(500);
+    config.kafka.max_partition_fetch_bytes = 300;
+    config.kafka.client = client;
     let consumer: EventConsumer<RecordEvents> =
         EventConsumer::new(config).expect("a good configuration");
     let handler = Handler::default();

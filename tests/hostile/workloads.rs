@@ -96,14 +96,12 @@ struct Sent {
 }
 
 async fn produce(harness: &mut Harness, idempotence: bool) {
-    let config = ProducerConfig {
-        client: harness.client(),
-        acks: if idempotence { Acks::All } else { Acks::Leader },
-        idempotence: Some(idempotence),
-        delivery_timeout: DELIVERY,
-        max_block: BLOCK,
-        ..ProducerConfig::default()
-    };
+    let mut config = ProducerConfig::default();
+    config.client = harness.client();
+    config.acks = if idempotence { Acks::All } else { Acks::Leader };
+    config.idempotence = Some(idempotence);
+    config.delivery_timeout = DELIVERY;
+    config.max_block = BLOCK;
     let mut sent = Sent::default();
     let mut producer = connect(harness, BLOCK, || Producer::connect(config.clone())).await;
     if let Some(producer) = &producer {
@@ -309,18 +307,16 @@ fn all_partitions() -> impl Iterator<Item = TopicPartition> {
 
 async fn read(harness: &mut Harness, in_group: bool) {
     harness.fill(0..RECORDS);
-    let config = ConsumerConfig {
-        client: harness.client(),
-        group_id: in_group.then(|| GROUP.to_owned()),
-        auto_offset_reset: OffsetReset::Earliest,
-        session_timeout: SESSION,
-        heartbeat_interval: Duration::from_millis(500),
-        max_poll_interval: Duration::from_secs(8),
-        // Several fetches and polls, though there is little.
-        max_poll_records: 7,
-        max_partition_fetch_bytes: 300,
-        ..ConsumerConfig::default()
-    };
+    let mut config = ConsumerConfig::default();
+    config.client = harness.client();
+    config.group_id = in_group.then(|| GROUP.to_owned());
+    config.auto_offset_reset = OffsetReset::Earliest;
+    config.session_timeout = SESSION;
+    config.heartbeat_interval = Duration::from_millis(500);
+    config.max_poll_interval = Duration::from_secs(8);
+    // Several fetches and polls, though there is little.
+    config.max_poll_records = 7;
+    config.max_partition_fetch_bytes = 300;
     let mut seen = Seen::default();
     // Long enough for some heartbeats, whatever else happens.
     let at_least = if in_group { 4 } else { 2 };
@@ -612,12 +608,12 @@ async fn administer_once(harness: &mut Harness, admin: &Admin) -> bool {
     if let Some(Ok(described)) = &described
         && !harness.is_tampering()
     {
-        let wrong = described.iter().zip(names).find(|(topic, name)| {
+        let wrong = described.iter().find(|(name, topic)| {
             topic.as_ref().is_ok_and(|topic| {
-                topic.name != *name || (*name == TOPIC && topic.partitions.len() != 3)
+                topic.name != **name || (*name == TOPIC && topic.partitions.len() != 3)
             })
         });
-        if let Some((topic, name)) = wrong {
+        if let Some((name, topic)) = wrong {
             let text = format!("{name} is described as {topic:?}");
             harness.violation(Violation::Untrue(text));
         }
@@ -654,9 +650,12 @@ async fn administer_once(harness: &mut Harness, admin: &Admin) -> bool {
     failures == 0
 }
 
-fn flat<T>(results: Result<Vec<Result<T>>>) -> Vec<Result<()>> {
+fn flat<T>(results: Result<BTreeMap<String, Result<T>>>) -> Vec<Result<()>> {
     match results {
-        Ok(results) => results.into_iter().map(|result| result.map(drop)).collect(),
+        Ok(results) => results
+            .into_values()
+            .map(|result| result.map(drop))
+            .collect(),
         Err(error) => vec![Err(error)],
     }
 }
@@ -671,7 +670,7 @@ fn note(
     let Some(results) = results else { return 1 };
     let mut failures = 0;
     for error in results.into_iter().filter_map(Result::err) {
-        let is_expected = |code: &ErrorCode| error.server_error() == Some((*code).into());
+        let is_expected = |code: &ErrorCode| error.server_error() == Some(*code);
         if !but.iter().any(is_expected) {
             failures += 1;
             harness.error(call, &error);

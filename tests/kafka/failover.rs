@@ -136,7 +136,8 @@ async fn kill_leader(kafka: &Kafka, admin: &Admin, partition: usize) -> i32 {
         .describe_topics(&[TOPIC])
         .await
         .expect("described")
-        .swap_remove(0);
+        .remove(TOPIC)
+        .expect("a result");
     let leader = described.expect("it exists").partitions[partition]
         .leader
         .expect("it has a leader");

@@ -65,14 +65,12 @@ async fn we_write(kafka: &Kafka, prefix: &str) {
                 .iter()
                 .map(|(key, value)| Header::raw(key.as_bytes(), value.as_deref()))
                 .collect();
-            let record = Record {
-                partition: Some((i % PARTITIONS) as i32),
-                key: key.as_deref(),
-                value: value.as_deref(),
-                headers: &headers,
-                timestamp_ms: Some(timestamp_ms),
-                ..Record::new(&topic)
-            };
+            let mut record = Record::new(&topic);
+            record.partition = Some((i % PARTITIONS) as i32);
+            record.key = key.as_deref();
+            record.value = value.as_deref();
+            record.headers = &headers;
+            record.timestamp_ms = Some(timestamp_ms);
             drop(producer.enqueue(record).await.expect("admitted"));
         }
         producer.flush().await.expect("all delivered");
@@ -80,10 +78,8 @@ async fn we_write(kafka: &Kafka, prefix: &str) {
 }
 
 async fn we_read(kafka: &Kafka, prefix: &str) -> Lines {
-    let consumer = ConsumerConfig {
-        client: ClientConfig::new(&kafka.bootstrap()),
-        ..ConsumerConfig::default()
-    };
+    let mut consumer = ConsumerConfig::default();
+    consumer.client = ClientConfig::new(&kafka.bootstrap());
     let mut consumer = Consumer::connect(consumer).await.expect("connected");
     let topics = CODECS.map(|codec| format!("{prefix}-{codec}"));
     let partitions = topics

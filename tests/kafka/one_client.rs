@@ -39,10 +39,8 @@ async fn one_client_costs_few_connections(target: Target) {
 /// Runs all of them and returns how many connections they hold.
 async fn measure(target: &Target, topic: &str, on_one: bool) -> usize {
     let connections = Connections::through(TcpTransport);
-    let config = ClientConfig {
-        transport: Arc::new(connections.clone()),
-        ..ClientConfig::new(&target.bootstrap)
-    };
+    let mut config = ClientConfig::new(&target.bootstrap);
+    config.transport = Arc::new(connections.clone());
     let threads = kilobytes("Threads:");
     let memory = kilobytes("VmRSS:");
     let began = Instant::now();
@@ -73,10 +71,8 @@ async fn measure(target: &Target, topic: &str, on_one: bool) -> usize {
     let all = began.elapsed();
     let mut consumers: Vec<Consumer> = (0..CONSUMERS)
         .map(|_| {
-            let config = ConsumerConfig {
-                group_id: Some(format!("{topic}-{on_one}")),
-                ..ConsumerConfig::default()
-            };
+            let mut config = ConsumerConfig::default();
+            config.group_id = Some(format!("{topic}-{on_one}"));
             client().consumer(config).expect("a consumer")
         })
         .collect();

@@ -543,14 +543,12 @@ async fn any_record_comes_back_through_json_as_it_was(target: Target) {
             .iter()
             .map(|(name, value)| Header::raw(name, value.as_deref()))
             .collect();
-        let record = Record {
-            partition: Some(*partition),
-            key: key.as_deref(),
-            value: value.as_deref(),
-            headers: &headers,
-            timestamp_ms: Some(*timestamp_ms),
-            ..Record::new("any")
-        };
+        let mut record = Record::new("any");
+        record.partition = Some(*partition);
+        record.key = key.as_deref();
+        record.value = value.as_deref();
+        record.headers = &headers;
+        record.timestamp_ms = Some(*timestamp_ms);
         drop(producer.enqueue(record).await.expect("accepted"));
     }
     producer.flush().await.expect("written");

@@ -83,7 +83,7 @@ pub async fn a_typed_consumer_loses_nothing_when_its_topic_is_recreated(target: 
         let admin = target.admin().await;
         let deleted = admin.delete_topics(&[&topic]).await.expect("answered");
         deleted
-            .into_iter()
+            .into_values()
             .for_each(|topic| topic.expect("deleted"));
         let created = async {
             while admin.create_topic(&NewTopic::new(&topic, 3)).await.is_err() {

@@ -120,12 +120,10 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 async fn reader(broker: &str, partitions: i32) -> Consumer {
-    let config = ConsumerConfig {
-        // The budget is to end a poll, not the number of records.
-        max_poll_records: 100_000,
-        group_id: None,
-        ..ConsumerConfig::new(broker, "")
-    };
+    let mut config = ConsumerConfig::new(broker, "");
+    // The budget is to end a poll, not the number of records.
+    config.max_poll_records = 100_000;
+    config.group_id = None;
     assert_eq!(config.buffer_bytes, BUDGET);
     let mut consumer = Consumer::connect(config).await.expect("connects");
     let all: Vec<_> = (0..partitions)

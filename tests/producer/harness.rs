@@ -13,15 +13,12 @@ use crate::in_memory::InMemory;
 
 /// How a producer reaches `broker`.
 pub fn config(broker: &Broker) -> ProducerConfig {
-    ProducerConfig {
-        client: ClientConfig {
-            transport: std::sync::Arc::new(InMemory(broker.clone())),
-            clock: Clock::simulated(1_700_000_000_000),
-            seed: Some(42),
-            ..ClientConfig::new(&broker.bootstrap_servers())
-        },
-        ..ProducerConfig::default()
-    }
+    let mut config = ProducerConfig::default();
+    config.client = ClientConfig::new(&broker.bootstrap_servers());
+    config.client.transport = std::sync::Arc::new(InMemory(broker.clone()));
+    config.client.clock = Clock::simulated(1_700_000_000_000);
+    config.client.seed = Some(42);
+    config
 }
 
 pub async fn producer(broker: &Broker, change: impl FnOnce(&mut ProducerConfig)) -> Producer {

@@ -103,7 +103,7 @@ async fn named_records_fail_with_their_own_reasons_and_the_others_are_written() 
                 if wrong(number) {
                     let error = fate.unwrap_err();
                     assert_eq!(error.outcome(), WriteOutcome::NotWritten);
-                    assert_eq!(error.server_error(), Some(code.into()));
+                    assert_eq!(error.server_error(), Some(code));
                     let text = error.to_string();
                     assert!(
                         text.contains(" is wrong")

@@ -44,11 +44,8 @@ impl Codec {
         }
     }
 
-    /// The codec in the low three bits of a batch's attributes.
-    ///
-    /// # Errors
-    /// [`CompressionError::UnknownCodec`] for the numbers that Kafka has not given out.
-    pub fn from_attributes(attributes: i16) -> Result<Codec, CompressionError> {
+    /// The codec in the low three bits of a batch's attributes. Fails for the numbers that Kafka has not given out.
+    pub(crate) fn from_attributes(attributes: i16) -> Result<Codec, CompressionError> {
         let number = (attributes & 0b111) as u8;
         match Codec::ALL.get(usize::from(number)) {
             Some(codec) => Ok(*codec),
@@ -95,6 +92,14 @@ pub struct Compression {
 impl Compression {
     /// No compression.
     pub const NONE: Compression = Compression::new(Codec::None);
+    /// gzip at its default level, 6.
+    pub const GZIP: Compression = Compression::new(Codec::Gzip);
+    /// Snappy.
+    pub const SNAPPY: Compression = Compression::new(Codec::Snappy);
+    /// LZ4.
+    pub const LZ4: Compression = Compression::new(Codec::Lz4);
+    /// Zstandard at its default level, 3.
+    pub const ZSTD: Compression = Compression::new(Codec::Zstd);
 
     /// `codec` at its default level: 6 for gzip, 3 for zstd.
     pub const fn new(codec: Codec) -> Compression {

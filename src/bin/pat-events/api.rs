@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use pat_events::kafka::{Admin, ApiVersions, BrokerDescription};
+use pat_events::kafka::{Admin, ApiVersions, BrokerDescription, VersionRange};
 use serde_json::json;
 
 use crate::Outcome;
@@ -61,23 +61,22 @@ fn print_table(
     for broker in brokers {
         writeln!(out, "broker {} at {}", broker.id, broker.address)?;
     }
-    let range = |range: Option<(i16, i16)>| match range {
-        Some((first, last)) if first == last => first.to_string(),
-        Some((first, last)) => format!("{first}-{last}"),
-        None => "-".to_owned(),
-    };
+    fn shown(version: Option<impl ToString>) -> String {
+        version.map_or("-".to_owned(), |version| version.to_string())
+    }
     writeln!(
         out,
         "{:>4}  {:<36} {:>7} {:>7} {:>7}",
         "key", "api", "client", "broker", "chosen"
     )?;
     for api in spoken {
-        let (client, broker) = (range(api.client), range(api.broker));
-        let chosen = range(api.chosen().map(|version| (version, version)));
+        let (client, broker) = (shown(api.client), shown(api.broker));
+        let chosen = shown(api.chosen());
         writeln!(
             out,
             "{:>4}  {:<36} {client:>7} {broker:>7} {chosen:>7}",
-            api.key, api.name
+            api.key.0,
+            api.key.name()
         )?;
     }
     Ok(())
@@ -89,13 +88,14 @@ fn print_json(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let brokers: Vec<i32> = brokers.iter().map(|broker| broker.id).collect();
+    let range = |range: Option<VersionRange>| range.map(|range| (range.min, range.max));
     for api in spoken {
         let line = json!({
             "brokers": brokers,
-            "key": api.key,
-            "api": api.name,
-            "client": api.client,
-            "broker": api.broker,
+            "key": api.key.0,
+            "api": api.key.name(),
+            "client": range(api.client),
+            "broker": range(api.broker),
             "chosen": api.chosen(),
         });
         writeln!(out, "{line}")?;

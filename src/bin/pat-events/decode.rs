@@ -96,9 +96,8 @@ fn request_frame(frame: Bytes) -> Outcome<String> {
     let mut input = Decoder::new(frame.clone());
     let header = frame::decode_request_header(&mut input)?;
     let (key, version) = (ApiKey(header.request_api_key), header.request_api_version);
-    let api = key
-        .api()
-        .ok_or_else(|| format!("a request of API {}, which is unknown", key.0))?;
+    let api =
+        Api::of(key).ok_or_else(|| format!("a request of API {}, which is unknown", key.0))?;
     in_range(&api.request, version)?;
     let flexible = version >= api.request.schema.first_flexible;
     let header = (

@@ -60,7 +60,7 @@ impl Topics {
         let mut out = io::stdout();
         match &self.action {
             Action::List { internal } => {
-                for topic in admin.list_topics().await? {
+                for topic in admin.list_topics().await?.into_values() {
                     match topic {
                         Ok(topic) if topic.is_internal && !*internal => {}
                         Ok(topic) => writeln!(out, "{}", topic.name)?,
@@ -74,28 +74,24 @@ impl Topics {
                 replicas,
                 configs,
             } => {
-                let (partitions, replication_factor) = (*partitions, *replicas);
-                let configs = configs.clone();
-                admin
-                    .create_topic(&NewTopic {
-                        name: topic.clone(),
-                        partitions,
-                        replication_factor,
-                        configs,
-                    })
-                    .await?;
+                let mut new = NewTopic::new(topic, 1);
+                (new.partitions, new.replication_factor) = (*partitions, *replicas);
+                new.configs.clone_from(configs);
+                admin.create_topic(&new).await?;
             }
             Action::Delete { topics } => {
                 let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
                 admin
                     .delete_topics(&topics)
                     .await?
-                    .into_iter()
-                    .collect::<Result<Vec<()>, _>>()?;
+                    .into_values()
+                    .collect::<Result<(), _>>()?;
             }
             Action::Describe { topics } => {
                 let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-                for topic in admin.describe_topics(&topics).await? {
+                let mut described = admin.describe_topics(&topics).await?;
+                // In the order of the command line.
+                for topic in topics.into_iter().filter_map(|name| described.remove(name)) {
                     print(&topic?, &mut out)?;
                 }
             }

@@ -7,7 +7,7 @@ use crate::kafka::config::values::{
     ADDRESSES, BYTES, FLAG, Kind, NAMES, POSITIVE_MILLIS, TEXT, list,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
-use crate::kafka::{self, Error, ErrorKind, OffsetReset, Result};
+use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
 
 /// Where a consumer of events reads, as a member of which group, and how it hands events to its handler.
 ///
@@ -26,6 +26,7 @@ use crate::kafka::{self, Error, ErrorKind, OffsetReset, Result};
 /// # Ok::<(), pat_events::kafka::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConsumerConfig {
     /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by. Needed.
     pub brokers: Vec<String>,
@@ -91,6 +92,13 @@ impl ConsumerConfig {
             group_id: group_id.to_string(),
             ..Self::default()
         }
+    }
+
+    /// On this client: what it says of the cluster goes before what is said here.
+    pub(super) fn on(mut self, client: &Client) -> Self {
+        self.brokers.clone_from(&client.config().bootstrap_servers);
+        self.kafka.client = client.config().clone();
+        self
     }
 
     /// The configuration of the client beneath.

@@ -22,6 +22,7 @@ pub enum OnFailure {
     Skip(Arc<OnSkipped>),
     /// The handler is called again for the record, after a pause. Meanwhile the records behind it that have its key wait, and no others. It
     /// is not committed meanwhile, so that a restart handles it again, from the first attempt.
+    #[non_exhaustive]
     Retry {
         /// How often, at the most.
         retries: u32,
@@ -96,6 +97,7 @@ pub enum ConsumerError {
     /// The client failed.
     Kafka(crate::kafka::Error),
     /// A handler failed, and [`OnFailure::Stop`] says to stop. The record is not committed.
+    #[non_exhaustive]
     Handler {
         /// Where the record stands.
         partition: TopicPartition,

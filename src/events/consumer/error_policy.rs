@@ -36,8 +36,7 @@ enum Outlook {
 /// even these come from brokers that are starting, or wrong. What the client itself found out is final when it is about the client: closed,
 /// a panic, its configuration, or a policy not to go on without being told where.
 fn outlook(error: &Error, is_static: bool) -> Outlook {
-    let code = error.server_error().map(|code| ErrorCode(code.0));
-    match (error.kind(), code) {
+    match (error.kind(), error.server_error()) {
         (ErrorKind::Fenced, Some(ErrorCode::FENCED_INSTANCE_ID)) => {
             match is_static && error.is_fatal() && is_about_membership(error) {
                 true => Outlook::Final,

@@ -14,9 +14,9 @@ use super::rebalance_listener::GroupListener;
 use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::{Dispatch, EventSet};
-use crate::kafka::Consumer;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::supervised;
+use crate::kafka::{Client, Consumer};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///
@@ -26,6 +26,8 @@ use crate::kafka::runtime::tasks::supervised;
 pub struct EventConsumer<S: EventSet> {
     config: ConsumerConfig,
     codec: Arc<S::Codec>,
+    /// What it shares with others; `None` when it has a client to itself.
+    client: Option<Client>,
     run: Mutex<Option<Run>>,
 }
 
@@ -53,10 +55,50 @@ impl<S: EventSet> EventConsumer<S> {
 
     /// As [`new`](Self::new), with a codec that has to be created by the application.
     pub fn with_codec(config: ConsumerConfig, codec: S::Codec) -> crate::kafka::Result<Self> {
+        Self::of(None, config, codec)
+    }
+
+    /// A consumer on `client`, whose connections and knowledge of the cluster it shares with all others on it; it is not started yet.
+    ///
+    /// What `config` says of the client ([`brokers`](ConsumerConfig::brokers), and `client` of [`kafka`](ConsumerConfig::kafka)) is replaced by
+    /// this client's. Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when `config` is incomplete.
+    ///
+    /// ```no_run
+    /// # fn example() -> pat_events::kafka::Result<()> {
+    /// use pat_events::events::email::EmailEvents;
+    /// use pat_events::events::{ConsumerConfig, EventConsumer};
+    /// use pat_events::kafka::{Client, ClientConfig};
+    ///
+    /// let client = Client::lazy(ClientConfig::new("kafka-1:9092,kafka-2:9092"))?;
+    /// let indexer = EventConsumer::<EmailEvents>::on(&client, ConsumerConfig::new("", "emails", "indexer"))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn on(client: &Client, config: ConsumerConfig) -> crate::kafka::Result<Self>
+    where
+        S::Codec: Default,
+    {
+        Self::with_codec_on(client, config, S::Codec::default())
+    }
+
+    /// As [`on`](Self::on), with a codec that has to be created by the application.
+    pub fn with_codec_on(
+        client: &Client,
+        config: ConsumerConfig,
+        codec: S::Codec,
+    ) -> crate::kafka::Result<Self> {
+        Self::of(Some(client.clone()), config.on(client), codec)
+    }
+
+    fn of(
+        client: Option<Client>,
+        config: ConsumerConfig,
+        codec: S::Codec,
+    ) -> crate::kafka::Result<Self> {
         config.validate()?;
         Ok(Self {
             config,
             codec: Arc::new(codec),
+            client,
             run: Mutex::new(None),
         })
     }
@@ -74,7 +116,13 @@ impl<S: EventSet> EventConsumer<S> {
             return Err(ConsumerError::Started);
         }
         let config = self.config.clone();
-        let mut consumer = Consumer::connect(config.client_config()).await?;
+        let mut consumer = match &self.client {
+            Some(client) => {
+                client.found().await?;
+                client.consumer(config.client_config())?
+            }
+            None => Consumer::connect(config.client_config()).await?,
+        };
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
         let assigned = Assigned::default();
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();

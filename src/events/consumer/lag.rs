@@ -1,5 +1,6 @@
 //! How far a consumer of events is behind: what is not finished, fetched or not. While it runs, as of now; after its end, as of then.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 
 use super::assigned::Assigned;
@@ -14,7 +15,7 @@ pub(super) struct LagView(Arc<Mutex<Source>>);
 enum Source {
     Running(ConsumerHandle, Assigned),
     /// A handle keeps connections open: none is kept after the end.
-    Ended(Vec<(TopicPartition, u64)>),
+    Ended(BTreeMap<TopicPartition, u64>),
 }
 
 impl LagView {
@@ -23,7 +24,7 @@ impl LagView {
     }
 
     /// The lag of each partition; of those that nothing is known of, none.
-    pub(super) fn by_partition(&self) -> Vec<(TopicPartition, u64)> {
+    pub(super) fn by_partition(&self) -> BTreeMap<TopicPartition, u64> {
         match &*self.lock() {
             Source::Running(consumer, assigned) => lag_of(consumer, assigned),
             Source::Ended(lag) => lag.clone(),
@@ -41,7 +42,7 @@ impl LagView {
     }
 }
 
-fn lag_of(consumer: &ConsumerHandle, assigned: &Assigned) -> Vec<(TopicPartition, u64)> {
+fn lag_of(consumer: &ConsumerHandle, assigned: &Assigned) -> BTreeMap<TopicPartition, u64> {
     let assignment = consumer.assignment().into_iter();
     assignment
         .filter_map(|name| {

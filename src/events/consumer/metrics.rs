@@ -1,5 +1,6 @@
 //! What a consumer of events counts.
 
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub struct ConsumerMetrics {
     /// Records whose handler has finished its work, whatever they were.
     pub handled: u64,
     /// Of these, the events of the set: by their type, in the order of the declaration.
-    pub handled_by_type: Vec<(&'static str, u64)>,
+    pub handled_by_type: BTreeMap<&'static str, u64>,
     /// Records that were no event of the set.
     pub unknown: u64,
     /// Records that could not be read.
@@ -50,7 +51,7 @@ pub struct ConsumerMetrics {
     /// those that were fetched and wait for their handlers or are with them. After the end of the consumer: how many were not finished then.
     pub lag: u64,
     /// The same for each assigned partition. One of which nothing is known yet is not in it.
-    pub lag_by_partition: Vec<(TopicPartition, u64)>,
+    pub lag_by_partition: BTreeMap<TopicPartition, u64>,
     /// The event that was fetched longest ago and is not finished: one that gets ever older is with a handler that is stuck.
     pub oldest: Option<OldestEvent>,
 }
@@ -188,7 +189,7 @@ impl Counters {
                 self.workers.iter().map(|worker| &worker.handler_latency),
             ),
             lag: 0,
-            lag_by_partition: Vec::new(),
+            lag_by_partition: BTreeMap::new(),
             oldest: None,
         }
     }

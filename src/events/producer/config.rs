@@ -6,7 +6,7 @@ use protocol::compression::Compression;
 
 use crate::kafka::config::values::{ADDRESSES, COMPRESSION, COUNT, FLAG, MILLIS, NAME, TEXT, list};
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
-use crate::kafka::{self, Error, ErrorKind, Result};
+use crate::kafka::{self, Client, Error, ErrorKind, Result};
 
 /// Where a producer of events writes, and how.
 ///
@@ -25,6 +25,7 @@ use crate::kafka::{self, Error, ErrorKind, Result};
 /// # Ok::<(), pat_events::kafka::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ProducerConfig {
     /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by. Needed.
     pub brokers: Vec<String>,
@@ -83,6 +84,13 @@ impl ProducerConfig {
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotence = true;
+        self
+    }
+
+    /// On this client: what it says of the cluster goes before what is said here.
+    pub(super) fn on(mut self, client: &Client) -> Self {
+        self.brokers.clone_from(&client.config().bootstrap_servers);
+        self.kafka.client = client.config().clone();
         self
     }
 

@@ -9,8 +9,8 @@ use crate::events::Encode;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
 use crate::kafka::{
-    Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record, RecordMetadata,
-    Result,
+    Client, Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
+    RecordMetadata, Result,
 };
 
 /// Sends events to a topic, encoded by the codec `F`. Cheap to clone; clones share everything.
@@ -30,6 +30,7 @@ struct Inner<F> {
 
 /// What may be said of an event beyond what it says itself. [`Attributes::default`] says nothing.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct Attributes<'a> {
     /// `ce_id`: for an event that is sent again, the id that it had. Default: a new UUID of version 7.
     pub id: Option<&'a str>,
@@ -78,23 +79,56 @@ impl EventProducer {
     pub async fn connect(config: ProducerConfig) -> Result<Self> {
         Self::with_codec(config, Protobuf).await
     }
+
+    /// A producer on `client`, whose connections and knowledge of the cluster it shares with all others on it. Needs no network: the first
+    /// event waits for the cluster.
+    ///
+    /// What `config` says of the client ([`brokers`](ProducerConfig::brokers), and `client` of [`kafka`](ProducerConfig::kafka)) is replaced by
+    /// this client's. Fails with [`ErrorKind::Config`] when `config` is incomplete.
+    ///
+    /// ```no_run
+    /// # fn example() -> pat_events::kafka::Result<()> {
+    /// use pat_events::events::{EventProducer, ProducerConfig};
+    /// use pat_events::kafka::{Client, ClientConfig};
+    ///
+    /// let client = Client::lazy(ClientConfig::new("kafka-1:9092,kafka-2:9092"))?;
+    /// let emails = EventProducer::on(&client, ProducerConfig::new("", "emails"))?;
+    /// let orders = EventProducer::on(&client, ProducerConfig::new("", "orders"))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn on(client: &Client, config: ProducerConfig) -> Result<Self> {
+        Self::with_codec_on(client, config, Protobuf)
+    }
 }
 
 impl<F: Format> EventProducer<F> {
     /// Connects to the cluster, to send events that `codec` encodes. Fails as [`connect`](EventProducer::connect) does.
     pub async fn with_codec(config: ProducerConfig, codec: F) -> Result<Self> {
         config.validate()?;
-        let client = config.client_config();
-        let ids = Ids::new(&mut client.client.random("event ids"));
-        let clock = client.client.clock;
-        Ok(Self(Arc::new(Inner {
+        let producer = Producer::connect(config.client_config()).await?;
+        Ok(Self::through(producer, config, codec))
+    }
+
+    /// A producer [on](EventProducer::on) `client`, of events that `codec` encodes.
+    pub fn with_codec_on(client: &Client, config: ProducerConfig, codec: F) -> Result<Self> {
+        let config = config.on(client);
+        config.validate()?;
+        let producer = client.producer(config.client_config())?;
+        Ok(Self::through(producer, config, codec))
+    }
+
+    fn through(producer: Producer, config: ProducerConfig, codec: F) -> Self {
+        let client = &config.kafka.client;
+        // Another producer on the client, with the same seed, needs other ids.
+        let purpose = format!("event ids {}", producer.user());
+        Self(Arc::new(Inner {
+            ids: Ids::new(&mut client.random(&purpose)),
+            clock: client.clock,
             codec,
-            producer: Producer::connect(client).await?,
+            producer,
             topic: config.topic,
             source: config.source,
-            ids,
-            clock,
-        })))
+        }))
     }
 
     /// Sends one event and waits until it is acknowledged.

@@ -215,12 +215,13 @@ fn asked(controller: &Controller) -> Vec<Vec<String>> {
         .collect()
 }
 
-fn codes<T>(results: &[Result<T>]) -> Vec<Option<&'static str>> {
-    let code = |result: &Result<T>| {
-        let error = result.as_ref().err()?;
-        Some(error.server_error().map_or("no code", |code| code.name()))
-    };
-    results.iter().map(code).collect()
+/// By name, what became of it.
+fn codes<T>(results: &BTreeMap<String, Result<T>>) -> Vec<(&str, Option<&'static str>)> {
+    let code = |error: &Error| error.server_error().map_or("no code", |code| code.name());
+    results
+        .iter()
+        .map(|(name, result)| (name.as_str(), result.as_ref().err().map(code)))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +248,10 @@ async fn only_what_the_controller_did_not_get_to_is_asked_for_again() {
                     .await
                     .expect("answers"),
             };
-            assert_eq!(codes(&results), [Some(exists.name()), None, None]);
+            assert_eq!(
+                codes(&results),
+                [("a", Some(exists.name())), ("b", None), ("c", None)]
+            );
             assert_eq!(
                 asked(&controller),
                 [vec!["a", "b", "c"], vec!["b"], vec!["b"]]
@@ -269,20 +273,33 @@ async fn results_are_found_by_name_also_of_names_given_twice() {
     let described = described.expect("answers");
     let denied = Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED.name());
     let wrong = Some("no code");
-    assert_eq!(codes(&described), [None, denied, None, wrong, wrong]);
-    assert_eq!(described[2].as_ref().expect("described").name, "b");
+    assert_eq!(
+        codes(&described),
+        [("", wrong), ("a", denied), ("b", None), ("b c", wrong)]
+    );
+    assert_eq!(described["b"].as_ref().expect("described").name, "b");
     let topics = [
         new("b"),
         new("a"),
         new("b"),
-        new("b").config("x", "y"),
+        new("d"),
+        new("d").config("x", "y"),
         new("c"),
         new(".."),
     ];
     let created = admin.create_topics(&topics).await.expect("answers");
-    assert_eq!(codes(&created), [None, denied, None, wrong, wrong, wrong]);
+    assert_eq!(
+        codes(&created),
+        [
+            ("..", wrong),
+            ("a", denied),
+            ("b", None),
+            ("c", wrong),
+            ("d", wrong)
+        ]
+    );
     assert!(
-        created[4]
+        created["c"]
             .as_ref()
             .is_err_and(|error| error.kind() == ErrorKind::Protocol)
     );
@@ -290,12 +307,12 @@ async fn results_are_found_by_name_also_of_names_given_twice() {
         .delete_topics(&["b", "b", "a", "."])
         .await
         .expect("answers");
-    assert_eq!(codes(&deleted), [None, None, denied, wrong]);
+    assert_eq!(codes(&deleted), [(".", wrong), ("a", denied), ("b", None)]);
     assert_eq!(asked(&controller), [vec!["a", "b", "c"], vec!["a", "b"]]);
     // Nothing to ask for: nobody is asked.
     assert_eq!(
         codes(&admin.delete_topics(&["."]).await.expect("answers")),
-        [wrong]
+        [(".", wrong)]
     );
     assert!(admin.create_topics(&[]).await.expect("nothing").is_empty());
 }
@@ -309,8 +326,15 @@ async fn a_topic_that_cannot_be_described_is_listed_with_its_error() {
         VecDeque::from([ErrorCode::LEADER_NOT_AVAILABLE]),
     )]);
     let listed = admin.list_topics().await.expect("topics");
-    assert_eq!(codes(&listed), [None, Some("LEADER_NOT_AVAILABLE"), None]);
-    let error = listed[1].as_ref().expect_err("no leader").to_string();
+    assert_eq!(
+        codes(&listed),
+        [
+            ("a", None),
+            ("b", Some("LEADER_NOT_AVAILABLE")),
+            ("c", None)
+        ]
+    );
+    let error = listed["b"].as_ref().expect_err("no leader").to_string();
     assert!(error.contains("topic b"), "{error}");
 }
 
@@ -340,12 +364,12 @@ async fn a_broker_without_defaults_is_not_asked_for_them() {
         },
     ];
     let results = admin.create_topics(&topics).await.expect("answers");
-    assert!(results[0].is_ok());
-    for (result, missing) in results[1..]
-        .iter()
-        .zip(["replication factor", "number of partitions"])
-    {
-        let error = result.as_ref().expect_err("no default");
+    assert!(results["whole"].is_ok());
+    for (name, missing) in [
+        ("copies", "replication factor"),
+        ("partitions", "number of partitions"),
+    ] {
+        let error = results[name].as_ref().expect_err("no default");
         let text = error.to_string();
         assert!(
             text.contains("older than Kafka 2.4") && text.contains(missing),
@@ -370,7 +394,9 @@ async fn every_code_is_a_result_or_got_over_and_never_a_loop() {
                 true => admin.create_topics(&[new("a")]).await,
                 false => admin.delete_topics(&["a"]).await,
             };
-            let flat = |results: Result<Vec<Result<()>>>| results.and_then(|mut all| all.remove(0));
+            let flat = |results: Result<BTreeMap<String, Result<()>>>| {
+                results.and_then(|all| all.into_values().collect::<Result<()>>())
+            };
             let once = VecDeque::from([code]);
             controller.script().codes.insert("a".to_string(), once);
             let result = flat(change().await);
@@ -385,7 +411,7 @@ async fn every_code_is_a_result_or_got_over_and_never_a_loop() {
             controller.script().always = Some(code);
             let started = Instant::now();
             let error = flat(change().await).expect_err("for ever");
-            assert_eq!(error.server_error().map(|said| said.0), Some(code.0));
+            assert_eq!(error.server_error(), Some(code));
             assert!(
                 started.elapsed() <= Duration::from_secs(31),
                 "{}",

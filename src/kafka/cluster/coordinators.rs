@@ -87,7 +87,7 @@ impl Coordinators {
 fn needs_somebody(error: &Error) -> bool {
     match error.server_error() {
         Some(code) => matches!(
-            ErrorCode(code.0),
+            code,
             ErrorCode::GROUP_AUTHORIZATION_FAILED
                 | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
                 | ErrorCode::CLUSTER_AUTHORIZATION_FAILED

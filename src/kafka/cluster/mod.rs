@@ -170,6 +170,11 @@ impl Cluster {
         &self.0.shared.refresher
     }
 
+    /// The user's number: no other of this cluster has it.
+    pub fn user(&self) -> u64 {
+        self.0.id
+    }
+
     /// The user's tasks.
     pub fn tasks(&self) -> &Tasks {
         &self.0.tasks

@@ -11,7 +11,10 @@ use crate::kafka::observe::{ClientEvent, Observer, tell};
 use crate::kafka::{Clock, Error, ErrorKind, Random, Result};
 
 /// Where the cluster is, how long to wait for it, and what the client's world is made of (network, clock, randomness).
+///
+/// Begin with `new` or [by name](Self::from_properties), then set fields; there will be more of them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClientConfig {
     /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by; any one that answers is enough. Default: none, and one is
     /// needed.

@@ -9,6 +9,7 @@ use protocol::compression::Compression;
 use super::Secret;
 use crate::kafka::model::names::{MAX_TEXT_BYTES, is_topic, quoted};
 use crate::kafka::net::Address;
+use crate::kafka::{Error, ErrorKind};
 
 /// A kind of value: what is allowed, and how it is read.
 #[derive(Debug)]
@@ -36,6 +37,17 @@ impl<T> Kind<T> {
     {
         let value = value.into()?;
         (!(self.holds)(value)).then(|| (self.show)(value))
+    }
+}
+
+impl<T> Kind<T> {
+    /// Why `text` cannot be the value of the property called `name`.
+    pub fn refusal(&self, name: &str, text: &str) -> Error {
+        let (value, allowed) = (quoted(text), self.allowed);
+        Error::new(
+            ErrorKind::Config,
+            format!("{name} = {value} is not allowed: allowed is {allowed}"),
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
 /// Whether records of transactions that are open or were aborted are handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum IsolationLevel {
     /// Every record up to the high watermark.
     #[default]
@@ -26,13 +27,13 @@ impl IsolationLevel {
 }
 
 impl FromStr for IsolationLevel {
-    type Err = ();
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self> {
         match text {
             "read_uncommitted" => Ok(Self::ReadUncommitted),
             "read_committed" => Ok(Self::ReadCommitted),
-            _ => Err(()),
+            _ => Err(Self::KIND.refusal("isolation.level", text)),
         }
     }
 }
@@ -54,19 +55,22 @@ impl MissingTopics {
 }
 
 impl FromStr for MissingTopics {
-    type Err = ();
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self> {
         match text {
             "wait" => Ok(Self::Wait),
             "fail" => Ok(Self::Fail),
-            _ => Err(()),
+            _ => Err(Self::KIND.refusal("missing.topics", text)),
         }
     }
 }
 
 /// How a [`Consumer`](crate::kafka::Consumer) fetches, where it starts, and how it is a member of its group.
+///
+/// Begin with `new` or [by name](Self::from_properties), then set fields; there will be more of them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ConsumerConfig {
     /// Where the cluster is, and what all clients share.
     pub client: ClientConfig,

@@ -20,6 +20,7 @@ use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OffsetAndMetadata {
     /// The offset of the next record to read.
     pub offset: i64,

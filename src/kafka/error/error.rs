@@ -22,7 +22,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
-    code: Option<ServerError>,
+    code: Option<ErrorCode>,
     api: Option<ApiKey>,
     broker: Option<(i32, Address)>,
     topic: Option<Arc<str>>,
@@ -49,7 +49,7 @@ pub enum ErrorKind {
     /// The deadline passed.
     Timeout,
     /// The broker answered with an error code.
-    Server(ServerError),
+    Server(ErrorCode),
     /// The broker does not speak a version of the API that the client needs.
     UnsupportedVersion,
     /// The peer sent bytes that are not what the protocol says, or is no Kafka broker at all.
@@ -89,7 +89,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// Whether a failed write may have happened.
+/// Whether a failed write may have happened. There is no fourth case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WriteOutcome {
     /// The broker certainly did not apply it.
@@ -98,85 +98,6 @@ pub enum WriteOutcome {
     Written,
     /// It may or may not have been applied.
     Unknown,
-}
-
-/// An error code as a broker sent it. Codes that this client has no name for survive.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ServerError(pub i16);
-
-impl ServerError {
-    /// The code's name in Kafka, such as `NOT_LEADER_OR_FOLLOWER`.
-    pub fn name(self) -> &'static str {
-        ErrorCode(self.0).name()
-    }
-
-    /// What the code says, in a few words.
-    pub fn description(self) -> &'static str {
-        ErrorCode(self.0).description()
-    }
-
-    /// Whether Kafka calls the code retriable.
-    pub fn is_retriable(self) -> bool {
-        ErrorCode(self.0).is_retriable()
-    }
-
-    /// Whether a write answered with this code may have happened.
-    fn outcome(self) -> WriteOutcome {
-        match ErrorCode(self.0) {
-            ErrorCode::UNKNOWN_SERVER_ERROR
-            | ErrorCode::REQUEST_TIMED_OUT
-            | ErrorCode::NETWORK_EXCEPTION
-            | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => WriteOutcome::Unknown,
-            ErrorCode::DUPLICATE_SEQUENCE_NUMBER => WriteOutcome::Written,
-            _ => WriteOutcome::NotWritten,
-        }
-    }
-
-    fn kind(self) -> ErrorKind {
-        match ErrorCode(self.0) {
-            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
-                ErrorKind::UnknownTopicOrPartition
-            }
-            ErrorCode::OFFSET_OUT_OF_RANGE => ErrorKind::OffsetOutOfRange,
-            ErrorCode::CORRUPT_MESSAGE => ErrorKind::CorruptBatch,
-            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
-                ErrorKind::RecordTooLarge
-            }
-            ErrorCode::INVALID_PRODUCER_EPOCH
-            | ErrorCode::PRODUCER_FENCED
-            | ErrorCode::FENCED_INSTANCE_ID => ErrorKind::Fenced,
-            ErrorCode::REBALANCE_IN_PROGRESS
-            | ErrorCode::ILLEGAL_GENERATION
-            | ErrorCode::UNKNOWN_MEMBER_ID => ErrorKind::Rebalance,
-            ErrorCode::SASL_AUTHENTICATION_FAILED
-            | ErrorCode::UNSUPPORTED_SASL_MECHANISM
-            | ErrorCode::ILLEGAL_SASL_STATE => ErrorKind::Authentication,
-            ErrorCode::TOPIC_AUTHORIZATION_FAILED
-            | ErrorCode::GROUP_AUTHORIZATION_FAILED
-            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-            | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => ErrorKind::Authorization,
-            ErrorCode::UNSUPPORTED_VERSION => ErrorKind::UnsupportedVersion,
-            _ => ErrorKind::Server(self),
-        }
-    }
-}
-
-impl fmt::Debug for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}({})", self.name(), self.0)
-    }
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name(), self.0)
-    }
-}
-
-impl From<ErrorCode> for ServerError {
-    fn from(code: ErrorCode) -> Self {
-        Self(code.0)
-    }
 }
 
 impl Error {
@@ -200,15 +121,14 @@ impl Error {
 
     /// What a broker answered: its error code, with the message that came with it, if any. Only for what a broker did say; its text is
     /// [sanitised].
-    pub(crate) fn server(code: impl Into<ServerError>, message: Option<&str>) -> Self {
-        let code = code.into();
+    pub(crate) fn server(code: ErrorCode, message: Option<&str>) -> Self {
         let text = match message {
             Some(message) if !message.is_empty() => {
                 format!("the broker answered {code}: {}", sanitised(message))
             }
             _ => format!("the broker answered {code}: {}", code.description()),
         };
-        let mut error = Self::new(code.kind(), text);
+        let mut error = Self::new(kind_of(code), text);
         error.edit().code = Some(code);
         error
     }
@@ -305,7 +225,7 @@ impl Error {
     }
 
     /// The broker's error code, where a broker answered with one.
-    pub fn server_error(&self) -> Option<ServerError> {
+    pub fn server_error(&self) -> Option<ErrorCode> {
         self.0.code
     }
 
@@ -381,12 +301,52 @@ impl Error {
             return outcome;
         }
         match (self.0.code, self.0.kind) {
-            (Some(code), _) => code.outcome(),
+            (Some(code), _) => outcome_of(code),
             (None, ErrorKind::Disconnected | ErrorKind::Timeout | ErrorKind::Protocol) => {
                 WriteOutcome::Unknown
             }
             (None, _) => WriteOutcome::NotWritten,
         }
+    }
+}
+
+/// Whether a write answered with this code may have happened.
+fn outcome_of(code: ErrorCode) -> WriteOutcome {
+    match code {
+        ErrorCode::UNKNOWN_SERVER_ERROR
+        | ErrorCode::REQUEST_TIMED_OUT
+        | ErrorCode::NETWORK_EXCEPTION
+        | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND => WriteOutcome::Unknown,
+        ErrorCode::DUPLICATE_SEQUENCE_NUMBER => WriteOutcome::Written,
+        _ => WriteOutcome::NotWritten,
+    }
+}
+
+fn kind_of(code: ErrorCode) -> ErrorKind {
+    match code {
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
+            ErrorKind::UnknownTopicOrPartition
+        }
+        ErrorCode::OFFSET_OUT_OF_RANGE => ErrorKind::OffsetOutOfRange,
+        ErrorCode::CORRUPT_MESSAGE => ErrorKind::CorruptBatch,
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => {
+            ErrorKind::RecordTooLarge
+        }
+        ErrorCode::INVALID_PRODUCER_EPOCH
+        | ErrorCode::PRODUCER_FENCED
+        | ErrorCode::FENCED_INSTANCE_ID => ErrorKind::Fenced,
+        ErrorCode::REBALANCE_IN_PROGRESS
+        | ErrorCode::ILLEGAL_GENERATION
+        | ErrorCode::UNKNOWN_MEMBER_ID => ErrorKind::Rebalance,
+        ErrorCode::SASL_AUTHENTICATION_FAILED
+        | ErrorCode::UNSUPPORTED_SASL_MECHANISM
+        | ErrorCode::ILLEGAL_SASL_STATE => ErrorKind::Authentication,
+        ErrorCode::TOPIC_AUTHORIZATION_FAILED
+        | ErrorCode::GROUP_AUTHORIZATION_FAILED
+        | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+        | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED => ErrorKind::Authorization,
+        ErrorCode::UNSUPPORTED_VERSION => ErrorKind::UnsupportedVersion,
+        code => ErrorKind::Server(code),
     }
 }
 
@@ -525,7 +485,7 @@ mod tests {
             Config => Some(Connect),
             Connect => Some(Disconnected),
             Disconnected => Some(Timeout),
-            Timeout => Some(Server(ServerError(-1))),
+            Timeout => Some(Server(ErrorCode::UNKNOWN_SERVER_ERROR)),
             Server(_) => Some(UnsupportedVersion),
             UnsupportedVersion => Some(Protocol),
             Protocol => Some(RecordTooLarge),
@@ -657,7 +617,7 @@ mod tests {
 
     #[test]
     fn a_code_without_a_name_survives() {
-        let error = Error::server(ServerError(31_999), None);
-        assert_eq!(error.server_error(), Some(ServerError(31_999)));
+        let error = Error::server(ErrorCode(31_999), None);
+        assert_eq!(error.server_error(), Some(ErrorCode(31_999)));
     }
 }

@@ -9,7 +9,7 @@ use crate::kafka::{Error, ErrorKind};
 /// bad answer, not the end.
 pub(crate) fn may_pass(error: &Error) -> bool {
     match error.kind() {
-        ErrorKind::Server(code) => !is_final(ErrorCode(code.0)),
+        ErrorKind::Server(code) => !is_final(code),
         ErrorKind::Connect
         | ErrorKind::Disconnected
         | ErrorKind::Timeout

@@ -10,5 +10,5 @@ mod error;
 mod may_pass;
 
 pub(crate) use error::sanitised;
-pub use error::{Error, ErrorKind, Result, ServerError, WriteOutcome};
+pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub(crate) use may_pass::may_pass;

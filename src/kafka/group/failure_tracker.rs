@@ -169,7 +169,7 @@ fn is_same(one: &Error, other: &Error) -> bool {
 fn needs_a_person(error: &Error) -> bool {
     match error.server_error() {
         Some(code) => matches!(
-            ErrorCode(code.0),
+            code,
             ErrorCode::INCONSISTENT_GROUP_PROTOCOL
                 | ErrorCode::INVALID_GROUP_ID
                 | ErrorCode::INVALID_SESSION_TIMEOUT

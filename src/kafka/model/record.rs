@@ -10,6 +10,7 @@
 /// assert_eq!(record.partition, None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Record<'a> {
     /// The topic to write to.
     pub topic: &'a str,
@@ -26,7 +27,7 @@ pub struct Record<'a> {
     pub timestamp_ms: Option<i64>,
 }
 
-/// A name and a value beside a record.
+/// A name and a value beside a record: a header of Kafka's has no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
     /// The name. The protocol says that it is UTF-8, and nobody holds clients to it.

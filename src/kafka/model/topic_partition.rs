@@ -14,7 +14,7 @@ pub(crate) fn check_topic_name(name: &str) -> Result<()> {
     })
 }
 
-/// A topic's name and the number of one of its partitions.
+/// A topic's name and the number of one of its partitions: the key by which Kafka knows a partition, which has no third part.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
     /// The topic's name.

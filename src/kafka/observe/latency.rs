@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// How long something took, over all times it was done. Percentiles are exact to about 6%.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Latency {
     /// How many times.
     pub count: u64,

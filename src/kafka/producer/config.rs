@@ -15,7 +15,10 @@ use crate::kafka::net::MAX_REQUESTS;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
 /// How a producer batches, compresses, sends and repeats.
+///
+/// Begin with `new` or [by name](Self::from_properties), then set fields; there will be more of them.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ProducerConfig {
     /// What producer, consumer and admin share.
     pub client: ClientConfig,
@@ -55,7 +58,7 @@ pub struct ProducerConfig {
     pub partitioner: Partitioner,
 }
 
-/// Whose acknowledgement makes a record delivered.
+/// Whose acknowledgement makes a record delivered: all that a Produce request can ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acks {
     /// Nobody's: a record counts as delivered when its bytes were written to the connection. No offsets, no retries.
@@ -90,10 +93,7 @@ impl FromStr for Acks {
             "0" | "none" => Ok(Acks::None),
             "1" | "leader" => Ok(Acks::Leader),
             "-1" | "all" => Ok(Acks::All),
-            other => Err(Error::new(
-                ErrorKind::Config,
-                format!("acks = {other:?} is not allowed: allowed is 0, 1, -1 or all"),
-            )),
+            other => Err(Self::KIND.refusal("acks", other)),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::kafka::Result;
 
 /// Where an acknowledged record went.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordMetadata {
     /// The topic.
     pub topic: Arc<str>,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::kafka::config::values::Kind;
-use crate::kafka::{Random, Record};
+use crate::kafka::{Error, Random, Record, Result};
 
 /// How records without a partition of their own find one. By name (`partitioner`) as librdkafka calls them; each has its hash, and the same
 /// key goes where that client would have sent it.
@@ -61,9 +61,9 @@ impl Partitioner {
 
 /// Reads librdkafka's names.
 impl FromStr for Partitioner {
-    type Err = ();
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self> {
         Ok(match text {
             "murmur2_random" => Self::Default,
             "murmur2" => Self::Murmur2,
@@ -72,7 +72,7 @@ impl FromStr for Partitioner {
             "fnv1a_random" => Self::Fnv1aRandom,
             "fnv1a" => Self::Fnv1a,
             "random" => Self::Random,
-            _ => return Err(()),
+            _ => return Err(Self::KIND.refusal("partitioner", text)),
         })
     }
 }

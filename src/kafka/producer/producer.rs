@@ -67,6 +67,11 @@ impl Producer {
         Ok(producer)
     }
 
+    /// Its number among all that share its client.
+    pub(crate) fn user(&self) -> u64 {
+        self.shared.cluster.user()
+    }
+
     /// A producer of `cluster`; nothing is sent yet. An idempotent one asks for its producer id once it has records.
     pub(crate) fn start(config: ProducerConfig, cluster: Cluster) -> Producer {
         let shared = Arc::new(ProducerState::new(config, cluster));

@@ -90,7 +90,7 @@ impl Target {
         } else if let Some(admin) = &self.admin {
             let created: Vec<&str> = self.created.iter().map(String::as_str).collect();
             if !created.is_empty() {
-                for deleted in admin.delete_topics(&created).await? {
+                for deleted in admin.delete_topics(&created).await?.into_values() {
                     deleted?;
                 }
             }

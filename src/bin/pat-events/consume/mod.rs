@@ -205,7 +205,7 @@ impl Consume {
         let described = admin
             .describe_topics(&[self.topic.as_str()])
             .await?
-            .into_iter()
+            .into_values()
             .collect::<Result<Vec<_>, _>>()?;
         Ok(described
             .iter()
@@ -317,10 +317,9 @@ fn print(
             }
             format.write(&record, out)?;
             printed.records += 1;
-            next = Some(OffsetAndMetadata {
-                leader_epoch: record.leader_epoch,
-                ..OffsetAndMetadata::new(record.offset + 1)
-            });
+            let mut after = OffsetAndMetadata::new(record.offset + 1);
+            after.leader_epoch = record.leader_epoch;
+            next = Some(after);
         }
         if let Some(next) = next {
             printed.next.insert(run.partition().clone(), next);

@@ -25,7 +25,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pat_events::broker::Broker;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{ConsumerConfig, EventConsumer, EventProducer, ProducerConfig};
-use pat_events::kafka::{self, Admin, ClientConfig, NewTopic};
+use pat_events::kafka::{self, Admin, ErrorCode, NewTopic};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Outcome;
@@ -125,10 +125,8 @@ impl Demo {
             .unwrap_or_else(|| format!("pat-events-{run}"));
         let consumer = self.consumer_config(brokers, &topic, &run)?;
         let producer = self.producer_config(brokers, &topic)?;
-        let client = ClientConfig {
-            bootstrap_servers: consumer.brokers.clone(),
-            ..consumer.kafka.client.clone()
-        };
+        let mut client = consumer.kafka.client.clone();
+        client.bootstrap_servers.clone_from(&consumer.brokers);
         let connecting = explained(brokers, Admin::connect(client));
         let admin = unless_ended(signals, connecting).await??;
         let created = admin
@@ -410,7 +408,7 @@ async fn end(
 /// Deletes the topic, unless a signal comes first.
 async fn delete(admin: &Admin, topic: &str, signals: &mut Signals) -> Outcome {
     let deleted = unless_ended(signals, admin.delete_topics(&[topic])).await??;
-    Ok(deleted.into_iter().collect::<Result<(), _>>()?)
+    Ok(deleted.into_values().collect::<Result<(), _>>()?)
 }
 
 /// Whether there is a topic that could not be created: somebody else's or of an earlier run, which is just as well. A cluster older than
@@ -418,13 +416,12 @@ async fn delete(admin: &Admin, topic: &str, signals: &mut Signals) -> Outcome {
 async fn is_there(admin: &Admin, topic: &str, error: &kafka::Error) -> bool {
     exists_already(error)
         || (admin.describe_topics(&[topic]).await)
-            .is_ok_and(|topics| topics.iter().all(Result::is_ok))
+            .is_ok_and(|topics| topics.values().all(Result::is_ok))
 }
 
 /// Whether a topic could not be created because there is one of that name.
 pub fn exists_already(error: &kafka::Error) -> bool {
-    let code = error.server_error();
-    code.is_some_and(|code| code.name() == "TOPIC_ALREADY_EXISTS")
+    error.server_error() == Some(ErrorCode::TOPIC_ALREADY_EXISTS)
 }
 
 #[cfg(test)]

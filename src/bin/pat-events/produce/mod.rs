@@ -143,13 +143,11 @@ impl Produce {
             .iter()
             .map(|(name, value)| Header::new(name, value.as_bytes()))
             .collect();
-        let record = Record {
-            partition: self.partition,
-            key: key.filter(|key| or_null(key)),
-            value: Some(value).filter(|value| or_null(value)),
-            headers: &headers,
-            ..Record::new(&self.topic)
-        };
+        let mut record = Record::new(&self.topic);
+        record.partition = self.partition;
+        record.key = key.filter(|key| or_null(key));
+        record.value = Some(value).filter(|value| or_null(value));
+        record.headers = &headers;
         Ok(producer.enqueue(record).await?)
     }
 
@@ -160,14 +158,10 @@ impl Produce {
             .iter()
             .map(|(name, value)| Header::raw(name, value.as_deref()))
             .collect();
-        let record = Record {
-            topic: &self.topic,
-            partition: self.partition.or(read.partition),
-            key: read.key.as_deref(),
-            value: read.value.as_deref(),
-            headers: &headers,
-            timestamp_ms: read.timestamp_ms,
-        };
+        let mut record = Record::new(&self.topic).headers(&headers);
+        record.partition = self.partition.or(read.partition);
+        (record.key, record.value) = (read.key.as_deref(), read.value.as_deref());
+        record.timestamp_ms = read.timestamp_ms;
         Ok(producer.enqueue(record).await?)
     }
 }

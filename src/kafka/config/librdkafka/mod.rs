@@ -23,7 +23,7 @@ use table::{Fate, Row, find};
 
 use super::Configuration;
 use crate::kafka::model::names::quoted;
-use crate::kafka::{Error, ErrorKind, Result};
+use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig, Result};
 
 /// Who uses a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,7 +170,7 @@ pub(crate) fn translate<C: Configuration, K: AsRef<str>, V: AsRef<str>>(
 /// What every configuration here has.
 macro_rules! from_librdkafka {
     ($($config:ident: $role:ident;)*) => {$(
-        impl crate::kafka::$config {
+        impl $config {
             /// librdkafka's defaults, changed by `pairs` of its names (or aliases) and values, and a note on each: what it became here.
             ///
             /// Fails with [`ErrorKind::Config`] for a key that librdkafka does not have, a value that it does not take, and for what the

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::kafka::config::values::Kind;
-use crate::kafka::{TopicId, TopicPartition};
+use crate::kafka::{Error, Result, TopicId, TopicPartition};
 
 /// ListOffsets' name for the end of the log.
 pub(crate) const LATEST_TIMESTAMP: i64 = -1;
@@ -39,14 +39,14 @@ impl OffsetReset {
 
 /// Reads `earliest`, `latest` or `none`.
 impl FromStr for OffsetReset {
-    type Err = ();
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self> {
         match text {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
             "none" => Ok(Self::None),
-            _ => Err(()),
+            _ => Err(Self::KIND.refusal("auto.offset.reset", text)),
         }
     }
 }
