@@ -1,5 +1,6 @@
 //! The consumer that an application polls: subscriptions, the part of a rebalance that runs inside a poll, and handing out records.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 use std::pin::pin;
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::kafka::cluster::{Cluster, unknown_partition};
 use crate::kafka::group::classic::membership::MembershipConfig;
+use crate::kafka::group::duty::Duty;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::{ClientEvent, LagWatch};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
@@ -56,8 +58,6 @@ pub struct Consumer {
     decoder: BatchDecoder,
     /// What is being read.
     reading: Option<BatchReader>,
-    /// New partitions that the listener has not wholly been told of.
-    announcing: Option<Vec<TopicPartition>>,
     /// Resets that the listener has not wholly been told of.
     resets: Vec<PositionReset>,
     /// How many resets the observer was told of.
@@ -119,7 +119,6 @@ impl Consumer {
             },
             listener: None,
             reading: None,
-            announcing: None,
             resets: Vec::new(),
             resets_observed: 0,
             lag_watch: LagWatch::default(),
@@ -170,15 +169,7 @@ impl Consumer {
         let mut state = context.state();
         match &state.source {
             Source::Nothing | Source::Left => {
-                let config = &context.config;
-                let membership = MembershipConfig {
-                    group_id,
-                    instance_id: config.group_instance_id.clone(),
-                    session_timeout: config.session_timeout,
-                    heartbeat_interval: config.heartbeat_interval,
-                    max_poll_interval: config.max_poll_interval,
-                    request_timeout: config.client.request_timeout,
-                };
+                let membership = self.membership_config(group_id);
                 let group = GroupMember::new(
                     membership,
                     context.cluster.clone(),
@@ -346,8 +337,8 @@ impl Consumer {
     async fn prepare_to_leave(&self) {
         let context = self.context();
         if let Some(group) = context.group() {
-            let lost = group.with(|membership| membership.pending_revocation());
-            self.tell_listener(lost == Some(true)).await;
+            let lost = group.with(|membership| membership.has_lost());
+            self.tell_listener(&self.assignment(), lost).await;
         }
         self.handle.commits.settled(context).await;
     }
@@ -363,62 +354,77 @@ impl Consumer {
         }
     }
 
+    fn membership_config(&self, group_id: String) -> MembershipConfig {
+        let config = &self.context().config;
+        MembershipConfig {
+            group_id,
+            instance_id: config.group_instance_id.clone(),
+            rack: config.client_rack.clone(),
+            session_timeout: config.session_timeout,
+            heartbeat_interval: config.heartbeat_interval,
+            max_poll_interval: config.max_poll_interval,
+            request_timeout: config.client.request_timeout,
+        }
+    }
+
     fn context(&self) -> &Arc<ConsumerContext> {
         &self.handle.context
     }
 
-    /// Lets go of and takes partitions, as the group wants.
+    /// Does what the group wants of this poll. A duty that a dropped poll has begun is begun again: the listener is told anew, of what is
+    /// still read.
     async fn take_part_in_rebalance(&mut self, now: Instant) {
         let Some(group) = self.context().group() else {
             return;
         };
         group.polled(now);
-        if let Some(lost) = group.with(|membership| membership.pending_revocation()) {
-            if !lost {
-                // The error, if any, shows with the next commit: the group does not wait for this one.
-                let _ = self
-                    .commit_finished(now + self.context().config.session_timeout / 2)
-                    .await;
+        while let Some(duty) = group.with(|membership| membership.begin_duty()) {
+            match &duty {
+                Duty::Revoke(partitions) => {
+                    let deadline = Instant::now() + self.context().config.session_timeout / 2;
+                    // The error, if any, shows with the next commit: the group does not wait for this one.
+                    let _ = self.commit_finished(deadline).await;
+                    self.tell_listener(partitions, false).await;
+                    self.give_up(partitions);
+                    self.settle_commits().await;
+                }
+                Duty::Lost(partitions) => {
+                    self.tell_listener(partitions, true).await;
+                    self.give_up(partitions);
+                }
+                Duty::Assign(partitions) => self.take_over(partitions).await,
             }
-            self.tell_listener(lost).await;
-            self.forget();
-            if !lost {
-                self.settle_commits().await;
-            }
-            group.update(|membership| membership.revocation_complete(Instant::now()));
+            group.update(|membership| membership.duty_done(&duty, Instant::now()));
         }
-        if let Some(assigned) = group.with(|membership| membership.take_assigned()) {
-            let mut state = self.context().state();
-            state.clear();
-            for partition in &assigned {
-                state
-                    .positions
-                    .start(partition.clone(), StartOffset::Committed);
+    }
+
+    /// Reads these as well, from where the group has committed.
+    async fn take_over(&self, partitions: &[TopicPartition]) {
+        let context = self.context();
+        {
+            let mut state = context.state();
+            for partition in partitions {
+                // One that is held is one that a dropped poll has begun with.
+                if !state.positions.holds(partition) {
+                    let start = StartOffset::Committed;
+                    state.positions.start(partition.clone(), start);
+                }
             }
             state.positions.listener_first(true);
-            drop(state);
-            self.context()
-                .counters
-                .rebalances
-                .fetch_add(1, Ordering::Relaxed);
-            self.context()
-                .cluster
-                .track(assigned.iter().map(|partition| &*partition.topic));
-            self.announcing = Some(assigned);
         }
-        if let Some(assigned) = &self.announcing {
-            if let Some(listener) = &self.listener {
-                listener.assigned(&self.handle, assigned).await;
-            }
-            let config = &self.handle.context.config;
-            config.client.tell(|| ClientEvent::PartitionsAssigned {
-                group: config.group_id.as_deref().unwrap_or_default(),
-                partitions: assigned,
-            });
-            self.announcing = None;
-            self.context().state().positions.listener_first(false);
-            self.context().wake_all();
+        let topics = partitions.iter().map(|partition| &*partition.topic);
+        context.cluster.track(topics);
+        if let Some(listener) = &self.listener {
+            listener.assigned(&self.handle, partitions).await;
         }
+        context.counters.rebalances.fetch_add(1, Ordering::Relaxed);
+        let config = &context.config;
+        config.client.tell(|| ClientEvent::PartitionsAssigned {
+            group: config.group_id.as_deref().unwrap_or_default(),
+            partitions,
+        });
+        context.state().positions.listener_first(false);
+        context.wake_all();
     }
 
     /// Tells the observer which positions the client has moved by itself, and where the application falls behind.
@@ -462,17 +468,22 @@ impl Consumer {
         }
     }
 
-    /// Tells the listener that all partitions go.
-    async fn tell_listener(&self, lost: bool) {
-        let partitions = self.assignment();
+    /// Tells the listener that these go, those that are still held.
+    async fn tell_listener(&self, partitions: &[TopicPartition], lost: bool) {
+        let held = {
+            let state = self.context().state();
+            let mut held = partitions.to_vec();
+            held.retain(|partition| state.positions.holds(partition));
+            held
+        };
         if let Some(listener) = &self.listener
-            && !partitions.is_empty()
+            && !held.is_empty()
         {
-            listener.gone(&self.handle, &partitions, lost).await;
+            listener.gone(&self.handle, &held, lost).await;
         }
         let config = &self.context().config;
-        let (group, partitions) = (config.group_id.as_deref().unwrap_or_default(), &partitions);
-        if !partitions.is_empty() {
+        let (group, partitions) = (config.group_id.as_deref().unwrap_or_default(), &held[..]);
+        if !held.is_empty() {
             config.client.tell(|| match lost {
                 true => ClientEvent::PartitionsLost { group, partitions },
                 false => ClientEvent::PartitionsRevoked { group, partitions },
@@ -480,11 +491,19 @@ impl Consumer {
         }
     }
 
+    /// Forgets these partitions, and what was read of them.
+    fn give_up(&mut self, partitions: &[TopicPartition]) {
+        let gone: BTreeSet<&TopicPartition> = partitions.iter().collect();
+        self.reading
+            .take_if(|reading| gone.contains(&reading.partition));
+        self.resets.retain(|reset| !gone.contains(&reset.partition));
+        self.context().state().remove(&gone);
+    }
+
     /// Forgets all partitions, and what was read of them.
     fn forget(&mut self) {
         self.reading = None;
         self.resets.clear();
-        self.announcing = None;
         self.context().state().clear();
     }
 
@@ -615,3 +634,7 @@ fn in_the_way(what: &str) -> Error {
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the consumer was closed")
 }
+
+#[cfg(all(test, feature = "broker"))]
+#[path = "rebalance_tests.rs"]
+mod rebalance_tests;

@@ -5,7 +5,7 @@
 //! that fills it, memory that was freed those that wait for it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -413,6 +413,16 @@ impl ConsumerState {
         if let Some(wakeup) = node.and_then(|node| self.fetchers.get(&node)) {
             wakeup.notify_one();
         }
+    }
+
+    /// Forgets these partitions and what was fetched of them.
+    pub fn remove(&mut self, gone: &BTreeSet<&TopicPartition>) {
+        for partition in gone {
+            self.positions.remove(partition);
+            self.buffers.forget(partition);
+        }
+        // The listener was told of whatever was assigned before.
+        self.positions.listener_first(false);
     }
 
     /// Forgets all partitions and what was fetched of them.

@@ -47,7 +47,12 @@ impl GroupMember {
         topics: Vec<String>,
         ready: Arc<Notify>,
     ) -> Arc<Self> {
-        let membership = Membership::new(config.clone(), Box::new(Range), topics, Instant::now());
+        let membership = Membership::new(
+            config.clone(),
+            vec![Box::new(Range)],
+            topics,
+            Instant::now(),
+        );
         Arc::new(Self {
             random: Mutex::new(cluster.random("group")),
             membership: Mutex::new(membership),

@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `member` | the task that talks to the group's coordinator, and the handle that polls use |
 //! | `classic` | the classic protocol: one member, the leader, assigns the partitions |
+//! | `duty` | what a group wants of polls: revoke, lost, assign; and what the application owns |
 //! | `group_metadata` | who commits: generation, member id, instance id |
 //! | `failure_tracker` | what has been failing for how long, and when that is reported |
 //! | `missing_topics` | subscribed topics that do not exist (yet) |
 
 pub(crate) mod classic;
+pub(crate) mod duty;
 mod failure_tracker;
 pub(crate) mod group_metadata;
 pub(crate) mod member;

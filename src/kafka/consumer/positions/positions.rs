@@ -40,6 +40,15 @@ pub(super) struct Remembered {
     watermarks: Option<(Option<TopicId>, Watermarks)>,
 }
 
+impl Remembered {
+    fn of(partition: &Partition) -> Self {
+        Self {
+            handed_out: partition.handed_out,
+            watermarks: partition.watermarks,
+        }
+    }
+}
+
 impl Positions {
     pub fn new(policy: OffsetReset) -> Self {
         Self {
@@ -72,18 +81,21 @@ impl Positions {
         }
     }
 
+    /// Ends the assignment of one partition.
+    pub fn remove(&mut self, partition: &TopicPartition) {
+        self.failing.remove(partition);
+        if let Some((name, known)) = self.partitions.remove_entry(partition) {
+            self.remembered.insert(name, Remembered::of(&known));
+        }
+    }
+
+    /// Ends the assignment of all.
     pub fn clear(&mut self) {
         self.failing.clear();
         self.listener_first = false;
-        let partitions = std::mem::take(&mut self.partitions);
-        self.remembered
-            .extend(partitions.into_iter().map(|(name, known)| {
-                let remembered = Remembered {
-                    handed_out: known.handed_out,
-                    watermarks: known.watermarks,
-                };
-                (name, remembered)
-            }));
+        let partitions = std::mem::take(&mut self.partitions).into_iter();
+        let remembered = partitions.map(|(name, known)| (name, Remembered::of(&known)));
+        self.remembered.extend(remembered);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &TopicPartition> {

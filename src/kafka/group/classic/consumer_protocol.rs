@@ -1,33 +1,79 @@
 //! Java's `ConsumerProtocol`: what consumers exchange through their group as opaque bytes. A member's subscription goes to the leader, its
 //! assignment comes back. Each starts with a version of its own, and is read with the newest version that both sides know, as Java does.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use protocol::messages::consumer_protocol_assignment::TopicPartition as AssignedTopic;
+use protocol::messages::consumer_protocol_subscription::TopicPartition as OwnedTopic;
 use protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use protocol::{DecodeError, Decoder, EncodeError, Encoder, Message};
 
 use super::assignor::Assignment;
+use crate::kafka::group::group_metadata::NO_GENERATION;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
-/// What a member that wants `topics` tells the group's leader.
-pub(crate) fn encode_subscription(topics: &[String]) -> Result<Bytes> {
-    let mut topics = topics.to_vec();
-    topics.sort_unstable();
-    let subscription = ConsumerProtocolSubscription {
-        topics,
+/// What a member tells the group's leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub topics: Vec<String>,
+    /// What it owns while it joins: nothing where all is given up before (version 1 on).
+    pub owned: Vec<TopicPartition>,
+    /// The last generation that it was in, by which a leader knows who owned a partition last (KIP-792, version 2 on).
+    pub generation: i32,
+    /// Where it runs (KIP-881, version 3 on).
+    pub rack: Option<String>,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Self {
+            topics: Vec::new(),
+            owned: Vec::new(),
+            generation: NO_GENERATION,
+            rack: None,
+        }
+    }
+}
+
+/// Encodes what a member tells the leader.
+pub(crate) fn encode_subscription(mut subscription: Subscription) -> Result<Bytes> {
+    subscription.topics.sort_unstable();
+    let mut owned: Vec<OwnedTopic> = Vec::new();
+    for TopicPartition { topic, partition } in &subscription.owned {
+        match owned.last_mut() {
+            Some(last) if *last.topic == **topic => last.partitions.push(*partition),
+            _ => owned.push(OwnedTopic {
+                topic: topic.to_string(),
+                partitions: vec![*partition],
+                ..Default::default()
+            }),
+        }
+    }
+    let message = ConsumerProtocolSubscription {
+        topics: subscription.topics,
+        owned_partitions: owned,
+        generation_id: subscription.generation,
+        rack_id: subscription.rack,
         ..Default::default()
     };
-    encode(&subscription).map_err(|error| {
+    encode(&message).map_err(|error| {
         let message = "the topics subscribed to do not fit into a request: subscribe to fewer, or check their names";
         Error::new(ErrorKind::Config, message).because(error)
     })
 }
 
-/// The topics of a member's subscription.
-pub(crate) fn decode_subscription(bytes: Bytes) -> Result<Vec<String>> {
+/// Decodes what a member tells the leader.
+pub(crate) fn decode_subscription(bytes: Bytes) -> Result<Subscription> {
     let subscription: ConsumerProtocolSubscription =
         decode(bytes).map_err(|error| unreadable("subscription", error))?;
-    Ok(subscription.topics)
+    let owned = subscription.owned_partitions;
+    Ok(Subscription {
+        topics: subscription.topics,
+        owned: named(owned.into_iter().map(|it| (it.topic, it.partitions))),
+        generation: subscription.generation_id,
+        rack: subscription.rack_id,
+    })
 }
 
 /// What the leader tells a member.
@@ -51,17 +97,21 @@ pub(crate) fn encode_assignment(assignment: &Assignment) -> Result<Bytes> {
 pub(crate) fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
     let assignment: ConsumerProtocolAssignment =
         decode(bytes).map_err(|error| unreadable("assignment", error))?;
-    let mut partitions = Vec::new();
-    for topic in assignment.assigned_partitions {
-        let name: std::sync::Arc<str> = topic.topic.into();
-        partitions.extend(
-            topic
-                .partitions
-                .into_iter()
-                .map(|partition| TopicPartition::new(name.clone(), partition)),
-        );
-    }
-    Ok(partitions)
+    let assigned = assignment.assigned_partitions;
+    Ok(named(
+        assigned.into_iter().map(|it| (it.topic, it.partitions)),
+    ))
+}
+
+/// The partitions of each topic, one by one.
+fn named(topics: impl Iterator<Item = (String, Vec<i32>)>) -> Vec<TopicPartition> {
+    topics
+        .flat_map(|(topic, partitions)| {
+            let topic: Arc<str> = topic.into();
+            let of = move |partition| TopicPartition::new(topic.clone(), partition);
+            partitions.into_iter().map(of)
+        })
+        .collect()
 }
 
 fn encode<M: Message>(message: &M) -> Result<Bytes, EncodeError> {
@@ -93,11 +143,36 @@ mod tests {
     /// As kafka-clients 4.4 encodes them: version 3, sorted topics, no user data, no owned partitions, generation -1, no rack.
     #[test]
     fn a_subscription_is_what_java_writes() {
-        let bytes = encode_subscription(&["b".to_string(), "a".to_string()]).expect("encodes");
+        let bytes = encode_subscription(of(&["b", "a"])).expect("encodes");
         let expected: &[u8] =
             b"\0\x03\0\0\0\x02\0\x01a\0\x01b\xff\xff\xff\xff\0\0\0\0\xff\xff\xff\xff\xff\xff";
         assert_eq!(&bytes[..], expected);
-        assert_eq!(decode_subscription(bytes).expect("decodes"), ["a", "b"]);
+        assert_eq!(
+            decode_subscription(bytes).expect("decodes"),
+            of(&["a", "b"])
+        );
+    }
+
+    fn of(topics: &[&str]) -> Subscription {
+        Subscription {
+            topics: topics.iter().map(ToString::to_string).collect(),
+            ..Subscription::default()
+        }
+    }
+
+    /// Fields in the order of Kafka's `ConsumerProtocolSubscription.json`.
+    #[test]
+    fn owned_partitions_generation_and_rack_are_told() {
+        let subscription = Subscription {
+            owned: vec![TopicPartition::new("a", 0), TopicPartition::new("a", 2)],
+            generation: 7,
+            rack: Some("r".to_string()),
+            ..of(&["a"])
+        };
+        let bytes = encode_subscription(subscription.clone()).expect("encodes");
+        let expected: &[u8] = b"\0\x03\0\0\0\x01\0\x01a\xff\xff\xff\xff\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x02\0\0\0\x07\0\x01r";
+        assert_eq!(&bytes[..], expected);
+        assert_eq!(decode_subscription(bytes).expect("decodes"), subscription);
     }
 
     #[test]
@@ -115,16 +190,14 @@ mod tests {
         let old: &[u8] = b"\0\0\0\0\0\x01\0\x01a\xff\xff\xff\xff";
         assert_eq!(
             decode_subscription(Bytes::from_static(old)).expect("version 0"),
-            ["a"]
+            of(&["a"])
         );
-        let mut future = encode_subscription(&["a".to_string()])
-            .expect("encodes")
-            .to_vec();
+        let mut future = encode_subscription(of(&["a"])).expect("encodes").to_vec();
         future[1] = 9;
         future.extend_from_slice(b"what versions to come add");
         assert_eq!(
             decode_subscription(Bytes::from(future)).expect("version 9"),
-            ["a"]
+            of(&["a"])
         );
     }
 

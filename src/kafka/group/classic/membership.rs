@@ -1,14 +1,14 @@
 //! A member's part in the classic group protocol.
 //!
-//! In: responses of the coordinator, polls of the application, the time. Out: what to send next, and what the application must be told:
-//! partitions that are revoked, partitions that are assigned, an error. Sends nothing itself.
+//! In: responses of the coordinator, polls of the application, the time. Out: what to send next, the duties of polls, and errors. Sends
+//! nothing itself.
 //!
 //! ```text
-//!   Unjoined ──> Joining ──(leader: Assigning)──> Syncing ──> AwaitingSync ──> Stable ──rebalance──> Revoking ──revocation complete──> Unjoined
+//!   Unjoined ──> Joining ──(leader: Assigning)──> Syncing ──> AwaitingSync ──> Stable ──rebalance──> Revoking ──duties done──> Unjoined
 //! ```
 //!
-//! Partitions are revoked inside a poll, so that the rebalance listener runs where records are returned; until that is done, the member
-//! keeps its place by heartbeats and does not rejoin.
+//! It is eager: everything is revoked before each join. That happens inside a poll, so that the rebalance listener runs where records are
+//! returned; until that is done, the member keeps its place by heartbeats and does not rejoin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,8 +25,9 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use super::assignor::{Assignor, Member, PartitionCounts};
-use super::consumer_protocol;
+use super::consumer_protocol::{self, Subscription};
 use super::response_checks::{self, Wanted};
+use crate::kafka::group::duty::{Duties, Duty};
 use crate::kafka::group::failure_tracker::FailureTracker;
 use crate::kafka::group::group_metadata::{GroupMetadata, NO_GENERATION};
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
@@ -41,6 +42,8 @@ const PROTOCOL_TYPE: &str = "consumer";
 pub(crate) struct MembershipConfig {
     pub group_id: String,
     pub instance_id: Option<String>,
+    /// Where this client runs.
+    pub rack: Option<String>,
     pub session_timeout: Duration,
     pub heartbeat_interval: Duration,
     pub max_poll_interval: Duration,
@@ -51,17 +54,17 @@ pub(crate) struct MembershipConfig {
 /// One member.
 pub(crate) struct Membership {
     config: MembershipConfig,
-    assignor: Box<dyn Assignor>,
+    /// What is offered to the group, the preferred one first.
+    assignors: Vec<Box<dyn Assignor>>,
+    /// The one that the coordinator picked in this generation.
+    picked: usize,
     topics: Vec<String>,
     /// The topics of the last join.
     joined_topics: Vec<String>,
     state: State,
     member_id: String,
     generation: i32,
-    /// The application holds partitions of this generation.
-    owns: bool,
-    /// A new assignment that the application has not taken over yet.
-    assigned: Option<Vec<TopicPartition>>,
+    duties: Duties,
     /// The partition counts by which this member, as leader, assigned: a change triggers a rebalance.
     assigned_counts: Option<PartitionCounts>,
     last_poll: Instant,
@@ -122,21 +125,21 @@ pub(crate) enum Action {
 impl Membership {
     pub fn new(
         config: MembershipConfig,
-        assignor: Box<dyn Assignor>,
+        assignors: Vec<Box<dyn Assignor>>,
         topics: Vec<String>,
         now: Instant,
     ) -> Self {
         Self {
             failures: FailureTracker::new(config.request_timeout),
             config,
-            assignor,
+            assignors,
+            picked: 0,
             topics,
             joined_topics: Vec::new(),
             state: State::Unjoined { join_at: now },
             member_id: String::new(),
             generation: NO_GENERATION,
-            owns: false,
-            assigned: None,
+            duties: Duties::default(),
             assigned_counts: None,
             last_poll: now,
             next_heartbeat: now,
@@ -159,7 +162,7 @@ impl Membership {
                 Action::CountPartitions(
                     members
                         .iter()
-                        .flat_map(|member| member.topics.iter().cloned())
+                        .flat_map(|member| member.subscription.topics.iter().cloned())
                         .collect(),
                 )
             }
@@ -180,7 +183,7 @@ impl Membership {
     /// The application polled. Whether that makes a stale member rejoin.
     pub fn polled(&mut self, now: Instant) -> bool {
         self.last_poll = now;
-        let wakes = matches!(self.state, State::Stale) && !self.owns;
+        let wakes = matches!(self.state, State::Stale) && !self.duties.is_giving_up();
         if wakes {
             self.state = State::Unjoined { join_at: now };
         }
@@ -206,31 +209,33 @@ impl Membership {
         self.state = State::Stale;
         self.member_id.clear();
         self.forget_generation();
+        self.duties.lose_all();
         leave
     }
 
-    /// Whether the application must give up its partitions, and whether they are lost already.
-    pub fn pending_revocation(&self) -> Option<bool> {
-        match self.state {
-            State::Revoking { lost } => Some(lost),
-            State::Stale | State::Ended if self.owns => Some(true),
-            _ => None,
-        }
+    /// What a poll has to do next; the same until it is done.
+    pub fn begin_duty(&mut self) -> Option<Duty> {
+        self.duties.begin()
     }
 
-    /// The application has given up its partitions.
-    pub fn revocation_complete(&mut self, now: Instant) {
-        self.owns = false;
-        if matches!(self.state, State::Revoking { .. } | State::Stale) {
+    /// A poll has done it. Once everything is given up that must be, the member rejoins.
+    pub fn duty_done(&mut self, duty: &Duty, now: Instant) {
+        self.duties.done(duty);
+        let waits = matches!(self.state, State::Revoking { .. } | State::Stale);
+        if waits && !self.duties.is_giving_up() {
             self.state = State::Unjoined { join_at: now };
         }
     }
 
-    /// The new assignment, once. From now on the application owns it.
-    pub fn take_assigned(&mut self) -> Option<Vec<TopicPartition>> {
-        let assigned = self.assigned.take()?;
-        self.owns = true;
-        Some(assigned)
+    /// Wants of polls what another protocol would.
+    #[cfg(test)]
+    pub fn post_duty(&mut self, duty: Duty) {
+        self.duties.post(duty);
+    }
+
+    /// Whether what the application owns is lost already.
+    pub fn has_lost(&self) -> bool {
+        matches!(self.duties.first(), Some(Duty::Lost(_)))
     }
 
     /// Subscribes to other topics.
@@ -283,7 +288,7 @@ impl Membership {
     /// Who commits, or why this member cannot now.
     pub fn group_metadata(&self) -> Result<GroupMetadata> {
         match self.state {
-            State::Stable | State::Revoking { lost: false } if self.owns => Ok(GroupMetadata {
+            State::Stable | State::Revoking { lost: false } => Ok(GroupMetadata {
                 generation: self.generation,
                 member_id: self.member_id.clone(),
                 instance_id: self.config.instance_id.clone(),
@@ -338,6 +343,7 @@ impl Membership {
         let leave = self.leave_request("the consumer was closed");
         self.state = State::Ended;
         self.forget_generation();
+        self.duties.lose_all();
         leave
     }
 
@@ -384,14 +390,20 @@ impl Membership {
         let State::Assigning { members, skip } = &self.state else {
             return;
         };
+        let assignor = &self.assignors[self.picked];
         let assignments = counts.and_then(|counts| {
             let assignments = match skip {
                 true => BTreeMap::new(),
-                false => self.assignor.assign(members, &counts),
+                false => assignor.assign(members, &counts),
             };
             let assignments: Result<BTreeMap<_, _>> = assignments
                 .iter()
-                .map(|(id, share)| Ok((id.clone(), consumer_protocol::encode_assignment(share)?)))
+                .map(|(id, assignment)| {
+                    Ok((
+                        id.clone(),
+                        consumer_protocol::encode_assignment(assignment)?,
+                    ))
+                })
                 .collect();
             self.assigned_counts = Some(counts);
             assignments
@@ -589,6 +601,7 @@ impl Membership {
         self.forget_generation();
         self.failure = Some(error);
         self.state = State::Ended;
+        self.duties.lose_all();
     }
 
     /// The error for a code that the coordinator responded with.
@@ -614,10 +627,23 @@ impl Membership {
         self.config.instance_id.is_some()
     }
 
+    fn assignor(&self) -> &dyn Assignor {
+        &*self.assignors[self.picked]
+    }
+
+    /// What a join offers.
+    fn offered(&self) -> Wanted<'_> {
+        Wanted {
+            protocol_type: PROTOCOL_TYPE,
+            protocol_names: self.assignors.iter().map(|it| it.name()).collect(),
+        }
+    }
+
+    /// What a sync must be about.
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             protocol_type: PROTOCOL_TYPE,
-            protocol_name: self.assignor.name(),
+            protocol_names: vec![self.assignor().name()],
         }
     }
 
@@ -626,23 +652,30 @@ impl Membership {
         if lost {
             self.forget_generation();
         }
-        self.assigned = None;
         self.assigned_counts = None;
-        self.state = if self.owns {
-            State::Revoking { lost }
-        } else {
-            State::Unjoined { join_at: now }
+        match lost {
+            true => self.duties.lose_all(),
+            false => self.duties.revoke_all(),
+        }
+        self.state = match self.duties.is_giving_up() {
+            true => State::Revoking { lost },
+            false => State::Unjoined { join_at: now },
         };
     }
 
     fn forget_generation(&mut self) {
         self.generation = NO_GENERATION;
-        self.assigned = None;
         self.assigned_counts = None;
     }
 
     fn join(&mut self, now: Instant) -> Action {
-        let metadata = match consumer_protocol::encode_subscription(&self.topics) {
+        let subscription = Subscription {
+            topics: self.topics.clone(),
+            owned: self.duties.owned().iter().cloned().collect(),
+            generation: self.generation,
+            rack: self.config.rack.clone(),
+        };
+        let metadata = match consumer_protocol::encode_subscription(subscription) {
             Ok(metadata) => metadata,
             Err(error) => {
                 // This fails until other topics are subscribed to.
@@ -662,18 +695,27 @@ impl Membership {
             member_id: self.member_id.clone(),
             group_instance_id: self.config.instance_id.clone(),
             protocol_type: PROTOCOL_TYPE.to_string(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: self.assignor.name().to_string(),
-                metadata,
-                ..Default::default()
-            }],
+            protocols: self
+                .assignors
+                .iter()
+                .map(|assignor| JoinGroupRequestProtocol {
+                    name: assignor.name().to_string(),
+                    metadata: metadata.clone(),
+                    ..Default::default()
+                })
+                .collect(),
             ..Default::default()
         })
     }
 
     /// The coordinator accepted this member into a generation.
     fn enter_generation(&mut self, response: JoinGroupResponse, now: Instant) -> Result<()> {
-        response_checks::check_join(&response, &self.wanted())?;
+        response_checks::check_join(&response, &self.offered())?;
+        let picked = response.protocol_name.as_deref();
+        let mut assignors = self.assignors.iter();
+        self.picked = assignors
+            .position(|it| Some(it.name()) == picked)
+            .unwrap_or_default();
         self.generation = response.generation_id;
         self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
@@ -689,12 +731,12 @@ impl Membership {
         let mut members = Vec::with_capacity(response.members.len());
         for member in response.members {
             members.push(Member {
-                topics: consumer_protocol::decode_subscription(member.metadata)?,
+                subscription: consumer_protocol::decode_subscription(member.metadata)?,
                 id: member.member_id,
                 instance_id: member.group_instance_id,
             });
         }
-        // A static leader that came back (KIP-814) finds the assignments as they were: it assignments out nothing, but notices what changes.
+        // A static leader that came back (KIP-814) assigns nothing, but watches for changes.
         self.state = State::Assigning {
             members,
             skip: response.skip_assignment,
@@ -718,7 +760,7 @@ impl Membership {
             member_id: self.member_id.clone(),
             group_instance_id: self.config.instance_id.clone(),
             protocol_type: Some(PROTOCOL_TYPE.to_string()),
-            protocol_name: Some(self.assignor.name().to_string()),
+            protocol_name: Some(self.assignor().name().to_string()),
             assignments,
             ..Default::default()
         })
@@ -733,7 +775,7 @@ impl Membership {
         self.failures.succeeded();
         self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
-        self.assigned = Some(assigned);
+        self.duties.assign(assigned);
         self.state = State::Stable;
     }
 

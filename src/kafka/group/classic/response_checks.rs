@@ -13,7 +13,8 @@ const QUOTED: usize = 64;
 /// The group that a member asks to be in.
 pub(super) struct Wanted<'a> {
     pub protocol_type: &'a str,
-    pub protocol_name: &'a str,
+    /// Any of these.
+    pub protocol_names: Vec<&'a str>,
 }
 
 /// Checks the response to a join.
@@ -104,13 +105,15 @@ fn check_protocol(
     wanted: &Wanted<'_>,
 ) -> Result<()> {
     for (what, given, wanted) in [
-        ("protocol type", kind, wanted.protocol_type),
-        ("protocol", name, wanted.protocol_name),
+        ("protocol type", kind, &[wanted.protocol_type][..]),
+        ("protocol", name, &wanted.protocol_names),
     ] {
-        if let Some(given) = given.filter(|given| *given != wanted) {
+        if let Some(given) = given.filter(|given| !wanted.contains(given)) {
+            let wanted: Vec<_> = wanted.iter().map(|it| format!("{it:?}")).collect();
             let what = format!(
-                "the {what} {}, where this member offered {wanted:?}",
-                quoted(given)
+                "the {what} {}, where this member offered {}",
+                quoted(given),
+                wanted.join(", ")
             );
             return Err(answered(api, what));
         }
@@ -136,10 +139,12 @@ mod tests {
 
     use super::*;
 
-    const WANTED: Wanted<'_> = Wanted {
-        protocol_type: "consumer",
-        protocol_name: "range",
-    };
+    fn wanted() -> Wanted<'static> {
+        Wanted {
+            protocol_type: "consumer",
+            protocol_names: vec!["roundrobin", "range"],
+        }
+    }
 
     fn join() -> JoinGroupResponse {
         JoinGroupResponse {
@@ -158,12 +163,12 @@ mod tests {
 
     #[test]
     fn each_answer_to_a_join_that_does_not_fit_is_named() {
-        check_join(&join(), &WANTED).expect("fits");
+        check_join(&join(), &wanted()).expect("fits");
         let old = JoinGroupResponse {
             protocol_type: None,
             ..join()
         };
-        check_join(&old, &WANTED).expect("before version 7");
+        check_join(&old, &wanted()).expect("before version 7");
         type Change = fn(&mut JoinGroupResponse);
         let changes: [(Change, &str); 7] = [
             (|it| it.generation_id = -1, "generation -1"),
@@ -180,7 +185,7 @@ mod tests {
         for (change, named) in changes {
             let mut response = join();
             change(&mut response);
-            let error = check_join(&response, &WANTED).expect_err(named);
+            let error = check_join(&response, &wanted()).expect_err(named);
             assert_eq!(error.kind(), ErrorKind::Protocol);
             let text = error.to_string();
             assert!(
@@ -197,13 +202,13 @@ mod tests {
             assignment: Bytes::from_static(assignment),
             ..Default::default()
         };
-        check_sync(&sync(None, b"..."), &WANTED).expect("before version 5");
-        check_sync(&sync(Some("range"), b"..."), &WANTED).expect("fits");
+        check_sync(&sync(None, b"..."), &wanted()).expect("before version 5");
+        check_sync(&sync(Some("range"), b"..."), &wanted()).expect("fits");
         for (response, named) in [
             (sync(Some("sticky"), b"..."), "\"sticky\""),
             (sync(Some("range"), b""), "no assignment at all"),
         ] {
-            let error = check_sync(&response, &WANTED).expect_err(named);
+            let error = check_sync(&response, &wanted()).expect_err(named);
             let text = error.to_string();
             assert!(
                 text.starts_with("SyncGroup") && text.contains(named),

@@ -9,6 +9,8 @@ mod range;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::consumer_protocol::Subscription;
+
 pub(crate) use range::Range;
 
 /// A group member, as its leader sees it.
@@ -16,7 +18,7 @@ pub(crate) use range::Range;
 pub(crate) struct Member {
     pub id: String,
     pub instance_id: Option<String>,
-    pub topics: Vec<String>,
+    pub subscription: Subscription,
 }
 
 /// How many partitions each topic of the group has: none where the topic does not exist (yet).

@@ -35,7 +35,13 @@ impl Assignor for Range {
             let subscribed: Vec<&Member> = ordered
                 .iter()
                 .copied()
-                .filter(|member| member.topics.iter().any(|name| **name == **topic))
+                .filter(|member| {
+                    member
+                        .subscription
+                        .topics
+                        .iter()
+                        .any(|name| **name == **topic)
+                })
                 .collect();
             let mut start = 0;
             for (index, member) in subscribed.iter().enumerate() {
@@ -66,12 +72,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kafka::group::classic::consumer_protocol::Subscription;
+
+    fn subscribed_to(topics: impl Iterator<Item = String>) -> Subscription {
+        Subscription {
+            topics: topics.collect(),
+            ..Subscription::default()
+        }
+    }
 
     fn member(id: &str, topics: &[&str]) -> Member {
         Member {
             id: id.to_string(),
             instance_id: None,
-            topics: topics.iter().map(ToString::to_string).collect(),
+            subscription: subscribed_to(topics.iter().map(ToString::to_string)),
         }
     }
 
@@ -175,13 +189,13 @@ mod tests {
                 .map(|(index, topics)| Member {
                     id: format!("m{index}"),
                     instance_id: None,
-                    topics: topics.iter().map(|topic| name(*topic)).collect(),
+                    subscription: subscribed_to(topics.iter().map(|topic| name(*topic))),
                 })
                 .collect();
             let topics: PartitionCounts = sizes.iter().enumerate().map(|(topic, count)| (Arc::from(name(topic)), *count)).collect();
             let assignments = Range.assign(&members, &topics);
             for (topic, count) in &topics {
-                let subscribed: Vec<_> = members.iter().filter(|member| member.topics.contains(&topic.to_string())).collect();
+                let subscribed: Vec<_> = members.iter().filter(|member| member.subscription.topics.contains(&topic.to_string())).collect();
                 let given: Vec<i32> = subscribed.iter().flat_map(|member| assignments[&member.id].get(topic).cloned().unwrap_or_default()).collect();
                 let all: Vec<i32> = (0..*count).collect();
                 prop_assert_eq!(&given, if subscribed.is_empty() { &[][..] } else { &all[..] });

@@ -11,6 +11,7 @@ fn config(instance_id: Option<&str>) -> MembershipConfig {
     MembershipConfig {
         group_id: "g".to_string(),
         instance_id: instance_id.map(str::to_string),
+        rack: Some("r".to_string()),
         session_timeout: Duration::from_secs(10),
         heartbeat_interval: Duration::from_secs(3),
         max_poll_interval: Duration::from_secs(300),
@@ -19,7 +20,12 @@ fn config(instance_id: Option<&str>) -> MembershipConfig {
 }
 
 fn new(now: Instant) -> Membership {
-    Membership::new(config(None), Box::new(Range), vec!["t".to_string()], now)
+    Membership::new(
+        config(None),
+        vec![Box::new(Range)],
+        vec!["t".to_string()],
+        now,
+    )
 }
 
 fn refused(code: ErrorCode) -> Result<JoinGroupResponse> {
@@ -30,7 +36,11 @@ fn refused(code: ErrorCode) -> Result<JoinGroupResponse> {
 }
 
 fn joined_as(member_id: &str, leader: &str, generation_id: i32) -> Result<JoinGroupResponse> {
-    let metadata = consumer_protocol::encode_subscription(&["t".to_string()]).expect("encodes");
+    let subscription = Subscription {
+        topics: vec!["t".to_string()],
+        ..Subscription::default()
+    };
+    let metadata = consumer_protocol::encode_subscription(subscription).expect("encodes");
     let members = ["a", "b"].map(|id| JoinGroupResponseMember {
         member_id: id.to_string(),
         metadata: metadata.clone(),
@@ -58,6 +68,32 @@ fn synced_with(partitions: &[i32]) -> Result<SyncGroupResponse> {
     })
 }
 
+/// Does the duty to take over an assignment.
+fn assigned(member: &mut Membership) -> Option<Vec<TopicPartition>> {
+    let duty = member.begin_duty()?;
+    let Duty::Assign(partitions) = &duty else {
+        panic!("{duty:?}")
+    };
+    member.duty_done(&duty, Instant::now());
+    Some(partitions.clone())
+}
+
+/// Whether partitions are to be given up, and whether they are lost.
+fn given_up(member: &mut Membership) -> Option<bool> {
+    match member.begin_duty()? {
+        Duty::Revoke(_) => Some(false),
+        Duty::Lost(_) => Some(true),
+        Duty::Assign(_) => None,
+    }
+}
+
+/// Does the duty to give up partitions.
+fn give_up(member: &mut Membership, now: Instant) {
+    let duty = member.begin_duty().expect("a duty");
+    assert!(!matches!(duty, Duty::Assign(_)), "{duty:?}");
+    member.duty_done(&duty, now);
+}
+
 /// Nobody knows how many partitions a topic has.
 fn unknown(_: &str) -> Option<usize> {
     None
@@ -71,7 +107,7 @@ fn stable(now: Instant) -> Membership {
     assert!(matches!(member.next_action(now), Action::Sync(_)));
     member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
     assert_eq!(
-        member.take_assigned(),
+        assigned(&mut member),
         Some(vec![TopicPartition::new("t", 0)])
     );
     assert!(member.group_metadata().is_ok());
@@ -127,13 +163,13 @@ async fn the_leader_counts_partitions_and_assigns_them() {
         .collect();
     assert_eq!(assignments, [2, 1]);
     member.on_sync_response(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
-    member.take_assigned();
+    assigned(&mut member).expect("an assignment");
     member.on_partition_counts(|_| counts.clone(), now);
-    assert_eq!(member.pending_revocation(), None);
+    assert_eq!(given_up(&mut member), None);
     let more = PartitionCounts::from([("t".into(), 4)]);
     member.on_partition_counts(|_| more, now);
     assert_eq!(
-        member.pending_revocation(),
+        given_up(&mut member),
         Some(false),
         "new partitions trigger a rebalance"
     );
@@ -149,9 +185,12 @@ async fn a_topic_that_is_created_later_triggers_a_rebalance() {
     member.assign(Ok(PartitionCounts::from([("t".into(), 0)])), now, |_| PAUSE);
     assert!(matches!(member.next_action(now), Action::Sync(_)));
     member.on_sync_response(synced_with(&[]), unknown, now, |_| PAUSE);
-    assert_eq!(member.take_assigned(), Some(Vec::new()));
+    assert_eq!(assigned(&mut member), Some(Vec::new()));
     member.on_partition_counts(|_| PartitionCounts::from([("t".into(), 6)]), now);
-    assert_eq!(member.pending_revocation(), Some(false));
+    assert!(
+        matches!(member.next_action(now), Action::Join(_)),
+        "nothing to give up"
+    );
 }
 
 #[tokio::test]
@@ -159,7 +198,7 @@ async fn a_rebalance_waits_for_the_application_and_keeps_the_member_by_heartbeat
     let now = Instant::now();
     let mut member = stable(now);
     member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
-    assert_eq!(member.pending_revocation(), Some(false));
+    assert_eq!(given_up(&mut member), Some(false));
     assert!(
         member.group_metadata().is_ok(),
         "what was read can still be committed"
@@ -167,9 +206,9 @@ async fn a_rebalance_waits_for_the_application_and_keeps_the_member_by_heartbeat
     let later = now + Duration::from_secs(4);
     assert!(matches!(member.next_action(later), Action::Heartbeat(_)));
     member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, later, later, |_| PAUSE);
-    assert_eq!(member.pending_revocation(), Some(false));
-    member.revocation_complete(later);
-    assert_eq!(member.pending_revocation(), None);
+    assert_eq!(given_up(&mut member), Some(false));
+    give_up(&mut member, later);
+    assert_eq!(given_up(&mut member), None);
     let Action::Join(join) = member.next_action(later) else {
         panic!("joins")
     };
@@ -189,9 +228,9 @@ async fn a_member_that_was_removed_has_lost_its_partitions() {
     ] {
         let mut member = stable(now);
         member.on_heartbeat_response(code, now, now, |_| PAUSE);
-        assert_eq!(member.pending_revocation(), Some(true));
+        assert_eq!(given_up(&mut member), Some(true));
         assert_eq!(member.next_action(now), Action::Wait(None));
-        member.revocation_complete(now);
+        give_up(&mut member, now);
         let Action::Join(join) = member.next_action(now) else {
             panic!("joins")
         };
@@ -212,12 +251,12 @@ async fn a_coordinator_that_is_silent_takes_no_partitions_away() {
             let error = Error::new(ErrorKind::Timeout, "no answer");
             member.heartbeat_failed(error, now, |_| PAUSE);
         }
-        assert_eq!(member.pending_revocation(), None, "second {second}");
+        assert_eq!(given_up(&mut member), None, "second {second}");
         assert!(member.group_metadata().is_ok());
     }
     assert_eq!(heartbeats, 97, "each is repeated soon");
     member.on_heartbeat_response(ErrorCode::UNKNOWN_MEMBER_ID, start, start, |_| PAUSE);
-    assert_eq!(member.pending_revocation(), Some(true));
+    assert_eq!(given_up(&mut member), Some(true));
 }
 
 #[tokio::test]
@@ -243,7 +282,7 @@ async fn a_heartbeat_answered_with_a_rebalance_renews_the_session() {
         let sent = start + Duration::from_secs(second);
         assert!(matches!(member.next_action(sent), Action::Heartbeat(_)));
         member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, sent, sent, |_| PAUSE);
-        assert_eq!(member.pending_revocation(), Some(false), "second {second}");
+        assert_eq!(given_up(&mut member), Some(false), "second {second}");
         assert_eq!(
             member.heartbeat_deadline(sent),
             sent + Duration::from_secs(10)
@@ -268,7 +307,7 @@ async fn a_refused_heartbeat_is_retried_soon_and_reported_when_it_goes_on() {
                 panic!("{code}: no heartbeat")
             };
             member.on_heartbeat_response(code, now, now, |_| PAUSE);
-            if member.pending_revocation().is_some() {
+            if given_up(&mut member).is_some() {
                 break;
             }
             match member.next_action(now) {
@@ -306,8 +345,8 @@ async fn a_member_whose_application_does_not_poll_leaves_once_and_rejoins() {
     assert_eq!(member.leave_if_stale(late), None);
     assert_eq!(member.next_action(late), Action::Wait(None));
     member.polled(late);
-    assert_eq!(member.pending_revocation(), Some(true));
-    member.revocation_complete(late);
+    assert_eq!(given_up(&mut member), Some(true));
+    give_up(&mut member, late);
     let Action::Join(join) = member.next_action(late) else {
         panic!("joins")
     };
@@ -388,7 +427,7 @@ async fn a_static_member_is_ended_by_another_of_its_name_and_by_nothing_else() {
     for code in every_code() {
         let now = Instant::now();
         let topics = vec!["t".to_string()];
-        let mut member = Membership::new(config(Some("x")), Box::new(Range), topics, now);
+        let mut member = Membership::new(config(Some("x")), vec![Box::new(Range)], topics, now);
         member.next_action(now);
         member.on_join_response(refused(code), now, |_| PAUSE);
         let is_over = member.next_action(now + PAUSE) == Action::End;
@@ -460,7 +499,7 @@ async fn a_response_that_does_not_fit_is_named_and_the_member_rejoins() {
     member.on_join_response(joined_as("a", "b", 1), start, |_| PAUSE);
     member.next_action(start);
     member.on_sync_response(synced_with(&[0, 3]), |_| Some(3), start, |_| PAUSE);
-    assert_eq!(member.take_assigned(), None, "there is no partition 3");
+    assert_eq!(member.begin_duty(), None, "there is no partition 3");
 }
 
 #[tokio::test]
@@ -487,10 +526,7 @@ async fn an_assignment_that_the_application_has_not_taken_is_dropped_by_the_next
     member.next_action(now);
     member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
     member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
-    assert_eq!(
-        (member.pending_revocation(), member.take_assigned()),
-        (None, None)
-    );
+    assert_eq!(member.begin_duty(), None);
     assert!(matches!(member.next_action(now), Action::Join(_)));
 }
 
@@ -503,7 +539,7 @@ async fn a_subscription_that_changed_while_joining_is_joined_again() {
     member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
     member.next_action(now);
     member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
-    assert_eq!(member.take_assigned(), None);
+    assert_eq!(member.begin_duty(), None);
     assert!(matches!(member.next_action(now), Action::Join(_)));
 }
 
@@ -516,10 +552,10 @@ async fn a_refused_commit_counts_only_against_its_own_generation() {
         ..member.group_metadata().expect("a member")
     };
     member.on_commit_error(&old, ErrorCode::ILLEGAL_GENERATION, now);
-    assert_eq!(member.pending_revocation(), None);
+    assert_eq!(given_up(&mut member), None);
     let current = member.group_metadata().expect("a member");
     member.on_commit_error(&current, ErrorCode::ILLEGAL_GENERATION, now);
-    assert_eq!(member.pending_revocation(), Some(true));
+    assert_eq!(given_up(&mut member), Some(true));
 }
 
 #[tokio::test]
@@ -527,7 +563,7 @@ async fn a_static_member_keeps_its_place_when_it_closes() {
     let now = Instant::now();
     let mut member = Membership::new(
         config(Some("x")),
-        Box::new(Range),
+        vec![Box::new(Range)],
         vec!["t".to_string()],
         now,
     );
@@ -565,11 +601,11 @@ async fn a_static_leader_that_came_back_assigns_nothing_and_notices_new_partitio
     };
     assert_eq!(sync.assignments, []);
     member.on_sync_response(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
-    member.take_assigned();
+    assigned(&mut member).expect("an assignment");
     member.on_partition_counts(|_| counts, now);
-    assert_eq!(member.pending_revocation(), None);
+    assert_eq!(given_up(&mut member), None);
     member.on_partition_counts(|_| PartitionCounts::from([("t".into(), 4)]), now);
-    assert_eq!(member.pending_revocation(), Some(false));
+    assert_eq!(given_up(&mut member), Some(false));
 }
 
 #[tokio::test]
@@ -580,4 +616,105 @@ async fn a_failure_that_was_not_repeated_is_not_reported_later() {
     member.heartbeat_failed(error, now, |_| PAUSE);
     let later = now + Duration::from_secs(100);
     assert!(member.error(later).is_none());
+}
+
+/// Assigns everything to the member whose id comes last.
+struct LastTakesAll;
+
+impl Assignor for LastTakesAll {
+    fn name(&self) -> &'static str {
+        "last"
+    }
+
+    fn assign(
+        &self,
+        members: &[Member],
+        partitions: &PartitionCounts,
+    ) -> BTreeMap<String, Assignment> {
+        let all = partitions
+            .iter()
+            .map(|(topic, count)| (topic.clone(), (0..*count).collect()));
+        let last = members.iter().map(|member| &member.id).max();
+        let mut assignments: BTreeMap<_, _> = members
+            .iter()
+            .map(|member| (member.id.clone(), Assignment::new()))
+            .collect();
+        assignments.extend(last.map(|last| (last.clone(), all.collect())));
+        assignments
+    }
+}
+
+#[tokio::test]
+async fn the_assignor_is_the_one_that_the_coordinator_picked_of_those_offered() {
+    let now = Instant::now();
+    let assignors: Vec<Box<dyn Assignor>> = vec![Box::new(Range), Box::new(LastTakesAll)];
+    let mut member = Membership::new(config(None), assignors, vec!["t".to_string()], now);
+    let Action::Join(join) = member.next_action(now) else {
+        panic!("joins")
+    };
+    let offered: Vec<_> = join.protocols.iter().map(|it| &*it.name).collect();
+    assert_eq!(offered, ["range", "last"]);
+    let picked = JoinGroupResponse {
+        protocol_name: Some("last".to_string()),
+        ..joined_as("a", "a", 1).expect("an answer")
+    };
+    member.on_join_response(Ok(picked), now, |_| PAUSE);
+    let counts = PartitionCounts::from([("t".into(), 3)]);
+    assert!(matches!(
+        member.next_action(now),
+        Action::CountPartitions(_)
+    ));
+    member.assign(Ok(counts), now, |_| PAUSE);
+    let Action::Sync(sync) = member.next_action(now) else {
+        panic!("syncs")
+    };
+    assert_eq!(sync.protocol_name.as_deref(), Some("last"));
+    let counts = sync.assignments.iter().map(|it| {
+        let assignment = consumer_protocol::decode_assignment(it.assignment.clone());
+        assignment.expect("decodes").len()
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [0, 3]);
+}
+
+#[tokio::test]
+async fn a_join_tells_the_leader_what_was_owned_in_which_generation_and_where_the_member_runs() {
+    let now = Instant::now();
+    let mut member = stable(now);
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    give_up(&mut member, now);
+    let Action::Join(join) = member.next_action(now) else {
+        panic!("joins")
+    };
+    let told = consumer_protocol::decode_subscription(join.protocols[0].metadata.clone());
+    let expected = Subscription {
+        topics: vec!["t".to_string()],
+        owned: Vec::new(),
+        generation: 1,
+        rack: Some("r".to_string()),
+    };
+    assert_eq!(told.expect("decodes"), expected, "eager: nothing is owned");
+}
+
+/// Given up at once, the id would stay a member until its session ends, and hold up the next generation for as long.
+#[tokio::test]
+async fn a_member_that_a_sync_does_not_know_gives_up_its_id_only_when_a_join_does_not_either() {
+    let now = Instant::now();
+    let mut member = new(now);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.next_action(now);
+    let refusal = SyncGroupResponse {
+        error_code: ErrorCode::UNKNOWN_MEMBER_ID,
+        ..Default::default()
+    };
+    member.on_sync_response(Ok(refusal), unknown, now, |_| PAUSE);
+    let Action::Join(join) = member.next_action(now) else {
+        panic!("joins at once")
+    };
+    assert_eq!(join.member_id, "a");
+    member.on_join_response(refused(ErrorCode::UNKNOWN_MEMBER_ID), now, |_| PAUSE);
+    let Action::Join(join) = member.next_action(now + PAUSE) else {
+        panic!("joins again")
+    };
+    assert_eq!(join.member_id, "");
 }

@@ -1,0 +1,122 @@
+//! The part of a rebalance that runs inside polls, under a membership that revokes a part of an assignment, as cooperative protocols do.
+
+use super::*;
+use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::tasks::tests::one_broker;
+use crate::kafka::{OffsetReset, Producer, ProducerConfig, Record};
+
+fn of(numbers: &[i32]) -> Vec<TopicPartition> {
+    let partitions = numbers.iter();
+    partitions.map(|it| TopicPartition::new("t", *it)).collect()
+}
+
+/// What the listener was told, in order.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<(&'static str, Vec<TopicPartition>)>>>);
+
+impl Told {
+    fn note(&self, what: &'static str, partitions: &[TopicPartition]) {
+        self.0.lock().push((what, partitions.to_vec()));
+    }
+
+    fn take(&self) -> Vec<(&'static str, Vec<TopicPartition>)> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+impl RebalanceListener for Told {
+    async fn on_assigned(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("assigned", partitions);
+    }
+
+    async fn on_revoked(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("revoked", partitions);
+    }
+
+    async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("lost", partitions);
+    }
+}
+
+async fn write(producer: &Producer, partition: i32, count: usize) {
+    for _ in 0..count {
+        let record = Record::new("t").value(b"v").partition(partition);
+        producer.send(record).await.expect("written");
+    }
+}
+
+/// Partition and offset of the next `count` records, and that no more come.
+async fn read(consumer: &mut Consumer, count: usize) -> Vec<(i32, i64)> {
+    let mut read = Vec::new();
+    let mut last = false;
+    while !last {
+        last = read.len() >= count;
+        let records = consumer.poll(Duration::from_secs(1)).await.expect("a poll");
+        read.extend(records.iter().map(|it| (it.partition, it.offset)));
+    }
+    read.sort_unstable();
+    read
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
+    let (broker, client) = one_broker();
+    broker.add_partitions("t", 3).expect("more");
+    let producer = Producer::connect(ProducerConfig {
+        client: client.clone(),
+        ..ProducerConfig::default()
+    });
+    let producer = producer.await.expect("a broker");
+    let config = ConsumerConfig {
+        client,
+        group_id: Some("g".to_string()),
+        auto_offset_reset: OffsetReset::Earliest,
+        enable_auto_commit: false,
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Consumer::connect(config).await.expect("a broker");
+    let told = Told::default();
+    consumer.listener = Some(Arc::new(told.clone()));
+    // It never joins, since nobody runs it: what it wants of polls, this test says.
+    let context = consumer.context().clone();
+    let membership = consumer.membership_config("g".to_string());
+    let topics = vec!["t".to_string()];
+    let ready = context.ready.clone();
+    let group = GroupMember::new(membership, context.cluster.clone(), topics, ready);
+    context.state().source = Source::Subscribed(group.clone());
+    let wants = |duty: Duty| group.with(|membership| membership.post_duty(duty));
+
+    for partition in 0..3 {
+        write(&producer, partition, 2).await;
+    }
+    wants(Duty::Assign(of(&[0, 1])));
+    let first = read(&mut consumer, 4).await;
+    assert_eq!(first, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    assert_eq!(told.take(), [("assigned", of(&[0, 1]))]);
+
+    consumer.pause(&of(&[0])).expect("assigned");
+    write(&producer, 0, 1).await;
+    write(&producer, 1, 1).await;
+    wants(Duty::Revoke(of(&[1])));
+    wants(Duty::Assign(of(&[2])));
+    assert_eq!(read(&mut consumer, 2).await, [(2, 0), (2, 1)]);
+    assert_eq!(told.take(), [("revoked", of(&[1])), ("assigned", of(&[2]))]);
+    assert_eq!(
+        consumer.paused(),
+        of(&[0]),
+        "a pause is that of its partition"
+    );
+    consumer.resume(&of(&[0])).expect("assigned");
+    assert_eq!(
+        read(&mut consumer, 1).await,
+        [(0, 2)],
+        "from where it stood"
+    );
+
+    wants(Duty::Lost(of(&[0])));
+    write(&producer, 0, 1).await;
+    write(&producer, 2, 1).await;
+    assert_eq!(read(&mut consumer, 1).await, [(2, 2)]);
+    assert_eq!(told.take(), [("lost", of(&[0]))]);
+    assert_eq!(consumer.assignment(), of(&[2]));
+}
