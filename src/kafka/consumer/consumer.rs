@@ -1,6 +1,5 @@
-//! The consumer that an application polls: subscriptions, the part of a rebalance that runs inside a poll, and handing out records.
+//! The consumer that an application polls: subscriptions, handing out records, and leaving.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 use std::pin::pin;
@@ -23,7 +22,6 @@ use super::{
 };
 use crate::kafka::cluster::{Cluster, unknown_partition};
 use crate::kafka::group::classic::membership::MembershipConfig;
-use crate::kafka::group::duty::Duty;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::{ClientEvent, LagWatch};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
@@ -53,13 +51,13 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 pub struct Consumer {
-    handle: ConsumerHandle,
-    listener: Option<Arc<dyn AnyListener>>,
+    pub(super) handle: ConsumerHandle,
+    pub(super) listener: Option<Arc<dyn AnyListener>>,
     decoder: BatchDecoder,
     /// What is being read.
-    reading: Option<BatchReader>,
+    pub(super) reading: Option<BatchReader>,
     /// Resets that the listener has not wholly been told of.
-    resets: Vec<PositionReset>,
+    pub(super) resets: Vec<PositionReset>,
     /// How many resets the observer was told of.
     resets_observed: u64,
     lag_watch: LagWatch,
@@ -333,16 +331,6 @@ impl Consumer {
         })
     }
 
-    /// Tells the listener, and waits for commits under way, its own among them.
-    async fn prepare_to_leave(&self) {
-        let context = self.context();
-        if let Some(group) = context.group() {
-            let lost = group.with(|membership| membership.has_lost());
-            self.tell_listener(&self.assignment(), lost).await;
-        }
-        self.handle.commits.settled(context).await;
-    }
-
     /// Lets go of everything, at once; then tells the coordinator.
     async fn leave(&mut self) {
         let context = self.context().clone();
@@ -354,7 +342,7 @@ impl Consumer {
         }
     }
 
-    fn membership_config(&self, group_id: String) -> MembershipConfig {
+    pub(super) fn membership_config(&self, group_id: String) -> MembershipConfig {
         let config = &self.context().config;
         MembershipConfig {
             group_id,
@@ -367,64 +355,8 @@ impl Consumer {
         }
     }
 
-    fn context(&self) -> &Arc<ConsumerContext> {
+    pub(super) fn context(&self) -> &Arc<ConsumerContext> {
         &self.handle.context
-    }
-
-    /// Does what the group wants of this poll. A duty that a dropped poll has begun is begun again: the listener is told anew, of what is
-    /// still read.
-    async fn take_part_in_rebalance(&mut self, now: Instant) {
-        let Some(group) = self.context().group() else {
-            return;
-        };
-        group.polled(now);
-        while let Some(duty) = group.with(|membership| membership.begin_duty()) {
-            match &duty {
-                Duty::Revoke(partitions) => {
-                    let deadline = Instant::now() + self.context().config.session_timeout / 2;
-                    // The error, if any, shows with the next commit: the group does not wait for this one.
-                    let _ = self.commit_finished(deadline).await;
-                    self.tell_listener(partitions, false).await;
-                    self.give_up(partitions);
-                    self.settle_commits().await;
-                }
-                Duty::Lost(partitions) => {
-                    self.tell_listener(partitions, true).await;
-                    self.give_up(partitions);
-                }
-                Duty::Assign(partitions) => self.take_over(partitions).await,
-            }
-            group.update(|membership| membership.duty_done(&duty, Instant::now()));
-        }
-    }
-
-    /// Reads these as well, from where the group has committed.
-    async fn take_over(&self, partitions: &[TopicPartition]) {
-        let context = self.context();
-        {
-            let mut state = context.state();
-            for partition in partitions {
-                // One that is held is one that a dropped poll has begun with.
-                if !state.positions.holds(partition) {
-                    let start = StartOffset::Committed;
-                    state.positions.start(partition.clone(), start);
-                }
-            }
-            state.positions.listener_first(true);
-        }
-        let topics = partitions.iter().map(|partition| &*partition.topic);
-        context.cluster.track(topics);
-        if let Some(listener) = &self.listener {
-            listener.assigned(&self.handle, partitions).await;
-        }
-        context.counters.rebalances.fetch_add(1, Ordering::Relaxed);
-        let config = &context.config;
-        config.client.tell(|| ClientEvent::PartitionsAssigned {
-            group: config.group_id.as_deref().unwrap_or_default(),
-            partitions,
-        });
-        context.state().positions.listener_first(false);
-        context.wake_all();
     }
 
     /// Tells the observer which positions the client has moved by itself, and where the application falls behind.
@@ -468,51 +400,11 @@ impl Consumer {
         }
     }
 
-    /// Tells the listener that these go, those that are still held.
-    async fn tell_listener(&self, partitions: &[TopicPartition], lost: bool) {
-        let held = {
-            let state = self.context().state();
-            let mut held = partitions.to_vec();
-            held.retain(|partition| state.positions.holds(partition));
-            held
-        };
-        if let Some(listener) = &self.listener
-            && !held.is_empty()
-        {
-            listener.gone(&self.handle, &held, lost).await;
-        }
-        let config = &self.context().config;
-        let (group, partitions) = (config.group_id.as_deref().unwrap_or_default(), &held[..]);
-        if !held.is_empty() {
-            config.client.tell(|| match lost {
-                true => ClientEvent::PartitionsLost { group, partitions },
-                false => ClientEvent::PartitionsRevoked { group, partitions },
-            });
-        }
-    }
-
-    /// Forgets these partitions, and what was read of them.
-    fn give_up(&mut self, partitions: &[TopicPartition]) {
-        let gone: BTreeSet<&TopicPartition> = partitions.iter().collect();
-        self.reading
-            .take_if(|reading| gone.contains(&reading.partition));
-        self.resets.retain(|reset| !gone.contains(&reset.partition));
-        self.context().state().remove(&gone);
-    }
-
     /// Forgets all partitions, and what was read of them.
     fn forget(&mut self) {
         self.reading = None;
         self.resets.clear();
         self.context().state().clear();
-    }
-
-    /// Waits for commits that were handed in while the partitions were still held: they are refused once the member joins again. As above,
-    /// the group does not wait for one that takes long.
-    async fn settle_commits(&self) {
-        let context = self.context();
-        let deadline = Instant::now() + context.config.session_timeout / 2;
-        let _ = timeout_at(deadline, self.handle.commits.settled(context)).await;
     }
 
     /// Commits, now and then, what earlier polls returned. Called before anything else is handed out.
@@ -526,7 +418,7 @@ impl Consumer {
     }
 
     /// Commits everything that polls have returned, if that is to be done automatically, and waits.
-    async fn commit_finished(&self, deadline: Instant) -> Result<()> {
+    pub(super) async fn commit_finished(&self, deadline: Instant) -> Result<()> {
         if !self.context().config.enable_auto_commit {
             return Ok(());
         }
@@ -634,7 +526,3 @@ fn in_the_way(what: &str) -> Error {
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the consumer was closed")
 }
-
-#[cfg(all(test, feature = "broker"))]
-#[path = "rebalance_tests.rs"]
-mod rebalance_tests;

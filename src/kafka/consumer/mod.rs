@@ -2,7 +2,8 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `consumer` | what an application polls; the part of a rebalance that runs inside a poll |
+//! | `consumer` | what an application polls |
+//! | `rebalance` | the part of a rebalance that runs inside a poll |
 //! | `handle` | everything else that can be asked of a consumer |
 //! | `config` | what a consumer can be told |
 //! | `subscription` | what must be known of topics before a member joins for them |
@@ -25,6 +26,7 @@ mod handle;
 mod listener;
 mod metrics;
 mod positions;
+mod rebalance;
 mod records;
 mod state;
 mod subscribed;

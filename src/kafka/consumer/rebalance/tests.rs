@@ -1,9 +1,17 @@
 //! The part of a rebalance that runs inside polls, under a membership that revokes a part of an assignment, as cooperative protocols do.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
+use crate::kafka::consumer::state::Source;
+use crate::kafka::group::member::GroupMember;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::tests::one_broker;
-use crate::kafka::{OffsetReset, Producer, ProducerConfig, Record};
+use crate::kafka::{
+    ConsumerConfig, ConsumerHandle, OffsetReset, Producer, ProducerConfig, RebalanceListener,
+    Record,
+};
 
 fn of(numbers: &[i32]) -> Vec<TopicPartition> {
     let partitions = numbers.iter();

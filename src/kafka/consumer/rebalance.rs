@@ -1,0 +1,121 @@
+//! The part of a rebalance that runs inside polls: the duties of the group, carried out one after the other, and the listener that is told.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Consumer, StartOffset};
+use crate::kafka::TopicPartition;
+use crate::kafka::group::duty::Duty;
+use crate::kafka::observe::ClientEvent;
+
+impl Consumer {
+    /// Does what the group wants of this poll. A duty that a dropped poll has begun is begun again: the listener is told anew, of what is
+    /// still read.
+    pub(super) async fn take_part_in_rebalance(&mut self, now: Instant) {
+        let Some(group) = self.context().group() else {
+            return;
+        };
+        group.polled(now);
+        while let Some(duty) = group.with(|membership| membership.begin_duty()) {
+            match &duty {
+                Duty::Revoke(partitions) => {
+                    let deadline = Instant::now() + self.context().config.session_timeout / 2;
+                    // The error, if any, shows with the next commit: the group does not wait for this one.
+                    let _ = self.commit_finished(deadline).await;
+                    self.tell_listener(partitions, false).await;
+                    self.give_up(partitions);
+                    self.settle_commits().await;
+                }
+                Duty::Lost(partitions) => {
+                    self.tell_listener(partitions, true).await;
+                    self.give_up(partitions);
+                }
+                Duty::Assign(partitions) => self.take_over(partitions).await,
+            }
+            group.update(|membership| membership.duty_done(&duty, Instant::now()));
+        }
+    }
+
+    /// Tells the listener, and waits for commits under way, its own among them.
+    pub(super) async fn prepare_to_leave(&self) {
+        let context = self.context();
+        if let Some(group) = context.group() {
+            let lost = group.with(|membership| membership.has_lost());
+            self.tell_listener(&self.assignment(), lost).await;
+        }
+        self.handle.commits.settled(context).await;
+    }
+
+    /// Reads these as well, from where the group has committed.
+    async fn take_over(&self, partitions: &[TopicPartition]) {
+        let context = self.context();
+        {
+            let mut state = context.state();
+            for partition in partitions {
+                // One that is held is one that a dropped poll has begun with.
+                if !state.positions.holds(partition) {
+                    let start = StartOffset::Committed;
+                    state.positions.start(partition.clone(), start);
+                }
+            }
+            state.positions.listener_first(true);
+        }
+        let topics = partitions.iter().map(|partition| &*partition.topic);
+        context.cluster.track(topics);
+        if let Some(listener) = &self.listener {
+            listener.assigned(&self.handle, partitions).await;
+        }
+        context.counters.rebalances.fetch_add(1, Ordering::Relaxed);
+        let config = &context.config;
+        config.client.tell(|| ClientEvent::PartitionsAssigned {
+            group: config.group_id.as_deref().unwrap_or_default(),
+            partitions,
+        });
+        context.state().positions.listener_first(false);
+        context.wake_all();
+    }
+
+    /// Tells the listener that these go, those that are still held.
+    async fn tell_listener(&self, partitions: &[TopicPartition], lost: bool) {
+        let context = self.context();
+        let held: Vec<_> = {
+            let positions = &context.state().positions;
+            let held = partitions.iter().filter(|it| positions.holds(it));
+            held.cloned().collect()
+        };
+        if held.is_empty() {
+            return;
+        }
+        if let Some(listener) = &self.listener {
+            listener.gone(&self.handle, &held, lost).await;
+        }
+        let (group, partitions) = (context.config.group_id.as_deref(), &held[..]);
+        let group = group.unwrap_or_default();
+        context.config.client.tell(|| match lost {
+            true => ClientEvent::PartitionsLost { group, partitions },
+            false => ClientEvent::PartitionsRevoked { group, partitions },
+        });
+    }
+
+    /// Forgets these partitions, and what was read of them.
+    fn give_up(&mut self, partitions: &[TopicPartition]) {
+        let gone: BTreeSet<&TopicPartition> = partitions.iter().collect();
+        self.reading
+            .take_if(|reading| gone.contains(&reading.partition));
+        self.resets.retain(|reset| !gone.contains(&reset.partition));
+        self.context().state().remove(&gone);
+    }
+
+    /// Waits for commits that were handed in while the partitions were still held: they are refused once the member joins again. As above,
+    /// the group does not wait for one that takes long.
+    async fn settle_commits(&self) {
+        let context = self.context();
+        let deadline = Instant::now() + context.config.session_timeout / 2;
+        let _ = timeout_at(deadline, self.handle.commits.settled(context)).await;
+    }
+}
+
+#[cfg(all(test, feature = "broker"))]
+mod tests;
