@@ -16,7 +16,7 @@ use super::changes::tell_changes;
 use super::hedge::first_success;
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
 use super::pool::{ConnectionPool, Place};
-use super::refresh_plan::{Next, Refresh, RefreshPlan, Standing, Target, Until, whom_to_ask};
+use super::refresh_plan::{Candidate, Next, Refresh, RefreshPlan, Standing, Until, whom_to_ask};
 use super::router::{Answer, ask};
 use super::{Backoff, Metadata};
 use crate::kafka::error::may_pass;
@@ -261,10 +261,10 @@ impl Refresher {
     /// Asks known brokers and bootstrap addresses, in the order of the plan; publishes the first answer.
     async fn refresh(&self, refresh: &Refresh, deadline: Instant) -> Result<()> {
         let until = attempt_deadline(deadline);
-        let targets = whom_to_ask(self.standings(), &self.bootstrap, &mut self.random.lock());
-        let attempts = targets
+        let candidates = whom_to_ask(self.standings(), &self.bootstrap, &mut self.random.lock());
+        let attempts = candidates
             .into_iter()
-            .map(|target| self.ask_target(target, refresh, until));
+            .map(|candidate| self.ask_candidate(candidate, refresh, until));
         let answers = first_success(attempts, HEAD_START)
             .await
             .map_err(|failures| all_failed(&failures))?;
@@ -306,10 +306,10 @@ impl Refresher {
         loop {
             let until =
                 attempt_deadline(deadline).min(Instant::now() + self.config.connect_timeout);
-            let targets = whom_to_ask([], &self.bootstrap, &mut self.random.lock());
-            let attempts = targets
+            let candidates = whom_to_ask([], &self.bootstrap, &mut self.random.lock());
+            let attempts = candidates
                 .into_iter()
-                .map(|target| self.ask_target(target, &everything, until));
+                .map(|candidate| self.ask_candidate(candidate, &everything, until));
             let failures = match first_success(attempts, BOOTSTRAP_HEAD_START).await {
                 Ok(answers) => {
                     self.publish(&answers, &everything);
@@ -335,15 +335,15 @@ impl Refresher {
         }
     }
 
-    async fn ask_target(
+    async fn ask_candidate(
         &self,
-        target: Target,
+        candidate: Candidate,
         refresh: &Refresh,
         deadline: Instant,
     ) -> Result<Vec<MetadataResponse>> {
-        let connection = match target {
-            Target::Broker(node) => self.connect(node, deadline).await?,
-            Target::Bootstrap(address) => self.connections.dial(-1, &address, deadline).await?,
+        let connection = match candidate {
+            Candidate::Broker(node) => self.connect(node, deadline).await?,
+            Candidate::Bootstrap(address) => self.connections.dial(-1, &address, deadline).await?,
         };
         self.ask_for_topics(&connection, refresh, deadline).await
     }
@@ -455,12 +455,12 @@ impl Refresher {
 
     /// Brokers in the order in which to ask them.
     fn nodes(&self) -> Vec<i32> {
-        let targets = whom_to_ask(self.standings(), &[], &mut self.random.lock());
-        let node = |target| match target {
-            Target::Broker(node) => Some(node),
-            Target::Bootstrap(_) => None,
+        let candidates = whom_to_ask(self.standings(), &[], &mut self.random.lock());
+        let node = |candidate| match candidate {
+            Candidate::Broker(node) => Some(node),
+            Candidate::Bootstrap(_) => None,
         };
-        targets.into_iter().filter_map(node).collect()
+        candidates.into_iter().filter_map(node).collect()
     }
 
     fn standings(&self) -> Vec<(i32, Standing)> {

@@ -305,9 +305,9 @@ impl Told {
     }
 }
 
-/// Whom to ask.
+/// Who may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum Candidate {
     /// A broker that is known.
     Broker(i32),
     /// An address that the client was configured with.
@@ -333,22 +333,26 @@ pub(super) fn whom_to_ask(
     brokers: impl IntoIterator<Item = (i32, Standing)>,
     bootstrap: &[Address],
     random: &mut Random,
-) -> Vec<Target> {
+) -> Vec<Candidate> {
     let mut brokers: Vec<_> = brokers.into_iter().collect();
     shuffle(&mut brokers, random);
     brokers.sort_by_key(|(_, standing)| *standing);
-    let mut bootstrap: Vec<_> = bootstrap.iter().cloned().map(Target::Bootstrap).collect();
+    let mut bootstrap: Vec<_> = bootstrap
+        .iter()
+        .cloned()
+        .map(Candidate::Bootstrap)
+        .collect();
     shuffle(&mut bootstrap, random);
     let mut bootstrap = bootstrap.into_iter();
-    let mut targets = Vec::new();
+    let mut candidates = Vec::new();
     for (place, (node, _)) in brokers.into_iter().enumerate() {
         if place >= BEFORE_BOOTSTRAP {
-            targets.extend(bootstrap.next());
+            candidates.extend(bootstrap.next());
         }
-        targets.push(Target::Broker(node));
+        candidates.push(Candidate::Broker(node));
     }
-    targets.extend(bootstrap);
-    targets
+    candidates.extend(bootstrap);
+    candidates
 }
 
 fn shuffle<T>(items: &mut [T], random: &mut Random) {
@@ -527,14 +531,14 @@ mod tests {
             };
             (node, standing)
         });
-        let targets = whom_to_ask(brokers, &bootstrap, &mut random);
-        assert_eq!(targets.len(), 22);
-        assert_eq!(targets[0], Target::Broker(2));
-        let place = |of: &Target| targets.iter().position(|target| target == of);
-        assert!(matches!(targets[2], Target::Bootstrap(_)));
-        assert!(matches!(targets[4], Target::Bootstrap(_)));
-        assert_eq!(place(&Target::Broker(1)), Some(20));
-        assert_eq!(place(&Target::Broker(0)), Some(21));
+        let candidates = whom_to_ask(brokers, &bootstrap, &mut random);
+        assert_eq!(candidates.len(), 22);
+        assert_eq!(candidates[0], Candidate::Broker(2));
+        let place = |of: &Candidate| candidates.iter().position(|candidate| candidate == of);
+        assert!(matches!(candidates[2], Candidate::Bootstrap(_)));
+        assert!(matches!(candidates[4], Candidate::Bootstrap(_)));
+        assert_eq!(place(&Candidate::Broker(1)), Some(20));
+        assert_eq!(place(&Candidate::Broker(0)), Some(21));
         let first = whom_to_ask([], &bootstrap, &mut random);
         assert_eq!(first.len(), 2);
     }
