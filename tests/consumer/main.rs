@@ -6,6 +6,7 @@
 //! - `transactions`: what read_committed shows
 //! - `groups`: membership, rebalances, commits
 //! - `coordinator`: whatever the group's coordinator answers, or does not
+//! - `patterns`: topics that come to a pattern and go
 //! - `outage`: all brokers away, in each state of the client
 //! - `subscription`: topics that do not exist
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
@@ -24,6 +25,7 @@ mod harness;
 #[path = "../support/in_memory.rs"]
 mod in_memory;
 mod outage;
+mod patterns;
 mod reading;
 mod recreated;
 mod repetitions;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{CommitPolicy, OnFailure};
 use crate::kafka::config::values::{
-    ADDRESSES, BYTES, FLAG, Kind, NAMES, POSITIVE_MILLIS, TEXT, list,
+    ADDRESSES, BYTES, FLAG, Kind, POSITIVE_MILLIS, TEXT, TOPICS, list,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
@@ -30,7 +30,8 @@ use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
 pub struct ConsumerConfig {
     /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by. Needed.
     pub brokers: Vec<String>,
-    /// `topics`: the topics to read. Needed.
+    /// `topics`: the topics to read, by name, or by a pattern that begins with `^`, as for
+    /// [`Consumer::subscribe`](crate::kafka::Consumer::subscribe). Needed.
     pub topics: Vec<String>,
     /// `group.id`: the group that shares the partitions and has the commits. Needed.
     pub group_id: String,
@@ -125,7 +126,7 @@ impl Configuration for ConsumerConfig {
 
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "bootstrap.servers": ADDRESSES => brokers;
-        "topics": NAMES => topics;
+        "topics": TOPICS => topics;
         "group.id": TEXT => group_id;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "session.timeout.ms": POSITIVE_MILLIS => session_timeout;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::leader_doubts::{LeaderClaim, LeaderDoubts};
 use super::topic_map::TopicMap;
+use crate::kafka::model::names::is_topic;
 use crate::kafka::{Address, Error, ErrorKind, TopicPartition};
 
 /// How often in a row the brokers say of a topic that it does not exist before it counts as gone.
@@ -30,7 +31,12 @@ pub(crate) struct Metadata {
     pub topic_errors: BTreeMap<Arc<str>, TopicError>,
     /// How often in a row the brokers have said of a topic that it does not exist.
     pub missed: BTreeMap<Arc<str>, u32>,
+    /// Every topic that this client may see, tracked or not, and whether it is the brokers' own; `None` while nobody wants to hear of all.
+    pub listed: Option<Arc<TopicList>>,
 }
+
+/// Names of topics, and whether each is the brokers' own.
+pub(crate) type TopicList = BTreeMap<Arc<str>, bool>;
 
 /// Why a topic was not described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +176,22 @@ impl Metadata {
             .collect();
         for topic in asked.iter().filter(|topic| !mentioned.contains(&***topic)) {
             self.topic_errors.insert(topic.clone(), TopicError::LeftOut);
+        }
+    }
+
+    /// Notes all topics that there are, by an answer to a question for all.
+    pub fn list(&mut self, answer: Option<&MetadataResponse>) {
+        let listed = answer.map(|answer| {
+            let topics = answer.topics.iter().filter_map(|topic| {
+                let name = topic.name.as_deref().filter(|name| is_topic(name))?;
+                let exists = topic.error_code != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                exists.then(|| (Arc::from(name), topic.is_internal))
+            });
+            Arc::new(topics.collect::<TopicList>())
+        });
+        // The same list stays shared: whoever has looked at it need not look again.
+        if self.listed != listed {
+            self.listed = listed;
         }
     }
 

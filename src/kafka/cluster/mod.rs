@@ -42,10 +42,11 @@ pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
 pub(crate) use self::fan_out::{Answers, Asked, no_leader, unknown_partition};
 pub(crate) use self::metadata::{
-    Broker, LeaderHint, Metadata, PartitionMetadata, TopicError, TopicMetadata,
+    Broker, LeaderHint, Metadata, PartitionMetadata, TopicError, TopicList, TopicMetadata,
 };
 pub(crate) use self::pool::Channel;
 use self::pool::{ConnectionPool, Place, ProduceLanes};
+pub(crate) use self::refresh::ListInterest;
 use self::refresh::Refresher;
 use self::refresh_plan::{Told, Until};
 pub use self::router::Target;
@@ -166,7 +167,7 @@ impl Cluster {
         self.refresher().bootstrapped(deadline).await
     }
 
-    fn refresher(&self) -> &Refresher {
+    fn refresher(&self) -> &Arc<Refresher> {
         &self.0.shared.refresher
     }
 
@@ -269,6 +270,18 @@ impl Cluster {
             .into_iter()
             .filter(|topic| !tracked.contains(*topic) && tracked.insert(topic.to_string()));
         self.refresher().want(new, Until::Released);
+    }
+
+    /// Lets go of topics that were tracked: they are forgotten when they are idle.
+    pub fn untrack<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
+        let mut tracked = self.0.tracked.lock();
+        let topics = topics.into_iter().filter_map(|topic| tracked.take(topic));
+        self.refresher().release(&topics.collect());
+    }
+
+    /// Keeps the list of all topics fresh ([`Metadata::listed`]) as long as what is returned lives, and asks for it at once.
+    pub fn list_topics(&self) -> ListInterest {
+        ListInterest::new(self.refresher())
     }
 
     /// Keeps the metadata of these topics, which are in use now, fresh until they are idle (`metadata.max.idle.ms`), and asks for those that

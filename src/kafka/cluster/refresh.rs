@@ -77,6 +77,24 @@ impl Drop for Wait<'_> {
     }
 }
 
+/// Keeps all topics asked for, with everything else, as long as it lives.
+#[derive(Debug)]
+pub(crate) struct ListInterest(Arc<Refresher>);
+
+impl ListInterest {
+    pub(super) fn new(refresher: &Arc<Refresher>) -> Self {
+        refresher.plan.lock().want_list();
+        refresher.planned.notify_one();
+        Self(refresher.clone())
+    }
+}
+
+impl Drop for ListInterest {
+    fn drop(&mut self) {
+        self.0.plan.lock().release_list();
+    }
+}
+
 impl Refresher {
     pub fn new(config: &ClientConfig, connections: ConnectionPool) -> Result<Self> {
         Ok(Self {
@@ -299,6 +317,7 @@ impl Refresher {
         let everything = Refresh {
             number: 0,
             everything: true,
+            list: false,
             topics: Vec::new(),
         };
         let began = Instant::now();
@@ -357,8 +376,8 @@ impl Refresher {
             .await
     }
 
-    /// Asks for the topics of `refresh`; separately for those that may be created by that. One that was there before and is gone was deleted by
-    /// somebody: it is not for us to bring it back.
+    /// Asks for the topics of `refresh`, by name for those that a list of all leaves out; separately for those that may be created by that.
+    /// One that was there before and is gone was deleted by somebody: it is not for us to bring it back.
     async fn ask_for_topics(
         &self,
         connection: &Connection,
@@ -368,26 +387,30 @@ impl Refresher {
         let metadata = self.metadata();
         let may_create =
             |name: &str| self.config.allow_auto_create_topics && metadata.topic(name).is_none();
-        let (new, known): (Vec<_>, Vec<_>) = refresh
-            .topics
-            .iter()
-            .partition(|name| may_create(name.as_ref()));
         let mut answers = Vec::new();
+        let mut left: Vec<&Arc<str>> = refresh.topics.iter().collect();
+        if refresh.list {
+            let answer = ask_for(connection, None, false, deadline).await?;
+            let listed: BTreeSet<_> = (answer.topics.iter())
+                .filter_map(|topic| topic.name.as_deref())
+                .collect();
+            left.retain(|name| !listed.contains(&***name));
+            answers.push(answer);
+        }
+        let (new, known): (Vec<&Arc<str>>, Vec<_>) =
+            left.into_iter().partition(|name| may_create(name));
         for (topics, create) in [(known, false), (new, true)] {
-            if topics.is_empty() && (create || !refresh.topics.is_empty()) {
+            // Brokers are asked for in any case.
+            let needless = create || refresh.list || !refresh.topics.is_empty();
+            if topics.is_empty() && needless {
                 continue;
             }
             let topics = topics.into_iter().map(|name| MetadataRequestTopic {
                 name: Some(name.to_string()),
                 ..Default::default()
             });
-            let request = MetadataRequest {
-                topics: Some(topics.collect()),
-                allow_auto_topic_creation: create,
-                ..Default::default()
-            };
-            let response = connection.call(&request, deadline).await?;
-            answers.push(checked(connection, response)?);
+            let topics = Some(topics.collect());
+            answers.push(ask_for(connection, topics, create, deadline).await?);
         }
         Ok(answers)
     }
@@ -413,6 +436,9 @@ impl Refresher {
                 next.merge(answer, &asked, &mut doubts, now);
             }
             next.note_missing(answers, &asked);
+            if refresh.everything {
+                next.list(answers.first().filter(|_| refresh.list));
+            }
             // Whoever waits for a topic that is in trouble is woken by each refresh, to go on with it.
             (next != *known || !next.topic_errors.is_empty()).then_some(next)
         });
@@ -477,6 +503,22 @@ impl Refresher {
         };
         metadata.brokers.values().map(standing).collect()
     }
+}
+
+/// Asks for these topics, or for all.
+async fn ask_for(
+    connection: &Connection,
+    topics: Option<Vec<MetadataRequestTopic>>,
+    create: bool,
+    deadline: Instant,
+) -> Result<MetadataResponse> {
+    let request = MetadataRequest {
+        topics,
+        allow_auto_topic_creation: create,
+        ..Default::default()
+    };
+    let response = connection.call(&request, deadline).await?;
+    checked(connection, response)
 }
 
 /// An answer that can be used.

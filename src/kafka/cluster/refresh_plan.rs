@@ -22,6 +22,8 @@ pub(super) struct RefreshPlan {
     topics: BTreeMap<Arc<str>, TopicInterest>,
     /// The topics of requests that were not fulfilled yet, and perhaps others.
     open: BTreeSet<Arc<str>>,
+    /// How many want to hear of all topics that there are.
+    listing: usize,
     /// The number of the last request.
     requested: u64,
     /// The last request that is about everything.
@@ -74,6 +76,8 @@ pub(super) struct Refresh {
     pub number: u64,
     /// Whether it is about everything that is of interest.
     pub everything: bool,
+    /// Whether that is all topics that there are.
+    pub list: bool,
     /// What to ask for.
     pub topics: Vec<Arc<str>>,
 }
@@ -97,6 +101,7 @@ impl RefreshPlan {
         Self {
             topics: BTreeMap::new(),
             open: BTreeSet::new(),
+            listing: 0,
             requested: 0,
             everything: 0,
             immediate: 0,
@@ -117,6 +122,17 @@ impl RefreshPlan {
         self.requested += 1;
         self.everything = self.requested;
         self.requested
+    }
+
+    /// One more wants to hear of all topics: they are asked for at once.
+    pub fn want_list(&mut self) {
+        self.listing += 1;
+        self.immediate = self.request();
+    }
+
+    /// One of those who wanted to hear of all topics does so no more.
+    pub fn release_list(&mut self) {
+        self.listing -= 1;
     }
 
     /// Requests one topic that is of interest; nothing where it is not.
@@ -226,6 +242,7 @@ impl RefreshPlan {
         Next::Refresh(Refresh {
             number: self.requested,
             everything,
+            list: everything && self.listing > 0,
             topics,
         })
     }
@@ -506,6 +523,27 @@ mod tests {
         plan.release("t", start + SECOND * 10_000);
         assert!(is_wanted(&mut plan, 10_299));
         assert!(!is_wanted(&mut plan, 10_300));
+    }
+
+    #[test]
+    fn all_topics_are_asked_for_at_once_and_as_long_as_somebody_wants_to_hear_of_them() {
+        let start = Instant::now();
+        let (mut plan, mut random) = plan(start);
+        plan.want("t", Until::Released, false, start);
+        let due = refresh(plan.next(start));
+        assert!(!due.list);
+        plan.succeeded(&due, start, &mut random);
+        (plan.want_list(), plan.want_list());
+        let due = refresh(plan.next(start));
+        assert!(due.list && due.everything && names(&due) == ["t"]);
+        plan.succeeded(&due, start, &mut random);
+        for (seconds, is_list) in [(400, true), (800, false)] {
+            plan.release_list();
+            let now = start + SECOND * seconds;
+            let due = refresh(plan.next(now));
+            assert_eq!(due.list, is_list);
+            plan.succeeded(&due, now, &mut random);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::compression::Compression;
 
 use super::Secret;
+use crate::kafka::model::TopicPattern;
 use crate::kafka::model::names::{MAX_TEXT_BYTES, is_topic, quoted};
 use crate::kafka::net::Address;
 use crate::kafka::{Error, ErrorKind};
@@ -139,11 +140,11 @@ pub(crate) const SECRET: Kind<Secret> = Kind {
     is_secret: true,
 };
 
-/// Names of topics.
-pub(crate) const NAMES: Kind<Vec<String>> = Kind {
-    allowed: "names of topics, commas between several",
+/// Names of topics, and patterns of names. What is wrong with a pattern is told where it is subscribed to.
+pub(crate) const TOPICS: Kind<Vec<String>> = Kind {
+    allowed: "names of topics, or patterns that begin with '^', commas between several",
     read: |text| Some(list(text)).filter(|names| !names.is_empty()),
-    holds: |names| names.iter().all(|name| is_topic(name)),
+    holds: |names| (names.iter()).all(|name| is_topic(name) || TopicPattern::is_meant(name)),
     show: |names| quoted(&names.join(",")),
     is_secret: false,
 };
@@ -151,7 +152,7 @@ pub(crate) const NAMES: Kind<Vec<String>> = Kind {
 pub(crate) const ADDRESSES: Kind<Vec<String>> = Kind {
     allowed: "host:port, commas between several",
     holds: |addresses| addresses.iter().all(|text| text.parse::<Address>().is_ok()),
-    ..NAMES
+    ..TOPICS
 };
 
 /// The items between commas, empty ones left out.

@@ -82,6 +82,8 @@ pub struct ConsumerConfig {
     /// `missing.topics` (Java has no such option): whether subscribing to a topic that does not exist waits for it (`wait`, the default) or
     /// fails (`fail`).
     pub missing_topics: MissingTopics,
+    /// `exclude.internal.topics`: a pattern matches no topic that is the brokers' own, such as `__consumer_offsets`. Default `true`.
+    pub exclude_internal_topics: bool,
     /// `auto.offset.reset`: `earliest`, `latest` or `none`. Default `latest`.
     pub auto_offset_reset: OffsetReset,
     /// `enable.auto.commit`: commit, now and then, what earlier polls returned. Default `false` (Java's is `true`).
@@ -125,6 +127,7 @@ impl Default for ConsumerConfig {
             group_id: None,
             group_instance_id: None,
             missing_topics: MissingTopics::Wait,
+            exclude_internal_topics: true,
             auto_offset_reset: OffsetReset::Latest,
             enable_auto_commit: false,
             auto_commit_interval: Duration::from_secs(5),
@@ -167,6 +170,7 @@ impl Configuration for ConsumerConfig {
         "group.id": TEXT => group_id;
         "group.instance.id": NAME => group_instance_id;
         "missing.topics": MissingTopics::KIND => missing_topics;
+        "exclude.internal.topics": FLAG => exclude_internal_topics;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "enable.auto.commit": FLAG => enable_auto_commit;
         "auto.commit.interval.ms": POSITIVE_MILLIS => auto_commit_interval;

@@ -15,6 +15,7 @@ use super::handle::check_offset;
 use super::listener::AnyListener;
 use super::positions::resolver;
 use super::state::{ConsumerContext, Source};
+use super::subscription::Subscription;
 use super::wait::wait;
 use super::{
     ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset,
@@ -64,6 +65,7 @@ pub struct Consumer {
     next_auto_commit: Instant,
     /// When a poll last returned an error that the next one returns as well.
     failed_at: Option<Instant>,
+    subscription: Subscription,
 }
 
 impl fmt::Debug for Consumer {
@@ -121,6 +123,7 @@ impl Consumer {
             resets_observed: 0,
             lag_watch: LagWatch::default(),
             failed_at: None,
+            subscription: Subscription::default(),
         }
     }
 
@@ -131,10 +134,15 @@ impl Consumer {
 
     /// Joins the group (`group_id`) to read its share of these topics. Subscribing again replaces the topics.
     ///
+    /// One that begins with `^` is a pattern, as in librdkafka: a regular expression for all topics whose names begin as it says; end it
+    /// with `$` to match whole names, as Java's client does. What matches is looked up whenever the metadata is refreshed
+    /// (`metadata.max.age.ms`): topics come and go, each time with a rebalance. Topics that are the brokers' own are left out, unless
+    /// [`exclude_internal_topics`](ConsumerConfig::exclude_internal_topics) is off. A topic that came later is read from its beginning.
+    ///
     /// Waits until the brokers have said what they know of the topics. One that does not exist holds up no other: it is read once it exists,
     /// and [`poll`](Self::poll) returns an error that names it, once, with [`ErrorKind::UnknownTopicOrPartition`]; under
     /// [`MissingTopics::Fail`](super::MissingTopics::Fail) such a topic fails this call, by the request timeout. Fails at once when none of the topics can ever be read,
-    /// because the client may not or because no topic can have such a name.
+    /// because the client may not or because no topic can have such a name, and when a pattern is no regular expression.
     ///
     /// Cancel safe: dropped before it is ready, it has changed nothing.
     pub async fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
@@ -158,9 +166,10 @@ impl Consumer {
         let context = self.context().clone();
         let group_id = context.group_id()?.to_string();
         // Nothing is written by it, whatever the answer was that did not come.
-        let topics = subscription::look_up(&context, topics)
+        let subscription = subscription::look_up(&context, topics)
             .await
             .map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
+        let topics = subscription.topics();
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         context.subscribe_to(&names);
         context.cluster.track(names.iter().copied());
@@ -184,10 +193,38 @@ impl Consumer {
             Source::Closed => return Err(closed()),
         }
         drop(state);
+        self.subscription = subscription;
         if listener.is_some() {
             self.listener = listener;
         }
         Ok(())
+    }
+
+    /// Subscribes to what the patterns match now.
+    fn follow_patterns(&mut self, now: Instant) {
+        let context = &self.handle.context;
+        let group = match self.subscription.has_patterns() {
+            true => context.group(),
+            false => None,
+        };
+        let Some(group) = group else { return };
+        let known = context.cluster.metadata();
+        let pause = |missed| context.pause(missed);
+        let changed = self.subscription.follow(&known, now, pause);
+        if self.subscription.ask_due(now) {
+            context.cluster.refresh();
+        }
+        if let Some(changed) = changed {
+            let came = || changed.came.iter().map(String::as_str);
+            let is_gone = |topic: &str| known.is_gone(topic);
+            context.state().subscribed.follow(came(), is_gone);
+            context.cluster.track(came());
+            context
+                .cluster
+                .untrack(changed.went.iter().map(String::as_str));
+            let topics = self.subscription.topics();
+            group.update(|membership| membership.resubscribe(topics, now));
+        }
     }
 
     /// Reads exactly these partitions, each from its start, instead of those assigned before. With a group, offsets can be committed, but
@@ -282,6 +319,7 @@ impl Consumer {
         loop {
             let mut ready = pin!(context.ready.notified());
             ready.as_mut().enable();
+            self.follow_patterns(Instant::now());
             self.take_part_in_rebalance(Instant::now()).await;
             self.tell_of_resets().await;
             let now = Instant::now();
@@ -336,6 +374,7 @@ impl Consumer {
         let context = self.context().clone();
         let group = context.group();
         self.forget();
+        self.subscription = Subscription::default();
         context.state().source = Source::Left;
         if let Some(group) = group {
             group.close().await;

@@ -6,7 +6,7 @@
 //! | `rebalance` | the part of a rebalance that runs inside a poll |
 //! | `handle` | everything else that can be asked of a consumer |
 //! | `config` | what a consumer can be told |
-//! | `subscription` | what must be known of topics before a member joins for them |
+//! | `subscription` | names and patterns that are subscribed to, and what must be known of topics before a member joins for them |
 //! | `subscribed` | which partitions appeared since the subscription |
 //! | `listener` | what an application is told when its partitions change |
 //! | `metrics` | what a consumer counts |

@@ -21,6 +21,14 @@ struct Then {
     partitions: usize,
 }
 
+impl Then {
+    /// There was no topic.
+    const NOTHING: Self = Self {
+        id: None,
+        partitions: 0,
+    };
+}
+
 impl Subscribed {
     /// These are subscribed to from now on. Those that were before stay as they were.
     pub fn subscribe<'a>(&mut self, topics: impl IntoIterator<Item = &'a str>) {
@@ -34,6 +42,19 @@ impl Subscribed {
             .collect();
     }
 
+    /// The topics of a pattern are others now. One that came was not there at the subscription; one that is gone for good will be another if
+    /// it comes again.
+    pub fn follow<'a>(
+        &mut self,
+        topics: impl IntoIterator<Item = &'a str>,
+        is_gone: impl Fn(&str) -> bool,
+    ) {
+        self.0.retain(|topic, _| !is_gone(topic));
+        for topic in topics {
+            self.0.entry(topic.into()).or_insert(Some(Then::NOTHING));
+        }
+    }
+
     /// Learns of topics what was not known of them at the subscription: the first that is heard.
     pub fn learn(&mut self, metadata: &Metadata) {
         for (topic, then) in self.0.iter_mut().filter(|(_, then)| then.is_none()) {
@@ -44,10 +65,7 @@ impl Subscribed {
                     id: TopicId::known(known.id),
                     partitions: known.partitions.len(),
                 }),
-                None if missing => Some(Then {
-                    id: None,
-                    partitions: 0,
-                }),
+                None if missing => Some(Then::NOTHING),
                 None => None,
             };
         }
@@ -113,6 +131,24 @@ mod tests {
         subscribed.subscribe(["t"]);
         subscribed.learn(&metadata(1, 5));
         assert!(!new(&subscribed, 2, 1), "another subscription");
+    }
+
+    #[test]
+    fn a_topic_that_comes_to_a_pattern_is_new_and_one_that_was_there_is_not() {
+        let id = |bits| TopicId::known(Uuid::from_u128(bits));
+        let mut subscribed = Subscribed::default();
+        subscribed.subscribe(["t"]);
+        subscribed.learn(&metadata(1, 2));
+        subscribed.follow(["t", "u"], |_| false);
+        let first = |topic| TopicPartition::new(topic, 0);
+        assert!(!subscribed.is_new(&first("t"), id(1)) && subscribed.is_new(&first("u"), id(2)));
+        // Out of sight for a while, and back.
+        subscribed.follow(["u"], |_| false);
+        subscribed.follow(["t", "u"], |_| false);
+        assert!(!subscribed.is_new(&first("t"), id(1)));
+        subscribed.follow(["u"], |topic| topic == "t");
+        subscribed.follow(["t", "u"], |_| false);
+        assert!(subscribed.is_new(&first("t"), id(1)), "deleted and created");
     }
 
     #[test]

@@ -1,36 +1,153 @@
-//! What must be known of topics before a member joins for them. In: the names that an application subscribes to. Out: the topics to join
-//! for, each once, or why there is no point.
+//! What an application subscribes to, names and patterns of names, and what must be known of topics before a member joins for them. In: what
+//! was given, and the metadata as it comes. Out: the topics to join for, each once, or why there is no point.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::ErrorCode;
+use tokio::time::Instant;
 
 use super::MissingTopics;
 use super::state::ConsumerContext;
 use crate::kafka::Result;
-use crate::kafka::cluster::{Metadata, TopicError};
+use crate::kafka::cluster::{ListInterest, Metadata, TopicError, TopicList};
 use crate::kafka::error::may_pass;
 use crate::kafka::group::missing_topics::error_of;
+use crate::kafka::model::TopicPattern;
 use crate::kafka::model::names::check_topic;
 
-/// Asks for the topics, all at once, until the brokers have said something of each.
-pub(super) async fn look_up(context: &ConsumerContext, topics: &[&str]) -> Result<Vec<String>> {
-    let topics: BTreeSet<&str> = topics.iter().copied().collect();
-    // Nobody is asked for a name that cannot be: nothing would be heard of it.
-    topics.iter().try_for_each(|topic| check_topic(topic))?;
-    match context.config.missing_topics {
-        MissingTopics::Wait => {
-            context.cluster.track(topics.iter().copied());
-            let known = heard_of(context, &topics).await?;
-            check(&known, &topics)?;
+/// What a consumer is subscribed to.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    names: BTreeSet<String>,
+    patterns: Patterns,
+    /// The names, and what the patterns match.
+    topics: BTreeSet<String>,
+    /// The metadata that this follows.
+    known: Option<Arc<Metadata>>,
+    /// Keeps the list of topics fresh that the patterns are matched with.
+    list: Option<ListInterest>,
+    /// When to ask again for topics that the list leaves out.
+    ask_at: Option<Instant>,
+}
+
+/// The topics of a subscription when they change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub came: Vec<String>,
+    pub went: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Patterns {
+    patterns: Vec<TopicPattern>,
+    with_internal: bool,
+}
+
+impl Patterns {
+    fn matching<'a>(&self, listed: &'a TopicList) -> impl Iterator<Item = &'a str> {
+        let topics = listed.iter().filter(|(name, is_internal)| {
+            (self.with_internal || !**is_internal)
+                && (self.patterns.iter()).any(|pattern| pattern.matches(name))
+        });
+        topics.map(|(name, _)| &**name)
+    }
+}
+
+impl Subscription {
+    fn new(topics: &[&str], with_internal: bool) -> Result<Self> {
+        let is_pattern = |topic: &&str| TopicPattern::is_meant(topic);
+        let (patterns, names): (Vec<&str>, Vec<&str>) =
+            topics.iter().partition(|it| is_pattern(it));
+        // Nobody is asked for a name that cannot be: nothing would be heard of it.
+        names.iter().try_for_each(|topic| check_topic(topic))?;
+        let patterns: Result<_> = patterns.into_iter().map(TopicPattern::new).collect();
+        Ok(Self {
+            names: names.into_iter().map(str::to_string).collect(),
+            patterns: Patterns {
+                patterns: patterns?,
+                with_internal,
+            },
+            ..Self::default()
+        })
+    }
+
+    /// The topics to join for.
+    pub fn topics(&self) -> Vec<String> {
+        self.topics.iter().cloned().collect()
+    }
+
+    /// Whether there are patterns to follow.
+    pub fn has_patterns(&self) -> bool {
+        !self.patterns.patterns.is_empty()
+    }
+
+    /// Takes newer metadata: whether other topics match now. A topic that is missing for a moment is not gone: it is asked for again, with
+    /// pauses by the number of times that it was missing.
+    pub fn follow(
+        &mut self,
+        known: &Arc<Metadata>,
+        now: Instant,
+        pause: impl FnOnce(u32) -> Duration,
+    ) -> Option<Changed> {
+        let is_same = |before: &Arc<Metadata>| Arc::ptr_eq(before, known);
+        if !self.has_patterns() || self.known.as_ref().is_some_and(is_same) {
+            return None;
         }
-        MissingTopics::Fail => {
-            let deadline = context.deadline();
-            for topic in &topics {
-                context.cluster.topic(topic, deadline).await?;
-            }
+        self.known = Some(known.clone());
+        let listed = known.listed.as_ref()?;
+        let is_left_out =
+            |name: &&String| !listed.contains_key(name.as_str()) && !is_over(known, name);
+        let left_out: Vec<&String> = self.topics.iter().filter(is_left_out).collect();
+        let missed = left_out
+            .iter()
+            .filter_map(|name| known.missed.get(name.as_str()));
+        self.ask_at = missed.max().map(|missed| now + pause(*missed));
+        let mut topics = self.names.clone();
+        topics.extend(self.patterns.matching(listed).map(str::to_string));
+        topics.extend(left_out.into_iter().cloned());
+        let changed = Changed {
+            came: topics.difference(&self.topics).cloned().collect(),
+            went: self.topics.difference(&topics).cloned().collect(),
+        };
+        self.topics = topics;
+        (!changed.came.is_empty() || !changed.went.is_empty()).then_some(changed)
+    }
+
+    /// Whether to ask for the metadata now; once for each time.
+    pub fn ask_due(&mut self, now: Instant) -> bool {
+        self.ask_at.take_if(|at| *at <= now).is_some()
+    }
+}
+
+/// Whether nothing of a topic that was there can be read any more.
+fn is_over(known: &Metadata, topic: &str) -> bool {
+    let refused = TopicError::Server(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    known.is_gone(topic) || known.topic_errors.get(topic) == Some(&refused)
+}
+
+/// Asks for the topics, all at once, until the brokers have said something of each.
+pub(super) async fn look_up(context: &ConsumerContext, topics: &[&str]) -> Result<Subscription> {
+    let config = &context.config;
+    let mut subscription = Subscription::new(topics, !config.exclude_internal_topics)?;
+    subscription.topics = subscription.names.clone();
+    if subscription.has_patterns() {
+        subscription.list = Some(context.cluster.list_topics());
+        let known = context.cluster.refreshed(context.deadline()).await?;
+        subscription.follow(&known, Instant::now(), |missed| context.pause(missed));
+    }
+    if config.missing_topics == MissingTopics::Fail {
+        let deadline = context.deadline();
+        for topic in &subscription.names {
+            context.cluster.topic(topic, deadline).await?;
         }
     }
-    Ok(topics.into_iter().map(str::to_string).collect())
+    let topics: BTreeSet<&str> = subscription.topics.iter().map(String::as_str).collect();
+    context.cluster.track(topics.iter().copied());
+    let known = heard_of(context, &topics).await?;
+    check(&known, &topics)?;
+    Ok(subscription)
 }
 
 /// Metadata in which each of the topics is, or why it is not.
@@ -58,5 +175,78 @@ fn check(known: &Metadata, topics: &BTreeSet<&str>) -> Result<()> {
     match verdicts.first() {
         Some((topic, why)) if verdicts.len() == topics.len() => Err(error_of(topic, *why)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(topics: &[&str]) -> Metadata {
+        let topics = topics.iter();
+        let listed = topics.map(|name| (Arc::from(*name), name.starts_with("__")));
+        Metadata {
+            listed: Some(Arc::new(listed.collect())),
+            ..Metadata::default()
+        }
+    }
+
+    fn follow(subscription: &mut Subscription, known: Metadata, now: Instant) -> Option<Changed> {
+        let pause = |missed: u32| Duration::from_secs(missed.into());
+        subscription.follow(&Arc::new(known), now, pause)
+    }
+
+    #[test]
+    fn topics_that_match_come_and_go_and_names_stay() {
+        let now = Instant::now();
+        let mut subscription = Subscription::new(&["named", "^a", "^b$"], false).expect("fine");
+        subscription.topics = subscription.names.clone();
+        let changed = follow(&mut subscription, known(&["a", "b", "b1", "__a"]), now);
+        assert_eq!(changed.expect("a change").came, ["a", "b"]);
+        let changed = follow(&mut subscription, known(&["a", "a1", "b", "named"]), now);
+        let changed = changed.expect("a change");
+        assert_eq!(
+            (&*changed.came, &*changed.went),
+            (&["a1".to_string()][..], &[][..])
+        );
+        assert_eq!(subscription.topics(), ["a", "a1", "b", "named"]);
+        assert_eq!(
+            follow(&mut subscription, known(&["a", "a1", "b"]), now),
+            None
+        );
+    }
+
+    #[test]
+    fn a_topic_that_the_list_leaves_out_is_asked_for_until_it_is_gone_or_refused() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut subscription = Subscription::new(&["^a"], false).expect("fine");
+        follow(&mut subscription, known(&["a1", "a2"]), now);
+        for missed in 1..5 {
+            let mut missing = known(&["a2"]);
+            missing.missed.insert("a1".into(), missed);
+            assert_eq!(follow(&mut subscription, missing, now), None);
+            assert!(!subscription.ask_due(now));
+            let at = now + second * missed;
+            assert!(subscription.ask_due(at) && !subscription.ask_due(at));
+        }
+        let mut gone = known(&["a2"]);
+        gone.missed.insert("a1".into(), 5);
+        let changed = follow(&mut subscription, gone, now).expect("a change");
+        assert_eq!(changed.went, ["a1"]);
+        assert!(!subscription.ask_due(now + second * 60));
+        let mut refused = known(&[]);
+        let code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        (refused.topic_errors).insert("a2".into(), TopicError::Server(code));
+        let changed = follow(&mut subscription, refused, now).expect("a change");
+        assert_eq!(changed.went, ["a2"]);
+    }
+
+    #[test]
+    fn internal_topics_are_matched_where_that_is_wanted() {
+        let mut subscription = Subscription::new(&["^__"], true).expect("fine");
+        let listed = known(&["__consumer_offsets", "a"]);
+        let changed = follow(&mut subscription, listed, Instant::now());
+        assert_eq!(changed.expect("a change").came, ["__consumer_offsets"]);
     }
 }

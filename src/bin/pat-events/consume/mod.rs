@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_millis(250);
 pub struct Consume {
     #[command(flatten)]
     cluster: Cluster,
-    /// The topic to read.
+    /// The topic to read; with a group also a pattern that begins with ^, for all topics whose names begin as it says.
     #[arg(short, long)]
     topic: String,
     /// Read only this partition.
@@ -117,6 +117,13 @@ impl Consume {
 
     /// Subscribes or assigns. Returns where reading begins and where it is to stop.
     async fn start(&self, consumer: &mut Consumer) -> Outcome<Bounds> {
+        let is_pattern = self.topic.starts_with('^');
+        if is_pattern && (self.group.is_none() || self.exit) {
+            return Err(
+                "a pattern of topics is read as a member of a group (-G), and has no end (-e)"
+                    .into(),
+            );
+        }
         let share = self.group.is_some().then(Share::default);
         if let Some(share) = &share {
             if !matches!(
@@ -128,7 +135,10 @@ impl Consume {
             let topics = [self.topic.as_str()];
             consumer.subscribe_with(&topics, share.clone()).await?;
         }
-        let partitions = self.partitions().await?;
+        let partitions = match is_pattern {
+            true => Vec::new(),
+            false => self.partitions().await?,
+        };
         let by_offset = matches!(self.offset, Some(Start::BeforeEnd(_) | Start::At(_)));
         let ends = match by_offset || self.exit {
             true => consumer.end_offsets(&partitions).await?,

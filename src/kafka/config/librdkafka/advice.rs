@@ -45,10 +45,6 @@ const JAVA: &[(&str, &str)] = &[
     ),
     ("send.buffer.bytes", "the system's own value is used"),
     ("receive.buffer.bytes", "the system's own value is used"),
-    (
-        "exclude.internal.topics",
-        "topics are subscribed to by name",
-    ),
     ("config.providers", "values are taken as they are"),
 ];
 

@@ -177,7 +177,7 @@ pub(super) static TABLE: &[Row] = &[
     row(&["group.remote.assignor"], Consumer, "", NotSupported(None, "the members' leader assigns, by range")),
     row(&["coordinator.query.interval.ms"], Consumer, "", Ignored("the coordinator is asked for when it has moved")),
     row(&["enable.partition.eof"], Consumer, "", NotSupported(Some("false"), "no poll returns an end: compare position with end_offsets")),
-    row(&["topic.blacklist"], Any, "", NotSupported(None, "topics are subscribed to by name")),
+    row(&["topic.blacklist"], Any, "", NotSupported(None, "a pattern that is subscribed to says by itself which topics it means")),
     row(&["consume.callback.max.messages"], Consumer, "", Ignored("there is max.poll.records")),
     row(&["offset.store.method"], Consumer, "", Refused(Some("broker"), "offsets are committed to brokers")),
     row(&["offset.store.path"], Consumer, "", Refused(None, "offsets are committed to brokers, not to a file")),
