@@ -1,12 +1,15 @@
 //! One client of a cluster: what its producers, consumers and admins share.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use protocol::Request;
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, Judged, Target};
-use super::{Admin, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result};
+use super::{
+    Admin, BrokerMetrics, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
+};
 
 /// A client of one cluster. Cheap to clone; producers, consumers and admins that are created with it share its connections and what it knows
 /// of the cluster.
@@ -94,6 +97,12 @@ impl Client {
     /// An admin on this client. Needs no network.
     pub fn admin(&self) -> Admin {
         Admin::new(self.cluster.for_another())
+    }
+
+    /// What goes on with each broker, by its id: what all producers, consumers and admins of this client do together. Addresses that the
+    /// client was configured with, where the broker's id is not known yet, are -1.
+    pub fn broker_metrics(&self) -> BTreeMap<i32, BrokerMetrics> {
+        self.cluster.broker_metrics()
     }
 
     /// Sends any request of Kafka's protocol to `target`, in the newest version that both sides speak, and returns its response: the way to

@@ -45,7 +45,7 @@ pub use consumer::{
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};
 pub use net::Transport;
-pub use observe::{ClientEvent, Latency, Observer, Severity};
+pub use observe::{BrokerMetrics, ClientEvent, Latency, Observer, Severity};
 pub use producer::{
     Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
 };

@@ -9,8 +9,8 @@ use std::time::Duration;
 use in_memory::InMemory;
 use pat_events::broker::{Broker, BrokerBuilder, Fault, FaultAction};
 use pat_events::kafka::{
-    ClientConfig, ClientEvent, Clock, Consumer, ConsumerConfig, Observer, OffsetReset, Producer,
-    ProducerConfig, Record, Severity,
+    Client, ClientConfig, ClientEvent, Clock, Consumer, ConsumerConfig, Observer, OffsetReset,
+    Producer, ProducerConfig, Record, Severity, StartOffset, TopicPartition,
 };
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::{sleep, timeout};
@@ -272,4 +272,78 @@ async fn a_position_that_the_client_moves_is_told_with_what_is_passed_over() {
         &["the position in t-0 moved from 99 to 0: OutOfRange"],
     )
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_with_each_broker_is_counted() {
+    const MS: Duration = Duration::from_millis(1);
+    let broker = cluster(|builder| builder.nodes(2));
+    let seen = Arc::new(Recorder::default());
+    let client = Client::lazy(client(&broker, &seen)).expect("a client");
+    assert!(client.broker_metrics().is_empty(), "nobody was asked yet");
+    let producer = client.producer(ProducerConfig::default());
+    let producer = producer.expect("a producer");
+    let all = broker.node_ids();
+    for partition in 0..3 {
+        let record = Record::new("t").partition(partition).value(b"one");
+        producer.send(record).await.expect("written");
+    }
+    let brokers = producer.metrics().brokers;
+    for node in &all {
+        let metrics = &brokers[node];
+        assert!(
+            metrics.connects >= 1 && metrics.requests_in_flight == 0,
+            "{metrics:?}"
+        );
+        let latency = metrics.request_latency;
+        assert!(latency.count >= 1 && latency.max < 50 * MS, "{latency:?}");
+        assert_eq!((metrics.fetch_latency.count, metrics.throttles), (0, 0));
+    }
+    // Slow, paused, cut off: each is counted for its broker alone.
+    let [slow, other] = all[..] else {
+        panic!("two")
+    };
+    broker.inject(Fault::on(ApiKey::PRODUCE, FaultAction::Delay(70 * MS)).at_node(slow));
+    let records: Vec<_> = (0..3)
+        .map(|partition| {
+            let record = Record::new("t").partition(partition).value(b"two");
+            producer.try_enqueue(record).expect("room")
+        })
+        .collect();
+    sleep(40 * MS).await;
+    let brokers = client.broker_metrics();
+    let in_flight = |node| brokers[&node].requests_in_flight;
+    assert_eq!((in_flight(slow), in_flight(other)), (1, 0));
+    for delivery in records {
+        delivery.await.expect("written");
+    }
+    let brokers = client.broker_metrics();
+    assert!(brokers[&slow].request_latency.max >= 70 * MS, "{brokers:?}");
+    assert!(brokers[&other].request_latency.max < 70 * MS, "{brokers:?}");
+    broker.inject(Fault::on(ApiKey::PRODUCE, FaultAction::Throttle(700 * MS)).at_node(slow));
+    for partition in 0..3 {
+        let record = Record::new("t").partition(partition).value(b"three");
+        producer.send(record).await.expect("written");
+    }
+    let brokers = client.broker_metrics();
+    let throttled = |node| (brokers[&node].throttles, brokers[&node].throttle_time);
+    assert_eq!(
+        (throttled(slow), throttled(other)),
+        ((1, 700 * MS), (0, Duration::ZERO))
+    );
+    let open = brokers[&slow].connects - brokers[&slow].disconnects;
+    broker.stop_node(slow).await;
+    sleep(2_000 * MS).await;
+    let metrics = &client.broker_metrics()[&slow];
+    assert!(open >= 1 && metrics.disconnects >= open, "{metrics:?}");
+    assert_eq!(metrics.requests_in_flight, 0);
+    let config = ConsumerConfig::default();
+    let mut consumer = client.consumer(config).expect("a consumer");
+    let partitions: Vec<_> = (0..3)
+        .map(|partition| (TopicPartition::new("t", partition), StartOffset::Earliest))
+        .collect();
+    consumer.assign(&partitions).await.expect("partitions");
+    poll(&mut consumer, 10).await;
+    let fetches = consumer.metrics().brokers[&other].fetch_latency;
+    assert!(fetches.count >= 1, "{fetches:?}");
 }

@@ -28,7 +28,7 @@ mod router;
 mod tests;
 mod topic_map;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -54,6 +54,7 @@ pub(crate) use self::router::{Answer, Judged};
 use super::error::may_pass;
 use super::model::names::check_topic;
 use super::net::{Connection, FramePool};
+use super::observe::BrokerMetrics;
 pub(crate) use super::runtime::Backoff;
 use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
@@ -174,6 +175,11 @@ impl Cluster {
     /// The user's number: no other of this cluster has it.
     pub fn user(&self) -> u64 {
         self.0.id
+    }
+
+    /// What went on with each broker that was dialled, by node, for all users.
+    pub fn broker_metrics(&self) -> BTreeMap<i32, BrokerMetrics> {
+        self.refresher().connections().metrics()
     }
 
     /// The user's tasks.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Backoff;
 use super::refresh_plan::Standing;
 use crate::kafka::net::{Connection, FramePool};
-use crate::kafka::observe::ClientEvent;
+use crate::kafka::observe::{BrokerCounters, BrokerMetrics, ClientEvent};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
@@ -88,6 +88,8 @@ pub(super) struct ConnectionPool {
     frames: FramePool,
     tasks: Tasks,
     slots: Mutex<BTreeMap<Place, Arc<Slot>>>,
+    /// What went on with each broker, by node; they outlive its connections, and its place in the metadata.
+    counters: Mutex<BTreeMap<i32, Arc<BrokerCounters>>>,
     random: Mutex<Random>,
 }
 
@@ -115,6 +117,7 @@ impl ConnectionPool {
             frames,
             tasks,
             slots: Mutex::default(),
+            counters: Mutex::default(),
             random,
         }
     }
@@ -131,15 +134,25 @@ impl ConnectionPool {
         address: &Address,
         deadline: Instant,
     ) -> Result<Connection> {
+        let counters = self.counters.lock().entry(node).or_default().clone();
         Connection::dial(
             &self.config,
             &self.frames,
             &self.tasks,
             node,
             address,
+            &counters,
             deadline,
         )
         .await
+    }
+
+    /// What went on with each broker that was dialled, by node.
+    pub fn metrics(&self) -> BTreeMap<i32, BrokerMetrics> {
+        let counters = self.counters.lock();
+        let each = counters.iter();
+        each.map(|(node, counters)| (*node, counters.read()))
+            .collect()
     }
 
     /// The open connection to the broker at `address`, if there is one. Costs two short locks.

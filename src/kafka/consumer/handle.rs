@@ -160,6 +160,7 @@ impl ConsumerHandle {
         let mut metrics = self.context.counters.metrics();
         metrics.bytes_held = self.context.budget.used();
         metrics.resets = self.reset_counts();
+        metrics.brokers = self.context.cluster.broker_metrics();
         let assignment = self.assignment().into_iter();
         metrics.lag = assignment
             .filter_map(|partition| Some((partition.clone(), self.lag(&partition)?)))

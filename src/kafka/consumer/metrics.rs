@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::ResetCounts;
 use crate::kafka::TopicPartition;
-use crate::kafka::observe::{Histogram, Latency};
+use crate::kafka::observe::{BrokerMetrics, Histogram, Latency};
 
 /// What a consumer has done so far, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +26,8 @@ pub struct ConsumerMetrics {
     pub rebalances: u64,
     /// How often the client moved a position by itself.
     pub resets: ResetCounts,
+    /// What goes on with each broker, by its id, counted for all that shares the client ([`Client::broker_metrics`](crate::kafka::Client::broker_metrics)).
+    pub brokers: BTreeMap<i32, BrokerMetrics>,
 }
 
 /// The counters behind [`ConsumerMetrics`].

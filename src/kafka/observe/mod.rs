@@ -2,17 +2,21 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `broker` | what goes on between a client and one broker |
 //! | `lag` | consumers that fall behind |
 //! | `latency` | how long things take |
 //! | `observer` | the seam: what happens, and who is told |
 //! | `tracing` | events as log lines (feature `tracing`) |
 
+mod broker;
 mod lag;
 mod latency;
 mod observer;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+pub(crate) use broker::BrokerCounters;
+pub use broker::BrokerMetrics;
 pub(crate) use lag::LagWatch;
 pub(crate) use latency::Histogram;
 pub use latency::Latency;

@@ -1,8 +1,9 @@
 //! What the producer counts. Written once a batch or a request, never once a record.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::kafka::observe::{Histogram, Latency};
+use crate::kafka::observe::{BrokerMetrics, Histogram, Latency};
 
 /// What a producer has done so far, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +35,8 @@ pub struct ProducerMetrics {
     pub request_latency: Latency,
     /// From opening a batch, with its first record, to its acknowledgement.
     pub delivery_latency: Latency,
+    /// What goes on with each broker, by its id, counted for all that shares the client ([`Client::broker_metrics`](crate::kafka::Client::broker_metrics)).
+    pub brokers: BTreeMap<i32, BrokerMetrics>,
 }
 
 /// The counters behind [`ProducerMetrics`].

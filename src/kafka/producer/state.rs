@@ -425,6 +425,7 @@ impl ProducerState {
                 .map(|broker| broker.in_flight())
                 .sum(),
             buffer_bytes_used: self.memory.charged(),
+            brokers: self.cluster.broker_metrics(),
             ..self.counters.read()
         }
     }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::ApiKey;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -19,6 +20,7 @@ use super::outbox::Outbox;
 use super::queue::{Answer, Deadline, OnLength, Queue, Queued, Taken, unwritten};
 use crate::kafka::net::BoxStream;
 use crate::kafka::net::frame_reader::FrameReader;
+use crate::kafka::observe::BrokerCounters;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// How long a connection may be silent.
@@ -35,6 +37,7 @@ pub(super) struct Driver {
     stream: BoxStream,
     reader: FrameReader,
     queue: Arc<Queue>,
+    counters: Arc<BrokerCounters>,
     outbox: Outbox,
     /// Requests whose answers are due, in the order in which they come.
     in_flight: VecDeque<InFlight>,
@@ -62,6 +65,7 @@ const UNUSED: &str = "the connection was closed because nothing used it";
 
 struct InFlight {
     correlation_id: i32,
+    api: ApiKey,
     place: Range<u64>,
     deadline: Deadline,
     sent: Instant,
@@ -79,12 +83,19 @@ struct Unanswered {
 }
 
 impl Driver {
-    pub fn new(stream: BoxStream, reader: FrameReader, queue: Arc<Queue>, limits: Limits) -> Self {
+    pub fn new(
+        stream: BoxStream,
+        reader: FrameReader,
+        queue: Arc<Queue>,
+        counters: Arc<BrokerCounters>,
+        limits: Limits,
+    ) -> Self {
         let now = Instant::now();
         Self {
             stream,
             reader,
             queue,
+            counters,
             outbox: Outbox::default(),
             in_flight: VecDeque::new(),
             unanswered: VecDeque::new(),
@@ -160,8 +171,10 @@ impl Driver {
                 if self.in_flight.is_empty() {
                     self.queue.set_unanswered_since(Some(now));
                 }
+                self.counters.sent();
                 self.in_flight.push_back(InFlight {
                     correlation_id: queued.correlation_id,
+                    api: queued.api,
                     place,
                     deadline,
                     sent: now,
@@ -220,7 +233,7 @@ impl Driver {
                 return Ok(());
             };
             match frame.map_err(|error| self.lost(error))? {
-                Some(frame) => self.on_response(frame)?,
+                Some(frame) => self.on_response(frame, now)?,
                 None => {
                     let message = "the broker closed the connection";
                     return Err(self.lost(Error::new(ErrorKind::Disconnected, message)));
@@ -240,14 +253,19 @@ impl Driver {
     }
 
     /// Hands a response to whoever waits for it. Responses come in the order of their requests.
-    fn on_response(&mut self, frame: Bytes) -> Result<()> {
+    fn on_response(&mut self, frame: Bytes, now: Instant) -> Result<()> {
         let correlation_id = frame.first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
         let expected = self.in_flight.front().map(|first| first.correlation_id);
         if correlation_id.is_none() || correlation_id != expected {
             return Err(mismatch(correlation_id, expected));
         }
-        if let Some(InFlight { answer, .. }) = self.in_flight.pop_front() {
+        if let Some(InFlight {
+            api, sent, answer, ..
+        }) = self.in_flight.pop_front()
+        {
             self.has_answered = true;
+            self.counters
+                .answered(api, now.saturating_duration_since(sent));
             let next = self.in_flight.front().map(|next| next.sent);
             self.queue.set_unanswered_since(next);
             self.queue.release();
@@ -337,6 +355,7 @@ impl Driver {
     fn finish(&mut self, end: &Error) {
         self.queue.close(end);
         let written = self.outbox.written();
+        self.counters.given_up(self.in_flight.len());
         for it in self.in_flight.drain(..) {
             if let Some(answer) = it.answer {
                 let _ = answer.send(Err(fate(end, &it.place, written)));
@@ -401,6 +420,7 @@ pub(super) fn is_expected(end: &Error) -> bool {
 /// However the task ends, also when its runtime is shut down, nobody is left waiting.
 impl Drop for Driver {
     fn drop(&mut self) {
+        self.counters.disconnected();
         let end = Error::new(ErrorKind::Disconnected, "the connection's task ended");
         self.finish(&end);
     }

@@ -33,7 +33,7 @@ use super::frame_reader::FrameReader;
 use super::handshake::{Handshake, undecodable, unencodable};
 use super::versions::BrokerVersions;
 use super::{Address, BoxStream, FramePool};
-use crate::kafka::observe::{ClientEvent, Watch, tell};
+use crate::kafka::observe::{BrokerCounters, ClientEvent, Watch, tell};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::runtime::tasks::Tasks;
@@ -51,6 +51,7 @@ struct Handle {
     address: Address,
     client_id: String,
     observer: Watch,
+    counters: Arc<BrokerCounters>,
     versions: BrokerVersions,
     pool: FramePool,
     queue: Arc<Queue>,
@@ -71,7 +72,7 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects to the broker `node` (-1 while its id is not known) and does the handshake.
+    /// Connects to the broker `node` (-1 while its id is not known) and does the handshake. What goes on with it is counted in `counters`.
     ///
     /// Fails by `deadline`, or sooner after `connect_timeout`, with an error that names the address. Cancel safe: an abandoned attempt
     /// leaves nothing behind.
@@ -81,6 +82,7 @@ impl Connection {
         tasks: &Tasks,
         node: i32,
         address: &Address,
+        counters: &Arc<BrokerCounters>,
         deadline: Instant,
     ) -> Result<Self> {
         let began = Instant::now();
@@ -99,7 +101,8 @@ impl Connection {
         };
         let connected = match timeout_at(until, config.transport.connect(address)).await {
             Ok(Ok(stream)) => {
-                let handshake = Self::handshake(config, pool, tasks, node, address, stream);
+                let handshake =
+                    Self::handshake(config, pool, tasks, node, address, counters, stream);
                 match timeout_at(until, handshake).await {
                     Ok(done) => done,
                     Err(_) => Err(Error::new(
@@ -119,6 +122,7 @@ impl Connection {
                 format!("{} {}", cannot_connect(node), in_time()),
             )),
         };
+        counters.connected(connected.is_ok());
         let connected = connected.map_err(|error| {
             error
                 .broker(node, address)
@@ -138,6 +142,7 @@ impl Connection {
         tasks: &Tasks,
         node: i32,
         address: &Address,
+        counters: &Arc<BrokerCounters>,
         mut stream: BoxStream,
     ) -> Result<Self> {
         let mut reader = FrameReader::new(pool.clone(), config.max_frame_bytes);
@@ -149,7 +154,7 @@ impl Connection {
             stall: config.request_timeout,
             idle: config.connections_max_idle,
         };
-        let driver = Driver::new(stream, reader, queue.clone(), limits);
+        let driver = Driver::new(stream, reader, queue.clone(), counters.clone(), limits);
         let (observer, place) = (config.observer.clone(), address.clone());
         tasks.spawn(format!("connection to {address}"), async move {
             let reason = driver.await;
@@ -165,6 +170,7 @@ impl Connection {
             address: address.clone(),
             client_id: config.client_id.clone(),
             observer: config.observer.clone(),
+            counters: counters.clone(),
             versions,
             pool: pool.clone(),
             queue,
@@ -344,6 +350,7 @@ impl Connection {
         let pushed = encoded.map_err(unencodable::<R>).and_then(|frame| {
             self.0.queue.push(Queued {
                 correlation_id,
+                api: R::KEY,
                 frame,
                 deadline,
                 answer,
@@ -369,6 +376,7 @@ impl Connection {
             // A quota's window is seconds: a longer pause is a mistake, and the broker holds us back itself if we come too early.
             let pause = Duration::from_millis(throttle_ms).min(LONGEST_THROTTLE);
             self.0.queue.throttle(Instant::now() + pause);
+            self.0.counters.throttled(pause);
             tell(&self.0.observer, || ClientEvent::Throttled {
                 broker: self.0.node,
                 address: &self.0.address,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 
 use bytes::Bytes;
+use protocol::ApiKey;
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -79,6 +80,7 @@ impl Deadline {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub correlation_id: i32,
+    pub api: ApiKey,
     pub frame: Vec<Bytes>,
     pub deadline: Deadline,
     pub answer: Answer,

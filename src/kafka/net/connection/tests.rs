@@ -56,7 +56,8 @@ fn network(room: usize) -> (ClientConfig, DuplexStream) {
 async fn dial(config: &ClientConfig) -> Result<Connection> {
     let address = Address::new("kafka", 9092);
     let (pool, tasks) = (FramePool::default(), Tasks::new().expect("a runtime"));
-    Connection::dial(config, &pool, &tasks, 1, &address, soon(60)).await
+    let counters = Arc::default();
+    Connection::dial(config, &pool, &tasks, 1, &address, &counters, soon(60)).await
 }
 
 /// Returns when the connection has ended.
