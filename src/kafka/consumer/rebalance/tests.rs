@@ -18,16 +18,19 @@ fn of(numbers: &[i32]) -> Vec<TopicPartition> {
     partitions.map(|it| TopicPartition::new("t", *it)).collect()
 }
 
+/// What a listener is told, and of which partitions.
+type News = (&'static str, Vec<TopicPartition>);
+
 /// What the listener was told, in order.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(&'static str, Vec<TopicPartition>)>>>);
+struct Told(Arc<Mutex<Vec<News>>>);
 
 impl Told {
     fn note(&self, what: &'static str, partitions: &[TopicPartition]) {
         self.0.lock().push((what, partitions.to_vec()));
     }
 
-    fn take(&self) -> Vec<(&'static str, Vec<TopicPartition>)> {
+    fn take(&self) -> Vec<News> {
         std::mem::take(&mut *self.0.lock())
     }
 }
