@@ -47,7 +47,7 @@ pub use model::{Address, Header, Record, TopicId, TopicPartition};
 pub use net::Transport;
 pub use observe::{BrokerMetrics, ClientEvent, Latency, Observer, Severity};
 pub use producer::{
-    Acks, Delivery, Partitioner, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
+    Acks, Delivery, Partitioner, Permit, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
 };
 pub use runtime::Clock;
 pub(crate) use runtime::{Backoff, Random};

@@ -8,6 +8,7 @@
 //! - `unknown_outcomes`: responses that settle nothing
 //! - `faults`: lost responses, forgotten producers, limits
 //! - `leaders`: leaders that move, resign or are missing
+//! - `permits`: room that is reserved before the record is there
 //! - `refusals`: records that a broker does not take, among others that it does
 //! - `waiting`: brokers that are away, or ask for a pause
 
@@ -21,6 +22,7 @@ mod harness;
 #[path = "../support/in_memory.rs"]
 mod in_memory;
 mod leaders;
+mod permits;
 mod proxy;
 mod refusals;
 mod unknown_outcomes;

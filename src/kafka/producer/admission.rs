@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::delivery::Delivery;
 use super::memory::Reservation;
-use super::partition::accumulator::{AppendError, WakeReason};
+use super::partition::accumulator::AppendError;
 use super::partition::queue::Gate;
 use super::partitioner::Partitioner;
 use super::producer::Producer;
@@ -29,8 +29,8 @@ pub(super) enum Admission {
 /// A record, measured.
 pub(super) struct Measured<'a> {
     record: &'a Record<'a>,
-    /// The most bytes that it accepts a batch.
-    size: usize,
+    /// The most bytes that it takes in a batch.
+    pub size: usize,
     /// The partition, once it was chosen.
     partition: Option<i32>,
 }
@@ -47,7 +47,7 @@ impl Producer {
         W: FnOnce(&mut BatchBuilder, i64) -> Result<u32, BatchFull>,
     {
         let mut measured = measure(record, value_len);
-        self.check_size(&measured)?;
+        self.check_size(record.topic, measured.size)?;
         let mut write = Some(write);
         match self.step(&mut measured, None, &mut write)? {
             #[cfg(planted_defects)]
@@ -85,12 +85,7 @@ impl Producer {
                 Admission::Done(delivery) => return Ok(delivery),
                 Admission::Yield => tokio::task::yield_now().await,
                 Admission::UnknownTopic => {
-                    let name = measured.record.topic;
-                    check_topic_name(name)?;
-                    let topic = shared.cluster.topic(name, deadline).await;
-                    let topic =
-                        topic.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
-                    shared.follow(&topic);
+                    self.wait_for_topic(measured.record.topic, deadline).await?;
                 }
                 Admission::UnknownPartition(count) if refreshed => {
                     return Err(unknown_partition(measured.record, count));
@@ -105,14 +100,33 @@ impl Producer {
                     }
                 }
                 Admission::NeedMemory(bytes) => {
-                    // From here on nobody waits for more records: what is full must be emptied.
-                    shared.wake_senders();
-                    let result = shared.memory.reserve(bytes, deadline).await;
-                    reservation = Some(result.map_err(|error| self.with_cause(error))?);
+                    reservation = Some(self.wait_for_memory(bytes, deadline).await?);
                 }
             }
             step = self.step(measured, reservation.as_mut(), write)?;
         }
+    }
+
+    /// Follows the topic, once its metadata is here.
+    pub(super) async fn wait_for_topic(&self, name: &str, deadline: Instant) -> Result<()> {
+        check_topic_name(name)?;
+        let topic = self.shared.cluster.topic(name, deadline).await;
+        let topic = topic.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
+        self.shared.follow(&topic);
+        Ok(())
+    }
+
+    /// Waits for room in the buffer. While anyone does, nothing waits for more records: what is full must be emptied.
+    pub(super) async fn wait_for_memory(
+        &self,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Reservation> {
+        if self.shared.memory.lacks(bytes) {
+            self.shared.wake_senders();
+        }
+        let result = self.shared.memory.reserve(bytes, deadline).await;
+        result.map_err(|error| self.with_cause(error))
     }
 
     /// Accepts a record if that needs no waiting.
@@ -120,7 +134,7 @@ impl Producer {
     pub(super) fn step<W>(
         &self,
         measured: &mut Measured<'_>,
-        reservation: Option<&mut Reservation<'_>>,
+        reservation: Option<&mut Reservation>,
         write: &mut Option<W>,
     ) -> Result<Admission>
     where
@@ -173,17 +187,14 @@ impl Producer {
             Ok(appended) => appended,
             Err(AppendError::NeedMemory(bytes)) => return Ok(Admission::NeedMemory(bytes)),
             Err(AppendError::TooLarge) => {
-                return Err(too_large(record, measured.size, i32::MAX as usize));
+                return Err(too_large(record.topic, measured.size, i32::MAX as usize));
             }
         };
         if appended.index == 0 {
             state.remember(&appended.completion);
         }
-        if appended.wake_reason != WakeReason::None {
-            let enough = queue.announce(&state, appended.wake_reason).is_some();
-            if enough || shared.owes_a_turn() {
-                state.gate.slow_down();
-            }
+        if appended.is_news && (queue.publish(&mut state) || shared.owes_a_turn()) {
+            state.gate.slow_down();
         }
         let delivery = Delivery::new(appended.completion, appended.index, timestamp_ms);
         Ok(Admission::Done(delivery))
@@ -244,12 +255,12 @@ impl Producer {
         Ok(Admission::Yield)
     }
 
-    pub(super) fn check_size(&self, measured: &Measured<'_>) -> Result<()> {
+    pub(super) fn check_size(&self, topic: &str, size: usize) -> Result<()> {
         let limit = self.shared.config.max_request_bytes;
         // No batch is less than its header and a record, and the buffer may hold no more than the limit.
-        let size = HEADER_LEN + measured.size;
+        let size = HEADER_LEN + size;
         if size > limit {
-            return Err(too_large(measured.record, size, limit));
+            return Err(too_large(topic, size, limit));
         }
         Ok(())
     }
@@ -323,12 +334,11 @@ fn negative_timestamp(record: &Record<'_>, timestamp_ms: i64) -> Error {
 }
 
 #[cold]
-fn too_large(record: &Record<'_>, size: usize, limit: usize) -> Error {
+pub(super) fn too_large(topic: &str, size: usize, limit: usize) -> Error {
     Error::new(
         ErrorKind::RecordTooLarge,
         format!(
-            "a record for topic {:?} takes about {size} bytes, and max.request.size is {limit}: send a smaller one, or raise it",
-            record.topic
+            "a record for topic {topic:?} takes about {size} bytes, and max.request.size is {limit}: send a smaller one, or raise it"
         ),
     )
 }

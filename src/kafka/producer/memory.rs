@@ -2,9 +2,10 @@
 //!
 //! What counts against the budget is the memory that buffers hold, not the bytes in them, so that the bound is a true one.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::kafka::runtime::Mutex;
@@ -30,12 +31,14 @@ const FIRST_BYTES: usize = 16 << 10;
 /// The byte budget and the free buffers of one producer.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
-    budget: Semaphore,
+    budget: Arc<Semaphore>,
     total: usize,
     /// The sizes that buffers have.
     classes: Vec<usize>,
     /// Batches that take records.
     open: AtomicUsize,
+    /// Room to spare that open batches were granted.
+    spare: AtomicUsize,
     waiting: AtomicUsize,
     free: Mutex<Free>,
 }
@@ -49,9 +52,9 @@ struct Free {
 
 /// Bytes of the budget that were acquired and not yet spent on a buffer; released when dropped.
 #[derive(Debug)]
-pub(super) struct Reservation<'a>(SemaphorePermit<'a>);
+pub(super) struct Reservation(OwnedSemaphorePermit);
 
-impl Reservation<'_> {
+impl Reservation {
     /// Spends `bytes` of it; false if there are not so many.
     pub fn spend(&mut self, bytes: usize) -> bool {
         match self.0.split(bytes) {
@@ -74,23 +77,31 @@ impl MemoryBudget {
             bytes: 0,
         };
         Self {
-            budget: Semaphore::new(total),
+            budget: Arc::new(Semaphore::new(total)),
             total,
             classes,
             open: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             free: Mutex::new(free),
         }
     }
 
-    /// A batch takes records from now on.
-    pub fn opened(&self) {
+    /// A batch accepts records from now on, and has so much room to spare.
+    pub fn opened(&self, spare: usize) {
         self.open.fetch_add(1, SeqCst);
+        self.spare.fetch_add(spare, SeqCst);
     }
 
-    /// An open batch takes no more records.
-    pub fn shut(&self) {
+    /// An open batch that was granted so much room to spare has grown, and was granted as much as it has `now`.
+    pub fn grown(&self, before: usize, now: usize) {
+        self.spare.fetch_add(now.wrapping_sub(before), SeqCst);
+    }
+
+    /// An open batch that was granted so much room to spare accepts no more records.
+    pub fn shut(&self, spare: usize) {
         self.open.fetch_sub(1, SeqCst);
+        self.spare.fetch_sub(spare, SeqCst);
     }
 
     /// Charges `bytes`, unless that many are not free or others are waiting.
@@ -105,9 +116,10 @@ impl MemoryBudget {
     }
 
     /// Waits until `bytes` are free, in the order of asking. Cancel safe: a place in the queue is given up with the future.
-    pub async fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reservation<'_>> {
+    pub async fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reservation> {
         let _waiting = Waiting::new(&self.waiting);
-        match timeout_at(deadline, self.budget.acquire_many(clamp(bytes))).await {
+        let acquire = self.budget.clone().acquire_many_owned(clamp(bytes));
+        match timeout_at(deadline, acquire).await {
             Ok(Ok(permit)) => Ok(Reservation(permit)),
             Ok(Err(_closed)) => Err(Error::new(ErrorKind::Closed, "the producer is closed")),
             Err(_elapsed) => Err(Error::new(
@@ -127,6 +139,11 @@ impl MemoryBudget {
         self.budget.add_permits(bytes);
     }
 
+    /// Whether so many bytes are not free.
+    pub fn lacks(&self, bytes: usize) -> bool {
+        self.budget.available_permits() < bytes
+    }
+
     /// Whether someone waits for room: then nothing else should.
     pub fn is_short(&self) -> bool {
         self.waiting.load(SeqCst) > 0
@@ -142,17 +159,19 @@ impl MemoryBudget {
         self.total.saturating_sub(self.budget.available_permits())
     }
 
-    /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`.
+    /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`; it was granted `spare` bytes of room before.
     ///
-    /// Room to spare makes growing cheap, but what all open batches have to spare is about a tenth of the budget: each
-    /// gets its share of that, by the number of open ones at the time, or a sixteenth of its size.
-    pub fn size_for(&self, needed: usize, hoped: usize) -> usize {
+    /// Room to spare makes growing cheap, but what all open batches have to spare is less than a tenth of the budget: each is granted its
+    /// share of a sixteenth, by the number of open ones at the time, as long as that lasts, or a thirty-second of its size.
+    pub fn size_for(&self, needed: usize, hoped: usize, spare: usize) -> usize {
         let largest = self.classes.last().copied().unwrap_or_default();
         if needed > largest {
             return needed;
         }
-        let open = self.open.load(SeqCst).max(1);
-        let spare = (self.total / 32 * 3 / open).max(needed / 16);
+        let for_all = self.total / 16;
+        let share = for_all / self.open.load(SeqCst).max(1);
+        let granted = self.spare.load(SeqCst).saturating_sub(spare);
+        let spare = share.min(for_all.saturating_sub(granted)).max(needed / 32);
         let enough = hoped.max(needed).max(FIRST_BYTES);
         let fitting = self.classes.iter().filter(|class| **class >= needed);
         let mut size = None;
@@ -214,9 +233,11 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::sync::Arc;
+    use protocol::records::BatchBuilder;
     use tokio::time::Duration;
+
+    use super::*;
+    use crate::kafka::producer::partition::accumulator::{Accumulator, Limits};
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(1)
@@ -255,7 +276,7 @@ mod tests {
     fn buffers_are_pooled_and_free_ones_are_bounded() {
         let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let (size, address) = {
-            let buffer = memory.take(memory.size_for(20_000, 64 << 10));
+            let buffer = memory.take(memory.size_for(20_000, 64 << 10, 0));
             let found = (buffer.capacity(), buffer.as_ptr());
             memory.give(buffer);
             found
@@ -267,5 +288,49 @@ mod tests {
             memory.give(Vec::with_capacity(64 << 10));
         }
         assert!(memory.free.lock().bytes <= 256 << 10);
+    }
+
+    /// Nine tenths of the buffer hold records when it is full, however many partitions they are spread over.
+    #[test]
+    fn a_full_buffer_holds_nine_tenths_of_what_it_says() {
+        let (total, batch_bytes) = (32 << 20, 512 << 10);
+        for (partitions, record) in [
+            (1, 300),
+            (1, 20_000),
+            (30, 300),
+            (30, 20_000),
+            (1_000, 300),
+            (1_000, 5_000),
+            (3_000, 300),
+        ] {
+            let memory = MemoryBudget::new(total, batch_bytes);
+            let limits = Limits {
+                batch_bytes,
+                batch_records: u32::MAX,
+            };
+            let mut accumulators: Vec<_> = (0..partitions)
+                .map(|partition| Accumulator::new("t".into(), partition, limits))
+                .collect();
+            let value = vec![7; record];
+            let size = BatchBuilder::record_size(0, record, []);
+            let mut random = crate::kafka::Random::seeded(7);
+            let mut bytes = 0;
+            loop {
+                let to = random.below(partitions as usize);
+                let appended =
+                    accumulators[to].append(size, &memory, None, Instant::now, |builder| {
+                        builder.append(0, None, Some(&value), []).ok()
+                    });
+                if appended.is_err() {
+                    break;
+                }
+                bytes += record;
+            }
+            assert!(
+                bytes * 10 >= total * 9,
+                "{partitions} partitions, records of {record}: {} % of the buffer",
+                bytes * 100 / total
+            );
+        }
     }
 }

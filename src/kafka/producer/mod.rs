@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `producer` | the handle: flush, close, metrics |
 //! | `admission` | the handle's other half: how a record is accepted |
+//! | `permit` | room for a record, reserved before it is there |
 //! | `config` | what a producer can be told |
 //! | `partitioner` | which partition a record goes to |
 //! | `memory` | the memory budget of batches, with fair admission, and pooled buffers |
@@ -27,6 +28,7 @@ mod memory;
 mod metrics;
 mod partition;
 mod partitioner;
+mod permit;
 #[expect(
     clippy::module_inception,
     reason = "the handle is what the folder is about"
@@ -42,4 +44,5 @@ pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};
 pub use metrics::ProducerMetrics;
 pub use partitioner::{Partition, Partitioner, murmur2, partition_of_key};
+pub use permit::Permit;
 pub use producer::Producer;

@@ -139,7 +139,7 @@ impl Producer {
     /// On a runtime with one thread, let the producer's tasks run from time to time.
     pub fn try_enqueue(&self, record: Record<'_>) -> Result<Delivery> {
         let mut measured = measure(&record, record.value.map_or(0, <[u8]>::len));
-        self.check_size(&measured)?;
+        self.check_size(record.topic, measured.size)?;
         let mut write = Some(|builder: &mut BatchBuilder, timestamp_ms: i64| {
             builder.append_raw(timestamp_ms, record.key, record.value, headers(&record))
         });

@@ -17,6 +17,7 @@ use super::partition::sequenced::{Leader, Rules};
 use super::partitioner::Sticky;
 use super::producer_id::ProducerIdAndEpoch;
 use super::sender::broker_queue::BrokerQueue;
+use super::sender::ready::Enough;
 use super::sender::task::Sender;
 use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
@@ -291,7 +292,7 @@ impl ProducerState {
 
     /// Fails what waits for a broker that will never take it.
     pub fn refuse(&self, broker: &BrokerQueue, error: &Error) {
-        for queue in broker.queues().iter() {
+        for queue in broker.queues() {
             let lost = queue.refuse(error, &self.memory);
             add(&self.counters.records_failed, lost);
         }
@@ -400,7 +401,10 @@ impl ProducerState {
     }
 
     fn spawn_sender(self: &Arc<Self>, id: i32) -> Arc<BrokerQueue> {
-        let enough = ENOUGH_BYTES.min(self.config.max_request_bytes);
+        let enough = Enough {
+            least: ENOUGH_BYTES.min(self.config.max_request_bytes),
+            most: self.config.buffer_bytes / 16,
+        };
         let broker = Arc::new(BrokerQueue::new(id, enough));
         let sender = Sender::run(self.clone(), broker.clone());
         let tasks = self.cluster.tasks();

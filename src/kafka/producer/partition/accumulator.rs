@@ -14,8 +14,9 @@ use crate::kafka::planted;
 use crate::kafka::producer::completion::{Completion, Part};
 use crate::kafka::producer::memory::{MemoryBudget, Reservation};
 
-/// After how many bytes more in an open batch the sender is told again.
-const WAKE_BYTES: usize = 16 << 10;
+/// The sender is told again when an open batch has twice as many bytes, but not for so few, and for so many more in any case.
+const FEW_BYTES: usize = 2 << 10;
+const MANY_BYTES: usize = 16 << 10;
 
 /// The limits of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct OpenBatch {
     pub closed: Instant,
     /// Bytes of the budget that its memory counts for.
     pub charged: usize,
+    /// How much of that was granted as room to spare.
+    pub(super) spare: usize,
 }
 
 /// The batches of one partition that have not been sent.
@@ -49,6 +52,8 @@ pub(crate) struct Accumulator {
     closed_bytes: usize,
     /// The bytes of the last batch taken: the next one will be alike.
     usual_bytes: usize,
+    /// From how many bytes on in the open batch the sender is told again.
+    news_at: usize,
     accepted: u64,
 }
 
@@ -57,20 +62,8 @@ pub(crate) struct Accumulator {
 pub(crate) struct Appended {
     pub completion: Arc<Completion>,
     pub index: u32,
-    pub wake_reason: WakeReason,
-}
-
-/// What a sender should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WakeReason {
-    /// Nothing.
-    None,
-    /// Something waits where nothing did.
-    First,
-    /// Noticeably more waits than before.
-    More,
-    /// A batch is full.
-    Full,
+    /// The sender should know: something waits where nothing did, noticeably more than it knows of, or a full batch.
+    pub is_news: bool,
 }
 
 /// Why a record was not accepted.
@@ -92,6 +85,7 @@ impl Accumulator {
             closed: VecDeque::new(),
             closed_bytes: 0,
             usual_bytes: 0,
+            news_at: 0,
             accepted: 0,
         }
     }
@@ -104,7 +98,7 @@ impl Accumulator {
         &mut self,
         size: usize,
         memory: &MemoryBudget,
-        reservation: Option<&mut Reservation<'_>>,
+        reservation: Option<&mut Reservation>,
         now: impl Fn() -> Instant,
         write: impl FnOnce(&mut BatchBuilder) -> Option<u32>,
     ) -> Result<Appended, AppendError> {
@@ -117,32 +111,26 @@ impl Accumulator {
         let Some(open) = &mut self.open else {
             return Err(AppendError::TooLarge);
         };
-        let before = open.builder.len();
         let index = write(&mut open.builder).ok_or(AppendError::TooLarge)?;
         self.accepted += 1;
         if index == 0 {
-            // Not when the batch was made: that may be long ago, if the first record did not come to be.
+            // Not when the batch was created: that may be long ago, if the first record did not come to be.
             open.opened = now();
         }
-        let after = open.builder.len();
-        let wake_reason =
-            if after >= self.limits.batch_bytes || index + 1 >= self.limits.batch_records {
-                WakeReason::Full
-            } else if index == 0 && self.closed.is_empty() {
-                WakeReason::First
-            } else if before / WAKE_BYTES != after / WAKE_BYTES {
-                WakeReason::More
-            } else {
-                WakeReason::None
-            };
+        let len = open.builder.len();
+        let is_full = len >= self.limits.batch_bytes || index + 1 >= self.limits.batch_records;
+        let is_news = is_full || index == 0 || len >= self.news_at;
+        if is_news {
+            self.news_at = (2 * len).clamp(FEW_BYTES, len + MANY_BYTES);
+        }
         let completion = open.part.completion().clone();
-        if wake_reason == WakeReason::Full {
+        if is_full {
             self.close(now(), memory);
         }
         Ok(Appended {
             completion,
             index,
-            wake_reason,
+            is_news,
         })
     }
 
@@ -157,17 +145,18 @@ impl Accumulator {
         &mut self,
         size: usize,
         memory: &MemoryBudget,
-        mut reservation: Option<&mut Reservation<'_>>,
+        mut reservation: Option<&mut Reservation>,
         now: impl Fn() -> Instant,
     ) -> Result<(), AppendError> {
-        let mut charge = |bytes: usize| {
-            let paid = reservation
-                .as_mut()
-                .is_some_and(|reservation| reservation.spend(bytes));
-            if paid || memory.try_charge(bytes) {
-                Ok(())
+        // A reservation is for the record alone: where there is no room to spare, the batch gets none.
+        let mut charge = |needed: usize, wanted: usize| {
+            let mut spend = |bytes| reservation.as_mut().is_some_and(|all| all.spend(bytes));
+            if spend(wanted) || memory.try_charge(wanted) {
+                Ok(wanted)
+            } else if spend(needed) {
+                Ok(needed)
             } else {
-                Err(AppendError::NeedMemory(bytes))
+                Err(AppendError::NeedMemory(wanted))
             }
         };
         let room = self
@@ -180,10 +169,12 @@ impl Accumulator {
         if let Some(open) = &mut self.open {
             let needed = open.builder.len() + size;
             // Steps are long, so that little is copied.
-            let wanted = memory.size_for(needed, 4 * open.charged);
-            charge(wanted - open.charged)?;
-            open.builder.reserve(wanted - open.builder.len());
-            open.charged = wanted;
+            let wanted = memory.size_for(needed, 4 * open.charged, open.spare);
+            let before = open.charged;
+            open.charged += charge(needed - before, wanted - before)?;
+            open.builder.reserve(open.charged - open.builder.len());
+            let spare = open.charged - needed;
+            memory.grown(std::mem::replace(&mut open.spare, spare), spare);
             return Ok(());
         }
         let needed = HEADER_LEN + size;
@@ -192,17 +183,18 @@ impl Accumulator {
             // A second record like this would not fit.
             needed
         } else {
-            memory.size_for(needed, usual)
+            memory.size_for(needed, usual, 0)
         };
-        charge(wanted)?;
-        memory.opened();
+        let charged = charge(needed, wanted)?;
+        memory.opened(charged - needed);
         let now = now();
         self.open = Some(OpenBatch {
-            builder: BatchBuilder::new(memory.take(wanted)),
+            builder: BatchBuilder::new(memory.take(charged)),
             part: Part::whole(self.topic.clone(), self.partition),
             opened: now,
             closed: now,
-            charged: wanted,
+            charged,
+            spare: charged - needed,
         });
         Ok(())
     }
@@ -229,7 +221,7 @@ impl Accumulator {
     /// Closes the open batch, if there is one with records: it is about to be sent.
     pub fn shut(&mut self, now: Instant, memory: &MemoryBudget) {
         if let Some(mut open) = self.open.take_if(|open| !open.builder.is_empty()) {
-            memory.shut();
+            memory.shut(open.spare);
             open.closed = now;
             #[cfg(planted_defects)]
             if planted::is_planted(planted::Defect::TimeOfFirstRecord) {
@@ -351,24 +343,17 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_woken_with_the_first_record_with_every_16_kib_and_with_a_full_batch() {
+    fn the_sender_is_told_of_the_first_record_of_noticeably_more_bytes_and_of_a_full_batch() {
         let memory = MemoryBudget::new(1 << 20, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
-        let mut wake_reason = Vec::new();
+        let mut told_at = Vec::new();
         for _ in 0..80 {
-            wake_reason.push(put(&mut accumulator, &memory, 1_000).unwrap().wake_reason);
+            let appended = put(&mut accumulator, &memory, 1_000).unwrap();
+            let bytes = accumulator.bytes() as u32;
+            told_at.extend(appended.is_news.then_some(bytes));
         }
-        let count = |kind| {
-            wake_reason
-                .iter()
-                .filter(|wake_reason| **wake_reason == kind)
-                .count()
-        };
-        assert_eq!(wake_reason[0], WakeReason::First);
-        assert!(
-            (3..=5).contains(&count(WakeReason::More)),
-            "{wake_reason:?}"
-        );
+        let thousands: Vec<_> = told_at.iter().map(|bytes| bytes / 1_000).collect();
+        assert_eq!(thousands[..6], [1, 3, 7, 15, 31, 48], "{told_at:?}");
         assert!(accumulator.has_closed());
     }
 
@@ -379,12 +364,13 @@ mod tests {
         put(&mut accumulator, &memory, 100).unwrap();
         assert_eq!(memory.charged(), 8 << 10);
         put(&mut accumulator, &memory, 50_000).unwrap();
-        assert_eq!(memory.charged(), 64 << 10);
+        // There is little room to spare in so small a budget.
+        assert!((50_000..64 << 10).contains(&memory.charged()));
         let before = accumulator.bytes();
         let mut other = Accumulator::new("t".into(), 1, limits(200 << 10, u32::MAX));
-        let size = HEADER_LEN + BatchBuilder::record_size(0, 100_000, []);
+        let size = HEADER_LEN + BatchBuilder::record_size(0, 110_000, []);
         assert_eq!(
-            put(&mut other, &memory, 100_000).unwrap_err(),
+            put(&mut other, &memory, 110_000).unwrap_err(),
             AppendError::NeedMemory(size)
         );
         assert_eq!((accumulator.bytes(), other.bytes()), (before, 0));

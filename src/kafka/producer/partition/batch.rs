@@ -260,6 +260,7 @@ mod tests {
             opened: Instant::now(),
             closed: Instant::now(),
             charged: 1 << 16,
+            spare: 0,
         }
         .into()
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use protocol::Uuid;
 use tokio::time::{Duration, Instant};
 
-use super::accumulator::{Accumulator, Limits, WakeReason};
+use super::accumulator::{Accumulator, Limits};
 use super::batch::ProducerBatch;
 use super::sequenced::{Leader, Rules, SendDecision, Sequenced};
 use super::sequencer::PartitionSequencer;
@@ -17,6 +17,7 @@ use crate::kafka::producer::memory::MemoryBudget;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::producer::sender::broker_queue::BrokerQueue;
 use crate::kafka::producer::sender::outcome::ProduceOutcome;
+use crate::kafka::producer::sender::ready::Readiness;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Result};
 
@@ -41,6 +42,9 @@ pub(crate) struct State {
     pub accumulator: Accumulator,
     pub sequencer: PartitionSequencer<ProducerBatch>,
     pub route: Option<Route>,
+    /// The partition's slot at the broker that leads it, and what it said last.
+    slot: usize,
+    published: Readiness,
     pub topic_id: Uuid,
     pub gate: Gate,
     /// Why nothing is sent any more: what is still in flight is not put back, since nobody would send it again.
@@ -84,6 +88,15 @@ pub(crate) struct Route {
     pub leader: Leader,
 }
 
+/// Why a partition's next batch was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// It has more bytes than there is room for.
+    NoRoom,
+    /// There is none, or none that may be sent now.
+    NotReady,
+}
+
 /// A batch to be sent.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -107,17 +120,6 @@ pub(crate) enum Obstacle {
     Slow(i32),
 }
 
-/// What could be sent of a partition now.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness {
-    /// Bytes that may go; 0 when nothing may.
-    pub bytes: usize,
-    /// Waited long enough, full, or a repetition.
-    pub urgent: bool,
-    /// When to look again, though nothing else happens.
-    pub wake_at: Option<Instant>,
-}
-
 impl PartitionQueue {
     pub fn new(
         topic: Arc<str>,
@@ -133,6 +135,8 @@ impl PartitionQueue {
                 accumulator: Accumulator::new(topic.clone(), partition, limits),
                 sequencer: PartitionSequencer::new(rules),
                 route: None,
+                slot: 0,
+                published: Readiness::Nothing,
                 topic_id,
                 gate: Gate::Open,
                 ended: None,
@@ -166,67 +170,38 @@ impl PartitionQueue {
         if leader(&state.route) == leader(&route) {
             return;
         }
-        let waiting = self.waiting();
         if let Some(old) = &state.route {
-            old.broker.leave(self);
-            old.broker.adjust(waiting, 0);
+            old.broker.leave(state.slot);
         }
         self.led.store(route.is_some(), SeqCst);
         if let Some(new) = &route {
-            new.broker.join(self);
-            new.broker.adjust(0, waiting);
+            state.slot = new.broker.join(self.clone());
             new.broker.wake();
         }
         state.route = route;
+        state.published = Readiness::Nothing;
         state.sequencer.leader_changed();
+        self.publish(&mut state);
     }
 
-    /// Tells the sender of the leader what was appended, and returns how many bytes wait there, if the sender has enough to do.
-    pub fn announce(&self, state: &State, wake_reason: WakeReason) -> Option<usize> {
-        self.count(state);
-        let broker = &state.route.as_ref()?.broker;
-        broker.announce(wake_reason)
-    }
-
-    /// Brings the public count of waiting bytes up to date.
-    pub fn count(&self, state: &State) {
+    /// Tells the leader's sender, and everyone else, what waits now. To be called after each change; true when the sender has enough to do.
+    pub fn publish(&self, state: &mut State) -> bool {
         // A batch to repeat counts as a byte: what matters is that it is not overlooked.
         let waiting = state.accumulator.bytes() + usize::from(state.sequencer.has_retries());
-        let before = self.waiting.swap(waiting, SeqCst);
-        if let Some(route) = &state.route {
-            route.broker.adjust(before, waiting);
-        }
-    }
-
-    /// What the sender of `broker` could take now.
-    pub fn readiness(&self, broker: &BrokerQueue, now: Instant, linger: Duration) -> Readiness {
-        let state = self.lock();
-        let Some(leader) = state.leader_at(broker) else {
-            return Readiness::default();
+        self.waiting.store(waiting, SeqCst);
+        let Some(route) = &state.route else {
+            return false;
         };
-        match state.sequencer.send_decision(now, leader) {
-            SendDecision::Wait => Readiness::default(),
-            SendDecision::Until(moment) => Readiness {
-                wake_at: Some(moment),
-                ..Readiness::default()
-            },
-            SendDecision::Retry => Readiness {
-                bytes: 1,
-                urgent: true,
-                wake_at: None,
-            },
-            SendDecision::New => {
-                let ripe = state.accumulator.oldest().map(|opened| opened + linger);
-                Readiness {
-                    bytes: state.accumulator.bytes(),
-                    urgent: state.accumulator.has_closed() || ripe.is_some_and(|ripe| ripe <= now),
-                    wake_at: ripe,
-                }
-            }
+        let readiness = state.readiness(route.leader);
+        if state.published == readiness {
+            return false;
         }
+        state.published = readiness;
+        route.broker.publish(state.slot, readiness)
     }
 
-    /// The next batch for the leader at `broker`, if it has at most `room` bytes.
+    /// The next batch for the leader at `broker`, if it has at most `room` bytes. For a partition that was popped from the broker's list:
+    /// it says anew what it has, but for one without room, of which [`publish_again`](Self::publish_again) is to be called.
     pub fn take(
         &self,
         broker: &BrokerQueue,
@@ -234,32 +209,47 @@ impl PartitionQueue {
         room: usize,
         timeout: Duration,
         memory: &MemoryBudget,
-    ) -> Option<Taken> {
-        let mut state = self.lock();
-        let leader = state.leader_at(broker)?;
+    ) -> Result<Taken, NotTaken> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(leader) = state.leader_at(broker) else {
+            return Err(NotTaken::NotReady);
+        };
         let batch = match state.sequencer.send_decision(now, leader) {
             SendDecision::Retry => state.sequencer.retry(leader),
-            SendDecision::New if state.accumulator.next_bytes() <= room => {
-                let state = &mut *state;
-                state.accumulator.take(now, memory).map(|batch| {
-                    let (count, deadline) = (batch.builder.count(), batch.closed + timeout);
-                    state.sequencer.start(leader, count, deadline, batch.into())
-                })
+            SendDecision::New if state.accumulator.next_bytes() > room => {
+                return Err(NotTaken::NoRoom);
             }
-            _ => None,
+            SendDecision::New => state.accumulator.take(now, memory).map(|batch| {
+                let (count, deadline) = (batch.builder.count(), batch.closed + timeout);
+                state.sequencer.start(leader, count, deadline, batch.into())
+            }),
+            SendDecision::Wait | SendDecision::Until(_) => None,
         };
-        self.count(&state);
-        let batch = batch?;
+        self.republish(state);
+        let Some(batch) = batch else {
+            return Err(NotTaken::NotReady);
+        };
         // What may have been written is sent again as it was.
         let is_too_large = batch.count > 1
             && !batch.maybe_written
             && batch.content.uncompressed_len() > state.accumulator.batch_bytes();
-        Some(Taken {
+        Ok(Taken {
             batch,
             leader,
             topic_id: state.topic_id,
             is_too_large,
         })
+    }
+
+    /// As [`publish`](Self::publish), after the partition was popped from its broker's list.
+    pub fn publish_again(&self) {
+        self.republish(&mut self.lock());
+    }
+
+    fn republish(&self, state: &mut State) {
+        state.published = Readiness::Nothing;
+        self.publish(state);
     }
 
     /// An attempt succeeded. Returns how many records of other batches failed for good by that.
@@ -311,19 +301,11 @@ impl PartitionQueue {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, Vec<(SequencedBatch, Error)>) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let held_up = state.is_held_up();
         let changed = change(state);
         if let Some(error) = &state.ended {
             state.sequencer.abandon(error);
         }
-        self.count(state);
-        if held_up
-            && !state.is_held_up()
-            && let Some(route) = &state.route
-        {
-            // It is another sender's task that brought this about.
-            route.broker.wake();
-        }
+        self.publish(state);
         (changed, state.sequencer.given_up())
     }
 
@@ -410,21 +392,15 @@ impl PartitionQueue {
         let mut state = self.lock();
         state.accumulator.shut(Instant::now(), memory);
         state.forget_resolved();
-        self.announce(&state, WakeReason::Full);
+        self.publish(&mut state);
         state.unresolved.iter().cloned().collect()
     }
 
     /// Gives the partition a producer id, if it wants one; false if it needs another one than this.
     pub fn adopt(&self, producer_id: ProducerIdAndEpoch) -> bool {
         let mut state = self.lock();
-        let wanted = state.sequencer.wants_producer_id();
         let adopted = state.sequencer.adopt(producer_id);
-        if wanted
-            && adopted
-            && let Some(route) = &state.route
-        {
-            route.broker.wake();
-        }
+        self.publish(&mut state);
         adopted
     }
 }
@@ -435,6 +411,27 @@ impl State {
             .as_ref()
             .filter(|route| route.broker.id == broker.id)
             .map(|route| route.leader)
+    }
+
+    /// What the partition has for `leader`.
+    fn readiness(&self, leader: Leader) -> Readiness {
+        let (bytes, has_retries) = (self.accumulator.bytes(), self.sequencer.has_retries());
+        if (bytes == 0 && !has_retries) || self.sequencer.is_blocked(leader) {
+            return Readiness::Nothing;
+        }
+        match self.sequencer.not_before() {
+            Some(moment) => Readiness::NotBefore(moment),
+            None if has_retries => Readiness::Ready {
+                bytes: 1,
+                since: None,
+                urgent: true,
+            },
+            None => Readiness::Ready {
+                bytes,
+                since: self.accumulator.oldest(),
+                urgent: self.accumulator.has_closed(),
+            },
+        }
     }
 
     fn obstacle(&self) -> Obstacle {
@@ -449,12 +446,6 @@ impl State {
             None if self.sequencer.wants_producer_id() => Obstacle::NoProducerId,
             None => Obstacle::Slow(route.broker.id),
         }
-    }
-
-    /// Whether the leader has to wait for the end of what is in flight to an earlier one.
-    fn is_held_up(&self) -> bool {
-        let route = self.route.as_ref();
-        route.is_some_and(|route| self.sequencer.is_elsewhere(route.broker.id))
     }
 
     /// Remembers a new batch until its outcome is known.

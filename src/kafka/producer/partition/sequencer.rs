@@ -88,30 +88,38 @@ impl<T> PartitionSequencer<T> {
 
     /// What may be sent to `leader` now.
     pub fn send_decision(&self, now: Instant, leader: Leader) -> SendDecision {
+        match self.not_before {
+            _ if self.is_blocked(leader) => SendDecision::Wait,
+            Some(moment) if moment > now => SendDecision::Until(moment),
+            _ if self.retry.is_empty() => SendDecision::New,
+            _ => SendDecision::Retry,
+        }
+    }
+
+    /// Whether nothing may be sent to `leader` before something of the partition is resolved, or a producer id is here.
+    pub fn is_blocked(&self, leader: Leader) -> bool {
         #[cfg(planted_defects)]
         if planted::is_planted(planted::Defect::SilentAfterEpochBump)
             && self
                 .producer_id
                 .is_some_and(|producer_id| producer_id.epoch > 0)
         {
-            return SendDecision::Wait;
+            return true;
         }
-        let elsewhere = self.is_elsewhere(leader.node);
-        let blocked = self.gap.is_some_and(|gap| {
+        let behind_gap = self.gap.is_some_and(|gap| {
             let next = self.retry.front().map(|batch| batch.order);
             next.is_none_or(|order| order >= gap.order)
         });
-        if elsewhere || blocked || self.recreated || self.in_flight >= self.allowance(leader) {
-            return SendDecision::Wait;
-        }
-        if self.rules.discipline == Discipline::Sequences && self.producer_id.is_none() {
-            return SendDecision::Wait;
-        }
-        match self.not_before {
-            Some(moment) if moment > now => SendDecision::Until(moment),
-            _ if self.retry.is_empty() => SendDecision::New,
-            _ => SendDecision::Retry,
-        }
+        self.is_elsewhere(leader.node)
+            || behind_gap
+            || self.recreated
+            || self.in_flight >= self.allowance(leader)
+            || self.wants_producer_id()
+    }
+
+    /// The moment before which nothing may be sent.
+    pub fn not_before(&self) -> Option<Instant> {
+        self.not_before
     }
 
     /// Whether something is in flight to another broker than `broker`.

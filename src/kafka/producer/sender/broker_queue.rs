@@ -1,12 +1,13 @@
-//! One broker as the producer sees it: which partitions it leads, how much waits for it, and when its sender is woken.
+//! One broker as the producer sees it: which partitions it leads, what they have for it, and when its sender is woken.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
+use super::ready::{Enough, Readiness, ReadyList};
 use crate::kafka::Error;
-use crate::kafka::producer::partition::accumulator::WakeReason;
 use crate::kafka::producer::partition::queue::PartitionQueue;
 use crate::kafka::runtime::Mutex;
 
@@ -14,45 +15,59 @@ use crate::kafka::runtime::Mutex;
 #[derive(Debug)]
 pub(crate) struct BrokerQueue {
     pub id: i32,
-    /// As many waiting bytes are worth a request of their own, though others are in flight.
-    enough_bytes: usize,
     /// Requests in flight.
     in_flight: AtomicUsize,
-    /// Bytes that wait in all of its partitions.
-    waiting: AtomicUsize,
-    queues: Mutex<Arc<Vec<Arc<PartitionQueue>>>>,
+    /// Locked after a partition, never before one.
+    ready: Mutex<ReadyList<Arc<PartitionQueue>>>,
     /// Why there is no connection to it.
     unreachable: Mutex<Option<Error>>,
     wakeup: Notify,
 }
 
 impl BrokerQueue {
-    pub fn new(id: i32, enough_bytes: usize) -> Self {
+    pub fn new(id: i32, enough: Enough) -> Self {
         Self {
             id,
-            enough_bytes,
             in_flight: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            queues: Mutex::default(),
+            ready: Mutex::new(ReadyList::new(enough)),
             unreachable: Mutex::default(),
             wakeup: Notify::new(),
         }
     }
 
-    /// Wakes the sender if `news` is something to act on. Returns how many bytes wait, if that is enough for a request.
+    /// The partition at `slot` has this to send now: wakes the sender if it has to know. True when the sender has enough to do.
     ///
     /// As Nagle's algorithm has it: what comes while nothing is in flight leaves at once, and so does a full batch; the rest waits for
-    /// an answer, for more records, or for the linger time, which the sender learns about with the first record.
-    pub fn announce(&self, wake_reason: WakeReason) -> Option<usize> {
-        let waiting = self.waiting.load(SeqCst);
-        let enough = waiting >= self.enough_bytes;
-        if enough || matches!(wake_reason, WakeReason::First | WakeReason::Full) {
-            self.wakeup.notify_one();
+    /// a response, for more records, or for the linger time.
+    pub fn publish(&self, slot: usize, readiness: Readiness) -> bool {
+        let changed = self.ready.lock().update(slot, readiness);
+        if changed.wake {
+            self.wake();
         }
-        enough.then_some(waiting)
+        changed.enough
     }
 
-    /// Wakes the sender to look at everything again.
+    /// Whether it is time to send: see [`ReadyList::is_due`].
+    pub fn is_due(
+        &self,
+        now: Instant,
+        linger: Duration,
+        hurry: bool,
+    ) -> Result<(), Option<Instant>> {
+        self.ready.lock().is_due(now, linger, hurry)
+    }
+
+    /// Begins to drain partitions: see [`ReadyList::round`].
+    pub fn round(&self) -> u64 {
+        self.ready.lock().round()
+    }
+
+    /// The next partition to drain: see [`ReadyList::pop`].
+    pub fn pop(&self, round: u64) -> Option<Arc<PartitionQueue>> {
+        self.ready.lock().pop(round)
+    }
+
+    /// Wakes the sender to look again.
     pub fn wake(&self) {
         self.wakeup.notify_one();
     }
@@ -60,16 +75,6 @@ impl BrokerQueue {
     /// Waits to be woken.
     pub async fn woken(&self) {
         self.wakeup.notified().await;
-    }
-
-    /// A partition's waiting bytes went from `before` to `after`.
-    pub fn adjust(&self, before: usize, after: usize) {
-        self.waiting.fetch_add(after.wrapping_sub(before), SeqCst);
-    }
-
-    /// Whether so many waiting bytes are enough for a request while others are under way.
-    pub fn is_enough(&self, waiting: usize) -> bool {
-        waiting >= self.enough_bytes
     }
 
     pub fn set_in_flight(&self, requests: usize) {
@@ -91,15 +96,17 @@ impl BrokerQueue {
     }
 
     /// The partitions that it leads.
-    pub fn queues(&self) -> Arc<Vec<Arc<PartitionQueue>>> {
-        self.queues.lock().clone()
+    pub fn queues(&self) -> Vec<Arc<PartitionQueue>> {
+        self.ready.lock().queues().cloned().collect()
     }
 
-    pub fn join(&self, queue: &Arc<PartitionQueue>) {
-        Arc::make_mut(&mut *self.queues.lock()).push(queue.clone());
+    /// A partition that it leads from now on; returns its slot.
+    pub fn join(&self, queue: Arc<PartitionQueue>) -> usize {
+        self.ready.lock().join(queue)
     }
 
-    pub fn leave(&self, queue: &Arc<PartitionQueue>) {
-        Arc::make_mut(&mut *self.queues.lock()).retain(|other| !Arc::ptr_eq(other, queue));
+    /// It leads the partition at `slot` no more.
+    pub fn leave(&self, slot: usize) {
+        self.ready.lock().leave(slot);
     }
 }

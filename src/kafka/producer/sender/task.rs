@@ -15,10 +15,13 @@ use crate::kafka::cluster::{Backoff, Channel};
 use crate::kafka::net::{Connection, Pending, Written as Sent};
 use crate::kafka::producer::config::Acks;
 use crate::kafka::producer::metrics::add;
-use crate::kafka::producer::partition::queue::{PartitionQueue, SequencedBatch, Taken};
+use crate::kafka::producer::partition::queue::{NotTaken, PartitionQueue, SequencedBatch, Taken};
 use crate::kafka::producer::partition::sequenced::Leader;
 use crate::kafka::producer::state::ProducerState;
 use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// How many batches that do not fit into a request are passed over for smaller ones behind them.
+const MOST_WITHOUT_ROOM: usize = 8;
 
 /// A broker's sender.
 pub(crate) struct Sender {
@@ -30,8 +33,6 @@ pub(crate) struct Sender {
     compressor: Compressor,
     pub(super) decompressor: Decompressor,
     pub(super) random: Random,
-    /// Which partition is looked at first; moves, so that none is favoured.
-    first: usize,
     /// Pauses between dials.
     redial: Backoff,
     pub(super) promise: Promise,
@@ -58,13 +59,6 @@ pub(super) struct RequestBatch {
     pub batch: SequencedBatch,
 }
 
-/// What there is to send.
-struct Ready {
-    candidates: Vec<Arc<PartitionQueue>>,
-    /// When to look again if nothing happens.
-    wake_at: Option<Instant>,
-}
-
 impl Sender {
     fn new(shared: Arc<ProducerState>, broker: Arc<BrokerQueue>) -> Self {
         let random = shared.cluster.random(&format!("sender {}", broker.id));
@@ -73,7 +67,6 @@ impl Sender {
             decompressor: Decompressor::default(),
             connection: None,
             in_flight: VecDeque::new(),
-            first: 0,
             redial: shared.cluster.retry_backoff(),
             promise: Promise {
                 waits_for_replicas: shared.config.acks == Acks::All,
@@ -130,16 +123,18 @@ impl Sender {
             if let Some(until) = self.muted_until() {
                 return Some(until);
             }
-            let ready = self.ready(Instant::now());
-            if ready.candidates.is_empty() {
-                return ready.wake_at;
+            let linger = self.shared.config.linger;
+            let hurry = self.in_flight.is_empty() || self.shared.is_urgent();
+            if let Err(wake_at) = self.broker.is_due(Instant::now(), linger, hurry) {
+                return wake_at;
             }
             if !usable && let Err(moment) = self.connect().await {
                 return Some(moment);
             }
-            let batches = self.drain(ready.candidates, Instant::now());
+            let batches = self.drain(Instant::now());
             if batches.is_empty() {
-                return ready.wake_at;
+                // What seemed to be ready is not any more, and is off the list.
+                continue;
             }
             self.dispatch(batches).await;
         }
@@ -150,33 +145,6 @@ impl Sender {
     fn muted_until(&self) -> Option<Instant> {
         let until = self.connection.as_ref()?.throttled_until()?;
         (until > Instant::now()).then_some(until)
-    }
-
-    /// Which partitions have something to send, if it is time to send.
-    fn ready(&mut self, now: Instant) -> Ready {
-        let queues = self.broker.queues();
-        let (mut candidates, mut wake_at): (Vec<_>, Option<Instant>) = (Vec::new(), None);
-        let (mut bytes, mut urgent) = (0, self.shared.is_urgent());
-        let start = self.first.checked_rem(queues.len()).unwrap_or(0);
-        for queue in queues[start..].iter().chain(&queues[..start]) {
-            if queue.waiting() == 0 {
-                continue;
-            }
-            let readiness = queue.readiness(&self.broker, now, self.shared.config.linger);
-            wake_at = wake_at.into_iter().chain(readiness.wake_at).min();
-            if readiness.bytes > 0 {
-                bytes += readiness.bytes;
-                urgent |= readiness.urgent;
-                candidates.push(queue.clone());
-            }
-        }
-        if !(urgent || self.in_flight.is_empty() || self.broker.is_enough(bytes)) {
-            candidates.clear();
-        }
-        Ready {
-            candidates,
-            wake_at,
-        }
     }
 
     /// Connects to the broker; fails with the moment to try again at.
@@ -204,24 +172,31 @@ impl Sender {
         }
     }
 
-    /// Takes one batch from each candidate, as many as fit into a request.
-    fn drain(&mut self, candidates: Vec<Arc<PartitionQueue>>, now: Instant) -> Vec<RequestBatch> {
+    /// Takes one batch from each partition that is ready, the longest waiting first, as many as fit into a request.
+    fn drain(&mut self, now: Instant) -> Vec<RequestBatch> {
         let mut room = self.shared.config.max_request_bytes;
-        let mut batches = Vec::with_capacity(candidates.len());
-        for queue in candidates {
+        let (mut batches, mut without_room) = (Vec::new(), Vec::new());
+        let round = self.broker.round();
+        while room > 0
+            && without_room.len() < MOST_WITHOUT_ROOM
+            && let Some(queue) = self.broker.pop(round)
+        {
             // The first one always fits: a batch alone is never over the limit for requests.
             let limit = if batches.is_empty() { usize::MAX } else { room };
-            let Some(taken) = self.take(&queue, limit, now) else {
-                continue;
-            };
             let Taken {
                 batch,
                 leader,
                 topic_id,
                 ..
-            } = taken;
+            } = match self.take(&queue, limit, now) {
+                Ok(taken) => taken,
+                Err(NotTaken::NoRoom) => {
+                    without_room.push(queue);
+                    continue;
+                }
+                Err(NotTaken::NotReady) => continue,
+            };
             room = room.saturating_sub(batch.content.uncompressed_len());
-            self.first = self.first.wrapping_add(1);
             batches.push(RequestBatch {
                 to: Destination {
                     topic: queue.topic.clone(),
@@ -232,26 +207,31 @@ impl Sender {
                 leader,
                 batch,
             });
-            if room == 0 {
-                break;
-            }
+        }
+        for queue in without_room {
+            queue.publish_again();
         }
         batches
     }
 
     /// The partition's next batch. One that was built before a smaller limit was learnt is split first.
-    fn take(&mut self, queue: &PartitionQueue, room: usize, now: Instant) -> Option<Taken> {
+    fn take(
+        &mut self,
+        queue: &PartitionQueue,
+        room: usize,
+        now: Instant,
+    ) -> Result<Taken, NotTaken> {
         let timeout = self.shared.config.delivery_timeout;
         loop {
             let memory = &self.shared.memory;
-            let mut taken = queue.take(&self.broker, now, room, timeout, memory)?;
-            if !taken.is_too_large {
-                return Some(taken);
-            }
+            let mut taken = match queue.take(&self.broker, now, room, timeout, memory) {
+                Ok(taken) if taken.is_too_large => taken,
+                taken => return taken,
+            };
             let limit = queue.lock().accumulator.batch_bytes();
             let content = &mut taken.batch.content;
             let Ok(front) = content.split_front(limit, &mut self.decompressor) else {
-                return Some(taken);
+                return Ok(taken);
             };
             self.put_back_split(queue, taken.batch, front);
         }

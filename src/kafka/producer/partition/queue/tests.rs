@@ -5,6 +5,7 @@ use protocol::records::BatchBuilder;
 use super::*;
 use crate::kafka::producer::delivery::Delivery;
 use crate::kafka::producer::partition::sequenced::Discipline;
+use crate::kafka::producer::sender::ready::Enough;
 use crate::kafka::{ErrorKind, WriteOutcome};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +30,13 @@ fn queue() -> Arc<PartitionQueue> {
 }
 
 fn lead(queue: &Arc<PartitionQueue>, id: i32) -> Arc<BrokerQueue> {
-    let broker = Arc::new(BrokerQueue::new(id, 1_000));
+    let broker = Arc::new(BrokerQueue::new(
+        id,
+        Enough {
+            least: 1_000,
+            most: 1_000,
+        },
+    ));
     let leader = Leader {
         node: id,
         epoch: id,
@@ -48,7 +55,7 @@ fn put(queue: &PartitionQueue, memory: &MemoryBudget) -> Delivery {
         .accumulator
         .append(100, memory, None, Instant::now, write)
         .expect("there is room");
-    queue.count(&state);
+    queue.publish(&mut state);
     Delivery::new(appended.completion, appended.index, 0)
 }
 
