@@ -201,6 +201,13 @@ impl BatchBuilder {
         self.buffer.reserve_exact(additional);
     }
 
+    /// Moves the records to `buffer`, whose content is dropped, and returns the one that they were in.
+    pub fn move_to(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        buffer.clear();
+        buffer.extend_from_slice(&self.buffer[..self.len]);
+        std::mem::replace(&mut self.buffer, buffer)
+    }
+
     /// Gives back the memory that no record takes.
     pub fn shrink(&mut self) {
         self.buffer.truncate(self.len);

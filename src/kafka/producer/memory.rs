@@ -184,17 +184,23 @@ impl MemoryBudget {
         size.unwrap_or((needed + spare).min(largest))
     }
 
-    /// An empty buffer, used before if there is one that holds `size` bytes or a little more.
+    /// An empty buffer, pooled if there is one that holds `size` bytes or a little more.
     pub fn take(&self, size: usize) -> Vec<u8> {
-        let mut free = self.free.lock();
-        let class = self.classes.iter().position(|class| *class >= size);
-        let class = class.filter(|class| self.classes[*class] - size <= size / 8);
-        if let Some(buffer) = class.and_then(|class| free.classes[class].pop()) {
-            free.bytes -= buffer.capacity();
-            return buffer;
+        self.pooled(size)
+            .unwrap_or_else(|| Vec::with_capacity(size))
+    }
+
+    /// A pooled buffer that holds `size` bytes or a little more.
+    pub fn pooled(&self, size: usize) -> Option<Vec<u8>> {
+        let class = self.classes.partition_point(|class| *class < size);
+        let slack = *self.classes.get(class)? - size;
+        if slack > size / 8 {
+            return None;
         }
-        drop(free);
-        Vec::with_capacity(size)
+        let mut free = self.free.lock();
+        let buffer = free.classes[class].pop()?;
+        free.bytes -= buffer.capacity();
+        Some(buffer)
     }
 
     /// Keeps `buffer` for later, if it is of a size that is asked for and there are not too many yet.
@@ -204,7 +210,8 @@ impl MemoryBudget {
             return;
         };
         let mut free = self.free.lock();
-        if capacity <= 2 * self.classes[class] && free.bytes + capacity <= self.total / 4 {
+        let is_fitting = capacity - self.classes[class] <= self.classes[class] / 8;
+        if is_fitting && free.bytes + capacity <= self.total / 4 {
             free.bytes += capacity;
             free.classes[class].push(buffer);
         }

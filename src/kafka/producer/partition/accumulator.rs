@@ -113,8 +113,8 @@ impl Accumulator {
         };
         let index = write(&mut open.builder).ok_or(AppendError::TooLarge)?;
         self.accepted += 1;
-        if index == 0 {
-            // Not when the batch was created: that may be long ago, if the first record did not come to be.
+        if index == 0 && fits {
+            // The batch was created long ago, if its first record did not come to be.
             open.opened = now();
         }
         let len = open.builder.len();
@@ -172,7 +172,10 @@ impl Accumulator {
             let wanted = memory.size_for(needed, 4 * open.charged, open.spare);
             let before = open.charged;
             open.charged += charge(needed - before, wanted - before)?;
-            open.builder.reserve(open.charged - open.builder.len());
+            match memory.pooled(open.charged) {
+                Some(larger) => memory.give(open.builder.move_to(larger)),
+                None => open.builder.reserve(open.charged - open.builder.len()),
+            }
             let spare = open.charged - needed;
             memory.grown(std::mem::replace(&mut open.spare, spare), spare);
             return Ok(());

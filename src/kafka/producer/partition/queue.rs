@@ -21,6 +21,9 @@ use crate::kafka::producer::sender::ready::Readiness;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Result};
 
+/// From so many batches on it is worth looking which of them are resolved.
+const MANY_UNRESOLVED: usize = 8;
+
 /// A batch on its way.
 pub(crate) type SequencedBatch = Sequenced<ProducerBatch>;
 
@@ -262,6 +265,8 @@ impl PartitionQueue {
     ) -> u64 {
         let (batch, lost) = self.with(|state| state.sequencer.written(batch, leader));
         batch.release(memory).resolve(Ok(written));
+        // At once, as long as the completion is in the processor's cache.
+        self.lock().forget_resolved();
         drop_lost(lost, memory)
     }
 
@@ -450,7 +455,9 @@ impl State {
 
     /// Remembers a new batch until its outcome is known.
     pub fn remember(&mut self, completion: &Arc<Completion>) {
-        self.forget_resolved();
+        if self.unresolved.len() >= MANY_UNRESOLVED {
+            self.forget_resolved();
+        }
         self.unresolved.push_back(completion.clone());
     }
 
