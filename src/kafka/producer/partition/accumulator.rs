@@ -15,7 +15,7 @@ use crate::kafka::producer::completion::{Completion, Part};
 use crate::kafka::producer::memory::{MemoryBudget, Reservation};
 
 /// The sender is told again when an open batch has twice as many bytes, but not for so few, and for so many more in any case.
-const FEW_BYTES: usize = 2 << 10;
+const FEW_BYTES: usize = 1 << 10;
 const MANY_BYTES: usize = 16 << 10;
 
 /// The limits of a batch.

@@ -57,6 +57,11 @@ impl BrokerQueue {
         self.ready.lock().is_due(now, linger, hurry)
     }
 
+    /// Bytes of the partitions that are ready.
+    pub fn ready_bytes(&self) -> usize {
+        self.ready.lock().bytes()
+    }
+
     /// Begins to drain partitions: see [`ReadyList::round`].
     pub fn round(&self) -> u64 {
         self.ready.lock().round()

@@ -205,6 +205,11 @@ impl<Q: Clone> ReadyList<Q> {
         Err(later.chain(ripe).min())
     }
 
+    /// Bytes of the partitions that are ready.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The number that no ticket has yet: what comes in from now on is not drained in this round.
     pub fn round(&self) -> u64 {
         self.last_ticket + 1
