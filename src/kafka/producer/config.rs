@@ -36,10 +36,10 @@ pub struct ProducerConfig {
     /// `batch.records`: the most records in one batch. Default no limit but the bytes.
     pub batch_records: Option<usize>,
     /// `linger.ms`: the longest a record waits for more records. A batch leaves sooner when nothing is in flight to its broker, or when there
-    /// is enough for a request: this bounds the wait in between. Default 5 ms.
+    /// is enough for a request, which is more with hundreds of partitions: this bounds the wait in between. Default 5 ms.
     pub linger: Duration,
-    /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up. A tenth
-    /// of it may be room to spare in open batches, a fifth with hundreds of partitions. Default 32 MiB.
+    /// `buffer.memory`: the most memory, in bytes, that batches may take, waiting and in flight; `enqueue` waits when it is used up. Less
+    /// than a tenth of it is room to spare in open batches. Default 32 MiB.
     pub buffer_bytes: usize,
     /// `max.in.flight.requests.per.connection`: from 1 to 5 with idempotence, which keeps them in order, else up to 256. Without it,
     /// only one batch of a partition is in flight, since it may have to be repeated or split; with acks 0 neither can be. Default 5.
