@@ -7,6 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// Byte strings longer than this are kept as segments of their own instead of being copied.
 pub const SEGMENT_BYTES: usize = 4096;
+/// What short byte strings are copied to, where they are many: a buffer that grew to hold them all would be copied again and again.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// Gathers the bytes of one frame.
 #[derive(Debug, Default)]
@@ -63,6 +65,10 @@ impl Encoder {
     /// Writes raw bytes, without copying when they are long.
     pub fn put_bytes(&mut self, bytes: &Bytes) {
         if bytes.len() <= SEGMENT_BYTES {
+            if self.buffer.capacity() - self.buffer.len() < bytes.len() {
+                self.close_segment();
+                self.buffer.reserve(CHUNK_BYTES);
+            }
             return self.buffer.put_slice(bytes);
         }
         self.close_segment();
@@ -163,5 +169,24 @@ mod tests {
         let segments = out.finish();
         assert_eq!(segments.len(), 3);
         assert_eq!(segments[1].as_ptr(), records.as_ptr());
+    }
+
+    #[test]
+    fn many_short_bytes_fill_chunks_that_never_move() {
+        let records = Bytes::from(vec![7; SEGMENT_BYTES - 1]);
+        let mut out = Encoder::new();
+        for number in 0..100 {
+            out.put_i32(number);
+            out.put_bytes(&records);
+        }
+        assert_eq!(out.len(), 100 * (4 + records.len()));
+        let segments = out.finish();
+        assert!(
+            segments.iter().all(|segment| segment.len() <= CHUNK_BYTES),
+            "a chunk grew, and what was in it was copied"
+        );
+        let frame = segments.concat();
+        let numbers = frame.chunks(4 + records.len()).map(|part| part[3]);
+        assert!(numbers.eq(0..100));
     }
 }
