@@ -39,8 +39,10 @@ pub(super) struct Completion {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is known, in the order of the records.
-    segments: Vec<Segment>,
+    /// What is known, where that is one thing: as a rule it is, and of all records.
+    only: Option<Segment>,
+    /// What is known otherwise, in the order of the records.
+    several: Vec<Segment>,
     /// Parts that have not resolved yet.
     parts: u32,
     waiting: Vec<Waker>,
@@ -86,17 +88,30 @@ impl State {
         if span.count == 0 {
             return;
         }
+        let segment = Segment { span, result };
+        if self.known().is_empty() {
+            self.only = Some(segment);
+            return;
+        }
+        self.several.extend(self.only.take());
         let place = self
-            .segments
+            .several
             .partition_point(|known| known.span.first < span.first);
-        self.segments.insert(place, Segment { span, result });
+        self.several.insert(place, segment);
+    }
+
+    /// What is known, in the order of the records.
+    fn known(&self) -> &[Segment] {
+        match &self.only {
+            Some(only) => std::slice::from_ref(only),
+            None => &self.several,
+        }
     }
 
     fn result_of(&self, index: u32) -> Option<Result<Written>> {
-        let behind = self
-            .segments
-            .partition_point(|segment| segment.span.first <= index);
-        let Segment { span, result } = self.segments.get(behind.checked_sub(1)?)?;
+        let known = self.known();
+        let behind = known.partition_point(|segment| segment.span.first <= index);
+        let Segment { span, result } = known.get(behind.checked_sub(1)?)?;
         let place = index - span.first;
         let of_record = |written: &Written| written.behind(place);
         (place < span.count).then(|| result.as_ref().map(of_record).map_err(Error::clone))
@@ -148,7 +163,7 @@ impl Completion {
                 return Poll::Pending;
             }
             let failed = state
-                .segments
+                .known()
                 .iter()
                 .find_map(|segment| segment.result.as_ref().err());
             Poll::Ready(failed.map_or(Ok(()), |error| Err(error.clone())))
