@@ -62,6 +62,11 @@ impl BrokerQueue {
         self.ready.lock().bytes()
     }
 
+    /// How many partitions are ready.
+    pub fn ready_partitions(&self) -> usize {
+        self.ready.lock().partitions()
+    }
+
     /// Begins to drain partitions: see [`ReadyList::round`].
     pub fn round(&self) -> u64 {
         self.ready.lock().round()

@@ -196,7 +196,8 @@ impl Sender {
     /// Takes one batch from each partition that is ready, the longest waiting first, as many as fit into a request.
     fn drain(&mut self, now: Instant) -> Vec<RequestBatch> {
         let mut room = self.shared.config.max_request_bytes;
-        let (mut batches, mut without_room) = (Vec::new(), Vec::new());
+        let mut batches = Vec::with_capacity(self.broker.ready_partitions());
+        let mut without_room = Vec::new();
         let round = self.broker.round();
         while room > 0
             && without_room.len() < MOST_WITHOUT_ROOM
