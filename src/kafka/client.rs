@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use protocol::Request;
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, Judged, Target};
+use super::producer::ClientBudget;
 use super::{
     Admin, BrokerMetrics, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
 };
@@ -16,6 +18,9 @@ use super::{
 ///
 /// To each broker there is one connection for short requests, a few for the produce requests of all producers, one for each consumer that
 /// fetches from it, and one for each group member to its coordinator. They end when the client and all that was created with it are dropped.
+///
+/// Each producer and each consumer has a memory budget of its own (`buffer_bytes`). What all producers may take together can be bounded as
+/// well: [`producers_buffer_bytes`](ClientConfig::producers_buffer_bytes).
 ///
 /// ```no_run
 /// # async fn example() -> pat_events::kafka::Result<()> {
@@ -34,6 +39,8 @@ use super::{
 #[derive(Clone)]
 pub struct Client {
     cluster: Cluster,
+    /// What its producers may take together, where that is limited.
+    budget: Option<Arc<ClientBudget>>,
 }
 
 impl fmt::Debug for Client {
@@ -53,7 +60,8 @@ impl Client {
     pub fn lazy(config: ClientConfig) -> Result<Self> {
         config.validate()?;
         let cluster = Cluster::lazy(&config)?;
-        Ok(Self { cluster })
+        let budget = ClientBudget::of(&config);
+        Ok(Self { cluster, budget })
     }
 
     /// A client that has found the cluster. Fails within [`request_timeout`](ClientConfig::request_timeout) when no broker answers, with each
@@ -81,7 +89,8 @@ impl Client {
     pub fn producer(&self, mut config: ProducerConfig) -> Result<Producer> {
         config.client = self.config().clone();
         config.validate()?;
-        Ok(Producer::start(config, self.cluster.for_another()))
+        let cluster = self.cluster.for_another();
+        Ok(Producer::start(config, cluster, self.budget.clone()))
     }
 
     /// A consumer on this client. Needs no network before it subscribes or is assigned partitions.

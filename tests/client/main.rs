@@ -3,6 +3,7 @@
 
 #[path = "../support/connections.rs"]
 mod connections;
+mod memory;
 mod network;
 
 use std::time::Duration;

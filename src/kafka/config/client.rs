@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::values::{ADDRESSES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
+use super::values::{ADDRESSES, BYTES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
 use super::{Configuration, Property, properties, set_by_name};
 use crate::kafka::net::{Address, TcpTransport, Transport};
 use crate::kafka::observe::{ClientEvent, Observer, tell};
@@ -45,6 +45,10 @@ pub struct ClientConfig {
     /// `allow.auto.create.topics`: whether asking for a topic that does not exist may create it, where brokers allow that. Default false,
     /// unlike Java: a misspelt topic is an error.
     pub allow_auto_create_topics: bool,
+    /// `producers.buffer.memory`: the most memory, in bytes, that the batches of all producers of one [`Client`](crate::kafka::Client) may take
+    /// together, each within its own `buffer.memory`. Whoever asks first gets room first; what the others have open leaves after their `linger` at
+    /// the latest. Default no limit but each one's own.
+    pub producers_buffer_bytes: Option<usize>,
     /// How the client gets from an address to a byte stream. Default TCP.
     pub transport: Arc<dyn Transport>,
     /// Where record timestamps come from. Default the system.
@@ -72,6 +76,7 @@ impl Default for ClientConfig {
             connections_max_idle: Duration::from_secs(540),
             max_frame_bytes: 128 << 20,
             allow_auto_create_topics: false,
+            producers_buffer_bytes: None,
             transport: Arc::new(TcpTransport),
             clock: Clock::system(),
             observer: default_observer(),
@@ -151,6 +156,7 @@ impl Configuration for ClientConfig {
         "connections.max.idle.ms": POSITIVE_MILLIS => connections_max_idle;
         "allow.auto.create.topics": FLAG => allow_auto_create_topics;
         "receive.message.max.bytes": FRAME_BYTES => max_frame_bytes;
+        "producers.buffer.memory": BYTES => producers_buffer_bytes;
     };
 
     fn base(&mut self) -> Option<&mut Self> {
@@ -182,6 +188,7 @@ mod tests {
         assert_eq!(config.connections_max_idle, Duration::from_secs(540));
         assert_eq!(config.max_frame_bytes, 134_217_728);
         assert!(!config.allow_auto_create_topics);
+        assert_eq!(config.producers_buffer_bytes, None);
         assert_eq!(config.seed, None);
     }
 

@@ -42,4 +42,6 @@ pub use metrics::ConsumerMetrics;
 pub use positions::offset_reset::{
     OffsetReset, PositionReset, ResetCause, ResetCounts, StartOffset,
 };
-pub use records::{HeaderView, Headers, Iter, OwnedRecord, PartitionRecords, RecordView, Records};
+pub use records::{
+    HeaderView, Headers, Iter, OwnedHeader, OwnedRecord, PartitionRecords, RecordView, Records,
+};

@@ -203,6 +203,13 @@ impl Configuration for ProducerConfig {
                 self.buffer_bytes
             ));
         }
+        if let Some(shared) = self.client.producers_buffer_bytes
+            && shared < largest
+        {
+            return wrong(format!(
+                "producers.buffer.memory = {shared} is not allowed: it must hold at least one batch and one request, {largest} bytes"
+            ));
+        }
         if self.delivery_timeout < self.linger {
             return wrong(format!(
                 "delivery.timeout.ms = {} is not allowed: it must be at least linger.ms, {}",

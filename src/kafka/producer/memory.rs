@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, timeout_at};
 
+use super::client_budget::{Share, SharedReservation};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result};
 
@@ -33,6 +34,8 @@ const FIRST_BYTES: usize = 16 << 10;
 pub(super) struct MemoryBudget {
     budget: Arc<Semaphore>,
     total: usize,
+    /// What it shares with the other producers of its client.
+    share: Option<Arc<Share>>,
     /// The sizes that buffers have.
     classes: Vec<usize>,
     /// Batches that take records.
@@ -52,14 +55,20 @@ struct Free {
 
 /// Bytes of the budget that were acquired and not yet spent on a buffer; released when dropped.
 #[derive(Debug)]
-pub(super) struct Reservation(OwnedSemaphorePermit);
+pub(super) struct Reservation {
+    own: OwnedSemaphorePermit,
+    shared: Option<SharedReservation>,
+}
 
 impl Reservation {
     /// Spends `bytes` of it; false if there are not so many.
     pub fn spend(&mut self, bytes: usize) -> bool {
-        match self.0.split(bytes) {
+        match self.own.split(bytes) {
             Some(spent) => {
                 spent.forget();
+                if let Some(shared) = &mut self.shared {
+                    shared.spend(bytes);
+                }
                 true
             }
             None => false,
@@ -79,6 +88,7 @@ impl MemoryBudget {
         Self {
             budget: Arc::new(Semaphore::new(total)),
             total,
+            share: None,
             classes,
             open: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
@@ -104,12 +114,21 @@ impl MemoryBudget {
         self.spare.fetch_sub(spare, SeqCst);
     }
 
+    /// As it is, within what its client has for all producers as well.
+    pub fn within(mut self, share: Option<Arc<Share>>) -> Self {
+        self.share = share;
+        self
+    }
+
     /// Charges `bytes`, unless that many are not free or others are waiting.
     pub fn try_charge(&self, bytes: usize) -> bool {
         match self.budget.try_acquire_many(clamp(bytes)) {
             Ok(permit) => {
-                permit.forget();
-                true
+                let has_room = (self.share.as_ref()).is_none_or(|share| share.try_charge(bytes));
+                if has_room {
+                    permit.forget();
+                }
+                has_room
             }
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => false,
         }
@@ -118,40 +137,63 @@ impl MemoryBudget {
     /// Waits until `bytes` are free, in the order of asking. Cancel safe: a place in the queue is given up with the future.
     pub async fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reservation> {
         let _waiting = Waiting::new(&self.waiting);
-        let acquire = self.budget.clone().acquire_many_owned(clamp(bytes));
+        let acquire = async {
+            let own = self.budget.clone().acquire_many_owned(clamp(bytes));
+            let own = own.await.ok()?;
+            let shared = match self.share.clone() {
+                Some(share) => Some(share.reserve(bytes).await?),
+                None => None,
+            };
+            Some(Reservation { own, shared })
+        };
         match timeout_at(deadline, acquire).await {
-            Ok(Ok(permit)) => Ok(Reservation(permit)),
-            Ok(Err(_closed)) => Err(Error::new(ErrorKind::Closed, "the producer is closed")),
-            Err(_elapsed) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!(
-                    "no room in the buffer of {} bytes within max.block.ms: brokers take records more slowly than they come; \
-                     raise buffer.memory, or send less",
-                    self.total
-                ),
-            )
-            .with_outcome(crate::kafka::WriteOutcome::NotWritten)),
+            Ok(Some(reservation)) => Ok(reservation),
+            Ok(None) => Err(Error::new(ErrorKind::Closed, "the producer is closed")),
+            Err(_elapsed) => Err(self.no_room(bytes)),
         }
+    }
+
+    fn no_room(&self, bytes: usize) -> Error {
+        let (total, whose, option) = match &self.share {
+            Some(share) if self.budget.available_permits() >= bytes => (
+                share.total(),
+                " of all producers of the client",
+                "producers.buffer.memory",
+            ),
+            _ => (self.total, "", "buffer.memory"),
+        };
+        let message = format!(
+            "no room in the buffer of {total} bytes{whose} within max.block.ms: brokers take records more slowly than they come; \
+             raise {option}, or send less"
+        );
+        Error::new(ErrorKind::Timeout, message).with_outcome(crate::kafka::WriteOutcome::NotWritten)
     }
 
     /// Releases what was charged.
     pub fn release(&self, bytes: usize) {
         self.budget.add_permits(bytes);
+        if let Some(share) = &self.share {
+            share.release(bytes);
+        }
     }
 
     /// Whether so many bytes are not free.
     pub fn lacks(&self, bytes: usize) -> bool {
         self.budget.available_permits() < bytes
+            || (self.share.as_ref()).is_some_and(|share| share.lacks(bytes))
     }
 
     /// Whether someone waits for room: then nothing else should.
     pub fn is_short(&self) -> bool {
-        self.waiting.load(SeqCst) > 0
+        self.waiting.load(SeqCst) > 0 || (self.share.as_ref()).is_some_and(|share| share.is_short())
     }
 
     /// Wakes everyone who waits for room with "closed".
     pub fn close(&self) {
         self.budget.close();
+        if let Some(share) = &self.share {
+            share.close();
+        }
     }
 
     /// Bytes charged now.
@@ -218,15 +260,15 @@ impl MemoryBudget {
     }
 }
 
-fn clamp(bytes: usize) -> u32 {
+pub(super) fn clamp(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Counts those who wait for room, also when they give up waiting.
-struct Waiting<'a>(&'a AtomicUsize);
+pub(super) struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
+    pub fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, SeqCst);
         Self(count)
     }

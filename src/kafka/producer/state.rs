@@ -7,6 +7,7 @@ use std::sync::{Arc, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::client_budget::{ClientBudget, Share};
 use super::completion::Completion;
 use super::config::ProducerConfig;
 use super::memory::MemoryBudget;
@@ -61,7 +62,11 @@ const CLOSING: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl ProducerState {
-    pub fn new(config: ProducerConfig, cluster: Cluster) -> Self {
+    pub fn new(
+        config: ProducerConfig,
+        cluster: Cluster,
+        client_budget: Option<Arc<ClientBudget>>,
+    ) -> Self {
         let batch_records = config
             .batch_records
             .and_then(|records| u32::try_from(records).ok());
@@ -70,7 +75,8 @@ impl ProducerState {
             memory: MemoryBudget::new(
                 config.buffer_bytes,
                 config.batch_bytes.min(config.max_request_bytes),
-            ),
+            )
+            .within(client_budget.map(Share::new)),
             counters: Counters::default(),
             timestamps: Timestamps::new(config.client.clock),
             maintenance: Notify::new(),

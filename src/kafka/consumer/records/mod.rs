@@ -14,7 +14,7 @@ mod records;
 mod view;
 
 pub use headers::{HeaderView, Headers};
-pub use owned::OwnedRecord;
+pub use owned::{OwnedHeader, OwnedRecord};
 pub(super) use records::Batch;
 pub use records::{Iter, PartitionRecords, Records};
 pub use view::RecordView;

@@ -25,14 +25,24 @@ pub struct OwnedRecord {
     /// Its value; `None` is a tombstone.
     pub value: Option<Bytes>,
     /// Its headers, in order.
-    pub headers: Vec<(String, Option<Bytes>)>,
+    pub headers: Vec<OwnedHeader>,
+}
+
+/// A header of an [`OwnedRecord`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedHeader {
+    /// Its name; where that is no UTF-8, with replacement characters.
+    pub key: String,
+    /// Its value; `None` is Kafka's null.
+    pub value: Option<Bytes>,
 }
 
 impl OwnedRecord {
     /// The value of the last header with this key; `Some(None)` when that is null.
     pub fn header(&self, key: &str) -> Option<Option<&[u8]>> {
-        let found = self.headers.iter().rev().find(|(name, _)| name == key);
-        found.map(|(_, value)| value.as_deref())
+        let found = self.headers.iter().rev().find(|header| header.key == key);
+        found.map(|header| header.value.as_deref())
     }
 }
 
@@ -52,11 +62,9 @@ impl RecordView<'_> {
             headers: self
                 .headers
                 .iter()
-                .map(|header| {
-                    (
-                        header.key.into_owned(),
-                        header.value.map(|value| copier.take(value)),
-                    )
+                .map(|header| OwnedHeader {
+                    key: header.key.into_owned(),
+                    value: header.value.map(|value| copier.take(value)),
                 })
                 .collect(),
         }
