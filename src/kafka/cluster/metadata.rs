@@ -1,6 +1,6 @@
 //! What the client knows of the cluster: brokers, topics, leaders. Plain data, replaced as a whole; the rules by which news are merged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use protocol::messages::MetadataResponse;
@@ -134,9 +134,10 @@ impl Metadata {
             .is_some_and(|missed| *missed >= GONE_AFTER)
     }
 
-    /// The topic of this id, if it is known.
-    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicMetadata>> {
-        self.topics.values().find(|topic| topic.id == id)
+    /// The names of the topics that are known, by id: for answers about many.
+    pub fn names_by_id(&self) -> HashMap<Uuid, &Arc<str>> {
+        let topics = self.topics.values();
+        topics.map(|topic| (topic.id, &topic.name)).collect()
     }
 
     /// Takes in `response`, of which topics that are `tracked` are of interest. Topics that the response leaves out or has an error for stay

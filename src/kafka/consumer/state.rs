@@ -25,7 +25,7 @@ use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::ClientEvent;
 use crate::kafka::runtime::Mutex;
-use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
+use crate::kafka::{Backoff, Error, ErrorKind, Random, Result, TopicPartition};
 
 /// How long, at most, between two questions whether a partition that is gone is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -128,9 +128,7 @@ impl ConsumerContext {
 
     fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
         let first = self.config.client.retry_backoff;
-        let doubled = first.saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        let mut random = self.random.lock();
-        random.jittered(doubled.min(longest))
+        Backoff::pause(first, longest, attempts, &mut self.random.lock())
     }
 
     /// How long a broker that has nothing to fetch waits before it says so.

@@ -18,7 +18,7 @@ use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata};
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
-use crate::kafka::{Error, Random, Result};
+use crate::kafka::{Backoff, Error, Random, Result};
 
 /// How much longer than the other members may take to join the response to a join is awaited.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
@@ -351,13 +351,8 @@ impl GroupMember {
     }
 
     fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
-        let doubled = self
-            .cluster
-            .config()
-            .retry_backoff
-            .saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        let mut random = self.random.lock();
-        random.jittered(doubled.min(longest))
+        let first = self.cluster.config().retry_backoff;
+        Backoff::pause(first, longest, attempts, &mut self.random.lock())
     }
 }
 

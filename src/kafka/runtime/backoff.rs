@@ -22,11 +22,21 @@ impl Backoff {
         }
     }
 
+    /// The pause after so many failures in a row, for whoever counts them (KIP-580).
+    pub fn pause(
+        first: Duration,
+        longest: Duration,
+        failures: u32,
+        random: &mut Random,
+    ) -> Duration {
+        let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(20));
+        random.jittered(doubled.min(longest))
+    }
+
     /// Another attempt failed: the pause before the next one.
     pub fn failed(&mut self, random: &mut Random) -> Duration {
-        let doubled = self.first.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
-        random.jittered(doubled.min(self.longest))
+        Self::pause(self.first, self.longest, self.failures, random)
     }
 
     /// An attempt succeeded: the next failure is a first one.

@@ -226,3 +226,41 @@ async fn names_that_cannot_be_harm_nobody_else() {
     }
     cluster.topic("emails", soon(5)).await.expect("the topic");
 }
+
+/// However many topics there are, each costs the same: what is known already is not asked for with a new one.
+#[tokio::test(start_paused = true)]
+async fn each_of_many_topics_is_asked_for_once_when_it_is_first_used() {
+    for (count, at_once) in [(200, false), (800, false), (800, true)] {
+        let network = Network::new(1);
+        let names: Vec<String> = (0..count).map(|number| format!("t{number}")).collect();
+        let topics = names.iter().map(|name| (name.clone(), vec![(1, 0)]));
+        network.scene().topics.extend(topics);
+        let cluster = connected(&network).await;
+        let before = network.scene().metadata_requests;
+        match at_once {
+            true => {
+                let mut asking = tokio::task::JoinSet::new();
+                for name in names {
+                    let cluster = cluster.clone();
+                    asking.spawn(async move { cluster.topic(&name, soon(10)).await.map(drop) });
+                }
+                for asked in asking.join_all().await {
+                    asked.expect("the topic");
+                }
+            }
+            false => {
+                for name in &names {
+                    cluster.topic(name, soon(10)).await.expect("the topic");
+                }
+            }
+        }
+        let scene = network.scene();
+        let requests = scene.metadata_requests - before;
+        match at_once {
+            true => assert!(requests <= 20, "{requests}"),
+            false => assert_eq!(requests, count),
+        }
+        let asked: usize = scene.all_asked.iter().map(|(names, _)| names.len()).sum();
+        assert_eq!(asked, count, "each by one request");
+    }
+}

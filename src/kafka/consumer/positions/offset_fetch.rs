@@ -1,7 +1,7 @@
 //! Asking the group's coordinator which offsets are committed. In: partitions. Out: those that have one, and those that it refused: one
 //! topic that is gone, or may not be read, says nothing about the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use protocol::messages::offset_fetch_request::{
@@ -272,12 +272,14 @@ fn grouped(
     let Some(group) = response.groups.into_iter().next() else {
         return (ErrorCode::UNKNOWN_SERVER_ERROR, Vec::new());
     };
+    let names = match version >= TOPIC_IDS_FROM {
+        true => metadata.names_by_id(),
+        false => HashMap::new(),
+    };
     let mut rows = Vec::new();
     for topic in group.topics {
-        let name: Arc<str> = match metadata.topic_by_id(topic.topic_id) {
-            Some(known) if version >= TOPIC_IDS_FROM => known.name.clone(),
-            _ => topic.name.into(),
-        };
+        let known = names.get(&topic.topic_id);
+        let name: Arc<str> = known.map_or_else(|| topic.name.into(), |name| Arc::clone(name));
         for answer in topic.partitions {
             rows.push(Row {
                 partition: TopicPartition::new(name.clone(), answer.partition_index),

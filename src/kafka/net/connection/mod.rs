@@ -252,10 +252,7 @@ impl Connection {
         version: i16,
         deadline: Instant,
     ) -> Result<R::Response> {
-        let reserved = self.0.queue.reserve(deadline).await;
-        reserved.map_err(|error| self.explain::<R>(error))?;
-        self.enqueue(request, version, Deadline::Fixed(deadline), None)?
-            .await
+        self.call_told(request, version, deadline, None).await
     }
 
     /// As [`Connection::call_at`]; `on_length` is told how long the answer is, before it is read, if it is long.
@@ -266,9 +263,19 @@ impl Connection {
         deadline: Instant,
         on_length: impl FnOnce(usize) + Send + 'static,
     ) -> Result<R::Response> {
+        let on_length = Some(OnLength(Box::new(on_length)));
+        self.call_told(request, version, deadline, on_length).await
+    }
+
+    async fn call_told<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+        on_length: Option<OnLength>,
+    ) -> Result<R::Response> {
         let reserved = self.0.queue.reserve(deadline).await;
         reserved.map_err(|error| self.explain::<R>(error))?;
-        let on_length = Some(OnLength(Box::new(on_length)));
         self.enqueue(request, version, Deadline::Fixed(deadline), on_length)?
             .await
     }

@@ -17,7 +17,7 @@ use crate::kafka::producer::completion::Written;
 use crate::kafka::producer::metrics::add;
 use crate::kafka::producer::partition::batch::ProducerBatch;
 use crate::kafka::producer::partition::queue::{PartitionQueue, SequencedBatch};
-use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
+use crate::kafka::{Backoff, Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
 impl Sender {
     /// The oldest request in flight was answered, or will not be.
@@ -319,10 +319,8 @@ impl Sender {
     /// The pause after `attempts` failures in a row (KIP-580).
     fn backoff(&mut self, attempts: u32) -> Duration {
         let config = &self.shared.config.client;
-        let doubled = config
-            .retry_backoff
-            .saturating_mul(1 << attempts.saturating_sub(1).min(16));
-        self.random.jittered(doubled.min(config.retry_backoff_max))
+        let (first, longest) = (config.retry_backoff, config.retry_backoff_max);
+        Backoff::pause(first, longest, attempts, &mut self.random)
     }
 }
 
