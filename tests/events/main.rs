@@ -365,14 +365,7 @@ async fn all_eight_types_arrive_at_their_handlers() {
         (metrics.received, metrics.handled, metrics.failed),
         (8, 7, 1)
     );
-    assert_eq!(
-        metrics
-            .handled_by_type
-            .iter()
-            .map(|(_, count)| count)
-            .sum::<u64>(),
-        7
-    );
+    assert_eq!(metrics.handled_by_type.values().sum::<u64>(), 7);
     assert_eq!(metrics.handler_latency.count, 8);
     let metrics = producer.metrics();
     assert_eq!(
