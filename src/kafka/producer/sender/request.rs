@@ -5,6 +5,7 @@ use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData
 use protocol::messages::produce_response::PartitionProduceResponse;
 use protocol::messages::{ProduceRequest, ProduceResponse};
 use protocol::{ErrorCode, Uuid};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Duration;
 
@@ -34,24 +35,29 @@ pub(crate) fn build<'a>(
     batches: impl IntoIterator<Item = (&'a Destination, Bytes)>,
 ) -> ProduceRequest {
     let mut topics: Vec<TopicProduceData> = Vec::new();
+    let mut places = HashMap::new();
     for (to, records) in batches {
         let data = PartitionProduceData {
             index: to.partition,
             records: Some(records),
             ..PartitionProduceData::default()
         };
-        let known = topics
-            .iter_mut()
-            .rfind(|topic| *topic.name == *to.topic && topic.topic_id == to.topic_id);
-        match known {
-            Some(topic) => topic.partition_data.push(data),
-            None => topics.push(TopicProduceData {
-                name: to.topic.to_string(),
-                topic_id: to.topic_id,
-                partition_data: vec![data],
-                ..TopicProduceData::default()
-            }),
-        }
+        let is_last = topics
+            .last()
+            .is_some_and(|topic| *topic.name == *to.topic && topic.topic_id == to.topic_id);
+        let place = if is_last {
+            topics.len() - 1
+        } else {
+            *places.entry((&*to.topic, to.topic_id)).or_insert_with(|| {
+                topics.push(TopicProduceData {
+                    name: to.topic.to_string(),
+                    topic_id: to.topic_id,
+                    ..TopicProduceData::default()
+                });
+                topics.len() - 1
+            })
+        };
+        topics[place].partition_data.push(data);
     }
     ProduceRequest {
         acks: acks.number(),
@@ -68,7 +74,12 @@ pub(crate) struct BatchResponses {
     answers: Vec<Option<(usize, PartitionProduceResponse)>>,
     /// Where the next answer is expected.
     next: usize,
+    /// Where each answer is, by topic and partition, once one was not where it was expected.
+    places: Option<HashMap<(TopicKey, i32), usize>>,
 }
+
+/// A topic as a response has it: its id, or its name where that is zero.
+type TopicKey = (Uuid, String);
 
 impl BatchResponses {
     pub fn new(response: ProduceResponse) -> Self {
@@ -88,32 +99,64 @@ impl BatchResponses {
             topics,
             answers,
             next: 0,
+            places: None,
         }
     }
 
     /// The answer for `to`; `None` if the broker gave none, or none but one that was asked for already.
     pub fn take(&mut self, to: &Destination) -> Option<PartitionProduceResponse> {
-        let found = self.find(to, self.next..self.answers.len());
-        let place = found.or_else(|| self.find(to, 0..self.next))?;
+        let place = match self.is_at(self.next, to) {
+            true => self.next,
+            false => self.find(to)?,
+        };
         self.next = place + 1;
         self.answers[place].take().map(|(_, answer)| answer)
     }
 
-    fn find(&self, to: &Destination, mut range: std::ops::Range<usize>) -> Option<usize> {
-        range.find(|place| {
-            self.answers[*place]
-                .as_ref()
-                .is_some_and(|(topic, answer)| {
-                    let (name, id) = &self.topics[*topic];
-                    let same = if id.is_zero() {
-                        **name == *to.topic
-                    } else {
-                        *id == to.topic_id
-                    };
-                    same && answer.index == to.partition
-                })
-        })
+    fn is_at(&self, place: usize, to: &Destination) -> bool {
+        let Some(Some((topic, answer))) = self.answers.get(place) else {
+            return false;
+        };
+        let (name, id) = &self.topics[*topic];
+        let same = if id.is_zero() {
+            **name == *to.topic
+        } else {
+            *id == to.topic_id
+        };
+        same && answer.index == to.partition
     }
+
+    #[cold]
+    fn find(&mut self, to: &Destination) -> Option<usize> {
+        let (topics, answers) = (&self.topics, &self.answers);
+        let places = self.places.get_or_insert_with(|| {
+            let mut places = HashMap::with_capacity(answers.len());
+            for (place, answer) in answers.iter().enumerate() {
+                if let Some((topic, answer)) = answer {
+                    let (name, id) = &topics[*topic];
+                    let key = if id.is_zero() {
+                        by_name(name)
+                    } else {
+                        by_id(*id)
+                    };
+                    places.entry((key, answer.index)).or_insert(place);
+                }
+            }
+            places
+        });
+        let id = Some(to.topic_id).filter(|id| !id.is_zero());
+        let place = id.and_then(|id| places.get(&(by_id(id), to.partition)));
+        let place = place.or_else(|| places.get(&(by_name(&to.topic), to.partition)));
+        place.copied()
+    }
+}
+
+fn by_id(id: Uuid) -> TopicKey {
+    (id, String::new())
+}
+
+fn by_name(name: &str) -> TopicKey {
+    (Uuid::ZERO, name.to_owned())
 }
 
 /// The broker's words on a refusal: its message, and which records it is about (KIP-467).
