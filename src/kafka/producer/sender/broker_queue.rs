@@ -62,11 +62,6 @@ impl BrokerQueue {
         self.ready.lock().bytes()
     }
 
-    /// How many partitions are ready.
-    pub fn ready_partitions(&self) -> usize {
-        self.ready.lock().partitions()
-    }
-
     /// Begins to drain partitions: see [`ReadyList::round`].
     pub fn round(&self) -> u64 {
         self.ready.lock().round()

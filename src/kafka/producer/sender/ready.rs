@@ -210,11 +210,6 @@ impl<Q: Clone> ReadyList<Q> {
         self.bytes
     }
 
-    /// How many partitions are ready.
-    pub fn partitions(&self) -> usize {
-        self.ready
-    }
-
     /// The number that no ticket has yet: what comes in from now on is not drained in this round.
     pub fn round(&self) -> u64 {
         self.last_ticket + 1

@@ -33,9 +33,11 @@ impl Sender {
         match result {
             Ok(Some(response)) => self.handle_response(request.batches, response, now),
             Ok(None) => {
-                for item in request.batches {
+                let mut batches = request.batches;
+                for item in batches.drain(..) {
                     self.deliver(item, None, None, now);
                 }
+                self.spare = batches;
             }
             Err(error) => self.fail_all(request.batches, &error),
         }
@@ -43,14 +45,14 @@ impl Sender {
 
     fn handle_response(
         &mut self,
-        batches: Vec<RequestBatch>,
+        mut batches: Vec<RequestBatch>,
         mut response: ProduceResponse,
         now: Instant,
     ) {
         let endpoints = std::mem::take(&mut response.node_endpoints);
         let mut responses = BatchResponses::new(response);
         let mut hints = Vec::new();
-        for item in batches {
+        for item in batches.drain(..) {
             let Some(response) = responses.take(&item.to) else {
                 let error = self.explain(Error::new(
                     ErrorKind::Protocol,
@@ -87,6 +89,7 @@ impl Sender {
             }
             self.handle_batch_response(item, &response, now);
         }
+        self.spare = batches;
         self.shared.cluster.leader_hints(&hints);
     }
 

@@ -20,7 +20,7 @@ use crate::kafka::producer::partition::sequenced::Leader;
 use crate::kafka::producer::state::ProducerState;
 use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
 
-/// So many bytes are worth waiting for, if they come at once.
+/// With so many bytes, others are worth waiting for, if they come at once.
 const MUCH_BYTES: usize = 8 << 10;
 /// How many batches that do not fit into a request are passed over for smaller ones behind them.
 const MOST_WITHOUT_ROOM: usize = 8;
@@ -32,6 +32,8 @@ pub(crate) struct Sender {
     pub(super) connection: Option<Connection>,
     /// Requests in flight, oldest first: a connection answers in order.
     pub(super) in_flight: VecDeque<InFlightRequest>,
+    /// An empty list for the batches of a request: with many partitions it is a long one.
+    pub(super) spare: Vec<RequestBatch>,
     compressor: Compressor,
     pub(super) decompressor: Decompressor,
     pub(super) random: Random,
@@ -69,6 +71,7 @@ impl Sender {
             decompressor: Decompressor::default(),
             connection: None,
             in_flight: VecDeque::new(),
+            spare: Vec::new(),
             redial: shared.cluster.retry_backoff(),
             promise: Promise {
                 waits_for_replicas: shared.config.acks == Acks::All,
@@ -148,13 +151,14 @@ impl Sender {
     }
 
     /// While nothing is in flight, what waits leaves at once; but where much waits and more comes from one turn to the next, a request
-    /// costs less when it has that too. False if nothing waits.
+    /// costs less when it has that too. It waits for its linger time at most. False if nothing waits.
     async fn has_all_that_is_coming(&self) -> bool {
         let mut bytes = self.broker.ready_bytes();
         while bytes >= MUCH_BYTES && self.is_due(false).is_err() {
             tokio::task::yield_now().await;
+            // However little it was: a turn may have been short.
             let before = std::mem::replace(&mut bytes, self.broker.ready_bytes());
-            if bytes < before + MUCH_BYTES {
+            if bytes <= before {
                 break;
             }
         }
@@ -196,7 +200,7 @@ impl Sender {
     /// Takes one batch from each partition that is ready, the longest waiting first, as many as fit into a request.
     fn drain(&mut self, now: Instant) -> Vec<RequestBatch> {
         let mut room = self.shared.config.max_request_bytes;
-        let mut batches = Vec::with_capacity(self.broker.ready_partitions());
+        let mut batches = std::mem::take(&mut self.spare);
         let mut without_room = Vec::new();
         let round = self.broker.round();
         while room > 0
