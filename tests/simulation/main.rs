@@ -1,7 +1,7 @@
 //! The whole client, from API to bytes, against the embedded broker in one process: one thread, a paused clock, an in-memory network, and
 //! everything random from one seed.
 //!
-//! | file | what incarnations there |
+//! | file | what lives there |
 //! | --- | --- |
 //! | `plan` | what a run is about: its scenario, and the few faults that it has |
 //! | `harness` | one run: set up, inject faults, heal, demand progress |
@@ -21,7 +21,7 @@
 //!
 //! | fault | test |
 //! | --- | --- |
-//! | an epoch that is used up | `an_exhausted_epoch_gets_a_new_producer_id` (`src/kafka/producer/sequences/tests.rs`) |
+//! | an epoch that is used up | `an_exhausted_epoch_gets_a_new_producer_id` (`src/kafka/producer/partition/sequencer/tests.rs`) |
 //! | a log that is truncated | `a_log_that_was_truncated_is_noticed_and_read_from_where_it_ends` (`tests/consumer/faults.rs`) |
 //! | lengths that lie | `tests/bad_input`, `protocol/tests/hostile_lengths.rs`, `fuzz` |
 //!
