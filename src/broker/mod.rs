@@ -4,7 +4,7 @@
 //! the same each time. Logs live in memory and are bounded by [`BrokerBuilder::retention_bytes`].
 //!
 //! The house, from the wire inwards:
-//! - [`builder`], [`handle`]: what users see: [`BrokerBuilder`], [`Broker`]
+//! - `builder`, `handle`: what users see: [`BrokerBuilder`], [`Broker`]
 //! - `network`: listeners and connections, one task each; `api/`: one thin handler for each API
 //! - `cluster`: what the nodes share, and the story of the locks
 //! - `topic`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do

@@ -184,6 +184,8 @@ const CLAIMS: &[ErrorCode] = &[
     // Somebody else has taken over, or the client is not who it says, or too old: for good.
     ErrorCode::FENCED_INSTANCE_ID,
     ErrorCode::SASL_AUTHENTICATION_FAILED,
+    ErrorCode::UNSUPPORTED_SASL_MECHANISM,
+    ErrorCode::ILLEGAL_SASL_STATE,
     ErrorCode::UNSUPPORTED_VERSION,
 ];
 
