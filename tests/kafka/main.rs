@@ -20,6 +20,7 @@ mod failover;
 mod fleet;
 mod interop;
 mod one_client;
+mod patterns;
 mod program;
 mod recreated;
 mod slow_members;

@@ -12,6 +12,7 @@ use pat_events::kafka::{
 };
 
 use crate::fleet::{Fleet, Target};
+use crate::patterns::topics_that_match_a_pattern_are_read_as_they_come_and_go;
 use crate::recreated::a_typed_consumer_loses_nothing_when_its_topic_is_recreated;
 use crate::slow_members::slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins;
 
@@ -64,6 +65,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "topics_are_created_listed_and_deleted",
             topics_are_created_listed_and_deleted,
+        ),
+        fleet.on_both(
+            "topics_that_match_a_pattern_are_read_as_they_come_and_go",
+            topics_that_match_a_pattern_are_read_as_they_come_and_go,
         ),
         fleet.on_both(
             "a_typed_consumer_loses_nothing_when_its_topic_is_recreated",
