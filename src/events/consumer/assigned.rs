@@ -1,7 +1,7 @@
 //! The partitions that are ours at the moment, shared between the poll loop, which fills them, and the rebalance listener, which takes them away.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
@@ -22,7 +22,7 @@ struct Partitions {
 impl Assigned {
     /// The partition called `name`, if it is known.
     pub(crate) fn find(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
-        self.lock().ours.get(name).cloned()
+        self.0.lock().ours.get(name).cloned()
     }
 
     /// Takes in `name`, in the topic of this id, to go on from what `tracker` says. What was known of it before no longer counts: no handler
@@ -35,7 +35,7 @@ impl Assigned {
     ) -> Arc<Partition> {
         let new = Partition::new(name.clone(), topic_id, tracker);
         let new = Arc::new(new);
-        let mut partitions = self.lock();
+        let mut partitions = self.0.lock();
         partitions.orphaned.retain(|old| old.is_busy());
         if let Some(old) = partitions.ours.insert(name, new.clone()) {
             if old.is_of(topic_id) {
@@ -51,7 +51,7 @@ impl Assigned {
     /// Begins to give `names` up: no handler begins for them any more. They stay here until they are [forgotten](Assigned::forget), so
     /// that what was finished is committed, whoever comes to it.
     pub(crate) fn release(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
-        let partitions = self.lock();
+        let partitions = self.0.lock();
         let ours = names.iter().filter_map(|name| partitions.ours.get(name));
         let orphaned = partitions.orphaned.iter();
         let orphaned = orphaned.filter(|partition| names.contains(&partition.name));
@@ -62,7 +62,7 @@ impl Assigned {
 
     /// Forgets `names`.
     pub(crate) fn forget(&self, names: &[TopicPartition]) {
-        let mut partitions = self.lock();
+        let mut partitions = self.0.lock();
         names
             .iter()
             .for_each(|name| drop(partitions.ours.remove(name)));
@@ -73,30 +73,25 @@ impl Assigned {
 
     /// Those of `names` that are known.
     pub(crate) fn named(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
-        let partitions = self.lock();
+        let partitions = self.0.lock();
         let named = names.iter().filter_map(|name| partitions.ours.get(name));
         named.cloned().collect()
     }
 
     /// All of them but those of topics that are gone.
     pub(crate) fn ours(&self) -> Vec<Arc<Partition>> {
-        self.lock().ours.values().cloned().collect()
+        self.0.lock().ours.values().cloned().collect()
     }
 
     /// Forgets all of them.
     pub(crate) fn forget_all(&self) {
-        *self.lock() = Partitions::default();
+        *self.0.lock() = Partitions::default();
     }
 
     /// All of them, those of topics that are gone as well.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
-        let partitions = self.lock();
+        let partitions = self.0.lock();
         let all = partitions.ours.values().chain(&partitions.orphaned);
         all.cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Partitions> {
-        // Nothing that is done under the lock panics half way.
-        self.0.lock()
     }
 }

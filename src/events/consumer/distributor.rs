@@ -4,8 +4,8 @@
 //! flight before anything else runs: the position never stands beyond records that no tracker knows of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
 
 use super::assigned::Assigned;
 use super::metrics::{Counters, count};
@@ -68,7 +68,7 @@ impl Distributor {
 
     /// Hands out `records`, those left out that were finished before a restart, and looks for room again.
     pub(super) fn take(&self, records: &Records) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         for run in records.partitions() {
             let partition = self.partition_of(run);
             self.collect(&mut state.collected, &partition, run);
@@ -82,13 +82,13 @@ impl Distributor {
     pub(super) async fn keep_balance(&self) -> std::convert::Infallible {
         loop {
             self.memory.more_room().await;
-            self.balance(&mut self.state());
+            self.balance(&mut self.state.lock());
         }
     }
 
     /// Lets go on what waits for room because of records of a topic that is gone: another has its name now, and has not taken any.
     pub(super) fn resume_recreated(&self) {
-        self.state().busy.retain(|name, partition| {
+        self.state.lock().busy.retain(|name, partition| {
             let position = self.consumer.position_to_commit(name);
             let recreated = position.is_some_and(|now| !partition.is_of(now.topic_id));
             if recreated && partition.set_paused(false) {
@@ -100,7 +100,7 @@ impl Distributor {
 
     /// The partitions that wait for room.
     pub(super) fn waiting(&self) -> Vec<Arc<Partition>> {
-        let state = self.state();
+        let state = self.state.lock();
         let waiting = state
             .busy
             .values()
@@ -210,9 +210,5 @@ impl Distributor {
                 let tracker = OffsetTracker::default();
                 self.assigned.put(name, run.topic_id(), tracker)
             })
-    }
-
-    fn state(&self) -> MutexGuard<'_, DistributorState> {
-        self.state.lock()
     }
 }

@@ -1,7 +1,7 @@
 //! The consumer of events as the application holds it: start it with a handler, wait for it, stop it.
 
 use std::fmt;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -136,7 +136,7 @@ impl<S: EventSet> EventConsumer<S> {
         let (ended, end) = watch::channel(None);
         let lag = LagView::new(consumer.handle(), assigned.clone());
         {
-            let mut run = self.lock();
+            let mut run = self.run.lock();
             if run.as_ref().is_some_and(Run::is_running) {
                 return Err(ConsumerError::Started);
             }
@@ -176,7 +176,7 @@ impl<S: EventSet> EventConsumer<S> {
     /// Waits until the consumer ends: because it is stopped, or because something fails, which it returns. Ready at once when it
     /// was never started. Cancel safe.
     pub async fn wait(&self) -> Result<(), ConsumerError> {
-        let Some(run) = self.lock().clone() else {
+        let Some(run) = self.run.lock().clone() else {
             return Ok(());
         };
         run.ended().await
@@ -187,7 +187,7 @@ impl<S: EventSet> EventConsumer<S> {
     ///
     /// Cancel safe: the consumer stops all the same. Not for a handler to wait for, as this waits for the handler.
     pub async fn stop(&self) -> Result<(), ConsumerError> {
-        let Some(run) = self.lock().clone() else {
+        let Some(run) = self.run.lock().clone() else {
             return Ok(());
         };
         run.stop.send_replace(true);
@@ -201,12 +201,12 @@ impl<S: EventSet> EventConsumer<S> {
 
     /// Whether the consumer was started and has not ended.
     pub fn is_running(&self) -> bool {
-        self.lock().as_ref().is_some_and(Run::is_running)
+        self.run.lock().as_ref().is_some_and(Run::is_running)
     }
 
     /// What happened since the last start, and how far the consumer is behind.
     pub fn metrics(&self) -> ConsumerMetrics {
-        let Some(run) = self.lock().clone() else {
+        let Some(run) = self.run.lock().clone() else {
             return ConsumerMetrics::default();
         };
         let lag_by_partition = run.lag.by_partition();
@@ -217,10 +217,6 @@ impl<S: EventSet> EventConsumer<S> {
             lag_by_partition,
             ..run.counters.summary(S::TYPES)
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Run>> {
-        self.run.lock()
     }
 }
 

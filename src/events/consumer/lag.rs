@@ -1,7 +1,7 @@
 //! How far a consumer of events is behind: what is not finished, fetched or not. While it runs, as of now; after its end, as of then.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use super::assigned::Assigned;
 use crate::kafka::TopicPartition;
@@ -25,7 +25,7 @@ impl LagView {
 
     /// The lag of each partition; of those that nothing is known of, none.
     pub(super) fn by_partition(&self) -> BTreeMap<TopicPartition, u64> {
-        match &*self.lock() {
+        match &*self.0.lock() {
             Source::Running(consumer, assigned) => lag_of(consumer, assigned),
             Source::Ended(lag) => lag.clone(),
         }
@@ -34,11 +34,7 @@ impl LagView {
     /// From now on the lag is what it is now.
     pub(super) fn end(&self, consumer: &ConsumerHandle, assigned: &Assigned) {
         let lag = lag_of(consumer, assigned);
-        *self.lock() = Source::Ended(lag);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Source> {
-        self.0.lock()
+        *self.0.lock() = Source::Ended(lag);
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a consumer of events counts.
 
 use std::collections::BTreeMap;
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -125,12 +124,12 @@ impl Counters {
 
     pub(crate) fn failed_to_poll(&self, error: Error) {
         count(&self.failed_polls, 1);
-        *self.latest_error() = Some(error);
+        *self.last_error.lock() = Some(error);
     }
 
     pub(crate) fn failed_to_commit(&self, error: Error) {
         count(&self.failed_commits, 1);
-        *self.latest_error() = Some(error);
+        *self.last_error.lock() = Some(error);
     }
 
     /// The client moved a position by itself.
@@ -143,11 +142,7 @@ impl Counters {
 
     /// What the last poll or commit that failed did so with.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.latest_error().clone()
-    }
-
-    fn latest_error(&self) -> MutexGuard<'_, Option<Error>> {
-        self.last_error.lock()
+        self.last_error.lock().clone()
     }
 
     /// What was counted; the lag and the oldest event are for others to fill in.

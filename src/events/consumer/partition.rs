@@ -240,7 +240,6 @@ impl Partition {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under the lock panics half way.
         self.state.lock()
     }
 }

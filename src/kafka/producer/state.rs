@@ -1,8 +1,8 @@
 //! What the producer's handles, its senders and its maintenance share: the topics, the brokers, the memory, the phase of life.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -116,7 +116,7 @@ impl ProducerState {
     pub fn begin_closing(&self) {
         {
             // A queue made meanwhile would stay open: either it is here already, or it is made closed.
-            let _no_new_queues = self.brokers();
+            let _no_new_queues = self.brokers.lock();
             let _ = self
                 .phase
                 .compare_exchange(RUNNING, CLOSING, SeqCst, SeqCst);
@@ -137,7 +137,7 @@ impl ProducerState {
     /// Ends everything: what is not in flight fails with `error`, and what is in flight as "outcome unknown".
     pub fn stop(&self, error: &Error) {
         let queues = {
-            let _no_new_queues = self.brokers();
+            let _no_new_queues = self.brokers.lock();
             self.phase.store(STOPPED, SeqCst);
             self.queues()
         };
@@ -164,7 +164,7 @@ impl ProducerState {
     }
 
     pub fn wake_senders(&self) {
-        for broker in self.brokers().values() {
+        for broker in self.brokers.lock().values() {
             broker.wake();
         }
     }
@@ -320,7 +320,7 @@ impl ProducerState {
     /// Follows metadata: partitions, leaders, the topic's id. Makes the topic known if it is new.
     pub fn follow(self: &Arc<Self>, metadata: &Arc<TopicMetadata>) {
         // One at a time, and never an older view after a newer one: the lock is held from reading to the last change.
-        let mut brokers = self.brokers();
+        let mut brokers = self.brokers.lock();
         let newest = self.cluster.metadata();
         let metadata = newest.topic(&metadata.name).unwrap_or(metadata);
         let topic = self.topics.find_or_insert(&metadata.name, || {
@@ -418,10 +418,6 @@ impl ProducerState {
         broker
     }
 
-    fn brokers(&self) -> MutexGuard<'_, BTreeMap<i32, Arc<BrokerQueue>>> {
-        self.brokers.lock()
-    }
-
     pub fn metrics(&self) -> ProducerMetrics {
         let queues = self.queues();
         ProducerMetrics {
@@ -430,7 +426,8 @@ impl ProducerState {
                 .map(|queue| queue.lock().accumulator.accepted())
                 .sum(),
             requests_in_flight: self
-                .brokers()
+                .brokers
+                .lock()
                 .values()
                 .map(|broker| broker.in_flight())
                 .sum(),

@@ -56,23 +56,18 @@ pub(crate) struct Spare(Mutex<Vec<Vec<u8>>>);
 
 impl Spare {
     fn take(&self) -> Vec<u8> {
-        self.lock().pop().unwrap_or_default()
+        self.0.lock().pop().unwrap_or_default()
     }
 
     fn put(&self, mut bytes: Vec<u8>) {
         // Larger ones are of a record that is larger than a batch: rare, and too large to keep.
         if bytes.capacity() <= 2 * FULL {
             bytes.clear();
-            let mut spare = self.lock();
+            let mut spare = self.0.lock();
             if spare.len() < SPARE_BYTES / FULL {
                 spare.push(bytes);
             }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        // Nothing that is done under the lock panics half way.
-        self.0.lock()
     }
 }
 
