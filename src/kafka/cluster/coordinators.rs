@@ -108,6 +108,7 @@ pub(super) async fn confirm(
     let connection = cluster.connection(node, Channel::Shared, deadline).await?;
     let asked = ask(
         connection.clone(),
+        i16::MAX,
         |version| Ok(request(kind, key, version)),
         deadline,
     );

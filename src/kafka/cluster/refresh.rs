@@ -458,7 +458,7 @@ impl Refresher {
         let build = &build;
         let attempts = self.nodes().into_iter().map(|node| async move {
             let connection = self.connect(node, until).await?;
-            ask(connection, build, until).await
+            ask(connection, i16::MAX, build, until).await
         });
         let asked = first_success(attempts, HEAD_START).await;
         asked.map_err(|failures| {

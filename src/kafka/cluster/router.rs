@@ -99,10 +99,10 @@ impl Cluster {
             let until = deadline.min(Instant::now() + self.config().request_timeout);
             let answer = match target {
                 Target::Any => self.refresher().ask_any(&build, until).await,
-                _ => match self.connection_to(target, until).await {
-                    Ok(connection) => ask(connection, &build, until).await,
-                    Err(error) => Err(error),
-                },
+                _ => {
+                    let asked = self.ask(target, Channel::Shared, i16::MAX, until, &build);
+                    asked.await
+                }
             };
             let error = match judge(answer) {
                 Judged::Done(done) => return Ok(done),
@@ -117,8 +117,30 @@ impl Cluster {
         }
     }
 
-    /// The connection for short requests to the broker that `target` stands for now. Cancel safe.
-    async fn connection_to(&self, target: Target<'_>, deadline: Instant) -> Result<Connection> {
+    /// Sends a request to `target` once, on the channel, in no newer version than `newest`. Where that fails, it is looked up anew whom the
+    /// next one is for. Cancel safe, as [`Connection::call`].
+    pub async fn ask<R: Request>(
+        &self,
+        target: Target<'_>,
+        channel: Channel,
+        newest: i16,
+        deadline: Instant,
+        build: impl Fn(i16) -> Result<R>,
+    ) -> Result<Answer<R>> {
+        let answer = match self.connection_to(target, channel, deadline).await {
+            Ok(connection) => ask(connection, newest, build, deadline).await,
+            Err(error) => Err(error),
+        };
+        answer.inspect_err(|_| self.reroute(target))
+    }
+
+    /// The connection on the channel to the broker that `target` stands for now. Cancel safe.
+    pub async fn connection_to(
+        &self,
+        target: Target<'_>,
+        channel: Channel,
+        deadline: Instant,
+    ) -> Result<Connection> {
         let node = match target {
             Target::Any => return self.any_connection(deadline).await,
             Target::Controller => return self.controller(deadline).await,
@@ -136,11 +158,11 @@ impl Cluster {
                 known.leader.ok_or_else(|| no_leader(Some(&asked)))?
             }
         };
-        self.connection(node, Channel::Shared, deadline).await
+        self.connection(node, channel, deadline).await
     }
 
     /// What is known of who `target` is may be wrong: it is looked up again.
-    fn reroute(&self, target: Target<'_>) {
+    pub fn reroute(&self, target: Target<'_>) {
         match target {
             Target::GroupCoordinator(group) => {
                 self.coordinator_lost(CoordinatorKind::Group, group);
@@ -153,10 +175,11 @@ impl Cluster {
 /// Asks once. A broker that has kept silent for long is not asked again on the same connection.
 pub(super) async fn ask<R: Request>(
     connection: Connection,
+    newest: i16,
     build: impl Fn(i16) -> Result<R>,
     deadline: Instant,
 ) -> Result<Answer<R>> {
-    let version = connection.version_of::<R>()?;
+    let version = connection.version_of::<R>()?.min(newest);
     let request = build(version)?;
     let response = connection.call_at(&request, version, deadline).await;
     let response = response.inspect_err(|_| {

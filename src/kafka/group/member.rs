@@ -15,7 +15,7 @@ use super::classic::assignor::{PartitionCounts, Range};
 use super::classic::membership::{Action, Membership, MembershipConfig};
 use super::classic::response_checks::is_beyond;
 use super::missing_topics::TopicStatus;
-use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata};
+use crate::kafka::cluster::{Channel, Cluster, CoordinatorKind, Metadata, Target};
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Backoff, Error, Random, Result};
@@ -252,32 +252,21 @@ impl GroupMember {
     }
 
     /// Tells the coordinator; its response changes nothing. On a connection of another purpose, since a join may be waiting on the usual one.
-    async fn leave(&self, mut request: LeaveGroupRequest) {
-        let deadline = self.deadline();
-        let group = &self.config.group_id;
-        let left: Result<()> = async {
-            let node = self
-                .cluster
-                .coordinator(CoordinatorKind::Group, group, deadline)
-                .await?;
-            let connection = self
-                .cluster
-                .connection(node, Channel::Shared, deadline)
-                .await?;
-            let version = connection.version_of::<LeaveGroupRequest>()?;
-            if version < LEAVE_MEMBERS_FROM {
-                request.members.clear();
-            } else {
-                request.member_id.clear();
+    async fn leave(&self, request: LeaveGroupRequest) {
+        let build = |version| {
+            let mut request = request.clone();
+            match version < LEAVE_MEMBERS_FROM {
+                true => request.members.clear(),
+                false => request.member_id.clear(),
             }
-            connection
-                .call_at(&request, version, deadline)
-                .await
-                .map(drop)
-        }
-        .await;
+            Ok(request)
+        };
+        let deadline = self.deadline();
+        let asked = self
+            .cluster
+            .ask(self.target(), Channel::Shared, i16::MAX, deadline, build);
         // A member whose leave request is lost is removed when its session expires.
-        drop(left);
+        let _ = asked.await;
     }
 
     /// Learns the partition counts of the group's topics from metadata that is newer than the join, so that a topic is only left out when it
@@ -313,16 +302,12 @@ impl GroupMember {
 
     /// The connection to the coordinator for what may take long there.
     async fn connect(&self, deadline: Instant) -> Result<Connection> {
-        let group = &self.config.group_id;
-        let node = self
+        let connected = self
             .cluster
-            .coordinator(CoordinatorKind::Group, group, deadline)
-            .await?;
-        let connection = self
-            .cluster
-            .connection(node, Channel::Coordinator, deadline)
+            .connection_to(self.target(), Channel::Coordinator, deadline);
+        let connection = connected
             .await
-            .inspect_err(|_| self.cluster.coordinator_lost(CoordinatorKind::Group, group))?;
+            .inspect_err(|_| self.cluster.reroute(self.target()))?;
         let (node, address) = connection.broker();
         self.with(|membership| membership.set_coordinator(node, address));
         Ok(connection)
@@ -331,8 +316,11 @@ impl GroupMember {
     /// No response came, or none that can be read: the next request goes to whoever coordinates then, and does not wait behind this one.
     fn abandon(&self, connection: &Connection) {
         connection.retire();
-        self.cluster
-            .coordinator_lost(CoordinatorKind::Group, &self.config.group_id);
+        self.cluster.reroute(self.target());
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target::GroupCoordinator(&self.config.group_id)
     }
 
     /// Looks for another coordinator when this one says that it is not.
@@ -341,8 +329,7 @@ impl GroupMember {
             code,
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE
         ) {
-            self.cluster
-                .coordinator_lost(CoordinatorKind::Group, &self.config.group_id);
+            self.cluster.reroute(self.target());
         }
     }
 

@@ -25,11 +25,23 @@ impl Retry {
 
     /// Waits before what failed with `error` is repeated; fails with it at once when there is no time for that. Cancel safe.
     pub async fn pause(&mut self, error: Error) -> Result<()> {
-        let again_at = Instant::now() + self.backoff.failed(&mut self.random);
-        if again_at >= self.deadline {
-            return Err(error.attempt(self.backoff.failures()));
+        match self.failed() {
+            Some(again_at) => {
+                sleep_until(again_at).await;
+                Ok(())
+            }
+            None => Err(error.attempt(self.failures())),
         }
-        sleep_until(again_at).await;
-        Ok(())
+    }
+
+    /// It failed: when to repeat it. `None` when there is no time for that.
+    pub fn failed(&mut self) -> Option<Instant> {
+        let again_at = Instant::now() + self.backoff.failed(&mut self.random);
+        (again_at < self.deadline).then_some(again_at)
+    }
+
+    /// How often it failed.
+    pub fn failures(&self) -> u32 {
+        self.backoff.failures()
     }
 }

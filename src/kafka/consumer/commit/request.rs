@@ -11,20 +11,18 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata, unknown_partition};
+use crate::kafka::cluster::{Channel, Metadata, Target, unknown_partition};
 use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::positions::list_offsets::left_out;
-use crate::kafka::consumer::positions::offset_fetch::{id_of, is_gone};
+use crate::kafka::consumer::positions::offset_fetch::{TOPIC_IDS_FROM, id_of, is_gone, newest};
 use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;
 use crate::kafka::group::group_metadata::GroupMetadata;
 use crate::kafka::group::member::GroupMember;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
+use crate::kafka::runtime::Retry;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
-
-/// The first version that names topics by id.
-const TOPIC_IDS_FROM: i16 = 10;
 
 /// What becomes of an offset whose note (its metadata) is longer than the broker takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +94,15 @@ struct Failure {
 impl Commit {
     /// Sends it, again with pauses while that may help. What the coordinator took of it stays taken, and is not sent again.
     pub async fn send(&mut self, context: &ConsumerContext) -> Result<()> {
-        let mut attempts = 0;
+        let cluster = &context.cluster;
+        let random = cluster.random("commit");
+        let mut retry = Retry::new(cluster.retry_backoff(), random, self.deadline);
         loop {
-            let metadata = context.cluster.metadata();
-            self.drop_recreated(&metadata);
+            self.drop_recreated(&cluster.metadata());
             if self.offsets.is_empty() {
                 return self.refused.take().map_or(Ok(()), Err);
             }
-            let failure = match self.send_once(context, &metadata).await {
+            let failure = match self.send_once(context).await {
                 Ok(answers) => match self.take(context, &answers)? {
                     Some(failure) => failure,
                     None => continue,
@@ -115,17 +114,17 @@ impl Commit {
                 Err(error) => return Err(error),
             };
             if !failure.unknown.is_empty() {
-                self.drop_gone(context, &failure.unknown, attempts).await;
+                let failures = retry.failures();
+                self.drop_gone(context, &failure.unknown, failures).await;
+                if self.offsets.is_empty() {
+                    continue;
+                }
             }
-            attempts += 1;
-            let retry_at = Instant::now() + context.pause(attempts);
-            if retry_at >= self.deadline {
+            let Some(again_at) = retry.failed() else {
                 return Err(self.refused.take().unwrap_or(failure.error));
-            }
-            if !self.offsets.is_empty() {
-                context.tell_commit_failed(&failure.error, true);
-                sleep_until(retry_at).await;
-            }
+            };
+            context.tell_commit_failed(&failure.error, true);
+            sleep_until(again_at).await;
         }
     }
 
@@ -134,21 +133,22 @@ impl Commit {
         self.refused.get_or_insert(error);
     }
 
-    /// Drops what is of a topic that another one has the name of now.
+    /// Drops what is of a topic that another one has the name of now. What is of any topic is of this one from now on.
     fn drop_recreated(&mut self, metadata: &Metadata) {
-        #[cfg(planted_defects)]
-        if planted::is_planted(planted::Defect::OffsetsOutliveTopic) {
-            let offsets = self.offsets.values_mut();
-            return offsets.for_each(|offset| offset.topic_id = None);
-        }
-        let is_another = |(name, offset): (&TopicPartition, &OffsetAndMetadata)| {
-            let now = TopicId::known(id_of(metadata, &name.topic))?;
-            (offset.topic_id? != now).then(|| name.clone())
-        };
-        let dropped: Vec<_> = self.offsets.iter().filter_map(is_another).collect();
-        for name in dropped {
-            self.refuse(&name, recreated(&name));
-        }
+        self.offsets.retain(|name, offset| {
+            #[cfg(planted_defects)]
+            if planted::is_planted(planted::Defect::OffsetsOutliveTopic) {
+                offset.topic_id = None;
+            }
+            let Some(now) = TopicId::known(id_of(metadata, &name.topic)) else {
+                return true;
+            };
+            let is_of_now = *offset.topic_id.get_or_insert(now) == now;
+            if !is_of_now {
+                self.refused.get_or_insert_with(|| recreated(name));
+            }
+            is_of_now
+        });
     }
 
     /// Drops what is of a partition that is gone: what is left, and the commits behind this one, do not wait for it.
@@ -233,10 +233,8 @@ impl Commit {
                 | ErrorCode::COORDINATOR_NOT_AVAILABLE
                 | ErrorCode::REQUEST_TIMED_OUT
         );
-        if let (true, Ok(group_id)) = (moved, context.group_id()) {
-            context
-                .cluster
-                .coordinator_lost(CoordinatorKind::Group, group_id);
+        if let (true, Ok(group)) = (moved, context.group_id()) {
+            context.cluster.reroute(Target::GroupCoordinator(group));
         }
     }
 
@@ -244,7 +242,6 @@ impl Commit {
     async fn send_once(
         &self,
         context: &ConsumerContext,
-        metadata: &Metadata,
     ) -> Result<BTreeMap<TopicPartition, ErrorCode>> {
         let current = self
             .group
@@ -257,94 +254,157 @@ impl Commit {
                 "the group has rebalanced since these offsets were read: poll, and commit what is assigned now",
             ));
         }
-        let group_id = context.group_id()?;
-        let cluster = &context.cluster;
-        let node = cluster
-            .coordinator(CoordinatorKind::Group, group_id, self.deadline)
-            .await?;
-        let request = self.request(group_id, metadata);
-        let without_id = request.topics.iter().any(|topic| topic.topic_id.is_zero());
-        let answer = async {
-            let connection = cluster
-                .connection(node, Channel::Coordinator, self.deadline)
-                .await?;
-            let newest = connection.version_of::<OffsetCommitRequest>()?;
-            let version = if without_id {
-                newest.min(TOPIC_IDS_FROM - 1)
-            } else {
-                newest
-            };
-            let response = connection.call_at(&request, version, self.deadline);
-            Ok((version, response.await?))
-        };
-        let (version, response) = answer
-            .await
-            .inspect_err(|_| cluster.coordinator_lost(CoordinatorKind::Group, group_id))?;
-        Ok(answers(&request, version, response))
+        let group = context.group_id()?;
+        let asked = context.cluster.ask(
+            Target::GroupCoordinator(group),
+            Channel::Coordinator,
+            newest(self.offsets.values().map(id_in)),
+            self.deadline,
+            |version| Ok(self.request(group, version)),
+        );
+        let answer = asked.await?;
+        Ok(self.answers(answer.version, answer.response))
     }
 
-    fn request(&self, group_id: &str, metadata: &Metadata) -> OffsetCommitRequest {
-        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+    /// The offsets of one topic go together: those of the topics that had a name one after the other are not of one topic.
+    fn request(&self, group: &str, version: i16) -> OffsetCommitRequest {
+        let mut topics: BTreeMap<TopicKey, OffsetCommitRequestTopic> = BTreeMap::new();
         for (partition, committed) in &self.offsets {
-            let row = OffsetCommitRequestPartition {
+            let key = topic_key(version, partition, committed);
+            let topic = topics.entry(key.clone()).or_default();
+            (topic.topic_id, topic.name) = key;
+            topic.partitions.push(OffsetCommitRequestPartition {
                 partition_index: partition.partition,
                 committed_offset: committed.offset,
                 committed_leader_epoch: committed.leader_epoch.unwrap_or(-1),
                 committed_metadata: Some(committed.metadata.clone()),
                 ..Default::default()
-            };
-            match topics.last_mut() {
-                Some(topic) if *topic.name == *partition.topic => topic.partitions.push(row),
-                _ => topics.push(OffsetCommitRequestTopic {
-                    name: partition.topic.to_string(),
-                    topic_id: committed
-                        .topic_id
-                        .map_or_else(|| id_of(metadata, &partition.topic), TopicId::uuid),
-                    partitions: vec![row],
-                    ..Default::default()
-                }),
-            }
+            });
         }
         OffsetCommitRequest {
-            group_id: group_id.to_string(),
+            group_id: group.to_string(),
             generation_id_or_member_epoch: self.identity.generation,
             member_id: self.identity.member_id.clone(),
             group_instance_id: self.identity.instance_id.clone(),
-            topics,
+            topics: topics.into_values().collect(),
             ..Default::default()
         }
     }
+
+    /// What the coordinator said of each partition.
+    fn answers(
+        &self,
+        version: i16,
+        response: OffsetCommitResponse,
+    ) -> BTreeMap<TopicPartition, ErrorCode> {
+        let mut said: BTreeMap<(TopicKey, i32), ErrorCode> = BTreeMap::new();
+        for topic in response.topics {
+            for row in topic.partitions {
+                let topic = (topic.topic_id, topic.name.clone());
+                said.insert((topic, row.partition_index), row.error_code);
+            }
+        }
+        let answer_to = |(name, offset): (&TopicPartition, &OffsetAndMetadata)| {
+            let topic = topic_key(version, name, offset);
+            let code = said.get(&(topic, name.partition))?;
+            Some((name.clone(), *code))
+        };
+        self.offsets.iter().filter_map(answer_to).collect()
+    }
 }
 
-/// What the coordinator answered to `request`, by partition, under the names that the request had for the ids.
-fn answers(
-    request: &OffsetCommitRequest,
-    version: i16,
-    response: OffsetCommitResponse,
-) -> BTreeMap<TopicPartition, ErrorCode> {
-    let name_of = |id: Uuid| {
-        let asked = request.topics.iter().find(|topic| topic.topic_id == id)?;
-        Some(asked.name.clone())
-    };
-    let mut answers = BTreeMap::new();
-    for topic in response.topics {
-        let name = match version {
-            TOPIC_IDS_FROM.. => name_of(topic.topic_id),
-            _ => Some(topic.name),
-        };
-        let Some(name) = name else { continue };
-        let name: Arc<str> = name.into();
-        for answer in topic.partitions {
-            let partition = TopicPartition::new(name.clone(), answer.partition_index);
-            answers.insert(partition, answer.error_code);
-        }
+/// What a topic is called in requests and responses: its id or its name, and the other empty.
+type TopicKey = (Uuid, String);
+
+fn topic_key(version: i16, partition: &TopicPartition, offset: &OffsetAndMetadata) -> TopicKey {
+    match version {
+        TOPIC_IDS_FROM.. => (id_in(offset), String::new()),
+        _ => (Uuid::ZERO, partition.topic.to_string()),
     }
-    answers
+}
+
+/// The id of the topic that an offset is of; zero when it is not known.
+fn id_in(offset: &OffsetAndMetadata) -> Uuid {
+    offset.topic_id.map_or(Uuid::ZERO, TopicId::uuid)
 }
 
 #[cfg(test)]
 mod tests {
+    use protocol::messages::offset_commit_response::{
+        OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+    };
+
     use super::*;
+
+    /// Nothing is known of the name now: the brokers must not be told that both offsets are of one of the topics.
+    #[test]
+    fn offsets_of_two_topics_of_one_name_are_committed_each_under_its_own_id() {
+        let [old, new] = [1, 2].map(|id| TopicId::known(Uuid([id; 16])).expect("not zero"));
+        let partition = |index| TopicPartition::new("t", index);
+        let of = |offset, topic_id| OffsetAndMetadata {
+            topic_id: Some(topic_id),
+            leader_epoch: Some(7),
+            ..OffsetAndMetadata::new(offset)
+        };
+        let offsets = [of(10, new), of(20, old), of(30, new)];
+        let commit = Commit {
+            offsets: (0..).map(partition).zip(offsets).collect(),
+            notes: Notes::Required,
+            refused: None,
+            identity: GroupMetadata::standalone(),
+            group: None,
+            deadline: Instant::now(),
+            done: oneshot::channel().0,
+        };
+        let request = commit.request("g", TOPIC_IDS_FROM);
+        let rows = |topic: &OffsetCommitRequestTopic| {
+            let rows = topic.partitions.iter();
+            let rows = rows.map(|it| {
+                (
+                    it.partition_index,
+                    it.committed_offset,
+                    it.committed_leader_epoch,
+                )
+            });
+            (topic.topic_id, rows.collect::<Vec<_>>())
+        };
+        let sent: Vec<_> = request.topics.iter().map(rows).collect();
+        let expected = [
+            (old.uuid(), vec![(1, 20, 7)]),
+            (new.uuid(), vec![(0, 10, 7), (2, 30, 7)]),
+        ];
+        assert_eq!(sent, expected);
+        // The new topic's are taken; of the old one nobody knows.
+        let answer = |topic_id: TopicId, rows: &[(i32, ErrorCode)]| OffsetCommitResponseTopic {
+            topic_id: topic_id.uuid(),
+            partitions: rows
+                .iter()
+                .map(
+                    |(partition_index, error_code)| OffsetCommitResponsePartition {
+                        partition_index: *partition_index,
+                        error_code: *error_code,
+                        ..Default::default()
+                    },
+                )
+                .collect(),
+            ..Default::default()
+        };
+        let response = OffsetCommitResponse {
+            topics: vec![
+                answer(new, &[(0, ErrorCode::NONE), (1, ErrorCode::NONE)]),
+                answer(old, &[(1, ErrorCode::UNKNOWN_TOPIC_ID)]),
+            ],
+            ..Default::default()
+        };
+        let answers = commit.answers(TOPIC_IDS_FROM, response);
+        let expected = [
+            (partition(0), ErrorCode::NONE),
+            (partition(1), ErrorCode::UNKNOWN_TOPIC_ID),
+        ];
+        assert_eq!(answers, BTreeMap::from(expected), "partition 2 is left out");
+        let by_name = commit.request("g", TOPIC_IDS_FROM - 1);
+        assert_eq!(by_name.topics.len(), 1, "by name there is one topic");
+    }
 
     /// Each code there is, and one that there is not.
     #[test]

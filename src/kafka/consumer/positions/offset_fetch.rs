@@ -12,16 +12,17 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::{Instant, sleep_until};
 
 use super::list_offsets::left_out;
-use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
+use crate::kafka::cluster::{Channel, Metadata, Target};
 use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;
+use crate::kafka::runtime::Retry;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// The first version that asks for several groups at once.
 const GROUPS_FROM: i16 = 8;
-/// The first version that names topics by id.
-const TOPIC_IDS_FROM: i16 = 10;
+/// The first version that names topics by id, of this request and of OffsetCommit.
+pub(crate) const TOPIC_IDS_FROM: i16 = 10;
 /// The first version that can wait for transactions that are about to commit offsets (KIP-447).
 const STABLE_FROM: i16 = 7;
 /// After how many attempts a topic that does not exist counts as gone.
@@ -47,14 +48,17 @@ pub(crate) async fn ask(
 ) -> Result<Committed> {
     let mut committed = Committed::default();
     let mut open = partitions.to_vec();
-    let mut attempts = 0;
+    let cluster = &context.cluster;
+    let random = cluster.random("offset fetch");
+    let mut retry = Retry::new(cluster.retry_backoff(), random, deadline);
     loop {
         let failed = match ask_once(context, &open, deadline).await {
             Ok(answer) => {
                 open.iter()
                     .for_each(|name| drop(committed.refused.remove(name)));
                 let until = patience.min(deadline);
-                open = worth_asking_again(context, &answer.refused, attempts, until).await;
+                let refused = &answer.refused;
+                open = worth_asking_again(context, refused, retry.failures(), until).await;
                 committed.found.extend(answer.found);
                 committed.refused.extend(answer.refused);
                 committed.topics.extend(answer.topics);
@@ -66,12 +70,10 @@ pub(crate) async fn ask(
             Err(error) if may_pass(&error) => Some(error),
             Err(error) => return Err(error),
         };
-        attempts += 1;
-        let retry_at = Instant::now() + context.pause(attempts);
-        match failed {
-            None if retry_at >= patience => return Ok(committed),
-            Some(error) if retry_at >= deadline => return Err(error),
-            _ => sleep_until(retry_at).await,
+        let again_at = retry.failed();
+        match again_at.filter(|at| failed.is_some() || *at < patience) {
+            Some(again_at) => sleep_until(again_at).await,
+            None => return failed.map_or(Ok(committed), Err),
         }
     }
 }
@@ -119,33 +121,23 @@ pub(crate) async fn ask_once(
     deadline: Instant,
 ) -> Result<Committed> {
     let group = context.group_id()?;
-    let cluster = &context.cluster;
-    let node = cluster
-        .coordinator(CoordinatorKind::Group, group, deadline)
-        .await?;
+    let (cluster, target) = (&context.cluster, Target::GroupCoordinator(group));
     let metadata = cluster.metadata();
     let by_topic = by_topic(partitions);
-    let answer = async {
-        let connection = cluster.connection(node, Channel::Shared, deadline).await?;
-        let newest = connection.version_of::<OffsetFetchRequest>()?;
-        let without_id = by_topic
-            .keys()
-            .any(|topic| id_of(&metadata, topic) == Uuid::ZERO);
-        let version = if without_id {
-            newest.min(TOPIC_IDS_FROM - 1)
-        } else {
-            newest
-        };
-        let request = request(group, &by_topic, &metadata, version);
-        Ok((
-            version,
-            connection.call_at(&request, version, deadline).await?,
-        ))
-    };
-    let read = answer
-        .await
-        .and_then(|(version, response)| read(response, version, &metadata, partitions));
-    read.inspect_err(|_| cluster.coordinator_lost(CoordinatorKind::Group, group))
+    let newest = newest(by_topic.keys().map(|topic| id_of(&metadata, topic)));
+    let build = |version| Ok(request(group, &by_topic, &metadata, version));
+    let asked = cluster.ask(target, Channel::Shared, newest, deadline, build);
+    let answer = asked.await?;
+    let read = read(answer.response, answer.version, &metadata, partitions);
+    read.inspect_err(|_| cluster.reroute(target))
+}
+
+/// The newest version in which offsets of topics of these ids can be asked for and committed: where one is not known, by name.
+pub(crate) fn newest(mut ids: impl Iterator<Item = Uuid>) -> i16 {
+    match ids.any(|id| id == Uuid::ZERO) {
+        true => TOPIC_IDS_FROM - 1,
+        false => i16::MAX,
+    }
 }
 
 fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<Arc<str>, Vec<i32>> {
