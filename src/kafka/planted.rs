@@ -32,6 +32,8 @@ pub enum Defect {
     MovesByItself,
     /// The pauses that a broker asks for are taken off the time that it has for an answer.
     PauseUsesUpTime,
+    /// A newer commit does not wait until an older one is answered, and overtakes its repetition.
+    CommitsSideBySide,
     /// What the answer to a commit leaves out counts as committed.
     LeftOutIsCommitted,
     /// A batch is given up when its answer cannot be read.

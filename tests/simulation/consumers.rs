@@ -429,17 +429,22 @@ async fn be_member(
         }
         if rng.chance(50) {
             // It may fail in a rebalance: what it would have covered is read again.
-            let _ = commit(harness, consumer, reader).await;
+            let committed = commit(harness, consumer, reader);
+            match harness.plan.all_is_well() && rng.chance(50) {
+                // The next one is asked for meanwhile.
+                true => drop(tokio::spawn(committed)),
+                false => drop(committed.await),
+            }
         }
     }
 }
 
-/// Commits what polls have returned, and notes what was asked for and, if so, that it was acknowledged.
-async fn commit(
+/// Commits what polls have returned, and notes what was asked for and, if so, that it was acknowledged. It is asked for when this returns.
+fn commit(
     harness: &Harness,
     consumer: &ConsumerHandle,
     reader: u32,
-) -> pat_events::kafka::Result<()> {
+) -> impl Future<Output = pat_events::kafka::Result<()>> + Send + use<> {
     let positions: Vec<(i32, i64)> = consumer
         .assignment()
         .into_iter()
@@ -452,16 +457,19 @@ async fn commit(
             next,
         });
     }
-    consumer.commit_sync().await?;
-    harness.record_committed();
-    for (partition, next) in positions {
-        harness.recorder.record(Event::Committed {
-            reader,
-            partition,
-            next,
-        });
+    let (harness, asked) = (harness.clone(), consumer.commit_positions());
+    async move {
+        asked?.await?;
+        harness.record_committed();
+        for (partition, next) in positions {
+            harness.recorder.record(Event::Committed {
+                reader,
+                partition,
+                next,
+            });
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[derive(Clone)]

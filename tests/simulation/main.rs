@@ -182,6 +182,7 @@ mod planted_defects {
         a_position_that_moves_by_itself_is_found: MovesByItself in |plan| plan.none => MovedByItself { .. },
         a_pause_that_uses_up_the_time_for_an_answer_is_found: PauseUsesUpTime in |plan| plan.quota.is_some() => FailedForNothing(_),
         a_commit_that_nobody_confirmed_is_found: LeftOutIsCommitted in |plan| plan.unconfirmed => NotStored { .. },
+        a_commit_that_is_overtaken_by_a_newer_one_is_found: CommitsSideBySide in |plan| plan.unconfirmed && plan.all_is_well() => StoredFell { .. },
         a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal in |plan| plan.garbled => FailedForNothing(_),
     }
 
