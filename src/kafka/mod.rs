@@ -36,7 +36,12 @@ pub use admin::{
 };
 pub use client::Client;
 pub use cluster::Target;
-pub use config::ClientConfig;
+pub use config::security::{
+    BearerToken, CertificateCheck, HostNameCheck, Pem, SaslConfig, SaslLogin, SaslMechanism,
+    SecurityConfig, SecurityProtocol, StoreType, TlsConfig, TlsVersions, TokenError, TokenProvider,
+    TrustedRoots,
+};
+pub use config::{ClientConfig, Secret};
 pub use consumer::{
     Consumer, ConsumerConfig, ConsumerHandle, ConsumerMetrics, IsolationLevel, MissingTopics,
     OffsetAndMetadata, OffsetReset, OwnedRecord, PositionReset, RebalanceListener, RecordView,

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Backoff;
 use super::refresh_plan::Standing;
-use crate::kafka::net::{Connection, FramePool};
-use crate::kafka::observe::{BrokerCounters, BrokerMetrics, ClientEvent};
+use crate::kafka::net::{Connection, Dialer, FramePool};
+use crate::kafka::observe::{BrokerMetrics, ClientEvent};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::Tasks;
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
@@ -84,12 +84,8 @@ impl ProduceLanes {
 /// One for each place.
 #[derive(Debug)]
 pub(super) struct ConnectionPool {
-    config: ClientConfig,
-    frames: FramePool,
-    tasks: Tasks,
+    dialer: Dialer,
     slots: Mutex<BTreeMap<Place, Arc<Slot>>>,
-    /// What went on with each broker, by node; they outlive its connections, and its place in the metadata.
-    counters: Mutex<BTreeMap<i32, Arc<BrokerCounters>>>,
     random: Mutex<Random>,
 }
 
@@ -113,18 +109,15 @@ impl ConnectionPool {
     pub fn new(config: ClientConfig, frames: FramePool, tasks: Tasks) -> Self {
         let random = Mutex::new(config.random("connections"));
         Self {
-            config,
-            frames,
-            tasks,
+            dialer: Dialer::new(config, frames, tasks),
             slots: Mutex::default(),
-            counters: Mutex::default(),
             random,
         }
     }
 
     /// The client's tasks.
     pub fn tasks(&self) -> &Tasks {
-        &self.tasks
+        self.dialer.tasks()
     }
 
     /// A new connection to the broker `node` (-1 while its id is not known), which the pool does not keep. Cancel safe.
@@ -134,25 +127,12 @@ impl ConnectionPool {
         address: &Address,
         deadline: Instant,
     ) -> Result<Connection> {
-        let counters = self.counters.lock().entry(node).or_default().clone();
-        Connection::dial(
-            &self.config,
-            &self.frames,
-            &self.tasks,
-            node,
-            address,
-            &counters,
-            deadline,
-        )
-        .await
+        self.dialer.dial(node, address, deadline).await
     }
 
     /// What went on with each broker that was dialled, by node.
     pub fn metrics(&self) -> BTreeMap<i32, BrokerMetrics> {
-        let counters = self.counters.lock();
-        let each = counters.iter();
-        each.map(|(node, counters)| (*node, counters.read()))
-            .collect()
+        self.dialer.metrics()
     }
 
     /// The open connection to the broker at `address`, if there is one. Costs two short locks.
@@ -246,7 +226,7 @@ impl ConnectionPool {
                 state.last_error = Some(error.clone());
                 let failures = state.backoff.failures();
                 drop(state);
-                self.config.tell(|| ClientEvent::ConnectFailed {
+                self.dialer.config().tell(|| ClientEvent::ConnectFailed {
                     broker: node,
                     address,
                     error,
@@ -264,8 +244,8 @@ impl ConnectionPool {
                 state: Mutex::new(SlotState {
                     connection: None,
                     backoff: Backoff::new(
-                        self.config.reconnect_backoff,
-                        self.config.reconnect_backoff_max,
+                        self.dialer.config().reconnect_backoff,
+                        self.dialer.config().reconnect_backoff_max,
                     ),
                     not_before: None,
                     last_error: None,

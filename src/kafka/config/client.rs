@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::security::SecurityConfig;
 use super::values::{ADDRESSES, BYTES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
 use super::{Configuration, Property, properties, set_by_name};
 use crate::kafka::net::{Address, TcpTransport, Transport};
@@ -49,6 +50,8 @@ pub struct ClientConfig {
     /// together, each within its own `buffer.memory`. Whoever asks first gets room first; what the others have open leaves after their `linger` at
     /// the latest. Default no limit but each one's own.
     pub producers_buffer_bytes: Option<usize>,
+    /// `security.protocol`, `ssl.*`, `sasl.*`: how connections are protected, and who the client says it is. Default plaintext, nobody.
+    pub security: SecurityConfig,
     /// How the client gets from an address to a byte stream. Default TCP.
     pub transport: Arc<dyn Transport>,
     /// Where record timestamps come from. Default the system.
@@ -77,6 +80,7 @@ impl Default for ClientConfig {
             max_frame_bytes: 128 << 20,
             allow_auto_create_topics: false,
             producers_buffer_bytes: None,
+            security: SecurityConfig::default(),
             transport: Arc::new(TcpTransport),
             clock: Clock::system(),
             observer: default_observer(),
@@ -140,7 +144,7 @@ const FRAME_BYTES: Kind<usize> =
 set_by_name!(ClientConfig);
 
 impl Configuration for ClientConfig {
-    type Base = Self;
+    type Base = SecurityConfig;
 
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "bootstrap.servers": ADDRESSES => bootstrap_servers;
@@ -159,12 +163,12 @@ impl Configuration for ClientConfig {
         "producers.buffer.memory": BYTES => producers_buffer_bytes;
     };
 
-    fn base(&mut self) -> Option<&mut Self> {
-        None
+    fn base(&mut self) -> Option<&mut SecurityConfig> {
+        Some(&mut self.security)
     }
 
     fn check(&self) -> Result<()> {
-        Ok(())
+        self.security.validate()
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `client` | the options that producer, consumer and admin share |
 //! | `librdkafka` | its names, values and defaults, translated |
 //! | `properties` | the mechanism: one row per Java-style name; from pairs and from the environment |
+//! | `security` | TLS and SASL |
 //! | `secret` | a text that is shown to nobody |
 //! | `values` | what properties can be: text to value, and which values are allowed |
 
@@ -13,6 +14,7 @@ pub mod librdkafka;
 #[macro_use]
 mod properties;
 mod secret;
+pub(crate) mod security;
 pub(crate) mod values;
 
 pub use client::ClientConfig;

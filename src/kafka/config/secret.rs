@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// A secret. [`Debug`](fmt::Debug) hides it, and it has no `Display`, so that no log, error or panic message shows it by accident.
+use zeroize::Zeroize;
+
+/// A secret. [`Debug`](fmt::Debug) hides it, and it has no `Display`, so that no log, error or panic message shows it by accident. Its memory
+/// is overwritten when it is dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -18,6 +21,12 @@ impl Secret {
     /// The text itself, for whoever must know it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -17,10 +17,10 @@ use crate::kafka::{Error, ErrorKind};
 pub(crate) struct Kind<T> {
     /// What is allowed, to complete "allowed is …".
     pub allowed: &'static str,
-    read: fn(&str) -> Option<T>,
-    holds: fn(&T) -> bool,
+    pub(super) read: fn(&str) -> Option<T>,
+    pub(super) holds: fn(&T) -> bool,
     /// How a value that is not allowed is shown.
-    show: fn(&T) -> String,
+    pub(super) show: fn(&T) -> String,
     /// Whether values are secrets: they are shown to nobody, least of all when they are wrong.
     pub is_secret: bool,
 }
@@ -124,13 +124,6 @@ pub(crate) const NAME: Kind<String> = Kind {
 };
 
 /// A text that nobody but the broker may see.
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the mechanism is there before the first password is"
-    )
-)]
 pub(crate) const SECRET: Kind<Secret> = Kind {
     allowed: "a text that is not empty",
     // Spaces may belong to it.

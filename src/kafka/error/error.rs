@@ -215,6 +215,18 @@ impl Error {
         source.is_some_and(|source| source.is::<ClosedAtOnce>())
     }
 
+    /// The operating system's or the byte stream's error that it came from, if it did.
+    pub(crate) fn io(&self) -> Option<&std::io::Error> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// Says first what it was about.
+    pub(crate) fn prefixed(mut self, about: &str) -> Self {
+        let message = format!("{about}: {}", self.0.message);
+        self.edit().message = message.into();
+        self
+    }
+
     fn edit(&mut self) -> &mut Inner {
         Arc::make_mut(&mut self.0)
     }
@@ -397,7 +409,7 @@ struct ClosedAtOnce;
 impl fmt::Display for ClosedAtOnce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "right after our first bytes; this may be a TLS or SASL listener, which this client does not speak yet, or a proxy without a broker behind it",
+            "right after our first bytes: the listener may want another security.protocol (TLS or SASL, or neither), or it is a proxy without a broker behind it",
         )
     }
 }

@@ -2,26 +2,37 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `auth` | who the client is, said to a broker: SASL |
 //! | `connection` | one pipelined connection to one broker |
+//! | `dialer` | from an address to a connection that carries requests |
 //! | `frame_pool` | buffers of long frames, recycled |
 //! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
 //! | `handshake` | what is said on a fresh stream before it carries requests |
 //! | `peer` | recognises peers that are no Kafka broker |
 //! | `timeout` | how long a broker is told that it may take |
+//! | `tls` | encryption (feature `tls`, `tls-ring` or `tls-aws-lc-rs`) |
 //! | `transport` | the seam to the network: an address becomes a byte stream |
 //! | `versions` | which version of an API to speak |
 
+mod auth;
 mod connection;
+mod dialer;
 mod frame_pool;
 mod frame_reader;
 mod handshake;
 mod peer;
 mod timeout;
+#[cfg(feature = "tls-rustls")]
+mod tls;
+#[cfg(not(feature = "tls-rustls"))]
+#[path = "tls_absent.rs"]
+mod tls;
 mod transport;
 mod versions;
 
 pub use crate::kafka::model::Address;
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
+pub(crate) use dialer::Dialer;
 pub(crate) use frame_pool::FramePool;
 pub(crate) use timeout::broker_timeout_ms;
 pub use transport::{BoxFuture, BoxStream, Stream, TcpTransport, Transport};

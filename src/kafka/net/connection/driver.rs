@@ -30,6 +30,8 @@ pub(super) struct Limits {
     pub stall: Duration,
     /// A connection without traffic for so long is closed.
     pub idle: Duration,
+    /// When the connection takes no more requests: the broker wants to be told anew soon who the client is (KIP-368).
+    pub expires: Option<Instant>,
 }
 
 /// A connection's task. Ends when the connection does, or when nobody holds a handle any more.
@@ -59,8 +61,12 @@ enum Supply {
     Left,
     /// Nothing ever again: nobody is left who could want anything.
     Ended,
+    /// Nothing more, but answers are still due.
+    Drained,
 }
 
+const EXPIRED: &str =
+    "the connection was closed because its session ends; the next one authenticates anew";
 const UNUSED: &str = "the connection was closed because nothing used it";
 
 struct InFlight {
@@ -99,7 +105,11 @@ impl Driver {
             outbox: Outbox::default(),
             in_flight: VecDeque::new(),
             unanswered: VecDeque::new(),
-            timer: Box::pin(sleep_until(now + limits.idle)),
+            timer: Box::pin(sleep_until(
+                limits
+                    .expires
+                    .map_or(now + limits.idle, |at| at.min(now + limits.idle)),
+            )),
             limits,
             last_activity: now,
             has_answered: false,
@@ -128,6 +138,9 @@ impl Driver {
                 }
                 Poll::Ready(Ok(())) if supply == Supply::Ended => {
                     return Poll::Ready(Error::new(ErrorKind::Closed, "the connection was closed"));
+                }
+                Poll::Ready(Ok(())) if supply == Supply::Drained && self.is_idle() => {
+                    return Poll::Ready(expired());
                 }
                 _ => {}
             }
@@ -159,6 +172,7 @@ impl Driver {
                     return Supply::Taken;
                 }
                 Taken::Orphaned => return Supply::Ended,
+                Taken::Drained => return Supply::Drained,
             }
         }
     }
@@ -297,6 +311,10 @@ impl Driver {
         if self.is_idle() && self.last_activity + self.limits.idle <= now {
             return Err(Error::new(ErrorKind::Disconnected, UNUSED));
         }
+        if self.limits.expires.is_some_and(|at| at <= now) {
+            self.limits.expires = None;
+            self.queue.drain(&expired());
+        }
         let next = self.next_deadline(now);
         self.timer.as_mut().reset(next);
         Ok(())
@@ -348,6 +366,7 @@ impl Driver {
             .chain(self.unanswered.iter().map(|it| it.deadline))
             .map(|deadline| deadline.moment(paused))
             .chain(stalled)
+            .chain(self.limits.expires)
             .fold(idle, Instant::min)
     }
 
@@ -384,6 +403,10 @@ fn fate(end: &Error, place: &Range<u64>, written: u64) -> Error {
     }
 }
 
+fn expired() -> Error {
+    Error::new(ErrorKind::Disconnected, EXPIRED)
+}
+
 fn overdue() -> Error {
     let message = "the deadline passed before the broker answered";
     Error::new(ErrorKind::Timeout, message)
@@ -414,7 +437,7 @@ impl Future for Driver {
 
 /// Whether the client itself wanted no more of a connection that ended like this.
 pub(super) fn is_expected(end: &Error) -> bool {
-    end.kind() == ErrorKind::Closed || end.message() == UNUSED
+    end.kind() == ErrorKind::Closed || [UNUSED, EXPIRED].contains(&end.message())
 }
 
 /// However the task ends, also when its runtime is shut down, nobody is left waiting.

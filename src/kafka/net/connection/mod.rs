@@ -24,20 +24,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::{ApiKey, Decoder, Request, Response, frame};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use self::driver::{Driver, Limits, is_expected};
 pub(crate) use self::queue::MAX_REQUESTS;
 use self::queue::{Answer, Deadline, OnLength, Queue, Queued};
+use super::dialer::Dialer;
 use super::frame_reader::FrameReader;
-use super::handshake::{Handshake, undecodable, unencodable};
+use super::handshake::{Established, undecodable, unencodable};
 use super::versions::BrokerVersions;
 use super::{Address, BoxStream, FramePool};
 use crate::kafka::observe::{BrokerCounters, ClientEvent, Watch, tell};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::runtime::tasks::Tasks;
-use crate::kafka::{ClientConfig, Error, ErrorKind, Result, WriteOutcome};
+use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
 /// The longest pause that a broker is granted (KIP-219).
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
@@ -72,110 +72,47 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects to the broker `node` (-1 while its id is not known) and does the handshake. What goes on with it is counted in `counters`.
-    ///
-    /// Fails by `deadline`, or sooner after `connect_timeout`, with an error that names the address. Cancel safe: an abandoned attempt
-    /// leaves nothing behind.
-    pub async fn dial(
-        config: &ClientConfig,
-        pool: &FramePool,
-        tasks: &Tasks,
+    /// Starts the task that drives `stream`, on which the handshake is done.
+    pub(super) fn start(
+        dialer: &Dialer,
         node: i32,
         address: &Address,
+        stream: BoxStream,
+        reader: FrameReader,
+        established: Established,
         counters: &Arc<BrokerCounters>,
-        deadline: Instant,
-    ) -> Result<Self> {
-        let began = Instant::now();
-        let limit = began + config.connect_timeout;
-        let until = deadline.min(limit);
-        // What is left of a caller's deadline is no setting: it would be shown as some odd number.
-        let in_time = || match until == limit {
-            true => format!(
-                "within socket.connection.setup.timeout.ms = {}",
-                config.connect_timeout.as_millis()
-            ),
-            false => format!(
-                "before the deadline of the call, which ended sooner than socket.connection.setup.timeout.ms = {}",
-                config.connect_timeout.as_millis()
-            ),
-        };
-        let connected = match timeout_at(until, config.transport.connect(address)).await {
-            Ok(Ok(stream)) => {
-                let handshake =
-                    Self::handshake(config, pool, tasks, node, address, counters, stream);
-                match timeout_at(until, handshake).await {
-                    Ok(done) => done,
-                    Err(_) => Err(Error::new(
-                        ErrorKind::Connect,
-                        format!(
-                            "it took the connection but did not answer {}: is it a Kafka broker?",
-                            in_time()
-                        ),
-                    )),
-                }
-            }
-            Ok(Err(error)) => {
-                Err(Error::new(ErrorKind::Connect, cannot_connect(node)).because(error))
-            }
-            Err(_) => Err(Error::new(
-                ErrorKind::Connect,
-                format!("{} {}", cannot_connect(node), in_time()),
-            )),
-        };
-        counters.connected(connected.is_ok());
-        let connected = connected.map_err(|error| {
-            error
-                .broker(node, address)
-                .with_outcome(WriteOutcome::NotWritten)
-        })?;
-        config.tell(|| ClientEvent::Connected {
-            broker: node,
-            address,
-            took: began.elapsed(),
-        });
-        Ok(connected)
-    }
-
-    async fn handshake(
-        config: &ClientConfig,
-        pool: &FramePool,
-        tasks: &Tasks,
-        node: i32,
-        address: &Address,
-        counters: &Arc<BrokerCounters>,
-        mut stream: BoxStream,
-    ) -> Result<Self> {
-        let mut reader = FrameReader::new(pool.clone(), config.max_frame_bytes);
-        let versions = Handshake::new(&mut stream, &mut reader, &config.client_id)
-            .run()
-            .await?;
+    ) -> Self {
+        let config = dialer.config();
         let queue = Arc::new(Queue::new());
         let limits = Limits {
             stall: config.request_timeout,
             idle: config.connections_max_idle,
+            expires: established.expires,
         };
         let driver = Driver::new(stream, reader, queue.clone(), counters.clone(), limits);
         let (observer, place) = (config.observer.clone(), address.clone());
-        tasks.spawn(format!("connection to {address}"), async move {
-            let reason = driver.await;
-            tell(&observer, || ClientEvent::Disconnected {
-                broker: node,
-                address: &place,
-                reason: &reason,
-                expected: is_expected(&reason),
+        dialer
+            .tasks()
+            .spawn(format!("connection to {address}"), async move {
+                let reason = driver.await;
+                tell(&observer, || ClientEvent::Disconnected {
+                    broker: node,
+                    address: &place,
+                    reason: &reason,
+                    expected: is_expected(&reason),
+                });
             });
-        });
-        Ok(Self(Arc::new(Handle {
+        Self(Arc::new(Handle {
             node,
             address: address.clone(),
             client_id: config.client_id.clone(),
             observer: config.observer.clone(),
+            versions: established.versions,
             counters: counters.clone(),
-            versions,
-            pool: pool.clone(),
+            pool: dialer.frames().clone(),
             queue,
             next_correlation_id: AtomicI32::new(1_000),
-        })))
+        }))
     }
 
     /// The broker's id (-1 while not known) and address.
@@ -432,14 +369,6 @@ impl<R: Request> Future for Written<R> {
         let received = ready!(Pin::new(&mut self.written).poll(cx));
         let written = received.unwrap_or_else(|_| Err(task_gone()));
         Poll::Ready(written.map_err(|error| self.connection.explain::<R>(error)))
-    }
-}
-
-fn cannot_connect(node: i32) -> &'static str {
-    match node {
-        ..0 => "cannot connect",
-        // The address is the broker's word, not the configuration's: that is where to look for what is wrong.
-        0.. => "cannot connect to the address that the broker advertises",
     }
 }
 

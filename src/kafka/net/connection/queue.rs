@@ -109,6 +109,8 @@ struct Inner {
     driver: Option<Waker>,
     /// All handles are gone: what waits is written, then the connection ends.
     orphaned: bool,
+    /// Nothing more is accepted: what waits is written and answered, then the connection ends.
+    draining: bool,
     end: Option<Error>,
 }
 
@@ -124,6 +126,8 @@ pub(super) enum Taken {
     },
     /// Nobody is left who could want anything.
     Orphaned,
+    /// Nothing more will come, but answers are still due.
+    Drained,
 }
 
 impl Queue {
@@ -223,6 +227,10 @@ impl Queue {
         if inner.orphaned {
             return Taken::Orphaned;
         }
+        if inner.draining {
+            inner.listen(waker);
+            return Taken::Drained;
+        }
         inner.listen(waker);
         Taken::Wait { at: None }
     }
@@ -306,6 +314,16 @@ impl Queue {
         if let Some(driver) = driver {
             driver.wake();
         }
+    }
+
+    /// Accepts nothing more; what waits already is still written.
+    pub fn drain(&self, end: &Error) {
+        let mut inner = self.lock();
+        inner.draining = true;
+        inner.end.get_or_insert_with(|| end.clone());
+        drop(inner);
+        self.room.close();
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Ends it: fails what waits and whatever comes later.

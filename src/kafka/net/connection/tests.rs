@@ -9,7 +9,9 @@ use protocol::{ErrorCode, Message, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
+use crate::kafka::ClientConfig;
 use crate::kafka::net::{BoxFuture, Transport};
+use crate::kafka::runtime::tasks::Tasks;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -56,8 +58,9 @@ fn network(room: usize) -> (ClientConfig, DuplexStream) {
 async fn dial(config: &ClientConfig) -> Result<Connection> {
     let address = Address::new("kafka", 9092);
     let (pool, tasks) = (FramePool::default(), Tasks::new().expect("a runtime"));
-    let counters = Arc::default();
-    Connection::dial(config, &pool, &tasks, 1, &address, &counters, soon(60)).await
+    Dialer::new(config.clone(), pool, tasks)
+        .dial(1, &address, soon(60))
+        .await
 }
 
 /// Returns when the connection has ended.

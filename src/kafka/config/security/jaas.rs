@@ -1,0 +1,147 @@
+//! `sasl.jaas.config`: Java's way to name user and password in one text. In: the text. Out: the login, if the text is one that is understood.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use super::SaslLogin;
+use crate::kafka::config::Secret;
+use crate::kafka::config::values::Kind;
+
+/// The login modules that take a user and a password.
+const MODULES: [&str; 2] = [
+    "org.apache.kafka.common.security.plain.PlainLoginModule",
+    "org.apache.kafka.common.security.scram.ScramLoginModule",
+];
+
+pub(super) const JAAS: Kind<SaslLogin> = Kind {
+    allowed: "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"…\" password=\"…\"; or the same with \
+              org.apache.kafka.common.security.scram.ScramLoginModule, where tokenauth=\"true\" may be added",
+    read: login,
+    holds: |_| true,
+    show: |_| Secret::HIDDEN.to_string(),
+    is_secret: true,
+};
+
+fn login(text: &str) -> Option<SaslLogin> {
+    let mut tokens = Tokens(text.chars().peekable());
+    let Token::Word(module) = tokens.next()? else {
+        return None;
+    };
+    let Token::Word(flag) = tokens.next()? else {
+        return None;
+    };
+    let is_flag = ["required", "requisite", "sufficient", "optional"]
+        .iter()
+        .any(|it| flag.eq_ignore_ascii_case(it));
+    if !is_flag || !MODULES.contains(&module.as_str()) {
+        return None;
+    }
+    let mut login = SaslLogin::default();
+    loop {
+        match tokens.next()? {
+            // Java wants the semicolon; whatever stands after it is a second module, of which there is none.
+            Token::End => return tokens.next().is_none().then_some(login),
+            Token::Word(key) => {
+                let (Token::Equals, Token::Word(value)) = (tokens.next()?, tokens.next()?) else {
+                    return None;
+                };
+                match key.as_str() {
+                    "username" => login.username = Some(value),
+                    "password" => login.password = Some(Secret::new(value)),
+                    "tokenauth" => login.delegation_token = value.eq_ignore_ascii_case("true"),
+                    _ => return None,
+                }
+            }
+            Token::Equals => return None,
+        }
+    }
+}
+
+enum Token {
+    /// Bare or in quotes.
+    Word(String),
+    Equals,
+    /// The semicolon.
+    End,
+}
+
+struct Tokens<'a>(Peekable<Chars<'a>>);
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        while self.0.next_if(|letter| letter.is_whitespace()).is_some() {}
+        match self.0.next()? {
+            ';' => Some(Token::End),
+            '=' => Some(Token::Equals),
+            quote @ ('"' | '\'') => self.quoted(quote).map(Token::Word),
+            first => {
+                let mut word = String::from(first);
+                let goes_on = |letter: &char| !letter.is_whitespace() && !"=;\"'".contains(*letter);
+                while let Some(letter) = self.0.next_if(goes_on) {
+                    word.push(letter);
+                }
+                Some(Token::Word(word))
+            }
+        }
+    }
+}
+
+impl Tokens<'_> {
+    /// What stands up to the closing quote; `None` when there is none.
+    fn quoted(&mut self, quote: char) -> Option<String> {
+        let mut word = String::new();
+        loop {
+            match self.0.next()? {
+                letter if letter == quote => return Some(word),
+                '\\' => word.push(match self.0.next()? {
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    letter => letter,
+                }),
+                letter => word.push(letter),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_are_read_as_java_reads_them() {
+        let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"alice\" password=\"a;b=\\\"c\\\\\";";
+        let read = login(plain).expect("a login");
+        assert_eq!(read.username.as_deref(), Some("alice"));
+        assert_eq!(
+            read.password.as_ref().map(Secret::reveal),
+            Some("a;b=\"c\\")
+        );
+        assert!(!read.delegation_token);
+        let scram = " org.apache.kafka.common.security.scram.ScramLoginModule\n  REQUIRED\n username=bob\n password='p w' tokenauth=\"true\" ; ";
+        let read = login(scram).expect("a login");
+        assert_eq!(read.username.as_deref(), Some("bob"));
+        assert_eq!(read.password.as_ref().map(Secret::reveal), Some("p w"));
+        assert!(read.delegation_token);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for text in [
+            "",
+            ";",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"a\"",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"a;",
+            "org.apache.kafka.common.security.plain.PlainLoginModule username=\"a\";",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username;",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required user=\"a\";",
+            "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true;",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required; another required;",
+        ] {
+            assert_eq!(login(text), None, "{text}");
+        }
+    }
+}

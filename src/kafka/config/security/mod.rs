@@ -1,0 +1,139 @@
+//! How a connection is protected, and who the client says it is.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `jaas` | Java's way to name user and password in one text |
+//! | `pem` | certificates and keys: a file, or the text itself |
+//! | `sasl` | the mechanism and what it needs |
+//! | `tls` | whom to trust, which certificate to show |
+
+mod jaas;
+mod pem;
+mod sasl;
+mod tls;
+
+use std::fmt;
+use std::str::FromStr;
+
+use self::jaas::JAAS;
+use self::pem::{PEM_FILE, PEM_SECRET, PEM_TEXT};
+use self::sasl::MECHANISM;
+use self::tls::{CERTIFICATE, HOST_NAME, STORE_TYPE, TLS_VERSIONS};
+use super::values::{Kind, SECRET, TEXT};
+use super::{Configuration, Property};
+use crate::kafka::Result;
+
+pub use pem::Pem;
+pub use sasl::{BearerToken, SaslConfig, SaslLogin, SaslMechanism, TokenError, TokenProvider};
+pub use tls::{CertificateCheck, HostNameCheck, StoreType, TlsConfig, TlsVersions, TrustedRoots};
+
+/// How connections are protected, and who the client says it is. Default: plaintext, nobody.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SecurityConfig {
+    /// `security.protocol`: what is spoken below Kafka's protocol. Default `PLAINTEXT`.
+    pub protocol: SecurityProtocol,
+    /// `ssl.*`: whom to trust and which certificate to show. Of no effect without TLS in the protocol.
+    pub tls: TlsConfig,
+    /// `sasl.*`: who the client is. Of no effect without SASL in the protocol.
+    pub sasl: SaslConfig,
+}
+
+/// `security.protocol`: what is spoken below Kafka's protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SecurityProtocol {
+    /// `PLAINTEXT`: neither encrypted nor authenticated.
+    #[default]
+    Plaintext,
+    /// `SSL`: TLS; the client is known by its certificate, if it shows one.
+    Ssl,
+    /// `SASL_PLAINTEXT`: authenticated, but not encrypted: whoever listens reads everything, with `PLAIN` also the password.
+    SaslPlaintext,
+    /// `SASL_SSL`: TLS, and authenticated through SASL.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    /// Whether connections are encrypted.
+    pub fn uses_tls(self) -> bool {
+        matches!(self, Self::Ssl | Self::SaslSsl)
+    }
+
+    /// Whether the client authenticates through SASL.
+    pub fn uses_sasl(self) -> bool {
+        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
+    }
+}
+
+impl fmt::Display for SecurityProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        })
+    }
+}
+
+/// Reads Java's spelling, or librdkafka's, which is the same in small letters.
+impl FromStr for SecurityProtocol {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.to_ascii_uppercase().as_str() {
+            "PLAINTEXT" => Ok(Self::Plaintext),
+            "SSL" => Ok(Self::Ssl),
+            "SASL_PLAINTEXT" => Ok(Self::SaslPlaintext),
+            "SASL_SSL" => Ok(Self::SaslSsl),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Configuration for SecurityConfig {
+    type Base = Self;
+
+    const PROPERTIES: &'static [Property<Self>] = properties! {
+        "security.protocol": PROTOCOL => protocol;
+        "ssl.truststore.location": PEM_FILE => tls.roots;
+        "ssl.truststore.certificates": PEM_TEXT => tls.roots;
+        "ssl.truststore.type": STORE_TYPE => tls.store_type;
+        "ssl.keystore.location": PEM_FILE => tls.certificates;
+        "ssl.keystore.certificate.chain": PEM_TEXT => tls.certificates;
+        "ssl.keystore.key": PEM_SECRET => tls.key;
+        "ssl.keystore.type": STORE_TYPE => tls.store_type;
+        "ssl.key.password": SECRET => tls.key_password;
+        "ssl.endpoint.identification.algorithm": HOST_NAME => tls.host_name;
+        "ssl.enabled.protocols": TLS_VERSIONS => tls.versions;
+        "ssl.ca.location": PEM_FILE => tls.roots;
+        "ssl.ca.pem": PEM_TEXT => tls.roots;
+        "ssl.certificate.location": PEM_FILE => tls.certificates;
+        "ssl.certificate.pem": PEM_TEXT => tls.certificates;
+        "ssl.key.location": PEM_FILE => tls.key;
+        "ssl.key.pem": PEM_SECRET => tls.key;
+        "enable.ssl.certificate.verification": CERTIFICATE => tls.certificate;
+        "sasl.mechanism": MECHANISM => sasl.mechanism;
+        "sasl.username": TEXT => sasl.login.username;
+        "sasl.password": SECRET => sasl.login.password;
+        "sasl.jaas.config": JAAS => sasl.login;
+    };
+
+    fn base(&mut self) -> Option<&mut Self> {
+        None
+    }
+
+    /// Checks what no single value can show.
+    fn check(&self) -> Result<()> {
+        if self.protocol.uses_tls() {
+            self.tls.check()?;
+        }
+        if self.protocol.uses_sasl() {
+            self.sasl.check()?;
+        }
+        Ok(())
+    }
+}
+
+const PROTOCOL: Kind<SecurityProtocol> = Kind::any("PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL");

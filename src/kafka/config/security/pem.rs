@@ -1,0 +1,106 @@
+//! Certificates and keys in PEM (RFC 7468): a file, or the text itself.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::kafka::config::Secret;
+use crate::kafka::config::values::Kind;
+use crate::kafka::model::names::quoted;
+
+/// The longest file that is read, in bytes: far more than any bundle of certificates has.
+const LONGEST: u64 = 16 << 20;
+
+/// Certificates or a key, in PEM.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pem {
+    /// In this file. It is read again when it changes: new connections use what it holds then, open ones stay.
+    File(PathBuf),
+    /// This text.
+    Text(Secret),
+}
+
+impl Pem {
+    /// What is in this file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::File(path.into())
+    }
+
+    /// This text, from `-----BEGIN` on.
+    pub fn text(text: impl Into<Secret>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The text.
+    pub(crate) fn read(&self) -> io::Result<Zeroizing<String>> {
+        match self {
+            Self::Text(text) => Ok(Zeroizing::new(text.reveal().to_string())),
+            Self::File(path) => {
+                let length = fs::metadata(path)?.len();
+                if length > LONGEST {
+                    let message =
+                        format!("{length} bytes are too many: at most {LONGEST} are read");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                fs::read_to_string(path).map(Zeroizing::new)
+            }
+        }
+    }
+
+    /// The file, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+/// Where it is, for errors: never what it is.
+impl fmt::Display for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", quoted(&path.to_string_lossy())),
+            Self::Text(_) => f.write_str("the PEM text"),
+        }
+    }
+}
+
+/// Shows a path, never a text.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Text(text) => f.debug_tuple("Text").field(text).finish(),
+        }
+    }
+}
+
+pub(super) const PEM_FILE: Kind<Pem> = Kind {
+    allowed: "the path of a PEM file",
+    read: |text| Some(Pem::file(text.trim())),
+    holds: |pem| pem.path().is_none_or(|path| !path.as_os_str().is_empty()),
+    show: |pem| pem.to_string(),
+    is_secret: false,
+};
+
+pub(super) const PEM_TEXT: Kind<Pem> = Kind {
+    allowed: "PEM: -----BEGIN CERTIFICATE-----, lines of base64, -----END CERTIFICATE-----",
+    // Escaped line ends come from environment variables and properties files.
+    read: |text| Some(Pem::text(text.trim().replace("\\n", "\n"))),
+    holds: |pem| match pem {
+        Pem::Text(text) => text.reveal().contains("-----BEGIN "),
+        Pem::File(path) => !path.as_os_str().is_empty(),
+    },
+    ..PEM_FILE
+};
+
+pub(super) const PEM_SECRET: Kind<Pem> = Kind {
+    allowed: "PEM: -----BEGIN PRIVATE KEY-----, lines of base64, -----END PRIVATE KEY-----",
+    is_secret: true,
+    ..PEM_TEXT
+};

@@ -1,0 +1,147 @@
+//! Who the client is: the mechanism and what it needs.
+
+use std::error::Error as StdError;
+use std::fmt::{self, Debug};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::kafka::config::Secret;
+use crate::kafka::config::values::Kind;
+use crate::kafka::net::BoxFuture;
+use crate::kafka::{Error, ErrorKind, Result};
+
+/// Who the client is.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SaslConfig {
+    /// `sasl.mechanism`: how the client proves who it is. Default none, and one is needed with SASL in `security.protocol`.
+    pub mechanism: Option<SaslMechanism>,
+    /// `sasl.username` and `sasl.password` (librdkafka's names), or `sasl.jaas.config`: for PLAIN and SCRAM.
+    pub login: SaslLogin,
+    /// Where tokens come from, for OAUTHBEARER. Default none, and one is needed there.
+    pub token_provider: Option<Arc<dyn TokenProvider>>,
+}
+
+/// User and password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SaslLogin {
+    /// The user; of a delegation token its id.
+    pub username: Option<String>,
+    /// The password; of a delegation token its HMAC.
+    pub password: Option<Secret>,
+    /// With SCRAM: this is a delegation token (KIP-48). Default false.
+    pub delegation_token: bool,
+}
+
+/// `sasl.mechanism`: how the client proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SaslMechanism {
+    /// `PLAIN` (RFC 4616): the password itself goes to the broker.
+    Plain,
+    /// `SCRAM-SHA-256` (RFC 7677): the broker proves that it knows the password as well.
+    ScramSha256,
+    /// `SCRAM-SHA-512`: the same with the longer hash.
+    ScramSha512,
+    /// `OAUTHBEARER` (RFC 7628, KIP-255): a token that somebody else has signed.
+    OAuthBearer,
+}
+
+impl SaslMechanism {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OAuthBearer => "OAUTHBEARER",
+        }
+    }
+}
+
+impl fmt::Display for SaslMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for SaslMechanism {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [
+            Self::Plain,
+            Self::ScramSha256,
+            Self::ScramSha512,
+            Self::OAuthBearer,
+        ];
+        let named = all
+            .into_iter()
+            .find(|it| it.name().eq_ignore_ascii_case(text));
+        named.ok_or(())
+    }
+}
+
+pub(super) const MECHANISM: Kind<SaslMechanism> = Kind::any(
+    "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; GSSAPI (Kerberos) is not there: no well-kept library speaks it without C",
+);
+
+/// Where tokens for OAUTHBEARER come from.
+///
+/// It is asked for a token when a connection opens and none that is still good is at hand; one question serves all connections that wait.
+/// The caller puts a deadline around it; dropping the future must abandon the attempt.
+pub trait TokenProvider: Debug + Send + Sync + 'static {
+    /// A token that is good for now.
+    fn token(&self) -> BoxFuture<'_, Result<BearerToken, TokenError>>;
+}
+
+/// Why there is no token.
+pub type TokenError = Box<dyn StdError + Send + Sync>;
+
+/// A token that says who the client is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BearerToken {
+    /// The token itself.
+    pub value: Secret,
+    /// Until when it is good; it is asked for anew before. `None`: for one connection.
+    pub expires_at: Option<SystemTime>,
+    /// SASL extensions (KIP-342), by name.
+    pub extensions: Vec<(String, String)>,
+}
+
+impl BearerToken {
+    /// The token `value`, good until `expires_at`, without extensions.
+    pub fn new(value: impl Into<Secret>, expires_at: Option<SystemTime>) -> Self {
+        Self {
+            value: value.into(),
+            expires_at,
+            extensions: Vec::new(),
+        }
+    }
+}
+
+impl SaslConfig {
+    /// Checks what no single value can show.
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
+        let Some(mechanism) = self.mechanism else {
+            return wrong(format!(
+                "security.protocol wants SASL: sasl.mechanism must be set; allowed is {}",
+                MECHANISM.allowed
+            ));
+        };
+        match mechanism {
+            SaslMechanism::OAuthBearer if self.token_provider.is_none() => wrong(
+                "sasl.mechanism = OAUTHBEARER needs a token provider: set SaslConfig::token_provider".to_string(),
+            ),
+            SaslMechanism::OAuthBearer => Ok(()),
+            _ if self.login.username.is_none() || self.login.password.is_none() => wrong(format!(
+                "sasl.mechanism = {mechanism} needs a user and a password: set sasl.username and sasl.password, or sasl.jaas.config"
+            )),
+            _ => Ok(()),
+        }
+    }
+}

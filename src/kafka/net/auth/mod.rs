@@ -1,0 +1,82 @@
+//! Who the client is, said to a broker: SASL (RFC 4422) in Kafka's frames (KIP-43, KIP-152).
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `exchange` | the seam: messages of a mechanism, one after the other |
+//! | `oauth_bearer` | a token that somebody else has signed |
+//! | `plain` | user and password as they are |
+//! | `scram` | both sides prove that they know the password |
+//! | `tokens` | tokens, asked for once for many connections |
+
+mod exchange;
+mod oauth_bearer;
+mod plain;
+mod scram;
+mod tokens;
+
+use self::exchange::Exchange;
+pub(super) use self::exchange::{MAX_ROUNDS, Step};
+use self::tokens::Tokens;
+use crate::kafka::config::Secret;
+use crate::kafka::config::security::{SaslConfig, SaslLogin, SaslMechanism};
+use crate::kafka::{Error, ErrorKind, Result};
+
+/// Begins the exchange of the configured mechanism, for each connection anew.
+#[derive(Debug)]
+pub(super) struct Authenticator {
+    mechanism: SaslMechanism,
+    login: SaslLogin,
+    tokens: Option<Tokens>,
+}
+
+impl Authenticator {
+    /// For a configuration that was checked.
+    pub fn new(config: &SaslConfig) -> Option<Self> {
+        Some(Self {
+            mechanism: config.mechanism?,
+            login: config.login.clone(),
+            tokens: config.token_provider.clone().map(Tokens::new),
+        })
+    }
+
+    pub fn mechanism(&self) -> SaslMechanism {
+        self.mechanism
+    }
+
+    /// Whom the client says to be, for errors: never what proves it.
+    pub fn who(&self) -> String {
+        match &self.login.username {
+            Some(user) if self.mechanism != SaslMechanism::OAuthBearer => {
+                format!(
+                    "{} as {}",
+                    self.mechanism,
+                    crate::kafka::model::names::quoted(user)
+                )
+            }
+            _ => self.mechanism.to_string(),
+        }
+    }
+
+    /// The exchange for one connection. The caller sets the deadline.
+    pub async fn begin(&self) -> Result<Box<dyn Exchange>> {
+        let user = self.login.username.as_deref().unwrap_or_default();
+        let nothing = Secret::default();
+        let password = self.login.password.as_ref().unwrap_or(&nothing);
+        Ok(match self.mechanism {
+            SaslMechanism::Plain => Box::new(plain::Plain::new(user, password)),
+            SaslMechanism::ScramSha256 => {
+                Box::new(scram::Scram::new(&scram::SHA_256, &self.login)?)
+            }
+            SaslMechanism::ScramSha512 => {
+                Box::new(scram::Scram::new(&scram::SHA_512, &self.login)?)
+            }
+            SaslMechanism::OAuthBearer => {
+                let Some(tokens) = &self.tokens else {
+                    let message = "OAUTHBEARER has no token provider";
+                    return Err(Error::new(ErrorKind::Config, message));
+                };
+                Box::new(oauth_bearer::OAuthBearer::new(&tokens.token().await?)?)
+            }
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! From a broker's address to a connection that carries requests: the byte stream, TLS, the handshake, authentication.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::auth::Authenticator;
+use super::frame_reader::FrameReader;
+use super::handshake::Handshake;
+use super::tls::TlsConnector;
+use super::{Address, BoxStream, Connection, FramePool};
+use crate::kafka::observe::{BrokerCounters, BrokerMetrics, ClientEvent};
+use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::tasks::Tasks;
+use crate::kafka::{ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
+
+/// What all connections of a client have in common.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    config: ClientConfig,
+    frames: FramePool,
+    tasks: Tasks,
+    tls: Option<TlsConnector>,
+    authenticator: Option<Authenticator>,
+    random: Mutex<Random>,
+    /// What went on with each broker, by node; they outlive its connections, and its place in the metadata.
+    counters: Mutex<BTreeMap<i32, Arc<BrokerCounters>>>,
+}
+
+impl Dialer {
+    pub fn new(config: ClientConfig, frames: FramePool, tasks: Tasks) -> Self {
+        let security = &config.security;
+        let tls = security.protocol.uses_tls();
+        let tls = tls.then(|| TlsConnector::new(security.tls.clone()));
+        let authenticator = match security.protocol.uses_sasl() {
+            true => Authenticator::new(&security.sasl),
+            false => None,
+        };
+        let random = Mutex::new(config.random("sessions"));
+        Self {
+            config,
+            frames,
+            tasks,
+            tls,
+            authenticator,
+            random,
+            counters: Mutex::default(),
+        }
+    }
+
+    /// What went on with each broker that was dialled, by node.
+    pub fn metrics(&self) -> BTreeMap<i32, BrokerMetrics> {
+        let counters = self.counters.lock();
+        let each = counters.iter();
+        each.map(|(node, counters)| (*node, counters.read()))
+            .collect()
+    }
+
+    pub fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    pub fn frames(&self) -> &FramePool {
+        &self.frames
+    }
+
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Connects to the broker `node` (-1 while its id is not known) and does all that comes before its first request.
+    ///
+    /// Fails by `deadline`, or sooner after the configured timeout, with an error that names the address. Cancel safe: an abandoned attempt
+    /// leaves nothing behind.
+    pub async fn dial(
+        &self,
+        node: i32,
+        address: &Address,
+        deadline: Instant,
+    ) -> Result<Connection> {
+        let counters = self.counters.lock().entry(node).or_default().clone();
+        let began = Instant::now();
+        let limit = began + self.config.connect_timeout;
+        let until = deadline.min(limit);
+        // What is left of a caller's deadline is no setting: it would be shown as some odd number.
+        let in_time = || match until == limit {
+            true => format!(
+                "within socket.connection.setup.timeout.ms = {}",
+                self.config.connect_timeout.as_millis()
+            ),
+            false => format!(
+                "before the deadline of the call, which ended sooner than socket.connection.setup.timeout.ms = {}",
+                self.config.connect_timeout.as_millis()
+            ),
+        };
+        let connected = match timeout_at(until, self.config.transport.connect(address)).await {
+            Ok(Ok(stream)) => {
+                match timeout_at(until, self.prepare(node, address, stream, &counters)).await {
+                    Ok(done) => done,
+                    Err(_) => Err(Error::new(
+                        ErrorKind::Connect,
+                        format!(
+                            "it took the connection but did not answer {}: is it a Kafka broker{}?",
+                            in_time(),
+                            match self.tls {
+                                Some(_) => ", and this its listener for TLS",
+                                None => "",
+                            }
+                        ),
+                    )),
+                }
+            }
+            Ok(Err(error)) => {
+                Err(Error::new(ErrorKind::Connect, cannot_connect(node)).because(error))
+            }
+            Err(_) => Err(Error::new(
+                ErrorKind::Connect,
+                format!("{} {}", cannot_connect(node), in_time()),
+            )),
+        };
+        counters.connected(connected.is_ok());
+        let connected = connected.map_err(|error| {
+            error
+                .broker(node, address)
+                .with_outcome(WriteOutcome::NotWritten)
+        })?;
+        self.config.tell(|| ClientEvent::Connected {
+            broker: node,
+            address,
+            took: began.elapsed(),
+        });
+        Ok(connected)
+    }
+
+    async fn prepare(
+        &self,
+        node: i32,
+        address: &Address,
+        stream: BoxStream,
+        counters: &Arc<BrokerCounters>,
+    ) -> Result<Connection> {
+        let mut stream = match &self.tls {
+            Some(tls) => tls.connect(address, stream).await?,
+            None => stream,
+        };
+        let mut reader = FrameReader::new(self.frames.clone(), self.config.max_frame_bytes);
+        let mut handshake =
+            Handshake::new(&mut stream, &mut reader, &self.config.client_id, address);
+        let established = handshake
+            .run(self.authenticator.as_ref(), &self.random)
+            .await?;
+        Ok(Connection::start(
+            self,
+            node,
+            address,
+            stream,
+            reader,
+            established,
+            counters,
+        ))
+    }
+}
+
+fn cannot_connect(node: i32) -> &'static str {
+    match node {
+        ..0 => "cannot connect",
+        // The address is the broker's word, not the configuration's: that is where to look for what is wrong.
+        0.. => "cannot connect to the address that the broker advertises",
+    }
+}

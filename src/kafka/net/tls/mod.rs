@@ -1,0 +1,155 @@
+//! TLS on a byte stream. In: the stream, the host that was dialled. Out: the encrypted stream, or an error that says what to change.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `explain` | what a failed handshake means, and what to do |
+//! | `identity` | certificates and keys out of PEM |
+//! | `provider` | whose cryptography it is |
+//! | `verifier` | whether a broker's certificate is good |
+
+mod explain;
+mod identity;
+mod provider;
+mod verifier;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use tokio::time::Instant;
+
+use super::{Address, BoxStream};
+use crate::kafka::config::security::{Pem, TlsConfig, TlsVersions, TrustedRoots};
+use crate::kafka::runtime::Mutex;
+use crate::kafka::{Error, ErrorKind, Result};
+
+use explain::explain;
+pub(super) use explain::explain_later;
+
+/// How often files are looked at, at the most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Encrypts connections. Reads certificates and keys when it is first needed, and again when their files have changed: connections that are
+/// open then are not touched.
+#[derive(Debug)]
+pub(super) struct TlsConnector {
+    config: TlsConfig,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+#[derive(Clone, Debug)]
+struct Loaded {
+    client: Arc<rustls::ClientConfig>,
+    files: Vec<FileState>,
+    looked: Instant,
+}
+
+/// A file as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileState {
+    path: PathBuf,
+    /// When it was written and how long it is; `None` when it is not there.
+    written: Option<(SystemTime, u64)>,
+}
+
+impl TlsConnector {
+    pub fn new(config: TlsConfig) -> Self {
+        Self {
+            config,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// Encrypts a fresh stream to the broker at `address`. The caller sets the deadline.
+    pub async fn connect(&self, address: &Address, stream: BoxStream) -> Result<BoxStream> {
+        let client = self.client().await?;
+        let name = ServerName::try_from(address.host().to_string()).map_err(|error| {
+            let message = "the broker's host is no name that a certificate could be for";
+            Error::new(ErrorKind::Authentication, message).because(error)
+        })?;
+        let connector = tokio_rustls::TlsConnector::from(client);
+        match connector.connect(name, stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(explain(address, error)),
+        }
+    }
+
+    /// What to connect with: as the files say now.
+    async fn client(&self) -> Result<Arc<rustls::ClientConfig>> {
+        let known = self.loaded.lock().clone();
+        let now = Instant::now();
+        if let Some(known) = &known
+            && (known.looked + LOOK_EVERY > now || known.files == self.files())
+        {
+            if let Some(loaded) = &mut *self.loaded.lock() {
+                loaded.looked = loaded.looked.max(now.min(known.looked + LOOK_EVERY));
+            }
+            return Ok(known.client.clone());
+        }
+        // Before the reading: what is written meanwhile is read the next time.
+        let files = self.files();
+        let config = self.config.clone();
+        let loading = tokio::task::spawn_blocking(move || load(&config));
+        let loaded = loading.await.unwrap_or_else(|lost| {
+            let message = "reading certificates and keys ended early";
+            Err(Error::new(ErrorKind::Internal, message).because(lost))
+        });
+        match (loaded, known) {
+            (Ok(client), _) => {
+                let client = Arc::new(client);
+                *self.loaded.lock() = Some(Loaded {
+                    client: client.clone(),
+                    files,
+                    looked: now,
+                });
+                Ok(client)
+            }
+            // Perhaps they are being written just now: what was good still is.
+            (Err(_), Some(known)) => Ok(known.client),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn files(&self) -> Vec<FileState> {
+        let config = &self.config;
+        let roots = match &config.roots {
+            TrustedRoots::Pem(pem) => Some(pem),
+            _ => None,
+        };
+        let pems = [roots, config.certificates.as_ref(), config.key.as_ref()];
+        let paths = pems.into_iter().flatten().filter_map(Pem::path);
+        let state = |path: &std::path::Path| FileState {
+            path: path.to_path_buf(),
+            written: std::fs::metadata(path)
+                .and_then(|it| Ok((it.modified()?, it.len())))
+                .ok(),
+        };
+        paths.map(state).collect()
+    }
+}
+
+/// Reads everything that the configuration names. Blocks.
+fn load(config: &TlsConfig) -> Result<rustls::ClientConfig> {
+    let provider = provider::provider()?;
+    let versions: &[_] = match config.versions {
+        TlsVersions::Both => &[&TLS13, &TLS12],
+        TlsVersions::Tls12 => &[&TLS12],
+        TlsVersions::Tls13 => &[&TLS13],
+    };
+    let wrong =
+        |error: rustls::Error| Error::new(ErrorKind::Config, "TLS cannot be set up").because(error);
+    let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .map_err(wrong)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier::verifier(config, provider)?);
+    match identity::identity(config)? {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
+            let message = "the client's certificate and key cannot be used: does the key belong to the first certificate?";
+            Error::new(ErrorKind::Config, message).because(error)
+        }),
+        None => Ok(builder.with_no_client_auth()),
+    }
+}

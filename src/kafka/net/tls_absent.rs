@@ -1,0 +1,24 @@
+//! Stands for TLS in a program that was built without: the configuration refuses it before anything is dialled.
+
+use super::{Address, BoxStream};
+use crate::kafka::config::security::TlsConfig;
+use crate::kafka::{Error, ErrorKind, Result};
+
+#[derive(Debug)]
+pub(super) struct TlsConnector;
+
+impl TlsConnector {
+    pub fn new(_: TlsConfig) -> Self {
+        Self
+    }
+
+    pub async fn connect(&self, _: &Address, _: BoxStream) -> Result<BoxStream> {
+        let message = "this program was built without TLS";
+        Err(Error::new(ErrorKind::Config, message))
+    }
+}
+
+/// Nothing means anything of TLS here.
+pub(super) fn explain_later(_: &Address, _: &std::io::Error) -> Option<Error> {
+    None
+}
