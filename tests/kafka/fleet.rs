@@ -24,6 +24,7 @@ pub struct Fleet {
     jdk: OnceLock<Result<Arc<Jdk>, String>>,
     one: Shared,
     three: Shared,
+    secured: Shared,
 }
 
 /// A cluster that several trials use one after the other: one of them may be killing its brokers.
@@ -80,7 +81,8 @@ impl Fleet {
         name: &str,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
-        self.trial(format!("kafka::{name}"), |fleet| &fleet.one, 1, case)
+        let start = |jdk| Kafka::start(jdk, 1);
+        self.trial(format!("kafka::{name}"), |fleet| &fleet.one, start, case)
     }
 
     /// A trial that needs a Kafka of three brokers, and has it for itself while it runs.
@@ -89,12 +91,29 @@ impl Fleet {
         name: &str,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
-        self.trial(format!("kafka3::{name}"), |fleet| &fleet.three, 3, case)
+        let start = |jdk| Kafka::start(jdk, 3);
+        self.trial(format!("kafka3::{name}"), |fleet| &fleet.three, start, case)
+    }
+
+    /// A trial that needs a Kafka broker with listeners for TLS and SASL.
+    pub fn on_secured(
+        self: &Arc<Self>,
+        name: &str,
+        case: impl FnOnce(&Kafka) + Send + 'static,
+    ) -> Trial {
+        let start = |jdk| Kafka::start_secured(jdk, 1, crate::security::secured());
+        let case = |_: &Jdk, kafka: &Kafka| case(kafka);
+        self.trial(
+            format!("secured::{name}"),
+            |fleet| &fleet.secured,
+            start,
+            case,
+        )
     }
 
     /// Ends every broker; keeps their logs when a trial failed.
     pub fn end(&self, failed: bool) {
-        for shared in [&self.one, &self.three] {
+        for shared in [&self.one, &self.three, &self.secured] {
             let cluster = shared.lock().unwrap_or_else(|e| e.into_inner()).take();
             if let Some(Ok(kafka)) = cluster
                 && failed
@@ -132,7 +151,7 @@ impl Fleet {
         self: &Arc<Self>,
         name: String,
         which: fn(&Fleet) -> &Shared,
-        nodes: usize,
+        start: fn(Arc<Jdk>) -> Result<Kafka, String>,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
         let fleet = Arc::clone(self);
@@ -146,8 +165,7 @@ impl Fleet {
             };
             // A trial that panicked leaves a usable cluster, or one whose next user says what is wrong with it.
             let mut shared = which(&fleet).lock().unwrap_or_else(|e| e.into_inner());
-            let started =
-                shared.get_or_insert_with(|| Kafka::start(Arc::clone(jdk), nodes).map(Arc::new));
+            let started = shared.get_or_insert_with(|| start(Arc::clone(jdk)).map(Arc::new));
             let kafka = started.as_ref().map_err(Failed::from)?;
             case(jdk, kafka);
             Ok(Completion::Completed)

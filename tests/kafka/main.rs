@@ -23,6 +23,7 @@ mod one_client;
 mod patterns;
 mod program;
 mod recreated;
+mod security;
 mod slow_members;
 mod suite;
 mod transcript;
@@ -42,6 +43,7 @@ fn main() {
         interop::trials(&fleet),
         one_client::trials(&fleet),
         program::trials(&fleet),
+        security::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
     ];

@@ -25,7 +25,19 @@ pub struct Kafka {
     jdk: Arc<Jdk>,
     folder: PathBuf,
     nodes: Vec<Node>,
+    secured: Secured,
     keep_logs: AtomicBool,
+}
+
+/// Listeners beside the plaintext one, and what they need.
+#[derive(Clone, Debug, Default)]
+pub struct Secured {
+    /// The name and `security.protocol` of each.
+    pub listeners: Vec<(&'static str, &'static str)>,
+    /// Lines of the brokers' configuration.
+    pub properties: String,
+    /// SCRAM credentials, as the storage is formatted with them.
+    pub scram: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -33,30 +45,40 @@ struct Node {
     id: i32,
     port: u16,
     controller_port: u16,
+    /// The ports of the secured listeners.
+    secured_ports: Vec<u16>,
     process: Mutex<Option<Guarded>>,
 }
 
 impl Kafka {
     /// Formats the storage, starts that many nodes (ids from 1), and returns when each knows all of them.
     pub fn start(jdk: Arc<Jdk>, nodes: usize) -> Result<Kafka, String> {
+        Self::start_secured(jdk, nodes, Secured::default())
+    }
+
+    /// As [`start`](Self::start), with more listeners.
+    pub fn start_secured(jdk: Arc<Jdk>, nodes: usize, secured: Secured) -> Result<Kafka, String> {
         static CLUSTERS: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "cluster-{}-{}",
             std::process::id(),
             CLUSTERS.fetch_add(1, Ordering::Relaxed)
         );
-        let ports = free_ports(2 * nodes);
+        let each = 2 + secured.listeners.len();
+        let ports = free_ports(each * nodes);
         let node = |(i, ports): (usize, &[u16])| Node {
             id: i as i32 + 1,
             port: ports[0],
             controller_port: ports[1],
+            secured_ports: ports[2..].to_vec(),
             process: Mutex::default(),
         };
-        let nodes = ports.chunks(2).enumerate().map(node).collect();
+        let nodes = ports.chunks(each).enumerate().map(node).collect();
         let kafka = Kafka {
             jdk,
             folder: folder().join(name),
             nodes,
+            secured,
             keep_logs: AtomicBool::new(true),
         };
         kafka.format()?;
@@ -73,6 +95,14 @@ impl Kafka {
             .map(Node::address)
             .collect::<Vec<_>>()
             .join(",")
+    }
+
+    /// `host:port` of the first node's listener of this name.
+    pub fn secured_bootstrap(&self, listener: &str) -> String {
+        let names = self.secured.listeners.iter();
+        let index = names.clone().position(|(name, _)| *name == listener);
+        let index = index.expect("a listener of this cluster");
+        format!("localhost:{}", self.nodes[0].secured_ports[index])
     }
 
     /// How many nodes it was started with.
@@ -120,13 +150,11 @@ impl Kafka {
             let properties = home.join("server.properties");
             fs::write(&properties, self.properties(node))
                 .map_err(|e| format!("{}: {e}", properties.display()))?;
-            let arguments = [
-                "format",
-                "-t",
-                CLUSTER_ID,
-                "-c",
-                &properties.to_string_lossy(),
-            ];
+            let properties = properties.to_string_lossy();
+            let mut arguments = vec!["format", "-t", CLUSTER_ID, "-c", &*properties];
+            for credential in &self.secured.scram {
+                arguments.extend(["--add-scram", credential]);
+            }
             let command = self.jdk.command(
                 &["-XX:TieredStopAtLevel=1"],
                 "kafka.tools.StorageTool",
@@ -220,6 +248,14 @@ impl Kafka {
             controller_port,
             ..
         } = node;
+        let secured = || self.secured.listeners.iter().zip(&node.secured_ports);
+        let listen: String = secured()
+            .map(|((name, _), port)| format!(",{name}://localhost:{port}"))
+            .collect();
+        let protocols: String = secured()
+            .map(|((name, protocol), _)| format!(",{name}:{protocol}"))
+            .collect();
+        let more = &self.secured.properties;
         let data = self.home(node).join("data");
         let (replicas, in_sync) = if self.nodes.len() >= 3 {
             (3, 2)
@@ -230,10 +266,10 @@ impl Kafka {
             "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listen}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listen}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}
 log.dirs={data}
 num.partitions=6
 default.replication.factor={replicas}
@@ -250,7 +286,7 @@ group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 log.segment.delete.delay.ms=1000
-",
+{more}",
             data = data.display()
         )
     }

@@ -21,7 +21,8 @@ pub(in crate::kafka::net) fn explain(address: &Address, error: io::Error) -> Err
             ErrorKind::Disconnected,
             "TLS: the peer closed the connection in the handshake: is this a TLS listener, or one for security.protocol = PLAINTEXT \
              or SASL_PLAINTEXT?",
-        ),
+        )
+        .closed_at_once(),
         None => Error::new(
             ErrorKind::Disconnected,
             "TLS: the connection was lost in the handshake",

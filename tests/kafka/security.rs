@@ -1,0 +1,470 @@
+//! A Kafka broker whose listeners want TLS or SASL or both: what gets in does all that a plain client does; what does not is told what to
+//! change.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use libtest_mimic::Trial;
+use pat_events::kafka::net::BoxFuture;
+use pat_events::kafka::{
+    BearerToken, Client, ClientConfig, ConsumerConfig, Error, ErrorKind, NewTopic, Pem,
+    ProducerConfig, Record, TlsVersions, TokenError, TokenProvider,
+};
+use tokio::time::{Instant, timeout};
+
+use crate::fleet::{Fleet, block_on};
+use crate::support::certificates::{Authority, Identity};
+use crate::support::java::folder;
+use crate::support::kafka::{Kafka, Secured};
+
+const RECORDS: usize = 2_000;
+const PASSWORD: &str = "alice-secret";
+/// How long a session lasts on the listener where they end.
+const SESSION: Duration = Duration::from_secs(4);
+
+pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
+    vec![
+        fleet.on_secured(
+            "every_listener_serves_producers_groups_and_admins",
+            |kafka| {
+                block_on(every_listener_serves(kafka));
+            },
+        ),
+        fleet.on_secured("who_does_not_get_in_is_told_what_to_change", |kafka| {
+            block_on(who_does_not_get_in(kafka));
+        }),
+        fleet.on_secured("sessions_end_and_nobody_notices", |kafka| {
+            block_on(sessions_end(kafka));
+        }),
+    ]
+}
+
+/// What the trials have made once.
+struct Material {
+    authority: Authority,
+    stranger: Authority,
+    client: Identity,
+    folder: PathBuf,
+}
+
+fn material() -> &'static Material {
+    static MATERIAL: OnceLock<Material> = OnceLock::new();
+    MATERIAL.get_or_init(|| {
+        let authority = Authority::new("the tests' authority");
+        let folder = folder().join(format!("certificates-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let broker = authority.issue(&["localhost"]);
+        let store = format!("{}{}", broker.key_pem, broker.certificate_pem);
+        fs::write(folder.join("broker.pem"), store).expect("written");
+        fs::write(folder.join("authority.pem"), authority.pem()).expect("written");
+        Material {
+            client: authority.issue(&["alice"]),
+            stranger: Authority::new("a stranger"),
+            authority,
+            folder,
+        }
+    })
+}
+
+/// The broker's listeners.
+pub fn secured() -> Secured {
+    let folder = &material().folder;
+    let module = "org.apache.kafka.common.security";
+    Secured {
+        listeners: vec![
+            ("TLS", "SSL"),
+            ("MUTUAL", "SSL"),
+            ("SASL", "SASL_SSL"),
+            ("OPEN", "SASL_PLAINTEXT"),
+        ],
+        properties: format!(
+            "ssl.keystore.type=PEM
+ssl.keystore.location={folder}/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/authority.pem
+ssl.enabled.protocols=TLSv1.2,TLSv1.3
+listener.name.mutual.ssl.client.auth=required
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.open.sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_alice=\"{PASSWORD}\";
+listener.name.sasl.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModule required;
+listener.name.sasl.oauthbearer.sasl.jaas.config={module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";
+listener.name.open.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_alice=\"{PASSWORD}\";
+listener.name.open.plain.connections.max.reauth.ms={session}
+",
+            folder = folder.display(),
+            session = SESSION.as_millis(),
+        ),
+        scram: vec![
+            format!("SCRAM-SHA-256=[name=alice,password={PASSWORD}]"),
+            format!("SCRAM-SHA-512=[name=alice,password={PASSWORD}]"),
+        ],
+    }
+}
+
+/// Tokens that nobody has signed, as Kafka takes them where nothing else is configured.
+#[derive(Debug)]
+struct Unsigned;
+
+impl TokenProvider for Unsigned {
+    fn token(&self) -> BoxFuture<'_, Result<BearerToken, TokenError>> {
+        let now = SystemTime::now();
+        let seconds = now
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
+        let claims = format!(
+            r#"{{"sub":"alice","iat":{seconds},"exp":{}}}"#,
+            seconds + 3_600
+        );
+        let header = base64url(br#"{"alg":"none"}"#);
+        let token = format!("{header}.{}.", base64url(claims.as_bytes()));
+        let expires_at = Some(now + Duration::from_secs(3_600));
+        Box::pin(async move { Ok(BearerToken::new(token, expires_at)) })
+    }
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut bits = 0;
+        for index in 0..3 {
+            bits = bits << 8 | u32::from(chunk.get(index).copied().unwrap_or(0));
+        }
+        for index in 0..=chunk.len() {
+            text.push(char::from(
+                LETTERS[(bits >> (18 - 6 * index)) as usize & 63],
+            ));
+        }
+    }
+    text
+}
+
+/// A configuration for one of the listeners, by Java's names.
+fn config(kafka: &Kafka, listener: &str, pairs: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new(&kafka.secured_bootstrap(listener));
+    let authority = material().folder.join("authority.pem");
+    let authority = authority.to_str().expect("a path in Unicode");
+    config
+        .set("ssl.truststore.location", authority)
+        .expect("a path");
+    for (name, value) in pairs {
+        config.set(name, value).expect("a property");
+    }
+    config
+}
+
+fn with_certificate(mut config: ClientConfig) -> ClientConfig {
+    let client = &material().client;
+    config.security.tls.certificates = Some(Pem::text(client.certificate_pem.as_str()));
+    config.security.tls.key = Some(Pem::text(client.key_pem.as_str()));
+    config
+}
+
+fn login(module: &str) -> String {
+    format!(
+        "org.apache.kafka.common.security.{module} required username=\"alice\" password=\"{PASSWORD}\";"
+    )
+}
+
+async fn every_listener_serves(kafka: &Kafka) {
+    let (plain, scram) = (
+        login("plain.PlainLoginModule"),
+        login("scram.ScramLoginModule"),
+    );
+    let sasl = |mechanism, jaas| {
+        [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", mechanism),
+            ("sasl.jaas.config", jaas),
+        ]
+    };
+    let tls = [("security.protocol", "SSL")];
+    let mut token = config(
+        kafka,
+        "SASL",
+        &[
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+        ],
+    );
+    token.security.sasl.token_provider = Some(Arc::new(Unsigned));
+    let open = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "alice"),
+        ("sasl.password", PASSWORD),
+    ];
+    let configs = [
+        ("tls", config(kafka, "TLS", &tls)),
+        ("mutual", with_certificate(config(kafka, "MUTUAL", &tls))),
+        ("plain", config(kafka, "SASL", &sasl("PLAIN", &plain))),
+        (
+            "scram-256",
+            config(kafka, "SASL", &sasl("SCRAM-SHA-256", &scram)),
+        ),
+        (
+            "scram-512",
+            config(kafka, "SASL", &sasl("SCRAM-SHA-512", &scram)),
+        ),
+        ("oauthbearer", token),
+        ("open", config(kafka, "OPEN", &open)),
+    ];
+    for (name, config) in configs {
+        for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
+            let mut config = config.clone();
+            config.security.tls.versions = versions;
+            if !config.security.protocol.uses_tls() && versions == TlsVersions::Tls12 {
+                continue;
+            }
+            let topic = format!("secured-{name}-{versions:?}");
+            timeout(Duration::from_secs(60), round_trip(config, &topic))
+                .await
+                .unwrap_or_else(|_| panic!("{topic} comes to an end"));
+        }
+    }
+}
+
+/// Creates a topic, writes records and reads them in a group.
+async fn round_trip(config: ClientConfig, topic: &str) {
+    let client = Client::lazy(config).expect("a client");
+    let admin = client.admin();
+    admin
+        .create_topic(&NewTopic::new(topic, 3))
+        .await
+        .unwrap_or_else(|error| panic!("{topic}: {error}"));
+    let producer = client
+        .producer(ProducerConfig::default())
+        .expect("a producer");
+    let mut deliveries = Vec::new();
+    for number in 0..RECORDS {
+        let value = number.to_string();
+        let record = Record::new(topic)
+            .key(value.as_bytes())
+            .value(value.as_bytes());
+        deliveries.push(producer.enqueue(record).await.expect("accepted"));
+    }
+    for delivery in deliveries {
+        delivery.await.expect("written");
+    }
+    let mut config = ConsumerConfig::default();
+    config.set("group.id", topic).expect("a group");
+    config
+        .set("auto.offset.reset", "earliest")
+        .expect("a policy");
+    let mut consumer = client.consumer(config).expect("a consumer");
+    consumer.subscribe(&[topic]).await.expect("a topic");
+    let mut seen = vec![false; RECORDS];
+    while !seen.iter().all(|it| *it) {
+        let records = consumer
+            .poll(Duration::from_secs(30))
+            .await
+            .expect("records");
+        for record in &records {
+            let value = std::str::from_utf8(record.value.unwrap_or_default()).expect("text");
+            let number: usize = value.parse().expect("a number");
+            assert!(
+                !std::mem::replace(&mut seen[number], true),
+                "{number} twice"
+            );
+        }
+    }
+    consumer.close().await.expect("closed");
+    producer
+        .close(Duration::from_secs(10))
+        .await
+        .expect("closed");
+}
+
+/// The error that a first call ends with, and how long it took.
+async fn refused(config: ClientConfig) -> (Error, Duration) {
+    let began = Instant::now();
+    let client = Client::lazy(config).expect("a client");
+    let error = client.admin().list_topics().await.expect_err("not let in");
+    (error, began.elapsed())
+}
+
+async fn who_does_not_get_in(kafka: &Kafka) {
+    let tls = [("security.protocol", "SSL")];
+    let sasl = |mechanism, password| {
+        [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", mechanism),
+            ("sasl.username", "alice"),
+            ("sasl.password", password),
+        ]
+    };
+    let mut untrusted = config(kafka, "TLS", &tls);
+    untrusted.security.tls.roots = Pem::text(material().stranger.pem()).into();
+    let mut wrong_host = config(kafka, "TLS", &tls);
+    wrong_host.bootstrap_servers =
+        vec![wrong_host.bootstrap_servers[0].replace("localhost", "127.0.0.1")];
+    let mut strange = config(kafka, "MUTUAL", &tls);
+    let stranger = material().stranger.issue(&["alice"]);
+    strange.security.tls.certificates = Some(Pem::text(stranger.certificate_pem));
+    strange.security.tls.key = Some(Pem::text(stranger.key_pem));
+    let mut to_plaintext = config(kafka, "TLS", &tls);
+    to_plaintext.bootstrap_servers = vec![kafka.bootstrap()];
+    let mut sasl_to_plaintext = config(
+        kafka,
+        "OPEN",
+        &[
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", "alice"),
+            ("sasl.password", PASSWORD),
+        ],
+    );
+    sasl_to_plaintext.bootstrap_servers = vec![kafka.bootstrap()];
+    let cases = [
+        ("untrusted", untrusted, "ssl.truststore.location"),
+        ("wrong host", wrong_host, "not for 127.0.0.1"),
+        (
+            "no certificate, TLS 1.3",
+            config(kafka, "MUTUAL", &tls),
+            "certificate",
+        ),
+        ("a stranger's certificate", strange, "certificate"),
+        (
+            "wrong password, PLAIN",
+            config(kafka, "SASL", &sasl("PLAIN", "wrong-secret")),
+            "SASL PLAIN as \"alice\"",
+        ),
+        (
+            "wrong password, SCRAM",
+            config(kafka, "SASL", &sasl("SCRAM-SHA-256", "wrong-secret")),
+            "SASL SCRAM-SHA-256 as \"alice\"",
+        ),
+        (
+            "mechanism",
+            config(
+                kafka,
+                "OPEN",
+                &[
+                    ("security.protocol", "SASL_PLAINTEXT"),
+                    ("sasl.mechanism", "SCRAM-SHA-512"),
+                    ("sasl.username", "alice"),
+                    ("sasl.password", PASSWORD),
+                ],
+            ),
+            "it offers PLAIN",
+        ),
+        ("TLS to a plaintext listener", to_plaintext, "TLS"),
+        (
+            "plaintext to a TLS listener",
+            config(kafka, "TLS", &[]),
+            "security.protocol",
+        ),
+        (
+            "no SASL where it is wanted",
+            config(kafka, "OPEN", &[]),
+            "security.protocol",
+        ),
+        ("SASL where none is", sasl_to_plaintext, "takes no SASL"),
+    ];
+    for (name, config, expected) in cases {
+        let (error, took) = refused(config).await;
+        let text = error.to_string();
+        println!(
+            "{name}: {:?} after {} ms: {text}",
+            error.kind(),
+            took.as_millis()
+        );
+        assert!(text.contains(expected), "{name}: {text}");
+        assert!(!text.contains("secret"), "{name}: {text}");
+        assert!(took < Duration::from_secs(12), "{name}: {took:?}");
+        if ![
+            "TLS to a plaintext listener",
+            "plaintext to a TLS listener",
+            "no SASL where it is wanted",
+        ]
+        .contains(&name)
+        {
+            assert_eq!(error.kind(), ErrorKind::Authentication, "{name}: {text}");
+            assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+        }
+    }
+}
+
+/// Writes and reads in a group for three sessions.
+async fn sessions_end(kafka: &Kafka) {
+    let config = config(
+        kafka,
+        "OPEN",
+        &[
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", "alice"),
+            ("sasl.password", PASSWORD),
+        ],
+    );
+    let client = Client::lazy(config).expect("a client");
+    let topic = "secured-sessions";
+    client
+        .admin()
+        .create_topic(&NewTopic::new(topic, 1))
+        .await
+        .expect("created");
+    let producer = client
+        .producer(ProducerConfig::default())
+        .expect("a producer");
+    let mut config = ConsumerConfig::default();
+    config.set("group.id", topic).expect("a group");
+    config
+        .set("auto.offset.reset", "earliest")
+        .expect("a policy");
+    let mut consumer = client.consumer(config).expect("a consumer");
+    consumer.subscribe(&[topic]).await.expect("a topic");
+    let end = Instant::now() + SESSION * 4;
+    let writing = async {
+        let mut number = 0_u64;
+        let mut deliveries = Vec::new();
+        while Instant::now() < end {
+            let value = number.to_be_bytes();
+            deliveries.push(
+                producer
+                    .enqueue(Record::new(topic).value(&value))
+                    .await
+                    .expect("accepted"),
+            );
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for delivery in deliveries {
+            delivery.await.expect("written");
+        }
+        number
+    };
+    let reading = async {
+        let mut next = 0_u64;
+        let until = end + Duration::from_secs(2);
+        while Instant::now() < until {
+            let records = consumer
+                .poll(Duration::from_millis(500))
+                .await
+                .expect("records");
+            for record in &records {
+                let value = record.value.and_then(|it| it.try_into().ok());
+                assert_eq!(
+                    value.map(u64::from_be_bytes),
+                    Some(next),
+                    "in order, each once"
+                );
+                next += 1;
+            }
+        }
+        next
+    };
+    let (written, read) = tokio::join!(writing, reading);
+    assert_eq!(read, written);
+    assert!(written > 1_000, "{written}");
+    consumer.close().await.expect("closed");
+    producer
+        .close(Duration::from_secs(10))
+        .await
+        .expect("closed");
+}
