@@ -142,6 +142,14 @@ pub(crate) fn property_names<C: Configuration>() -> Vec<&'static str> {
     names
 }
 
+/// Whether the values of the property called `name` are secrets.
+pub(super) fn is_secret<C: Configuration>(name: &str) -> bool {
+    match C::PROPERTIES.iter().find(|row| row.name == name) {
+        Some(row) => row.is_secret,
+        None => C::default().base().is_some() && is_secret::<C::Base>(name),
+    }
+}
+
 /// The environment variable that sets a property: `linger.ms` → `KAFKA_LINGER_MS`.
 pub fn variable_name(name: &str) -> String {
     format!("KAFKA_{}", name.to_ascii_uppercase().replace('.', "_"))

@@ -6,7 +6,7 @@ use crate::kafka::config::properties::nearest;
 use crate::kafka::model::names::quoted;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig};
 
-const SECURITY: &str = "the client speaks neither TLS nor SASL yet";
+const SECURITY: &str = "TLS and SASL do without it";
 const BYTES: &str = "keys and values are bytes here; typed events know how they are written";
 const REPORTS: &str =
     "what happens is told to an Observer, and metrics are read whenever they are wanted";

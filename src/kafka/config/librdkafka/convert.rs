@@ -11,6 +11,10 @@ pub(super) fn lower(_: &Given, text: &str) -> Option<String> {
     Some(text.to_ascii_lowercase())
 }
 
+pub(super) fn upper(_: &Given, text: &str) -> Option<String> {
+    Some(text.to_ascii_uppercase())
+}
+
 pub(super) fn flag(_: &Given, text: &str) -> Option<String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "t" | "1" => Some("true".to_string()),
@@ -19,7 +23,7 @@ pub(super) fn flag(_: &Given, text: &str) -> Option<String> {
     }
 }
 
-/// Brokers, commas between them; the port may be left out, and a protocol stand in front, if it is the one that we speak.
+/// Brokers, commas between them; the port may be left out, and `PLAINTEXT://` stand in front; what is spoken is the property's to say.
 pub(super) fn brokers(_: &Given, text: &str) -> Option<String> {
     let broker = |text: &str| {
         let host = match text.split_once("://") {
@@ -138,6 +142,18 @@ pub(super) fn auto_commit(given: &Given, text: &str) -> Option<String> {
     let stores = consumer("enable.auto.offset.store").and_then(|text| flag(given, text));
     let stores_alone = stores.as_deref() != Some("false");
     Some((asked && is_in_group && has_interval && stores_alone).to_string())
+}
+
+pub(super) fn ca_location(_: &Given, text: &str) -> KeyFate {
+    match text {
+        "probe" => KeyFate::Ignored {
+            reason: "whom the system trusts is looked up in any case",
+        },
+        path => KeyFate::Translated {
+            property: "ssl.ca.location",
+            value: path.to_string(),
+        },
+    }
 }
 
 pub(super) fn auto_offset_store(given: &Given, text: &str) -> KeyFate {

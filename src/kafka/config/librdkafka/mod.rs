@@ -1,7 +1,7 @@
 //! librdkafka's configuration, taken as it is. In: pairs of its names and values. Out: our configuration with librdkafka's defaults for what
 //! was not given, and a note on each key: what it became here, or why nothing.
 //!
-//! What only tells how well something works is noted and passed over. What would take something away unseen (TLS, SASL, transactions,
+//! What only tells how well something works is noted and passed over. What would take something away unseen (Kerberos, transactions,
 //! a file of offsets) is refused.
 //!
 //! | file | what lives there |
@@ -21,7 +21,8 @@ use std::fmt;
 pub(crate) use advice::advice;
 use table::{Fate, Row, find};
 
-use super::Configuration;
+use super::properties::is_secret;
+use super::{Configuration, Secret};
 use crate::kafka::model::names::quoted;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig, Result};
 
@@ -144,7 +145,7 @@ pub(crate) fn translate<C: Configuration, K: AsRef<str>, V: AsRef<str>>(
     }
     let note = |(key, row, value): (String, Result<&'static Row, Role>, String)| {
         let fate = match row {
-            Ok(row) => fate(row, &key, &value, &given)?,
+            Ok(row) => without_secret::<C>(fate(row, &key, &value, &given)?),
             Err(role) => KeyFate::OtherRole { role },
         };
         Ok(KeyNote { key, fate })
@@ -167,6 +168,17 @@ pub(crate) fn translate<C: Configuration, K: AsRef<str>, V: AsRef<str>>(
     Ok((config, notes))
 }
 
+/// `fate`, fit to be shown.
+fn without_secret<C: Configuration>(fate: KeyFate) -> KeyFate {
+    match fate {
+        KeyFate::Translated { property, .. } if is_secret::<C>(property) => KeyFate::Translated {
+            property,
+            value: Secret::HIDDEN.to_string(),
+        },
+        fate => fate,
+    }
+}
+
 /// What every configuration here has.
 macro_rules! from_librdkafka {
     ($($config:ident: $role:ident;)*) => {$(
@@ -174,7 +186,7 @@ macro_rules! from_librdkafka {
             /// librdkafka's defaults, changed by `pairs` of its names (or aliases) and values, and a note on each: what it became here.
             ///
             /// Fails with [`ErrorKind::Config`] for a key that librdkafka does not have, a value that it does not take, and for what the
-            /// client cannot do and must not leave out unseen, such as TLS, SASL and transactions.
+            /// client cannot do and must not leave out unseen, such as Kerberos and transactions. No note shows a secret.
             ///
             #[doc = include_str!("example.md")]
             pub fn from_librdkafka<K: AsRef<str>, V: AsRef<str>>(

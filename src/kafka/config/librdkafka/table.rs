@@ -96,7 +96,7 @@ const CHOSEN: &str = "the client chooses it by itself";
 const LOGS: &str =
     "what is logged is chosen where logs are written: see Observer and the feature tracing";
 const OVER: &str = "librdkafka does nothing with it any more";
-const SECURITY: &str = "the client speaks neither TLS nor SASL yet, and does not go on without what protects a connection";
+const TOKENS: &str = "tokens come from SaslConfig::token_provider";
 const SHARE: &str = "there are no share groups yet";
 const SOCKET: &str = "the system's own value is used";
 const TRANSACTIONS: &str =
@@ -226,19 +226,35 @@ pub(super) static TABLE: &[Row] = &[
         Any, "", Refused(None, BY_TEXT),
     ),
     // Security.
-    row(&["security.protocol"], Any, "", Refused(Some("plaintext"), SECURITY)),
+    row(&["security.protocol"], Any, "", Converted("security.protocol", "plaintext, ssl, sasl_plaintext or sasl_ssl", upper)),
+    row(&["ssl.ca.location", "ssl_ca"], Any, "", Decided(ca_location)),
+    row(&["ssl.ca.pem"], Any, "", Same("ssl.ca.pem")),
+    row(&["ssl.certificate.location"], Any, "", Same("ssl.certificate.location")),
+    row(&["ssl.certificate.pem"], Any, "", Same("ssl.certificate.pem")),
+    row(&["ssl.key.location"], Any, "", Same("ssl.key.location")),
+    row(&["ssl.key.pem"], Any, "", Same("ssl.key.pem")),
+    row(&["ssl.key.password"], Any, "", Same("ssl.key.password")),
+    row(&["ssl.endpoint.identification.algorithm"], Any, "", Converted("ssl.endpoint.identification.algorithm", "https or none", lower)),
+    row(&["enable.ssl.certificate.verification"], Any, "", Converted("enable.ssl.certificate.verification", FLAG, flag)),
+    row(&["ssl_key", "ssl_certificate", "ssl_engine_callback_data", "ssl.certificate.verify_cb", "oauthbearer_token_refresh_cb"],
+        Any, "", Refused(None, BY_TEXT)),
+    row(&["ssl.cipher.suites", "ssl.curves.list", "ssl.sigalgs.list"], Any, "", Refused(None, "TLS offers what is safe, and nothing else")),
+    row(&["ssl.ca.certificate.stores"], Any, "", Refused(Some("Root"), "what the system trusts is one store")),
+    row(&["ssl.crl.location"], Any, "", Refused(None, "lists of revoked certificates are not read")),
+    row(&["ssl.keystore.location", "ssl.keystore.password"], Any, "", Refused(None,
+        "PKCS#12 is not read: openssl pkcs12 -in STORE -out store.pem makes PEM of it, for ssl.certificate.location and ssl.key.location")),
+    row(&["ssl.providers", "ssl.engine.location", "ssl.engine.id"], Any, "", Refused(None, "there is no OpenSSL")),
+    row(&["https.ca.location", "https.ca.pem"], Any, "", Refused(None, TOKENS)),
+    row(&["sasl.mechanisms", "sasl.mechanism"], Any, "", Same("sasl.mechanism")),
+    row(&["sasl.username"], Any, "", Same("sasl.username")),
+    row(&["sasl.password"], Any, "", Same("sasl.password")),
     row(
-        &["ssl.cipher.suites", "ssl.curves.list", "ssl.sigalgs.list", "ssl.key.location", "ssl.key.password", "ssl.key.pem", "ssl_key",
-          "ssl.certificate.location", "ssl.certificate.pem", "ssl_certificate", "ssl.ca.location", "ssl.ca.pem", "ssl_ca",
-          "ssl.ca.certificate.stores", "ssl.crl.location", "ssl.keystore.location", "ssl.keystore.password", "ssl.providers",
-          "ssl.engine.location", "ssl.engine.id", "ssl_engine_callback_data", "ssl.endpoint.identification.algorithm",
-          "ssl.certificate.verify_cb", "enable.ssl.certificate.verification", "https.ca.location", "https.ca.pem"],
-        Any, "", Refused(None, SECURITY),
+        &["sasl.kerberos.service.name", "sasl.kerberos.principal", "sasl.kerberos.kinit.cmd", "sasl.kerberos.keytab",
+          "sasl.kerberos.min.time.before.relogin"],
+        Any, "", Refused(None, "no well-kept library speaks Kerberos without C"),
     ),
     row(
-        &["sasl.mechanisms", "sasl.mechanism", "sasl.username", "sasl.password", "sasl.kerberos.service.name", "sasl.kerberos.principal",
-          "sasl.kerberos.kinit.cmd", "sasl.kerberos.keytab", "sasl.kerberos.min.time.before.relogin", "sasl.oauthbearer.config",
-          "enable.sasl.oauthbearer.unsecure.jwt", "oauthbearer_token_refresh_cb", "sasl.oauthbearer.method", "sasl.oauthbearer.client.id",
+        &["sasl.oauthbearer.config", "enable.sasl.oauthbearer.unsecure.jwt", "sasl.oauthbearer.method", "sasl.oauthbearer.client.id",
           "sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.credentials.client.secret",
           "sasl.oauthbearer.client.secret", "sasl.oauthbearer.scope", "sasl.oauthbearer.extensions", "sasl.oauthbearer.token.endpoint.url",
           "sasl.oauthbearer.sub.claim.name", "sasl.oauthbearer.grant.type", "sasl.oauthbearer.assertion.algorithm",
@@ -248,6 +264,6 @@ pub(super) static TABLE: &[Row] = &[
           "sasl.oauthbearer.assertion.claim.jti.include", "sasl.oauthbearer.assertion.claim.nbf.seconds",
           "sasl.oauthbearer.assertion.claim.sub", "sasl.oauthbearer.assertion.jwt.template.file",
           "sasl.oauthbearer.metadata.authentication.type"],
-        Any, "", Refused(None, SECURITY),
+        Any, "", Refused(None, TOKENS),
     ),
 ];
