@@ -31,8 +31,11 @@ pub(super) struct HashFunctions {
     hmac: fn(&[u8], &[u8]) -> Zeroizing<Vec<u8>>,
     /// Whether the last one is the HMAC of the other two, in a time that does not depend on where they differ.
     verify: fn(&[u8], &[u8], &[u8]) -> bool,
-    salted: fn(&[u8], &[u8], u32) -> Zeroizing<Vec<u8>>,
+    salted: Salted,
 }
+
+/// What PBKDF2 makes of password, salt and a count of iterations.
+type Salted = fn(&[u8], &[u8], u32) -> Zeroizing<Vec<u8>>;
 
 macro_rules! hash_functions {
     ($hash:ty) => {
