@@ -62,10 +62,7 @@ async fn read(consumer: &mut Consumer, topic: &str, count: usize) {
     let mut seen = 0;
     while seen < count {
         let records = consumer.poll(POLL).await.expect("polled");
-        seen += records
-            .iter()
-            .filter(|it| it.topic.as_ref() == topic)
-            .count();
+        seen += records.iter().filter(|it| it.topic == topic).count();
     }
     assert_eq!(seen, count, "each once");
 }
