@@ -59,8 +59,13 @@ pub struct Target {
 
 /// Runs a case on a runtime of its own; a case that gets stuck fails.
 pub fn block_on(case: impl Future<Output = ()>) {
+    block_on_for(Duration::ZERO, case);
+}
+
+/// The same for a case that means to take so long.
+pub fn block_on_for(meant: Duration, case: impl Future<Output = ()>) {
     runtime().block_on(async {
-        timeout(CASE_WITHIN, case)
+        timeout(meant + CASE_WITHIN, case)
             .await
             .expect("the case ends in time")
     });

@@ -14,7 +14,7 @@ use pat_events::kafka::{
 };
 use tokio::time::{Instant, timeout};
 
-use crate::fleet::{Fleet, block_on};
+use crate::fleet::{Fleet, block_on, block_on_for};
 use crate::support::certificates::{Authority, Identity};
 use crate::support::java::folder;
 use crate::support::kafka::{Kafka, Secured};
@@ -22,7 +22,11 @@ use crate::support::kafka::{Kafka, Secured};
 const RECORDS: usize = 2_000;
 const PASSWORD: &str = "alice-secret";
 /// How long a session lasts on the listener where they end.
-const SESSION: Duration = Duration::from_secs(4);
+const SESSION: Duration = Duration::from_secs(5);
+/// For how many seconds sessions are let end; `SESSIONS_SECONDS=600` for a night.
+const SESSIONS_SECONDS: u64 = 20;
+/// Connections that a producer and a member of a group have open: for short requests, produce, fetch and the coordinator.
+const CONNECTIONS: u64 = 4;
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     vec![
@@ -36,14 +40,14 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             block_on(who_does_not_get_in(kafka));
         }),
         fleet.on_secured("sessions_end_and_nobody_notices", |kafka| {
-            block_on(sessions_end(kafka));
+            let seconds = sessions_seconds();
+            block_on_for(Duration::from_secs(seconds), sessions_end(kafka, seconds));
         }),
     ]
 }
 
 /// What the trials have made once.
 struct Material {
-    authority: Authority,
     stranger: Authority,
     client: Identity,
     folder: PathBuf,
@@ -62,7 +66,6 @@ fn material() -> &'static Material {
         Material {
             client: authority.issue(&["alice"]),
             stranger: Authority::new("a stranger"),
-            authority,
             folder,
         }
     })
@@ -390,8 +393,14 @@ async fn who_does_not_get_in(kafka: &Kafka) {
     }
 }
 
-/// Writes and reads in a group for three sessions.
-async fn sessions_end(kafka: &Kafka) {
+fn sessions_seconds() -> u64 {
+    std::env::var("SESSIONS_SECONDS").map_or(SESSIONS_SECONDS, |it| {
+        it.parse().expect("SESSIONS_SECONDS is a number")
+    })
+}
+
+/// Writes and reads in a group while sessions end. Every connection is followed by one other for each session, and by no more.
+async fn sessions_end(kafka: &Kafka, seconds: u64) {
     let config = config(
         kafka,
         "OPEN",
@@ -419,7 +428,7 @@ async fn sessions_end(kafka: &Kafka) {
         .expect("a policy");
     let mut consumer = client.consumer(config).expect("a consumer");
     consumer.subscribe(&[topic]).await.expect("a topic");
-    let end = Instant::now() + SESSION * 4;
+    let end = Instant::now() + Duration::from_secs(seconds);
     let writing = async {
         let mut number = 0_u64;
         let mut deliveries = Vec::new();
@@ -461,7 +470,21 @@ async fn sessions_end(kafka: &Kafka) {
     };
     let (written, read) = tokio::join!(writing, reading);
     assert_eq!(read, written);
-    assert!(written > 1_000, "{written}");
+    assert!(written > seconds * 50, "{written}");
+    let brokers = client.broker_metrics();
+    let connects: u64 = brokers.values().map(|it| it.connects).sum();
+    let failed: u64 = brokers.values().map(|it| it.failed_connects).sum();
+    println!("{written} records in {seconds} s, {connects} connections");
+    // A session is used for 85 to 95 % of its life.
+    let (fewest, most) = (
+        seconds / SESSION.as_secs(),
+        seconds * 100 / (SESSION.as_secs() * 85),
+    );
+    assert!(
+        (fewest * (CONNECTIONS - 1)..=(most + 2) * CONNECTIONS).contains(&connects),
+        "{connects} connections in {seconds} s"
+    );
+    assert_eq!(failed, 0);
     consumer.close().await.expect("closed");
     producer
         .close(Duration::from_secs(10))
