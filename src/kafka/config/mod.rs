@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `client` | the options that producer, consumer and admin share |
 //! | `librdkafka` | its names, values and defaults, translated |
-//! | `properties` | the mechanism: one row per Java-style name; from pairs and from the environment |
+//! | `properties` | the mechanism: one row per Java-style name; from pairs, files and the environment |
+//! | `properties_file` | the syntax of Java's `.properties` |
 //! | `security` | TLS and SASL |
 //! | `secret` | a text that is shown to nobody |
 //! | `values` | what properties can be: text to value, and which values are allowed |
@@ -13,11 +14,14 @@ mod client;
 pub mod librdkafka;
 #[macro_use]
 mod properties;
+mod properties_file;
 mod secret;
 pub(crate) mod security;
 pub(crate) mod values;
 
 pub use client::ClientConfig;
+pub(crate) use librdkafka::is_of_another;
 pub use properties::variable_name;
 pub(crate) use properties::{Configuration, Property, properties, property_names, set_by_name};
+pub use properties_file::PropertiesFile;
 pub use secret::Secret;

@@ -109,6 +109,26 @@ macro_rules! set_by_name {
                 Ok(config)
             }
 
+            /// The defaults, changed by a file of [properties](crate::kafka::config::PropertiesFile), and [checked](Self::validate). What is for other
+            /// clients is passed over: one file may serve all. Blocks.
+            ///
+            /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) and names the file and the line.
+            pub fn from_properties_file(
+                path: impl AsRef<std::path::Path>,
+            ) -> crate::kafka::Result<Self> {
+                let mut config = Self::default();
+                let names = Self::property_names();
+                let file = crate::kafka::config::PropertiesFile::read(path)?;
+                file.each(|name, value| {
+                    match !names.contains(&name) && crate::kafka::config::is_of_another(name) {
+                        true => Ok(()),
+                        false => config.set(name, value),
+                    }
+                })?;
+                config.validate()?;
+                Ok(config)
+            }
+
             /// The defaults, changed by environment variables, and [checked](Self::validate): `KAFKA_CLIENT_ID` sets `client.id`, and so on.
             /// Variables whose name is no property are none of our business.
             pub fn from_env() -> crate::kafka::Result<Self> {
@@ -164,7 +184,7 @@ fn set_known<C: Configuration>(config: &mut C, name: &str, value: &str) -> Optio
 
 fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
     let Property { name, allowed, .. } = row;
-    let value = match row.is_secret {
+    let value = match row.is_secret || is_misplaced_secret(value) {
         true => Secret::HIDDEN,
         false => value,
     };
@@ -172,6 +192,11 @@ fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
         ErrorKind::Config,
         format!("{name} = {value} is not allowed: allowed is {allowed}"),
     )
+}
+
+/// Whether `value` looks like a secret, wherever it was put: a key, or a text that has a password in it.
+pub(super) fn is_misplaced_secret(value: &str) -> bool {
+    value.contains("-----BEGIN") || value.to_ascii_lowercase().contains("password")
 }
 
 fn unknown<C: Configuration>(name: &str) -> Error {
@@ -287,6 +312,27 @@ mod tests {
         );
         let error = ClientConfig::from_properties([("zzz", "a")]).expect_err("no option");
         assert_eq!(error.to_string(), "there is no option \"zzz\"");
+    }
+
+    #[test]
+    fn environment_variables_set_security() {
+        let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p\";";
+        let variables = [
+            ("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT"),
+            ("KAFKA_SASL_MECHANISM", "PLAIN"),
+            ("KAFKA_SASL_JAAS_CONFIG", jaas),
+            ("KAFKA_SSL_CA_LOCATION", "/ca.pem"),
+        ];
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_string())
+        };
+        let security = ClientConfig::from_variables(lookup)
+            .expect("good variables")
+            .security;
+        assert!(security.protocol.uses_sasl() && !security.protocol.uses_tls());
+        assert_eq!(security.sasl.login.username.as_deref(), Some("u"));
+        assert!(format!("{:?}", security.tls.roots).contains("/ca.pem"));
     }
 
     #[derive(Clone, Debug, Default)]

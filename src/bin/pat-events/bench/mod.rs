@@ -25,6 +25,7 @@ use clap::{Args, ValueEnum};
 use pat_events::kafka::{ConsumerConfig, ProducerConfig};
 
 use crate::Outcome;
+use crate::cluster::Options;
 use crate::waiting::explained;
 use load::Load;
 use measure::Measured;
@@ -38,7 +39,7 @@ pub struct Bench {
     /// What to measure; without it, everything, one after the other.
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// The brokers, as host:port with commas between several; without it, an embedded one.
+    /// The brokers, as host:port with commas between several; without it, and without bootstrap.servers in -X or -F, an embedded one.
     #[arg(long)]
     broker: Option<String>,
     /// The topic, with as many partitions as --partitions says; it is created unless it exists. Without it, new ones that are deleted
@@ -76,6 +77,8 @@ pub struct Bench {
     /// Print a line of JSON for each run and nothing else.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -97,6 +100,7 @@ struct Run<'a> {
     bench: &'a Bench,
     mode: Mode,
     brokers: &'a str,
+    options: &'a Options,
     topic: String,
     load: &'a Load,
 }
@@ -124,7 +128,7 @@ impl Bench {
         let mut out = io::stdout();
         let as_json = self.json || self.payload.is_some();
         if !as_json {
-            let place = self.broker.as_deref().unwrap_or("an embedded broker");
+            let place = target.place();
             let (partitions, codec) = (self.partitions, &self.compression);
             writeln!(
                 out,
@@ -145,6 +149,7 @@ impl Bench {
                     bench: self,
                     mode,
                     brokers: target.brokers(),
+                    options: target.options(),
                     topic,
                     load: &load,
                 };
@@ -192,26 +197,24 @@ impl Run<'_> {
         explained(self.brokers, work).await
     }
 
-    fn producer_config(&self) -> pat_events::kafka::Result<ProducerConfig> {
+    fn producer_config(&self) -> Outcome<ProducerConfig> {
         let bench = self.bench;
         let linger_ms = bench.linger_ms.unwrap_or(match self.mode {
             Mode::Pingpong => 0,
             _ => 5,
         });
-        ProducerConfig::from_properties([
-            ("bootstrap.servers", self.brokers),
+        let given = [
             ("acks", "all"),
             ("enable.idempotence", "true"),
             ("compression.type", &bench.compression),
             ("linger.ms", &linger_ms.to_string()),
             ("batch.size", &bench.batch_bytes.to_string()),
-        ])
+        ];
+        self.options.config_beside(self.brokers, &given)
     }
 
-    fn consumer_config(&self) -> pat_events::kafka::Result<ConsumerConfig> {
-        ConsumerConfig::from_properties([
-            ("bootstrap.servers", self.brokers),
-            ("auto.offset.reset", "earliest"),
-        ])
+    fn consumer_config(&self) -> Outcome<ConsumerConfig> {
+        let given = [("auto.offset.reset", "earliest")];
+        self.options.config_beside(self.brokers, &given)
     }
 }

@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::{Bench, Mode};
 use crate::Outcome;
+use crate::cluster::Options;
 use crate::demo::exists_already;
 use crate::unique::unique_name;
 use crate::waiting::explained;
@@ -13,6 +14,7 @@ use crate::waiting::explained;
 /// The brokers, and the topics that are to be deleted at the end.
 pub struct Target {
     brokers: String,
+    options: Options,
     /// A broker of our own, on threads of its own: the client has the other one to itself.
     embedded: Option<(Broker, Runtime)>,
     /// None where the topic must be there: nothing but what is measured is asked of the brokers.
@@ -24,8 +26,10 @@ pub struct Target {
 
 impl Target {
     pub async fn find(bench: &Bench) -> Outcome<Target> {
-        let (brokers, embedded) = match &bench.broker {
-            Some(brokers) => (brokers.clone(), None),
+        let (named, options) = bench.options.brokers_or_own(bench.broker.as_deref())?;
+        let is_named = named.is_some();
+        let (brokers, embedded) = match named {
+            Some(brokers) => (brokers, None),
             None => {
                 let runtime = tokio::runtime::Builder::new_multi_thread()
                     .worker_threads(1)
@@ -40,15 +44,15 @@ impl Target {
         };
         let mut target = Target {
             brokers,
+            options,
             embedded,
             admin: None,
             name: unique_name("pat-events-bench"),
             created: Vec::new(),
         };
-        let is_given = bench.broker.is_some() && bench.topic.is_some() && bench.payload.is_some();
+        let is_given = is_named && bench.topic.is_some() && bench.payload.is_some();
         if !is_given {
-            let config =
-                ClientConfig::from_properties([("bootstrap.servers", target.brokers.as_str())])?;
+            let config: ClientConfig = target.options.config_beside(&target.brokers, &[])?;
             target.admin = Some(explained(&target.brokers, Admin::connect(config)).await?);
         }
         Ok(target)
@@ -56,6 +60,19 @@ impl Target {
 
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// What the client is told beyond the flags of the command.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> &str {
+        match &self.embedded {
+            Some(_) => "an embedded broker",
+            None => &self.brokers,
+        }
     }
 
     /// The topic for this mode, created where it has to be.

@@ -112,7 +112,7 @@ impl Consume {
         if let Some(group) = &self.group {
             given.push(("group.id", group));
         }
-        Ok(self.cluster.config(&given)?)
+        self.cluster.config(&given)
     }
 
     /// Subscribes or assigns. Returns where reading begins and where it is to stop.

@@ -60,7 +60,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// from its creation to its handling.
 #[derive(Args)]
 pub struct Demo {
-    /// The brokers to use, as host:port with commas between several; without it, an embedded one.
+    /// The brokers to use, as host:port with commas between several; without it, and without bootstrap.servers in -X or -F, an embedded one.
     #[arg(short, long)]
     brokers: Option<String>,
     /// The number of nodes of the embedded broker.
@@ -94,8 +94,9 @@ pub struct Demo {
 impl Demo {
     pub async fn run(&self) -> Outcome {
         let mut signals = Signals::listen()?;
-        let (embedded, brokers) = match &self.brokers {
-            Some(brokers) => (None, brokers.clone()),
+        let (named, options) = self.options.brokers_or_own(self.brokers.as_deref())?;
+        let (embedded, brokers) = match named {
+            Some(brokers) => (None, brokers),
             None => {
                 let builder = Broker::builder()
                     .nodes(self.nodes)
@@ -105,7 +106,7 @@ impl Demo {
                 (Some(broker), servers)
             }
         };
-        let report = self.on(&brokers, &mut signals).await?;
+        let report = self.on(&brokers, &options, &mut signals).await?;
         if let Some(broker) = embedded {
             broker.shutdown().await;
         }
@@ -117,14 +118,14 @@ impl Demo {
         Ok(printed?)
     }
 
-    async fn on(&self, brokers: &str, signals: &mut Signals) -> Outcome<Report> {
+    async fn on(&self, brokers: &str, options: &Options, signals: &mut Signals) -> Outcome<Report> {
         let run = unique_name("demo");
         let topic = self
             .topic
             .clone()
             .unwrap_or_else(|| format!("pat-events-{run}"));
-        let consumer = self.consumer_config(brokers, &topic, &run)?;
-        let producer = self.producer_config(brokers, &topic)?;
+        let consumer = consumer_config(options, brokers, &topic, &run)?;
+        let producer = self.producer_config(options, brokers, &topic)?;
         let mut client = consumer.kafka.client.clone();
         client.bootstrap_servers.clone_from(&consumer.brokers);
         let connecting = explained(brokers, Admin::connect(client));
@@ -146,17 +147,12 @@ impl Demo {
         report
     }
 
-    fn consumer_config(&self, brokers: &str, topic: &str, run: &str) -> Outcome<ConsumerConfig> {
-        let given = [
-            ("topics", topic),
-            ("group.id", run),
-            ("auto.offset.reset", "earliest"),
-        ];
-        let options = &self.options;
-        Ok(options.config_beside::<ConsumerConfig, ProducerConfig>(brokers, &given)?)
-    }
-
-    fn producer_config(&self, brokers: &str, topic: &str) -> Outcome<ProducerConfig> {
+    fn producer_config(
+        &self,
+        options: &Options,
+        brokers: &str,
+        topic: &str,
+    ) -> Outcome<ProducerConfig> {
         let batch_records = self.batch_size.to_string();
         let mut given = vec![
             ("topic", topic),
@@ -167,8 +163,7 @@ impl Demo {
         if let Some(codec) = &self.compression {
             given.push(("compression.type", codec));
         }
-        let options = &self.options;
-        Ok(options.config_beside::<ProducerConfig, ConsumerConfig>(brokers, &given)?)
+        options.config_beside(brokers, &given)
     }
 
     /// Sends the workload of one run through its topic.
@@ -389,6 +384,20 @@ async fn await_handled(
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+fn consumer_config(
+    options: &Options,
+    brokers: &str,
+    topic: &str,
+    run: &str,
+) -> Outcome<ConsumerConfig> {
+    let given = [
+        ("topics", topic),
+        ("group.id", run),
+        ("auto.offset.reset", "earliest"),
+    ];
+    options.config_beside(brokers, &given)
 }
 
 /// Ends both, unless a signal comes first: brokers that are gone may take long to be given up.

@@ -66,6 +66,11 @@ fn owner(name: &str) -> Option<Role> {
     }
 }
 
+/// Whether an option of this name is another client's, for a client that does not know it.
+pub(crate) fn is_of_another(name: &str) -> bool {
+    owner(name).is_some()
+}
+
 fn only_java(name: &str) -> Option<&'static str> {
     let found = JAVA.iter().find(|(java, _)| *java == name);
     let is_security = ["ssl.", "sasl.", "security."]

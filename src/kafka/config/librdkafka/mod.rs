@@ -18,10 +18,10 @@ mod tests;
 
 use std::fmt;
 
-pub(crate) use advice::advice;
+pub(crate) use advice::{advice, is_of_another};
 use table::{Fate, Row, find};
 
-use super::properties::is_secret;
+use super::properties::{is_misplaced_secret, is_secret};
 use super::{Configuration, Secret};
 use crate::kafka::model::names::quoted;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig, Result};
@@ -171,10 +171,12 @@ pub(crate) fn translate<C: Configuration, K: AsRef<str>, V: AsRef<str>>(
 /// `fate`, fit to be shown.
 fn without_secret<C: Configuration>(fate: KeyFate) -> KeyFate {
     match fate {
-        KeyFate::Translated { property, .. } if is_secret::<C>(property) => KeyFate::Translated {
-            property,
-            value: Secret::HIDDEN.to_string(),
-        },
+        KeyFate::Translated { property, value }
+            if is_secret::<C>(property) || is_misplaced_secret(&value) =>
+        {
+            let value = Secret::HIDDEN.to_string();
+            KeyFate::Translated { property, value }
+        }
         fate => fate,
     }
 }
@@ -218,10 +220,15 @@ fn fate(row: &Row, key: &str, value: &str, given: &Given) -> Result<KeyFate> {
         }),
         Fate::Converted(property, allowed, convert) => match convert(given, value) {
             Some(value) => Ok(KeyFate::Translated { property, value }),
-            None => refuse(format!(
-                "{key} = {} is not allowed: allowed is {allowed}",
-                quoted(value)
-            )),
+            None => {
+                let value = match is_misplaced_secret(value) {
+                    true => Secret::HIDDEN.to_string(),
+                    false => quoted(value),
+                };
+                refuse(format!(
+                    "{key} = {value} is not allowed: allowed is {allowed}"
+                ))
+            }
         },
         Fate::Decided(decide) => Ok(decide(given, value)),
         Fate::Ignored(reason) => Ok(KeyFate::Ignored { reason }),

@@ -16,7 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use self::jaas::JAAS;
-use self::pem::{PEM_FILE, PEM_SECRET, PEM_TEXT};
+use self::pem::{PEM_FILE, PEM_KEY, PEM_TEXT};
 use self::sasl::MECHANISM;
 use self::tls::{CERTIFICATE, HOST_NAME, STORE_TYPE, TLS_VERSIONS};
 use super::values::{Kind, SECRET, TEXT};
@@ -102,7 +102,7 @@ impl Configuration for SecurityConfig {
         "ssl.truststore.type": STORE_TYPE => tls.store_type;
         "ssl.keystore.location": PEM_FILE => tls.certificates;
         "ssl.keystore.certificate.chain": PEM_TEXT => tls.certificates;
-        "ssl.keystore.key": PEM_SECRET => tls.key;
+        "ssl.keystore.key": PEM_KEY => tls.key;
         "ssl.keystore.type": STORE_TYPE => tls.store_type;
         "ssl.key.password": SECRET => tls.key_password;
         "ssl.endpoint.identification.algorithm": HOST_NAME => tls.host_name;
@@ -112,9 +112,10 @@ impl Configuration for SecurityConfig {
         "ssl.certificate.location": PEM_FILE => tls.certificates;
         "ssl.certificate.pem": PEM_TEXT => tls.certificates;
         "ssl.key.location": PEM_FILE => tls.key;
-        "ssl.key.pem": PEM_SECRET => tls.key;
+        "ssl.key.pem": PEM_KEY => tls.key;
         "enable.ssl.certificate.verification": CERTIFICATE => tls.certificate;
         "sasl.mechanism": MECHANISM => sasl.mechanism;
+        "sasl.mechanisms": MECHANISM => sasl.mechanism;
         "sasl.username": TEXT => sasl.login.username;
         "sasl.password": SECRET => sasl.login.password;
         "sasl.jaas.config": JAAS => sasl.login;

@@ -83,7 +83,13 @@ impl fmt::Debug for Pem {
 pub(super) const PEM_FILE: Kind<Pem> = Kind {
     allowed: "the path of a PEM file",
     read: |text| Some(Pem::file(text.trim())),
-    holds: |pem| pem.path().is_none_or(|path| !path.as_os_str().is_empty()),
+    // A key that was put where its path belongs would be shown as one.
+    holds: |pem| {
+        let is_path = |path: &Path| {
+            !path.as_os_str().is_empty() && !path.to_string_lossy().contains("-----BEGIN")
+        };
+        pem.path().is_none_or(is_path)
+    },
     show: |pem| pem.to_string(),
     is_secret: false,
 };
@@ -94,13 +100,14 @@ pub(super) const PEM_TEXT: Kind<Pem> = Kind {
     read: |text| Some(Pem::text(text.trim().replace("\\n", "\n"))),
     holds: |pem| match pem {
         Pem::Text(text) => text.reveal().contains("-----BEGIN "),
-        Pem::File(path) => !path.as_os_str().is_empty(),
+        Pem::File(_) => (PEM_FILE.holds)(pem),
     },
+    // The key may stand beside the certificates.
+    is_secret: true,
     ..PEM_FILE
 };
 
-pub(super) const PEM_SECRET: Kind<Pem> = Kind {
+pub(super) const PEM_KEY: Kind<Pem> = Kind {
     allowed: "PEM: -----BEGIN PRIVATE KEY-----, lines of base64, -----END PRIVATE KEY-----",
-    is_secret: true,
     ..PEM_TEXT
 };
