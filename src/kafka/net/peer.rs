@@ -10,7 +10,7 @@ pub(super) fn not_kafka(first_bytes: &[u8]) -> Option<Error> {
         }
         // A TLS record: alert or handshake, version 3.x.
         [0x15 | 0x16, 0x03, 0x00..=0x04, ..] => {
-            "the peer speaks TLS: this listener wants an encrypted connection"
+            "the peer speaks TLS: for this listener security.protocol is SSL or SASL_SSL"
         }
         [b'S', b'S', b'H', b'-', ..] => "the peer speaks SSH, not Kafka: is it the right port?",
         _ => return None,
