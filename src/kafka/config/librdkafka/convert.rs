@@ -145,12 +145,20 @@ pub(super) fn auto_commit(given: &Given, text: &str) -> Option<String> {
 }
 
 pub(super) fn ca_location(_: &Given, text: &str) -> KeyFate {
+    authorities("ssl.ca.location", text)
+}
+
+pub(super) fn https_ca_location(_: &Given, text: &str) -> KeyFate {
+    authorities("https.ca.location", text)
+}
+
+fn authorities(property: &'static str, text: &str) -> KeyFate {
     match text {
         "probe" => KeyFate::Ignored {
             reason: "whom the system trusts is looked up in any case",
         },
         path => KeyFate::Translated {
-            property: "ssl.ca.location",
+            property,
             value: path.to_string(),
         },
     }

@@ -96,7 +96,8 @@ const CHOSEN: &str = "the client chooses it by itself";
 const LOGS: &str =
     "what is logged is chosen where logs are written: see Observer and the feature tracing";
 const OVER: &str = "librdkafka does nothing with it any more";
-const TOKENS: &str = "tokens come from SaslConfig::token_provider";
+const TOKENS: &str =
+    "tokens come from sasl.oauthbearer.token.endpoint.url or SaslConfig::token_provider";
 const SHARE: &str = "there are no share groups yet";
 const SOCKET: &str = "the system's own value is used";
 const TRANSACTIONS: &str =
@@ -244,7 +245,8 @@ pub(super) static TABLE: &[Row] = &[
     row(&["ssl.keystore.location", "ssl.keystore.password"], Any, "", Refused(None,
         "PKCS#12 is not read: openssl pkcs12 -in STORE -out store.pem makes PEM of it, for ssl.certificate.location and ssl.key.location")),
     row(&["ssl.providers", "ssl.engine.location", "ssl.engine.id"], Any, "", Refused(None, "there is no OpenSSL")),
-    row(&["https.ca.location", "https.ca.pem"], Any, "", Refused(None, TOKENS)),
+    row(&["https.ca.location"], Any, "", Decided(https_ca_location)),
+    row(&["https.ca.pem"], Any, "", Same("https.ca.pem")),
     row(&["sasl.mechanisms", "sasl.mechanism"], Any, "", Same("sasl.mechanism")),
     row(&["sasl.username"], Any, "", Same("sasl.username")),
     row(&["sasl.password"], Any, "", Same("sasl.password")),
@@ -253,11 +255,17 @@ pub(super) static TABLE: &[Row] = &[
           "sasl.kerberos.min.time.before.relogin"],
         Any, "", Refused(None, "no well-kept library speaks Kerberos without C"),
     ),
+    row(&["sasl.oauthbearer.method"], Any, "", Refused(Some("oidc"), TOKENS)),
+    row(&["sasl.oauthbearer.token.endpoint.url"], Any, "", Same("sasl.oauthbearer.token.endpoint.url")),
+    row(&["sasl.oauthbearer.grant.type"], Any, "", Same("sasl.oauthbearer.grant.type")),
+    row(&["sasl.oauthbearer.client.id", "sasl.oauthbearer.client.credentials.client.id"], Any, "", Same("sasl.oauthbearer.client.id")),
+    row(&["sasl.oauthbearer.client.secret", "sasl.oauthbearer.client.credentials.client.secret"], Any, "",
+        Same("sasl.oauthbearer.client.secret")),
+    row(&["sasl.oauthbearer.scope"], Any, "", Same("sasl.oauthbearer.scope")),
+    row(&["sasl.oauthbearer.extensions"], Any, "", Same("sasl.oauthbearer.extensions")),
+    row(&["sasl.oauthbearer.sub.claim.name"], Any, "", Refused(Some("sub"), "what a token says is the broker's to read")),
     row(
-        &["sasl.oauthbearer.config", "enable.sasl.oauthbearer.unsecure.jwt", "sasl.oauthbearer.method", "sasl.oauthbearer.client.id",
-          "sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.credentials.client.secret",
-          "sasl.oauthbearer.client.secret", "sasl.oauthbearer.scope", "sasl.oauthbearer.extensions", "sasl.oauthbearer.token.endpoint.url",
-          "sasl.oauthbearer.sub.claim.name", "sasl.oauthbearer.grant.type", "sasl.oauthbearer.assertion.algorithm",
+        &["sasl.oauthbearer.config", "enable.sasl.oauthbearer.unsecure.jwt", "sasl.oauthbearer.assertion.algorithm",
           "sasl.oauthbearer.assertion.private.key.file", "sasl.oauthbearer.assertion.private.key.passphrase",
           "sasl.oauthbearer.assertion.private.key.pem", "sasl.oauthbearer.assertion.file", "sasl.oauthbearer.assertion.claim.aud",
           "sasl.oauthbearer.assertion.claim.exp.seconds", "sasl.oauthbearer.assertion.claim.iss",

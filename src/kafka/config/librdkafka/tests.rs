@@ -168,7 +168,7 @@ fn what_protects_is_refused_and_never_passed_over() {
                     (Ok(notes), None) => {
                         let note = notes[0].to_string();
                         assert!(note.contains("translated to"), "{note}");
-                        let hides = ["sasl.password", "ssl.key.password"].contains(name);
+                        let hides = row.fate.property().is_some_and(is_secret::<ProducerConfig>);
                         assert_eq!(!note.contains("hunter2"), hides, "{note}");
                     }
                     (Ok(notes), Some(_)) => panic!("{name} was passed over: {notes:?}"),
@@ -176,7 +176,7 @@ fn what_protects_is_refused_and_never_passed_over() {
             }
         }
     }
-    assert!(refused > 80, "{refused}");
+    assert!(refused > 50, "{refused}");
     let (_, notes) = producer(&[("security.protocol", "PLAINTEXT")]).unwrap();
     let plaintext = r#"security.protocol: translated to security.protocol = "PLAINTEXT""#;
     assert_eq!(notes[0].to_string(), plaintext);

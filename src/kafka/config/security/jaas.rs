@@ -1,4 +1,4 @@
-//! `sasl.jaas.config`: Java's way to name user and password in one text. In: the text. Out: the login, if the text is one that is understood.
+//! `sasl.jaas.config`: Java's way to name user and password, or what else a login needs, in one text. In: the text. Out: the login, if the text is one that is understood.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -7,15 +7,33 @@ use super::SaslLogin;
 use crate::kafka::config::Secret;
 use crate::kafka::config::values::Kind;
 
-/// The login modules that take a user and a password.
-const MODULES: [&str; 2] = [
-    "org.apache.kafka.common.security.plain.PlainLoginModule",
-    "org.apache.kafka.common.security.scram.ScramLoginModule",
+/// The login modules, and whether they take an option.
+const MODULES: [(&str, fn(&str) -> bool); 3] = [
+    (
+        "org.apache.kafka.common.security.plain.PlainLoginModule",
+        is_login,
+    ),
+    (
+        "org.apache.kafka.common.security.scram.ScramLoginModule",
+        is_login,
+    ),
+    (
+        "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule",
+        |option| {
+            ["clientId", "clientSecret", "scope"].contains(&option)
+                || option.starts_with("extension_")
+        },
+    ),
 ];
+
+fn is_login(option: &str) -> bool {
+    ["username", "password", "tokenauth"].contains(&option)
+}
 
 pub(super) const JAAS: Kind<SaslLogin> = Kind {
     allowed: "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"…\" password=\"…\"; or the same with \
-              org.apache.kafka.common.security.scram.ScramLoginModule, where tokenauth=\"true\" may be added",
+              org.apache.kafka.common.security.scram.ScramLoginModule, where tokenauth=\"true\" may be added; or \
+              org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule with clientId, clientSecret, scope and extension_NAME",
     read: login,
     holds: |_| true,
     show: |_| Secret::HIDDEN.to_string(),
@@ -33,7 +51,8 @@ fn login(text: &str) -> Option<SaslLogin> {
     let is_flag = ["required", "requisite", "sufficient", "optional"]
         .iter()
         .any(|it| flag.eq_ignore_ascii_case(it));
-    if !is_flag || !MODULES.contains(&module.as_str()) {
+    let (_, takes) = MODULES.iter().find(|(name, _)| *name == module)?;
+    if !is_flag {
         return None;
     }
     let mut login = SaslLogin::default();
@@ -46,10 +65,11 @@ fn login(text: &str) -> Option<SaslLogin> {
                     return None;
                 };
                 match key.as_str() {
+                    key if !takes(key) => return None,
                     "username" => login.username = Some(value),
                     "password" => login.password = Some(Secret::new(value)),
                     "tokenauth" => login.delegation_token = value.eq_ignore_ascii_case("true"),
-                    _ => return None,
+                    _ => login.options.push((key, Secret::new(value))),
                 }
             }
             Token::Equals => return None,
@@ -129,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn options_of_other_modules_are_kept_by_name() {
+        let text = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='a' clientSecret='b' \
+                    extension_traceId='c';";
+        let read = login(text).expect("a login");
+        assert_eq!(read.option("clientId"), Some("a"));
+        assert_eq!(read.option("clientSecret"), Some("b"));
+        assert_eq!(read.option("extension_traceId"), Some("c"));
+        assert_eq!((read.username, read.password), (None, None));
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for text in [
             "",
@@ -140,6 +171,9 @@ mod tests {
             "org.apache.kafka.common.security.plain.PlainLoginModule required user=\"a\";",
             "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true;",
             "org.apache.kafka.common.security.plain.PlainLoginModule required; another required;",
+            "org.apache.kafka.common.security.plain.PlainLoginModule required clientId=\"a\";",
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required username=\"a\";",
+            "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"a\";",
         ] {
             assert_eq!(login(text), None, "{text}");
         }

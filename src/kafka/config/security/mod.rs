@@ -3,11 +3,13 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `jaas` | Java's way to name user and password in one text |
+//! | `oauth` | token endpoints, and when tokens are asked for anew |
 //! | `pem` | certificates and keys: a file, or the text itself |
 //! | `sasl` | the mechanism and what it needs |
 //! | `tls` | whom to trust, which certificate to show |
 
 mod jaas;
+mod oauth;
 mod pem;
 mod sasl;
 mod tls;
@@ -16,13 +18,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use self::jaas::JAAS;
+use self::oauth::{
+    BUFFER, EXTENSIONS, GRANT, HANDLER, MIN_PERIOD, TOKEN_URL, WINDOW_FACTOR, WINDOW_JITTER,
+};
 use self::pem::{PEM_FILE, PEM_KEY, PEM_TEXT};
 use self::sasl::MECHANISM;
 use self::tls::{CERTIFICATE, HOST_NAME, STORE_TYPE, TLS_VERSIONS};
-use super::values::{Kind, SECRET, TEXT};
+use super::values::{FLAG, Kind, POSITIVE_MILLIS, SECRET, TEXT};
 use super::{Configuration, Property};
 use crate::kafka::Result;
 
+pub use oauth::{OAuthConfig, OAuthExtensions, OAuthGrant, TokenRefresh, TokenSource};
 pub use pem::Pem;
 pub use sasl::{BearerToken, SaslConfig, SaslLogin, SaslMechanism, TokenError, TokenProvider};
 pub use tls::{CertificateCheck, HostNameCheck, StoreType, TlsConfig, TlsVersions, TrustedRoots};
@@ -119,6 +125,27 @@ impl Configuration for SecurityConfig {
         "sasl.username": TEXT => sasl.login.username;
         "sasl.password": SECRET => sasl.login.password;
         "sasl.jaas.config": JAAS => sasl.login;
+        "sasl.login.callback.handler.class": HANDLER => sasl.token_source;
+        "sasl.login.refresh.window.factor": WINDOW_FACTOR => sasl.refresh.window_factor;
+        "sasl.login.refresh.window.jitter": WINDOW_JITTER => sasl.refresh.window_jitter;
+        "sasl.login.refresh.min.period.seconds": MIN_PERIOD => sasl.refresh.min_period;
+        "sasl.login.refresh.buffer.seconds": BUFFER => sasl.refresh.buffer;
+        "sasl.login.connect.timeout.ms": POSITIVE_MILLIS => sasl.oauth.connect_timeout;
+        "sasl.login.read.timeout.ms": POSITIVE_MILLIS => sasl.oauth.read_timeout;
+        "sasl.login.retry.backoff.ms": POSITIVE_MILLIS => sasl.oauth.retry_backoff;
+        "sasl.login.retry.backoff.max.ms": POSITIVE_MILLIS => sasl.oauth.retry_backoff_max;
+        "sasl.oauthbearer.token.endpoint.url": TOKEN_URL => sasl.oauth.token_endpoint_url;
+        "sasl.oauthbearer.jwt.retriever.class": GRANT => sasl.oauth.grant;
+        "sasl.oauthbearer.grant.type": GRANT => sasl.oauth.grant;
+        "sasl.oauthbearer.client.credentials.client.id": TEXT => sasl.oauth.client_id;
+        "sasl.oauthbearer.client.credentials.client.secret": SECRET => sasl.oauth.client_secret;
+        "sasl.oauthbearer.client.id": TEXT => sasl.oauth.client_id;
+        "sasl.oauthbearer.client.secret": SECRET => sasl.oauth.client_secret;
+        "sasl.oauthbearer.scope": TEXT => sasl.oauth.scope;
+        "sasl.oauthbearer.extensions": EXTENSIONS => sasl.oauth.extensions;
+        "sasl.oauthbearer.header.urlencode": FLAG => sasl.oauth.url_encoded_header;
+        "https.ca.location": PEM_FILE => sasl.oauth.roots;
+        "https.ca.pem": PEM_TEXT => sasl.oauth.roots;
     };
 
     fn base(&mut self) -> Option<&mut Self> {

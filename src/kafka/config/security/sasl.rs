@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::{OAuthConfig, TokenRefresh, TokenSource};
 use crate::kafka::config::Secret;
 use crate::kafka::config::values::Kind;
 use crate::kafka::net::BoxFuture;
@@ -19,11 +20,17 @@ pub struct SaslConfig {
     pub mechanism: Option<SaslMechanism>,
     /// `sasl.username` and `sasl.password` (librdkafka's names), or `sasl.jaas.config`: for PLAIN and SCRAM.
     pub login: SaslLogin,
-    /// Where tokens come from, for OAUTHBEARER. Default none, and one is needed there.
+    /// A provider of tokens of the user's own, for OAUTHBEARER. Default none: they come from where `token_source` says.
     pub token_provider: Option<Arc<dyn TokenProvider>>,
+    /// `sasl.login.callback.handler.class`: where tokens come from without a provider of the user's own. Default [`TokenSource::OAuth`].
+    pub token_source: TokenSource,
+    /// `sasl.oauthbearer.*`: how a token is got from a token endpoint.
+    pub oauth: OAuthConfig,
+    /// `sasl.login.refresh.*`: when a token is asked for anew.
+    pub refresh: TokenRefresh,
 }
 
-/// User and password.
+/// User and password, or what else `sasl.jaas.config` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SaslLogin {
@@ -33,6 +40,17 @@ pub struct SaslLogin {
     pub password: Option<Secret>,
     /// With SCRAM: this is a delegation token (KIP-48). Default false.
     pub delegation_token: bool,
+    /// The options that `sasl.jaas.config` gives to another login module, by name: `clientId`, `clientSecret`, `scope` and
+    /// `extension_NAME` to `OAuthBearerLoginModule`. Default none.
+    pub options: Vec<(String, Secret)>,
+}
+
+impl SaslLogin {
+    /// The option called `name`, the last one if there are several.
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        let option = self.options.iter().rfind(|(key, _)| key == name);
+        option.map(|(_, value)| value.reveal())
+    }
 }
 
 /// `sasl.mechanism`: how the client proves who it is.
@@ -134,10 +152,11 @@ impl SaslConfig {
             ));
         };
         match mechanism {
-            SaslMechanism::OAuthBearer if self.token_provider.is_none() => wrong(
-                "sasl.mechanism = OAUTHBEARER needs a token provider: set SaslConfig::token_provider".to_string(),
-            ),
-            SaslMechanism::OAuthBearer => Ok(()),
+            SaslMechanism::OAuthBearer if self.token_provider.is_some() => Ok(()),
+            SaslMechanism::OAuthBearer => match self.oauth.lacks(&self.login) {
+                Some(lacking) => wrong(format!("sasl.mechanism = OAUTHBEARER {lacking}")),
+                None => Ok(()),
+            },
             _ if self.login.username.is_none() || self.login.password.is_none() => wrong(format!(
                 "sasl.mechanism = {mechanism} needs a user and a password: set sasl.username and sasl.password, or sasl.jaas.config"
             )),

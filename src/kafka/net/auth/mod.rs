@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | `exchange` | the seam: messages of a mechanism, one after the other |
 //! | `oauth_bearer` | a token that somebody else has signed |
+//! | `oidc` | tokens from a token endpoint, or from a file |
 //! | `plain` | user and password as they are |
 //! | `scram` | both sides prove that they know the password |
 //! | `tokens` | tokens, asked for once for many connections |
 
 mod exchange;
 mod oauth_bearer;
+mod oidc;
 mod plain;
 mod scram;
 mod tokens;
@@ -18,8 +20,11 @@ use self::exchange::Exchange;
 pub(super) use self::exchange::{MAX_ROUNDS, Step};
 use self::tokens::Tokens;
 use crate::kafka::config::Secret;
-use crate::kafka::config::security::{SaslConfig, SaslLogin, SaslMechanism};
-use crate::kafka::{Error, ErrorKind, Result};
+use crate::kafka::config::security::{SaslLogin, SaslMechanism};
+use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
+
+/// What part of the time that a connection has may pass before there is a token.
+const TOKEN_PART: f64 = 0.8;
 
 /// Begins the exchange of the configured mechanism, for each connection anew.
 #[derive(Debug)]
@@ -31,11 +36,23 @@ pub(super) struct Authenticator {
 
 impl Authenticator {
     /// For a configuration that was checked.
-    pub fn new(config: &SaslConfig) -> Option<Self> {
+    pub fn new(config: &ClientConfig) -> Option<Self> {
+        let sasl = &config.security.sasl;
+        let mechanism = sasl.mechanism?;
+        let limit = config.connect_timeout.mul_f64(TOKEN_PART);
+        let provider = match mechanism {
+            SaslMechanism::OAuthBearer => {
+                let own = sasl.token_provider.clone();
+                own.or_else(|| oidc::provider(config, limit))
+            }
+            _ => None,
+        };
+        let random = config.random("tokens");
+        let tokens = provider.map(|it| Tokens::new(it, sasl.refresh, config.clock, limit, random));
         Some(Self {
-            mechanism: config.mechanism?,
-            login: config.login.clone(),
-            tokens: config.token_provider.clone().map(Tokens::new),
+            mechanism,
+            login: sasl.login.clone(),
+            tokens,
         })
     }
 
