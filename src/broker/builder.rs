@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use protocol::{ApiKey, VersionRange};
 use tokio::time::Instant;
@@ -13,7 +14,8 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, Endpoint, Settings};
 use super::groups::GroupSettings;
 use super::handle::Broker;
-use super::network::Listener;
+use super::security::{Acl, Acls, Hash, SecuritySettings, TokenValidator};
+use super::server::Listener;
 use super::topic_settings::TopicSettings;
 use super::wall_clock::WallClock;
 
@@ -51,6 +53,7 @@ impl Default for BrokerBuilder {
                 versions: BTreeMap::new(),
                 producer_byte_rate: None,
                 wall_clock: WallClock::System,
+                security: SecuritySettings::default(),
             },
         }
     }
@@ -189,6 +192,80 @@ impl BrokerBuilder {
     #[must_use]
     pub fn simulated_time_ms(mut self, epoch_ms: i64) -> Self {
         self.simulated_time_ms = Some(epoch_ms);
+        self
+    }
+
+    /// Lets in a user by SASL PLAIN. As soon as there is one for any mechanism, clients have to say who they are before they are served; they
+    /// may do it by every mechanism that has a user, or a validator.
+    #[must_use]
+    pub fn sasl_plain(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let users = &mut self.settings.security.plain;
+        users.insert(user.into(), password.into());
+        self
+    }
+
+    /// Lets in a user by SASL SCRAM-SHA-256, with 4,096 iterations: see [`sasl_plain`](Self::sasl_plain).
+    #[must_use]
+    pub fn scram_sha_256(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.scram(Hash::Sha256, user.into(), password.into())
+    }
+
+    /// Lets in a user by SASL SCRAM-SHA-512, with 4,096 iterations: see [`sasl_plain`](Self::sasl_plain).
+    #[must_use]
+    pub fn scram_sha_512(self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.scram(Hash::Sha512, user.into(), password.into())
+    }
+
+    fn scram(mut self, hash: Hash, user: String, password: String) -> Self {
+        let users = &mut self.settings.security.scram;
+        users.insert((hash, user), password);
+        self
+    }
+
+    /// Lets in by SASL OAUTHBEARER whoever has a token for which `validate` returns the user's name and until when it is good; then the
+    /// session ends. It is called for each authentication, must not block, and returns nothing for a token that is no good. See
+    /// [`sasl_plain`](Self::sasl_plain).
+    #[must_use]
+    pub fn oauth_bearer(
+        mut self,
+        validate: impl Fn(&str) -> Option<(String, SystemTime)> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.security.bearer = Some(TokenValidator(Arc::new(validate)));
+        self
+    }
+
+    /// Lets a principal, such as `User:admin`, do everything (`super.users`). As soon as there is a super user, a rule, or a word on everyone,
+    /// clients may do only what they are allowed to, and get the errors that Kafka has for the rest.
+    #[must_use]
+    pub fn super_user(mut self, principal: impl Into<String>) -> Self {
+        self.acls().super_users.insert(principal.into());
+        self
+    }
+
+    /// Adds a rule of who may do what: see [`super_user`](Self::super_user).
+    #[must_use]
+    pub fn acl(mut self, acl: Acl) -> Self {
+        self.acls().rules.insert(acl);
+        self
+    }
+
+    /// Whether everyone may do everything with resources that no rule is about (`allow.everyone.if.no.acl.found`). Default false: see
+    /// [`super_user`](Self::super_user).
+    #[must_use]
+    pub fn allow_everyone_if_no_acl_found(mut self, on: bool) -> Self {
+        self.acls().everyone = on;
+        self
+    }
+
+    fn acls(&mut self) -> &mut Acls {
+        self.settings.security.acls.get_or_insert_default()
+    }
+
+    /// How long a client that has said who it is by SASL is believed (`connections.max.reauth.ms`); the connection of one that asks for more
+    /// then, without saying it anew, is closed. Default: for good, or as long as its token is.
+    #[must_use]
+    pub fn max_session(mut self, lifetime: Duration) -> Self {
+        self.settings.security.max_reauth = Some(lifetime);
         self
     }
 

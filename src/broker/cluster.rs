@@ -21,6 +21,7 @@ use super::lock;
 use super::partition::Partition;
 use super::quota::Quota;
 use super::random::Random;
+use super::security::{Security, SecuritySettings};
 use super::topic::{Topic, name_problem, names_collide};
 use super::topic_settings::TopicSettings;
 use super::wall_clock::WallClock;
@@ -43,6 +44,7 @@ pub(crate) struct Settings {
     /// Bytes a second that each client id may produce.
     pub(crate) producer_byte_rate: Option<NonZeroU64>,
     pub(crate) wall_clock: WallClock,
+    pub(crate) security: SecuritySettings,
 }
 
 /// Where a node can be reached.
@@ -93,6 +95,7 @@ pub(crate) struct NewTopic {
 pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) settings: Settings,
+    pub(crate) security: Security,
     directory: RwLock<Directory>,
     pub(crate) groups: Mutex<Groups>,
     /// Tells the keeper of the groups' time that a deadline may have come nearer.
@@ -108,7 +111,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(settings: Settings, endpoints: Vec<Endpoint>, seed: u64) -> Self {
+    pub(crate) fn new(mut settings: Settings, endpoints: Vec<Endpoint>, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let placeholder = settings
             .fetch_max_bytes
@@ -138,6 +141,7 @@ impl Cluster {
                 coordinators: BTreeMap::new(),
                 created: 0,
             }),
+            security: Security::new(std::mem::take(&mut settings.security)),
             groups: Mutex::new(Groups::new(settings.groups.clone())),
             groups_changed: Notify::new(),
             sessions,

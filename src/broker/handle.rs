@@ -19,7 +19,7 @@ use super::builder::BrokerBuilder;
 use super::cluster::{Cluster, Endpoint, NewTopic, keep_groups_time};
 use super::faults::Fault;
 use super::lock;
-use super::network::{Command, IN_MEMORY_BUFFER_BYTES, Listener, run_node};
+use super::server::{Command, IN_MEMORY_BUFFER_BYTES, Listener, run_node};
 use super::topic::Topic;
 
 /// Connections that may wait to be taken in by a node.

@@ -5,7 +5,8 @@
 //!
 //! The house, from the wire inwards:
 //! - `builder`, `handle`: what users see: [`BrokerBuilder`], [`Broker`]
-//! - `network`: listeners and connections, one task each; `api/`: one thin handler for each API
+//! - `server/`: listeners and connections, one task each; `api/`: one thin handler for each API
+//! - `security/`: who clients are, and what they may do
 //! - `cluster`: what the nodes share, and the story of the locks
 //! - `topic`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
 //! - `transactions`: what read_committed readers see; filled by tests only, for now
@@ -23,11 +24,12 @@ mod fetch_session;
 mod groups;
 mod handle;
 mod log;
-mod network;
 mod partition;
 mod producers;
 mod quota;
 mod random;
+mod security;
+mod server;
 mod topic;
 mod topic_settings;
 mod transactions;
@@ -38,6 +40,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use builder::BrokerBuilder;
 pub use faults::{Fault, FaultAction, Garbling};
 pub use handle::{Broker, LogSummary};
+pub use security::{Acl, AclOperation, AclResource};
 
 // What of the protocol stands in signatures here.
 pub use protocol::{ApiKey, ErrorCode};

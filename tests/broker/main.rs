@@ -9,5 +9,6 @@ mod fetching;
 mod nodes;
 mod parity;
 mod raw;
+mod security;
 mod transcript;
 mod versions;

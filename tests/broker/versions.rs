@@ -25,7 +25,7 @@ use crate::parity::produce_request;
 use crate::raw::{Raw, batch};
 
 /// Asks in each version: as it is, refused, and throttled. The answer must show either, unless the version has no throttle time.
-async fn ask_in_every_version<R: Request>(
+pub async fn ask_in_every_version<R: Request>(
     broker: &Broker,
     versions: impl IntoIterator<Item = i16>,
     request: impl Fn(i16) -> R,

@@ -31,6 +31,7 @@ impl Api for ApiVersionsRequest {
             .into_iter()
             .map(|(key, range)| api_version(key, range))
             .collect();
+        context.connection.session().versions_told();
         Reply::Message(ApiVersionsResponse {
             api_keys,
             finalized_features_epoch: 0,

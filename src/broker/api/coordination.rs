@@ -12,8 +12,15 @@ use tokio::time::Instant;
 
 use super::{Api, Context, Reply};
 use crate::broker::lock;
+use crate::broker::security::AclOperation;
 
 impl Context<'_> {
+    /// Fails unless the client may be in the group, and this node coordinates it.
+    fn check_member(&self, group_id: &str) -> Result<(), ErrorCode> {
+        self.check_group(AclOperation::Read, group_id)?;
+        self.check_coordinator(group_id)
+    }
+
     /// Fails unless this node coordinates the group.
     pub(super) fn check_coordinator(&self, group_id: &str) -> Result<(), ErrorCode> {
         match self.cluster.directory().coordinator(group_id) {
@@ -25,7 +32,7 @@ impl Context<'_> {
 
 impl Api for JoinGroupRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<JoinGroupResponse> {
-        if let Err(error) = context.check_coordinator(&self.group_id) {
+        if let Err(error) = context.check_member(&self.group_id) {
             return Reply::Message(self.refusal(context.version, error));
         }
         let member_id = self.member_id.clone();
@@ -84,7 +91,7 @@ fn for_version(mut response: JoinGroupResponse, version: i16) -> JoinGroupRespon
 
 impl Api for SyncGroupRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<SyncGroupResponse> {
-        if let Err(error) = context.check_coordinator(&self.group_id) {
+        if let Err(error) = context.check_member(&self.group_id) {
             return Reply::Message(self.refusal(context.version, error));
         }
         if context.version >= 5 && (self.protocol_type.is_none() || self.protocol_name.is_none()) {
@@ -116,7 +123,7 @@ impl Api for SyncGroupRequest {
 
 impl Api for HeartbeatRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<HeartbeatResponse> {
-        let error = match context.check_coordinator(&self.group_id) {
+        let error = match context.check_member(&self.group_id) {
             Ok(()) => lock(&context.cluster.groups).heartbeat(&self, Instant::now()),
             Err(error) => error,
         };
@@ -137,7 +144,7 @@ impl Api for HeartbeatRequest {
 
 impl Api for LeaveGroupRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<LeaveGroupResponse> {
-        if let Err(error) = context.check_coordinator(&self.group_id) {
+        if let Err(error) = context.check_member(&self.group_id) {
             return Reply::Message(self.refusal(context.version, error));
         }
         if self.group_id.is_empty() {

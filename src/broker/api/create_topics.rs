@@ -12,6 +12,7 @@ use protocol::messages::create_topics_response::{
 use super::{Api, Context, Reply};
 use crate::broker::cluster::NewTopic;
 use crate::broker::lock;
+use crate::broker::security::{AclOperation, ResourceKind};
 use crate::broker::topic::name_problem;
 use crate::broker::topic_settings::TopicSettings;
 
@@ -85,6 +86,12 @@ fn create(
     context: &Context<'_>,
 ) -> Result<CreatableTopicResult, Problem> {
     let name = &asked.name;
+    let may_create = context.allows_cluster(AclOperation::Create)
+        || context.allows(AclOperation::Create, ResourceKind::Topic, name);
+    if !may_create {
+        let error = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        return Err(problem(error, "Authorization failed."));
+    }
     if let Some(message) = name_problem(name) {
         return Err(problem(ErrorCode::INVALID_TOPIC_EXCEPTION, message));
     }
@@ -108,6 +115,14 @@ fn create(
                 .id
         }
     };
+    if !context.allows(AclOperation::DescribeConfigs, ResourceKind::Topic, name) {
+        return Ok(CreatableTopicResult {
+            name: name.clone(),
+            topic_id,
+            topic_config_error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED.0,
+            ..Default::default()
+        });
+    }
     Ok(CreatableTopicResult {
         name: name.clone(),
         topic_id,

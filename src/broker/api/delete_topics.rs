@@ -7,6 +7,7 @@ use protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTop
 
 use super::create_topics::duplicates;
 use super::{Api, Context, Reply};
+use crate::broker::security::{AclOperation, ResourceKind};
 
 impl Api for DeleteTopicsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<DeleteTopicsResponse> {
@@ -61,19 +62,37 @@ fn delete(asked: &DeleteTopicState, context: &Context<'_>) -> DeletableTopicResu
     let name = match (&asked.name, by_id) {
         // Exactly one of them says which topic is meant.
         (Some(_), true) | (None, false) => return failed(asked, ErrorCode::INVALID_REQUEST),
-        (Some(name), false) => Some(name.clone()),
-        (None, true) => context
-            .cluster
-            .directory()
-            .topic_by_id(&asked.topic_id)
-            .map(|topic| topic.name.clone()),
+        (Some(name), false) => name.clone(),
+        (None, true) => {
+            let topic = context.cluster.directory().topic_by_id(&asked.topic_id);
+            match topic {
+                Some(topic) => topic.name.clone(),
+                None => return failed(asked, ErrorCode::UNKNOWN_TOPIC_ID),
+            }
+        }
     };
+    let allows = |operation| {
+        context.allows_cluster(AclOperation::Delete)
+            || context.allows(operation, ResourceKind::Topic, &name)
+    };
+    let refused = failed(asked, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    // Its id is no secret, its name is.
+    if !allows(AclOperation::Describe) {
+        return refused;
+    }
+    let topic = context.cluster.directory().topic(&name);
+    if topic.is_some() && !allows(AclOperation::Delete) {
+        return DeletableTopicResult {
+            name: Some(name),
+            ..refused
+        };
+    }
     let unknown = if by_id {
         ErrorCode::UNKNOWN_TOPIC_ID
     } else {
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
     };
-    match name.and_then(|name| context.cluster.delete_topic(&name)) {
+    match context.cluster.delete_topic(&name) {
         Some(topic) => DeletableTopicResult {
             name: Some(topic.name.clone()),
             topic_id: topic.id,

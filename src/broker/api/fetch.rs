@@ -18,6 +18,7 @@ use super::{Api, Context, Reply};
 use crate::broker::fetch_session::{Answered, Context as Session, PartitionKey, Wanted};
 use crate::broker::lock;
 use crate::broker::partition::{Read, ReadRequest};
+use crate::broker::security::AclOperation;
 use crate::broker::transactions::Aborted;
 
 const FIRST_TOPIC_ID_VERSION: i16 = 13;
@@ -218,17 +219,12 @@ fn read_partition(
     waiter: Option<&Arc<Notify>>,
 ) -> Outcome {
     let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
-    let topic = {
-        let directory = context.cluster.directory();
-        match by_id {
-            true => directory
-                .topic_by_id(&wanted.key.topic_id)
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?,
-            false => directory
-                .topic(&wanted.key.topic)
-                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?,
-        }
-    };
+    let key = &wanted.key;
+    let topic = context.topic(
+        &key.topic,
+        by_id.then_some(&key.topic_id),
+        AclOperation::Read,
+    )?;
     let mut partition = topic
         .partition(wanted.key.partition)
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;

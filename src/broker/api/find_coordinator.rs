@@ -5,6 +5,7 @@ use protocol::messages::FindCoordinatorRequest;
 use protocol::messages::find_coordinator_response::{Coordinator, FindCoordinatorResponse};
 
 use super::{Api, Context, Reply};
+use crate::broker::security::{AclOperation, ResourceKind};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
@@ -45,8 +46,16 @@ impl Api for FindCoordinatorRequest {
 }
 
 fn find(key: &str, key_type: i8, context: &Context<'_>) -> Coordinator {
-    if key_type != GROUP && key_type != TRANSACTION {
-        return failed(key, ErrorCode::INVALID_REQUEST);
+    let (kind, refused) = match key_type {
+        GROUP => (ResourceKind::Group, ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        TRANSACTION => (
+            ResourceKind::TransactionalId,
+            ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        ),
+        _ => return failed(key, ErrorCode::INVALID_REQUEST),
+    };
+    if !context.allows(AclOperation::Describe, kind, key) {
+        return failed(key, refused);
     }
     match context.cluster.directory().coordinator(key) {
         Some(endpoint) => Coordinator {

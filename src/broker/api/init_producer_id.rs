@@ -5,12 +5,23 @@ use protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use protocol::{ErrorCode, VersionRange};
 
 use super::{Api, Context, Reply};
+use crate::broker::security::{AclOperation, ResourceKind};
 
 impl Api for InitProducerIdRequest {
     // Version 6 is marked as not yet stable in Kafka 4.4.
     const OFFERED: VersionRange = VersionRange { min: 0, max: 5 };
 
     async fn handle(self, context: &Context<'_>) -> Reply<InitProducerIdResponse> {
+        let refused = match self.transactional_id.as_deref() {
+            Some(id) if !context.allows(AclOperation::Write, ResourceKind::TransactionalId, id) => {
+                Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+            }
+            None if !may_be_idempotent(context) => Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
+            _ => None,
+        };
+        if let Some(error) = refused {
+            return Reply::Message(self.refusal(context.version, error));
+        }
         let half_named = (self.producer_id == -1) != (self.producer_epoch == -1);
         let error = match self.transactional_id.as_deref() {
             _ if half_named => ErrorCode::INVALID_REQUEST,
@@ -42,4 +53,11 @@ impl Api for InitProducerIdRequest {
     fn throttle(response: &mut InitProducerIdResponse, millis: i32) {
         response.throttle_time_ms = millis;
     }
+}
+
+/// Whoever may write to any topic may do so idempotently (KIP-679).
+fn may_be_idempotent(context: &Context<'_>) -> bool {
+    let security = &context.cluster.security;
+    context.allows_cluster(AclOperation::IdempotentWrite)
+        || security.allow_some(context.connection, AclOperation::Write, ResourceKind::Topic)
 }

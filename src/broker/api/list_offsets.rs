@@ -12,6 +12,7 @@ use protocol::records::RecordBatch;
 use super::{Api, Context, Reply};
 use crate::broker::log::StoredBatch;
 use crate::broker::partition::Partition;
+use crate::broker::security::AclOperation;
 
 const READ_COMMITTED: i8 = 1;
 
@@ -65,15 +66,13 @@ fn list_topic(
     read_committed: bool,
     context: &Context<'_>,
 ) -> ListOffsetsTopicResponse {
-    let topic = context.cluster.directory().topic(&asked.name);
+    let topic = context.topic(&asked.name, None, AclOperation::Describe);
     let list = |asked: &ListOffsetsPartition| {
-        let partition = topic
-            .as_ref()
-            .and_then(|topic| topic.partition(asked.partition_index));
-        match partition
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
-            .and_then(|found| find(&found, asked, read_committed, context))
-        {
+        let partition = topic.as_ref().map_err(|error| *error).and_then(|topic| {
+            let partition = topic.partition(asked.partition_index);
+            partition.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        });
+        match partition.and_then(|found| find(&found, asked, read_committed, context)) {
             Ok(Found {
                 offset,
                 timestamp,

@@ -13,31 +13,30 @@ use protocol::messages::metadata_response::{
 use super::{Api, Context, Reply};
 use crate::broker::cluster::Directory;
 use crate::broker::partition::Partition;
+use crate::broker::security::{AclOperation, CLUSTER_NAME, ResourceKind};
 use crate::broker::topic::{Topic, name_problem};
 
 /// The first version with an error of the whole request (KIP-1102); before, only topics have one.
 const FIRST_ERROR_VERSION: i16 = 13;
-/// What anybody may do with a topic where nothing is forbidden: READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
-const ALL_TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
-/// The same for the cluster: CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
-const ALL_CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 impl Api for MetadataRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<MetadataResponse> {
         let cluster = context.cluster;
-        let operations = if self.include_topic_authorized_operations {
-            ALL_TOPIC_OPERATIONS
-        } else {
-            i32::MIN
-        };
         let auto_create = self.allow_auto_topic_creation && cluster.settings.auto_create_topics;
         let all = self.topics.is_none()
             || (context.version == 0 && self.topics.as_ref().is_some_and(Vec::is_empty));
         let mut topics: Vec<_> = match self.topics {
             _ if all => {
                 let topics: Vec<_> = cluster.directory().topics().cloned().collect();
+                // Those that the client may not see are not there for it.
+                let visible = |topic: &&Arc<Topic>| {
+                    context
+                        .check_topic(AclOperation::Describe, &topic.name)
+                        .is_ok()
+                };
                 topics
                     .iter()
+                    .filter(visible)
                     .map(|topic| described(topic, context))
                     .collect()
             }
@@ -54,18 +53,31 @@ impl Api for MetadataRequest {
             }
             None => Vec::new(),
         };
-        for topic in topics
-            .iter_mut()
-            .filter(|topic| topic.error_code != ErrorCode::UNKNOWN_TOPIC_ID)
-        {
-            topic.topic_authorized_operations = operations;
+        if self.include_topic_authorized_operations {
+            let hidden = [
+                ErrorCode::UNKNOWN_TOPIC_ID,
+                ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            ];
+            for topic in topics
+                .iter_mut()
+                .filter(|topic| !hidden.contains(&topic.error_code))
+            {
+                let name = topic.name.as_deref().unwrap_or_default();
+                topic.topic_authorized_operations =
+                    cluster
+                        .security
+                        .operations(context.connection, ResourceKind::Topic, name);
+            }
         }
+        let cluster_authorized_operations =
+            match self.include_cluster_authorized_operations {
+                true if context.allows_cluster(AclOperation::Describe) => cluster
+                    .security
+                    .operations(context.connection, ResourceKind::Cluster, CLUSTER_NAME),
+                true => 0,
+                false => i32::MIN,
+            };
         let directory = cluster.directory();
-        let cluster_authorized_operations = if self.include_cluster_authorized_operations {
-            ALL_CLUSTER_OPERATIONS
-        } else {
-            i32::MIN
-        };
         Reply::Message(MetadataResponse {
             brokers: brokers(&directory),
             cluster_id: Some(cluster.id.clone()),
@@ -118,13 +130,29 @@ fn describe(
     let Some(name) = asked.name.as_deref() else {
         let topic = context.cluster.directory().topic_by_id(&asked.topic_id);
         return match topic {
+            Some(topic)
+                if context
+                    .check_topic(AclOperation::Describe, &topic.name)
+                    .is_err() =>
+            {
+                failed(None, asked, ErrorCode::TOPIC_AUTHORIZATION_FAILED)
+            }
             Some(topic) => described(&topic, context),
             None => failed(None, asked, ErrorCode::UNKNOWN_TOPIC_ID),
         };
     };
-    let topic = context.cluster.directory().topic(name);
-    if let Some(topic) = topic {
-        return described(&topic, context);
+    match context.topic(name, None, AclOperation::Describe) {
+        Ok(topic) => return described(&topic, context),
+        Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => {}
+        Err(error) => return failed(Some(name.to_owned()), asked, error),
+    }
+    let may_create = || {
+        context.allows_cluster(AclOperation::Create)
+            || context.allows(AclOperation::Create, ResourceKind::Topic, name)
+    };
+    if auto_create && !may_create() {
+        let error = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        return failed(Some(name.to_owned()), asked, error);
     }
     let error = match name_problem(name) {
         Some(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,

@@ -1,8 +1,9 @@
 //! One file for each API: what a request does, and how it is answered.
 //!
-//! In: a frame, the cluster, the node that it reached. Out: the frame to write, or that there is none. Handlers are thin: they look things up,
+//! In: a frame, the cluster, the connection that it came by. Out: the frame to write, or that there is none. Handlers are thin: they look things up,
 //! ask the structs that decide, and fill in the response. [`Api`] is what a file implements; the list below is what the broker speaks.
 
+mod acls;
 mod api_versions;
 mod coordination;
 mod create_topics;
@@ -16,25 +17,30 @@ mod offset_commit;
 mod offset_fetch;
 mod produce;
 mod records_placeholder;
+mod sasl;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::frame::{decode_request_header, encode_response};
+use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest, RequestHeader, SyncGroupRequest,
+    ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
+    RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
-use protocol::{ApiKey, Decoder, ErrorCode, Request, VersionRange};
+use protocol::{ApiKey, Decoder, ErrorCode, Request, Uuid, VersionRange};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::faults::FaultAction;
 use super::lock;
 use super::quota::Quota;
+use super::security::{AclOperation, Admission, CLUSTER_NAME, ResourceKind};
+use super::server::Connection;
+use super::topic::Topic;
 use records_placeholder::RecordsPlaceholders;
 
 /// What becomes of a request.
@@ -54,8 +60,59 @@ pub(super) enum Outcome {
 pub(super) struct Context<'a> {
     pub(super) cluster: &'a Arc<Cluster>,
     pub(super) node: i32,
+    pub(super) connection: &'a Connection,
     pub(super) version: i16,
     pub(super) client_id: &'a str,
+}
+
+impl Context<'_> {
+    /// Whether the client may do this.
+    fn allows(&self, operation: AclOperation, kind: ResourceKind, name: &str) -> bool {
+        let security = &self.cluster.security;
+        security.allow(self.connection, operation, kind, name)
+    }
+
+    /// Whether it may do this to the cluster.
+    fn allows_cluster(&self, operation: AclOperation) -> bool {
+        self.allows(operation, ResourceKind::Cluster, CLUSTER_NAME)
+    }
+
+    fn check_topic(&self, operation: AclOperation, name: &str) -> Result<(), ErrorCode> {
+        match self.allows(operation, ResourceKind::Topic, name) {
+            true => Ok(()),
+            false => Err(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+        }
+    }
+
+    fn check_group(&self, operation: AclOperation, id: &str) -> Result<(), ErrorCode> {
+        match self.allows(operation, ResourceKind::Group, id) {
+            true => Ok(()),
+            false => Err(ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        }
+    }
+
+    /// The topic of this name, or of this id, if the client may do this with it. Of a name that it may not use, it does not hear whether there
+    /// is one.
+    fn topic(
+        &self,
+        name: &str,
+        id: Option<&Uuid>,
+        operation: AclOperation,
+    ) -> Result<Arc<Topic>, ErrorCode> {
+        match id {
+            Some(id) => {
+                let topic = self.cluster.directory().topic_by_id(id);
+                let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
+                self.check_topic(operation, &topic.name)?;
+                Ok(topic)
+            }
+            None => {
+                self.check_topic(operation, name)?;
+                let topic = self.cluster.directory().topic(name);
+                topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+            }
+        }
+    }
 }
 
 /// A handler's answer.
@@ -105,9 +162,14 @@ macro_rules! apis {
             spoken.into_iter().filter_map(|(key, range)| Some((key, cluster.versions(key, range)?))).collect()
         }
 
-        async fn dispatch(header: &RequestHeader, body: Decoder, cluster: &Arc<Cluster>, node: i32) -> Outcome {
+        async fn dispatch(
+            header: &RequestHeader,
+            body: Decoder,
+            cluster: &Arc<Cluster>,
+            connection: &Connection,
+        ) -> Outcome {
             match ApiKey(header.request_api_key) {
-                $(key if key == $request::KEY => serve::<$request>(header, body, cluster, node).await,)*
+                $(key if key == $request::KEY => serve::<$request>(header, body, cluster, connection).await,)*
                 // Kafka, too, closes the connection on what it can't read.
                 _ => Outcome::Disconnect,
             }
@@ -131,14 +193,41 @@ apis! {
     CreateTopicsRequest,
     DeleteTopicsRequest,
     InitProducerIdRequest,
+    SaslHandshakeRequest,
+    SaslAuthenticateRequest,
+    DescribeAclsRequest,
+    CreateAclsRequest,
+    DeleteAclsRequest,
 }
 
 /// Answers one request. What can't be read, or is in a version that is not offered, closes the connection, as Kafka does.
-pub(super) async fn answer(frame: Bytes, cluster: &Arc<Cluster>, node: i32) -> Outcome {
+pub(super) async fn answer(
+    frame: Bytes,
+    cluster: &Arc<Cluster>,
+    connection: &Connection,
+) -> Outcome {
+    if connection.session().takes_raw_message() {
+        return answer_raw(&frame, cluster, connection);
+    }
     let mut body = Decoder::new(frame);
     match decode_request_header(&mut body) {
-        Ok(header) => dispatch(&header, body, cluster, node).await,
+        Ok(header) => dispatch(&header, body, cluster, connection).await,
         Err(_) => Outcome::Disconnect,
+    }
+}
+
+/// Answers a mechanism's message that came without a request around it, likewise.
+fn answer_raw(message: &[u8], cluster: &Cluster, connection: &Connection) -> Outcome {
+    let Ok(reply) = sasl::authenticate(message, cluster, connection) else {
+        return Outcome::Disconnect;
+    };
+    let Ok(length) = u32::try_from(reply.message.len()) else {
+        return Outcome::Disconnect;
+    };
+    let length: [u8; LENGTH_BYTES] = length.to_be_bytes();
+    Outcome::Answer {
+        frame: vec![Bytes::copy_from_slice(&length), reply.message.into()],
+        mute_until: None,
     }
 }
 
@@ -146,9 +235,14 @@ async fn serve<R: Api>(
     header: &RequestHeader,
     mut body: Decoder,
     cluster: &Arc<Cluster>,
-    node: i32,
+    connection: &Connection,
 ) -> Outcome {
     let (version, correlation_id) = (header.request_api_version, header.correlation_id);
+    let admission = connection.session().admit(R::KEY, Instant::now());
+    if admission == Admission::Disconnect {
+        return Outcome::Disconnect;
+    }
+    let node = connection.node;
     if !cluster
         .versions(R::KEY, R::OFFERED)
         .is_some_and(|range| range.contains(version))
@@ -163,9 +257,20 @@ async fn serve<R: Api>(
     let context = Context {
         cluster,
         node,
+        connection,
         version,
         client_id,
     };
+    if admission == Admission::Refuse {
+        let response = request.refusal(version, ErrorCode::ILLEGAL_SASL_STATE);
+        return encode_response(version, correlation_id, &response).map_or(
+            Outcome::Disconnect,
+            |frame| Outcome::Answer {
+                frame,
+                mute_until: None,
+            },
+        );
+    }
     let over_quota = request
         .quota(cluster)
         .map(|(quota, bytes)| lock(quota).charge(client_id, bytes, Instant::now()));

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, CommitterIdentity, Groups, OffsetKey};
 use crate::broker::lock;
+use crate::broker::security::AclOperation;
 use crate::broker::topic::Topic;
 
 /// The first version that names topics by their id.
@@ -22,7 +23,10 @@ const FIRST_TOPIC_ID_VERSION: i16 = 10;
 
 impl Api for OffsetCommitRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<OffsetCommitResponse> {
-        if let Err(error) = context.check_coordinator(&self.group_id) {
+        let checked = context
+            .check_group(AclOperation::Read, &self.group_id)
+            .and_then(|()| context.check_coordinator(&self.group_id));
+        if let Err(error) = checked {
             return Reply::Message(self.refusal(context.version, error));
         }
         let topics: Vec<_> = self
@@ -68,15 +72,9 @@ fn find_topic(
     asked: &OffsetCommitRequestTopic,
     context: &Context<'_>,
 ) -> Result<Arc<Topic>, ErrorCode> {
-    let directory = context.cluster.directory();
-    match context.version >= FIRST_TOPIC_ID_VERSION {
-        true => directory
-            .topic_by_id(&asked.topic_id)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
-        false => directory
-            .topic(&asked.name)
-            .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-    }
+    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let id = by_id.then_some(&asked.topic_id);
+    context.topic(&asked.name, id, AclOperation::Read)
 }
 
 fn commit_topic(

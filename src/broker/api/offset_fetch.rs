@@ -12,6 +12,7 @@ use protocol::messages::offset_fetch_response::{
 
 use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, OffsetKey};
+use crate::broker::security::AclOperation;
 
 /// The first version with an error of the whole request.
 const FIRST_ERROR_VERSION: i16 = 2;
@@ -96,7 +97,10 @@ fn for_version(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> Offse
 }
 
 fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchResponseGroup {
-    if let Err(error) = context.check_coordinator(&asked.group_id) {
+    let checked = context
+        .check_group(AclOperation::Describe, &asked.group_id)
+        .and_then(|()| context.check_coordinator(&asked.group_id));
+    if let Err(error) = checked {
         return failed(asked, context.version, error);
     }
     let committed = context.cluster.committed(&asked.group_id);
@@ -105,7 +109,15 @@ fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchR
             .iter()
             .map(|topic| fetch_topic(topic, &committed, context))
             .collect(),
-        None => all_topics(committed),
+        None => {
+            let mut topics = all_topics(committed);
+            topics.retain(|topic| {
+                context
+                    .check_topic(AclOperation::Describe, &topic.name)
+                    .is_ok()
+            });
+            topics
+        }
     };
     OffsetFetchResponseGroup {
         group_id: asked.group_id.clone(),
@@ -119,17 +131,18 @@ fn fetch_topic(
     committed: &BTreeMap<OffsetKey, Committed>,
     context: &Context<'_>,
 ) -> OffsetFetchResponseTopics {
-    let name = match context.version >= FIRST_TOPIC_ID_VERSION {
-        true => context
-            .cluster
-            .directory()
-            .topic_by_id(&asked.topic_id)
-            .map(|topic| topic.name.clone()),
-        false => Some(asked.name.clone()),
+    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let id = by_id.then_some(&asked.topic_id);
+    let name = match context.topic(&asked.name, id, AclOperation::Describe) {
+        Ok(topic) => Ok(topic.name.clone()),
+        // Nothing is committed for it.
+        Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => Ok(asked.name.clone()),
+        Err(error) => Err(error),
     };
     let find = |&partition: &i32| {
-        let Some(topic) = name.clone() else {
-            return nothing(partition, ErrorCode::UNKNOWN_TOPIC_ID);
+        let topic = match &name {
+            Ok(name) => name.clone(),
+            Err(error) => return nothing(partition, *error),
         };
         let found = committed.get(&OffsetKey { topic, partition });
         found.map_or_else(

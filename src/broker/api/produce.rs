@@ -16,6 +16,7 @@ use super::{Api, Context, Reply};
 use crate::broker::batch::{self, Refusal};
 use crate::broker::cluster::Cluster;
 use crate::broker::quota::Quota;
+use crate::broker::security::{AclOperation, ResourceKind};
 use crate::broker::topic::Topic;
 
 /// The first version that names topics by their id (KIP-516).
@@ -32,7 +33,11 @@ impl Api for ProduceRequest {
         if !(-1..=1).contains(&acks) {
             return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_REQUIRED_ACKS));
         }
-        if self.transactional_id.is_some() {
+        if let Some(id) = &self.transactional_id {
+            if !context.allows(AclOperation::Write, ResourceKind::TransactionalId, id) {
+                let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+                return Reply::Message(self.refusal(context.version, error));
+            }
             return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_TXN_STATE));
         }
         let mut response = ProduceResponse::default();
@@ -98,25 +103,17 @@ fn produce_topic(
     endpoints: &mut Vec<NodeEndpoint>,
 ) -> TopicProduceResponse {
     let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
-    let (topic, unknown) = {
-        let directory = context.cluster.directory();
-        match by_id {
-            true => (
-                directory.topic_by_id(&data.topic_id),
-                ErrorCode::UNKNOWN_TOPIC_ID,
-            ),
-            false => (
-                directory.topic(&data.name),
-                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-            ),
-        }
-    };
+    let topic = context.topic(
+        &data.name,
+        by_id.then_some(&data.topic_id),
+        AclOperation::Write,
+    );
     let mut partition_responses = Vec::with_capacity(data.partition_data.len());
     for partition in data.partition_data {
         let index = partition.index;
         partition_responses.push(match &topic {
-            None => failed(index, unknown.into()),
-            Some(topic) => match append(topic, partition, acks, context) {
+            Err(error) => failed(index, (*error).into()),
+            Ok(topic) => match append(topic, partition, acks, context) {
                 Ok(response) => response,
                 Err(refusal) if refusal.error == ErrorCode::NOT_LEADER_OR_FOLLOWER => {
                     not_leader(topic, index, context, endpoints)

@@ -13,7 +13,7 @@ use protocol::{ApiKey, Uuid};
 use super::Session;
 
 /// The APIs whose offered versions are compared.
-const APIS: [ApiKey; 15] = [
+const APIS: [ApiKey; 20] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -29,6 +29,11 @@ const APIS: [ApiKey; 15] = [
     ApiKey::CREATE_TOPICS,
     ApiKey::DELETE_TOPICS,
     ApiKey::INIT_PRODUCER_ID,
+    ApiKey::SASL_HANDSHAKE,
+    ApiKey::SASL_AUTHENTICATE,
+    ApiKey::DESCRIBE_ACLS,
+    ApiKey::CREATE_ACLS,
+    ApiKey::DELETE_ACLS,
 ];
 
 pub async fn run(session: &mut Session) {

@@ -1,105 +1,93 @@
-//! Listeners and connections: one task for each node, which owns the tasks of its connections.
+//! A connection: frames in and out, and who is at the other end.
 //!
-//! A connection's requests are answered one after the other, in their order, as Kafka does. Bytes are taken in as they arrive, and
-//! no length is trusted before. Ending a node's task ends its connections.
+//! Its requests are answered one after the other, in their order, as Kafka does. Bytes are taken in as they arrive, and no length is trusted
+//! before; of a client that has not said who it is, only short frames are taken.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::{Bytes, BytesMut};
 use protocol::frame::{LENGTH_BYTES, frame_length};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::api::{self, Outcome};
-use super::cluster::Cluster;
+use crate::broker::api::{self, Outcome};
+use crate::broker::cluster::Cluster;
+use crate::broker::lock;
+use crate::broker::security::{Principal, Session};
 
-/// What an in-memory connection holds in each direction before a writer has to wait.
-pub(crate) const IN_MEMORY_BUFFER_BYTES: usize = 64 * 1024;
 /// Room to read into at the least, so that small frames come several at a time.
 const READ_BYTES: usize = 64 * 1024;
 /// How much room a long frame gets before its bytes are there; beyond that it doubles as they arrive.
 const TRUSTED_BYTES: usize = 1024 * 1024;
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 /// Pieces written in one call.
 const MAX_SLICES: usize = 64;
+/// The longest frame of a client that has not said who it is (Kafka's `sasl.server.max.receive.size`).
+const MAX_BYTES_UNAUTHENTICATED: usize = 512 * 1024;
 
-/// Where a node takes connections from.
+/// What is known of a connection.
 #[derive(Debug)]
-pub(crate) enum Listener {
-    /// `bound` is the socket for the first start.
-    Tcp {
-        address: SocketAddr,
-        bound: Option<TcpListener>,
-    },
-    InMemory,
+pub(crate) struct Connection {
+    /// The node that it reached.
+    pub(crate) node: i32,
+    /// The client's address.
+    pub(crate) host: String,
+    session: Mutex<Session>,
 }
 
-/// What a node's task is asked to do.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Connect(DuplexStream),
-    DisconnectAll,
+impl Connection {
+    /// A fresh one; `principal` is who the client is unless it says more.
+    fn new(node: i32, host: IpAddr, principal: Principal, cluster: &Cluster) -> Self {
+        let session = match cluster.security.takes_sasl() {
+            true => Session::unauthenticated(principal),
+            false => Session::open(principal),
+        };
+        Self {
+            node,
+            host: host.to_string(),
+            session: Mutex::new(session),
+        }
+    }
+
+    /// Who the client is, and for how long that is believed.
+    pub(crate) fn session(&self) -> MutexGuard<'_, Session> {
+        lock(&self.session)
+    }
 }
 
-/// One node: takes connections in until it is ended.
-pub(crate) async fn run_node(
+/// Serves one client until either side closes the connection. A broken peer is no error of ours.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    stream: S,
+    host: IpAddr,
     cluster: Arc<Cluster>,
     node: i32,
-    listener: Option<TcpListener>,
-    mut commands: mpsc::Receiver<Command>,
 ) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            command = commands.recv() => match command {
-                None => return,
-                Some(Command::DisconnectAll) => connections.abort_all(),
-                Some(Command::Connect(stream)) => {
-                    connections.spawn(serve(stream, cluster.clone(), node));
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            accepted = accept(listener.as_ref()) => match accepted {
-                Ok(stream) => {
-                    connections.spawn(serve(stream, cluster.clone(), node));
-                }
-                // It died before it was accepted, or there are no more descriptors: others may have better luck.
-                Err(_) => tokio::time::sleep(ACCEPT_BACKOFF).await,
-            },
-        }
-    }
+    let connection = Connection::new(node, host, Principal::anonymous(), &cluster);
+    serve_frames(stream, &connection, &cluster).await;
 }
 
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Serves one connection until either side closes it. A broken peer is no error of ours.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, cluster: Arc<Cluster>, node: i32) {
+async fn serve_frames<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    connection: &Connection,
+    cluster: &Arc<Cluster>,
+) {
     let mut buffer = BytesMut::new();
-    while let Ok(Some(frame)) =
-        read_frame(&mut stream, &mut buffer, cluster.settings.max_request_bytes).await
-    {
-        match api::answer(frame, &cluster, node).await {
+    loop {
+        let max = match connection.session().is_authenticated() {
+            true => cluster.settings.max_request_bytes,
+            false => MAX_BYTES_UNAUTHENTICATED.min(cluster.settings.max_request_bytes),
+        };
+        let Ok(Some(frame)) = read_frame(&mut stream, &mut buffer, max).await else {
+            break;
+        };
+        match api::answer(frame, cluster, connection).await {
             Outcome::Disconnect => break,
             Outcome::Nothing => {}
             Outcome::Answer { frame, mute_until } => {
-                if write_all(&mut stream, &frame).await.is_err() {
+                if write_all(&mut stream, &frame).await.is_err()
+                    || connection.session().has_failed()
+                {
                     break;
                 }
                 if let Some(until) = mute_until.filter(|until| *until > Instant::now()) {
