@@ -1,8 +1,8 @@
 //! Certificates and keys in PEM (RFC 7468): a file, or the text itself.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -35,20 +35,20 @@ impl Pem {
         Self::Text(text.into())
     }
 
-    /// The text.
+    /// The text. Of a file, also of what is no regular one, such as a pipe, never more than the longest.
     pub(crate) fn read(&self) -> io::Result<Zeroizing<String>> {
-        match self {
-            Self::Text(text) => Ok(Zeroizing::new(text.reveal().to_string())),
-            Self::File(path) => {
-                let length = fs::metadata(path)?.len();
-                if length > LONGEST {
-                    let message =
-                        format!("{length} bytes are too many: at most {LONGEST} are read");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-                }
-                fs::read_to_string(path).map(Zeroizing::new)
-            }
+        let path = match self {
+            Self::Text(text) => return Ok(Zeroizing::new(text.reveal().to_string())),
+            Self::File(path) => path,
+        };
+        let mut text = Zeroizing::new(String::new());
+        let mut file = File::open(path)?.take(LONGEST + 1);
+        file.read_to_string(&mut text)?;
+        if text.len() as u64 > LONGEST {
+            let message = format!("it has more than {LONGEST} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
+        Ok(text)
     }
 
     /// The file, if it is one.
