@@ -132,7 +132,10 @@ async fn a_listener_that_hangs_up_at_our_first_bytes_is_an_error_at_once_that_sa
         let error = error.expect_err("no broker for us");
         assert!(started.elapsed() < SECOND * 2, "{:?}", started.elapsed());
         let text = error.to_string();
-        assert!(text.contains("TLS or SASL listener"), "{text}");
+        assert!(
+            text.contains("another security.protocol (TLS or SASL, or neither)"),
+            "{text}"
+        );
         assert!(text.contains("kafka-1:9092"), "{text}");
     }
     // A broker that is just starting does so for a moment.
