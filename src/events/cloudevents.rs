@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kafka::Random;
+use crate::kafka::runtime::calendar::civil;
 
 /// What the header of every attribute begins with.
 pub const PREFIX: &str = "ce_";
@@ -244,24 +245,6 @@ fn rfc3339(now_ms: i64) -> [u8; 24] {
     text
 }
 
-/// Year, month and day of the Gregorian calendar, from days since 1970 (0 or more). Counted in years that begin in March, so that the
-/// day that comes and goes is the last one of its year.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468; // from 0000-03-01
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,27 +269,6 @@ mod tests {
             (i64::MAX, "9999-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(text(&rfc3339(ms)), expected);
-        }
-    }
-
-    #[test]
-    fn every_day_has_the_date_after_the_one_before() {
-        let (mut year, mut month, mut day) = civil(0);
-        for days in 1..200_000 {
-            let next = civil(days);
-            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-            let last = match month {
-                2 => 28 + i64::from(leap),
-                4 | 6 | 9 | 11 => 30,
-                _ => 31,
-            };
-            let expected = match (day == last, month) {
-                (false, _) => (year, month, day + 1),
-                (true, 12) => (year + 1, 1, 1),
-                (true, _) => (year, month + 1, 1),
-            };
-            assert_eq!(next, expected);
-            (year, month, day) = next;
         }
     }
 

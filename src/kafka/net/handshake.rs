@@ -114,7 +114,7 @@ impl<'a> Handshake<'a> {
                 ));
             }
         }
-        let mut exchange = authenticator.begin().await.map_err(explain)?;
+        let mut exchange = authenticator.begin(self.address).await.map_err(explain)?;
         let version = versions.choose::<SaslAuthenticateRequest>()?;
         let mut message = exchange.first();
         for _ in 0..MAX_ROUNDS {

@@ -8,7 +8,7 @@
 //! | `frame_pool` | buffers of long frames, recycled |
 //! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
 //! | `handshake` | what is said on a fresh stream before it carries requests |
-//! | `http` | a small HTTP client, for what stands beside the brokers (feature `oauth-oidc`) |
+//! | `http` | a small HTTP client, for what stands beside the brokers (features `oauth-oidc` and `msk-iam`) |
 //! | `peer` | recognises peers that are no Kafka broker |
 //! | `timeout` | how long a broker is told that it may take |
 //! | `tls` | encryption (feature `tls`, `tls-ring` or `tls-aws-lc-rs`) |

@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `backoff` | how long to pause before trying again (KIP-580) |
+//! | `calendar` | days since 1970 and dates |
 //! | `clock` | wall time, from the system or simulated |
 //! | `random` | seeded random numbers |
 //! | `retry` | the pauses between the repetitions of one request |
@@ -10,6 +11,7 @@
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 
 mod backoff;
+pub(crate) mod calendar;
 mod clock;
 mod random;
 mod retry;

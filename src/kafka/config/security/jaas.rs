@@ -3,12 +3,12 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::SaslLogin;
+use super::{SaslLogin, aws};
 use crate::kafka::config::Secret;
 use crate::kafka::config::values::Kind;
 
 /// The login modules, and whether they take an option.
-const MODULES: [(&str, fn(&str) -> bool); 3] = [
+const MODULES: [(&str, fn(&str) -> bool); 4] = [
     (
         "org.apache.kafka.common.security.plain.PlainLoginModule",
         is_login,
@@ -22,7 +22,12 @@ const MODULES: [(&str, fn(&str) -> bool); 3] = [
         |option| {
             ["clientId", "clientSecret", "scope"].contains(&option)
                 || option.starts_with("extension_")
+                || aws::is_option(option)
         },
+    ),
+    (
+        "software.amazon.msk.auth.iam.IAMLoginModule",
+        aws::is_option,
     ),
 ];
 
@@ -33,7 +38,8 @@ fn is_login(option: &str) -> bool {
 pub(super) const JAAS: Kind<SaslLogin> = Kind {
     allowed: "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"…\" password=\"…\"; or the same with \
               org.apache.kafka.common.security.scram.ScramLoginModule, where tokenauth=\"true\" may be added; or \
-              org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule with clientId, clientSecret, scope and extension_NAME",
+              org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule with clientId, clientSecret, scope and extension_NAME; or \
+              software.amazon.msk.auth.iam.IAMLoginModule with awsProfileName, awsRoleArn, awsRoleSessionName, awsRoleExternalId and awsStsRegion",
     read: login,
     holds: |_| true,
     show: |_| Secret::HIDDEN.to_string(),

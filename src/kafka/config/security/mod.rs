@@ -2,12 +2,14 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `aws` | whose credentials of AWS sign for Amazon MSK |
 //! | `jaas` | Java's way to name user and password in one text |
 //! | `oauth` | token endpoints, and when tokens are asked for anew |
 //! | `pem` | certificates and keys: a file, or the text itself |
 //! | `sasl` | the mechanism and what it needs |
 //! | `tls` | whom to trust, which certificate to show |
 
+mod aws;
 mod jaas;
 mod oauth;
 mod pem;
@@ -28,6 +30,7 @@ use super::values::{FLAG, Kind, POSITIVE_MILLIS, SECRET, TEXT};
 use super::{Configuration, Property};
 use crate::kafka::Result;
 
+pub use aws::{AwsCredentials, AwsCredentialsProvider, MskIamConfig};
 pub use oauth::{OAuthConfig, OAuthExtensions, OAuthGrant, TokenRefresh, TokenSource};
 pub use pem::Pem;
 pub use sasl::{BearerToken, SaslConfig, SaslLogin, SaslMechanism, TokenError, TokenProvider};
@@ -126,6 +129,7 @@ impl Configuration for SecurityConfig {
         "sasl.password": SECRET => sasl.login.password;
         "sasl.jaas.config": JAAS => sasl.login;
         "sasl.login.callback.handler.class": HANDLER => sasl.token_source;
+        "sasl.client.callback.handler.class": HANDLER => sasl.token_source;
         "sasl.login.refresh.window.factor": WINDOW_FACTOR => sasl.refresh.window_factor;
         "sasl.login.refresh.window.jitter": WINDOW_JITTER => sasl.refresh.window_jitter;
         "sasl.login.refresh.min.period.seconds": MIN_PERIOD => sasl.refresh.min_period;

@@ -111,6 +111,8 @@ pub enum TokenSource {
     /// An OpenID provider, or a file: see [`OAuthConfig`].
     #[default]
     OAuth,
+    /// Credentials of AWS, for Amazon MSK: see [`MskIamConfig`](super::MskIamConfig).
+    MskIam,
 }
 
 impl OAuthConfig {
@@ -220,13 +222,15 @@ impl FromStr for TokenSource {
     fn from_str(text: &str) -> Result<Self, ()> {
         match text.rsplit('.').next().unwrap_or(text) {
             "OAuthBearerLoginCallbackHandler" => Ok(Self::OAuth),
+            "IAMOAuthBearerLoginCallbackHandler" | "IAMClientCallbackHandler" => Ok(Self::MskIam),
             _ => Err(()),
         }
     }
 }
 
 pub(super) const HANDLER: Kind<TokenSource> = Kind::any(
-    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler; a provider of tokens of your own is set as \
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler, or \
+     software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler or IAMClientCallbackHandler; a provider of tokens of your own is set as \
      SaslConfig::token_provider",
 );
 

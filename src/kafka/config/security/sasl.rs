@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{OAuthConfig, TokenRefresh, TokenSource};
+use super::{MskIamConfig, OAuthConfig, TokenRefresh, TokenSource};
 use crate::kafka::config::Secret;
 use crate::kafka::config::values::Kind;
 use crate::kafka::net::BoxFuture;
@@ -26,6 +26,8 @@ pub struct SaslConfig {
     pub token_source: TokenSource,
     /// `sasl.oauthbearer.*`: how a token is got from a token endpoint.
     pub oauth: OAuthConfig,
+    /// Amazon MSK's IAM: whose credentials sign.
+    pub msk_iam: MskIamConfig,
     /// `sasl.login.refresh.*`: when a token is asked for anew.
     pub refresh: TokenRefresh,
 }
@@ -41,7 +43,7 @@ pub struct SaslLogin {
     /// With SCRAM: this is a delegation token (KIP-48). Default false.
     pub delegation_token: bool,
     /// The options that `sasl.jaas.config` gives to another login module, by name: `clientId`, `clientSecret`, `scope` and
-    /// `extension_NAME` to `OAuthBearerLoginModule`. Default none.
+    /// `extension_NAME` to `OAuthBearerLoginModule`, `awsProfileName` and the like to Amazon's `IAMLoginModule`. Default none.
     pub options: Vec<(String, Secret)>,
 }
 
@@ -65,9 +67,16 @@ pub enum SaslMechanism {
     ScramSha512,
     /// `OAUTHBEARER` (RFC 7628, KIP-255): a token that somebody else has signed.
     OAuthBearer,
+    /// `AWS_MSK_IAM`: Amazon MSK's own, signed with credentials of AWS.
+    AwsMskIam,
 }
 
 impl SaslMechanism {
+    /// Whether a user and a password are what it needs.
+    pub(crate) fn has_login(self) -> bool {
+        !matches!(self, Self::OAuthBearer | Self::AwsMskIam)
+    }
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -75,6 +84,7 @@ impl SaslMechanism {
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
             Self::OAuthBearer => "OAUTHBEARER",
+            Self::AwsMskIam => "AWS_MSK_IAM",
         }
     }
 }
@@ -94,6 +104,7 @@ impl FromStr for SaslMechanism {
             Self::ScramSha256,
             Self::ScramSha512,
             Self::OAuthBearer,
+            Self::AwsMskIam,
         ];
         let named = all
             .into_iter()
@@ -103,7 +114,7 @@ impl FromStr for SaslMechanism {
 }
 
 pub(super) const MECHANISM: Kind<SaslMechanism> = Kind::any(
-    "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; GSSAPI (Kerberos) is not there: no well-kept library speaks it without C",
+    "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM; GSSAPI (Kerberos) is not there: no well-kept library speaks it without C",
 );
 
 /// Where tokens for OAUTHBEARER come from.
@@ -153,6 +164,17 @@ impl SaslConfig {
         };
         match mechanism {
             SaslMechanism::OAuthBearer if self.token_provider.is_some() => Ok(()),
+            SaslMechanism::AwsMskIam | SaslMechanism::OAuthBearer
+                if mechanism == SaslMechanism::AwsMskIam
+                    || self.token_source == TokenSource::MskIam =>
+            {
+                match cfg!(feature = "msk-iam") {
+                    true => Ok(()),
+                    false => wrong(format!(
+                        "sasl.mechanism = {mechanism} wants what this program was built without: build it with the feature msk-iam"
+                    )),
+                }
+            }
             SaslMechanism::OAuthBearer => match self.oauth.lacks(&self.login) {
                 Some(lacking) => wrong(format!("sasl.mechanism = OAUTHBEARER {lacking}")),
                 None => Ok(()),

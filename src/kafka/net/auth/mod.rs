@@ -3,24 +3,33 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `exchange` | the seam: messages of a mechanism, one after the other |
+//! | `msk_iam` | Amazon MSK's IAM (feature `msk-iam`) |
 //! | `oauth_bearer` | a token that somebody else has signed |
 //! | `oidc` | tokens from a token endpoint, or from a file |
 //! | `plain` | user and password as they are |
 //! | `scram` | both sides prove that they know the password |
+//! | `secret_json` | JSON that holds secrets |
 //! | `tokens` | tokens, asked for once for many connections |
 
 mod exchange;
+#[cfg(feature = "msk-iam")]
+mod msk_iam;
 mod oauth_bearer;
 mod oidc;
 mod plain;
 mod scram;
+#[cfg(feature = "http")]
+mod secret_json;
 mod tokens;
+
+use std::sync::Arc;
 
 use self::exchange::Exchange;
 pub(super) use self::exchange::{MAX_ROUNDS, Step};
 use self::tokens::Tokens;
 use crate::kafka::config::Secret;
-use crate::kafka::config::security::{SaslLogin, SaslMechanism};
+use crate::kafka::config::security::{SaslLogin, SaslMechanism, TokenSource};
+use crate::kafka::net::Address;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
 /// What part of the time that a connection has may pass before there is a token.
@@ -32,6 +41,8 @@ pub(super) struct Authenticator {
     mechanism: SaslMechanism,
     login: SaslLogin,
     tokens: Option<Tokens>,
+    #[cfg(feature = "msk-iam")]
+    msk_iam: Option<msk_iam::MskIam>,
 }
 
 impl Authenticator {
@@ -43,7 +54,13 @@ impl Authenticator {
         let provider = match mechanism {
             SaslMechanism::OAuthBearer => {
                 let own = sasl.token_provider.clone();
-                own.or_else(|| oidc::provider(config, limit))
+                own.or_else(|| match sasl.token_source {
+                    TokenSource::OAuth => oidc::provider(config, limit),
+                    #[cfg(feature = "msk-iam")]
+                    TokenSource::MskIam => Some(Arc::new(msk_iam::MskIam::new(config, limit))),
+                    #[cfg(not(feature = "msk-iam"))]
+                    TokenSource::MskIam => None,
+                })
             }
             _ => None,
         };
@@ -53,6 +70,9 @@ impl Authenticator {
             mechanism,
             login: sasl.login.clone(),
             tokens,
+            #[cfg(feature = "msk-iam")]
+            msk_iam: (mechanism == SaslMechanism::AwsMskIam)
+                .then(|| msk_iam::MskIam::new(config, limit)),
         })
     }
 
@@ -63,7 +83,7 @@ impl Authenticator {
     /// Whom the client says to be, for errors: never what proves it.
     pub fn who(&self) -> String {
         match &self.login.username {
-            Some(user) if self.mechanism != SaslMechanism::OAuthBearer => {
+            Some(user) if self.mechanism.has_login() => {
                 format!(
                     "{} as {}",
                     self.mechanism,
@@ -74,8 +94,9 @@ impl Authenticator {
         }
     }
 
-    /// The exchange for one connection. The caller sets the deadline.
-    pub async fn begin(&self) -> Result<Box<dyn Exchange>> {
+    /// The exchange for one connection to the broker at `address`. The caller sets the deadline.
+    #[cfg_attr(not(feature = "msk-iam"), expect(unused_variables))]
+    pub async fn begin(&self, address: &Address) -> Result<Box<dyn Exchange>> {
         let user = self.login.username.as_deref().unwrap_or_default();
         let nothing = Secret::default();
         let password = self.login.password.as_ref().unwrap_or(&nothing);
@@ -93,6 +114,14 @@ impl Authenticator {
                     return Err(Error::new(ErrorKind::Config, message));
                 };
                 Box::new(oauth_bearer::OAuthBearer::new(&tokens.token().await?)?)
+            }
+            #[cfg(feature = "msk-iam")]
+            SaslMechanism::AwsMskIam if let Some(iam) = &self.msk_iam => {
+                Box::new(iam.begin(address.host()).await?)
+            }
+            SaslMechanism::AwsMskIam => {
+                let message = "AWS_MSK_IAM is not in this program";
+                return Err(Error::new(ErrorKind::Config, message));
             }
         })
     }

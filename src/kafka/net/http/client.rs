@@ -77,6 +77,14 @@ impl HttpRequest {
         post.header("content-type", "application/x-www-form-urlencoded")
     }
 
+    #[cfg(feature = "msk-iam")]
+    pub fn put(url: Url) -> Self {
+        Self {
+            method: Method::PUT,
+            ..Self::get(url)
+        }
+    }
+
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, Zeroizing::new(value.into())));
         self

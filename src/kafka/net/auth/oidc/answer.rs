@@ -5,48 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::kafka::config::Secret;
+use crate::kafka::net::auth::secret_json::SecretJson;
 
 /// A token is believed to live for no longer than a hundred years.
 const LONGEST_LIFE: u64 = 100 * 366 * 24 * 3_600;
-
-/// JSON whose texts are overwritten when it is dropped.
-pub(in crate::kafka::net::auth) struct SecretJson(Value);
-
-impl SecretJson {
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().map(Self)
-    }
-
-    /// The text called `name` in the object that this is, if it is one.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str()
-    }
-
-    /// A whole number that is not negative, also where it is written as a text.
-    pub fn number(&self, name: &str) -> Option<u64> {
-        let value = self.0.get(name)?;
-        let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
-        (number >= 0.0).then_some(number as u64)
-    }
-}
-
-impl Drop for SecretJson {
-    fn drop(&mut self) {
-        fn wipe(value: &mut Value) {
-            match value {
-                Value::String(text) => text.zeroize(),
-                Value::Array(values) => values.iter_mut().for_each(wipe),
-                Value::Object(fields) => fields.values_mut().for_each(wipe),
-                _ => {}
-            }
-        }
-        wipe(&mut self.0);
-    }
-}
 
 /// A token, as an endpoint returned it.
 #[derive(Debug)]

@@ -12,6 +12,9 @@ mod answer;
 mod endpoint;
 mod file;
 
+#[cfg(feature = "msk-iam")]
+pub(super) use file::read_secret;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,67 @@
+//! What the process was started with: variables and files. Tests bring their own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::profiles::{self, LONGEST_FILE, Profile};
+
+/// Variables of the environment.
+#[derive(Default)]
+pub(super) struct Environment(
+    /// These, instead of the process's own.
+    pub Option<BTreeMap<String, String>>,
+);
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+impl Environment {
+    /// The variable called `name`, where it is set and not empty.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let value = match &self.0 {
+            Some(variables) => variables.get(name).cloned(),
+            None => std::env::var(name).ok(),
+        };
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The region that the environment names.
+    pub fn region(&self) -> Option<String> {
+        self.variable("AWS_REGION")
+            .or_else(|| self.variable("AWS_DEFAULT_REGION"))
+    }
+
+    /// The profiles of `~/.aws/credentials` and `~/.aws/config`, or the files that variables name. Those that are not there, or cannot be
+    /// read, have none.
+    pub async fn profiles(&self) -> BTreeMap<String, Profile> {
+        let home = self
+            .variable("HOME")
+            .or_else(|| self.variable("USERPROFILE"));
+        let path = |variable, name: &str| match self.variable(variable) {
+            Some(path) => Some(PathBuf::from(path)),
+            None => home
+                .as_ref()
+                .map(|home| Path::new(home).join(".aws").join(name)),
+        };
+        let files = [
+            (path("AWS_SHARED_CREDENTIALS_FILE", "credentials"), false),
+            (path("AWS_CONFIG_FILE", "config"), true),
+        ];
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut all = BTreeMap::new();
+            for (path, is_config) in files {
+                let text = path.and_then(|path| {
+                    let length = std::fs::metadata(&path).ok()?.len();
+                    (length <= LONGEST_FILE).then(|| std::fs::read_to_string(path).ok())?
+                });
+                profiles::read(text.as_deref().unwrap_or_default(), is_config, &mut all);
+            }
+            all
+        });
+        reading.await.unwrap_or_default()
+    }
+}
