@@ -126,7 +126,8 @@ pub trait TokenProvider: Debug + Send + Sync + 'static {
     fn token(&self) -> BoxFuture<'_, Result<BearerToken, TokenError>>;
 }
 
-/// Why there is no token.
+/// Why there is no token. One that is a [`std::io::Error`], or came from one, counts as a failure of the network and is tried again;
+/// any other as a refusal, which the call returns at once.
 pub type TokenError = Box<dyn StdError + Send + Sync>;
 
 /// A token that says who the client is.

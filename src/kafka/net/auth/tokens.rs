@@ -1,5 +1,7 @@
 //! Tokens, asked for once for many connections, and again before they expire.
 
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -95,8 +97,11 @@ impl Tokens {
             // Ours say by their kind whether another try may do better.
             Ok(error) => error.prefixed("no token"),
             Err(error) => {
-                let message = "the token provider has no token";
-                Error::new(ErrorKind::Authentication, message).because(error)
+                let kind = match is_network(&*error) {
+                    true => ErrorKind::Connect,
+                    false => ErrorKind::Authentication,
+                };
+                Error::new(kind, "the token provider has no token").because(error)
             }
         })?;
         let now = self.clock.now_ms();
@@ -119,6 +124,11 @@ impl Tokens {
             until: now + life - unused,
         })
     }
+}
+
+/// Whether it came from the network: then another try may do better.
+fn is_network(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<io::Error>() || error.source().is_some_and(is_network)
 }
 
 fn replace(last: &mut Option<Fresh>, next: Fresh) -> BearerToken {
@@ -265,6 +275,14 @@ mod tests {
         );
         assert_eq!(value(&endless).await, "0");
         assert_eq!(value(&endless).await, "1");
+    }
+
+    #[test]
+    fn what_came_from_the_network_is_told_from_what_did_not() {
+        let lost = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let wrapped = Error::new(ErrorKind::Connect, "no answer").because(lost());
+        assert!(is_network(&lost()) && is_network(&wrapped));
+        assert!(!is_network(&*TokenError::from("out of order")));
     }
 
     #[tokio::test(start_paused = true)]
