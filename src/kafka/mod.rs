@@ -37,10 +37,10 @@ pub use admin::{
 pub use client::Client;
 pub use cluster::Target;
 pub use config::security::{
-    AwsCredentials, AwsCredentialsProvider, BearerToken, CertificateCheck, HostNameCheck,
-    MskIamConfig, OAuthConfig, OAuthExtensions, OAuthGrant, Pem, SaslConfig, SaslLogin,
-    SaslMechanism, SecurityConfig, SecurityProtocol, StoreType, TlsConfig, TlsVersions, TokenError,
-    TokenProvider, TokenRefresh, TokenSource, TrustedRoots,
+    AssertionAlgorithm, AssertionConfig, AwsCredentials, AwsCredentialsProvider, BearerToken,
+    CertificateCheck, HostNameCheck, MskIamConfig, OAuthConfig, OAuthExtensions, OAuthGrant, Pem,
+    SaslConfig, SaslLogin, SaslMechanism, SecurityConfig, SecurityProtocol, StoreType, TlsConfig,
+    TlsVersions, TokenError, TokenProvider, TokenRefresh, TokenSource, TrustedRoots,
 };
 pub use config::{ClientConfig, Secret};
 pub use consumer::{

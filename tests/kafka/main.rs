@@ -26,6 +26,7 @@ mod recreated;
 mod security;
 mod slow_members;
 mod suite;
+mod tokens;
 mod transcript;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ fn main() {
         one_client::trials(&fleet),
         program::trials(&fleet),
         security::trials(&fleet),
+        tokens::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
     ];

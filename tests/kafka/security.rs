@@ -71,6 +71,11 @@ fn material() -> &'static Material {
     })
 }
 
+/// Where files for the broker and the clients are.
+pub fn material_folder() -> PathBuf {
+    material().folder.clone()
+}
+
 /// The broker's listeners.
 pub fn secured() -> Secured {
     let folder = &material().folder;
@@ -81,6 +86,7 @@ pub fn secured() -> Secured {
             ("MUTUAL", "SSL"),
             ("SASL", "SASL_SSL"),
             ("OPEN", "SASL_PLAINTEXT"),
+            ("OIDC", "SASL_SSL"),
         ],
         properties: format!(
             "ssl.keystore.type=PEM
@@ -97,14 +103,16 @@ listener.name.sasl.scram-sha-512.sasl.jaas.config={module}.scram.ScramLoginModul
 listener.name.sasl.oauthbearer.sasl.jaas.config={module}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\";
 listener.name.open.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_alice=\"{PASSWORD}\";
 listener.name.open.plain.connections.max.reauth.ms={session}
-",
+{oidc}",
             folder = folder.display(),
             session = SESSION.as_millis(),
+            oidc = crate::tokens::properties(folder),
         ),
         scram: vec![
             format!("SCRAM-SHA-256=[name=alice,password={PASSWORD}]"),
             format!("SCRAM-SHA-512=[name=alice,password={PASSWORD}]"),
         ],
+        flags: crate::tokens::flags(folder),
     }
 }
 
@@ -130,7 +138,7 @@ impl TokenProvider for Unsigned {
     }
 }
 
-fn base64url(bytes: &[u8]) -> String {
+pub fn base64url(bytes: &[u8]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
@@ -148,7 +156,7 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 /// A configuration for one of the listeners, by Java's names.
-fn config(kafka: &Kafka, listener: &str, pairs: &[(&str, &str)]) -> ClientConfig {
+pub fn config(kafka: &Kafka, listener: &str, pairs: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new(&kafka.secured_bootstrap(listener));
     let authority = material().folder.join("authority.pem");
     let authority = authority.to_str().expect("a path in Unicode");
@@ -233,7 +241,7 @@ async fn every_listener_serves(kafka: &Kafka) {
 }
 
 /// Creates a topic, writes records and reads them in a group.
-async fn round_trip(config: ClientConfig, topic: &str) {
+pub async fn round_trip(config: ClientConfig, topic: &str) {
     let client = Client::lazy(config).expect("a client");
     let admin = client.admin();
     admin

@@ -38,6 +38,8 @@ pub struct Secured {
     pub properties: String,
     /// SCRAM credentials, as the storage is formatted with them.
     pub scram: Vec<String>,
+    /// Flags of the brokers' JVM.
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -183,11 +185,11 @@ impl Kafka {
     fn spawn(&self, node: &Node) -> Result<(), String> {
         let home = self.home(node);
         let properties = home.join("server.properties");
-        let command = self.jdk.command(
-            &["-Xms256m", "-Xmx512m"],
-            "kafka.Kafka",
-            &[&properties.to_string_lossy()],
-        );
+        let mut flags = vec!["-Xms256m", "-Xmx512m"];
+        flags.extend(self.secured.flags.iter().map(String::as_str));
+        let command = self
+            .jdk
+            .command(&flags, "kafka.Kafka", &[&properties.to_string_lossy()]);
         let log = home.join("server.log");
         let process =
             Guarded::start("java", &command, &log, &log).map_err(|e| format!("java: {e}"))?;

@@ -1,6 +1,10 @@
 //! Stands for TLS in a program that was built without: the configuration refuses it before anything is dialled.
 
 use super::{Address, BoxStream};
+#[cfg(feature = "oauth-oidc")]
+use crate::kafka::config::Secret;
+#[cfg(feature = "oauth-oidc")]
+use crate::kafka::config::security::Pem;
 use crate::kafka::config::security::TlsConfig;
 use crate::kafka::{Error, ErrorKind, Result};
 
@@ -21,4 +25,13 @@ impl TlsConnector {
 /// Nothing means anything of TLS here.
 pub(super) fn explain_later(_: &Address, _: &std::io::Error) -> Option<Error> {
     None
+}
+
+/// Texts are signed by TLS's cryptography.
+#[cfg(feature = "oauth-oidc")]
+pub(super) fn sign(_: &Pem, _: Option<&Secret>, _: bool, _: &[u8]) -> Result<Vec<u8>> {
+    Err(Error::new(
+        ErrorKind::Config,
+        "this program was built without TLS, by whose cryptography assertions are signed",
+    ))
 }

@@ -21,7 +21,8 @@ use std::str::FromStr;
 
 use self::jaas::JAAS;
 use self::oauth::{
-    BUFFER, EXTENSIONS, GRANT, HANDLER, MIN_PERIOD, TOKEN_URL, WINDOW_FACTOR, WINDOW_JITTER,
+    ALGORITHM, BUFFER, EXTENSIONS, GRANT, HANDLER, MIN_PERIOD, PATH, SECONDS, TOKEN_URL,
+    WINDOW_FACTOR, WINDOW_JITTER,
 };
 use self::pem::{PEM_FILE, PEM_KEY, PEM_TEXT};
 use self::sasl::MECHANISM;
@@ -31,7 +32,10 @@ use super::{Configuration, Property};
 use crate::kafka::Result;
 
 pub use aws::{AwsCredentials, AwsCredentialsProvider, MskIamConfig};
-pub use oauth::{OAuthConfig, OAuthExtensions, OAuthGrant, TokenRefresh, TokenSource};
+pub use oauth::{
+    AssertionAlgorithm, AssertionConfig, OAuthConfig, OAuthExtensions, OAuthGrant, TokenRefresh,
+    TokenSource,
+};
 pub use pem::Pem;
 pub use sasl::{BearerToken, SaslConfig, SaslLogin, SaslMechanism, TokenError, TokenProvider};
 pub use tls::{CertificateCheck, HostNameCheck, StoreType, TlsConfig, TlsVersions, TrustedRoots};
@@ -148,6 +152,18 @@ impl Configuration for SecurityConfig {
         "sasl.oauthbearer.scope": TEXT => sasl.oauth.scope;
         "sasl.oauthbearer.extensions": EXTENSIONS => sasl.oauth.extensions;
         "sasl.oauthbearer.header.urlencode": FLAG => sasl.oauth.url_encoded_header;
+        "sasl.oauthbearer.assertion.algorithm": ALGORITHM => sasl.oauth.assertion.algorithm;
+        "sasl.oauthbearer.assertion.claim.aud": TEXT => sasl.oauth.assertion.audience;
+        "sasl.oauthbearer.assertion.claim.exp.seconds": SECONDS => sasl.oauth.assertion.lifetime;
+        "sasl.oauthbearer.assertion.claim.iss": TEXT => sasl.oauth.assertion.issuer;
+        "sasl.oauthbearer.assertion.claim.jti.include": FLAG => sasl.oauth.assertion.with_id;
+        "sasl.oauthbearer.assertion.claim.nbf.seconds": SECONDS => sasl.oauth.assertion.not_before;
+        "sasl.oauthbearer.assertion.claim.sub": TEXT => sasl.oauth.assertion.subject;
+        "sasl.oauthbearer.assertion.file": PATH => sasl.oauth.assertion.file;
+        "sasl.oauthbearer.assertion.private.key.file": PEM_FILE => sasl.oauth.assertion.key;
+        "sasl.oauthbearer.assertion.private.key.passphrase": SECRET => sasl.oauth.assertion.key_password;
+        "sasl.oauthbearer.assertion.private.key.pem": PEM_KEY => sasl.oauth.assertion.key;
+        "sasl.oauthbearer.assertion.template.file": PATH => sasl.oauth.assertion.template;
         "https.ca.location": PEM_FILE => sasl.oauth.roots;
         "https.ca.pem": PEM_TEXT => sasl.oauth.roots;
     };

@@ -1,12 +1,14 @@
 //! Where tokens for OAUTHBEARER come from when no provider of the user's own brings them: an OpenID provider's token endpoint, or a file
 //! (KIP-768, KIP-1139); and when they are asked for anew.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{SaslLogin, TrustedRoots};
+use super::{Pem, SaslLogin, TrustedRoots};
 use crate::kafka::config::Secret;
 use crate::kafka::config::values::{Kind, list};
+use crate::kafka::model::names::quoted;
 
 /// `sasl.oauthbearer.*`: how a token is got from a token endpoint.
 #[derive(Clone, Debug)]
@@ -31,6 +33,9 @@ pub struct OAuthConfig {
     pub url_encoded_header: bool,
     /// `sasl.oauthbearer.extensions` (or `extension_NAME` in `sasl.jaas.config`): SASL extensions (KIP-342), by name. Default none.
     pub extensions: OAuthExtensions,
+    /// `sasl.oauthbearer.assertion.*`: what the client says of itself to the endpoint, signed with its key: for
+    /// [`JwtBearer`](OAuthGrant::JwtBearer), and instead of a secret.
+    pub assertion: AssertionConfig,
     /// `https.ca.location`, `https.ca.pem` (librdkafka's names): who may have signed the endpoint's certificate. Default: whom the operating
     /// system trusts.
     pub roots: TrustedRoots,
@@ -56,6 +61,7 @@ impl Default for OAuthConfig {
             scope: None,
             url_encoded_header: false,
             extensions: OAuthExtensions::default(),
+            assertion: AssertionConfig::default(),
             roots: TrustedRoots::default(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),
@@ -69,10 +75,103 @@ impl Default for OAuthConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OAuthGrant {
-    /// Client id and secret (RFC 6749, 4.4).
+    /// Client id and secret (RFC 6749, 4.4), or an assertion instead of the secret, where one is configured (RFC 7523, 2.2).
     #[default]
     ClientCredentials,
+    /// An assertion (RFC 7523, 2.1), signed with the client's key.
+    JwtBearer,
 }
+
+/// `sasl.oauthbearer.assertion.*`: what the client says of itself to a token endpoint, signed with its key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AssertionConfig {
+    /// `sasl.oauthbearer.assertion.file`: a file in which an assertion stands that somebody else has signed; then nothing else here is of
+    /// effect. It is read whenever a token is asked for. Default none.
+    pub file: Option<PathBuf>,
+    /// `sasl.oauthbearer.assertion.private.key.file` (librdkafka also: `sasl.oauthbearer.assertion.private.key.pem`): the key. Default none.
+    pub key: Option<Pem>,
+    /// `sasl.oauthbearer.assertion.private.key.passphrase`: what the key is encrypted with. Default none.
+    pub key_password: Option<Secret>,
+    /// `sasl.oauthbearer.assertion.algorithm`: how it signs. Default RS256.
+    pub algorithm: AssertionAlgorithm,
+    /// `sasl.oauthbearer.assertion.claim.aud`: whom the assertion is for. Default none.
+    pub audience: Option<String>,
+    /// `sasl.oauthbearer.assertion.claim.iss`: who says so. Default none.
+    pub issuer: Option<String>,
+    /// `sasl.oauthbearer.assertion.claim.sub`: whom it is about. Default none.
+    pub subject: Option<String>,
+    /// `sasl.oauthbearer.assertion.claim.exp.seconds`: how long it is good. Default 300 s.
+    pub lifetime: Duration,
+    /// `sasl.oauthbearer.assertion.claim.nbf.seconds`: since how long it is good when it is made. Default 60 s.
+    pub not_before: Duration,
+    /// `sasl.oauthbearer.assertion.claim.jti.include`: whether each has an id, drawn at random. Default false.
+    pub with_id: bool,
+    /// `sasl.oauthbearer.assertion.template.file` (librdkafka: `sasl.oauthbearer.assertion.jwt.template.file`): a JSON file with the objects
+    /// `header` and `payload`, which are added. Default none.
+    pub template: Option<PathBuf>,
+}
+
+impl Default for AssertionConfig {
+    fn default() -> Self {
+        Self {
+            file: None,
+            key: None,
+            key_password: None,
+            algorithm: AssertionAlgorithm::default(),
+            audience: None,
+            issuer: None,
+            subject: None,
+            lifetime: Duration::from_secs(300),
+            not_before: Duration::from_secs(60),
+            with_id: false,
+            template: None,
+        }
+    }
+}
+
+/// How an assertion is signed (RFC 7518).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AssertionAlgorithm {
+    /// `RS256`: an RSA key, PKCS#1 1.5 with SHA-256.
+    #[default]
+    Rs256,
+    /// `ES256`: a key on the curve P-256, with SHA-256.
+    Es256,
+}
+
+impl AssertionAlgorithm {
+    /// The name in a JWT's header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+impl FromStr for AssertionAlgorithm {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::Rs256, Self::Es256];
+        let named = all
+            .into_iter()
+            .find(|it| it.name().eq_ignore_ascii_case(text));
+        named.ok_or(())
+    }
+}
+
+pub(super) const ALGORITHM: Kind<AssertionAlgorithm> = Kind::any("RS256 or ES256");
+
+pub(super) const PATH: Kind<PathBuf> = Kind {
+    allowed: "the path of a file",
+    read: |text| Some(PathBuf::from(text.trim())),
+    holds: |path| !path.as_os_str().is_empty(),
+    show: |path| quoted(&path.to_string_lossy()),
+    is_secret: false,
+};
 
 /// SASL extensions (KIP-342): names and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,6 +243,11 @@ impl OAuthConfig {
         said.chain(self.extensions.0.iter().cloned()).collect()
     }
 
+    /// Whether an assertion is shown instead of a secret: as in Java, when there is a file of one, or a name for who says so.
+    pub(crate) fn has_assertion(&self) -> bool {
+        self.assertion.file.is_some() || self.assertion.issuer.is_some()
+    }
+
     /// The file in which a token stands, if that is what the URL names.
     pub(crate) fn file(&self) -> Option<&str> {
         let path = self.token_endpoint_url.as_deref()?.strip_prefix("file:")?;
@@ -165,10 +269,31 @@ impl OAuthConfig {
                 "asks a token endpoint, and this program was built without: build it with the feature oauth-oidc",
             );
         }
+        if self.grant == OAuthGrant::JwtBearer || self.has_assertion() {
+            return self.assertion.lacks();
+        }
         let has_secret = self.client_id(login).is_some() && self.client_secret(login).is_some();
         (!has_secret).then_some(
             "needs to say to the token endpoint who it is: set sasl.oauthbearer.client.credentials.client.id and \
              sasl.oauthbearer.client.credentials.client.secret, or clientId and clientSecret in sasl.jaas.config",
+        )
+    }
+}
+
+impl AssertionConfig {
+    /// What is missing, to complete "OAUTHBEARER …".
+    fn lacks(&self) -> Option<&'static str> {
+        if self.file.is_some() {
+            return None;
+        }
+        if cfg!(not(feature = "tls-rustls")) {
+            return Some(
+                "signs assertions by TLS's cryptography, which this program was built without: build it with the feature tls, tls-ring or \
+                 tls-aws-lc-rs",
+            );
+        }
+        self.key.is_none().then_some(
+            "shows an assertion: set sasl.oauthbearer.assertion.private.key.file, or sasl.oauthbearer.assertion.file",
         )
     }
 }
@@ -207,13 +332,17 @@ impl FromStr for OAuthGrant {
             | "DefaultJwtRetriever"
             | "FileJwtRetriever"
             | "client_credentials" => Ok(Self::ClientCredentials),
+            "JwtBearerJwtRetriever" | "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
+                Ok(Self::JwtBearer)
+            }
             _ => Err(()),
         }
     }
 }
 
 pub(super) const GRANT: Kind<OAuthGrant> = Kind::any(
-    "client_credentials, or Kafka's DefaultJwtRetriever, ClientCredentialsJwtRetriever or FileJwtRetriever",
+    "client_credentials or urn:ietf:params:oauth:grant-type:jwt-bearer, or Kafka's DefaultJwtRetriever, ClientCredentialsJwtRetriever, \
+     JwtBearerJwtRetriever or FileJwtRetriever",
 );
 
 impl FromStr for TokenSource {

@@ -22,7 +22,8 @@ pub(super) fn identity(config: &TlsConfig) -> Result<Option<(Chain, PrivateKeyDe
     };
     let chain = read_certificates(certificates, "the client's certificate")?;
     let key = config.key.as_ref().unwrap_or(certificates);
-    let key = read_key(key, config.key_password.as_ref())?;
+    let password = config.key_password.as_ref();
+    let key = read_key(key, password, "the client's key", "ssl.key.password")?;
     Ok(Some((chain, key)))
 }
 
@@ -44,8 +45,13 @@ pub(super) fn read_certificates(pem: &Pem, whose: &str) -> Result<Chain> {
     }
 }
 
-fn read_key(pem: &Pem, password: Option<&Secret>) -> Result<PrivateKeyDer<'static>> {
-    let whose = "the client's key";
+/// The key in `pem`. `whose` it is and the `option` that its password is set by are for errors.
+pub(super) fn read_key(
+    pem: &Pem,
+    password: Option<&Secret>,
+    whose: &str,
+    option: &str,
+) -> Result<PrivateKeyDer<'static>> {
     let text = read(pem, whose)?;
     let wrong = |message: String| Error::new(ErrorKind::Config, format!("{whose}: {message}"));
     if let Some((_, rest)) = text.split_once(BEGIN_ENCRYPTED) {
@@ -53,14 +59,14 @@ fn read_key(pem: &Pem, password: Option<&Secret>) -> Result<PrivateKeyDer<'stati
             return Err(wrong(format!("{pem} has no {END_ENCRYPTED}")));
         };
         let Some(password) = password else {
-            return Err(wrong(format!("{pem} is encrypted: set ssl.key.password")));
+            return Err(wrong(format!("{pem} is encrypted: set {option}")));
         };
         let section = Zeroizing::new(format!("{BEGIN_ENCRYPTED}{body}{END_ENCRYPTED}\n"));
         return decrypt(&section, password)
             .map(|key| PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
             .map_err(|error| {
                 wrong(format!(
-                    "{pem} cannot be decrypted: {error}; is ssl.key.password right?"
+                    "{pem} cannot be decrypted: {error}; is {option} right?"
                 ))
             });
     }

@@ -5,11 +5,14 @@
 //! | `explain` | what a failed handshake means, and what to do |
 //! | `identity` | certificates and keys out of PEM |
 //! | `provider` | whose cryptography it is |
+//! | `signature` | other texts signed by the same cryptography |
 //! | `verifier` | whether a broker's certificate is good |
 
 mod explain;
 mod identity;
 mod provider;
+#[cfg(feature = "oauth-oidc")]
+mod signature;
 mod verifier;
 
 use std::path::PathBuf;
@@ -27,6 +30,8 @@ use crate::kafka::{Error, ErrorKind, Result};
 
 use explain::explain;
 pub(super) use explain::explain_later;
+#[cfg(feature = "oauth-oidc")]
+pub(super) use signature::sign;
 
 /// How often files are looked at, at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! A token endpoint is asked for a token.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,14 +8,18 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::answer::token_answer;
+use super::assertion::assertion;
 use crate::kafka::config::security::{
-    BearerToken, OAuthConfig, SaslLogin, TlsConfig, TokenError, TokenProvider,
+    BearerToken, OAuthConfig, OAuthGrant, SaslLogin, TlsConfig, TokenError, TokenProvider,
 };
 use crate::kafka::net::BoxFuture;
 use crate::kafka::net::http::{HttpClient, HttpRequest, Retries, Url, encode};
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
 
-/// What a part of the time that a connection has is used at the most, so that the last error is told rather than that time was out.
+/// The grant and the kind of assertion by RFC 7523.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What part of the time that a connection has is used at the most, so that the last error is told rather than that time was out.
 const PART: f64 = 0.9;
 
 /// Asks the endpoint that the configuration names.
@@ -76,9 +80,44 @@ impl TokenEndpoint {
 
     async fn request(&self, url: Url) -> Result<HttpRequest> {
         let (config, login) = (&self.config, &self.login);
-        let mut form = Zeroizing::new("grant_type=client_credentials".to_string());
+        let mut form = Zeroizing::new(String::new());
+        let is_jwt_bearer = config.grant == OAuthGrant::JwtBearer;
+        let assertion = match is_jwt_bearer || config.has_assertion() {
+            true => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = now.unwrap_or_default().as_secs();
+                Some(assertion(&config.assertion, now).await?)
+            }
+            false => None,
+        };
+        match &assertion {
+            // Both forms with room for what is added: a buffer that grows leaves copies behind.
+            Some(assertion) => {
+                form.reserve(assertion.reveal().len() * 3 + 1_024);
+                if is_jwt_bearer {
+                    form.push_str(&format!("grant_type={}&assertion=", encode(JWT_BEARER)));
+                } else {
+                    form.push_str(&format!(
+                        "grant_type=client_credentials&client_assertion_type={}",
+                        encode(CLIENT_ASSERTION)
+                    ));
+                    if let Some(id) = config.client_id(login) {
+                        form.push_str(&format!("&client_id={}", encode(id)));
+                    }
+                    form.push_str("&client_assertion=");
+                }
+                form.push_str(&Zeroizing::new(encode(assertion.reveal())));
+            }
+            None => form.push_str("grant_type=client_credentials"),
+        }
         if let Some(scope) = config.scope(login) {
             form.push_str(&format!("&scope={}", encode(scope)));
+        }
+        let request = HttpRequest::form(url, form)
+            .header("accept", "application/json")
+            .header("cache-control", "no-cache");
+        if let Some(assertion) = assertion {
+            return Ok(request.secret(assertion.reveal()));
         }
         let id = config.client_id(login).unwrap_or_default();
         let secret = config.client_secret(login).unwrap_or_default();
@@ -88,9 +127,7 @@ impl TokenEndpoint {
             false => format!("{id}:{secret}"),
         });
         let basic = Zeroizing::new(STANDARD.encode(both.as_bytes()));
-        Ok(HttpRequest::form(url, form)
-            .header("accept", "application/json")
-            .header("cache-control", "no-cache")
+        Ok(request
             .header("authorization", format!("Basic {}", *basic))
             .secret(&basic)
             .secret(secret)
@@ -174,6 +211,45 @@ mod tests {
             assert!((590..=600).contains(&life.expect("ahead").as_secs()));
             assert_eq!(token.extensions.len(), usize::from(pairs.len() == 1));
         }
+    }
+
+    #[tokio::test]
+    async fn an_assertion_of_a_file_is_shown_as_java_shows_it() {
+        let path =
+            std::env::temp_dir().join(format!("pat-events-assertion-{}", std::process::id()));
+        std::fs::write(&path, "the.asser+tion\n").expect("written");
+        let file = path.to_str().expect("Unicode");
+        for (pairs, form) in [
+            (
+                &[(
+                    "sasl.oauthbearer.grant.type",
+                    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+                )],
+                "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=the.asser%2Btion&scope=all",
+            ),
+            (
+                &[("sasl.oauthbearer.client.id", "kafka")],
+                "grant_type=client_credentials&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer\
+                 &client_id=kafka&client_assertion=the.asser%2Btion&scope=all",
+            ),
+        ] {
+            let server = StandIn::start(move |request| {
+                match request.ends_with(&format!("\r\n\r\n{form}"))
+                    && !request.contains("authorization:")
+                {
+                    true => (200, r#"{"access_token":"t"}"#.to_string()),
+                    false => (400, request.to_string()),
+                }
+            })
+            .await;
+            let more = [
+                ("sasl.oauthbearer.scope", "all"),
+                ("sasl.oauthbearer.assertion.file", file),
+            ];
+            let endpoint = endpoint(&[&pairs[..], &more].concat(), &server.address("/"));
+            assert_eq!(endpoint.ask().await.expect("a token").value.reveal(), "t");
+        }
+        std::fs::remove_file(&path).expect("removed");
     }
 
     #[tokio::test]

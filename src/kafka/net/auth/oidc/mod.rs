@@ -3,11 +3,14 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `answer` | what an endpoint answers, and what a token says |
+//! | `assertion` | what a client says of itself, signed |
 //! | `endpoint` | an endpoint is asked |
 //! | `file` | a token that stands in a file |
 
 #[cfg(feature = "oauth-oidc")]
 mod answer;
+#[cfg(feature = "oauth-oidc")]
+mod assertion;
 #[cfg(feature = "oauth-oidc")]
 mod endpoint;
 mod file;
