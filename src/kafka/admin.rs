@@ -10,13 +10,13 @@ use protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     MetadataRequest,
 };
-use protocol::{ApiKey, ErrorCode, Request, VersionRange};
+use protocol::{ApiKey, ErrorCode, Request};
 use tokio::time::Instant;
 
 use super::cluster::{Answer, Channel, Cluster, Judged, Target};
 use super::model::names::{check_text, check_topic};
 use super::net::broker_timeout_ms;
-use super::{Address, Client, ClientConfig, Error, ErrorKind, Result};
+use super::{Address, ApiVersions, Client, ClientConfig, Error, ErrorKind, Result};
 use crate::kafka::runtime::Mutex;
 
 /// The first version of CreateTopics in which brokers have defaults.
@@ -118,26 +118,6 @@ pub struct BrokerDescription {
     pub address: Address,
     /// The rack it stands in.
     pub rack: Option<String>,
-}
-
-/// An API and the versions of it that both sides speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ApiVersions {
-    /// Which API: its number, and its name as far as this client knows it.
-    pub key: ApiKey,
-    /// The versions that this client speaks.
-    pub client: Option<VersionRange>,
-    /// The versions that the broker speaks.
-    pub broker: Option<VersionRange>,
-}
-
-impl ApiVersions {
-    /// The version that is spoken: the newest that both know.
-    pub fn chosen(&self) -> Option<i16> {
-        let common = self.client?.intersection(self.broker?)?;
-        Some(common.max)
-    }
 }
 
 impl Admin {
@@ -279,17 +259,7 @@ impl Admin {
         let connection = cluster
             .connection(broker, Channel::Shared, self.deadline())
             .await?;
-        let ours = protocol::messages::APIS.iter().map(|api| api.key);
-        let mut keys: Vec<_> = ours.chain(connection.broker_apis()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let described = keys.into_iter().map(|key| ApiVersions {
-            key,
-            client: key.versions(),
-            broker: (connection.broker_range(key))
-                .map(|(first, last)| VersionRange::new(first, last)),
-        });
-        Ok(described.collect())
+        Ok(connection.versions().beside_ours())
     }
 
     fn deadline(&self) -> Instant {

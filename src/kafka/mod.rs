@@ -31,8 +31,7 @@ pub mod producer;
 pub(crate) mod runtime;
 
 pub use admin::{
-    Admin, ApiVersions, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription,
-    TopicDescription,
+    Admin, BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
 };
 pub use client::Client;
 pub use cluster::Target;
@@ -50,7 +49,7 @@ pub use consumer::{
 };
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};
-pub use net::Transport;
+pub use net::{ApiVersions, Transport};
 pub use observe::{BrokerMetrics, ClientEvent, Latency, Observer, Severity};
 pub use producer::{
     Acks, Delivery, Partitioner, Permit, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,

@@ -16,6 +16,7 @@ mod raw;
 mod support;
 
 mod brokers;
+mod check;
 mod failover;
 mod fleet;
 mod interop;
@@ -46,6 +47,7 @@ fn main() {
         program::trials(&fleet),
         security::trials(&fleet),
         tokens::trials(&fleet),
+        check::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
     ];

@@ -1150,15 +1150,15 @@ async fn contains(so_far: &Mutex<String>, text: &str) {
 
 /// How a run of the program ended.
 #[derive(Debug)]
-struct Ended {
+pub struct Ended {
     /// `None` when it did not end by itself.
-    status: Option<i32>,
-    output: String,
-    errors: String,
+    pub status: Option<i32>,
+    pub output: String,
+    pub errors: String,
 }
 
 /// Runs the program to its good end, with `input` as the file that it reads, and returns what it printed.
-fn run(arguments: &[&str], input: Option<&str>) -> String {
+pub fn run(arguments: &[&str], input: Option<&str>) -> String {
     let ended = end_of(&[], arguments, input);
     assert_eq!(ended.status, Some(0), "{arguments:?}: {ended:?}");
     ended.output
@@ -1172,7 +1172,7 @@ fn fails(arguments: &[&str], input: Option<&str>) -> String {
 }
 
 /// Runs the program to its end, in the environment of this process and these variables.
-fn end_of(variables: &[(&str, &str)], arguments: &[&str], input: Option<&str>) -> Ended {
+pub fn end_of(variables: &[(&str, &str)], arguments: &[&str], input: Option<&str>) -> Ended {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let file = |kind| folder().join(format!("program-{}-{number}.{kind}", std::process::id()));

@@ -20,7 +20,7 @@ use crate::support::java::folder;
 use crate::support::kafka::{Kafka, Secured};
 
 const RECORDS: usize = 2_000;
-const PASSWORD: &str = "alice-secret";
+pub const PASSWORD: &str = "alice-secret";
 /// How long a session lasts on the listener where they end.
 const SESSION: Duration = Duration::from_secs(5);
 /// For how many seconds sessions are let end; `SESSIONS_SECONDS=600` for a night.
@@ -74,6 +74,11 @@ fn material() -> &'static Material {
 /// Where files for the broker and the clients are.
 pub fn material_folder() -> PathBuf {
     material().folder.clone()
+}
+
+/// Who signs the listeners' certificates.
+pub fn authority_file() -> PathBuf {
+    material().folder.join("authority.pem")
 }
 
 /// The broker's listeners.
@@ -158,7 +163,7 @@ pub fn base64url(bytes: &[u8]) -> String {
 /// A configuration for one of the listeners, by Java's names.
 pub fn config(kafka: &Kafka, listener: &str, pairs: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new(&kafka.secured_bootstrap(listener));
-    let authority = material().folder.join("authority.pem");
+    let authority = authority_file();
     let authority = authority.to_str().expect("a path in Unicode");
     config
         .set("ssl.truststore.location", authority)

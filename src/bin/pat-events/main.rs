@@ -8,6 +8,7 @@
 //! | `broker` | the embedded broker, to develop against |
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
 //! | `typed` | events as JSON |
+//! | `check` | how far a connection gets, step by step |
 //! | `cluster` | the options by which commands find their cluster |
 //! | `hex`, `escapes` | bytes as people write them |
 //! | `logging` | what happens meanwhile, on the standard error |
@@ -19,6 +20,7 @@
 mod api;
 mod bench;
 mod broker;
+mod check;
 mod cluster;
 mod consume;
 mod decode;
@@ -54,6 +56,7 @@ enum Command {
     Topics(topics::Topics),
     Broker(broker::BrokerCommand),
     Api(api::Api),
+    Check(check::Check),
     Decode(decode::Decode),
     Bench(bench::Bench),
 }
@@ -87,6 +90,7 @@ fn run(command: Command) -> Outcome {
         Command::Topics(topics) => on_all_cores(topics.run()),
         Command::Broker(broker) => on_all_cores(broker.run()),
         Command::Api(api) => on_all_cores(api.run()),
+        Command::Check(check) => on_all_cores(check.run()),
         Command::Decode(decode) => decode.run(),
         // Measured on one thread, as are the clients that it is compared with.
         Command::Bench(bench) => bench.run(),

@@ -162,7 +162,7 @@ impl Dialer {
     }
 }
 
-fn cannot_connect(node: i32) -> &'static str {
+pub(super) fn cannot_connect(node: i32) -> &'static str {
     match node {
         ..0 => "cannot connect",
         // The address is the broker's word, not the configuration's: that is where to look for what is wrong.

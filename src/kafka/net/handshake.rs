@@ -74,7 +74,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// Says who the client is. Returns how long the broker believes it, if not for ever.
-    async fn authenticate(
+    pub async fn authenticate(
         &mut self,
         authenticator: &Authenticator,
         versions: &BrokerVersions,
@@ -142,14 +142,15 @@ impl<'a> Handshake<'a> {
         ))
     }
 
-    async fn ask<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
+    /// Asks one question, when it is known that the broker speaks `version`.
+    pub async fn ask<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response> {
         let mut body = self.exchange(request, version).await?;
         frame::decode_body(&mut body, version).map_err(undecodable::<R>)
     }
 
     /// Asks what the broker speaks, in our newest version first. A broker that does not know that one answers in version 0, and since
     /// KIP-511 says which ones it knows.
-    async fn negotiate(&mut self) -> Result<BrokerVersions> {
+    pub async fn negotiate(&mut self) -> Result<BrokerVersions> {
         let mut version = ApiVersionsRequest::VERSIONS.max;
         loop {
             let response = self.api_versions(version).await?;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `auth` | who the client is, said to a broker: SASL |
 //! | `connection` | one pipelined connection to one broker |
+//! | `diagnosis` | how far a connection gets, step by step |
 //! | `dialer` | from an address to a connection that carries requests |
 //! | `frame_pool` | buffers of long frames, recycled |
 //! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
@@ -17,6 +18,7 @@
 
 mod auth;
 mod connection;
+mod diagnosis;
 mod dialer;
 mod frame_pool;
 mod frame_reader;
@@ -35,7 +37,9 @@ mod versions;
 
 pub use crate::kafka::model::Address;
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
+pub use diagnosis::{Diagnosis, Finding, Stage, Step, diagnose};
 pub(crate) use dialer::Dialer;
 pub(crate) use frame_pool::FramePool;
 pub(crate) use timeout::broker_timeout_ms;
 pub use transport::{BoxFuture, BoxStream, Stream, TcpTransport, Transport};
+pub use versions::ApiVersions;

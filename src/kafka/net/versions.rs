@@ -1,9 +1,31 @@
 //! Which version of an API to speak: the newest that both sides know.
 
+use std::collections::BTreeSet;
+
 use protocol::messages::ApiVersionsResponse;
-use protocol::{ApiKey, Request};
+use protocol::{ApiKey, Request, VersionRange};
 
 use crate::kafka::{Error, ErrorKind, Result};
+
+/// An API and the versions of it that both sides speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApiVersions {
+    /// Which API: its number, and its name as far as this client knows it.
+    pub key: ApiKey,
+    /// The versions that this client speaks.
+    pub client: Option<VersionRange>,
+    /// The versions that the broker speaks.
+    pub broker: Option<VersionRange>,
+}
+
+impl ApiVersions {
+    /// The version that is spoken: the newest that both know.
+    pub fn chosen(&self) -> Option<i16> {
+        let common = self.client?.intersection(self.broker?)?;
+        Some(common.max)
+    }
+}
 
 /// What a broker said it speaks.
 #[derive(Clone, Debug, Default)]
@@ -42,9 +64,17 @@ impl BrokerVersions {
         Some((first, last))
     }
 
-    /// Every API that the broker speaks.
-    pub fn apis(&self) -> impl Iterator<Item = ApiKey> + '_ {
-        self.ranges.iter().map(|range| range.0)
+    /// Every API that the broker speaks or this client does, by number.
+    pub fn beside_ours(&self) -> Vec<ApiVersions> {
+        let ours = protocol::messages::APIS.iter().map(|api| api.key);
+        let theirs = self.ranges.iter().map(|range| range.0);
+        let keys: BTreeSet<_> = ours.chain(theirs).collect();
+        let versions = keys.into_iter().map(|key| ApiVersions {
+            key,
+            client: key.versions(),
+            broker: (self.range(key)).map(|(first, last)| VersionRange::new(first, last)),
+        });
+        versions.collect()
     }
 
     /// The newest version that both sides know, or an error that names the API and both ranges.

@@ -22,7 +22,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::{ApiKey, Decoder, Request, Response, frame};
+use protocol::{Decoder, Request, Response, frame};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -130,14 +130,9 @@ impl Connection {
             .map_err(|error| error.broker(self.0.node, &self.0.address))
     }
 
-    /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
-    pub fn broker_range(&self, api: ApiKey) -> Option<(i16, i16)> {
-        self.0.versions.range(api)
-    }
-
-    /// Every API that the broker speaks.
-    pub fn broker_apis(&self) -> impl Iterator<Item = ApiKey> + '_ {
-        self.0.versions.apis()
+    /// What the broker speaks.
+    pub fn versions(&self) -> &BrokerVersions {
+        &self.0.versions
     }
 
     /// Since when the oldest request in flight has been unanswered.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use bytes::BytesMut;
 use protocol::messages::api_versions_response::ApiVersion;
 use protocol::messages::*;
-use protocol::{ErrorCode, Message, Response};
+use protocol::{ApiKey, ErrorCode, Message, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;

@@ -19,9 +19,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use super::{Address, BoxStream};
 use crate::kafka::config::security::{Pem, TlsConfig, TlsVersions, TrustedRoots};
@@ -70,15 +72,31 @@ impl TlsConnector {
     /// Encrypts a fresh stream to the broker at `address`. The caller sets the deadline.
     pub async fn connect(&self, address: &Address, stream: BoxStream) -> Result<BoxStream> {
         let client = self.client().await?;
-        let name = ServerName::try_from(address.host().to_string()).map_err(|error| {
-            let message = "the broker's host is no name that a certificate could be for";
-            Error::new(ErrorKind::Authentication, message).because(error)
-        })?;
-        let connector = tokio_rustls::TlsConnector::from(client);
-        match connector.connect(name, stream).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(explain(address, error)),
-        }
+        Ok(Box::new(encrypt(client, address, stream).await?))
+    }
+
+    /// As [`connect`](Self::connect), for nothing but to look: what is read is read for this alone. Returns the version and the cipher as well;
+    /// the certificates that the broker showed are in `shown`, in DER, whatever becomes of it.
+    pub async fn examine(
+        &self,
+        address: &Address,
+        stream: BoxStream,
+        shown: &mut Vec<Vec<u8>>,
+    ) -> Result<(BoxStream, String, String)> {
+        let seen = verifier::Seen::default();
+        let config = self.config.clone();
+        let watched = seen.clone();
+        let client = blocking(move || load(&config, |inner| watched.watch(inner))).await?;
+        let encrypted = encrypt(Arc::new(client), address, stream).await;
+        *shown = seen.take();
+        let stream = encrypted?;
+        let session = stream.get_ref().1;
+        let version = session.protocol_version().and_then(|it| it.as_str());
+        let version = version.unwrap_or("TLS").replace("TLSv1_", "TLSv1.");
+        let cipher = session.negotiated_cipher_suite();
+        let cipher = cipher.and_then(|it| it.suite().as_str());
+        let cipher = cipher.unwrap_or("a cipher without a name").to_string();
+        Ok((Box::new(stream), version, cipher))
     }
 
     /// What to connect with: as the files say now.
@@ -96,11 +114,7 @@ impl TlsConnector {
         // Before the reading: what is written meanwhile is read the next time.
         let files = self.files();
         let config = self.config.clone();
-        let loading = tokio::task::spawn_blocking(move || load(&config));
-        let loaded = loading.await.unwrap_or_else(|lost| {
-            let message = "reading certificates and keys ended early";
-            Err(Error::new(ErrorKind::Internal, message).because(lost))
-        });
+        let loaded = blocking(move || load(&config, |verifier| verifier)).await;
         match (loaded, known) {
             (Ok(client), _) => {
                 let client = Arc::new(client);
@@ -135,8 +149,36 @@ impl TlsConnector {
     }
 }
 
-/// Reads everything that the configuration names. Blocks.
-fn load(config: &TlsConfig) -> Result<rustls::ClientConfig> {
+/// The encrypted stream to the broker at `address`.
+async fn encrypt(
+    client: Arc<rustls::ClientConfig>,
+    address: &Address,
+    stream: BoxStream,
+) -> Result<TlsStream<BoxStream>> {
+    let name = ServerName::try_from(address.host().to_string()).map_err(|error| {
+        let message = "the broker's host is no name that a certificate could be for";
+        Error::new(ErrorKind::Authentication, message).because(error)
+    })?;
+    let connector = tokio_rustls::TlsConnector::from(client);
+    let connected = connector.connect(name, stream).await;
+    connected.map_err(|error| explain(address, error))
+}
+
+async fn blocking<T: Send + 'static>(
+    load: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let loading = tokio::task::spawn_blocking(load);
+    loading.await.unwrap_or_else(|lost| {
+        let message = "reading certificates and keys ended early";
+        Err(Error::new(ErrorKind::Internal, message).because(lost))
+    })
+}
+
+/// Reads everything that the configuration names; `watch` may stand before what decides about certificates. Blocks.
+fn load(
+    config: &TlsConfig,
+    watch: impl FnOnce(Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier>,
+) -> Result<rustls::ClientConfig> {
     let provider = provider::provider()?;
     let versions: &[_] = match config.versions {
         TlsVersions::Both => &[&TLS13, &TLS12],
@@ -149,7 +191,7 @@ fn load(config: &TlsConfig) -> Result<rustls::ClientConfig> {
         .with_protocol_versions(versions)
         .map_err(wrong)?
         .dangerous()
-        .with_custom_certificate_verifier(verifier::verifier(config, provider)?);
+        .with_custom_certificate_verifier(watch(verifier::verifier(config, provider)?));
     match identity::identity(config)? {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
             let message = "the client's certificate and key cannot be used: does the key belong to the first certificate?";

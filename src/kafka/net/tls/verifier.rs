@@ -10,6 +10,7 @@ use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureSc
 
 use super::identity::read_certificates;
 use crate::kafka::config::security::{CertificateCheck, HostNameCheck, TlsConfig, TrustedRoots};
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// What decides about brokers' certificates.
@@ -61,6 +62,68 @@ fn roots(trusted: &TrustedRoots) -> Result<RootCertStore> {
         }
     }
     Ok(store)
+}
+
+/// The certificates that a broker showed, in DER.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Seen {
+    /// `inner`, watched.
+    pub fn watch(self, inner: Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier> {
+        Arc::new(Watched { inner, seen: self })
+    }
+
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// Notes what the broker shows before it is judged.
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn ServerCertVerifier>,
+    seen: Seen,
+}
+
+impl ServerCertVerifier for Watched {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let all = std::iter::once(certificate).chain(intermediates);
+        *self.seen.0.lock() = all.map(|it| it.to_vec()).collect();
+        self.inner
+            .verify_server_cert(certificate, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Takes a certificate of a trusted signer for that of any host.
