@@ -12,6 +12,9 @@ pub mod kafka;
 #[cfg(feature = "broker")]
 pub mod broker;
 
+#[cfg(feature = "tls-rustls")]
+mod tls_provider;
+
 /// The README's examples, so that they compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -16,6 +16,8 @@ use super::groups::GroupSettings;
 use super::handle::Broker;
 use super::security::{Acl, Acls, Hash, SecuritySettings, TokenValidator};
 use super::server::Listener;
+#[cfg(feature = "tls-rustls")]
+use super::server::{Acceptor, BrokerTls};
 use super::topic_settings::TopicSettings;
 use super::wall_clock::WallClock;
 
@@ -30,6 +32,8 @@ pub struct BrokerBuilder {
     seed: Option<u64>,
     advertised_host: Option<String>,
     simulated_time_ms: Option<i64>,
+    #[cfg(feature = "tls-rustls")]
+    tls: Option<BrokerTls>,
     settings: Settings,
 }
 
@@ -41,6 +45,8 @@ impl Default for BrokerBuilder {
             seed: None,
             advertised_host: None,
             simulated_time_ms: None,
+            #[cfg(feature = "tls-rustls")]
+            tls: None,
             settings: Settings {
                 default_partitions: 6,
                 default_replication_factor: 1,
@@ -195,6 +201,14 @@ impl BrokerBuilder {
         self
     }
 
+    /// Encrypts all connections, those in memory as well. Default: none.
+    #[cfg(feature = "tls-rustls")]
+    #[must_use]
+    pub fn tls(mut self, tls: BrokerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Lets in a user by SASL PLAIN. As soon as there is one for any mechanism, clients have to say who they are before they are served; they
     /// may do it by every mechanism that has a user, or a validator.
     #[must_use]
@@ -273,7 +287,7 @@ impl BrokerBuilder {
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When an address can't be resolved or bound.
+    /// When an address can't be resolved or bound, and `InvalidInput` when the certificates for TLS can't be used.
     pub async fn start_tcp(self, listen: &str) -> io::Result<Broker> {
         let first = tokio::net::lookup_host(listen).await?.next();
         let first = first.ok_or_else(|| {
@@ -309,13 +323,13 @@ impl BrokerBuilder {
                 },
             ));
         }
-        Ok(self.start(listeners))
+        self.start(listeners)
     }
 
     /// Starts the nodes without a network: [`Broker::dial`] connects to them. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// None yet; a result as for TCP.
+    /// `InvalidInput` when the certificates for TLS can't be used.
     pub fn start_in_memory(self) -> io::Result<Broker> {
         let endpoint = |node| Endpoint {
             node,
@@ -326,10 +340,10 @@ impl BrokerBuilder {
             .take(self.nodes)
             .map(|node| (endpoint(node), Listener::InMemory))
             .collect();
-        Ok(self.start(listeners))
+        self.start(listeners)
     }
 
-    fn start(mut self, listeners: Vec<(Endpoint, Listener)>) -> Broker {
+    fn start(mut self, listeners: Vec<(Endpoint, Listener)>) -> io::Result<Broker> {
         let nodes = i16::try_from(self.nodes).unwrap_or(i16::MAX);
         self.settings.default_replication_factor = self.replication_factor.unwrap_or(3).min(nodes);
         if let Some(epoch_ms) = self.simulated_time_ms {
@@ -341,7 +355,10 @@ impl BrokerBuilder {
             .iter()
             .map(|(endpoint, _)| endpoint.clone())
             .collect();
-        Broker::start(Cluster::new(self.settings, endpoints, seed), listeners)
+        let cluster = Cluster::new(self.settings, endpoints, seed);
+        #[cfg(feature = "tls-rustls")]
+        let cluster = cluster.encrypted(self.tls.as_ref().map(Acceptor::new).transpose()?);
+        Ok(Broker::start(cluster, listeners))
     }
 }
 

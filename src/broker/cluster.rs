@@ -96,6 +96,9 @@ pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) settings: Settings,
     pub(crate) security: Security,
+    /// Encrypts connections; none where they are not.
+    #[cfg(feature = "tls-rustls")]
+    pub(crate) acceptor: Option<super::server::Acceptor>,
     directory: RwLock<Directory>,
     pub(crate) groups: Mutex<Groups>,
     /// Tells the keeper of the groups' time that a deadline may have come nearer.
@@ -142,6 +145,8 @@ impl Cluster {
                 created: 0,
             }),
             security: Security::new(std::mem::take(&mut settings.security)),
+            #[cfg(feature = "tls-rustls")]
+            acceptor: None,
             groups: Mutex::new(Groups::new(settings.groups.clone())),
             groups_changed: Notify::new(),
             sessions,
@@ -155,6 +160,12 @@ impl Cluster {
             placeholder: Bytes::from(vec![0; placeholder]),
             settings,
         }
+    }
+
+    /// With this on every connection.
+    #[cfg(feature = "tls-rustls")]
+    pub(crate) fn encrypted(self, acceptor: Option<super::server::Acceptor>) -> Self {
+        Self { acceptor, ..self }
     }
 
     pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {

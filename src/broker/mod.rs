@@ -41,6 +41,8 @@ pub use builder::BrokerBuilder;
 pub use faults::{Fault, FaultAction, Garbling};
 pub use handle::{Broker, LogSummary};
 pub use security::{Acl, AclOperation, AclResource};
+#[cfg(feature = "tls-rustls")]
+pub use server::BrokerTls;
 
 // What of the protocol stands in signatures here.
 pub use protocol::{ApiKey, ErrorCode};

@@ -3,8 +3,10 @@
 
 #[path = "../support/connections.rs"]
 mod connections;
+mod impostor;
 mod memory;
 mod network;
+mod secured;
 
 use std::time::Duration;
 

@@ -25,6 +25,7 @@ pub struct Fleet {
     one: Shared,
     three: Shared,
     secured: Shared,
+    guarded: Shared,
 }
 
 /// A cluster that several trials use one after the other: one of them may be killing its brokers.
@@ -116,9 +117,21 @@ impl Fleet {
         )
     }
 
+    /// A trial that needs a Kafka broker where principals may do only what rules allow.
+    pub fn on_guarded(
+        self: &Arc<Self>,
+        name: &str,
+        case: impl FnOnce(&Kafka) + Send + 'static,
+    ) -> Trial {
+        let start = |jdk| Kafka::start_secured(jdk, 1, crate::acls::secured());
+        let case = |_: &Jdk, kafka: &Kafka| case(kafka);
+        let name = format!("guarded::{name}");
+        self.trial(name, |fleet| &fleet.guarded, start, case)
+    }
+
     /// Ends every broker; keeps their logs when a trial failed.
     pub fn end(&self, failed: bool) {
-        for shared in [&self.one, &self.three, &self.secured] {
+        for shared in [&self.one, &self.three, &self.secured, &self.guarded] {
             let cluster = shared.lock().unwrap_or_else(|e| e.into_inner()).take();
             if let Some(Ok(kafka)) = cluster
                 && failed

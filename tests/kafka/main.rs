@@ -15,6 +15,7 @@ mod raw;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acls;
 mod brokers;
 mod check;
 mod failover;
@@ -48,6 +49,7 @@ fn main() {
         security::trials(&fleet),
         tokens::trials(&fleet),
         check::trials(&fleet),
+        acls::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
     ];

@@ -119,6 +119,7 @@ fn create(
         return Ok(CreatableTopicResult {
             name: name.clone(),
             topic_id,
+            error_message: None,
             topic_config_error_code: ErrorCode::TOPIC_AUTHORIZATION_FAILED.0,
             ..Default::default()
         });
@@ -126,6 +127,7 @@ fn create(
     Ok(CreatableTopicResult {
         name: name.clone(),
         topic_id,
+        error_message: None,
         num_partitions: i32::try_from(num_partitions).unwrap_or(i32::MAX),
         replication_factor: i16::try_from(replication_factor).unwrap_or(i16::MAX),
         configs: Some(configs),

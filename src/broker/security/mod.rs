@@ -1,12 +1,14 @@
 //! Who clients are, and what they may do.
 //!
 //! - `acl`: what they may do
-//! - `principal`: a client's name, as Kafka writes it
+//! - `principal`: a client's name, as Kafka writes it; `distinguished_name`: that in a certificate
 //! - `session`: how far a connection has come with saying who it is, and for how long that is believed
 //! - `sasl`: the mechanisms, message by message; `scram`: the one that is not told in a few lines
 //! - `settings`: what a cluster is set to
 
 mod acl;
+#[cfg(feature = "tls-rustls")]
+mod distinguished_name;
 mod principal;
 mod sasl;
 mod scram;
@@ -22,6 +24,8 @@ use super::server::Connection;
 pub use acl::{Acl, AclOperation, AclResource};
 pub(crate) use acl::{Acls, CLUSTER_NAME, ResourceKind};
 use acl::{Asker, bits};
+#[cfg(feature = "tls-rustls")]
+pub(crate) use distinguished_name::subject;
 pub(crate) use principal::Principal;
 pub(crate) use sasl::Mechanism;
 pub(crate) use scram::{Credential, Hash};

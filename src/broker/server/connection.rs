@@ -37,7 +37,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A fresh one; `principal` is who the client is unless it says more.
+    /// One on which TLS, if there is any, is through; `principal` is who it has shown the client to be.
     fn new(node: i32, host: IpAddr, principal: Principal, cluster: &Cluster) -> Self {
         let session = match cluster.security.takes_sasl() {
             true => Session::unauthenticated(principal),
@@ -63,6 +63,14 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     cluster: Arc<Cluster>,
     node: i32,
 ) {
+    #[cfg(feature = "tls-rustls")]
+    if let Some(acceptor) = &cluster.acceptor {
+        if let Some((stream, principal)) = acceptor.accept(stream).await {
+            let connection = Connection::new(node, host, principal, &cluster);
+            serve_frames(stream, &connection, &cluster).await;
+        }
+        return;
+    }
     let connection = Connection::new(node, host, Principal::anonymous(), &cluster);
     serve_frames(stream, &connection, &cluster).await;
 }

@@ -4,13 +4,11 @@
 //! | --- | --- |
 //! | `explain` | what a failed handshake means, and what to do |
 //! | `identity` | certificates and keys out of PEM |
-//! | `provider` | whose cryptography it is |
 //! | `signature` | other texts signed by the same cryptography |
 //! | `verifier` | whether a broker's certificate is good |
 
 mod explain;
 mod identity;
-mod provider;
 #[cfg(feature = "oauth-oidc")]
 mod signature;
 mod verifier;
@@ -20,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use tokio::time::Instant;
@@ -29,6 +28,7 @@ use super::{Address, BoxStream};
 use crate::kafka::config::security::{Pem, TlsConfig, TlsVersions, TrustedRoots};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result};
+use crate::tls_provider;
 
 use explain::explain;
 pub(super) use explain::explain_later;
@@ -114,7 +114,12 @@ impl TlsConnector {
         // Before the reading: what is written meanwhile is read the next time.
         let files = self.files();
         let config = self.config.clone();
-        let loaded = blocking(move || load(&config, |verifier| verifier)).await;
+        let loaded = if files.is_empty() && matches!(config.roots, TrustedRoots::Pem(_)) {
+            // All of it stands in the configuration: there is nothing to wait for.
+            load(&config, |verifier| verifier)
+        } else {
+            blocking(move || load(&config, |verifier| verifier)).await
+        };
         match (loaded, known) {
             (Ok(client), _) => {
                 let client = Arc::new(client);
@@ -174,12 +179,17 @@ async fn blocking<T: Send + 'static>(
     })
 }
 
+/// Whose cryptography it is.
+fn provider() -> Result<Arc<CryptoProvider>> {
+    tls_provider::provider().map_err(|message| Error::new(ErrorKind::Config, message))
+}
+
 /// Reads everything that the configuration names; `watch` may stand before what decides about certificates. Blocks.
 fn load(
     config: &TlsConfig,
     watch: impl FnOnce(Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier>,
 ) -> Result<rustls::ClientConfig> {
-    let provider = provider::provider()?;
+    let provider = provider()?;
     let versions: &[_] = match config.versions {
         TlsVersions::Both => &[&TLS13, &TLS12],
         TlsVersions::Tls12 => &[&TLS12],

@@ -21,7 +21,7 @@ pub(in crate::kafka::net) fn sign(
     };
     let option = "sasl.oauthbearer.assertion.private.key.passphrase";
     let key = read_key(pem, password, "the assertion's key", option)?;
-    let key = provider::provider()?.key_provider.load_private_key(key);
+    let key = provider()?.key_provider.load_private_key(key);
     let key = key.map_err(|error| wrong("cannot be used").because(error))?;
     let scheme = match by_elliptic_curve {
         true => SignatureScheme::ECDSA_NISTP256_SHA256,

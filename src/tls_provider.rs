@@ -1,20 +1,16 @@
-//! Whose cryptography it is: that of the feature that the program was built with.
+//! Whose cryptography TLS uses, in the client and in the embedded broker: that of the feature that the program was built with.
 
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-use crate::kafka::Result;
-#[cfg(not(any(feature = "tls-aws-lc-rs", feature = "tls-ring")))]
-use crate::kafka::{Error, ErrorKind};
-
 #[cfg(feature = "tls-aws-lc-rs")]
-pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
+pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
     Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
 }
 
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc-rs")))]
-pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
+pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
     Ok(Arc::new(rustls::crypto::ring::default_provider()))
 }
 
@@ -23,7 +19,7 @@ pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
     any(target_arch = "x86_64", target_arch = "aarch64"),
     not(any(feature = "tls-aws-lc-rs", feature = "tls-ring"))
 ))]
-pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
+pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
     // Graviola panics on a processor that lacks one of these.
     #[cfg(target_arch = "x86_64")]
     let lacks = [
@@ -45,11 +41,8 @@ pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
     ];
     match lacks.iter().find(|(_, is_there)| !is_there) {
         None => Ok(Arc::new(rustls_graviola::default_provider())),
-        Some((name, _)) => Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "this processor lacks {name}, which TLS by the feature tls needs: build the program with tls-ring or tls-aws-lc-rs"
-            ),
+        Some((name, _)) => Err(format!(
+            "this processor lacks {name}, which TLS by the feature tls needs: build the program with tls-ring or tls-aws-lc-rs"
         )),
     }
 }
@@ -59,9 +52,6 @@ pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
     feature = "tls-ring",
     all(feature = "tls", any(target_arch = "x86_64", target_arch = "aarch64"))
 )))]
-pub(super) fn provider() -> Result<Arc<CryptoProvider>> {
-    Err(Error::new(
-        ErrorKind::Config,
-        "TLS has no cryptography in this program: build it with the feature tls-ring or tls-aws-lc-rs, or, for x86_64 and aarch64, with tls",
-    ))
+pub(crate) fn provider() -> Result<Arc<CryptoProvider>, String> {
+    Err("TLS has no cryptography in this program: build it with the feature tls-ring or tls-aws-lc-rs, or, for x86_64 and aarch64, with tls".to_owned())
 }
