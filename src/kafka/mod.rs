@@ -67,3 +67,9 @@ pub use protocol::{ApiKey, ErrorCode, VersionRange};
 pub mod wire {
     pub use protocol::{Message, Request, Response, Uuid, messages};
 }
+
+/// What reads bytes of somebody else's, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use super::net::fuzzing::answers;
+}

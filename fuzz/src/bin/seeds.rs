@@ -73,6 +73,43 @@ fn main() -> io::Result<()> {
     let commit = ControlRecord::Commit {
         coordinator_epoch: 7,
     };
+    for (name, kind, text) in [
+        (
+            "token",
+            0,
+            r#"{"access_token":"e30.eyJleHAiOjIwMDB9.c2ln","token_type":"Bearer","expires_in":600}"#,
+        ),
+        ("jwt", 1, "e30.eyJleHAiOjIwMDB9.c2ln"),
+        (
+            "template",
+            2,
+            r#"{"header":{"kid":"k"},"payload":{"team":["a"]}}"#,
+        ),
+        ("signature", 3, "0\u{6}\u{2}\u{1}\u{5}\u{2}\u{1}\u{7}"),
+        (
+            "metadata",
+            4,
+            r#"{"Code":"Success","AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2999-01-01T00:00:00.1Z"}"#,
+        ),
+        (
+            "sts",
+            5,
+            "<Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>2999-01-01T00:00:00+01:00</Expiration></Credentials>",
+        ),
+        (
+            "profiles",
+            6,
+            "[default]\naws_access_key_id = A # mine\n[profile \"b c\"]\nrole_arn=arn\n  nested = 1\n",
+        ),
+        ("url", 7, "https://[::1]:9/token?a=b#c"),
+    ] {
+        let kind: u8 = kind;
+        written += write(
+            "token_answers",
+            name,
+            &[&[kind][..], text.as_bytes()].concat(),
+        )?;
+    }
     for (name, record) in [
         ("abort", abort),
         ("commit", commit),

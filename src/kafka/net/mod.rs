@@ -36,6 +36,8 @@ mod transport;
 mod versions;
 
 pub use crate::kafka::model::Address;
+#[cfg(fuzzing)]
+pub(crate) use auth::fuzzing;
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub use diagnosis::{Diagnosis, Finding, Stage, Step, diagnose};
 pub(crate) use dialer::Dialer;

@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `exchange` | the seam: messages of a mechanism, one after the other |
+//! | `fuzzing` | the way of the fuzz targets to what reads answers |
 //! | `msk_iam` | Amazon MSK's IAM (feature `msk-iam`) |
 //! | `oauth_bearer` | a token that somebody else has signed |
 //! | `oidc` | tokens from a token endpoint, or from a file |
@@ -12,6 +13,8 @@
 //! | `tokens` | tokens, asked for once for many connections |
 
 mod exchange;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 #[cfg(feature = "msk-iam")]
 mod msk_iam;
 mod oauth_bearer;

@@ -11,11 +11,11 @@
 //! | `sigv4` | queries signed beforehand |
 //! | `published.tsv` | what the published signer makes of hundreds of inputs |
 
-mod answers;
+pub(super) mod answers;
 mod credentials;
 mod environment;
 mod exchange;
-mod profiles;
+pub(super) mod profiles;
 mod services;
 mod sigv4;
 #[cfg(test)]
@@ -123,7 +123,7 @@ impl TokenProvider for MskIam {
 }
 
 /// The token: a URL that is signed beforehand, in base64.
-fn token(
+pub(super) fn token(
     region: &str,
     credentials: &AwsCredentials,
     seconds: u64,

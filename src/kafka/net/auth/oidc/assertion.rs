@@ -118,7 +118,7 @@ fn sign(config: &AssertionConfig, mut text: String) -> Result<Secret> {
 }
 
 /// The two numbers of an ECDSA signature, 32 bytes each (RFC 7518, 3.4), out of their DER (a sequence of two integers).
-fn concatenated(der: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::kafka::net::auth) fn concatenated(der: &[u8]) -> Option<Vec<u8>> {
     let [0x30, length, rest @ ..] = der else {
         return None;
     };

@@ -8,9 +8,9 @@
 //! | `file` | a token that stands in a file |
 
 #[cfg(feature = "oauth-oidc")]
-mod answer;
+pub(super) mod answer;
 #[cfg(feature = "oauth-oidc")]
-mod assertion;
+pub(super) mod assertion;
 #[cfg(feature = "oauth-oidc")]
 mod endpoint;
 mod file;
