@@ -81,6 +81,11 @@ pub fn authority_file() -> PathBuf {
     material().folder.join("authority.pem")
 }
 
+/// An authority that nobody trusts.
+pub fn stranger_pem() -> String {
+    material().stranger.pem()
+}
+
 /// The broker's listeners.
 pub fn secured() -> Secured {
     let folder = &material().folder;

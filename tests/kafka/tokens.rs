@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +15,9 @@ use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use pat_events::kafka::{Client, ErrorKind};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::time::timeout;
 
 use crate::fleet::{Fleet, block_on};
@@ -119,35 +122,51 @@ struct Endpoint {
 }
 
 impl Endpoint {
+    /// With TLS, by the broker's certificate.
     fn start() -> Self {
+        let store = crate::security::material_folder().join("broker.pem");
+        let chain = CertificateDer::from_pem_file(&store);
+        let key = PrivateKeyDer::from_pem_file(&store);
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_no_client_auth()
+                .with_single_cert(vec![chain.expect("a certificate")], key.expect("a key"))
+                .expect("a certificate and its key");
+        let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = asked.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                let tls = ServerConnection::new(config.clone()).expect("a connection");
+                let mut stream = StreamOwned::new(tls, stream);
+                let Some((status, body)) = answer(&mut stream) else {
+                    continue;
+                };
                 counted.fetch_add(1, Ordering::Relaxed);
-                let (status, body) = answer(&stream);
-                let head = format!(
-                    "HTTP/1.1 {status} So\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
-                let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status} So\r\ncontent-length: {length}\r\n\r\n");
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
             }
         });
         Self { port, asked }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("https://localhost:{}{path}", self.port)
     }
 }
 
-/// A token for who shows the right secret; who shows an assertion gets it back, as the token that it also is.
-fn answer(stream: &TcpStream) -> (u16, String) {
+/// A token for who shows the right secret; who shows an assertion gets it back, as the token that it also is. `None` when no request came.
+fn answer(stream: impl Read) -> Option<(u16, String)> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line).expect("a request");
+    reader.read_line(&mut line).ok()?;
     let path = line.split(' ').nth(1).unwrap_or_default().to_string();
     let mut headers = BTreeMap::new();
     loop {
@@ -177,16 +196,16 @@ fn answer(stream: &TcpStream) -> (u16, String) {
             assertion.to_string()
         }
         _ => {
-            return (
+            return Some((
                 401,
                 format!(r#"{{"error":"invalid_client","error_description":"{body} {headers:?}"}}"#),
-            );
+            ));
         }
     };
-    (
+    Some((
         200,
         format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":600}}"#),
-    )
+    ))
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -209,6 +228,7 @@ async fn tokens_are_accepted(kafka: &Kafka) {
         file("ec.json"),
         file("rsa.json"),
     );
+    let authority = file("authority.pem");
     let token_file = file("token");
     fs::write(&token_file, signed("alice", AUDIENCE)).expect("written");
     let token_url = format!("file://{token_file}");
@@ -238,6 +258,8 @@ async fn tokens_are_accepted(kafka: &Kafka) {
             rsa_template.as_str(),
         ),
     ];
+    let stranger = file("stranger.pem");
+    fs::write(&stranger, crate::security::stranger_pem()).expect("written");
     let login = [("sasl.jaas.config", jaas.as_str())];
     let url = endpoint.url("/token");
     for (name, asks, url, pairs) in [
@@ -250,6 +272,7 @@ async fn tokens_are_accepted(kafka: &Kafka) {
             ("security.protocol", "SASL_SSL"),
             ("sasl.mechanism", "OAUTHBEARER"),
             ("sasl.oauthbearer.token.endpoint.url", url.as_str()),
+            ("https.ca.location", authority.as_str()),
         ];
         let before = endpoint.asked.load(Ordering::Relaxed);
         let config = config(kafka, "OIDC", &[&base[..], pairs].concat());
@@ -264,30 +287,33 @@ async fn tokens_are_accepted(kafka: &Kafka) {
         );
     }
     let wrong = jaas.replace(SECRET, "wrong-secret");
-    for (path, jaas, expected) in [
-        ("/elsewhere", &jaas, "invalid_token"),
-        ("/token", &wrong, "/token answered with status 401"),
+    for (path, jaas, authority, expected) in [
+        ("/elsewhere", &jaas, &authority, "invalid_token"),
+        (
+            "/token",
+            &wrong,
+            &authority,
+            "/token answered with status 401",
+        ),
+        ("/token", &jaas, &stranger, "https.ca.location"),
     ] {
         let url = endpoint.url(path);
-        let config = config(
-            kafka,
-            "OIDC",
-            &[
-                ("security.protocol", "SASL_SSL"),
-                ("sasl.mechanism", "OAUTHBEARER"),
-                ("sasl.oauthbearer.token.endpoint.url", &url),
-                ("sasl.jaas.config", jaas),
-            ],
-        );
-        let client = Client::lazy(config).expect("a client");
+        let pairs = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.oauthbearer.token.endpoint.url", url.as_str()),
+            ("sasl.jaas.config", jaas),
+            ("https.ca.location", authority),
+        ];
+        let client = Client::lazy(config(kafka, "OIDC", &pairs)).expect("a client");
         let error = client.admin().list_topics().await.expect_err("not let in");
         let text = error.to_string();
         println!("{path}: {text}");
         assert_eq!(error.kind(), ErrorKind::Authentication, "{text}");
         assert!(text.contains(expected), "{text}");
-        assert!(
-            !text.contains("-secret") && !text.contains(&basic(CLIENT, "wrong-secret")),
-            "{text}"
-        );
+        let shows = [SECRET, "wrong-secret", &basic(CLIENT, "wrong-secret")]
+            .iter()
+            .any(|it| text.contains(it));
+        assert!(!shows, "{text}");
     }
 }

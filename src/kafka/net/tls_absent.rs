@@ -30,6 +30,11 @@ impl TlsConnector {
         let message = "this program was built without TLS";
         Err(Error::new(ErrorKind::Config, message))
     }
+
+    #[cfg(feature = "http")]
+    pub async fn connect_server(&self, address: &Address, stream: BoxStream) -> Result<BoxStream> {
+        self.connect(address, stream).await
+    }
 }
 
 /// Nothing means anything of TLS here.

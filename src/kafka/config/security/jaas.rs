@@ -7,8 +7,11 @@ use super::{SaslLogin, aws};
 use crate::kafka::config::Secret;
 use crate::kafka::config::values::Kind;
 
-/// The login modules, and whether they take an option.
-const MODULES: [(&str, fn(&str) -> bool); 4] = [
+/// Whether a login module takes an option of this name.
+type Takes = fn(&str) -> bool;
+
+/// The login modules.
+const MODULES: [(&str, Takes); 4] = [
     (
         "org.apache.kafka.common.security.plain.PlainLoginModule",
         is_login,

@@ -162,7 +162,7 @@ impl HttpClient {
             let stream = TcpTransport.connect(&url.address).await;
             let stream = stream.map_err(|error| failed("cannot connect").because(error))?;
             match url.is_tls {
-                true => match self.tls.connect(&url.address, stream).await {
+                true => match self.tls.connect_server(&url.address, stream).await {
                     Ok(stream) => Ok(stream),
                     Err(error) if error.kind() == ErrorKind::Disconnected => {
                         Err(failed("cannot connect").because(error))

@@ -31,6 +31,29 @@ pub(in crate::kafka::net) fn explain(address: &Address, error: io::Error) -> Err
     }
 }
 
+/// As [`explain`], for a server that is no broker.
+#[cfg(feature = "http")]
+pub(super) fn explain_server(address: &Address, error: io::Error) -> Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let Some(inner) = inner else {
+        let message = "TLS: the connection was lost in the handshake";
+        return Error::new(ErrorKind::Disconnected, message).because(error);
+    };
+    let message = match inner {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the server's certificate is signed by nobody that is trusted: name who has signed it in https.ca.location".to_string()
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => format!("the server's certificate is not for {}", address.host()),
+        rustls::Error::InvalidMessage(_) => "the server speaks no TLS: is its URL one of http?".to_string(),
+        // What is left says nothing of options.
+        rustls::Error::InvalidCertificate(error) => certificate(address, error).replace("broker", "server"),
+        _ => "the handshake failed".to_string(),
+    };
+    Error::new(ErrorKind::Authentication, format!("TLS: {message}")).because(error)
+}
+
 /// `error` of a stream on which TLS is through, if it means something of TLS: with TLS 1.3 the broker looks at the client's certificate
 /// after that.
 pub(in crate::kafka::net) fn explain_later(address: &Address, error: &io::Error) -> Option<Error> {

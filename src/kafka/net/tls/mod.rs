@@ -13,6 +13,7 @@ mod identity;
 mod signature;
 mod verifier;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -72,7 +73,16 @@ impl TlsConnector {
     /// Encrypts a fresh stream to the broker at `address`. The caller sets the deadline.
     pub async fn connect(&self, address: &Address, stream: BoxStream) -> Result<BoxStream> {
         let client = self.client().await?;
-        Ok(Box::new(encrypt(client, address, stream).await?))
+        let encrypted = encrypt(client, address, stream, explain).await?;
+        Ok(Box::new(encrypted))
+    }
+
+    /// As [`connect`](Self::connect), to a server that is no broker.
+    #[cfg(feature = "http")]
+    pub async fn connect_server(&self, address: &Address, stream: BoxStream) -> Result<BoxStream> {
+        let client = self.client().await?;
+        let encrypted = encrypt(client, address, stream, explain::explain_server).await?;
+        Ok(Box::new(encrypted))
     }
 
     /// As [`connect`](Self::connect), for nothing but to look: what is read is read for this alone. Returns the version and the cipher as well;
@@ -87,7 +97,7 @@ impl TlsConnector {
         let config = self.config.clone();
         let watched = seen.clone();
         let client = blocking(move || load(&config, |inner| watched.watch(inner))).await?;
-        let encrypted = encrypt(Arc::new(client), address, stream).await;
+        let encrypted = encrypt(Arc::new(client), address, stream, explain).await;
         *shown = seen.take();
         let stream = encrypted?;
         let session = stream.get_ref().1;
@@ -154,11 +164,12 @@ impl TlsConnector {
     }
 }
 
-/// The encrypted stream to the broker at `address`.
+/// The encrypted stream to the peer at `address`; `explain` says what a failed handshake means.
 async fn encrypt(
     client: Arc<rustls::ClientConfig>,
     address: &Address,
     stream: BoxStream,
+    explain: fn(&Address, io::Error) -> Error,
 ) -> Result<TlsStream<BoxStream>> {
     let name = ServerName::try_from(address.host().to_string()).map_err(|error| {
         let message = "the broker's host is no name that a certificate could be for";
