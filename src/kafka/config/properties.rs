@@ -315,6 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn kerberos_is_refused_with_the_reason() {
+        for (name, value) in [
+            ("sasl.mechanism", "GSSAPI"),
+            ("sasl.kerberos.service.name", "kafka"),
+            ("sasl.kerberos.ticket.renew.jitter", "0.05"),
+        ] {
+            let error = ClientConfig::from_properties([(name, value)]).expect_err("no Kerberos");
+            let text = error.to_string();
+            assert!(
+                text.contains("Kerberos") && text.contains("without C"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn environment_variables_set_security() {
         let jaas = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p\";";
         let variables = [

@@ -6,6 +6,7 @@ use crate::kafka::config::properties::nearest;
 use crate::kafka::model::names::quoted;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig};
 
+const KERBEROS: &str = "Kerberos is not there: no well-kept library speaks it without C (SECURITY.md says what there is instead)";
 const SECURITY: &str = "TLS and SASL do without it";
 const BYTES: &str = "keys and values are bytes here; typed events know how they are written";
 const REPORTS: &str =
@@ -76,7 +77,10 @@ fn only_java(name: &str) -> Option<&'static str> {
     let is_security = ["ssl.", "sasl.", "security."]
         .iter()
         .any(|prefix| name.starts_with(prefix));
-    let security = is_security.then_some(SECURITY);
+    let security = is_security.then_some(match name.starts_with("sasl.kerberos.") {
+        true => KERBEROS,
+        false => SECURITY,
+    });
     found.map(|(_, advice)| *advice).or(security)
 }
 
