@@ -196,7 +196,8 @@ fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
 
 /// Whether `value` looks like a secret, wherever it was put: a key, or a text that has a password in it.
 pub(super) fn is_misplaced_secret(value: &str) -> bool {
-    value.contains("-----BEGIN") || value.to_ascii_lowercase().contains("password")
+    let value = value.to_ascii_lowercase();
+    value.contains("-----begin") || value.contains("password")
 }
 
 fn unknown<C: Configuration>(name: &str) -> Error {
