@@ -265,7 +265,7 @@ fn the_program_prints_no_secret() {
     for (number, (_, pairs)) in ways().into_iter().enumerate() {
         for protocol in ["SASL_PLAINTEXT", "SASL_SSL"] {
             let protocol = ("security.protocol", protocol.to_owned());
-            let pairs = [&[protocol.clone()], &keys[..], &pairs[..]].concat();
+            let pairs = [std::slice::from_ref(&protocol), &keys[..], &pairs[..]].concat();
             let file = file(&format!("{number}-{}", protocol.1), &pairs);
             let path = file.0.to_str().expect("a path").to_owned();
             run(&[&["check"], &soon[..]].concat(), &path);
