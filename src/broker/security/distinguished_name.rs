@@ -153,9 +153,10 @@ mod tests {
     }
 
     fn certificate(version: bool, name: &[Vec<u8>]) -> Vec<u8> {
-        let version = version
-            .then(|| der(VERSION, &der(INTEGER, &[2])))
-            .unwrap_or_default();
+        let version = match version {
+            true => der(VERSION, &der(INTEGER, &[2])),
+            false => Vec::new(),
+        };
         let name: Vec<u8> = name.iter().flat_map(|part| der(SET, part)).collect();
         let fields = [
             version,

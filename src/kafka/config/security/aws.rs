@@ -4,7 +4,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{SaslLogin, TokenError};
+#[cfg(feature = "msk-iam")]
+use super::SaslLogin;
+use super::TokenError;
 use crate::kafka::config::Secret;
 use crate::kafka::net::BoxFuture;
 

@@ -229,6 +229,7 @@ impl OAuthConfig {
     }
 
     /// `scope`, or what the login's text says.
+    #[cfg(feature = "oauth-oidc")]
     pub(crate) fn scope<'a>(&'a self, login: &'a SaslLogin) -> Option<&'a str> {
         let scope = self.scope.as_deref().or_else(|| login.option("scope"));
         scope.map(str::trim).filter(|scope| !scope.is_empty())

@@ -25,8 +25,6 @@ mod scram;
 mod secret_json;
 mod tokens;
 
-use std::sync::Arc;
-
 use self::exchange::Exchange;
 pub(super) use self::exchange::{MAX_ROUNDS, Step};
 use self::tokens::Tokens;
@@ -60,7 +58,9 @@ impl Authenticator {
                 own.or_else(|| match sasl.token_source {
                     TokenSource::OAuth => oidc::provider(config, limit),
                     #[cfg(feature = "msk-iam")]
-                    TokenSource::MskIam => Some(Arc::new(msk_iam::MskIam::new(config, limit))),
+                    TokenSource::MskIam => {
+                        Some(std::sync::Arc::new(msk_iam::MskIam::new(config, limit)))
+                    }
                     #[cfg(not(feature = "msk-iam"))]
                     TokenSource::MskIam => None,
                 })

@@ -17,6 +17,7 @@ impl SecretJson {
     }
 
     /// A whole number that is not negative, also where it is written as a text.
+    #[cfg(feature = "oauth-oidc")]
     pub fn number(&self, name: &str) -> Option<u64> {
         let value = self.0.get(name)?;
         let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
