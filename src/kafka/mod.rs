@@ -71,5 +71,5 @@ pub mod wire {
 /// What reads bytes of somebody else's, for the fuzz targets.
 #[cfg(fuzzing)]
 pub mod fuzzing {
-    pub use super::net::fuzzing::answers;
+    pub use super::net::fuzzing::{answers, exchange, handshake, pem};
 }

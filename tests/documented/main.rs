@@ -29,7 +29,7 @@ fn documented(source: &str) -> Vec<String> {
 #[test]
 fn each_example_compiles_in_a_crate_of_its_own() {
     let mut examples = blocks(&read("README.md"), "rust");
-    assert_eq!(examples.len(), 2, "the README's examples");
+    assert_eq!(examples.len(), 3, "the README's examples");
     for file in ["src/events/mod.rs", "src/events/set.rs"] {
         let found = documented(&read(file));
         assert!(!found.is_empty(), "{file}");

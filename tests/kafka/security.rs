@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 use pat_events::kafka::net::BoxFuture;
+use pat_events::kafka::wire::messages::CreateDelegationTokenRequest;
 use pat_events::kafka::{
-    BearerToken, Client, ClientConfig, ConsumerConfig, Error, ErrorKind, NewTopic, Pem,
-    ProducerConfig, Record, TlsVersions, TokenError, TokenProvider,
+    BearerToken, Client, ClientConfig, ConsumerConfig, Error, ErrorCode, ErrorKind, NewTopic, Pem,
+    ProducerConfig, Record, Target, TlsVersions, TokenError, TokenProvider,
 };
 use tokio::time::{Instant, timeout};
 
@@ -38,6 +39,9 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         ),
         fleet.on_secured("who_does_not_get_in_is_told_what_to_change", |kafka| {
             block_on(who_does_not_get_in(kafka));
+        }),
+        fleet.on_secured("a_delegation_token_stands_for_its_owner", |kafka| {
+            block_on(a_delegation_token_stands_for_its_owner(kafka));
         }),
         fleet.on_secured("sessions_end_and_nobody_notices", |kafka| {
             let seconds = sessions_seconds();
@@ -106,6 +110,7 @@ ssl.truststore.location={folder}/authority.pem
 ssl.enabled.protocols=TLSv1.2,TLSv1.3
 listener.name.mutual.ssl.client.auth=required
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+delegation.token.secret.key={PASSWORD}
 listener.name.open.sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_alice=\"{PASSWORD}\";
 listener.name.sasl.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
@@ -409,6 +414,48 @@ async fn who_does_not_get_in(kafka: &Kafka) {
             assert!(took < Duration::from_secs(5), "{name}: {took:?}");
         }
     }
+}
+
+/// Asks for a token over one listener, and is let in with it over another (KIP-48).
+async fn a_delegation_token_stands_for_its_owner(kafka: &Kafka) {
+    let login = [
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "alice"),
+        ("sasl.password", PASSWORD),
+    ];
+    let client = Client::lazy(config(kafka, "SASL", &login)).expect("a client");
+    let request = CreateDelegationTokenRequest {
+        owner_principal_type: None,
+        owner_principal_name: None,
+        max_lifetime_ms: -1,
+        ..Default::default()
+    };
+    let token = client.request(Target::Controller, &request).await;
+    let token = token.expect("an answer");
+    assert_eq!(token.error_code, ErrorCode::NONE);
+    let hmac = base64url(&token.hmac).replace('-', "+").replace('_', "/");
+    let padding = "=".repeat(hmac.len().next_multiple_of(4) - hmac.len());
+    let jaas = format!(
+        "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{hmac}{padding}\" tokenauth=\"true\";",
+        token.token_id
+    );
+    let login = [
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.mechanism", "SCRAM-SHA-256"),
+        ("sasl.jaas.config", &jaas),
+    ];
+    round_trip(config(kafka, "SASL", &login), "secured-token").await;
+    // The same without tokenauth is a user that nobody knows.
+    let user = jaas.replace(" tokenauth=\"true\"", "");
+    let login = [
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.mechanism", "SCRAM-SHA-256"),
+        ("sasl.jaas.config", &user),
+    ];
+    let (error, _) = refused(config(kafka, "SASL", &login)).await;
+    assert_eq!(error.kind(), ErrorKind::Authentication, "{error}");
+    assert!(!error.to_string().contains(&hmac), "{error}");
 }
 
 fn sessions_seconds() -> u64 {

@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use protocol::api::Codec;
 use protocol::compression::{self, Compressor};
 use protocol::frame::{request_header_version, response_header_version};
-use protocol::messages::{APIS, BLOBS, RequestHeader, ResponseHeader};
+use protocol::messages::api_versions_response::ApiVersion;
+use protocol::messages::{
+    APIS, ApiVersionsRequest, ApiVersionsResponse, BLOBS, RequestHeader, ResponseHeader,
+    SaslAuthenticateResponse, SaslHandshakeResponse,
+};
 use protocol::records::{BatchBuilder, ControlRecord, HEADER_LEN, SealOptions};
-use protocol::{Encoder, Message, sample};
+use protocol::{ApiKey, Encoder, Message, sample};
 
 const SAMPLES: u64 = 4;
 
@@ -123,9 +127,111 @@ fn main() -> io::Result<()> {
             &[&[key.len() as u8][..], &key, &value].concat(),
         )?;
     }
+    written += security_text()?;
+    written += sasl_frames()?;
     written += batches()?;
     println!("{written} seeds in {}", corpus("*").display());
     Ok(())
+}
+
+fn security_text() -> io::Result<usize> {
+    let mut written = 0;
+    for (name, kind, text) in [
+        ("scram-256", 0, "r=N1,s=c2FsdA==,i=4096\nv=c2FsdA=="),
+        ("scram-512", 1, "r=N1,s=c2FsdA==,i=4096\nv=c2FsdA=="),
+        ("scram-refusal", 0, "e=unknown-user"),
+        ("bearer", 2, "{\"status\":\"invalid_token\"}\n"),
+        (
+            "certificate",
+            3,
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        ),
+        (
+            "key",
+            3,
+            "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        ),
+        (
+            "encrypted",
+            3,
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        ),
+        (
+            "plain",
+            4,
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"a\" password='b\\'';",
+        ),
+        (
+            "token",
+            4,
+            "org.apache.kafka.common.security.scram.ScramLoginModule required username=a password=b tokenauth=\"true\";",
+        ),
+        (
+            "properties",
+            5,
+            "# how\nclient.id = a\\\n  b\nsecurity.protocol:SASL_SSL\nsasl.mechanism\tPLAIN\n\\u0061=1\n",
+        ),
+    ] {
+        let kind: u8 = kind;
+        let bytes = [&[kind][..], text.as_bytes()].concat();
+        written += write("security_text", name, &bytes)?;
+    }
+    Ok(written)
+}
+
+/// What brokers of several ages say to ApiVersions, SaslHandshake and SaslAuthenticate.
+fn sasl_frames() -> io::Result<usize> {
+    let mut written = 0;
+    for (name, authenticate, lifetime) in [("old", 0, 0), ("new", 2, 5_000)] {
+        let range = |api_key: ApiKey, max_version| ApiVersion {
+            api_key: api_key.0,
+            min_version: 0,
+            max_version,
+            ..Default::default()
+        };
+        let versions = ApiVersionsResponse {
+            api_keys: vec![
+                range(ApiKey::API_VERSIONS, 4),
+                range(ApiKey::SASL_HANDSHAKE, 1),
+                range(ApiKey::SASL_AUTHENTICATE, authenticate),
+            ],
+            ..Default::default()
+        };
+        let handshake = SaslHandshakeResponse {
+            mechanisms: vec!["PLAIN".to_owned()],
+            ..Default::default()
+        };
+        let authenticated = SaslAuthenticateResponse {
+            session_lifetime_ms: lifetime,
+            ..Default::default()
+        };
+        let newest = ApiVersionsRequest::VERSIONS.max;
+        let frames = [
+            answer(1, &versions, newest, 0),
+            answer(2, &handshake, 1, 0),
+            answer(3, &authenticated, authenticate, i16::from(authenticate > 1)),
+        ];
+        written += write("sasl_frames", name, &frames.concat())?;
+    }
+    Ok(written)
+}
+
+/// The answer to the request with this correlation id.
+fn answer<M: Message>(
+    correlation_id: i32,
+    message: &M,
+    version: i16,
+    header_version: i16,
+) -> Vec<u8> {
+    let header = ResponseHeader {
+        correlation_id,
+        ..Default::default()
+    };
+    let mut body = Encoder::new();
+    message
+        .encode(&mut body, version)
+        .expect("a response can be encoded");
+    frame(&header, header_version, &body.into_bytes())
 }
 
 /// Record batches, and the compressed records in them, of every codec.

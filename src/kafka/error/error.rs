@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use protocol::{ApiKey, ErrorCode};
 
+use super::rights;
 use crate::kafka::model::{Address, TopicPartition};
 
 /// The client's result.
@@ -443,8 +444,12 @@ impl fmt::Display for Error {
             write!(f, "{}: ", context.join(", "))?;
         }
         f.write_str(&inner.message)?;
-        match &inner.source {
-            Some(source) => write!(f, ": {source}"),
+        if let Some(source) = &inner.source {
+            write!(f, ": {source}")?;
+        }
+        let refused = inner.api.zip(self.server_error());
+        match refused.and_then(|(api, code)| rights::needed(api, code)) {
+            Some(right) => write!(f, "; the client's principal needs {right}"),
             None => Ok(()),
         }
     }
@@ -467,6 +472,32 @@ impl std::error::Error for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_refused_is_told_which_right_it_needs() {
+        for (code, api, right) in [
+            (
+                ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+                ApiKey::PRODUCE,
+                "needs WRITE on the topic",
+            ),
+            (
+                ErrorCode::GROUP_AUTHORIZATION_FAILED,
+                ApiKey::JOIN_GROUP,
+                "needs READ on the group",
+            ),
+            (
+                ErrorCode::CLUSTER_AUTHORIZATION_FAILED,
+                ApiKey::INIT_PRODUCER_ID,
+                "needs WRITE on a topic, or",
+            ),
+        ] {
+            let text = Error::server(code, None).api(api).to_string();
+            assert!(text.contains(right), "{text}");
+        }
+        let text = Error::server(ErrorCode::GROUP_AUTHORIZATION_FAILED, None).to_string();
+        assert!(!text.contains("needs"), "{text}");
+    }
 
     #[test]
     fn an_error_is_as_big_as_a_pointer() {

@@ -8,6 +8,7 @@
 //! | `dialer` | from an address to a connection that carries requests |
 //! | `frame_pool` | buffers of long frames, recycled |
 //! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
+//! | `fuzzing` | the way of the fuzz targets to what reads bytes here |
 //! | `handshake` | what is said on a fresh stream before it carries requests |
 //! | `http` | a small HTTP client, for what stands beside the brokers (features `oauth-oidc` and `msk-iam`) |
 //! | `peer` | recognises peers that are no Kafka broker |
@@ -22,6 +23,8 @@ mod diagnosis;
 mod dialer;
 mod frame_pool;
 mod frame_reader;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod handshake;
 #[cfg(feature = "http")]
 mod http;
@@ -36,8 +39,6 @@ mod transport;
 mod versions;
 
 pub use crate::kafka::model::Address;
-#[cfg(fuzzing)]
-pub(crate) use auth::fuzzing;
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub use diagnosis::{Diagnosis, Finding, Stage, Step, diagnose};
 pub(crate) use dialer::Dialer;

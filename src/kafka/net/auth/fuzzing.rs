@@ -1,14 +1,16 @@
-//! The way of the fuzz targets to what reads the answers of token endpoints and of AWS's services. Built with `--cfg fuzzing` alone.
+//! The way of the fuzz targets to what reads the messages of mechanisms, and the answers of token endpoints and of AWS's services. Built with
+//! `--cfg fuzzing` alone.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, MAX_ROUNDS, Step};
 use super::msk_iam::{self, answers, profiles};
 use super::oauth_bearer::OAuthBearer;
 use super::oidc::{answer, assertion};
+use super::scram::{SHA_256, SHA_512, Scram};
 use crate::kafka::config::Secret;
-use crate::kafka::config::security::BearerToken;
+use crate::kafka::config::security::{BearerToken, SaslLogin};
 use crate::kafka::net::http::Url;
 
 /// How many kinds of answers there are.
@@ -62,6 +64,28 @@ pub fn answers(kind: u8, data: &[u8]) {
                     Some(url.address)
                 );
             }
+        }
+    }
+}
+
+/// An exchange by one of the mechanisms with a broker that says the lines of `data`: it comes to an end.
+pub fn exchange(mechanism: u8, data: &[u8]) {
+    let login = SaslLogin {
+        username: Some("u".to_string()),
+        password: Some(Secret::new("p")),
+        ..SaslLogin::default()
+    };
+    let scram = |functions| Scram::with_nonce(functions, &login, "N".to_string());
+    let mut exchange: Box<dyn Exchange> = match mechanism % 3 {
+        0 => Box::new(scram(&SHA_256).expect("a login")),
+        1 => Box::new(scram(&SHA_512).expect("a login")),
+        _ => Box::new(OAuthBearer::new(&BearerToken::new("t", None)).expect("a token")),
+    };
+    assert!(!exchange.first().is_empty());
+    for message in data.split(|byte| *byte == b'\n').take(MAX_ROUNDS) {
+        match exchange.next(message) {
+            Ok(Step::Send(next)) => assert!(!next.is_empty()),
+            Ok(Step::Done) | Err(_) => return,
         }
     }
 }

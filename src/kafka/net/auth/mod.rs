@@ -14,7 +14,7 @@
 
 mod exchange;
 #[cfg(fuzzing)]
-pub(crate) mod fuzzing;
+pub(super) mod fuzzing;
 #[cfg(feature = "msk-iam")]
 mod msk_iam;
 mod oauth_bearer;

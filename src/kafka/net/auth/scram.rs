@@ -99,7 +99,7 @@ impl Scram {
         Self::with_nonce(functions, login, STANDARD.encode(random))
     }
 
-    fn with_nonce(
+    pub(super) fn with_nonce(
         functions: &'static HashFunctions,
         login: &SaslLogin,
         nonce: String,

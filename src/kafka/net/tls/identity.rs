@@ -16,7 +16,9 @@ const BEGIN_ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const END_ENCRYPTED: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
 /// The client's certificates and key, if it has any.
-pub(super) fn identity(config: &TlsConfig) -> Result<Option<(Chain, PrivateKeyDer<'static>)>> {
+pub(in crate::kafka::net) fn identity(
+    config: &TlsConfig,
+) -> Result<Option<(Chain, PrivateKeyDer<'static>)>> {
     let Some(certificates) = &config.certificates else {
         return Ok(None);
     };

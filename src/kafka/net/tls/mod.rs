@@ -33,6 +33,8 @@ use crate::tls_provider;
 
 use explain::explain;
 pub(super) use explain::explain_later;
+#[cfg(fuzzing)]
+pub(super) use identity::identity;
 #[cfg(feature = "oauth-oidc")]
 pub(super) use signature::sign;
 
