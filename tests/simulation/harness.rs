@@ -22,6 +22,7 @@ use crate::network::Network;
 use crate::plan::{Plan, Scenario};
 use crate::producers::{self, Load};
 use crate::rng::Rng;
+use crate::security;
 
 pub const TOPIC: &str = "events";
 /// The group of consumers that are polled, and that of typed ones.
@@ -102,6 +103,9 @@ impl Harness {
         config.seed = Some(self.seed ^ u64::from(nth) << 32);
         config.request_timeout = self.request_timeout;
         config.connect_timeout = self.request_timeout;
+        if self.plan.security.is_on() {
+            security::of_client(&self.plan.security, &mut config);
+        }
         config.metadata_max_age = Duration::from_secs(30);
         config
     }
@@ -253,15 +257,15 @@ async fn live(seed: u64) -> Outcome {
     let plan = Plan::draw(&rng.fork());
     let nodes = rng.between(1, 3) as usize;
     let partitions = rng.between(1, 4) as i32;
-    let broker = Broker::builder()
+    let builder = Broker::builder()
         .nodes(nodes)
         .seed(rng.next())
         .simulated_time_ms(EPOCH_MS)
         .auto_create_topics(false)
         .max_message_bytes(MAX_MESSAGE_BYTES)
-        .offset_metadata_max_bytes(plan.metadata_bytes)
-        .start_in_memory()
-        .expect("memory needs nothing");
+        .offset_metadata_max_bytes(plan.metadata_bytes);
+    let broker = security::of_broker(&plan.security, builder).start_in_memory();
+    let broker = broker.expect("certificates that can be used");
     let conditions = plan.conditions(&rng);
     let harness = Harness {
         network: Network::new(broker.clone(), rng.fork(), conditions),

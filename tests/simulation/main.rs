@@ -9,6 +9,7 @@
 //! | `record_format` | what their records look like |
 //! | `network` | delays, stalls, cuts at any byte |
 //! | `faults` | leaders, coordinators, nodes and topics that come and go, errors of every API, quotas, outages |
+//! | `security` | TLS and SASL, in some of the runs, with sessions that end |
 //! | `history`, `checker` | what the applications saw, and whether that is right |
 //! | `rng` | random numbers, all from one seed |
 //!
@@ -26,7 +27,7 @@
 //! | lengths that lie | `tests/bad_input`, `protocol/tests/hostile_lengths.rs`, `fuzz` |
 //!
 //! A clock that jumps changes record timestamps only: every decision goes by tokio's clock. There are no transactions whose coordinator could
-//! move, and no re-authentication.
+//! move.
 
 mod checker;
 mod consumers;
@@ -39,6 +40,7 @@ mod plan;
 mod producers;
 mod record_format;
 mod rng;
+mod security;
 
 use crate::harness::{Outcome, run};
 

@@ -57,8 +57,49 @@ pub struct Plan {
     pub cancelled_percent: u64,
     /// Partitions are added.
     pub grows: bool,
+    pub security: Security,
     /// For how long things happen.
     pub lasts: Duration,
+}
+
+/// How connections begin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Security {
+    pub tls: bool,
+    /// How clients say who they are; they may do no more than they have to.
+    pub mechanism: Option<&'static str>,
+    /// How long they are believed.
+    pub session: Duration,
+}
+
+impl Security {
+    fn draw(rng: &Rng, lasts: Duration) -> Self {
+        let session = rng.millis(3_000, 10_000);
+        // Keys are derived, and certificates checked, at every connection: in short runs only, and in few.
+        let is_long = lasts > SECOND * 40;
+        match rng.between(0, 99) {
+            0..25 => Self {
+                mechanism: Some("PLAIN"),
+                session,
+                ..Self::default()
+            },
+            25..30 if !is_long => Self {
+                mechanism: Some(*rng.pick(&["SCRAM-SHA-256", "SCRAM-SHA-512"])),
+                session,
+                ..Self::default()
+            },
+            30..35 if !is_long => Self {
+                tls: true,
+                mechanism: *rng.pick(&[None, Some("PLAIN")]),
+                session,
+            },
+            _ => Self::default(),
+        }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.tls || self.mechanism.is_some()
+    }
 }
 
 /// How long it takes to finish a record: mostly little, now and then much.
@@ -129,6 +170,7 @@ impl Plan {
             any_error: rng.chance(40) && scenario == Scenario::Chaos,
             cancelled_percent: if rng.chance(25) { 10 } else { 0 },
             grows,
+            security: Security::default(),
             lasts: Duration::ZERO,
         };
         let slow = slow_handler || slow_listener;
@@ -140,7 +182,13 @@ impl Plan {
             Scenario::Calm => rng.millis(1_000, 30_000),
             Scenario::Outage => rng.millis(20_000, 300_000),
         };
-        Self { lasts, ..plan }
+        // The last that is drawn: what came before is what it was without.
+        let security = Security::draw(rng, lasts);
+        Self {
+            security,
+            lasts,
+            ..plan
+        }
     }
 
     pub fn conditions(&self, rng: &Rng) -> NetworkConditions {
