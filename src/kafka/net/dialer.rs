@@ -10,6 +10,7 @@ use super::frame_reader::FrameReader;
 use super::handshake::Handshake;
 use super::tls::TlsConnector;
 use super::{Address, BoxStream, Connection, FramePool};
+use crate::kafka::config::security::{CertificateCheck, SecurityConfig, SecurityProtocol};
 use crate::kafka::observe::{BrokerCounters, BrokerMetrics, ClientEvent};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::Tasks;
@@ -31,6 +32,9 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub fn new(config: ClientConfig, frames: FramePool, tasks: Tasks) -> Self {
         let security = &config.security;
+        for what in unprotected(security) {
+            config.tell(|| ClientEvent::Unprotected { what });
+        }
         let tls = security.protocol.uses_tls();
         let tls = tls.then(|| TlsConnector::new(security.tls.clone()));
         let authenticator = match security.protocol.uses_sasl() {
@@ -162,10 +166,45 @@ impl Dialer {
     }
 }
 
+/// What this configuration lets others on the network do.
+fn unprotected(security: &SecurityConfig) -> impl Iterator<Item = &'static str> {
+    let in_plaintext = security.protocol == SecurityProtocol::SaslPlaintext;
+    let unchecked = security.protocol.uses_tls()
+        && security.tls.certificate == CertificateCheck::DangerouslyOff;
+    let plaintext = in_plaintext.then_some(
+        "security.protocol = SASL_PLAINTEXT does not encrypt: others on the network can read all records, and with PLAIN and OAUTHBEARER what \
+         the client is known by; SASL_SSL does",
+    );
+    let certificate = unchecked.then_some(
+        "enable.ssl.certificate.verification = false: anybody on the network can pose as a broker; name whom to trust in \
+         ssl.truststore.location instead",
+    );
+    plaintext.into_iter().chain(certificate)
+}
+
 pub(super) fn cannot_connect(node: i32) -> &'static str {
     match node {
         ..0 => "cannot connect",
         // The address is the broker's word, not the configuration's: that is where to look for what is wrong.
         0.. => "cannot connect to the address that the broker advertises",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_open_to_others_is_told() {
+        let mut security = SecurityConfig::default();
+        let told = |security: &SecurityConfig| unprotected(security).collect::<Vec<_>>();
+        security.tls.certificate = CertificateCheck::DangerouslyOff;
+        assert!(told(&security).is_empty(), "there is no TLS");
+        security.protocol = SecurityProtocol::SaslSsl;
+        assert!(told(&security)[0].contains("verification = false"));
+        security.tls.certificate = CertificateCheck::default();
+        assert!(told(&security).is_empty());
+        security.protocol = SecurityProtocol::SaslPlaintext;
+        assert!(told(&security)[0].contains("SASL_SSL"));
     }
 }

@@ -38,6 +38,12 @@ pub(crate) fn tell<'a>(watch: &Watch, event: impl FnOnce() -> ClientEvent<'a>) {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClientEvent<'a> {
+    /// The client's configuration leaves it open to others on the network. Told once for each such thing, when the client is created.
+    #[non_exhaustive]
+    Unprotected {
+        /// What others can do, and what to set instead.
+        what: &'static str,
+    },
     /// A connection to a broker can be used.
     #[non_exhaustive]
     Connected {
@@ -220,6 +226,7 @@ impl<'a> ClientEvent<'a> {
     /// A word for its kind, such as `connect_failed`.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Unprotected { .. } => "unprotected",
             Self::Connected { .. } => "connected",
             Self::ConnectFailed { .. } => "connect_failed",
             Self::Disconnected { .. } => "disconnected",
@@ -251,7 +258,8 @@ impl<'a> ClientEvent<'a> {
             | Self::Retry { .. }
             | Self::PartitionsAssigned { .. }
             | Self::PartitionsRevoked { .. } => Severity::Info,
-            Self::ConnectFailed { .. }
+            Self::Unprotected { .. }
+            | Self::ConnectFailed { .. }
             | Self::Disconnected { .. }
             | Self::MetadataFailed { .. }
             | Self::PartitionsLost { .. }
@@ -328,6 +336,7 @@ impl<'a> ClientEvent<'a> {
 impl fmt::Display for ClientEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unprotected { what } => f.write_str(what),
             Self::Connected {
                 broker,
                 address,
