@@ -1,29 +1,40 @@
-//! Searches for secrets what is shown of configurations, messages about wrong values, the notes on librdkafka's keys, and what the program prints
-//! with its log at its most talkative, with every mechanism. In: secrets that occur nowhere else. Out: where one is found.
+//! Searches for secrets all that a client and the program emit, with every mechanism, let in and refused: what is shown of configurations and
+//! handles, errors with their sources, the log at its most talkative, what observers and metrics are told, the notes on librdkafka's keys, messages
+//! about wrong values, and what the program prints. In: secrets that occur nowhere else. Out: where one is found.
 
 use std::error::Error as StdError;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::fs;
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use pat_events::broker::Broker;
 use pat_events::events;
-use pat_events::kafka::net::BoxFuture;
+use pat_events::kafka::net::{BoxFuture, diagnose};
+use pat_events::kafka::observe::Tracing;
 use pat_events::kafka::{
-    BearerToken, ClientConfig, ConsumerConfig, ProducerConfig, TokenError, TokenProvider,
+    BearerToken, Client, ClientConfig, ClientEvent, ConsumerConfig, NewTopic, Observer,
+    ProducerConfig, Record, TokenError, TokenProvider,
 };
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Every secret has this in it, and nothing else does.
 const MARK: &str = "xyzzy";
+/// Longer than anything here takes.
+const ENDS_WITHIN: Duration = Duration::from_secs(120);
 const PASSWORD: &str = "xyzzy-password";
 const TOKEN: &str = "xyzzy.token.value";
 const KEY: &str =
     "-----BEGIN PRIVATE KEY-----\nxyzzyMIIEvQIBADANBgkqhkiG9w0B\n-----END PRIVATE KEY-----\n";
 
 /// What was emitted, by whom.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Emitted(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Emitted {
@@ -58,6 +69,47 @@ impl Emitted {
                 assert!(!text.contains(form), "{from} shows a secret: {text}");
             }
         }
+    }
+}
+
+/// Not what was emitted: clients show their observers.
+impl Debug for Emitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Emitted")
+    }
+}
+
+impl Observer for Emitted {
+    fn on_event(&self, event: &ClientEvent<'_>) {
+        self.add("an observer", format!("{event} {event:?} {event:#?}"));
+        Tracing::default().on_event(event);
+    }
+}
+
+/// Where the log of this process goes: to everybody who listens now.
+fn log() -> &'static Emitted {
+    static LOG: OnceLock<Emitted> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let emitted = Emitted::default();
+        let writer = emitted.clone();
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_writer(move || LogWriter(writer.clone()))
+            .init();
+        emitted
+    })
+}
+
+struct LogWriter(Emitted);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.add("the log", String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -135,6 +187,100 @@ fn config(servers: &str, protocol: &str, pairs: &[(&str, String)]) -> ClientConf
         config.security.sasl.token_provider = Some(Arc::new(Fixed));
     }
     config
+}
+
+/// All that a client emits while it does, or cannot do, its work.
+async fn uses(emitted: &Emitted, config: ClientConfig) {
+    emitted.shown("ClientConfig", &config);
+    let mut config = config;
+    config.observer = Some(Arc::new(emitted.clone()));
+    let address = config.bootstrap_addresses().expect("addresses").remove(0);
+    match diagnose(&config, &address).await {
+        Ok(diagnosis) => {
+            emitted.shown("Diagnosis", &diagnosis);
+            for step in &diagnosis.steps {
+                if let Err(error) = &step.result {
+                    emitted.error("a step of a diagnosis", error);
+                }
+            }
+        }
+        Err(error) => emitted.error("diagnose", &error),
+    }
+    let client = match Client::lazy(config) {
+        Ok(client) => client,
+        Err(error) => return emitted.error("Client::lazy", &error),
+    };
+    let admin = client.admin();
+    emitted.shown("Admin", &admin);
+    if let Err(error) = admin.create_topic(&NewTopic::new("t", 1)).await {
+        emitted.error("create_topic", &error);
+    }
+    let mut given = ProducerConfig::default();
+    given.set("max.block.ms", "1500").expect("a time");
+    let producer = client.producer(given).expect("a producer");
+    match producer.send(Record::new("t").value(b"v")).await {
+        Ok(written) => emitted.shown("RecordMetadata", &written),
+        Err(error) => emitted.error("send", &error),
+    }
+    emitted.shown("ProducerMetrics", &producer.metrics());
+    emitted.shown("Producer", &producer);
+    let consumer = client
+        .consumer(ConsumerConfig::default())
+        .expect("a consumer");
+    emitted.shown("Consumer", &consumer);
+    emitted.shown("BrokerMetrics", &client.broker_metrics());
+    emitted.shown("Client", &client);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_shows_a_secret_whether_it_is_let_in_or_not() {
+    let log = log();
+    let wrong = "another";
+    let broker = |password: &'static str| {
+        Broker::builder()
+            .sasl_plain("alice", password)
+            .scram_sha_256("alice", password)
+            .scram_sha_512("alice", password)
+            .start_tcp("127.0.0.1:0")
+    };
+    let (lets_in, refuses) = (broker(PASSWORD).await, broker(wrong).await);
+    let (lets_in, refuses) = (lets_in.expect("a port"), refuses.expect("a port"));
+    let plain = Broker::builder()
+        .start_tcp("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("bound").to_string();
+    let servers = [
+        lets_in.bootstrap_servers(),
+        refuses.bootstrap_servers(),
+        plain.bootstrap_servers(),
+        silent,
+    ];
+    let emitted = Emitted::default();
+    let mut running = JoinSet::new();
+    for (name, pairs) in ways() {
+        for (index, server) in servers.iter().enumerate() {
+            // TLS that comes to nothing, but reads the keys: the first of them is enough.
+            let protocols: &[&str] = if index == 0 {
+                &["SASL_PLAINTEXT", "SASL_SSL", "SSL"]
+            } else {
+                &["SASL_PLAINTEXT"]
+            };
+            for protocol in protocols {
+                emitted.add("the test", format!("{name} {protocol} {index}"));
+                let (emitted, config) = (emitted.clone(), config(server, protocol, &pairs));
+                running.spawn(async move { uses(&emitted, config).await });
+            }
+        }
+    }
+    let all = timeout(ENDS_WITHIN, running.join_all());
+    all.await.expect("every client comes to an end");
+    emitted.search();
+    log.search();
+    for broker in [lets_in, refuses, plain] {
+        broker.shutdown().await;
+    }
 }
 
 /// Names whose values are secrets, or may hold some.
