@@ -445,6 +445,16 @@ async fn a_delegation_token_stands_for_its_owner(kafka: &Kafka) {
         ("sasl.mechanism", "SCRAM-SHA-256"),
         ("sasl.jaas.config", &jaas),
     ];
+    // The broker learns of it a moment after it was created.
+    let began = Instant::now();
+    let known = async || {
+        let client = Client::lazy(config(kafka, "SASL", &login)).expect("a client");
+        client.admin().list_topics().await
+    };
+    while let Err(error) = known().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "{error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     round_trip(config(kafka, "SASL", &login), "secured-token").await;
     // The same without tokenauth is a user that nobody knows.
     let user = jaas.replace(" tokenauth=\"true\"", "");

@@ -63,6 +63,16 @@ enum Said<'a> {
     CommandLine(Vec<(&'a str, &'a str)>),
 }
 
+impl<'a> Said<'a> {
+    /// The names of what the command line says.
+    fn on_command_line(&self) -> Vec<&'a str> {
+        match self {
+            Self::CommandLine(pairs) => pairs.iter().map(|(name, _)| *name).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl Cluster {
     /// Waits for what needs the brokers, and says on the standard error what they do when that takes long.
     pub async fn explained<T>(&self, work: impl Future<Output = T>) -> T {
@@ -116,14 +126,17 @@ impl Options {
         let names = C::names();
         let is_for_others = |name: &str| !names.contains(&name) && is_known(name);
         let mut config = C::default();
-        for said in self.said(&[&[(SERVERS, brokers)], given].concat())? {
+        let said = self.said(&[&[(SERVERS, brokers)], given].concat())?;
+        // A variable that the command line overrides is not even looked at: it may be wrong, or for others.
+        let overridden: Vec<_> = said.iter().flat_map(Said::on_command_line).collect();
+        for said in said {
             match said {
                 Said::File(file) => file.each(|name, value| match is_for_others(name) {
                     true => Ok(()),
                     false => config.change(name, value),
                 })?,
                 Said::Environment => {
-                    for name in &names {
+                    for name in names.iter().filter(|it| !overridden.contains(it)) {
                         if let Ok(value) = env::var(variable_name(name)) {
                             config.change(name, &value)?;
                         }
