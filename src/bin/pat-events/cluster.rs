@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use pat_events::kafka::Result;
@@ -54,11 +55,14 @@ pub struct Options {
     options: Vec<String>,
     #[arg(skip)]
     own_broker: bool,
+    /// The file, once it was read: a pipe (-F <(command)) can be read only once.
+    #[arg(skip)]
+    read: Arc<OnceLock<PropertiesFile>>,
 }
 
 /// Somebody who says something.
 enum Said<'a> {
-    File(PropertiesFile),
+    File(&'a PropertiesFile),
     Environment,
     CommandLine(Vec<(&'a str, &'a str)>),
 }
@@ -187,21 +191,36 @@ impl Options {
         Ok(brokers)
     }
 
+    /// The file that is named, or the default one; none where there is none or it is not for this command.
+    fn file(&self) -> Outcome<Option<&PropertiesFile>> {
+        let path = match &self.config_file {
+            Some(path) => Some(path.clone()).filter(|path| path != Path::new(NO_FILE)),
+            None if self.own_broker => None,
+            None => default_file().filter(|path| path.exists()),
+        };
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        if self.read.get().is_none() {
+            let read = PropertiesFile::read(path)?;
+            self.read.get_or_init(|| read);
+        }
+        Ok(self.read.get())
+    }
+
     /// Everybody who says something, the weakest first; the flags of the command are `given`.
     fn said<'a>(&'a self, given: &[(&'a str, &'a str)]) -> Outcome<Vec<Said<'a>>> {
-        let mut said = Vec::new();
-        if self.config_file.is_none()
-            && !self.own_broker
-            && let Some(path) = default_file().filter(|path| path.exists())
-        {
-            said.push(Said::File(PropertiesFile::read(path)?));
-        }
-        said.push(Said::Environment);
-        if let Some(path) = &self.config_file
-            && path != Path::new(NO_FILE)
-        {
-            said.push(Said::File(PropertiesFile::read(path)?));
-        }
+        let file = self.file()?.map(Said::File);
+        let (default, named) = match self.config_file {
+            Some(_) => (None, file),
+            None => (file, None),
+        };
+        let environment = [Said::Environment];
+        let mut said: Vec<_> = default
+            .into_iter()
+            .chain(environment)
+            .chain(named)
+            .collect();
         let mut pairs = Vec::new();
         if self.own_broker {
             pairs.push(("security.protocol", "PLAINTEXT"));
@@ -291,6 +310,7 @@ mod tests {
             config_file: Some(PathBuf::from(NO_FILE)),
             options: options.collect(),
             own_broker: false,
+            read: Arc::default(),
         }
     }
 
@@ -317,6 +337,16 @@ mod tests {
             .config("a:1", &[("enable.auto.commit", "true")])
             .expect("a group to commit in");
         assert_eq!(config.group_id.as_deref(), Some("g"));
+    }
+
+    #[test]
+    fn the_file_is_read_once_for_all_configurations_as_a_pipe_can_be() {
+        let (options, file) = with_file("client.id=from-the-file\n", &[]);
+        let first: ClientConfig = options.config("a:1", &[]).expect("a client's");
+        drop(file);
+        let second: ClientConfig = options.clone().config("a:1", &[]).expect("a client's");
+        assert_eq!(&*first.client_id, "from-the-file");
+        assert_eq!(second.client_id, first.client_id);
     }
 
     #[test]
