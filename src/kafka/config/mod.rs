@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `client` | the options that producer, consumer and admin share |
+//! | `files` | files, read no further than they may be long |
 //! | `librdkafka` | its names, values and defaults, translated |
 //! | `properties` | the mechanism: one row per Java-style name; from pairs, files and the environment |
 //! | `properties_file` | the syntax of Java's `.properties` |
@@ -11,6 +12,7 @@
 //! | `values` | what properties can be: text to value, and which values are allowed |
 
 mod client;
+mod files;
 pub mod librdkafka;
 #[macro_use]
 mod properties;
@@ -20,6 +22,7 @@ pub(crate) mod security;
 pub(crate) mod values;
 
 pub use client::ClientConfig;
+pub(crate) use files::read_bounded;
 pub(crate) use librdkafka::is_of_another;
 pub use properties::variable_name;
 pub(crate) use properties::{Configuration, Property, properties, property_names, set_by_name};

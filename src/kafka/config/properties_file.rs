@@ -2,15 +2,13 @@
 //! values, in order, each with its line.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::iter::Peekable;
 use std::path::Path;
 use std::str::Chars;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Secret;
+use super::{Secret, read_bounded};
 use crate::kafka::model::names::quoted;
 use crate::kafka::{Error, ErrorKind, Result};
 
@@ -43,16 +41,14 @@ impl PropertiesFile {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let mut bytes = Zeroizing::new(Vec::new());
-        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
-        read.map_err(|error| {
+        let bytes = read_bounded(path, LONGEST).map_err(|error| {
             let message = format!("the file of properties {} cannot be read", quoted(&name));
             Error::new(ErrorKind::Config, message).because(error)
         })?;
-        if bytes.len() as u64 > LONGEST {
+        let bytes = bytes.ok_or_else(|| {
             let message = format!("{name}: it is longer than the {LONGEST} bytes that are read");
-            return Err(Error::new(ErrorKind::Config, message));
-        }
+            Error::new(ErrorKind::Config, message)
+        })?;
         let text = match std::str::from_utf8(&bytes) {
             Ok(text) => Zeroizing::new(text.to_string()),
             Err(_) => Zeroizing::new(bytes.iter().map(|byte| char::from(*byte)).collect()),

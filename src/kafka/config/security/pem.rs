@@ -1,14 +1,13 @@
 //! Certificates and keys in PEM (RFC 7468): a file, or the text itself.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::kafka::config::Secret;
 use crate::kafka::config::values::Kind;
+use crate::kafka::config::{Secret, read_bounded};
 use crate::kafka::model::names::quoted;
 
 /// The longest file that is read, in bytes: far more than any bundle of certificates has.
@@ -41,14 +40,13 @@ impl Pem {
             Self::Text(text) => return Ok(Zeroizing::new(text.reveal().to_string())),
             Self::File(path) => path,
         };
-        let mut text = Zeroizing::new(String::new());
-        let mut file = File::open(path)?.take(LONGEST + 1);
-        file.read_to_string(&mut text)?;
-        if text.len() as u64 > LONGEST {
+        let bytes = read_bounded(path, LONGEST)?.ok_or_else(|| {
             let message = format!("it has more than {LONGEST} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        }
-        Ok(text)
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(Zeroizing::new(text.to_string()))
     }
 
     /// The file, if it is one.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::profiles::{self, LONGEST_FILE, Profile};
+use crate::kafka::config::read_bounded;
 
 /// Variables of the environment.
 #[derive(Default)]
@@ -54,11 +55,9 @@ impl Environment {
         let reading = tokio::task::spawn_blocking(move || {
             let mut all = BTreeMap::new();
             for (path, is_config) in files {
-                let text = path.and_then(|path| {
-                    let length = std::fs::metadata(&path).ok()?.len();
-                    (length <= LONGEST_FILE).then(|| std::fs::read_to_string(path).ok())?
-                });
-                profiles::read(text.as_deref().unwrap_or_default(), is_config, &mut all);
+                let bytes = path.and_then(|path| read_bounded(&path, LONGEST_FILE).ok()?);
+                let text = bytes.as_deref().and_then(|it| std::str::from_utf8(it).ok());
+                profiles::read(text.unwrap_or_default(), is_config, &mut all);
             }
             all
         });
