@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
@@ -37,6 +36,7 @@ pub(super) use explain::explain_later;
 pub(super) use identity::identity;
 #[cfg(feature = "oauth-oidc")]
 pub(super) use signature::sign;
+use verifier::Seen;
 
 /// How often files are looked at, at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -95,10 +95,9 @@ impl TlsConnector {
         stream: BoxStream,
         shown: &mut Vec<Vec<u8>>,
     ) -> Result<(BoxStream, String, String)> {
-        let seen = verifier::Seen::default();
-        let config = self.config.clone();
-        let watched = seen.clone();
-        let client = blocking(move || load(&config, |inner| watched.watch(inner))).await?;
+        let seen = Seen::default();
+        let (config, noted) = (self.config.clone(), seen.clone());
+        let client = blocking(move || load(&config, Some(noted))).await?;
         let encrypted = encrypt(Arc::new(client), address, stream, explain).await;
         *shown = seen.take();
         let stream = encrypted?;
@@ -128,9 +127,9 @@ impl TlsConnector {
         let config = self.config.clone();
         let loaded = if files.is_empty() && matches!(config.roots, TrustedRoots::Pem(_)) {
             // All of it stands in the configuration: there is nothing to wait for.
-            load(&config, |verifier| verifier)
+            load(&config, None)
         } else {
-            blocking(move || load(&config, |verifier| verifier)).await
+            blocking(move || load(&config, None)).await
         };
         match (loaded, known) {
             (Ok(client), _) => {
@@ -197,11 +196,8 @@ fn provider() -> Result<Arc<CryptoProvider>> {
     tls_provider::provider().map_err(|message| Error::new(ErrorKind::Config, message))
 }
 
-/// Reads everything that the configuration names; `watch` may stand before what decides about certificates. Blocks.
-fn load(
-    config: &TlsConfig,
-    watch: impl FnOnce(Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier>,
-) -> Result<rustls::ClientConfig> {
+/// Reads everything that the configuration names; the certificates that brokers show are noted in `seen`. Blocks.
+fn load(config: &TlsConfig, seen: Option<Seen>) -> Result<rustls::ClientConfig> {
     let provider = provider()?;
     let versions: &[_] = match config.versions {
         TlsVersions::Both => &[&TLS13, &TLS12],
@@ -214,7 +210,7 @@ fn load(
         .with_protocol_versions(versions)
         .map_err(wrong)?
         .dangerous()
-        .with_custom_certificate_verifier(watch(verifier::verifier(config, provider)?));
+        .with_custom_certificate_verifier(verifier::verifier(config, provider, seen)?);
     match identity::identity(config)? {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
             let message = "the client's certificate and key cannot be used: does the key belong to the first certificate?";

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -13,22 +15,29 @@ use crate::kafka::config::security::{CertificateCheck, HostNameCheck, TlsConfig,
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result};
 
-/// What decides about brokers' certificates.
+/// What decides about brokers' certificates. Those that are shown are noted in `seen`, if somebody wants to see them.
 pub(super) fn verifier(
     config: &TlsConfig,
     provider: Arc<CryptoProvider>,
+    seen: Option<Seen>,
 ) -> Result<Arc<dyn ServerCertVerifier>> {
-    if config.certificate == CertificateCheck::DangerouslyOff {
-        return Ok(Arc::new(Anybody(provider)));
-    }
-    let roots = Arc::new(roots(&config.roots)?);
-    let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-    let chain = built
-        .map_err(|error| Error::new(ErrorKind::Config, "nobody can be trusted").because(error))?;
-    match config.host_name {
-        HostNameCheck::On => Ok(chain),
-        HostNameCheck::Off => Ok(Arc::new(AnyHost(chain))),
-    }
+    let algorithms = provider.signature_verification_algorithms;
+    let chain = match config.certificate {
+        CertificateCheck::DangerouslyOff => None,
+        CertificateCheck::On => {
+            let roots = Arc::new(roots(&config.roots)?);
+            let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+            Some(built.map_err(|error| {
+                Error::new(ErrorKind::Config, "nobody can be trusted").because(error)
+            })?)
+        }
+    };
+    Ok(Arc::new(Verifier {
+        chain,
+        checks_host: config.host_name == HostNameCheck::On,
+        algorithms,
+        seen,
+    }))
 }
 
 fn roots(trusted: &TrustedRoots) -> Result<RootCertStore> {
@@ -69,24 +78,23 @@ fn roots(trusted: &TrustedRoots) -> Result<RootCertStore> {
 pub(super) struct Seen(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Seen {
-    /// `inner`, watched.
-    pub fn watch(self, inner: Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier> {
-        Arc::new(Watched { inner, seen: self })
-    }
-
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut *self.0.lock())
     }
 }
 
-/// Notes what the broker shows before it is judged.
 #[derive(Debug)]
-struct Watched {
-    inner: Arc<dyn ServerCertVerifier>,
-    seen: Seen,
+struct Verifier {
+    /// Looks at signers, times and names; without it anybody is taken for the broker who can sign with the key of the certificate that he
+    /// shows.
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    /// Whether a certificate must be for the host that was dialled.
+    checks_host: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+    seen: Option<Seen>,
 }
 
-impl ServerCertVerifier for Watched {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -95,58 +103,18 @@ impl ServerCertVerifier for Watched {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let all = std::iter::once(certificate).chain(intermediates);
-        *self.seen.0.lock() = all.map(|it| it.to_vec()).collect();
-        self.inner
-            .verify_server_cert(certificate, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Takes a certificate of a trusted signer for that of any host.
-#[derive(Debug)]
-struct AnyHost(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyHost {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        // The name is what is looked at last.
-        let verified = self
-            .0
-            .verify_server_cert(certificate, intermediates, name, ocsp, now);
-        match verified {
+        if let Some(seen) = &self.seen {
+            let all = std::iter::once(certificate).chain(intermediates);
+            *seen.0.lock() = all.map(|it| it.to_vec()).collect();
+        }
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            // The name is what is looked at last.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if !self.checks_host => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
     }
@@ -157,7 +125,7 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -166,51 +134,10 @@ impl ServerCertVerifier for AnyHost {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Takes anybody for the broker who can sign with the key of the certificate that he shows.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
