@@ -150,9 +150,7 @@ impl Diagnosis {
             Ok((versions, found))
         };
         let versions = self.step(Stage::Versions, until, negotiating).await?;
-        let authenticator = security.protocol.uses_sasl();
-        let authenticator = authenticator.then(|| Authenticator::new(config));
-        if let Some(authenticator) = authenticator.flatten() {
+        if let Some(authenticator) = Authenticator::new(config) {
             let authenticating = async {
                 let session = handshake.authenticate(&authenticator, &versions).await?;
                 let mechanism = authenticator.mechanism();

@@ -37,10 +37,7 @@ impl Dialer {
         }
         let tls = security.protocol.uses_tls();
         let tls = tls.then(|| TlsConnector::new(security.tls.clone()));
-        let authenticator = match security.protocol.uses_sasl() {
-            true => Authenticator::new(&config),
-            false => None,
-        };
+        let authenticator = Authenticator::new(&config);
         let random = Mutex::new(config.random("sessions"));
         Self {
             config,

@@ -9,7 +9,7 @@ use super::frame_reader::FrameReader;
 use super::handshake::Handshake;
 use super::{Address, BoxStream, FramePool, tls};
 use crate::kafka::config::Secret;
-use crate::kafka::config::security::{Pem, SaslMechanism, TlsConfig};
+use crate::kafka::config::security::{Pem, SaslMechanism, SecurityProtocol, TlsConfig};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{ClientConfig, Random};
 
@@ -25,6 +25,7 @@ pub fn pem(text: &str) {
 /// Connects to a broker that says `data`, whatever it is asked.
 pub fn handshake(data: &[u8]) {
     let mut config = ClientConfig::default();
+    config.security.protocol = SecurityProtocol::SaslPlaintext;
     let sasl = &mut config.security.sasl;
     sasl.mechanism = Some(SaslMechanism::Plain);
     sasl.login.username = Some("u".to_string());

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::exchange::{Exchange, MAX_ROUNDS, Step};
+use super::hash::{SHA_256, SHA_512};
 use super::msk_iam::{self, answers, profiles};
 use super::oauth_bearer::OAuthBearer;
 use super::oidc::{answer, assertion};
-use super::scram::{SHA_256, SHA_512, Scram};
+use super::scram::Scram;
 use crate::kafka::config::Secret;
 use crate::kafka::config::security::{BearerToken, SaslLogin};
 use crate::kafka::net::http::Url;

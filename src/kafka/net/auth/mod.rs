@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `exchange` | the seam: messages of a mechanism, one after the other |
 //! | `fuzzing` | the way of the fuzz targets to what reads answers |
+//! | `hash` | hash functions, and what is made of them |
 //! | `msk_iam` | Amazon MSK's IAM (feature `msk-iam`) |
 //! | `oauth_bearer` | a token that somebody else has signed |
 //! | `oidc` | tokens from a token endpoint, or from a file |
@@ -15,6 +16,7 @@
 mod exchange;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
+mod hash;
 #[cfg(feature = "msk-iam")]
 mod msk_iam;
 mod oauth_bearer;
@@ -47,8 +49,11 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
-    /// For a configuration that was checked.
+    /// For a configuration that was checked; none where clients do not say who they are.
     pub fn new(config: &ClientConfig) -> Option<Self> {
+        if !config.security.protocol.uses_sasl() {
+            return None;
+        }
         let sasl = &config.security.sasl;
         let mechanism = sasl.mechanism?;
         let limit = config.connect_timeout.mul_f64(TOKEN_PART);
@@ -105,12 +110,8 @@ impl Authenticator {
         let password = self.login.password.as_ref().unwrap_or(&nothing);
         Ok(match self.mechanism {
             SaslMechanism::Plain => Box::new(plain::Plain::new(user, password)),
-            SaslMechanism::ScramSha256 => {
-                Box::new(scram::Scram::new(&scram::SHA_256, &self.login)?)
-            }
-            SaslMechanism::ScramSha512 => {
-                Box::new(scram::Scram::new(&scram::SHA_512, &self.login)?)
-            }
+            SaslMechanism::ScramSha256 => Box::new(scram::Scram::new(&hash::SHA_256, &self.login)?),
+            SaslMechanism::ScramSha512 => Box::new(scram::Scram::new(&hash::SHA_512, &self.login)?),
             SaslMechanism::OAuthBearer => {
                 let Some(tokens) = &self.tokens else {
                     let message = "OAUTHBEARER has no token provider";

@@ -2,11 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use super::exchange::{Exchange, Step};
+use super::hash::HashFunctions;
 use crate::kafka::config::Secret;
 use crate::kafka::config::security::SaslLogin;
 use crate::kafka::error::sanitised;
@@ -24,49 +23,6 @@ const LONGEST_NONCE: usize = 1_024;
 const NONCE_BYTES: usize = 24;
 /// No channel binding, in base64: `n,,`.
 const NO_BINDING: &str = "c=biws";
-
-/// What SCRAM takes of a hash function.
-pub(super) struct HashFunctions {
-    hash: fn(&[u8]) -> Zeroizing<Vec<u8>>,
-    hmac: fn(&[u8], &[u8]) -> Zeroizing<Vec<u8>>,
-    /// Whether the last one is the HMAC of the other two, in a time that does not depend on where they differ.
-    verify: fn(&[u8], &[u8], &[u8]) -> bool,
-    salted: Salted,
-}
-
-/// What PBKDF2 makes of password, salt and a count of iterations.
-type Salted = fn(&[u8], &[u8], u32) -> Zeroizing<Vec<u8>>;
-
-macro_rules! hash_functions {
-    ($hash:ty) => {
-        HashFunctions {
-            hash: |data| Zeroizing::new(<$hash>::digest(data).to_vec()),
-            hmac: |key, data| {
-                let mac = keyed::<Hmac<$hash>>(key, data);
-                Zeroizing::new(mac.finalize().into_bytes().to_vec())
-            },
-            verify: |key, data, expected| {
-                let mac = keyed::<Hmac<$hash>>(key, data);
-                mac.verify_slice(expected).is_ok()
-            },
-            salted: |password, salt, iterations| {
-                let mut salted = Zeroizing::new(vec![0; <$hash>::output_size()]);
-                pbkdf2::pbkdf2_hmac::<$hash>(password, salt, iterations, &mut salted);
-                salted
-            },
-        }
-    };
-}
-
-pub(super) static SHA_256: HashFunctions = hash_functions!(Sha256);
-pub(super) static SHA_512: HashFunctions = hash_functions!(Sha512);
-
-fn keyed<M: Mac + KeyInit>(key: &[u8], data: &[u8]) -> M {
-    let mut mac = <M as KeyInit>::new_from_slice(key)
-        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
-    mac.update(data);
-    mac
-}
 
 /// One authentication.
 pub(super) struct Scram {
@@ -248,6 +204,7 @@ fn dishonest(why: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::net::auth::hash::{SHA_256, SHA_512};
 
     fn login(user: &str, password: &str) -> SaslLogin {
         SaslLogin {

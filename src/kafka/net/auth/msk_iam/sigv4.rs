@@ -1,11 +1,10 @@
 //! Queries signed beforehand, as AWS wants them (Signature Version 4). In: what is asked, by whom, when. Out: the query.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::kafka::config::Secret;
 use crate::kafka::config::security::AwsCredentials;
+use crate::kafka::net::auth::hash::SHA_256;
 use crate::kafka::net::http::encode;
 use crate::kafka::runtime::calendar::civil;
 
@@ -52,26 +51,24 @@ impl Signing<'_> {
             .map(|(name, value)| pair(name, value))
             .collect();
         sorted.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        let sorted = Zeroizing::new(
-            sorted
-                .iter()
-                .map(|it| it.as_str())
-                .collect::<Vec<_>>()
-                .join("&"),
-        );
-        let nothing = hex(&Sha256::digest(b""));
+        let sorted = joined(&sorted);
+        let nothing = hex(&(SHA_256.hash)(b""));
         let canonical = Zeroizing::new(format!(
             "GET\n/\n{}\nhost:{host}\n\nhost\n{nothing}",
             *sorted
         ));
-        let canonical = hex(&Sha256::digest(canonical.as_bytes()));
+        let canonical = hex(&(SHA_256.hash)(canonical.as_bytes()));
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
         let secret = self.credentials.secret_access_key.reveal();
         let mut key = Zeroizing::new(format!("AWS4{secret}").into_bytes());
+        let hmac = SHA_256.hmac;
         for part in [date, region, service, "aws4_request"] {
-            key = hmac(&key, part);
+            key = hmac(&key, part.as_bytes());
         }
-        query.push(("X-Amz-Signature", Zeroizing::new(hex(&hmac(&key, &text)))));
+        query.push((
+            "X-Amz-Signature",
+            Zeroizing::new(hex(&hmac(&key, text.as_bytes()))),
+        ));
         query
     }
 }
@@ -82,13 +79,12 @@ pub(super) fn written(query: &Query) -> Zeroizing<String> {
         .iter()
         .map(|(name, value)| pair(name, value))
         .collect();
-    Zeroizing::new(
-        pairs
-            .iter()
-            .map(|it| it.as_str())
-            .collect::<Vec<_>>()
-            .join("&"),
-    )
+    joined(&pairs)
+}
+
+fn joined(pairs: &[Zeroizing<String>]) -> Zeroizing<String> {
+    let pairs: Vec<_> = pairs.iter().map(|it| it.as_str()).collect();
+    Zeroizing::new(pairs.join("&"))
 }
 
 /// What of the query no error may show.
@@ -100,13 +96,6 @@ pub(super) fn secrets(query: &Query) -> impl Iterator<Item = Secret> {
 
 fn pair(name: &str, value: &str) -> Zeroizing<String> {
     Zeroizing::new(format!("{name}={}", encode(value)))
-}
-
-fn hmac(key: &[u8], text: &str) -> Zeroizing<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key)
-        .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
-    mac.update(text.as_bytes());
-    Zeroizing::new(mac.finalize().into_bytes().to_vec())
 }
 
 fn hex(bytes: &[u8]) -> String {
