@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use libtest_mimic::Trial;
 use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::wire::messages::CreateDelegationTokenRequest;
 use pat_events::kafka::{
-    BearerToken, Client, ClientConfig, ConsumerConfig, Error, ErrorCode, ErrorKind, NewTopic, Pem,
-    ProducerConfig, Record, Target, TlsVersions, TokenError, TokenProvider,
+    BearerToken, Client, ClientConfig, Consumer, ConsumerConfig, Error, ErrorCode, ErrorKind,
+    NewTopic, Pem, ProducerConfig, Record, Target, TlsVersions, TokenError, TokenProvider,
 };
 use tokio::time::{Instant, timeout};
 
@@ -146,28 +148,11 @@ impl TokenProvider for Unsigned {
             r#"{{"sub":"alice","iat":{seconds},"exp":{}}}"#,
             seconds + 3_600
         );
-        let header = base64url(br#"{"alg":"none"}"#);
-        let token = format!("{header}.{}.", base64url(claims.as_bytes()));
+        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"none"}"#);
+        let token = format!("{header}.{}.", URL_SAFE_NO_PAD.encode(claims.as_bytes()));
         let expires_at = Some(now + Duration::from_secs(3_600));
         Box::pin(async move { Ok(BearerToken::new(token, expires_at)) })
     }
-}
-
-pub fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let mut bits = 0;
-        for index in 0..3 {
-            bits = bits << 8 | u32::from(chunk.get(index).copied().unwrap_or(0));
-        }
-        for index in 0..=chunk.len() {
-            text.push(char::from(
-                LETTERS[(bits >> (18 - 6 * index)) as usize & 63],
-            ));
-        }
-    }
-    text
 }
 
 /// A configuration for one of the listeners, by Java's names.
@@ -182,6 +167,20 @@ pub fn config(kafka: &Kafka, listener: &str, pairs: &[(&str, &str)]) -> ClientCo
         config.set(name, value).expect("a property");
     }
     config
+}
+
+/// What alice says of herself by librdkafka's names.
+fn alice<'a>(
+    protocol: &'a str,
+    mechanism: &'a str,
+    password: &'a str,
+) -> [(&'static str, &'a str); 4] {
+    [
+        ("security.protocol", protocol),
+        ("sasl.mechanism", mechanism),
+        ("sasl.username", "alice"),
+        ("sasl.password", password),
+    ]
 }
 
 fn with_certificate(mut config: ClientConfig) -> ClientConfig {
@@ -219,12 +218,7 @@ async fn every_listener_serves(kafka: &Kafka) {
         ],
     );
     token.security.sasl.token_provider = Some(Arc::new(Unsigned));
-    let open = [
-        ("security.protocol", "SASL_PLAINTEXT"),
-        ("sasl.mechanism", "PLAIN"),
-        ("sasl.username", "alice"),
-        ("sasl.password", PASSWORD),
-    ];
+    let open = alice("SASL_PLAINTEXT", "PLAIN", PASSWORD);
     let configs = [
         ("tls", config(kafka, "TLS", &tls)),
         ("mutual", with_certificate(config(kafka, "MUTUAL", &tls))),
@@ -277,13 +271,7 @@ pub async fn round_trip(config: ClientConfig, topic: &str) {
     for delivery in deliveries {
         delivery.await.expect("written");
     }
-    let mut config = ConsumerConfig::default();
-    config.set("group.id", topic).expect("a group");
-    config
-        .set("auto.offset.reset", "earliest")
-        .expect("a policy");
-    let mut consumer = client.consumer(config).expect("a consumer");
-    consumer.subscribe(&[topic]).await.expect("a topic");
+    let mut consumer = member(&client, topic).await;
     let mut seen = vec![false; RECORDS];
     while !seen.iter().all(|it| *it) {
         let records = consumer
@@ -306,6 +294,18 @@ pub async fn round_trip(config: ClientConfig, topic: &str) {
         .expect("closed");
 }
 
+/// A member of the group of the topic's name, which reads the topic from its beginning.
+async fn member(client: &Client, topic: &str) -> Consumer {
+    let mut config = ConsumerConfig::default();
+    config.set("group.id", topic).expect("a group");
+    config
+        .set("auto.offset.reset", "earliest")
+        .expect("a policy");
+    let mut consumer = client.consumer(config).expect("a consumer");
+    consumer.subscribe(&[topic]).await.expect("a topic");
+    consumer
+}
+
 /// The error that a first call ends with, and how long it took.
 async fn refused(config: ClientConfig) -> (Error, Duration) {
     let began = Instant::now();
@@ -316,14 +316,7 @@ async fn refused(config: ClientConfig) -> (Error, Duration) {
 
 async fn who_does_not_get_in(kafka: &Kafka) {
     let tls = [("security.protocol", "SSL")];
-    let sasl = |mechanism, password| {
-        [
-            ("security.protocol", "SASL_SSL"),
-            ("sasl.mechanism", mechanism),
-            ("sasl.username", "alice"),
-            ("sasl.password", password),
-        ]
-    };
+    let sasl = |mechanism, password| alice("SASL_SSL", mechanism, password);
     let mut untrusted = config(kafka, "TLS", &tls);
     untrusted.security.tls.roots = Pem::text(material().stranger.pem()).into();
     let mut wrong_host = config(kafka, "TLS", &tls);
@@ -335,16 +328,7 @@ async fn who_does_not_get_in(kafka: &Kafka) {
     strange.security.tls.key = Some(Pem::text(stranger.key_pem));
     let mut to_plaintext = config(kafka, "TLS", &tls);
     to_plaintext.bootstrap_servers = vec![kafka.bootstrap()];
-    let mut sasl_to_plaintext = config(
-        kafka,
-        "OPEN",
-        &[
-            ("security.protocol", "SASL_PLAINTEXT"),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", "alice"),
-            ("sasl.password", PASSWORD),
-        ],
-    );
+    let mut sasl_to_plaintext = config(kafka, "OPEN", &alice("SASL_PLAINTEXT", "PLAIN", PASSWORD));
     sasl_to_plaintext.bootstrap_servers = vec![kafka.bootstrap()];
     let cases = [
         ("untrusted", untrusted, "ssl.truststore.location"),
@@ -370,12 +354,7 @@ async fn who_does_not_get_in(kafka: &Kafka) {
             config(
                 kafka,
                 "OPEN",
-                &[
-                    ("security.protocol", "SASL_PLAINTEXT"),
-                    ("sasl.mechanism", "SCRAM-SHA-512"),
-                    ("sasl.username", "alice"),
-                    ("sasl.password", PASSWORD),
-                ],
+                &alice("SASL_PLAINTEXT", "SCRAM-SHA-512", PASSWORD),
             ),
             "it offers PLAIN",
         ),
@@ -418,12 +397,7 @@ async fn who_does_not_get_in(kafka: &Kafka) {
 
 /// Asks for a token over one listener, and is let in with it over another (KIP-48).
 async fn a_delegation_token_stands_for_its_owner(kafka: &Kafka) {
-    let login = [
-        ("security.protocol", "SASL_SSL"),
-        ("sasl.mechanism", "PLAIN"),
-        ("sasl.username", "alice"),
-        ("sasl.password", PASSWORD),
-    ];
+    let login = alice("SASL_SSL", "PLAIN", PASSWORD);
     let client = Client::lazy(config(kafka, "SASL", &login)).expect("a client");
     let request = CreateDelegationTokenRequest {
         owner_principal_type: None,
@@ -434,10 +408,9 @@ async fn a_delegation_token_stands_for_its_owner(kafka: &Kafka) {
     let token = client.request(Target::Controller, &request).await;
     let token = token.expect("an answer");
     assert_eq!(token.error_code, ErrorCode::NONE);
-    let hmac = base64url(&token.hmac).replace('-', "+").replace('_', "/");
-    let padding = "=".repeat(hmac.len().next_multiple_of(4) - hmac.len());
+    let hmac = STANDARD.encode(&token.hmac);
     let jaas = format!(
-        "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{hmac}{padding}\" tokenauth=\"true\";",
+        "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{}\" password=\"{hmac}\" tokenauth=\"true\";",
         token.token_id
     );
     let login = [
@@ -476,16 +449,7 @@ fn sessions_seconds() -> u64 {
 
 /// Writes and reads in a group while sessions end. Every connection is followed by one other for each session, and by no more.
 async fn sessions_end(kafka: &Kafka, seconds: u64) {
-    let config = config(
-        kafka,
-        "OPEN",
-        &[
-            ("security.protocol", "SASL_PLAINTEXT"),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", "alice"),
-            ("sasl.password", PASSWORD),
-        ],
-    );
+    let config = config(kafka, "OPEN", &alice("SASL_PLAINTEXT", "PLAIN", PASSWORD));
     let client = Client::lazy(config).expect("a client");
     let topic = "secured-sessions";
     client
@@ -496,13 +460,7 @@ async fn sessions_end(kafka: &Kafka, seconds: u64) {
     let producer = client
         .producer(ProducerConfig::default())
         .expect("a producer");
-    let mut config = ConsumerConfig::default();
-    config.set("group.id", topic).expect("a group");
-    config
-        .set("auto.offset.reset", "earliest")
-        .expect("a policy");
-    let mut consumer = client.consumer(config).expect("a consumer");
-    consumer.subscribe(&[topic]).await.expect("a topic");
+    let mut consumer = member(&client, topic).await;
     let end = Instant::now() + Duration::from_secs(seconds);
     let writing = async {
         let mut number = 0_u64;

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use libtest_mimic::Trial;
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
@@ -21,7 +23,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::time::timeout;
 
 use crate::fleet::{Fleet, block_on};
-use crate::security::{base64url, config, round_trip};
+use crate::security::{config, round_trip};
 use crate::support::kafka::Kafka;
 
 const CLIENT: &str = "mailer";
@@ -91,8 +93,8 @@ fn keys() -> &'static Keys {
         let (x, y) = point.as_bytes()[1..].split_at(32);
         let jwks = format!(
             r#"{{"keys":[{{"kty":"EC","crv":"P-256","x":"{}","y":"{}","kid":"ec","use":"sig","alg":"ES256"}},{{"kty":"RSA","n":"{RSA_MODULUS}","e":"AQAB","kid":"rsa","use":"sig","alg":"RS256"}}]}}"#,
-            base64url(x),
-            base64url(y)
+            URL_SAFE_NO_PAD.encode(x),
+            URL_SAFE_NO_PAD.encode(y)
         );
         let ec_pem = ec.to_pkcs8_pem(LineEnding::LF).expect("a key").to_string();
         Keys { ec, ec_pem, jwks }
@@ -105,14 +107,14 @@ fn signed(subject: &str, audience: &str) -> String {
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs();
-    let header = base64url(br#"{"alg":"ES256","kid":"ec"}"#);
+    let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"ES256","kid":"ec"}"#);
     let claims = format!(
         r#"{{"sub":"{subject}","aud":"{audience}","iss":"{ISSUER}","iat":{now},"exp":{}}}"#,
         now + 600
     );
-    let text = format!("{header}.{}", base64url(claims.as_bytes()));
+    let text = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.as_bytes()));
     let signature: Signature = keys().ec.sign(text.as_bytes());
-    format!("{text}.{}", base64url(&signature.to_bytes()))
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))
 }
 
 /// A token endpoint, on threads of its own, until the process ends.
@@ -209,9 +211,7 @@ fn answer(stream: impl Read) -> Option<(u16, String)> {
 }
 
 fn basic(user: &str, password: &str) -> String {
-    let text = base64url(format!("{user}:{password}").as_bytes());
-    let padding = "=".repeat(text.len().wrapping_neg() % 4);
-    format!("{}{padding}", text.replace('-', "+").replace('_', "/"))
+    STANDARD.encode(format!("{user}:{password}"))
 }
 
 async fn tokens_are_accepted(kafka: &Kafka) {
