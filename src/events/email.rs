@@ -33,7 +33,7 @@ event_set! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::codec::Protobuf;
+    use crate::events::codec::{Payload, Protobuf};
     use crate::events::{AnyEvent, Event, EventSet};
     use prost::{Message, Name};
 
@@ -62,10 +62,11 @@ mod tests {
             ..Default::default()
         };
         let data = event.encode_to_vec();
-        let read = EmailEvents::decode(&Protobuf, EmailDeleted::TYPE, &data).await;
+        let read = EmailEvents::decode(&Protobuf, EmailDeleted::TYPE, &Payload::new(&data)).await;
         let read = read.expect("an event of the set").expect("well formed");
         assert_eq!(read, EmailEvents::from(event));
-        let read = EmailEvents::decode(&Protobuf, "api.events.v1.EmailSent", b"").await;
+        let read =
+            EmailEvents::decode(&Protobuf, "api.events.v1.EmailSent", &Payload::new(b"")).await;
         assert!(read.is_none());
     }
 

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use super::codec::{Codec, CodecError, Format};
+use super::codec::{Codec, CodecError, Format, Payload};
 use super::{Context, HandlerError};
 
 /// A message that can travel as an event. It knows its type and its key; how it is encoded is the business of its set's
@@ -140,7 +140,7 @@ pub trait EventSet: AnyEvent + Sized + 'static {
     fn decode(
         codec: &Self::Codec,
         event_type: &str,
-        data: &[u8],
+        payload: &Payload<'_>,
     ) -> impl Future<Output = Option<Result<Self, CodecError>>> + Send;
 }
 

@@ -1,11 +1,12 @@
 //! What a handler sees of a record ([`Context`]) and what it returns when it fails ([`HandlerError`]).
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
 use super::RawRecord;
 use super::cloudevents::{self, CloudEvent, CloudEventError};
-use super::codec::{Codec, CodecError};
+use super::codec::{Codec, CodecError, Format, Payload};
 
 /// The record that a handler is called for: where it stood, and the CloudEvents attributes that came with it.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +76,26 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// As [`event_type`](Self::event_type); for a record without a `ce_type` what `codec` finds in it, such as the name of its schema.
+    pub async fn event_type_by<F: Format>(
+        &self,
+        codec: &F,
+    ) -> Result<Option<Cow<'a, str>>, Undecodable> {
+        if let Some(event_type) = self.event_type()? {
+            return Ok(Some(Cow::Borrowed(event_type)));
+        }
+        let Some(payload) = self.payload() else {
+            return Ok(None);
+        };
+        match codec.event_type(&payload).await {
+            Ok(found) => Ok(found.map(|event_type| Cow::Owned(event_type.to_string()))),
+            Err(error) => Err(Undecodable::Value(error)),
+        }
+    }
+
     /// Decodes the record's value as an `E`.
     pub async fn decode<E, F: Codec<E>>(&self, codec: &F) -> Result<E, Undecodable> {
+        let payload = self.payload().ok_or(Undecodable::Tombstone);
         if let Ok(CloudEvent {
             content_type: Some(content_type),
             ..
@@ -87,8 +106,17 @@ impl<'a> Context<'a> {
                 expected: codec.content_type(),
             });
         }
-        let data = self.record.value.ok_or(Undecodable::Tombstone)?;
-        codec.decode(data).await.map_err(Undecodable::Value)
+        codec.decode(&payload?).await.map_err(Undecodable::Value)
+    }
+
+    /// The record's value, for a codec; `None` when it is null.
+    fn payload(&self) -> Option<Payload<'a>> {
+        Some(Payload {
+            content_type: self.cloud_event.ok().and_then(|event| event.content_type),
+            topic: self.record.topic,
+            headers: self.record.headers,
+            ..Payload::new(self.record.value?)
+        })
     }
 }
 

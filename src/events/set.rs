@@ -299,11 +299,11 @@ macro_rules! __event_set {
             async fn decode(
                 codec: &$Codec,
                 event_type: &str,
-                data: &[u8],
+                payload: &$crate::events::codec::Payload<'_>,
             ) -> ::core::option::Option<::core::result::Result<Self, $crate::events::codec::CodecError>> {
                 match event_type {
                     $( <$($Type)+ as $crate::events::Event>::TYPE => ::core::option::Option::Some(
-                        <$Codec as $crate::events::codec::Codec<$($Type)+>>::decode(codec, data).await.map(Self::$Event)
+                        <$Codec as $crate::events::codec::Codec<$($Type)+>>::decode(codec, payload).await.map(Self::$Event)
                     ), )+
                     _ => ::core::option::Option::None,
                 }
@@ -413,7 +413,8 @@ macro_rules! __event_set {
                     codec: &$Codec,
                     context: &$crate::events::Context<'_>,
                 ) -> $crate::events::Dispatched {
-                    let undecodable = match context.event_type() {
+                    let event_type = context.event_type_by(codec).await;
+                    let undecodable = match event_type.as_ref().map(::core::option::Option::as_deref) {
                         $(
                             ::core::result::Result::Ok(::core::option::Option::Some(<$($Type)+ as $crate::events::Event>::TYPE)) => {
                                 match context.decode::<$($Type)+, $Codec>(codec).await {
@@ -434,7 +435,7 @@ macro_rules! __event_set {
                             $crate::events::RecordKind::Unknown,
                             <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await,
                         ),
-                        ::core::result::Result::Err(error) => error,
+                        ::core::result::Result::Err(error) => ::core::clone::Clone::clone(error),
                     };
                     $crate::events::Dispatched::new(
                         $crate::events::RecordKind::Undecodable,

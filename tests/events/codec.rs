@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pat_events::events::codec::{Codec, CodecError, Format};
+use pat_events::events::codec::{Codec, CodecError, Format, Payload};
 use pat_events::events::{Event, event_set};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -72,8 +72,9 @@ impl<E: Event + Serialize + DeserializeOwned> Codec<E> for Json {
         serde_json::to_writer(json, event).expect("as long as before");
     }
 
-    async fn decode(&self, data: &[u8]) -> Result<E, CodecError> {
-        let ([0, id @ ..], json) = data
+    async fn decode(&self, payload: &Payload<'_>) -> Result<E, CodecError> {
+        let ([0, id @ ..], json) = payload
+            .data
             .split_first_chunk::<FRAME>()
             .ok_or_else(|| CodecError::malformed("no frame of a registry"))?
         else {

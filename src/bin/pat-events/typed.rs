@@ -2,7 +2,7 @@
 //!
 //! The JSON of an event is that of Protobuf (enums and fields by name), written and read with the schemas of `proto/`.
 
-use pat_events::events::codec::Protobuf;
+use pat_events::events::codec::{Payload, Protobuf};
 use pat_events::events::email::{EmailEvents, FILE_DESCRIPTOR_SET};
 use pat_events::events::prost::Message;
 use pat_events::events::{CloudEvent, EventSet};
@@ -57,7 +57,7 @@ impl Schemas {
             .ok_or_else(|| format!("no event is called {event_type:?}"))?;
         let message = DynamicMessage::deserialize(schema, object["data"].take())?;
         let data = message.encode_to_vec();
-        let event = EmailEvents::decode(&Protobuf, &event_type, &data).await;
+        let event = EmailEvents::decode(&Protobuf, &event_type, &Payload::new(&data)).await;
         Ok(event.ok_or_else(|| format!("{event_type} is a message, but no event"))??)
     }
 }

@@ -5,7 +5,7 @@
 //! waits for nothing. Another one is a type with three methods:
 //!
 //! ```
-//! use pat_events::events::codec::{Codec, CodecError, Format};
+//! use pat_events::events::codec::{Codec, CodecError, Format, Payload};
 //! use pat_events::events::event_set;
 //!
 //! /// Somebody joined the club.
@@ -35,8 +35,8 @@
 //!         out.copy_from_slice(event.name.as_bytes());
 //!     }
 //!
-//!     async fn decode(&self, data: &[u8]) -> Result<Joined, CodecError> {
-//!         let name = String::from_utf8(data.to_vec()).map_err(CodecError::malformed)?;
+//!     async fn decode(&self, payload: &Payload<'_>) -> Result<Joined, CodecError> {
+//!         let name = String::from_utf8(payload.data.to_vec()).map_err(CodecError::malformed)?;
 //!         Ok(Joined { name })
 //!     }
 //! }
@@ -54,14 +54,18 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `protobuf` | prost messages |
+//! | `payload` | what a codec sees of a record |
 //! | `error` | why bytes are no event, or an event cannot be encoded |
 
 mod error;
+mod payload;
 mod protobuf;
 
 use std::future::Future;
+use std::sync::Arc;
 
 pub use error::CodecError;
+pub use payload::Payload;
 pub use protobuf::Protobuf;
 
 /// What all events of one encoding have in common: an instance is shared by everything that a producer sends, or a consumer reads.
@@ -77,12 +81,27 @@ pub trait Format: Send + Sync + 'static {
     fn accepts(&self, content_type: &str) -> bool {
         essence(content_type).eq_ignore_ascii_case(self.content_type())
     }
+
+    /// The [type](super::Event::TYPE) of the event in a record that has no `ce_type`, such as one that somebody else wrote: where the data, or
+    /// the schema that it names, says so. It may wait. Default: nothing says so, and the record is no event.
+    fn event_type(
+        &self,
+        payload: &Payload<'_>,
+    ) -> impl Future<Output = Result<Option<Arc<str>>, CodecError>> + Send {
+        let _ = payload;
+        std::future::ready(Ok(None))
+    }
 }
 
 /// See [`Format::Prepared`].
 pub trait Prepared: Send {
     /// The length of the encoded event, in bytes.
     fn encoded_len(&self) -> usize;
+
+    /// A header that goes with the data, such as one with the id of its schema: its name and its value. Default: none.
+    fn header(&self) -> Option<(&'static str, &[u8])> {
+        None
+    }
 }
 
 /// For codecs that need no more than the length.
@@ -111,7 +130,7 @@ pub trait Codec<E>: Format {
     fn write(&self, event: &E, prepared: &Self::Prepared, out: &mut [u8]);
 
     /// Decodes an event. It may wait, and only its key waits with it.
-    fn decode(&self, data: &[u8]) -> impl Future<Output = Result<E, CodecError>> + Send;
+    fn decode(&self, payload: &Payload<'_>) -> impl Future<Output = Result<E, CodecError>> + Send;
 }
 
 /// A media type without its parameters.

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Codec, CodecError, Format, essence};
+use super::{Codec, CodecError, Format, Payload, essence};
 
 /// The codec of prost messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,8 +37,8 @@ impl<M: Message + Default> Codec<M> for Protobuf {
         event.encode_raw(&mut out);
     }
 
-    async fn decode(&self, data: &[u8]) -> Result<M, CodecError> {
-        M::decode(data).map_err(CodecError::malformed)
+    async fn decode(&self, payload: &Payload<'_>) -> Result<M, CodecError> {
+        M::decode(payload.data).map_err(CodecError::malformed)
     }
 }
 

@@ -162,7 +162,7 @@ impl<F: Format> EventProducer<F> {
             .timestamp_ms
             .unwrap_or_else(|| inner.clock.now_ms());
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
-        let mut headers = [Header::null(""); 11];
+        let mut headers = [Header::null(""); 12];
         let (required, optional) = headers.split_at_mut(6);
         let values = envelope.headers(
             event.event_type(),
@@ -189,6 +189,10 @@ impl<F: Format> EventProducer<F> {
                 optional[count - 6] = Header::new(name, value.as_bytes());
                 count += 1;
             }
+        }
+        if let Some((name, value)) = prepared.header() {
+            optional[count - 6] = Header::new(name, value);
+            count += 1;
         }
         let extended;
         let headers = match attributes.headers {
