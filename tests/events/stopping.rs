@@ -103,3 +103,39 @@ async fn a_stuck_handler_leaves_time_to_commit_what_others_finished() {
     next.stop().await.expect("stopped well");
     seen.assert_once_and_in_order(10, 1);
 }
+
+#[tokio::test]
+async fn a_hanging_handler_does_not_hang_the_stop() {
+    const SHUTDOWN: Duration = Duration::from_secs(5);
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    send_numbers(&producer, 1, 0..3).await;
+    let seen = Arc::new(Seen::default());
+    let consumer = consumer_with(&broker, |config| config.shutdown_timeout = SHUTDOWN);
+    consumer
+        .start(Handler {
+            work: Duration::from_secs(3_600),
+            ..Handler::of(&seen)
+        })
+        .await
+        .expect("started");
+    let received = async {
+        while consumer.metrics().received < 3 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, received).await.expect("fetched");
+    sleep(Duration::from_millis(50)).await;
+    let error = timeout(2 * SHUTDOWN, consumer.stop())
+        .await
+        .expect("the handler is waited for once")
+        .expect_err("unfinished");
+    assert!(matches!(error, ConsumerError::Unfinished), "{error}");
+    // The group was left: nobody has to wait for the session of 45 s to end.
+    let next = consumer_with(&broker, |_| {});
+    next.start(Handler::of(&seen)).await.expect("started");
+    timeout(Duration::from_secs(30), seen.until(3))
+        .await
+        .expect("the next member begins at once");
+    next.stop().await.expect("stopped well");
+}
