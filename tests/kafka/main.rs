@@ -12,6 +12,8 @@ mod process_status;
 #[allow(dead_code)]
 #[path = "../broker/raw.rs"]
 mod raw;
+// Some of it only the tests with a schema registry need.
+#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -27,12 +27,22 @@ impl Jdk {
         if version < OLDEST_JDK {
             return Err(format!("needs a JDK 17 or newer: `java` is {version}"));
         }
-        let jars = folder().join(format!("jars-{KAFKA_VERSION}"));
-        if !jars.is_dir() {
-            fetch(&jars)?;
-        }
+        let kafka = [
+            ("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
+            ("org.slf4j", "slf4j-simple", "1.7.36"),
+        ];
         Ok(Jdk {
-            class_path: format!("{}/*", jars.display()),
+            class_path: jars(&format!("jars-{KAFKA_VERSION}"), &kafka)?,
+        })
+    }
+
+    // The tests of the protocol crate need no more than Kafka's.
+    #[allow(dead_code)]
+    /// This JDK with these artifacts of Maven (group, name, version), kept in a folder of this name, before Kafka's jars.
+    pub fn with(&self, name: &str, artifacts: &[(&str, &str, &str)]) -> Result<Jdk, String> {
+        let more = jars(name, artifacts)?;
+        Ok(Jdk {
+            class_path: format!("{more}:{}", self.class_path),
         })
     }
 
@@ -113,7 +123,11 @@ pub fn folder() -> PathBuf {
 /// The JDK's feature number, from the first quoted version that it prints: `17.0.15` is 17, `1.8.0_392` is 1.
 fn java_version() -> Option<u32> {
     let output = Command::new("java").arg("-version").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    version_in(&String::from_utf8_lossy(&output.stderr))
+}
+
+/// The feature number in what `java -version` prints.
+pub fn version_in(text: &str) -> Option<u32> {
     let quoted = text.split('"').nth(1)?;
     quoted
         .split(|c: char| !c.is_ascii_digit())
@@ -122,38 +136,55 @@ fn java_version() -> Option<u32> {
         .ok()
 }
 
-/// Lets Maven fetch Kafka's jars, with their checksums held, into a folder that gets its name when it is whole.
-fn fetch(jars: &Path) -> Result<(), String> {
-    let pom = folder().join("pom.xml");
-    let dependency = |group, artifact, version| {
-        format!(
-            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
-        )
-    };
+/// The class path of these artifacts and all that they need, in `target/kafka/{name}`: fetched when they are not there yet.
+fn jars(name: &str, artifacts: &[(&str, &str, &str)]) -> Result<String, String> {
+    let jars = folder().join(name);
+    let dependencies: String = artifacts
+        .iter()
+        .map(|(group, artifact, version)| {
+            format!(
+                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+            )
+        })
+        .collect();
+    let pom = folder().join(format!("{name}.xml"));
     let text = format!(
-        "<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>kafka</artifactId><version>1</version>\
-         <dependencies>{}{}</dependencies></project>\n",
-        dependency("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
-        dependency("org.slf4j", "slf4j-simple", "1.7.36"),
+        "<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>{name}</artifactId><version>1</version>\
+         <dependencies>{dependencies}</dependencies></project>\n",
     );
     fs::write(&pom, text).map_err(|e| format!("{}: {e}", pom.display()))?;
-    let part = jars.with_extension(format!("part-{}", std::process::id()));
+    let pom = pom.to_string_lossy();
+    fetch(
+        &jars,
+        "dependency:copy-dependencies",
+        &["-f".to_string(), pom.into_owned()],
+    )?;
+    Ok(format!("{}/*", jars.display()))
+}
+
+/// Lets Maven fetch what `goal` with `options` names, with checksums held, into a folder that gets its name when it is whole; nothing when it
+/// is there.
+pub fn fetch(into: &Path, goal: &str, options: &[String]) -> Result<(), String> {
+    if into.is_dir() {
+        return Ok(());
+    }
+    let part = into.with_extension(format!("part-{}", std::process::id()));
     let output = Command::new("mvn")
-        .args(["-q", "-B", "-C", "-f"])
-        .arg(&pom)
-        .arg("dependency:copy-dependencies")
+        .args(["-q", "-B", "-C", goal])
+        .args(options)
         .arg(format!("-DoutputDirectory={}", part.display()))
         .output()
-        .map_err(|e| format!("needs Maven to fetch Kafka {KAFKA_VERSION}: `mvn`: {e}"))?;
+        .map_err(|e| format!("needs Maven to fetch {}: `mvn`: {e}", into.display()))?;
     if !output.status.success() {
         let _ = fs::remove_dir_all(&part);
         return Err(format!(
-            "Maven could not fetch Kafka {KAFKA_VERSION}: {}",
+            "Maven could not fetch {}: {}",
+            into.display(),
             String::from_utf8_lossy(&output.stdout)
         ));
     }
-    match fs::rename(&part, jars) {
-        Err(e) if !jars.is_dir() => Err(format!("{}: {e}", jars.display())),
+    match fs::rename(&part, into) {
+        Err(e) if !into.is_dir() => Err(format!("{}: {e}", into.display())),
         // Another test process was faster; both fetched the same.
         Err(_) => fs::remove_dir_all(&part).map_err(|e| e.to_string()),
         Ok(()) => Ok(()),

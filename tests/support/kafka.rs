@@ -311,7 +311,7 @@ impl Node {
 
 /// Ports that nothing listens on, from below the range that systems draw outgoing connections' ports from, so that none
 /// is taken between now and the JVM's start, or while a node is down.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let start = (RandomState::new().hash_one(0) % 8_000) as u16;
     let candidates = (0..8_000).map(|i| 20_000 + (start + i) % 8_000);
     let free = candidates.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());

@@ -1,6 +1,7 @@
 //! What the tests against a real Kafka stand on. In: a JDK 17+ and Maven on this machine. Out: running brokers, their
 //! addresses, and Java programs to compare with; or the reason why there are none.
 //!
+//! - [`apicurio`]: a schema registry
 //! - [`certificates`]: certificates made for a test
 //! - [`java`]: the JDK, Kafka's jars (fetched once into `target/kafka`), single-file Java programs
 //! - [`kafka`]: a cluster of one or three brokers that a test may kill and restart
@@ -9,6 +10,7 @@
 //!
 //! `connections`, `embedded`, `in_memory` and `process_status` stand alone: tests take them by their paths.
 
+pub mod apicurio;
 pub mod certificates;
 pub mod guarded;
 pub mod java;
