@@ -37,8 +37,8 @@ fn email(number: usize) -> EmailReceived {
         email_id: format!("01a209f2-1dd1-7af4-afd1-{:012}", number % 10_000),
         tenant_id: "tenant-42".into(),
         message_id: "CAF8Q=yQ0b1@mail.example.org".into(),
-        from: Some(address("ann")),
-        to: vec![address("bob"), address("cid")],
+        from_address: Some(address("ann")),
+        to_addresses: vec![address("bob"), address("cid")],
         subject: "Minutes of the meeting on Thursday".into(),
         headers: vec![
             header(
@@ -52,11 +52,15 @@ fn email(number: usize) -> EmailReceived {
             header("Content-Type", "multipart/mixed; boundary=\"b1\""),
         ],
         size_bytes: 48_213,
-        received_at: Some(Timestamp {
-            seconds: 1_795_463_192,
-            nanos: 17_000_000,
+        meta: Some(EventMeta {
+            event_id: format!("01a209f2-1dd1-7af4-bfd1-{number:012}"),
+            occurred_at: Some(Timestamp {
+                seconds: 1_795_463_192,
+                nanos: 17_000_000,
+            }),
+            ..Default::default()
         }),
-        protocol: IngestProtocol::Smtp.into(),
+        ingest_protocol: IngestProtocol::Smtp.into(),
         attachments: vec![Attachment {
             attachment_id: "a-1".into(),
             filename: "minutes.pdf".into(),

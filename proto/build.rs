@@ -1,14 +1,20 @@
 //! Compiles the schemas in this folder into Rust, without `protoc`: protox parses them, prost-build writes the code.
 //!
-//! In: `api/events/v1/*.proto`. Out, in `OUT_DIR`: `api.events.v1.rs`, included by `src/events/email.rs`, and
-//! `events.binpb`, the file descriptor set, from which schemas can be compared and registered.
+//! In: `api/events/v1/*.proto`. Out, in `OUT_DIR`, all included by `src/events/email`: `api.events.v1.rs`, the messages;
+//! `redaction.rs`, which clears their personal data; and `events.binpb`, the file descriptor set, from which schemas can be compared and
+//! registered.
+
+mod redaction;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Relative to the package's root, which is where cargo runs build scripts.
 const ROOT: &str = "proto";
-const FILES: [&str; 4] = ["common", "email", "workflow", "tenant"];
+const PACKAGE: &str = "api.events.v1";
+const FILES: [&str; 8] = [
+    "options", "common", "smtp", "content", "checks", "email", "workflow", "tenant",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={ROOT}");
@@ -24,6 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(
         out.join("events.binpb"),
         compiler.encode_file_descriptor_set(),
+    )?;
+    std::fs::write(
+        out.join("redaction.rs"),
+        redaction::of(&compiler.descriptor_pool(), PACKAGE)?,
     )?;
     prost_build::Config::new()
         .enable_type_names()

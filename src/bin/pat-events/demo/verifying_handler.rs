@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use pat_events::events::email::*;
-use pat_events::events::prost_types::Timestamp;
 use pat_events::events::{Context, EventSet, HandlerError, RawRecord, Undecodable};
 
 use super::delivery_checker::{Counts, DeliveryChecker};
@@ -85,13 +84,13 @@ impl VerifyingHandler {
         event_type: usize,
         key: &str,
         position: u64,
-        created: Option<Timestamp>,
+        meta: Option<&EventMeta>,
     ) -> Result<(), HandlerError> {
         if !key.starts_with(&self.0.run) {
             // Of an earlier run on the same topic.
             return Ok(());
         }
-        let created = created.and_then(|created| SystemTime::try_from(created).ok());
+        let created = meta.and_then(|meta| SystemTime::try_from(meta.occurred_at?).ok());
         let lag = created.map_or(Duration::ZERO, |created| {
             created.elapsed().unwrap_or_default()
         });
@@ -131,7 +130,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: EmailReceived,
     ) -> Result<(), HandlerError> {
-        self.note(context, 0, &event.email_id, 0, event.received_at)
+        self.note(context, 0, &event.email_id, 0, event.meta.as_ref())
     }
 
     async fn handle_email_validated(
@@ -139,7 +138,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: EmailValidated,
     ) -> Result<(), HandlerError> {
-        self.note(context, 2, &event.email_id, 1, event.validated_at)
+        self.note(context, 2, &event.email_id, 1, event.meta.as_ref())
     }
 
     async fn handle_email_processed(
@@ -147,7 +146,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: EmailProcessed,
     ) -> Result<(), HandlerError> {
-        self.note(context, 1, &event.email_id, 2, event.processed_at)
+        self.note(context, 1, &event.email_id, 2, event.meta.as_ref())
     }
 
     async fn handle_workflow_triggered(
@@ -155,7 +154,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: WorkflowTriggered,
     ) -> Result<(), HandlerError> {
-        self.note(context, 3, &event.email_id, 3, event.triggered_at)
+        self.note(context, 3, &event.email_id, 3, event.meta.as_ref())
     }
 
     async fn handle_plugin_execution_required(
@@ -163,7 +162,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: PluginExecutionRequired,
     ) -> Result<(), HandlerError> {
-        self.note(context, 4, &event.email_id, 4, event.required_at)
+        self.note(context, 4, &event.email_id, 4, event.meta.as_ref())
     }
 
     async fn handle_plugin_execution_completed(
@@ -171,7 +170,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: PluginExecutionCompleted,
     ) -> Result<(), HandlerError> {
-        self.note(context, 5, &event.email_id, 5, event.completed_at)
+        self.note(context, 5, &event.email_id, 5, event.meta.as_ref())
     }
 
     async fn handle_email_deleted(
@@ -179,7 +178,7 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: EmailDeleted,
     ) -> Result<(), HandlerError> {
-        self.note(context, 6, &event.email_id, 6, event.deleted_at)
+        self.note(context, 6, &event.email_id, 6, event.meta.as_ref())
     }
 
     async fn handle_tenant_event(
@@ -187,19 +186,14 @@ impl EmailEventHandler for VerifyingHandler {
         context: &Context<'_>,
         event: TenantEvent,
     ) -> Result<(), HandlerError> {
-        if event.revision == 0 {
+        let meta = event.meta.unwrap_or_default();
+        let Some(position) = meta.revision.checked_sub(1) else {
             self.0
                 .ready
-                .fetch_or(event.event_id == self.0.run, Ordering::Relaxed);
+                .fetch_or(meta.event_id == self.0.run, Ordering::Relaxed);
             return Ok(());
-        }
-        self.note(
-            context,
-            7,
-            &event.tenant_id,
-            event.revision - 1,
-            event.occurred_at,
-        )
+        };
+        self.note(context, 7, &event.tenant_id, position, Some(&meta))
     }
 
     async fn handle_unknown(&self, _: &Context<'_>, _: RawRecord<'_>) -> Result<(), HandlerError> {

@@ -13,6 +13,8 @@ pub const STAGES: u64 = 7;
 const TENANTS: u64 = 40;
 /// One event in eight is about a tenant.
 const TENANT_EVERY: u64 = 8;
+/// What the plugin of the demo is told.
+const INPUT: &[u8] = br#"{"folder":"orders"}"#;
 
 /// A generator of events.
 #[derive(Debug)]
@@ -38,8 +40,11 @@ impl Workload {
     /// An event before the first, by which the run learns that its consumer is ready: its revision is 0, which no other has.
     pub fn warm_up(run: &str) -> TenantEvent {
         TenantEvent {
-            event_id: run.to_owned(),
             tenant_id: format!("{run}-warm-up"),
+            meta: Some(EventMeta {
+                event_id: run.to_owned(),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
@@ -75,7 +80,10 @@ impl Workload {
             display_name: format!("Tenant {tenant}"),
             plan: "business".into(),
             domains: vec![format!("tenant-{tenant}.example")],
-            daily_email_limit: 10_000 + revision,
+            limits: Some(TenantLimits {
+                daily_emails: 10_000 + revision,
+                ..Default::default()
+            }),
             region: "eu-central".into(),
             ..Default::default()
         });
@@ -84,15 +92,18 @@ impl Workload {
         } else {
             tenant_event::Change::Updated(TenantUpdated {
                 settings,
-                changed_fields: vec!["daily_email_limit".into()],
+                changed_fields: vec!["limits.daily_emails".into()],
             })
         };
         EmailEvents::from(TenantEvent {
-            event_id: format!("{}-tenant-{tenant}-{revision}", self.run),
             tenant_id: self.tenant_id(tenant),
-            occurred_at: Some(now),
-            actor_id: "demo".into(),
-            revision,
+            meta: Some(EventMeta {
+                event_id: format!("{}-tenant-{tenant}-{revision}", self.run),
+                occurred_at: Some(now),
+                actor_id: "demo".into(),
+                revision,
+                ..Default::default()
+            }),
             change: Some(change),
         })
     }
@@ -135,13 +146,16 @@ impl Email {
         };
         EmailReceived {
             message_id: format!("{}@mail.example.org", self.email_id),
-            from: Some(address("ann")),
-            to: vec![address("ben")],
+            from_address: Some(address("ann")),
+            to_addresses: vec![address("ben")],
             subject: format!("Your order {} has shipped", self.number),
             size_bytes: 2_000 + self.number % 50_000,
-            received_at: Some(self.now),
-            protocol: IngestProtocol::Smtp.into(),
-            remote_ip: "192.0.2.25".into(),
+            meta: self.meta(1),
+            ingest_protocol: IngestProtocol::Smtp.into(),
+            session: Some(SmtpSession {
+                remote_address: "192.0.2.25".into(),
+                ..Default::default()
+            }),
             email_id: self.email_id,
             tenant_id: self.tenant_id,
             ..Default::default()
@@ -163,10 +177,11 @@ impl Email {
             ]
             .map(passed)
             .into(),
-            validated_at: Some(self.now),
+            meta: self.meta(2),
             policy_version: "7".into(),
             email_id: self.email_id,
             tenant_id: self.tenant_id,
+            ..Default::default()
         }
     }
 
@@ -179,7 +194,7 @@ impl Email {
         };
         EmailProcessed {
             status: ProcessingStatus::Succeeded.into(),
-            processed_at: Some(self.now),
+            meta: self.meta(3),
             steps: vec![step("parse_mime"), step("classify")],
             labels: vec!["orders".into()],
             language: "en".into(),
@@ -197,7 +212,7 @@ impl Email {
             run_id: self.run_id(),
             trigger: WorkflowTrigger::Rule.into(),
             rule_id: "label-orders".into(),
-            triggered_at: Some(self.now),
+            meta: self.meta(4),
             email_id: self.email_id,
             tenant_id: self.tenant_id,
             ..Default::default()
@@ -210,9 +225,13 @@ impl Email {
             plugin_id: "order-filer".into(),
             run_id: self.run_id(),
             entry_point: "on_email_received".into(),
-            input: br#"{"folder":"orders"}"#.to_vec(),
-            input_content_type: "application/json".into(),
-            required_at: Some(self.now),
+            input: Some(Payload {
+                content_type: "application/json".into(),
+                content: Some(payload::Content::Data(INPUT.to_vec())),
+                size_bytes: INPUT.len() as u64,
+                ..Default::default()
+            }),
+            meta: self.meta(5),
             attempt: 1,
             email_id: self.email_id,
             tenant_id: self.tenant_id,
@@ -226,7 +245,7 @@ impl Email {
             plugin_id: "order-filer".into(),
             run_id: self.run_id(),
             status: ExecutionStatus::Succeeded.into(),
-            completed_at: Some(self.now),
+            meta: self.meta(6),
             attempt: 1,
             email_id: self.email_id,
             tenant_id: self.tenant_id,
@@ -237,13 +256,23 @@ impl Email {
     fn deleted(self) -> EmailDeleted {
         EmailDeleted {
             reason: DeletionReason::Retention.into(),
-            deleted_at: Some(self.now),
+            meta: self.meta(7),
             permanent: true,
             retention_policy_id: "30-days".into(),
             email_id: self.email_id,
             tenant_id: self.tenant_id,
             ..Default::default()
         }
+    }
+
+    /// The event of this number about the email.
+    fn meta(&self, revision: u64) -> Option<EventMeta> {
+        Some(EventMeta {
+            event_id: format!("{}-{revision}", self.email_id),
+            occurred_at: Some(self.now),
+            revision,
+            ..Default::default()
+        })
     }
 
     fn run_id(&self) -> String {

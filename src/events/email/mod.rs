@@ -2,10 +2,22 @@
 //!
 //! Every event names its tenant, in the message and as `ce_tenantid`. The key is the email's id (for [`TenantEvent`] the tenant's), so that what happens to one email is
 //! handled in the order in which it happened.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `mod` | the messages, their schemas and their set |
+//! | `redaction` | clears personal data, by what the schemas say of each field |
+
+mod redaction;
 
 use crate::event_set;
 
 pub use messages::*;
+pub use redaction::{DataClasses, Redact};
+
+/// The most bytes that a text or a payload may have within an event ([`BodyPart`], [`Payload`]). Larger ones are stored elsewhere, and travel
+/// by their URI.
+pub const INLINE_LIMIT_BYTES: usize = 65_536;
 
 /// What prost generates from `proto/api/events/v1`.
 mod messages {
