@@ -60,6 +60,7 @@
 //! | `event` | what makes a message an event, and events a set |
 //! | [`codec`] | how an event becomes bytes, and bytes an event: Protobuf, or another codec that the set names |
 //! | `set` | [`event_set!`], the one declaration |
+//! | `schema` (feature `schema`) | what a change of a schema breaks |
 //! | [`email`] | the eight events about emails (`proto/`), and their set |
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
 //! | `record` | a record as it came, for handlers |
@@ -75,6 +76,8 @@ mod event;
 mod handler;
 mod producer;
 mod record;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod set;
 
 pub use crate::event_set;

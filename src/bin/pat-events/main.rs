@@ -1,4 +1,4 @@
-//! The `pat-events` program. In: a command line. Out: what the command prints, and 0, 1 (it failed) or 2 (the command line is wrong).
+//! The `pat-events` program. In: a command line. Out: what the command prints, and 0, 1 (it failed) or 2 (the command line is wrong, or names a schema that cannot be read).
 //!
 //! | file | what lives there |
 //! | --- | --- |
@@ -7,6 +7,7 @@
 //! | `topics` | lists, creates, deletes, describes |
 //! | `broker` | the embedded broker, to develop against |
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
+//! | `schema` | what changes of schemas break |
 //! | `typed` | events as JSON |
 //! | `check` | how far a connection gets, step by step |
 //! | `cluster` | the options by which commands find their cluster |
@@ -29,6 +30,7 @@ mod escapes;
 mod hex;
 mod logging;
 mod produce;
+mod schema;
 mod signals;
 mod topics;
 mod typed;
@@ -59,6 +61,7 @@ enum Command {
     Check(check::Check),
     Decode(decode::Decode),
     Bench(bench::Bench),
+    Schema(schema::SchemaCommand),
 }
 
 /// What a command ends with; an error is printed as one line.
@@ -67,7 +70,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let program = Program::parse();
     match logging::start().and_then(|()| run(program.command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -82,8 +85,8 @@ fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn run(command: Command) -> Outcome {
-    match command {
+fn run(command: Command) -> Outcome<ExitCode> {
+    let outcome = match command {
         Command::Demo(demo) => on_all_cores(demo.run()),
         Command::Produce(produce) => on_all_cores(produce.run()),
         Command::Consume(consume) => on_all_cores(consume.run()),
@@ -94,7 +97,9 @@ fn run(command: Command) -> Outcome {
         Command::Decode(decode) => decode.run(),
         // Measured on one thread, as are the clients that it is compared with.
         Command::Bench(bench) => bench.run(),
-    }
+        Command::Schema(schema) => return schema.run(),
+    };
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 fn on_all_cores(command: impl Future<Output = Outcome>) -> Outcome {
