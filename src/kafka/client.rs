@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use protocol::Request;
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, Judged, Target};
-use super::producer::ClientBudget;
 use super::{
     Admin, BrokerMetrics, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
 };
@@ -20,7 +18,8 @@ use super::{
 /// fetches from it, and one for each group member to its coordinator. They end when the client and all that was created with it are dropped.
 ///
 /// Each producer and each consumer has a memory budget of its own (`buffer_bytes`). What all producers may take together can be bounded as
-/// well: [`producers_buffer_bytes`](ClientConfig::producers_buffer_bytes).
+/// well, and what all consumers may: [`producers_buffer_bytes`](ClientConfig::producers_buffer_bytes),
+/// [`consumers_buffer_bytes`](ClientConfig::consumers_buffer_bytes).
 ///
 /// ```no_run
 /// # async fn example() -> pat_events::kafka::Result<()> {
@@ -39,8 +38,6 @@ use super::{
 #[derive(Clone)]
 pub struct Client {
     cluster: Cluster,
-    /// What its producers may take together, where that is limited.
-    budget: Option<Arc<ClientBudget>>,
 }
 
 impl fmt::Debug for Client {
@@ -60,8 +57,7 @@ impl Client {
     pub fn lazy(config: ClientConfig) -> Result<Self> {
         config.validate()?;
         let cluster = Cluster::lazy(&config)?;
-        let budget = ClientBudget::of(&config);
-        Ok(Self { cluster, budget })
+        Ok(Self { cluster })
     }
 
     /// A client that has found the cluster. Fails within [`request_timeout`](ClientConfig::request_timeout) when no broker answers, with each
@@ -89,8 +85,7 @@ impl Client {
     pub fn producer(&self, mut config: ProducerConfig) -> Result<Producer> {
         config.client = self.config().clone();
         config.validate()?;
-        let cluster = self.cluster.for_another();
-        Ok(Producer::start(config, cluster, self.budget.clone()))
+        Ok(Producer::start(config, self.cluster.for_another()))
     }
 
     /// A consumer on this client. Needs no network before it subscribes or is assigned partitions.

@@ -58,7 +58,7 @@ use super::observe::BrokerMetrics;
 pub(crate) use super::runtime::Backoff;
 use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Budget, Mutex};
 
 /// One user's handle on a cluster: a producer's, a consumer's, an admin's. Cheap to clone. What is the user's own ends with its last handle:
 /// its tasks, its connections, its interest in topics; what all of them share ends with the last user.
@@ -87,6 +87,9 @@ struct Shared {
     coordinators: Coordinators,
     lanes: Mutex<ProduceLanes>,
     users: AtomicU64,
+    /// What the producers may take together, and the consumers, where that is limited.
+    producers_budget: Option<Arc<Budget>>,
+    consumers_budget: Option<Arc<Budget>>,
     tasks: Tasks,
     refreshing: AbortHandle,
 }
@@ -117,7 +120,10 @@ impl Cluster {
         let connections = ConnectionPool::new(config.clone(), FramePool::default(), tasks.clone());
         let refresher = Arc::new(Refresher::new(config, connections)?);
         let refreshing = tasks.spawn("metadata refresh", refresher.clone().run());
+        let budget = |bytes: Option<usize>| bytes.map(|bytes| Budget::new(bytes, None));
         let shared = Arc::new(Shared {
+            producers_budget: budget(config.producers_buffer_bytes),
+            consumers_budget: budget(config.consumers_buffer_bytes),
             config: config.clone(),
             refresher,
             coordinators: Coordinators::default(),
@@ -175,6 +181,16 @@ impl Cluster {
     /// The user's number: no other of this cluster has it.
     pub fn user(&self) -> u64 {
         self.0.id
+    }
+
+    /// What all producers may take together, where that is limited.
+    pub fn producers_budget(&self) -> Option<Arc<Budget>> {
+        self.0.shared.producers_budget.clone()
+    }
+
+    /// What all consumers may take together, where that is limited.
+    pub fn consumers_budget(&self) -> Option<Arc<Budget>> {
+        self.0.shared.consumers_budget.clone()
     }
 
     /// What went on with each broker that was dialled, by node, for all users.

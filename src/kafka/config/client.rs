@@ -47,9 +47,13 @@ pub struct ClientConfig {
     /// unlike Java: a misspelt topic is an error.
     pub allow_auto_create_topics: bool,
     /// `producers.buffer.memory`: the most memory, in bytes, that the batches of all producers of one [`Client`](crate::kafka::Client) may take
-    /// together, each within its own `buffer.memory`. Whoever asks first gets room first; what the others have open leaves after their `linger` at
-    /// the latest. Default no limit but each one's own.
+    /// together, each within its own `buffer.memory`. Whoever asks first gets room first; while one waits for room, none of them waits for more
+    /// records (`linger`). Default no limit but each one's own.
     pub producers_buffer_bytes: Option<usize>,
+    /// `consumers.buffer.memory`: the most memory, in bytes, that what all consumers of one [`Client`](crate::kafka::Client) have fetched and
+    /// decompressed may take together, each within its own `buffer_bytes`. None takes more than it leaves to all others, and each may have one
+    /// fetch on its way, and one batch open, whatever the others hold. Default no limit but each one's own.
+    pub consumers_buffer_bytes: Option<usize>,
     /// `security.protocol`, `ssl.*`, `sasl.*`: how connections are protected, and who the client says it is. Default plaintext, nobody.
     pub security: SecurityConfig,
     /// How the client gets from an address to a byte stream. Default TCP.
@@ -80,6 +84,7 @@ impl Default for ClientConfig {
             max_frame_bytes: 128 << 20,
             allow_auto_create_topics: false,
             producers_buffer_bytes: None,
+            consumers_buffer_bytes: None,
             security: SecurityConfig::default(),
             transport: Arc::new(TcpTransport),
             clock: Clock::system(),
@@ -161,6 +166,7 @@ impl Configuration for ClientConfig {
         "allow.auto.create.topics": FLAG => allow_auto_create_topics;
         "receive.message.max.bytes": FRAME_BYTES => max_frame_bytes;
         "producers.buffer.memory": BYTES => producers_buffer_bytes;
+        "consumers.buffer.memory": BYTES => consumers_buffer_bytes;
     };
 
     fn base(&mut self) -> Option<&mut SecurityConfig> {
@@ -193,6 +199,7 @@ mod tests {
         assert_eq!(config.max_frame_bytes, 134_217_728);
         assert!(!config.allow_auto_create_topics);
         assert_eq!(config.producers_buffer_bytes, None);
+        assert_eq!(config.consumers_buffer_bytes, None);
         assert_eq!(config.seed, None);
     }
 

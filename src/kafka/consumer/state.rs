@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::ConsumerConfig;
 use super::fetch::batch_reader::BatchReader;
 use super::fetch::buffer::FetchBuffers;
-use super::fetch::memory::{MemoryBudget, Reservation};
+use super::fetch::memory::left_to_fetch;
 use super::handle::{OffsetAndMetadata, to_commit};
 use super::metrics::Counters;
 use super::positions::{Plan, Positions, Wanted};
@@ -24,7 +24,7 @@ use super::subscribed::Subscribed;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::ClientEvent;
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Budget, Mutex, Reservation};
 use crate::kafka::{Backoff, Error, ErrorKind, Random, Result, TopicPartition};
 
 /// How long, at most, between two questions whether a partition that is gone is back.
@@ -34,7 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(crate) struct ConsumerContext {
     pub config: ConsumerConfig,
     pub cluster: Cluster,
-    pub budget: Arc<MemoryBudget>,
+    pub budget: Arc<Budget>,
     /// Wakes the offset resolver: there is something to ask.
     pub resolver: Notify,
     /// Wakes `poll`: there are records, an error, or a rebalance to take part in.
@@ -97,7 +97,7 @@ impl ConsumerContext {
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
         Arc::new(Self {
-            budget: MemoryBudget::new(config.buffer_bytes),
+            budget: Budget::new(config.buffer_bytes, cluster.consumers_budget()),
             random: Mutex::new(config.client.random("consumer")),
             config,
             cluster,
@@ -274,16 +274,16 @@ impl ConsumerContext {
             .config
             .fetch_max_bytes
             .min(each.saturating_mul(partitions))
-            .min(self.budget.limit() / 2 / others.max(1));
+            .min(self.budget.fair_limit() / 2 / others.max(1));
         let least = each.min(most);
-        if self.budget.left_to_fetch() < least {
+        if left_to_fetch(&self.budget) < least {
             self.drop_paused(state);
             let alone = state.buffers.is_empty() && state.fetches_in_flight == 0;
-            if self.budget.left_to_fetch() < least && !alone {
+            if left_to_fetch(&self.budget) < least && !alone {
                 return None;
             }
         }
-        Some(most.min(self.budget.left_to_fetch().max(least)))
+        Some(most.min(left_to_fetch(&self.budget).max(least)))
     }
 
     /// Frees memory for partitions that are read: what was fetched of paused ones is fetched again when they are resumed, if it takes more
@@ -294,7 +294,7 @@ impl ConsumerContext {
         } = state;
         let paused: Vec<TopicPartition> = positions.paused().cloned().collect();
         let (count, bytes) = buffers.held_by(&paused);
-        if count < buffers.len() && bytes <= self.budget.limit() / 4 {
+        if count < buffers.len() && bytes <= self.budget.fair_limit() / 4 {
             return;
         }
         for partition in &paused {

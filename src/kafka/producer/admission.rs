@@ -4,7 +4,6 @@ use protocol::records::{BatchBuilder, BatchFull, HEADER_LEN};
 use tokio::time::Instant;
 
 use super::delivery::Delivery;
-use super::memory::Reservation;
 use super::partition::accumulator::AppendError;
 use super::partition::queue::Gate;
 use super::partitioner::Partitioner;
@@ -13,6 +12,7 @@ use super::topics::Topic;
 use crate::kafka::model::check_topic_name;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
+use crate::kafka::runtime::Reservation;
 
 use crate::kafka::{Error, ErrorKind, Record, Result, WriteOutcome};
 
@@ -122,7 +122,7 @@ impl Producer {
         bytes: usize,
         deadline: Instant,
     ) -> Result<Reservation> {
-        if self.shared.memory.lacks(bytes) {
+        if self.shared.memory.bytes.left() < bytes {
             self.shared.wake_senders();
         }
         let result = self.shared.memory.reserve(bytes, deadline).await;

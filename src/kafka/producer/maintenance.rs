@@ -28,9 +28,16 @@ pub(super) async fn run(shared: Arc<ProducerState>) {
     let (mut pause, mut backoff) = (Duration::ZERO, shared.cluster.retry_backoff());
     let mut random = shared.cluster.random("maintenance");
     let mut clock = pin!(shared.timestamps.forget());
+    let mut short = pin!(shared.memory.bytes.becomes_short());
     while !shared.is_stopped() {
         tokio::select! {
             biased;
+            () = &mut short => {
+                short.set(shared.memory.bytes.becomes_short());
+                // Another producer of the client waits for memory: what is here waits for no more records.
+                shared.wake_senders();
+                continue;
+            }
             changed = metadata.changed() => {
                 if changed.is_err() {
                     break;

@@ -5,11 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::{Instant, timeout_at};
 
-use super::client_budget::{Share, SharedReservation};
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Budget, Mutex, Reservation};
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// The sizes that buffers have, but for the largest: that of a full batch.
@@ -32,17 +30,13 @@ const FIRST_BYTES: usize = 16 << 10;
 /// The byte budget and the free buffers of one producer.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
-    budget: Arc<Semaphore>,
-    total: usize,
-    /// What it shares with the other producers of its client.
-    share: Option<Arc<Share>>,
+    pub bytes: Arc<Budget>,
     /// The sizes that buffers have.
     classes: Vec<usize>,
     /// Batches that take records.
     open: AtomicUsize,
     /// Room to spare that open batches were granted.
     spare: AtomicUsize,
-    waiting: AtomicUsize,
     free: Mutex<Free>,
 }
 
@@ -53,32 +47,9 @@ struct Free {
     bytes: usize,
 }
 
-/// Bytes of the budget that were acquired and not yet spent on a buffer; released when dropped.
-#[derive(Debug)]
-pub(super) struct Reservation {
-    own: OwnedSemaphorePermit,
-    shared: Option<SharedReservation>,
-}
-
-impl Reservation {
-    /// Spends `bytes` of it; false if there are not so many.
-    pub fn spend(&mut self, bytes: usize) -> bool {
-        match self.own.split(bytes) {
-            Some(spent) => {
-                spent.forget();
-                if let Some(shared) = &mut self.shared {
-                    shared.spend(bytes);
-                }
-                true
-            }
-            None => false,
-        }
-    }
-}
-
 impl MemoryBudget {
-    /// A budget of `total` bytes for batches of up to `batch_bytes`.
-    pub fn new(total: usize, batch_bytes: usize) -> Self {
+    /// For batches of up to `batch_bytes`, all within the budget `bytes`.
+    pub fn within(bytes: Arc<Budget>, batch_bytes: usize) -> Self {
         let below = CLASSES.into_iter().filter(|class| *class < batch_bytes);
         let classes: Vec<_> = below.chain([batch_bytes]).collect();
         let free = Free {
@@ -86,13 +57,10 @@ impl MemoryBudget {
             bytes: 0,
         };
         Self {
-            budget: Arc::new(Semaphore::new(total)),
-            total,
-            share: None,
+            bytes,
             classes,
             open: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
             free: Mutex::new(free),
         }
     }
@@ -114,39 +82,14 @@ impl MemoryBudget {
         self.spare.fetch_sub(spare, SeqCst);
     }
 
-    /// As it is, within what its client has for all producers as well.
-    pub fn within(mut self, share: Option<Arc<Share>>) -> Self {
-        self.share = share;
-        self
-    }
-
     /// Charges `bytes`, unless that many are not free or others are waiting.
     pub fn try_charge(&self, bytes: usize) -> bool {
-        match self.budget.try_acquire_many(clamp(bytes)) {
-            Ok(permit) => {
-                let has_room = (self.share.as_ref()).is_none_or(|share| share.try_charge(bytes));
-                if has_room {
-                    permit.forget();
-                }
-                has_room
-            }
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => false,
-        }
+        self.bytes.try_charge(bytes)
     }
 
     /// Waits until `bytes` are free, in the order of asking. Cancel safe: a place in the queue is given up with the future.
     pub async fn reserve(&self, bytes: usize, deadline: Instant) -> Result<Reservation> {
-        let _waiting = Waiting::new(&self.waiting);
-        let acquire = async {
-            let own = self.budget.clone().acquire_many_owned(clamp(bytes));
-            let own = own.await.ok()?;
-            let shared = match self.share.clone() {
-                Some(share) => Some(share.reserve(bytes).await?),
-                None => None,
-            };
-            Some(Reservation { own, shared })
-        };
-        match timeout_at(deadline, acquire).await {
+        match timeout_at(deadline, self.bytes.acquire(bytes)).await {
             Ok(Some(reservation)) => Ok(reservation),
             Ok(None) => Err(Error::new(ErrorKind::Closed, "the producer is closed")),
             Err(_elapsed) => Err(self.no_room(bytes)),
@@ -154,13 +97,13 @@ impl MemoryBudget {
     }
 
     fn no_room(&self, bytes: usize) -> Error {
-        let (total, whose, option) = match &self.share {
-            Some(share) if self.budget.available_permits() >= bytes => (
-                share.total(),
+        let (total, whose, option) = match self.bytes.short_of(bytes) {
+            Some(common) => (
+                common.limit(),
                 " of all producers of the client",
                 "producers.buffer.memory",
             ),
-            _ => (self.total, "", "buffer.memory"),
+            None => (self.bytes.limit(), "", "buffer.memory"),
         };
         let message = format!(
             "no room in the buffer of {total} bytes{whose} within max.block.ms: brokers take records more slowly than they come; \
@@ -169,36 +112,14 @@ impl MemoryBudget {
         Error::new(ErrorKind::Timeout, message).with_outcome(crate::kafka::WriteOutcome::NotWritten)
     }
 
-    /// Releases what was charged.
-    pub fn release(&self, bytes: usize) {
-        self.budget.add_permits(bytes);
-        if let Some(share) = &self.share {
-            share.release(bytes);
-        }
-    }
-
-    /// Whether so many bytes are not free.
-    pub fn lacks(&self, bytes: usize) -> bool {
-        self.budget.available_permits() < bytes
-            || (self.share.as_ref()).is_some_and(|share| share.lacks(bytes))
-    }
-
-    /// Whether someone waits for room: then nothing else should.
-    pub fn is_short(&self) -> bool {
-        self.waiting.load(SeqCst) > 0 || (self.share.as_ref()).is_some_and(|share| share.is_short())
-    }
-
-    /// Wakes everyone who waits for room with "closed".
-    pub fn close(&self) {
-        self.budget.close();
-        if let Some(share) = &self.share {
-            share.close();
-        }
-    }
-
     /// Bytes charged now.
     pub fn charged(&self) -> usize {
-        self.total.saturating_sub(self.budget.available_permits())
+        self.bytes.used()
+    }
+
+    /// Releases what was charged.
+    pub fn release(&self, bytes: usize) {
+        self.bytes.release(bytes);
     }
 
     /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`; it was granted `spare` bytes of room before.
@@ -210,7 +131,7 @@ impl MemoryBudget {
         if needed > largest {
             return needed;
         }
-        let for_all = self.total / 16;
+        let for_all = self.bytes.limit() / 16;
         let share = for_all / self.open.load(SeqCst).max(1);
         let granted = self.spare.load(SeqCst).saturating_sub(spare);
         let spare = share.min(for_all.saturating_sub(granted)).max(needed / 32);
@@ -253,73 +174,27 @@ impl MemoryBudget {
         };
         let mut free = self.free.lock();
         let is_fitting = capacity - self.classes[class] <= self.classes[class] / 8;
-        if is_fitting && free.bytes + capacity <= self.total / 4 {
+        if is_fitting && free.bytes + capacity <= self.bytes.limit() / 4 {
             free.bytes += capacity;
             free.classes[class].push(buffer);
         }
     }
 }
 
-pub(super) fn clamp(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-/// Counts those who wait for room, also when they give up waiting.
-pub(super) struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    pub fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+#[cfg(test)]
+impl MemoryBudget {
+    /// One of `total` bytes that nobody shares.
+    pub fn new(total: usize, batch_bytes: usize) -> Self {
+        Self::within(Budget::new(total, None), batch_bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use protocol::records::BatchBuilder;
-    use tokio::time::Duration;
 
     use super::*;
     use crate::kafka::producer::partition::accumulator::{Accumulator, Limits};
-
-    fn later() -> Instant {
-        Instant::now() + Duration::from_secs(1)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn admission_is_in_the_order_of_asking_and_nobody_overtakes() {
-        let memory = Arc::new(MemoryBudget::new(100, 50));
-        assert!(memory.try_charge(90));
-        let (first, second) = (memory.clone(), memory.clone());
-        let first = tokio::spawn(async move { first.reserve(60, later()).await.map(drop) });
-        tokio::task::yield_now().await;
-        let second = tokio::spawn(async move { second.reserve(5, later()).await.map(drop) });
-        tokio::task::yield_now().await;
-        // Ten are free, but the first in the queue needs more: neither the second nor a newcomer may take them.
-        assert!(memory.is_short() && !second.is_finished());
-        assert!(!memory.try_charge(5));
-        memory.release(90);
-        assert!(first.await.unwrap().is_ok() && second.await.unwrap().is_ok());
-        assert_eq!(memory.charged(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn giving_up_the_wait_gives_up_the_place() {
-        let memory = MemoryBudget::new(100, 50);
-        assert!(memory.try_charge(100));
-        let soon = Instant::now() + Duration::from_millis(10);
-        let error = memory.reserve(50, soon).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(!memory.is_short());
-        memory.release(100);
-        assert!(memory.try_charge(100));
-    }
 
     #[test]
     fn buffers_are_pooled_and_free_ones_are_bounded() {

@@ -8,7 +8,6 @@
 //! | `config` | what a producer can be told |
 //! | `partitioner` | which partition a record goes to |
 //! | `memory` | the memory budget of batches, with fair admission, and pooled buffers |
-//! | `client_budget` | what all producers of a client may take together |
 //! | `delivery` | how a record's outcome gets back to the application |
 //! | `completion` | what is known of the records of a batch |
 //! | `topics` | the topics that were written to, found without a lock |
@@ -21,7 +20,6 @@
 //! | `metrics` | what is counted |
 
 mod admission;
-mod client_budget;
 mod completion;
 mod config;
 mod delivery;
@@ -42,7 +40,6 @@ mod state;
 mod timestamps;
 mod topics;
 
-pub(crate) use client_budget::ClientBudget;
 pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};
 pub use metrics::ProducerMetrics;

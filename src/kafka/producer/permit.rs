@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::admission::{Admission, headers, measure, too_large, unknown_partition};
 use super::delivery::Delivery;
-use super::memory::Reservation;
 use super::producer::Producer;
+use crate::kafka::runtime::Reservation;
 use crate::kafka::{Error, ErrorKind, Record, Result, WriteOutcome};
 
 /// Room in a producer's buffer for one record of a topic: see [`Producer::reserve`]. Dropped without a record, it returns its room.

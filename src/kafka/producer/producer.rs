@@ -6,7 +6,6 @@ use protocol::records::BatchBuilder;
 use tokio::time::{Duration, Instant};
 
 use super::admission::{Admission, headers, measure, unknown_partition};
-use super::client_budget::ClientBudget;
 use super::config::ProducerConfig;
 use super::delivery::{Delivery, RecordMetadata};
 use super::metrics::ProducerMetrics;
@@ -61,8 +60,7 @@ impl Producer {
         } else {
             None
         };
-        let client_budget = ClientBudget::of(&config.client);
-        let producer = Self::start(config, cluster, client_budget);
+        let producer = Self::start(config, cluster);
         if let Some(id_and_epoch) = id_and_epoch {
             producer.shared.set_producer_id(id_and_epoch);
         }
@@ -75,12 +73,8 @@ impl Producer {
     }
 
     /// A producer of `cluster`; nothing is sent yet. An idempotent one asks for its producer id once it has records.
-    pub(crate) fn start(
-        config: ProducerConfig,
-        cluster: Cluster,
-        client_budget: Option<Arc<ClientBudget>>,
-    ) -> Producer {
-        let shared = Arc::new(ProducerState::new(config, cluster, client_budget));
+    pub(crate) fn start(config: ProducerConfig, cluster: Cluster) -> Producer {
+        let shared = Arc::new(ProducerState::new(config, cluster));
         let tasks = shared.cluster.tasks();
         let failing = Arc::downgrade(&shared);
         tasks.on_failure(move |failure| {

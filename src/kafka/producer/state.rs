@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::client_budget::{ClientBudget, Share};
 use super::completion::Completion;
 use super::config::ProducerConfig;
 use super::memory::MemoryBudget;
@@ -24,7 +23,7 @@ use super::timestamps::Timestamps;
 use super::topics::{Topic, Topics};
 use crate::kafka::cluster::{Channel, Cluster, Metadata, PartitionMetadata, TopicMetadata};
 use crate::kafka::observe::ClientEvent;
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Budget, Mutex};
 use crate::kafka::{Error, ErrorKind, Random, TopicPartition, WriteOutcome};
 
 /// Keyless records change partition after so many bytes at most: small enough that a request has all partitions in it.
@@ -62,21 +61,16 @@ const CLOSING: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl ProducerState {
-    pub fn new(
-        config: ProducerConfig,
-        cluster: Cluster,
-        client_budget: Option<Arc<ClientBudget>>,
-    ) -> Self {
+    pub fn new(config: ProducerConfig, cluster: Cluster) -> Self {
         let batch_records = config
             .batch_records
             .and_then(|records| u32::try_from(records).ok());
         Self {
             topics: Topics::new(),
-            memory: MemoryBudget::new(
-                config.buffer_bytes,
+            memory: MemoryBudget::within(
+                Budget::new(config.buffer_bytes, cluster.producers_budget()),
                 config.batch_bytes.min(config.max_request_bytes),
-            )
-            .within(client_budget.map(Share::new)),
+            ),
             counters: Counters::default(),
             timestamps: Timestamps::new(config.client.clock),
             maintenance: Notify::new(),
@@ -141,7 +135,7 @@ impl ProducerState {
             self.phase.store(STOPPED, SeqCst);
             self.queues()
         };
-        self.memory.close();
+        self.memory.bytes.close();
         for queue in queues {
             let lost = queue.abandon(error, &self.memory);
             add(&self.counters.records_failed, lost);
@@ -160,7 +154,7 @@ impl ProducerState {
 
     /// Whether senders should not wait for more records.
     pub fn is_urgent(&self) -> bool {
-        self.memory.is_short() || self.is_closing()
+        self.memory.bytes.is_short() || self.is_closing()
     }
 
     pub fn wake_senders(&self) {

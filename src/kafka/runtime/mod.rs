@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `backoff` | how long to pause before trying again (KIP-580) |
+//! | `budget` | bytes that may be in use, by one and by all together |
 //! | `calendar` | days since 1970 and dates |
 //! | `clock` | wall time, from the system or simulated |
 //! | `random` | seeded random numbers |
@@ -11,6 +12,7 @@
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 
 mod backoff;
+mod budget;
 pub(crate) mod calendar;
 mod clock;
 mod random;
@@ -19,6 +21,7 @@ mod sync;
 pub(crate) mod tasks;
 
 pub(crate) use backoff::Backoff;
+pub(crate) use budget::{Budget, Reservation};
 pub use clock::Clock;
 pub(crate) use random::Random;
 pub(crate) use retry::Retry;

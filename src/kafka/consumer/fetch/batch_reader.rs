@@ -9,9 +9,10 @@ use protocol::compression::{Codec, CompressionError, Decompressor};
 use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
 
 use super::aborted::AbortedTransactions;
-use super::memory::{MemoryBudget, Reservation};
+use super::memory::Fetched;
 use crate::kafka::consumer::positions::{Position, Wanted};
 use crate::kafka::consumer::records::Batch;
+use crate::kafka::runtime::Budget;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// Reads a partition's part of a response.
@@ -30,14 +31,14 @@ pub(crate) struct BatchReader {
     /// There are bytes, but not one whole batch.
     cut_off: bool,
     aborted: Option<AbortedTransactions>,
-    reservation: Arc<Reservation>,
+    reservation: Arc<Fetched>,
 }
 
 /// A batch that is being read.
 struct Open {
     records: DecodedBatch,
     after: Position,
-    reservation: Arc<Reservation>,
+    reservation: Arc<Fetched>,
 }
 
 /// What reading on returned.
@@ -72,7 +73,7 @@ enum Opened {
 /// What readers read with: kept from batch to batch, because its memory is warm.
 pub(crate) struct BatchDecoder {
     decompressor: Decompressor,
-    budget: Arc<MemoryBudget>,
+    budget: Arc<Budget>,
     /// The most that a batch may be decompressed to.
     max_batch_bytes: usize,
     check_crcs: bool,
@@ -113,7 +114,7 @@ pub(crate) fn scan_headers(records: &bytes::Bytes, from: i64) -> HeaderScan {
 }
 
 impl BatchDecoder {
-    pub fn new(budget: Arc<MemoryBudget>, max_batch_bytes: usize, check_crcs: bool) -> Self {
+    pub fn new(budget: Arc<Budget>, max_batch_bytes: usize, check_crcs: bool) -> Self {
         Self {
             decompressor: Decompressor::new(),
             budget,
@@ -131,7 +132,7 @@ impl BatchReader {
         records: bytes::Bytes,
         cut_off: bool,
         aborted: Option<AbortedTransactions>,
-        reservation: Arc<Reservation>,
+        reservation: Arc<Fetched>,
     ) -> Self {
         Self {
             partition: want.partition.clone(),
@@ -282,7 +283,7 @@ impl BatchReader {
             self.reservation.clone()
         } else {
             decoder.last_len = records.data_len();
-            Arc::new(decoder.budget.reserve(records.data_len()))
+            Arc::new(decoder.budget.reserve(records.data_len()).into())
         };
         Ok(Opened::Open(Open {
             records,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::aborted::AbortedTransactions;
 use super::batch_reader::{BatchReader, HeaderScan, scan_headers};
-use super::memory::Reservation;
+use super::memory::Fetched;
 use super::session::{FetchSession, TOPIC_IDS_FROM};
 use crate::kafka::cluster::{Broker, LeaderHint};
 use crate::kafka::consumer::IsolationLevel;
@@ -21,7 +21,7 @@ use crate::kafka::consumer::positions::list_offsets::left_out;
 use crate::kafka::consumer::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use crate::kafka::consumer::state::{ConsumerContext, Fetch};
 use crate::kafka::net::{Address, FramePool};
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Mutex, Reservation};
 use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 /// For how long a replica that the leader named is fetched from before the leader is asked again (KIP-392).
@@ -62,15 +62,13 @@ pub(super) fn take(
     drop(excess);
     let part = records.clone().find(|records| !records.is_empty());
     let empty = part.is_none();
-    if let Some(part) = part {
-        reservation.hold_frame(frames, part.clone());
-    }
+    let frame = part.map(|part| (frames, part.clone()));
     let handler = ResponseHandler {
         context,
         node,
         endpoints: std::mem::take(&mut response.node_endpoints),
         hints: RefCell::default(),
-        reservation: Arc::new(reservation),
+        reservation: Arc::new(Fetched::in_frame(reservation, frame)),
         empty,
     };
     let mut fetched = false;
@@ -110,7 +108,7 @@ struct ResponseHandler<'a> {
     endpoints: Vec<NodeEndpoint>,
     /// The leaders that the response names (KIP-951).
     hints: RefCell<Vec<LeaderHint>>,
-    reservation: Arc<Reservation>,
+    reservation: Arc<Fetched>,
     /// The whole response has no records.
     empty: bool,
 }

@@ -10,7 +10,7 @@ use protocol::records as wire;
 
 use super::view::RecordView;
 use crate::kafka::consumer::OffsetAndMetadata;
-use crate::kafka::consumer::fetch::memory::Reservation;
+use crate::kafka::consumer::fetch::memory::Fetched;
 use crate::kafka::consumer::handle::to_commit;
 use crate::kafka::consumer::positions::Position;
 use crate::kafka::{TopicId, TopicPartition};
@@ -37,7 +37,7 @@ pub(crate) struct Batch {
     /// The position after it.
     pub next_offset: i64,
     // Last, so that the frame is whole again when it goes back.
-    pub _reservation: Arc<Reservation>,
+    pub _reservation: Arc<Fetched>,
 }
 
 impl Records {

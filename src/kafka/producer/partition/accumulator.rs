@@ -12,7 +12,8 @@ use tokio::time::Instant;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::producer::completion::{Completion, Part};
-use crate::kafka::producer::memory::{MemoryBudget, Reservation};
+use crate::kafka::producer::memory::MemoryBudget;
+use crate::kafka::runtime::Reservation;
 
 /// The sender is told again when an open batch has twice as many bytes, but not for so few, and for so many more in any case.
 const FEW_BYTES: usize = 1 << 10;

@@ -102,8 +102,8 @@ fn reader(
     from: i64,
     aborted: Option<AbortedTransactions>,
 ) -> (BatchReader, BatchDecoder) {
-    let budget = MemoryBudget::new(1 << 20);
-    let reservation = Arc::new(budget.reserve(records.len()));
+    let budget = Budget::new(1 << 20, None);
+    let reservation = Arc::new(budget.reserve(records.len()).into());
     let want = Wanted {
         partition: TopicPartition::new("t", 0),
         topic_id: protocol::Uuid::ZERO,
