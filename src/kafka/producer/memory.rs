@@ -10,20 +10,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::kafka::runtime::{Budget, Mutex, Reservation};
 use crate::kafka::{Error, ErrorKind, Result};
 
-/// The sizes that buffers have, but for the largest: that of a full batch.
-const CLASSES: [usize; 11] = [
-    1 << 10,
-    2 << 10,
-    4 << 10,
-    8 << 10,
-    16 << 10,
-    32 << 10,
-    64 << 10,
-    128 << 10,
-    256 << 10,
-    512 << 10,
-    1 << 20,
-];
+/// Buffers have sizes from this on, four to each doubling, and the size of a full batch.
+const LEAST_BYTES: usize = 1 << 10;
 /// A batch begins with so much, if there is plenty.
 const FIRST_BYTES: usize = 16 << 10;
 
@@ -50,7 +38,8 @@ struct Free {
 impl MemoryBudget {
     /// For batches of up to `batch_bytes`, all within the budget `bytes`.
     pub fn within(bytes: Arc<Budget>, batch_bytes: usize) -> Self {
-        let below = CLASSES.into_iter().filter(|class| *class < batch_bytes);
+        let steps = (0..).map(|step| (LEAST_BYTES / 4 * (4 + step % 4)) << (step / 4));
+        let below = steps.take_while(|class| *class < batch_bytes);
         let classes: Vec<_> = below.chain([batch_bytes]).collect();
         let free = Free {
             classes: vec![Vec::new(); classes.len()],
