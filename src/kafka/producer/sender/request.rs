@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::produce_response::PartitionProduceResponse;
+use protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use protocol::messages::{ProduceRequest, ProduceResponse};
 use protocol::{ErrorCode, Uuid};
 use std::collections::HashMap;
@@ -36,6 +36,8 @@ pub(crate) fn build<'a>(
 ) -> ProduceRequest {
     let mut topics: Vec<TopicProduceData> = Vec::new();
     let mut places = HashMap::new();
+    let batches = batches.into_iter();
+    let (count, _) = batches.size_hint();
     for (to, records) in batches {
         let data = PartitionProduceData {
             index: to.partition,
@@ -52,6 +54,8 @@ pub(crate) fn build<'a>(
                 topics.push(TopicProduceData {
                     name: to.topic.to_string(),
                     topic_id: to.topic_id,
+                    // As a rule most of a request is of one topic.
+                    partition_data: Vec::with_capacity(if topics.is_empty() { count } else { 0 }),
                     ..TopicProduceData::default()
                 });
                 topics.len() - 1
@@ -69,77 +73,81 @@ pub(crate) fn build<'a>(
 
 /// The answers in a response, to be asked for in the order of the request's batches.
 pub(crate) struct BatchResponses {
-    topics: Vec<(String, Uuid)>,
-    /// In the broker's order; the first number is the topic's index.
-    answers: Vec<Option<(usize, PartitionProduceResponse)>>,
+    topics: Vec<TopicProduceResponse>,
+    /// Which answers were taken, by topic and place in it.
+    taken: Vec<Vec<bool>>,
     /// Where the next answer is expected.
-    next: usize,
+    next: Place,
     /// Where each answer is, by topic and partition, once one was not where it was expected.
-    places: Option<HashMap<(TopicKey, i32), usize>>,
+    places: Option<HashMap<(TopicKey, i32), Place>>,
 }
+
+/// A place in a response: the topic, and the answer among the topic's.
+type Place = (usize, usize);
 
 /// A topic as a response has it: its id, or its name where that is zero.
 type TopicKey = (Uuid, String);
 
 impl BatchResponses {
     pub fn new(response: ProduceResponse) -> Self {
-        let mut topics = Vec::with_capacity(response.responses.len());
-        let mut answers = Vec::new();
-        for topic in response.responses {
-            let index = topics.len();
-            topics.push((topic.name, topic.topic_id));
-            answers.extend(
-                topic
-                    .partition_responses
-                    .into_iter()
-                    .map(|answer| Some((index, answer))),
-            );
-        }
+        let topics = response.responses;
+        let taken = topics
+            .iter()
+            .map(|topic| vec![false; topic.partition_responses.len()])
+            .collect();
         Self {
             topics,
-            answers,
-            next: 0,
+            taken,
+            next: (0, 0),
             places: None,
         }
     }
 
     /// The answer for `to`; `None` if the broker gave none, or none but one that was asked for already.
     pub fn take(&mut self, to: &Destination) -> Option<PartitionProduceResponse> {
-        let place = match self.is_at(self.next, to) {
+        let (topic, place) = match self.is_at(self.next, to) {
             true => self.next,
             false => self.find(to)?,
         };
-        self.next = place + 1;
-        self.answers[place].take().map(|(_, answer)| answer)
+        let answers = &mut self.topics[topic].partition_responses;
+        self.next = match place + 1 < answers.len() {
+            true => (topic, place + 1),
+            false => (topic + 1, 0),
+        };
+        let was_taken = std::mem::replace(&mut self.taken[topic][place], true);
+        (!was_taken).then(|| std::mem::take(&mut answers[place]))
     }
 
-    fn is_at(&self, place: usize, to: &Destination) -> bool {
-        let Some(Some((topic, answer))) = self.answers.get(place) else {
+    fn is_at(&self, (topic, place): Place, to: &Destination) -> bool {
+        let Some(topic) = self.topics.get(topic) else {
             return false;
         };
-        let (name, id) = &self.topics[*topic];
-        let same = if id.is_zero() {
-            **name == *to.topic
-        } else {
-            *id == to.topic_id
+        let Some(answer) = topic.partition_responses.get(place) else {
+            return false;
         };
-        same && answer.index == to.partition
+        // The number first: it is what differs, and the name takes longer.
+        answer.index == to.partition
+            && if topic.topic_id.is_zero() {
+                *topic.name == *to.topic
+            } else {
+                topic.topic_id == to.topic_id
+            }
     }
 
     #[cold]
-    fn find(&mut self, to: &Destination) -> Option<usize> {
-        let (topics, answers) = (&self.topics, &self.answers);
+    fn find(&mut self, to: &Destination) -> Option<Place> {
+        let topics = &self.topics;
         let places = self.places.get_or_insert_with(|| {
-            let mut places = HashMap::with_capacity(answers.len());
-            for (place, answer) in answers.iter().enumerate() {
-                if let Some((topic, answer)) = answer {
-                    let (name, id) = &topics[*topic];
-                    let key = if id.is_zero() {
-                        by_name(name)
-                    } else {
-                        by_id(*id)
-                    };
-                    places.entry((key, answer.index)).or_insert(place);
+            let mut places = HashMap::new();
+            for (at, topic) in topics.iter().enumerate() {
+                let key = match topic.topic_id.is_zero() {
+                    true => by_name(&topic.name),
+                    false => by_id(topic.topic_id),
+                };
+                for (place, answer) in topic.partition_responses.iter().enumerate() {
+                    places
+                        .entry((key.clone(), answer.index))
+                        .or_insert((at, place));
                 }
             }
             places
@@ -213,7 +221,7 @@ pub(crate) fn asks_for_metadata(code: ErrorCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::messages::produce_response::{BatchIndexAndErrorMessage, TopicProduceResponse};
+    use protocol::messages::produce_response::BatchIndexAndErrorMessage;
 
     fn to(topic: &str, id: u128, partition: i32) -> Destination {
         Destination {
