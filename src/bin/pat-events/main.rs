@@ -65,7 +65,7 @@ enum Command {
 }
 
 /// What a command ends with; an error is printed as one line.
-type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
     let program = Program::parse();
