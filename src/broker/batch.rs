@@ -7,14 +7,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use protocol::ErrorCode;
 use protocol::compression::{Codec, Decompressor};
+use protocol::messages::ProduceRequest;
 use protocol::records::{BatchIter, RecordBatch, set_log_append_time};
 
 use super::log::NewBatch;
 use super::producers::Sequenced;
 use super::topic_settings::TopicSettings;
 
-/// The first version of Produce that may carry zstd (KIP-110).
-const FIRST_ZSTD_VERSION: i16 = 7;
 /// Where a batch says which format it has.
 const MAGIC_AT: usize = 16;
 /// The most that one batch is decompressed to where its records are checked.
@@ -116,7 +115,7 @@ pub(crate) fn check(
 
 fn check_batch(batch: &RecordBatch, version: i16, settings: &TopicSettings) -> Result<(), Refusal> {
     match batch.codec() {
-        Ok(Codec::Zstd) if version < FIRST_ZSTD_VERSION => {
+        Ok(Codec::Zstd) if version < ProduceRequest::ZSTD_FROM => {
             return Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.into());
         }
         Ok(_) => {}

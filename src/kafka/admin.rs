@@ -19,9 +19,6 @@ use super::net::broker_timeout_ms;
 use super::{Address, ApiVersions, Client, ClientConfig, Error, ErrorKind, Result};
 use crate::kafka::runtime::Mutex;
 
-/// The first version of CreateTopics in which brokers have defaults.
-const DEFAULTS_FROM: i16 = 4;
-
 /// A client for cluster administration. Cheap to clone.
 ///
 /// Every method waits no longer than `request_timeout`, and is cancel safe in that a request given up may still be carried out.
@@ -160,7 +157,7 @@ impl Admin {
             ..Default::default()
         };
         let refused = |version, name: &str| match wanted[name] {
-            topic if version < DEFAULTS_FROM => without_defaults(topic),
+            topic if version < CreateTopicsRequest::DEFAULTS_FROM => without_defaults(topic),
             _ => None,
         };
         let said = |response: &CreateTopicsResponse| {

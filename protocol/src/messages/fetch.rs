@@ -43,6 +43,17 @@ message! {
     }
 }
 
+impl FetchRequest {
+    /// The first version with sessions (KIP-227).
+    pub const SESSIONS_FROM: i16 = 7;
+    /// The first version that says which epoch the last record was of.
+    pub const LAST_EPOCH_FROM: i16 = 12;
+    /// The first version that names topics by id (KIP-516).
+    pub const TOPIC_IDS_FROM: i16 = 13;
+    /// The first version whose responses name the leader that a partition has now (KIP-951).
+    pub const LEADER_HINTS_FROM: i16 = 16;
+}
+
 message! {
     /// Answers `FetchRequest`: the batches; v12 detects divergence (KIP-595), v16 names new leaders and their
     /// endpoints (KIP-951).

@@ -10,6 +10,11 @@ message! {
     }
 }
 
+impl FindCoordinatorRequest {
+    /// The first version that asks for several keys at once.
+    pub const SEVERAL_KEYS_FROM: i16 = 4;
+}
+
 message! {
     /// Answers `FindCoordinatorRequest`: a broker per key.
     find_coordinator_response: FindCoordinatorResponse, versions 0-6, flexible 3+ {
@@ -128,6 +133,11 @@ message! {
         group_instance_id: string = None, 3+ nullable 3+;
         reason:            string = None, 5+ nullable 5+, ignorable;
     }
+}
+
+impl LeaveGroupRequest {
+    /// The first version that names several members.
+    pub const MEMBERS_FROM: i16 = 3;
 }
 
 message! {

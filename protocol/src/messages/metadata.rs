@@ -14,6 +14,11 @@ message! {
     }
 }
 
+impl MetadataRequest {
+    /// The first version with an error of the whole response (KIP-1102); before, only topics have one.
+    pub const ERROR_FROM: i16 = 13;
+}
+
 message! {
     /// Answers `MetadataRequest`: brokers, topics and leaders; v13 can order a new bootstrap (KIP-1102).
     metadata_response: MetadataResponse, versions 0-13, flexible 9+ {

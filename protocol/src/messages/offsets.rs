@@ -97,6 +97,11 @@ message! {
     }
 }
 
+impl OffsetCommitRequest {
+    /// The first version that names topics by id.
+    pub const TOPIC_IDS_FROM: i16 = 10;
+}
+
 message! {
     /// Answers `OffsetCommitRequest`: a result per partition.
     offset_commit_response: OffsetCommitResponse, versions 2-10, flexible 8+ {
@@ -137,6 +142,17 @@ message! {
         topic_id:          uuid,    10+, ignorable;
         partition_indexes: [int32], 8+;
     }
+}
+
+impl OffsetFetchRequest {
+    /// The first version with an error of the whole response.
+    pub const ERROR_FROM: i16 = 2;
+    /// The first version that can wait for transactions that are about to commit offsets (KIP-447).
+    pub const STABLE_FROM: i16 = 7;
+    /// The first version that asks for several groups at once.
+    pub const GROUPS_FROM: i16 = 8;
+    /// The first version that names topics by id.
+    pub const TOPIC_IDS_FROM: i16 = 10;
 }
 
 message! {

@@ -20,6 +20,15 @@ message! {
     }
 }
 
+impl ProduceRequest {
+    /// The first version that may carry zstd (KIP-110).
+    pub const ZSTD_FROM: i16 = 7;
+    /// The first version whose responses name the leader that a partition has now (KIP-951).
+    pub const LEADER_HINTS_FROM: i16 = 10;
+    /// The first version that names topics by id (KIP-516).
+    pub const TOPIC_IDS_FROM: i16 = 13;
+}
+
 message! {
     /// Answers `ProduceRequest`: the offset each batch got; v8 names rejected records (KIP-467), v10 the new leader
     /// (KIP-951).

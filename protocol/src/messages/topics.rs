@@ -24,6 +24,11 @@ message! {
     }
 }
 
+impl CreateTopicsRequest {
+    /// The first version in which brokers have defaults for what is left out (KIP-464).
+    pub const DEFAULTS_FROM: i16 = 4;
+}
+
 message! {
     /// Answers `CreateTopicsRequest`: a result per topic; v5 adds its configuration (KIP-525), v7 its id (KIP-516).
     create_topics_response: CreateTopicsResponse, versions 2-7, flexible 5+ {

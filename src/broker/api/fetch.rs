@@ -21,13 +21,11 @@ use crate::broker::partition::{Read, ReadRequest};
 use crate::broker::security::AclOperation;
 use crate::broker::transactions::Aborted;
 
-const FIRST_TOPIC_ID_VERSION: i16 = 13;
-const FIRST_LEADER_HINT_VERSION: i16 = 16;
 const READ_COMMITTED: i8 = 1;
 
 impl Api for FetchRequest {
     async fn handle(mut self, context: &Context<'_>) -> Reply<FetchResponse> {
-        let uses_topic_ids = context.version >= FIRST_TOPIC_ID_VERSION;
+        let uses_topic_ids = context.version >= FetchRequest::TOPIC_IDS_FROM;
         let named = named(std::mem::take(&mut self.topics), uses_topic_ids);
         let forgotten = forgotten(&self.forgotten_topics_data, uses_topic_ids);
         let Some(sessions) = context.cluster.sessions(context.node) else {
@@ -218,7 +216,7 @@ fn read_partition(
     context: &Context<'_>,
     waiter: Option<&Arc<Notify>>,
 ) -> Outcome {
-    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let by_id = context.version >= FetchRequest::TOPIC_IDS_FROM;
     let key = &wanted.key;
     let topic = context.topic(
         &key.topic,
@@ -332,7 +330,7 @@ impl Filling<'_> {
         let Some((leader_id, leader_epoch)) = failure.leader else {
             return data;
         };
-        if !moved || self.context.version < FIRST_LEADER_HINT_VERSION {
+        if !moved || self.context.version < FetchRequest::LEADER_HINTS_FROM {
             return data;
         }
         self.add_endpoint(leader_id);

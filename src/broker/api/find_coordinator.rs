@@ -9,13 +9,11 @@ use crate::broker::security::{AclOperation, ResourceKind};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
-/// The first version that asks for several keys.
-const FIRST_BATCHED_VERSION: i16 = 4;
 
 impl Api for FindCoordinatorRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<FindCoordinatorResponse> {
         let find = |key: &str| find(key, self.key_type, context);
-        if context.version >= FIRST_BATCHED_VERSION {
+        if context.version >= Self::SEVERAL_KEYS_FROM {
             let coordinators = self.coordinator_keys.iter().map(|key| find(key)).collect();
             return Reply::Message(FindCoordinatorResponse {
                 coordinators,
@@ -26,7 +24,7 @@ impl Api for FindCoordinatorRequest {
     }
 
     fn refusal(&self, version: i16, error: ErrorCode) -> FindCoordinatorResponse {
-        if version >= FIRST_BATCHED_VERSION {
+        if version >= Self::SEVERAL_KEYS_FROM {
             let coordinators = self
                 .coordinator_keys
                 .iter()

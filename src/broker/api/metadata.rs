@@ -16,9 +16,6 @@ use crate::broker::partition::Partition;
 use crate::broker::security::{AclOperation, CLUSTER_NAME, ResourceKind};
 use crate::broker::topic::{Topic, name_problem};
 
-/// The first version with an error of the whole request (KIP-1102); before, only topics have one.
-const FIRST_ERROR_VERSION: i16 = 13;
-
 impl Api for MetadataRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<MetadataResponse> {
         let cluster = context.cluster;
@@ -91,7 +88,7 @@ impl Api for MetadataRequest {
     fn refusal(&self, version: i16, error: ErrorCode) -> MetadataResponse {
         let refused = |asked: &MetadataRequestTopic| failed(asked.name.clone(), asked, error);
         let topics = self.topics.iter().flatten().map(refused).collect();
-        let error_code = if version >= FIRST_ERROR_VERSION {
+        let error_code = if version >= Self::ERROR_FROM {
             error
         } else {
             ErrorCode::NONE
@@ -104,7 +101,7 @@ impl Api for MetadataRequest {
     }
 
     fn can_be_refused(&self, version: i16) -> bool {
-        version >= FIRST_ERROR_VERSION || self.topics.iter().flatten().next().is_some()
+        version >= Self::ERROR_FROM || self.topics.iter().flatten().next().is_some()
     }
 
     fn throttle(response: &mut MetadataResponse, millis: i32) {

@@ -18,9 +18,6 @@ use crate::broker::lock;
 use crate::broker::security::AclOperation;
 use crate::broker::topic::Topic;
 
-/// The first version that names topics by their id.
-const FIRST_TOPIC_ID_VERSION: i16 = 10;
-
 impl Api for OffsetCommitRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<OffsetCommitResponse> {
         let checked = context
@@ -72,7 +69,7 @@ fn find_topic(
     asked: &OffsetCommitRequestTopic,
     context: &Context<'_>,
 ) -> Result<Arc<Topic>, ErrorCode> {
-    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let by_id = context.version >= OffsetCommitRequest::TOPIC_IDS_FROM;
     let id = by_id.then_some(&asked.topic_id);
     context.topic(&asked.name, id, AclOperation::Read)
 }

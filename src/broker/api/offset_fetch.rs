@@ -14,13 +14,6 @@ use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, OffsetKey};
 use crate::broker::security::AclOperation;
 
-/// The first version with an error of the whole request.
-const FIRST_ERROR_VERSION: i16 = 2;
-/// The first version that asks for several groups.
-const FIRST_BATCHED_VERSION: i16 = 8;
-/// The first version that names topics by their id.
-const FIRST_TOPIC_ID_VERSION: i16 = 10;
-
 impl Api for OffsetFetchRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<OffsetFetchResponse> {
         let groups = asked_groups(&self, context.version)
@@ -45,7 +38,7 @@ impl Api for OffsetFetchRequest {
 
 /// Older requests ask for one group, in fields of their own.
 fn asked_groups(request: &OffsetFetchRequest, version: i16) -> Vec<OffsetFetchRequestGroup> {
-    if version >= FIRST_BATCHED_VERSION {
+    if version >= OffsetFetchRequest::GROUPS_FROM {
         return request.groups.clone();
     }
     let topics = request.topics.as_ref().map(|topics| {
@@ -66,7 +59,7 @@ fn asked_groups(request: &OffsetFetchRequest, version: i16) -> Vec<OffsetFetchRe
 }
 
 fn for_version(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> OffsetFetchResponse {
-    if version >= FIRST_BATCHED_VERSION {
+    if version >= OffsetFetchRequest::GROUPS_FROM {
         return OffsetFetchResponse {
             groups,
             ..Default::default()
@@ -131,7 +124,7 @@ fn fetch_topic(
     committed: &BTreeMap<OffsetKey, Committed>,
     context: &Context<'_>,
 ) -> OffsetFetchResponseTopics {
-    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let by_id = context.version >= OffsetFetchRequest::TOPIC_IDS_FROM;
     let id = by_id.then_some(&asked.topic_id);
     let name = match context.topic(&asked.name, id, AclOperation::Describe) {
         Ok(topic) => Ok(topic.name.clone()),
@@ -210,7 +203,7 @@ fn failed(
             .collect(),
         ..Default::default()
     };
-    let topics = match version >= FIRST_ERROR_VERSION {
+    let topics = match version >= OffsetFetchRequest::ERROR_FROM {
         true => Vec::new(),
         false => asked.topics.iter().flatten().map(refused).collect(),
     };

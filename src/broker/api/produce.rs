@@ -19,11 +19,6 @@ use crate::broker::quota::Quota;
 use crate::broker::security::{AclOperation, ResourceKind};
 use crate::broker::topic::Topic;
 
-/// The first version that names topics by their id (KIP-516).
-const FIRST_TOPIC_ID_VERSION: i16 = 13;
-/// The first version with leader hints (KIP-951).
-const FIRST_LEADER_HINT_VERSION: i16 = 10;
-
 impl Api for ProduceRequest {
     // Versions 0 to 2 are offered, for the sake of old librdkafka, and not spoken (KAFKA-18659).
     const OFFERED: VersionRange = VersionRange { min: 0, max: 13 };
@@ -102,7 +97,7 @@ fn produce_topic(
     context: &Context<'_>,
     endpoints: &mut Vec<NodeEndpoint>,
 ) -> TopicProduceResponse {
-    let by_id = context.version >= FIRST_TOPIC_ID_VERSION;
+    let by_id = context.version >= ProduceRequest::TOPIC_IDS_FROM;
     let topic = context.topic(
         &data.name,
         by_id.then_some(&data.topic_id),
@@ -212,7 +207,7 @@ fn not_leader(
     endpoints: &mut Vec<NodeEndpoint>,
 ) -> PartitionProduceResponse {
     let response = failed(index, ErrorCode::NOT_LEADER_OR_FOLLOWER.into());
-    if context.version < FIRST_LEADER_HINT_VERSION {
+    if context.version < ProduceRequest::LEADER_HINTS_FROM {
         return response;
     }
     let leader = topic

@@ -353,7 +353,7 @@ async fn the_controller_gets_less_time_than_its_answer_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_broker_without_defaults_is_not_asked_for_them() {
     let controller = Controller::default();
-    controller.script().create_topics = Some(DEFAULTS_FROM - 1);
+    controller.script().create_topics = Some(CreateTopicsRequest::DEFAULTS_FROM - 1);
     let admin = controller.admin().await;
     let topics = [
         new("whole"),

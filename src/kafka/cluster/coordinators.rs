@@ -14,8 +14,6 @@ use crate::kafka::net::BoxFuture;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Address, Error, ErrorKind, Result};
 
-/// The first version that asks for several keys at once.
-const SEVERAL_KEYS_FROM: i16 = 4;
 /// How often in a row a refusal that repetition does not lift must come before it is believed: one bad answer is no verdict.
 const CONFIRMED: u32 = 2;
 
@@ -131,7 +129,7 @@ pub(super) async fn confirm(
 }
 
 fn request(kind: CoordinatorKind, key: &str, version: i16) -> FindCoordinatorRequest {
-    let (key, coordinator_keys) = match version >= SEVERAL_KEYS_FROM {
+    let (key, coordinator_keys) = match version >= FindCoordinatorRequest::SEVERAL_KEYS_FROM {
         true => (String::new(), vec![key.to_string()]),
         false => (key.to_string(), Vec::new()),
     };
@@ -145,7 +143,7 @@ fn request(kind: CoordinatorKind, key: &str, version: i16) -> FindCoordinatorReq
 
 /// The coordinator that a broker names.
 fn named(key: &str, answer: Answer<FindCoordinatorRequest>) -> Result<Broker> {
-    let several = answer.version >= SEVERAL_KEYS_FROM;
+    let several = answer.version >= FindCoordinatorRequest::SEVERAL_KEYS_FROM;
     let (node, address) = answer.connection.broker();
     answer_about(key, several, answer.response)
         .map_err(|error| error.api(ApiKey::FIND_COORDINATOR).broker(node, address))

@@ -24,8 +24,6 @@ use crate::kafka::{Backoff, Error, Random, Result};
 const JOIN_GRACE: Duration = Duration::from_secs(5);
 /// The longest pause between two refreshes for topics that do not exist.
 const LONGEST_TOPIC_REFRESH_PAUSE: Duration = Duration::from_secs(5);
-/// The first version of LeaveGroup that names several members.
-const LEAVE_MEMBERS_FROM: i16 = 3;
 
 /// One member of a group, shared by its task and by polls.
 pub(crate) struct GroupMember {
@@ -255,7 +253,7 @@ impl GroupMember {
     async fn leave(&self, request: LeaveGroupRequest) {
         let build = |version| {
             let mut request = request.clone();
-            match version < LEAVE_MEMBERS_FROM {
+            match version < LeaveGroupRequest::MEMBERS_FROM {
                 true => request.members.clear(),
                 false => request.member_id.clear(),
             }

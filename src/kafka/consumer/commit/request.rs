@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::kafka::cluster::{Channel, Metadata, Target, unknown_partition};
 use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::positions::list_offsets::left_out;
-use crate::kafka::consumer::positions::offset_fetch::{TOPIC_IDS_FROM, id_of, is_gone, newest};
+use crate::kafka::consumer::positions::offset_fetch::{id_of, is_gone, newest};
 use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;
 use crate::kafka::group::group_metadata::GroupMetadata;
@@ -318,7 +318,7 @@ type TopicKey = (Uuid, String);
 
 fn topic_key(version: i16, partition: &TopicPartition, offset: &OffsetAndMetadata) -> TopicKey {
     match version {
-        TOPIC_IDS_FROM.. => (id_in(offset), String::new()),
+        OffsetCommitRequest::TOPIC_IDS_FROM.. => (id_in(offset), String::new()),
         _ => (Uuid::ZERO, partition.topic.to_string()),
     }
 }
@@ -356,7 +356,7 @@ mod tests {
             deadline: Instant::now(),
             done: oneshot::channel().0,
         };
-        let request = commit.request("g", TOPIC_IDS_FROM);
+        let request = commit.request("g", OffsetCommitRequest::TOPIC_IDS_FROM);
         let rows = |topic: &OffsetCommitRequestTopic| {
             let rows = topic.partitions.iter();
             let rows = rows.map(|it| {
@@ -396,13 +396,13 @@ mod tests {
             ],
             ..Default::default()
         };
-        let answers = commit.answers(TOPIC_IDS_FROM, response);
+        let answers = commit.answers(OffsetCommitRequest::TOPIC_IDS_FROM, response);
         let expected = [
             (partition(0), ErrorCode::NONE),
             (partition(1), ErrorCode::UNKNOWN_TOPIC_ID),
         ];
         assert_eq!(answers, BTreeMap::from(expected), "partition 2 is left out");
-        let by_name = commit.request("g", TOPIC_IDS_FROM - 1);
+        let by_name = commit.request("g", OffsetCommitRequest::TOPIC_IDS_FROM - 1);
         assert_eq!(by_name.topics.len(), 1, "by name there is one topic");
     }
 

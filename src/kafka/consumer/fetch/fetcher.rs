@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::response::{self, ExcessReservation, Received};
-use super::session::{FetchSession, TOPIC_IDS_FROM};
+use super::session::FetchSession;
 use crate::kafka::cluster::Channel;
 use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::consumer::positions::Wanted;
@@ -146,7 +146,7 @@ fn fetch_version(connection: &Connection, wanted: &[Wanted]) -> Result<i16> {
     let newest = connection.version_of::<FetchRequest>()?;
     let without_id = wanted.iter().any(|want| want.topic_id == Uuid::ZERO);
     Ok(if without_id {
-        newest.min(TOPIC_IDS_FROM - 1)
+        newest.min(FetchRequest::TOPIC_IDS_FROM - 1)
     } else {
         newest
     })

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use protocol::messages::FetchResponse;
 use protocol::messages::fetch_response::{NodeEndpoint, PartitionData};
+use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::aborted::AbortedTransactions;
 use super::batch_reader::{BatchReader, HeaderScan, scan_headers};
 use super::memory::Fetched;
-use super::session::{FetchSession, TOPIC_IDS_FROM};
+use super::session::FetchSession;
 use crate::kafka::cluster::{Broker, LeaderHint};
 use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::consumer::positions::list_offsets::left_out;
@@ -78,7 +78,7 @@ pub(super) fn take(
         .map(|want| (key_of(want, api_version), want))
         .collect();
     for topic in &mut response.responses {
-        let name = if api_version < TOPIC_IDS_FROM {
+        let name = if api_version < FetchRequest::TOPIC_IDS_FROM {
             TopicKey::Name(&topic.topic)
         } else {
             TopicKey::Id(topic.topic_id)
@@ -323,7 +323,7 @@ enum TopicKey<'a> {
 }
 
 fn key_of(want: &Wanted, api_version: i16) -> (TopicKey<'_>, i32) {
-    let topic = if api_version < TOPIC_IDS_FROM {
+    let topic = if api_version < FetchRequest::TOPIC_IDS_FROM {
         TopicKey::Name(&want.partition.topic)
     } else {
         TopicKey::Id(want.topic_id)

@@ -12,14 +12,6 @@ use protocol::{ErrorCode, Uuid};
 use crate::kafka::TopicPartition;
 use crate::kafka::consumer::positions::Wanted;
 
-/// The first version with sessions.
-const SESSIONS_FROM: i16 = 7;
-/// The first version that names topics by id instead of by name.
-pub(super) const TOPIC_IDS_FROM: i16 = 13;
-
-/// The first version that says which epoch the last record was of.
-const LAST_EPOCH_FROM: i16 = 12;
-
 const NO_SESSION: i32 = 0;
 /// Asks for a new session, ending the one that is named.
 const INITIAL_EPOCH: i32 = 0;
@@ -54,10 +46,10 @@ impl FetchSession {
             .iter()
             .map(|want| (want.partition.clone(), Member::new(want, max_bytes)))
             .collect();
-        let full = self.epoch == INITIAL_EPOCH || api_version < SESSIONS_FROM;
+        let full = self.epoch == INITIAL_EPOCH || api_version < FetchRequest::SESSIONS_FROM;
         let mut request = FetchRequest {
             session_id: self.id,
-            session_epoch: if api_version < SESSIONS_FROM {
+            session_epoch: if api_version < FetchRequest::SESSIONS_FROM {
                 FINAL_EPOCH
             } else {
                 self.epoch
@@ -166,7 +158,7 @@ fn add_wanted(topics: &mut Vec<FetchTopic>, want: &Wanted, max_bytes: i32, api_v
         partition: want.partition.partition,
         current_leader_epoch: want.leader_epoch,
         fetch_offset: want.offset,
-        last_fetched_epoch: if api_version < LAST_EPOCH_FROM {
+        last_fetched_epoch: if api_version < FetchRequest::LAST_EPOCH_FROM {
             -1
         } else {
             want.last_epoch

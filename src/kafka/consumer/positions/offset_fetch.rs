@@ -19,12 +19,6 @@ use crate::kafka::error::may_pass;
 use crate::kafka::runtime::Retry;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
-/// The first version that asks for several groups at once.
-const GROUPS_FROM: i16 = 8;
-/// The first version that names topics by id, of this request and of OffsetCommit.
-pub(crate) const TOPIC_IDS_FROM: i16 = 10;
-/// The first version that can wait for transactions that are about to commit offsets (KIP-447).
-const STABLE_FROM: i16 = 7;
 /// After how many attempts a topic that does not exist counts as gone.
 const GONE_AFTER: u32 = 2;
 
@@ -135,7 +129,7 @@ pub(crate) async fn ask_once(
 /// The newest version in which offsets of topics of these ids can be asked for and committed: where one is not known, by name.
 pub(crate) fn newest(mut ids: impl Iterator<Item = Uuid>) -> i16 {
     match ids.any(|id| id == Uuid::ZERO) {
-        true => TOPIC_IDS_FROM - 1,
+        true => OffsetFetchRequest::TOPIC_IDS_FROM - 1,
         false => i16::MAX,
     }
 }
@@ -163,10 +157,10 @@ fn request(
     version: i16,
 ) -> OffsetFetchRequest {
     let mut request = OffsetFetchRequest {
-        require_stable: version >= STABLE_FROM,
+        require_stable: version >= OffsetFetchRequest::STABLE_FROM,
         ..Default::default()
     };
-    if version >= GROUPS_FROM {
+    if version >= OffsetFetchRequest::GROUPS_FROM {
         let topics = by_topic
             .iter()
             .map(|(name, partitions)| OffsetFetchRequestTopics {
@@ -204,6 +198,22 @@ struct Row {
     committed: OffsetAndMetadata,
 }
 
+/// The row of a partition of `$topic`: the two versions of the answer differ in nothing but the names of their types.
+macro_rules! row {
+    ($topic:expr, $answer:expr) => {
+        Row {
+            partition: TopicPartition::new($topic.clone(), $answer.partition_index),
+            error: $answer.error_code,
+            committed: OffsetAndMetadata {
+                offset: $answer.committed_offset,
+                leader_epoch: Some($answer.committed_leader_epoch).filter(|epoch| *epoch >= 0),
+                metadata: $answer.metadata.unwrap_or_default(),
+                topic_id: None,
+            },
+        }
+    };
+}
+
 /// Every partition that was asked for has its answer, or an error: one that is left out may well have a committed offset.
 fn read(
     response: OffsetFetchResponse,
@@ -211,7 +221,7 @@ fn read(
     metadata: &Metadata,
     asked: &[TopicPartition],
 ) -> Result<Committed> {
-    let (error, rows) = if version >= GROUPS_FROM {
+    let (error, rows) = if version >= OffsetFetchRequest::GROUPS_FROM {
         grouped(response, version, metadata)
     } else {
         plain(response)
@@ -264,7 +274,7 @@ fn grouped(
     let Some(group) = response.groups.into_iter().next() else {
         return (ErrorCode::UNKNOWN_SERVER_ERROR, Vec::new());
     };
-    let names = match version >= TOPIC_IDS_FROM {
+    let names = match version >= OffsetFetchRequest::TOPIC_IDS_FROM {
         true => metadata.names_by_id(),
         false => HashMap::new(),
     };
@@ -272,17 +282,8 @@ fn grouped(
     for topic in group.topics {
         let known = names.get(&topic.topic_id);
         let name: Arc<str> = known.map_or_else(|| topic.name.into(), |name| Arc::clone(name));
-        for answer in topic.partitions {
-            rows.push(Row {
-                partition: TopicPartition::new(name.clone(), answer.partition_index),
-                error: answer.error_code,
-                committed: offset_of(
-                    answer.committed_offset,
-                    answer.committed_leader_epoch,
-                    answer.metadata,
-                ),
-            });
-        }
+        let answers = topic.partitions.into_iter();
+        rows.extend(answers.map(|answer| row!(name, answer)));
     }
     (group.error_code, rows)
 }
@@ -291,17 +292,8 @@ fn plain(response: OffsetFetchResponse) -> (ErrorCode, Vec<Row>) {
     let mut rows = Vec::new();
     for topic in response.topics {
         let name: Arc<str> = topic.name.into();
-        for answer in topic.partitions {
-            rows.push(Row {
-                partition: TopicPartition::new(name.clone(), answer.partition_index),
-                error: answer.error_code,
-                committed: offset_of(
-                    answer.committed_offset,
-                    answer.committed_leader_epoch,
-                    answer.metadata,
-                ),
-            });
-        }
+        let answers = topic.partitions.into_iter();
+        rows.extend(answers.map(|answer| row!(name, answer)));
     }
     (response.error_code, rows)
 }
@@ -314,15 +306,6 @@ fn is_about_the_group(code: ErrorCode) -> bool {
             | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
             | ErrorCode::GROUP_AUTHORIZATION_FAILED
     )
-}
-
-fn offset_of(offset: i64, leader_epoch: i32, metadata: Option<String>) -> OffsetAndMetadata {
-    OffsetAndMetadata {
-        offset,
-        leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0),
-        metadata: metadata.unwrap_or_default(),
-        topic_id: None,
-    }
 }
 
 #[cfg(test)]
@@ -365,23 +348,38 @@ mod tests {
             (1, -1, ErrorCode::TOPIC_AUTHORIZATION_FAILED),
             (2, -1, ErrorCode::NONE),
         ];
-        let committed =
-            read(answer(&rows), STABLE_FROM, &Metadata::default(), &names).expect("rows");
+        let committed = read(
+            answer(&rows),
+            OffsetFetchRequest::STABLE_FROM,
+            &Metadata::default(),
+            &names,
+        )
+        .expect("rows");
         assert_eq!(committed.found.keys().collect::<Vec<_>>(), [&names[0]]);
         let (name, error) = committed.refused.first_key_value().expect("an error");
         assert_eq!((name, error.partition()), (&names[1], Some(&names[1])));
         assert_eq!(error.kind(), ErrorKind::Authorization);
         let moved = [(0, -1, ErrorCode::NOT_COORDINATOR)];
-        read(answer(&moved), STABLE_FROM, &Metadata::default(), &names)
-            .expect_err("about the group");
+        read(
+            answer(&moved),
+            OffsetFetchRequest::STABLE_FROM,
+            &Metadata::default(),
+            &names,
+        )
+        .expect_err("about the group");
     }
 
     #[test]
     fn a_partition_without_an_answer_is_not_one_without_an_offset() {
         let names = names(3);
         let rows = [(0, 5), (1, -1), (7, 9)].map(|(name, offset)| (name, offset, ErrorCode::NONE));
-        let committed =
-            read(answer(&rows), STABLE_FROM, &Metadata::default(), &names).expect("rows");
+        let committed = read(
+            answer(&rows),
+            OffsetFetchRequest::STABLE_FROM,
+            &Metadata::default(),
+            &names,
+        )
+        .expect("rows");
         assert_eq!(committed.found.keys().collect::<Vec<_>>(), [&names[0]]);
         let (name, error) = committed.refused.first_key_value().expect("one is missing");
         assert_eq!((name, error.kind()), (&names[2], ErrorKind::Protocol));

@@ -328,11 +328,10 @@ pub(crate) fn is_final(error: &Error) -> bool {
 
 /// The version to speak: the newest, unless that knows topics by ids only and metadata came from a broker that has none.
 fn version(connection: &Connection, batches: &[RequestBatch]) -> Result<i16> {
-    const LAST_WITH_NAMES: i16 = 12;
     let newest = connection.version_of::<ProduceRequest>()?;
     let nameless = batches.iter().any(|item| item.to.topic_id.is_zero());
     Ok(if nameless {
-        newest.min(LAST_WITH_NAMES)
+        newest.min(ProduceRequest::TOPIC_IDS_FROM - 1)
     } else {
         newest
     })
