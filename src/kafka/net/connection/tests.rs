@@ -1,5 +1,8 @@
 //! A connection against a peer in memory that misbehaves in every way we know of, on a paused clock.
 
+mod giving_up;
+mod handshake;
+
 use std::sync::Mutex;
 
 use bytes::BytesMut;
@@ -186,104 +189,6 @@ async fn answers_reach_those_who_asked_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_broker_is_spoken_to_in_a_version_it_knows() {
-    let (config, far) = network(1 << 16);
-    let mut peer = Peer(far);
-    let answering = async {
-        let (header, _) = peer.request().await;
-        // Kafka 2.1 answers in version 0, with nothing but the code.
-        let mut refusal = BytesMut::from(&10_u32.to_be_bytes()[..]);
-        refusal.extend(header.correlation_id.to_be_bytes());
-        refusal.extend(ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
-        refusal.extend([0; 4]);
-        peer.0.write_all(&refusal).await.expect("open");
-        let (header, _) = peer.request().await;
-        assert_eq!(header.request_api_version, 0);
-        peer.answer(&header, &all_versions()).await;
-    };
-    let (connection, ()) = tokio::join!(dial(&config), answering);
-    let connection = connection.expect("a connection");
-    assert_eq!(connection.version_of::<ProduceRequest>().ok(), Some(7));
-    let error = connection
-        .version_of::<FetchRequest>()
-        .expect_err("not there");
-    assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_broker_there_is_one_clear_error() {
-    let (config, _far) = network(1 << 16);
-    config
-        .transport
-        .connect(&Address::new("x", 1))
-        .await
-        .map(drop)
-        .expect("taken");
-    let error = dial(&config).await.expect_err("refused");
-    assert_eq!(error.kind(), ErrorKind::Connect);
-    let text = error.to_string();
-    assert!(
-        text.contains("kafka:9092") && text.contains("refused"),
-        "{text}"
-    );
-    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_port_that_talks_http_is_named_as_such() {
-    let (config, mut far) = network(1 << 16);
-    far.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
-        .await
-        .expect("room");
-    let error = dial(&config).await.expect_err("no Kafka");
-    assert_eq!(error.kind(), ErrorKind::Protocol);
-    assert!(error.to_string().contains("speaks HTTP"), "{error}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_port_that_talks_tls_is_named_as_such() {
-    let (config, mut far) = network(1 << 16);
-    far.write_all(&[0x15, 3, 3, 0, 2, 2, 80])
-        .await
-        .expect("room");
-    let error = dial(&config).await.expect_err("no plain Kafka");
-    assert!(error.to_string().contains("speaks TLS"), "{error}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_never_answers_the_handshake_is_left_by_the_deadline() {
-    let (config, _far) = network(1 << 16);
-    let started = Instant::now();
-    let error = dial(&config).await.expect_err("silence");
-    assert_eq!(error.kind(), ErrorKind::Connect);
-    assert!(
-        error
-            .to_string()
-            .contains("did not answer within socket.connection.setup.timeout.ms = 10000"),
-        "{error}"
-    );
-    assert!(started.elapsed() < config.connect_timeout + SECOND);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_peer_that_hangs_up_in_the_handshake_is_an_error() {
-    let (config, far) = network(1 << 16);
-    let mut peer = Peer(far);
-    let hanging_up = async {
-        peer.request().await;
-        drop(peer);
-    };
-    let (error, ()) = tokio::join!(dial(&config), hanging_up);
-    let error = error.expect_err("hung up");
-    assert!(
-        error
-            .to_string()
-            .contains("closed the connection in the handshake"),
-        "{error}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_truncated_frame_fails_its_request_as_unknown() {
     let (connection, mut peer) = connected(1 << 16).await;
     let pending = connection.submit(&beat(), soon(5)).expect("room");
@@ -348,106 +253,6 @@ async fn an_answer_that_cannot_be_read_fails_only_its_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_answer_is_thrown_away_and_the_next_one_still_fits() {
-    let (connection, mut peer) = connected(1 << 16).await;
-    let error = connection.call(&beat(), soon(1)).await.expect_err("late");
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.outcome(), WriteOutcome::Unknown);
-    assert!(connection.is_open());
-    let next = connection.submit(&beat(), soon(5)).expect("room");
-    peer.beat(1).await;
-    peer.beat(2).await;
-    assert_eq!(next.await.expect("an answer").error_code, ErrorCode(2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_in_the_middle_of_a_write_poisons_the_connection() {
-    let (connection, mut peer) = connected(1 << 10).await;
-    let bulky = connection.submit(&bulk(1 << 20), soon(5)).expect("room");
-    let behind = connection.submit(&beat(), soon(60)).expect("room");
-    // The peer takes a part of the frame, then no more.
-    let mut part = vec![0; 5_000];
-    peer.0.read_exact(&mut part).await.expect("a part");
-    let error = bulky.await.expect_err("stuck");
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.outcome(), WriteOutcome::Unknown);
-    assert!(
-        !connection.is_open(),
-        "half a frame is out: nothing else may follow"
-    );
-    let error = behind.await.expect_err("never begun");
-    assert_eq!(error.kind(), ErrorKind::Disconnected);
-    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
-    assert!(connection.call(&beat(), soon(5)).await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_given_up_in_the_middle_of_its_write_is_completed_and_its_answer_thrown_away() {
-    let (connection, mut peer) = connected(1 << 10).await;
-    let given_up = connection.submit(&bulk(1 << 16), soon(5)).expect("room");
-    let mut first = [0; 100];
-    peer.0.read_exact(&mut first).await.expect("a part");
-    drop(given_up);
-    let next = connection.submit(&beat(), soon(5)).expect("room");
-    let len = u32::from_be_bytes(*first.first_chunk().expect("4 bytes")) as usize;
-    let mut rest = vec![0; len - 96];
-    peer.0.read_exact(&mut rest).await.expect("the whole frame");
-    let header = RequestHeader {
-        request_api_version: 7,
-        correlation_id: i32::from_be_bytes(*first[8..].first_chunk().expect("4 bytes")),
-        ..Default::default()
-    };
-    peer.answer(&header, &ProduceResponse::default()).await;
-    peer.beat(3).await;
-    assert_eq!(next.await.expect("an answer").error_code, ErrorCode(3));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_request_given_up_before_its_first_byte_is_never_sent() {
-    let (connection, mut peer) = connected(1 << 10).await;
-    // More than the outbox takes at once, so that what comes behind stays in the queue.
-    let first = connection.submit(&bulk(2 << 20), soon(50)).expect("room");
-    tokio::task::yield_now().await;
-    let withdrawn = connection.submit(&beat(), soon(50)).expect("room");
-    let last = connection
-        .submit(
-            &HeartbeatRequest {
-                member_id: "last".to_string(),
-                ..beat()
-            },
-            soon(50),
-        )
-        .expect("room");
-    drop(withdrawn);
-    let (header, _) = peer.request().await;
-    peer.answer(&header, &ProduceResponse::default()).await;
-    let (header, mut body) = peer.request().await;
-    let sent =
-        HeartbeatRequest::decode(&mut body, header.request_api_version).expect("a heartbeat");
-    assert_eq!(sent.member_id, "last");
-    peer.answer(&header, &beaten(0)).await;
-    assert!(first.await.is_ok());
-    assert!(last.await.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_that_passes_in_the_queue_fails_as_not_written() {
-    let (connection, mut peer) = connected(1 << 10).await;
-    let first = connection.submit(&bulk(2 << 20), soon(50)).expect("room");
-    tokio::task::yield_now().await;
-    let error = connection
-        .call(&beat(), soon(2))
-        .await
-        .expect_err("too late");
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
-    assert!(connection.is_open());
-    let (header, _) = peer.request().await;
-    peer.answer(&header, &ProduceResponse::default()).await;
-    assert!(first.await.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_queue_is_bounded_and_a_call_waits_for_room() {
     let (connection, mut peer) = connected(1 << 20).await;
     let mut pending = Vec::new();
@@ -473,64 +278,6 @@ async fn the_queue_is_bounded_and_a_call_waits_for_room() {
     };
     let (answer, ()) = tokio::join!(waiting, answering);
     assert!(answer.is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_throttle_delays_the_next_request_and_never_stops_it() {
-    let (connection, mut peer) = connected(1 << 16).await;
-    let throttled = async {
-        let (header, _) = peer.request().await;
-        let response = HeartbeatResponse {
-            throttle_time_ms: 2_000,
-            ..Default::default()
-        };
-        peer.answer(&header, &response).await;
-    };
-    let request = beat();
-    let (answer, ()) = tokio::join!(connection.call(&request, soon(5)), throttled);
-    answer.expect("an answer");
-    let started = Instant::now();
-    let (answer, ()) = tokio::join!(connection.call(&request, soon(5)), peer.beat(0));
-    answer.expect("an answer");
-    assert!(started.elapsed() >= SECOND * 2, "{:?}", started.elapsed());
-    assert!(started.elapsed() < SECOND * 3, "{:?}", started.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deadline_holds_under_a_throttle() {
-    let (connection, mut peer) = connected(1 << 16).await;
-    let throttled = async {
-        let (header, _) = peer.request().await;
-        let response = HeartbeatResponse {
-            throttle_time_ms: 60_000,
-            ..Default::default()
-        };
-        peer.answer(&header, &response).await;
-    };
-    let request = beat();
-    let (answer, ()) = tokio::join!(connection.call(&request, soon(5)), throttled);
-    answer.expect("an answer");
-    let started = Instant::now();
-    let error = connection
-        .call(&request, soon(5))
-        .await
-        .expect_err("throttled");
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
-    assert!(started.elapsed() < SECOND * 6);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_broker_that_stops_answering_loses_its_connection() {
-    let (connection, _peer) = connected(1 << 16).await;
-    let error = connection
-        .call(&beat(), soon(5))
-        .await
-        .expect_err("silence");
-    assert_eq!(error.kind(), ErrorKind::Timeout);
-    tokio::time::timeout(SECOND * 30, ended(&connection))
-        .await
-        .expect("given up");
 }
 
 #[tokio::test(start_paused = true)]
@@ -662,33 +409,4 @@ async fn bytes_after_the_end_of_a_response_are_ignored() {
         let (answer, ()) = tokio::join!(asked, answering);
         assert_eq!(answer.expect("an answer").error_code, ErrorCode(code));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_pause_of_days_is_cut_short_and_a_request_that_waits_for_its_end_says_so() {
-    let (config, far) = network(1 << 16);
-    let mut peer = Peer(far);
-    let (connection, ()) = tokio::join!(dial(&config), peer.answer_versions());
-    let connection = connection.expect("a connection");
-    let heartbeat = HeartbeatRequest::default();
-    let asked = connection.call(&heartbeat, soon(5));
-    let answering = async {
-        let (header, _) = peer.request().await;
-        let response = HeartbeatResponse {
-            throttle_time_ms: i32::MAX,
-            ..Default::default()
-        };
-        peer.answer(&header, &response).await;
-    };
-    let (answer, ()) = tokio::join!(asked, answering);
-    answer.expect("an answer");
-    let error = connection.call(&heartbeat, soon(5)).await;
-    let error = error.expect_err("held back");
-    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
-    let text = error.to_string();
-    assert!(text.contains("asked for a pause"), "{text}");
-    tokio::time::sleep(LONGEST_THROTTLE).await;
-    let asked = connection.call(&heartbeat, soon(5));
-    let (answer, ()) = tokio::join!(asked, peer.beat(7));
-    assert_eq!(answer.expect("an answer").error_code, ErrorCode(7));
 }
