@@ -18,6 +18,15 @@ pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
+/// `2026-11-23 19:46:32 UTC`, from seconds since 1970.
+#[cfg(feature = "tls-rustls")]
+pub(crate) fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days.cast_signed());
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
 /// Days since 1970 of a date that [`civil`] returns.
 #[cfg(feature = "msk-iam")]
 pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
@@ -34,6 +43,14 @@ pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "tls-rustls")]
+    fn a_time_is_written_as_people_read_it() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(utc(1_709_251_199), "2024-02-29 23:59:59 UTC");
+        assert!(utc(u64::MAX).ends_with(" UTC"), "any number is a time");
+    }
 
     #[test]
     fn every_day_has_the_date_after_the_one_before() {
