@@ -23,8 +23,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::time::timeout;
 
 use crate::fleet::{Fleet, block_on};
-use crate::security::{config, round_trip};
-use crate::support::kafka::Kafka;
+use crate::security::{
+    Listeners, authority_file, broker_file, config, exercise, material, material_folder,
+};
 
 const CLIENT: &str = "mailer";
 const SECRET: &str = "endpoint-secret";
@@ -40,7 +41,7 @@ const RSA_MODULUS: &str = "qGCNkvBug7_87RbVkFXekAIxgS_a9-4U2ZQodY5MXFZAr_dy2k8oy
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     vec![fleet.on_secured(
         "tokens_of_an_endpoint_are_what_kafkas_validator_accepts",
-        |kafka| block_on(tokens_are_accepted(kafka)),
+        |kafka| block_on(tokens_are_accepted(Listeners::of(kafka))),
     )]
 }
 
@@ -126,7 +127,7 @@ struct Endpoint {
 impl Endpoint {
     /// With TLS, by the broker's certificate.
     fn start() -> Self {
-        let store = crate::security::material_folder().join("broker.pem");
+        let store = broker_file();
         let chain = CertificateDer::from_pem_file(&store);
         let key = PrivateKeyDer::from_pem_file(&store);
         let config =
@@ -214,8 +215,8 @@ fn basic(user: &str, password: &str) -> String {
     STANDARD.encode(format!("{user}:{password}"))
 }
 
-async fn tokens_are_accepted(kafka: &Kafka) {
-    let folder: PathBuf = crate::security::material_folder();
+async fn tokens_are_accepted(listeners: Listeners) {
+    let folder: PathBuf = material_folder();
     let file = |name: &str| folder.join(name).display().to_string();
     let endpoint = Endpoint::start();
     let jaas = format!(
@@ -228,7 +229,7 @@ async fn tokens_are_accepted(kafka: &Kafka) {
         file("ec.json"),
         file("rsa.json"),
     );
-    let authority = file("authority.pem");
+    let authority = authority_file().display().to_string();
     let token_file = file("token");
     fs::write(&token_file, signed("alice", AUDIENCE)).expect("written");
     let token_url = format!("file://{token_file}");
@@ -259,7 +260,7 @@ async fn tokens_are_accepted(kafka: &Kafka) {
         ),
     ];
     let stranger = file("stranger.pem");
-    fs::write(&stranger, crate::security::stranger_pem()).expect("written");
+    fs::write(&stranger, material().stranger.pem()).expect("written");
     let login = [("sasl.jaas.config", jaas.as_str())];
     let url = endpoint.url("/token");
     for (name, asks, url, pairs) in [
@@ -275,9 +276,9 @@ async fn tokens_are_accepted(kafka: &Kafka) {
             ("https.ca.location", authority.as_str()),
         ];
         let before = endpoint.asked.load(Ordering::Relaxed);
-        let config = config(kafka, "OIDC", &[&base[..], pairs].concat());
+        let config = config(&listeners, "OIDC", &[&base[..], pairs].concat());
         let topic = format!("secured-{name}");
-        timeout(Duration::from_secs(60), round_trip(config, &topic))
+        timeout(Duration::from_secs(60), exercise(config, &topic))
             .await
             .unwrap_or_else(|_| panic!("{topic} comes to an end"));
         let asked = endpoint.asked.load(Ordering::Relaxed) - before;
@@ -305,7 +306,7 @@ async fn tokens_are_accepted(kafka: &Kafka) {
             ("sasl.jaas.config", jaas),
             ("https.ca.location", authority),
         ];
-        let client = Client::lazy(config(kafka, "OIDC", &pairs)).expect("a client");
+        let client = Client::lazy(config(&listeners, "OIDC", &pairs)).expect("a client");
         let error = client.admin().list_topics().await.expect_err("not let in");
         let text = error.to_string();
         println!("{path}: {text}");
