@@ -1,10 +1,14 @@
 //! `pat-events check` on brokers that serve and on what is none. In: the program as built for this test. Out: its lines and its exit status.
 
+#[path = "../support/certificates.rs"]
+mod certificates;
+mod secured;
+
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use pat_events::broker::Broker;
+use pat_events::broker::{Broker, BrokerBuilder};
 use tokio::runtime::Runtime;
 
 /// What a run printed.
@@ -54,8 +58,12 @@ impl Checked {
 
 /// Embedded brokers on threads of their own.
 fn brokers(nodes: usize) -> (Broker, Runtime) {
+    start(Broker::builder().nodes(nodes))
+}
+
+fn start(builder: BrokerBuilder) -> (Broker, Runtime) {
     let runtime = Runtime::new().expect("a runtime");
-    let starting = Broker::builder().nodes(nodes).start_tcp("127.0.0.1:0");
+    let starting = builder.start_tcp("127.0.0.1:0");
     let broker = runtime.block_on(starting).expect("a free port");
     (broker, runtime)
 }
@@ -131,6 +139,47 @@ fn tls_to_a_plaintext_listener_says_what_to_change() {
     let servers = broker.bootstrap_servers();
     let checked = check(&["-b", &servers, "-X", "security.protocol=SSL"]);
     checked.failed_at("TLS", &["security.protocol = PLAINTEXT"]);
+}
+
+#[test]
+fn an_advertised_address_that_clients_cannot_use_is_told_as_the_brokers() {
+    for (host, step, words) in [
+        ("no-such-broker.invalid", "DNS", "has no address"),
+        // The broker listens at 127.0.0.1 alone.
+        ("127.0.0.2", "TCP", "refused"),
+    ] {
+        let (broker, _runtime) = start(Broker::builder().advertised_host(host));
+        let advertised = broker.bootstrap_servers();
+        let reached = advertised.replace(host, "127.0.0.1");
+        let checked = check(&["-b", &reached]);
+        checked.failed_at(step, &[words, "advertise"]);
+        let text = &checked.text;
+        let whose = format!("{advertised}, which broker 1 advertises\n");
+        assert!(text.contains(&whose), "{text}");
+        assert!(text.starts_with(&format!("{reached}\n  ok ")), "{text}");
+        assert!(
+            checked.errors.contains("at 2 addresses"),
+            "{}",
+            checked.errors
+        );
+    }
+}
+
+#[test]
+fn one_address_is_told_of_as_one() {
+    let (broker, _runtime) = brokers(1);
+    let checked = check(&["-b", &broker.bootstrap_servers()]);
+    assert!(
+        checked.text.ends_with("\nall is well at this address\n"),
+        "{}",
+        checked.text
+    );
+    let checked = check(&["-b", &closed_port()]);
+    assert!(
+        checked.errors.contains("at 1 address looked at"),
+        "{}",
+        checked.errors
+    );
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn shows_each_step(kafka: &Kafka) {
         "controller)",
         // Both are this machine's clock.
         "as the controller's, to ",
-        "all is well at each of 1 addresses",
+        "all is well at this address",
     ] {
         assert!(said.contains(part), "no {part:?} in {said}");
     }

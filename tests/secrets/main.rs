@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use pat_events::broker::Broker;
 use pat_events::events;
-use pat_events::kafka::net::{BoxFuture, diagnose};
+use pat_events::kafka::net::{BoxFuture, Diagnoser};
 use pat_events::kafka::observe::Tracing;
 use pat_events::kafka::{
     BearerToken, Client, ClientConfig, ClientEvent, ConsumerConfig, NewTopic, Observer,
@@ -195,8 +195,10 @@ async fn uses(emitted: &Emitted, config: ClientConfig) {
     let mut config = config;
     config.observer = Some(Arc::new(emitted.clone()));
     let address = config.bootstrap_addresses().expect("addresses").remove(0);
-    match diagnose(&config, &address).await {
-        Ok(diagnosis) => {
+    match Diagnoser::new(config.clone()) {
+        Ok(diagnoser) => {
+            emitted.shown("Diagnoser", &diagnoser);
+            let diagnosis = diagnoser.diagnose(&address).await;
             emitted.shown("Diagnosis", &diagnosis);
             for step in &diagnosis.steps {
                 if let Err(error) = &step.result {
@@ -204,7 +206,7 @@ async fn uses(emitted: &Emitted, config: ClientConfig) {
                 }
             }
         }
-        Err(error) => emitted.error("diagnose", &error),
+        Err(error) => emitted.error("Diagnoser::new", &error),
     }
     let client = match Client::lazy(config) {
         Ok(client) => client,

@@ -97,29 +97,52 @@ pub struct Diagnosis {
     pub certificates: Vec<Vec<u8>>,
 }
 
-/// Connects to the broker at `address` as every client with this configuration does, asks what any client may ask, and hangs up.
-///
-/// The steps before the first request take [`connect_timeout`](ClientConfig::connect_timeout) together, each question
-/// [`request_timeout`](ClientConfig::request_timeout). Fails when the configuration is not [valid](ClientConfig::validate). Cancel safe.
-pub async fn diagnose(config: &ClientConfig, address: &Address) -> Result<Diagnosis> {
-    config.validate()?;
-    let mut diagnosis = Diagnosis {
-        steps: Vec::new(),
-        certificates: Vec::new(),
-    };
-    let until = Instant::now() + config.connect_timeout;
-    // A step that fails ends it, and has been noted.
-    let _ended = diagnosis.run(config, address, until).await;
-    Ok(diagnosis)
+/// Diagnoses connections to the brokers of one cluster. Whatever is asked for once and then good for a while, such as a token, serves all of
+/// them.
+#[derive(Debug)]
+pub struct Diagnoser {
+    config: ClientConfig,
+    authenticator: Option<Authenticator>,
+}
+
+impl Diagnoser {
+    /// Needs no network. Fails when the configuration is not [valid](ClientConfig::validate).
+    pub fn new(config: ClientConfig) -> Result<Self> {
+        config.validate()?;
+        let authenticator = Authenticator::new(&config);
+        Ok(Self {
+            config,
+            authenticator,
+        })
+    }
+
+    /// Connects to the broker at `address` as every client with this configuration does, asks what any client may ask, and hangs up.
+    ///
+    /// The steps before the first request take [`connect_timeout`](ClientConfig::connect_timeout) together, each question
+    /// [`request_timeout`](ClientConfig::request_timeout). Cancel safe.
+    pub async fn diagnose(&self, address: &Address) -> Diagnosis {
+        let mut diagnosis = Diagnosis {
+            steps: Vec::new(),
+            certificates: Vec::new(),
+        };
+        let until = Instant::now() + self.config.connect_timeout;
+        // A step that fails ends it, and has been noted.
+        let _ended = diagnosis.run(self, address, until).await;
+        diagnosis
+    }
 }
 
 impl Diagnosis {
     async fn run(
         &mut self,
-        config: &ClientConfig,
+        diagnoser: &Diagnoser,
         address: &Address,
         until: Instant,
     ) -> Option<()> {
+        let Diagnoser {
+            config,
+            authenticator,
+        } = diagnoser;
         let security = &config.security;
         let uses_tls = security.protocol.uses_tls();
         let connecting = async {
@@ -150,9 +173,9 @@ impl Diagnosis {
             Ok((versions, found))
         };
         let versions = self.step(Stage::Versions, until, negotiating).await?;
-        if let Some(authenticator) = Authenticator::new(config) {
+        if let Some(authenticator) = authenticator {
             let authenticating = async {
-                let session = handshake.authenticate(&authenticator, &versions).await?;
+                let session = handshake.authenticate(authenticator, &versions).await?;
                 let mechanism = authenticator.mechanism();
                 Ok(((), Finding::Authenticated { mechanism, session }))
             };

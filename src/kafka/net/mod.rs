@@ -40,7 +40,7 @@ mod versions;
 
 pub use crate::kafka::model::Address;
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
-pub use diagnosis::{Diagnosis, Finding, Stage, Step, diagnose};
+pub use diagnosis::{Diagnoser, Diagnosis, Finding, Stage, Step};
 pub(crate) use dialer::Dialer;
 pub(crate) use frame_pool::FramePool;
 pub(crate) use timeout::broker_timeout_ms;

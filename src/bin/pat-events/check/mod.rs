@@ -12,9 +12,10 @@ mod report;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::Args;
-use pat_events::kafka::net::{Diagnosis, Finding, diagnose};
+use pat_events::kafka::net::{Diagnoser, Diagnosis, Finding};
 use pat_events::kafka::{Address, ClientConfig};
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
@@ -55,6 +56,7 @@ impl Check {
         let config: ClientConfig = self.cluster.config(&[])?;
         let mut out = io::stdout();
         let mut problems = 0;
+        let looker = Arc::new(Looker::new(&config)?);
         let mut named: BTreeMap<Address, Option<i32>> = BTreeMap::new();
         named.extend(
             config
@@ -62,7 +64,7 @@ impl Check {
                 .into_iter()
                 .map(|it| (it, None)),
         );
-        let checked = check_all(&config, named.clone()).await?;
+        let checked = check_all(&looker, named.clone()).await?;
         let mut advertised = BTreeMap::new();
         for checked in &checked {
             problems += self.print(checked, &mut out)?;
@@ -81,15 +83,20 @@ impl Check {
             problems += 1;
         }
         let mut count = checked.len();
-        for checked in check_all(&config, advertised).await? {
+        for checked in check_all(&looker, advertised).await? {
             problems += self.print(&checked, &mut out)?;
             count += 1;
         }
         match problems {
             0 if self.json => Ok(()),
+            0 if count == 1 => Ok(writeln!(out, "all is well at this address")?),
             0 => Ok(writeln!(out, "all is well at each of {count} addresses")?),
             problems => {
-                Err(format!("problems found: {problems}, at {count} addresses looked at").into())
+                let plural = if count == 1 { "" } else { "es" };
+                Err(
+                    format!("problems found: {problems}, at {count} address{plural} looked at")
+                        .into(),
+                )
             }
         }
     }
@@ -130,7 +137,7 @@ impl Checked {
 
 /// All `addresses`, some at once, in their order.
 async fn check_all(
-    config: &ClientConfig,
+    looker: &Arc<Looker>,
     addresses: BTreeMap<Address, Option<i32>>,
 ) -> Outcome<Vec<Checked>> {
     let mut waiting = addresses.into_iter();
@@ -140,49 +147,61 @@ async fn check_all(
         while running.len() < MOST_AT_ONCE
             && let Some((address, advertised_by)) = waiting.next()
         {
-            let config = config.clone();
-            running.spawn(async move { check(&config, address, advertised_by).await });
+            let looker = looker.clone();
+            running.spawn(async move { looker.check(address, advertised_by).await });
         }
         let Some(done) = running.join_next().await else {
             return Ok(checked.into_values().collect());
         };
-        let done = done??;
+        let done = done?;
         checked.insert(done.address.clone(), done);
     }
 }
 
-async fn check(
-    config: &ClientConfig,
-    address: Address,
-    advertised_by: Option<i32>,
-) -> pat_events::kafka::Result<Checked> {
-    let began = Instant::now();
-    let looking = async {
-        let found: Vec<_> = lookup_host((address.host(), address.port()))
-            .await?
-            .collect();
-        match found.is_empty() {
-            true => Err(io::Error::new(io::ErrorKind::NotFound, "it has no address")),
-            false => Ok(found),
+/// Looks at one address after the other, with one token for all of them.
+struct Looker {
+    diagnoser: Diagnoser,
+    /// How long a name may take to be resolved.
+    patience: Duration,
+}
+
+impl Looker {
+    fn new(config: &ClientConfig) -> Outcome<Self> {
+        Ok(Self {
+            diagnoser: Diagnoser::new(config.clone())?,
+            patience: config.connect_timeout,
+        })
+    }
+
+    async fn check(&self, address: Address, advertised_by: Option<i32>) -> Checked {
+        let began = Instant::now();
+        let looking = async {
+            let found: Vec<_> = lookup_host((address.host(), address.port()))
+                .await?
+                .collect();
+            match found.is_empty() {
+                true => Err(io::Error::new(io::ErrorKind::NotFound, "it has no address")),
+                false => Ok(found),
+            }
+        };
+        let resolved = match timeout(self.patience, looking).await {
+            Ok(resolved) => resolved,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "nobody knows it in time",
+            )),
+        };
+        let resolving = began.elapsed();
+        let diagnosis = match &resolved {
+            Ok(_) => Some(self.diagnoser.diagnose(&address).await),
+            Err(_) => None,
+        };
+        Checked {
+            address,
+            advertised_by,
+            resolved,
+            resolving,
+            diagnosis,
         }
-    };
-    let resolved = match timeout(config.connect_timeout, looking).await {
-        Ok(resolved) => resolved,
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "nobody knows it in time",
-        )),
-    };
-    let resolving = began.elapsed();
-    let diagnosis = match &resolved {
-        Ok(_) => Some(diagnose(config, &address).await?),
-        Err(_) => None,
-    };
-    Ok(Checked {
-        address,
-        advertised_by,
-        resolved,
-        resolving,
-        diagnosis,
-    })
+    }
 }
