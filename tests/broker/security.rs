@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pat_events::broker::{Acl, AclOperation, AclResource, Broker, BrokerBuilder};
 use protocol::ErrorCode;
+use protocol::messages::alter_user_scram_credentials_request::ScramCredentialDeletion;
 use protocol::messages::create_acls_request::AclCreation;
 use protocol::messages::delete_acls_request::DeleteAclsFilter;
 use protocol::messages::metadata_request::MetadataRequestTopic;
@@ -230,4 +231,22 @@ async fn rules_are_served_in_every_version() {
     let matching = &deleted.expect("an answer").filter_results[0].matching_acls;
     assert_eq!(matching.len(), 1, "one rule, however often it was created");
     ask_in_every_version(&broker, 1..=3, |_| delete()).await;
+}
+
+#[tokio::test]
+async fn users_of_scram_are_served_in_every_version() {
+    let broker = broker(|builder| builder);
+    ask_in_every_version(&broker, 0..=0, |_| {
+        DescribeUserScramCredentialsRequest::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=0, |_| AlterUserScramCredentialsRequest {
+        deletions: vec![ScramCredentialDeletion {
+            name: "alice".into(),
+            mechanism: 1,
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+    .await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use pat_events::broker::Broker;
 use protocol::compression::Compression;
+use protocol::messages::alter_user_scram_credentials_request::ScramCredentialDeletion;
 use protocol::messages::create_acls_request::AclCreation;
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::delete_acls_request::DeleteAclsFilter;
@@ -150,6 +151,8 @@ const TABLE: &[(&str, &[(&str, &str)])] = &[
             ("describe acls", "CLUSTER_AUTHORIZATION_FAILED 0"),
             ("create acls", "CLUSTER_AUTHORIZATION_FAILED"),
             ("delete acls", "CLUSTER_AUTHORIZATION_FAILED 0"),
+            ("describe scram users", "CLUSTER_AUTHORIZATION_FAILED"),
+            ("alter scram users", "CLUSTER_AUTHORIZATION_FAILED"),
         ],
     ),
     (
@@ -495,6 +498,26 @@ async fn ask(raw: &mut Raw, case: &str, id: Uuid) -> String {
                     format!("{} {id} {epoch}", error.name())
                 }
             }
+        }
+        "describe" if about == "scram users" => {
+            let request = DescribeUserScramCredentialsRequest {
+                users: Some(Vec::new()),
+                ..Default::default()
+            };
+            let response = told(raw, 0, &request).await;
+            response.error_code.name().to_owned()
+        }
+        "alter" => {
+            let request = AlterUserScramCredentialsRequest {
+                deletions: vec![ScramCredentialDeletion {
+                    name: "nobody".to_owned(),
+                    mechanism: 1,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            };
+            let response = told(raw, 0, &request).await;
+            response.results[0].error_code.name().to_owned()
         }
         "describe" => {
             let request = DescribeAclsRequest {

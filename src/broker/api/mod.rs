@@ -18,6 +18,7 @@ mod offset_fetch;
 mod produce;
 mod records_placeholder;
 mod sasl;
+mod scram_users;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,11 +26,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
-    ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
-    DeleteTopicsRequest, DescribeAclsRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
-    RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest,
+    DeleteAclsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
+    SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
 use protocol::{ApiKey, Decoder, ErrorCode, Request, Uuid, VersionRange};
 use tokio::time::Instant;
@@ -198,6 +200,8 @@ apis! {
     DescribeAclsRequest,
     CreateAclsRequest,
     DeleteAclsRequest,
+    DescribeUserScramCredentialsRequest,
+    AlterUserScramCredentialsRequest,
 }
 
 /// Answers one request. What can't be read, or is in a version that is not offered, closes the connection, as Kafka does.

@@ -59,10 +59,12 @@ impl Alterations {
             Entry::Vacant(entry) => {
                 entry.insert(checked);
             }
-            Entry::Occupied(mut entry) if entry.get().is_ok() => {
-                entry.insert(Err(TWICE));
+            Entry::Occupied(entry) => {
+                let noted = entry.into_mut();
+                if noted.is_ok() {
+                    *noted = Err(TWICE);
+                }
             }
-            Entry::Occupied(_) => {}
         }
     }
 }

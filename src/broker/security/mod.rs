@@ -3,7 +3,7 @@
 //! - `acl`: what they may do
 //! - `principal`: a client's name, as Kafka writes it; `distinguished_name`: that in a certificate
 //! - `session`: how far a connection has come with saying who it is, and for how long that is believed
-//! - `sasl`: the mechanisms, message by message; `scram`: the one that is not told in a few lines
+//! - `sasl`: the mechanisms, message by message; `scram`: the one that is not told in a few lines; `scram_users`: whom it lets in
 //! - `settings`: what a cluster is set to
 
 mod acl;
@@ -12,14 +12,13 @@ mod distinguished_name;
 mod principal;
 mod sasl;
 mod scram;
+mod scram_users;
 mod session;
 mod settings;
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use super::lock;
-use super::random::Random;
 use super::server::Connection;
 pub use acl::{Acl, AclOperation, AclResource};
 pub(crate) use acl::{Acls, CLUSTER_NAME, ResourceKind};
@@ -28,7 +27,8 @@ use acl::{Asker, bits};
 pub(crate) use distinguished_name::subject;
 pub(crate) use principal::Principal;
 pub(crate) use sasl::Mechanism;
-pub(crate) use scram::{Credential, Hash};
+pub(crate) use scram::{Credential, Hash, ITERATIONS};
+pub(crate) use scram_users::ScramUsers;
 pub(crate) use session::{Admission, Reply as SaslReply, Session};
 pub(crate) use settings::{SecuritySettings, TokenValidator};
 
@@ -36,36 +36,40 @@ pub(crate) use settings::{SecuritySettings, TokenValidator};
 #[derive(Debug)]
 pub(crate) struct Security {
     settings: SecuritySettings,
-    /// The keys of SCRAM's users, by hash and name; of those that came with the settings, once they were asked for.
-    credentials: Mutex<BTreeMap<(Hash, String), Credential>>,
+    /// By which clients can say who they are: every one that had a user, or a validator, when the cluster was set up.
+    mechanisms: Vec<Mechanism>,
+    scram_users: Mutex<ScramUsers>,
     /// None where everybody may do everything.
     acls: Option<Mutex<Acls>>,
 }
 
 impl Security {
     pub(crate) fn new(mut settings: SecuritySettings) -> Self {
+        let is_offered = |mechanism: &Mechanism| match mechanism {
+            Mechanism::Plain => !settings.plain.is_empty(),
+            Mechanism::Scram(hash) => settings.scram.keys().any(|(used, _)| used == hash),
+            Mechanism::OAuthBearer => settings.bearer.is_some(),
+        };
         Self {
+            mechanisms: Mechanism::ALL.into_iter().filter(is_offered).collect(),
+            scram_users: Mutex::new(ScramUsers::new(std::mem::take(&mut settings.scram))),
             acls: settings.acls.take().map(Mutex::new),
             settings,
-            credentials: Mutex::default(),
         }
     }
 
     /// Whether clients have to say who they are.
     pub(crate) fn takes_sasl(&self) -> bool {
-        self.mechanisms().next().is_some()
+        !self.mechanisms.is_empty()
     }
 
     /// The mechanisms by which they can.
     pub(crate) fn mechanisms(&self) -> impl Iterator<Item = Mechanism> {
-        let settings = &self.settings;
-        Mechanism::ALL
-            .into_iter()
-            .filter(|mechanism| match mechanism {
-                Mechanism::Plain => !settings.plain.is_empty(),
-                Mechanism::Scram(hash) => settings.scram.keys().any(|(used, _)| used == hash),
-                Mechanism::OAuthBearer => settings.bearer.is_some(),
-            })
+        self.mechanisms.iter().copied()
+    }
+
+    pub(crate) fn scram_users(&self) -> MutexGuard<'_, ScramUsers> {
+        lock(&self.scram_users)
     }
 
     /// The rules of who may do what.
@@ -123,18 +127,5 @@ impl Security {
             host: &connection.host,
         };
         Some(decide(&lock(acls), &asker))
-    }
-
-    /// The key of a user; its derivation from the password, once, takes some milliseconds.
-    fn credential(&self, hash: Hash, user: &str, random: &Mutex<Random>) -> Option<Credential> {
-        let key = (hash, user.to_owned());
-        let mut credentials = lock(&self.credentials);
-        if let Some(known) = credentials.get(&key) {
-            return Some(known.clone());
-        }
-        let password = self.settings.scram.get(&key)?;
-        let credential = Credential::derive(hash, password, &mut lock(random));
-        credentials.insert(key, credential.clone());
-        Some(credential)
     }
 }

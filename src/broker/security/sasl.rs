@@ -87,7 +87,7 @@ impl Exchange {
                         "Authentication failed during authentication due to invalid credentials with SASL mechanism {name}"
                     )
                 };
-                let find = |user: &str| security.credential(hash, user, random);
+                let find = |user: &str| security.scram_users().credential(hash, user, random);
                 server.next(message, find, random).map_err(invalid)
             }
             Self::OAuthBearer { refused: true } if message == HEARD => Err(BAD_TOKEN.to_owned()),

@@ -22,6 +22,16 @@ pub(crate) enum Hash {
 }
 
 impl Hash {
+    pub(crate) const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
+    /// The mechanism's number in requests about users.
+    pub(crate) fn code(self) -> i8 {
+        match self {
+            Self::Sha256 => 1,
+            Self::Sha512 => 2,
+        }
+    }
+
     fn hash(self, data: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => Sha256::digest(data).to_vec(),

@@ -5,11 +5,13 @@
 //! | `exercise` | what is done on each listener |
 //! | `listeners` | the listeners of Kafka and of embedded brokers, and the ways in |
 //! | `refusals` | who does not get in, and what is said of it |
+//! | `scram_users` | SCRAM's users, altered and described |
 //! | `sessions` | sessions that end meanwhile |
 
 mod exercise;
 mod listeners;
 mod refusals;
+mod scram_users;
 mod sessions;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ pub use listeners::{
 };
 use listeners::{alice, ways_in};
 use refusals::{refused, who_does_not_get_in_is_told_what_to_change};
+use scram_users::users_of_scram_are_altered_and_described_alike;
 use sessions::{sessions_end, sessions_seconds};
 
 /// How long all that is done on one listener may take.
@@ -46,6 +49,11 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             fleet,
             "who_does_not_get_in_is_told_what_to_change",
             who_does_not_get_in_is_told_what_to_change,
+        ),
+        on_both(
+            fleet,
+            "users_of_scram_are_altered_and_described_alike",
+            users_of_scram_are_altered_and_described_alike,
         ),
     ];
     let on_kafka = [
