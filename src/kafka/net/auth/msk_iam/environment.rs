@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use super::profiles::{self, LONGEST_FILE, Profile};
 use crate::kafka::config::read_bounded;
 
+/// Among the variables of a test: where containers' credentials are.
+pub(super) const CONTAINER_BASE: &str = "TEST_CONTAINER_BASE";
+
 /// Variables of the environment.
 #[derive(Default)]
 pub(super) struct Environment(
@@ -28,6 +31,12 @@ impl Environment {
             None => std::env::var(name).ok(),
         };
         value.filter(|value| !value.is_empty())
+    }
+
+    /// Where containers' credentials are. Only tests have another place.
+    pub fn container_base(&self) -> &str {
+        let own = self.0.as_ref().and_then(|it| it.get(CONTAINER_BASE));
+        own.map_or("http://169.254.170.2", String::as_str)
     }
 
     /// The region that the environment names.

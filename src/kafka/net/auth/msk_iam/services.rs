@@ -117,7 +117,10 @@ impl Services {
         let relative = environment.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
         let full = environment.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
         let url = match (relative, full) {
-            (Some(path), _) => format!("http://169.254.170.2/{}", path.trim_start_matches('/')),
+            (Some(path), _) => {
+                let base = environment.container_base();
+                format!("{base}/{}", path.trim_start_matches('/'))
+            }
             (None, Some(url)) => url,
             (None, None) => return Ok(None),
         };

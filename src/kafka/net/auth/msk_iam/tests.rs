@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::super::exchange::{Exchange, Step};
+use super::environment::CONTAINER_BASE;
 use super::*;
 use crate::kafka::config::Secret;
 use crate::kafka::config::security::AwsCredentialsProvider;
@@ -342,8 +343,93 @@ async fn the_container_is_asked_with_the_token_of_its_file() {
 }
 
 #[tokio::test]
-async fn the_instance_is_asked_last_and_in_version_2() {
-    let instance = StandIn::start(|request| {
+async fn a_container_of_ecs_is_asked_where_its_relative_uri_says() {
+    let container =
+        StandIn::start(
+            |request| match request.starts_with("GET /v2/credentials/1-2 HTTP/1.1") {
+                true => (200, metadata_answer()),
+                false => (404, String::new()),
+            },
+        )
+        .await;
+    let base = container.address("");
+    for path in ["/v2/credentials/1-2", "v2/credentials/1-2"] {
+        let variables = [
+            (CONTAINER_BASE, base.as_str()),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path),
+            // The relative one goes before it.
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                "http://example.com/no",
+            ),
+        ];
+        let started = Started::new("ecs", &variables);
+        assert_eq!(
+            found(&started.iam(|_| {})).await,
+            triple("META", "meta-secret", Some("meta-token"))
+        );
+    }
+    let environment = Environment::default();
+    assert_eq!(environment.container_base(), "http://169.254.170.2");
+}
+
+#[tokio::test]
+async fn a_profiles_role_is_assumed_with_the_credentials_of_its_source() {
+    let container = StandIn::start(|_| (200, metadata_answer())).await;
+    let instance = instance().await;
+    let sts = StandIn::start(|request| {
+        let by = |key: &str| request.contains(&format!("&X-Amz-Credential={key}%2F"));
+        let role = |name: &str| request.contains(&format!("&RoleArn=arn%3A{name}&"));
+        let is_right = match role("environment") {
+            true => by("AK"),
+            false => by("META") && (role("container") || role("instance")),
+        };
+        match is_right {
+            true => (200, sts_answer()),
+            false => (400, request.to_string()),
+        }
+    })
+    .await;
+    let (sts, base, metadata) = (sts.address(""), container.address(""), instance.address(""));
+    let variables = [
+        ("AWS_ENDPOINT_URL_STS", sts.as_str()),
+        (CONTAINER_BASE, &base),
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/creds"),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata),
+        ("AWS_ACCESS_KEY_ID", "AK"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let config = "[profile environment]\nrole_arn=arn:environment\ncredential_source=Environment\n\
+                  [profile container]\nrole_arn=arn:container\ncredential_source=EcsContainer\n\
+                  [profile instance]\nrole_arn=arn:instance\ncredential_source=Ec2InstanceMetadata\n\
+                  [profile other]\nrole_arn=arn:other\ncredential_source=Elsewhere\n";
+    let started = Started::new("sources", &variables).file(".aws/config", config);
+    let named = |name: &str| {
+        let name = name.to_string();
+        started.iam(|config| config.security.sasl.msk_iam.profile = Some(name))
+    };
+    for name in ["environment", "container", "instance"] {
+        let expected = triple("ASIA", "role-secret", Some("role-token"));
+        assert_eq!(found(&named(name)).await, expected, "{name}");
+    }
+    assert_eq!((container.requests(), instance.requests()), (1, 3));
+    let error = named("other").token().await.expect_err("no such source");
+    assert!(error.to_string().contains("credential_source"), "{error}");
+    let without = Started::new("no-sources", &[]).file(".aws/config", config);
+    for (name, says) in [
+        ("environment", "AWS_ACCESS_KEY_ID"),
+        ("container", "container"),
+    ] {
+        let name = name.to_string();
+        let iam = without.iam(|config| config.security.sasl.msk_iam.profile = Some(name));
+        let error = iam.token().await.expect_err("there is none");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+/// An instance's metadata service, in version 2.
+async fn instance() -> StandIn {
+    StandIn::start(|request| {
         let head = request.lines().next().unwrap_or_default();
         let shows = request.contains("\r\nx-aws-ec2-metadata-token: session-token\r\n");
         match (head, shows) {
@@ -361,7 +447,12 @@ async fn the_instance_is_asked_last_and_in_version_2() {
             _ => (401, String::new()),
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn the_instance_is_asked_last_and_in_version_2() {
+    let instance = instance().await;
     let endpoint = instance.address("/");
     let mut started = Started::new(
         "instance",
