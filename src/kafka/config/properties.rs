@@ -68,7 +68,11 @@ pub(crate) trait Configuration: Default + 'static {
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
         match set_known(self, name, value) {
             Some(result) => result,
-            None => Err(unknown::<Self>(name)),
+            None => match librdkafka::in_any_case(name) {
+                Some((only, _)) if value.trim().eq_ignore_ascii_case(only) => Ok(()),
+                Some((only, reason)) => Err(only_one(name, value, only, reason)),
+                None => Err(unknown::<Self>(name)),
+            },
         }
     }
 }
@@ -194,6 +198,16 @@ fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
     )
 }
 
+/// Another value than the only one that is to be had.
+fn only_one(name: &str, value: &str, only: &str, reason: &str) -> Error {
+    let value = match is_misplaced_secret(value) {
+        true => Secret::HIDDEN.to_string(),
+        false => quoted(value),
+    };
+    let message = format!("{name} = {value} is not allowed: allowed is {only}; {reason}");
+    Error::new(ErrorKind::Config, message)
+}
+
 /// Whether `value` looks like a secret, wherever it was put: a key, or a text that has a password in it.
 pub(super) fn is_misplaced_secret(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
@@ -313,6 +327,23 @@ mod tests {
         );
         let error = ClientConfig::from_properties([("zzz", "a")]).expect_err("no option");
         assert_eq!(error.to_string(), "there is no option \"zzz\"");
+    }
+
+    #[test]
+    fn a_value_that_is_what_happens_in_any_case_is_taken_and_others_are_refused_with_the_reason() {
+        let mut config = ClientConfig::default();
+        for (name, value) in [
+            ("client.dns.lookup", "use_all_dns_ips"),
+            ("metadata.recovery.strategy", "rebootstrap"),
+        ] {
+            config.set(name, value).expect("what happens");
+        }
+        let value = "resolve_canonical_bootstrap_servers_only";
+        let error = config.set("client.dns.lookup", value);
+        let text = error.expect_err("no names from addresses").to_string();
+        for part in [value, "allowed is use_all_dns_ips", "certificates"] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]

@@ -105,6 +105,12 @@ pub(crate) fn advice(name: &str, is_known: impl Fn(&str) -> bool) -> Option<Stri
     only_java(name).map(|advice| format!("Java has it; here {advice}"))
 }
 
+/// Of an option of all clients that can be set to one value only, because that is what happens: the value, and why.
+pub(crate) fn in_any_case(name: &str) -> Option<(&'static str, &'static str)> {
+    let row = other_row(name).filter(|row| row.role == Role::Any)?;
+    Some((row.fate.in_any_case()?, row.fate.reason()?))
+}
+
 /// The error for a key that librdkafka does not have.
 pub(super) fn unknown(key: &str) -> Error {
     let of_librdkafka = TABLE.iter().find(|row| row.fate.property() == Some(key));

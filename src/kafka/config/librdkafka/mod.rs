@@ -18,7 +18,7 @@ mod tests;
 
 use std::fmt;
 
-pub(crate) use advice::{advice, is_of_another};
+pub(crate) use advice::{advice, in_any_case, is_of_another};
 use table::{Fate, Row, find};
 
 use super::properties::{is_misplaced_secret, is_secret};

@@ -45,6 +45,14 @@ impl Fate {
         }
     }
 
+    /// The value that is what happens in any case, where the others are not to be had.
+    pub fn in_any_case(&self) -> Option<&'static str> {
+        match self {
+            NotSupported(only, _) | Refused(only, _) => *only,
+            _ => None,
+        }
+    }
+
     /// Why it sets none.
     pub fn reason(&self) -> Option<&'static str> {
         match self {
@@ -201,7 +209,8 @@ pub(super) static TABLE: &[Row] = &[
     row(&["socket.max.fails"], Any, "", Ignored("a connection ends with its first failure")),
     row(&["broker.address.ttl"], Any, "", Ignored("names are resolved whenever a connection is made")),
     row(&["broker.address.family"], Any, "", NotSupported(Some("any"), "addresses of both families are tried")),
-    row(&["client.dns.lookup"], Any, "", NotSupported(Some("use_all_dns_ips"), "all addresses of a name are tried")),
+    row(&["client.dns.lookup"], Any, "", NotSupported(Some("use_all_dns_ips"),
+        "all addresses of a name are tried, and certificates must be for the name that was given: name brokers as their certificates do")),
     row(&["reconnect.backoff.jitter.ms"], Any, "", Ignored(OVER)),
     row(&["api.version.request"], Any, "", Ignored(VERSIONS)),
     row(&["api.version.request.timeout.ms"], Any, "", Ignored("it is a part of socket.connection.setup.timeout.ms")),
