@@ -113,14 +113,17 @@ impl MemoryBudget {
 
     /// The memory for a batch that needs `needed` bytes now, and may come to `hoped`; it was granted `spare` bytes of room before.
     ///
-    /// Room to spare makes growing cheap, but what all open batches have to spare is less than a tenth of the budget: each is granted its
-    /// share of a sixteenth, by the number of open ones at the time, as long as that lasts, or a thirty-second of its size.
+    /// Room to spare makes growing cheap, but what all open batches have to spare is less than a tenth of a budget that runs out: each is
+    /// granted its share of a sixteenth, by the number of open ones at the time, as long as that lasts, or a thirty-second of its size. While two
+    /// thirds of the budget are free, small ones share an eighth: they fill what they have before it runs out.
     pub fn size_for(&self, needed: usize, hoped: usize, spare: usize) -> usize {
         let largest = self.classes.last().copied().unwrap_or_default();
         if needed > largest {
             return needed;
         }
-        let for_all = self.bytes.limit() / 16;
+        let limit = self.bytes.limit();
+        let has_plenty = needed < FIRST_BYTES && self.bytes.used() < limit / 3;
+        let for_all = limit / if has_plenty { 8 } else { 16 };
         let share = for_all / self.open.load(SeqCst).max(1);
         let granted = self.spare.load(SeqCst).saturating_sub(spare);
         let spare = share.min(for_all.saturating_sub(granted)).max(needed / 32);

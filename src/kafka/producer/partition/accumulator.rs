@@ -375,7 +375,7 @@ mod tests {
         let memory = MemoryBudget::new(160 << 10, 64 << 10);
         let mut accumulator = Accumulator::new("t".into(), 0, limits(64 << 10, u32::MAX));
         put(&mut accumulator, &memory, 100).unwrap();
-        assert_eq!(memory.charged(), 10 << 10);
+        assert_eq!(memory.charged(), 16 << 10);
         put(&mut accumulator, &memory, 50_000).unwrap();
         // There is little room to spare in so small a budget.
         assert!((50_000..64 << 10).contains(&memory.charged()));

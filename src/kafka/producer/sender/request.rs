@@ -104,18 +104,18 @@ impl BatchResponses {
     }
 
     /// The answer for `to`; `None` if the broker gave none, or none but one that was asked for already.
-    pub fn take(&mut self, to: &Destination) -> Option<PartitionProduceResponse> {
+    pub fn take(&mut self, to: &Destination) -> Option<&PartitionProduceResponse> {
         let (topic, place) = match self.is_at(self.next, to) {
             true => self.next,
             false => self.find(to)?,
         };
-        let answers = &mut self.topics[topic].partition_responses;
+        let answers = &self.topics[topic].partition_responses;
         self.next = match place + 1 < answers.len() {
             true => (topic, place + 1),
             false => (topic + 1, 0),
         };
         let was_taken = std::mem::replace(&mut self.taken[topic][place], true);
-        (!was_taken).then(|| std::mem::take(&mut answers[place]))
+        (!was_taken).then(|| &answers[place])
     }
 
     fn is_at(&self, (topic, place): Place, to: &Destination) -> bool {

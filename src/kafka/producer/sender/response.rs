@@ -87,7 +87,7 @@ impl Sender {
                     endpoint,
                 });
             }
-            self.handle_batch_response(item, &response, now);
+            self.handle_batch_response(item, response, now);
         }
         self.spare = batches;
         self.shared.cluster.leader_hints(&hints);
