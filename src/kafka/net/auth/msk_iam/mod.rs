@@ -9,7 +9,7 @@
 //! | `profiles` | AWS's profile files |
 //! | `services` | STS, and the metadata of containers and instances |
 //! | `sigv4` | queries signed beforehand |
-//! | `published.tsv` | what the published signer makes of hundreds of inputs |
+//! | `published.tsv`, `payloads.tsv` | what the published signers make of hundreds of inputs |
 
 pub(super) mod answers;
 mod credentials;

@@ -13,6 +13,7 @@ use crate::kafka::config::security::AwsCredentialsProvider;
 use crate::kafka::net::http::stand_in::StandIn;
 
 const PUBLISHED: &str = include_str!("published.tsv");
+const PAYLOADS: &str = include_str!("payloads.tsv");
 const PUBLISHED_AGENT: &str = "aws-msk-iam-sasl-signer-python/1.0.2";
 
 #[test]
@@ -31,12 +32,44 @@ fn tokens_equal_those_of_the_published_signer() {
             seconds.parse().expect("a number"),
             PUBLISHED_AGENT,
         );
-        let hash = Sha256::digest(token.as_bytes());
-        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hash, expected, "{line}");
+        assert_eq!(hash(&token), expected, "{line}");
         compared += 1;
     }
     assert_eq!(compared, 320);
+}
+
+fn hash(text: &str) -> String {
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn payloads_equal_those_of_amazons_module() {
+    let mut compared = 0;
+    for line in PAYLOADS.lines().filter(|line| !line.starts_with("# ")) {
+        let fields: Vec<_> = line.split('\t').collect();
+        let [seconds, host, region, key, secret, session, expected] = fields[..] else {
+            panic!("seven fields: {line}");
+        };
+        let mut credentials = AwsCredentials::new(key, secret);
+        credentials.session_token = (!session.is_empty()).then(|| Secret::new(session));
+        let signing = Signing {
+            credentials: &credentials,
+            region,
+            service: SERVICE,
+            seconds: seconds.parse().expect("a number"),
+        };
+        assert_eq!(region_of(host).as_deref(), Some(region), "{host}");
+        let first = MskIamExchange::new(host, &signing).first();
+        let mut said: BTreeMap<String, String> = serde_json::from_slice(&first).expect("JSON");
+        said.remove("user-agent").expect("who it is made by");
+        let said: String = (said.iter())
+            .map(|(name, value)| format!("{name}={value}\n"))
+            .collect();
+        assert_eq!(hash(&said), expected, "{line}");
+        compared += 1;
+    }
+    assert_eq!(compared, 299);
 }
 
 #[test]
