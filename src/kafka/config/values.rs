@@ -17,10 +17,10 @@ use crate::kafka::{Error, ErrorKind};
 pub(crate) struct Kind<T> {
     /// What is allowed, to complete "allowed is …".
     pub allowed: &'static str,
-    pub(super) read: fn(&str) -> Option<T>,
-    pub(super) holds: fn(&T) -> bool,
+    pub(crate) read: fn(&str) -> Option<T>,
+    pub(crate) holds: fn(&T) -> bool,
     /// How a value that is not allowed is shown.
-    pub(super) show: fn(&T) -> String,
+    pub(crate) show: fn(&T) -> String,
     /// Whether values are secrets: they are shown to nobody, least of all when they are wrong.
     pub is_secret: bool,
 }

@@ -10,7 +10,7 @@
 //! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
 //! | `fuzzing` | the way of the fuzz targets to what reads bytes here |
 //! | `handshake` | what is said on a fresh stream before it carries requests |
-//! | `http` | a small HTTP client, for what stands beside the brokers (features `oauth-oidc` and `msk-iam`) |
+//! | `http` | a small HTTP client, for what stands beside the brokers (features `oauth-oidc`, `msk-iam` and `registry`) |
 //! | `peer` | recognises peers that are no Kafka broker |
 //! | `timeout` | how long a broker is told that it may take |
 //! | `tls` | encryption (feature `tls`, `tls-ring` or `tls-aws-lc-rs`) |
@@ -26,8 +26,13 @@ mod frame_reader;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod handshake;
+// A registry's client repeats by itself, server by server.
+#[cfg_attr(
+    not(any(feature = "oauth-oidc", feature = "msk-iam")),
+    allow(dead_code, unused_imports)
+)]
 #[cfg(feature = "http")]
-mod http;
+pub(crate) mod http;
 mod peer;
 mod timeout;
 #[cfg(feature = "tls-rustls")]

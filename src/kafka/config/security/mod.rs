@@ -24,9 +24,9 @@ use self::oauth::{
     ALGORITHM, BUFFER, EXTENSIONS, GRANT, HANDLER, MIN_PERIOD, PATH, SECONDS, TOKEN_URL,
     WINDOW_FACTOR, WINDOW_JITTER,
 };
-use self::pem::{PEM_FILE, PEM_KEY, PEM_TEXT};
+pub(crate) use self::pem::{PEM_FILE, PEM_KEY, PEM_TEXT};
 use self::sasl::MECHANISM;
-use self::tls::{CERTIFICATE, HOST_NAME, STORE_TYPE, TLS_VERSIONS};
+pub(crate) use self::tls::{CERTIFICATE, HOST_NAME, STORE_TYPE, TLS_VERSIONS};
 use super::values::{FLAG, Kind, POSITIVE_MILLIS, SECRET, TEXT};
 use super::{Configuration, Property};
 use crate::kafka::Result;

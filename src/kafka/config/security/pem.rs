@@ -78,7 +78,7 @@ impl fmt::Debug for Pem {
     }
 }
 
-pub(super) const PEM_FILE: Kind<Pem> = Kind {
+pub(crate) const PEM_FILE: Kind<Pem> = Kind {
     allowed: "the path of a PEM file",
     read: |text| Some(Pem::file(text.trim())),
     // A key that was put where its path belongs would be shown as one.
@@ -92,7 +92,7 @@ pub(super) const PEM_FILE: Kind<Pem> = Kind {
     is_secret: false,
 };
 
-pub(super) const PEM_TEXT: Kind<Pem> = Kind {
+pub(crate) const PEM_TEXT: Kind<Pem> = Kind {
     allowed: "PEM: -----BEGIN CERTIFICATE-----, lines of base64, -----END CERTIFICATE-----",
     // Escaped line ends come from environment variables and properties files.
     read: |text| Some(Pem::text(text.trim().replace("\\n", "\n"))),
@@ -105,7 +105,7 @@ pub(super) const PEM_TEXT: Kind<Pem> = Kind {
     ..PEM_FILE
 };
 
-pub(super) const PEM_KEY: Kind<Pem> = Kind {
+pub(crate) const PEM_KEY: Kind<Pem> = Kind {
     allowed: "PEM: -----BEGIN PRIVATE KEY-----, lines of base64, -----END PRIVATE KEY-----",
     ..PEM_TEXT
 };

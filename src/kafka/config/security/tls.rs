@@ -118,12 +118,12 @@ impl FromStr for StoreType {
     }
 }
 
-pub(super) const STORE_TYPE: Kind<StoreType> = Kind::any(
+pub(crate) const STORE_TYPE: Kind<StoreType> = Kind::any(
     "PEM. A JKS or PKCS12 store is converted with keytool -importkeystore -srckeystore STORE -destkeystore store.p12 -deststoretype \
      PKCS12, then openssl pkcs12 -in store.p12 -out store.pem",
 );
 
-pub(super) const HOST_NAME: Kind<HostNameCheck> = Kind {
+pub(crate) const HOST_NAME: Kind<HostNameCheck> = Kind {
     read: |text| match text.trim() {
         "" | "none" => Some(HostNameCheck::Off),
         algorithm if algorithm.eq_ignore_ascii_case("https") => Some(HostNameCheck::On),
@@ -134,7 +134,7 @@ pub(super) const HOST_NAME: Kind<HostNameCheck> = Kind {
     )
 };
 
-pub(super) const CERTIFICATE: Kind<CertificateCheck> = Kind {
+pub(crate) const CERTIFICATE: Kind<CertificateCheck> = Kind {
     read: |text| match text.trim().to_ascii_lowercase().as_str() {
         "true" => Some(CertificateCheck::On),
         "false" => Some(CertificateCheck::DangerouslyOff),
@@ -143,7 +143,7 @@ pub(super) const CERTIFICATE: Kind<CertificateCheck> = Kind {
     ..shown("true; or false, which takes anybody for the broker")
 };
 
-pub(super) const TLS_VERSIONS: Kind<TlsVersions> = Kind {
+pub(crate) const TLS_VERSIONS: Kind<TlsVersions> = Kind {
     read: |text| {
         let (mut tls12, mut tls13) = (false, false);
         for version in list(text) {

@@ -31,7 +31,7 @@ const LOOKED_AT: usize = 16 << 10;
 
 /// Opens a connection for each request: they are rare.
 #[derive(Debug)]
-pub(in crate::kafka::net) struct HttpClient {
+pub(crate) struct HttpClient {
     tls: TlsConnector,
     /// How long connecting and TLS may take, and how long the answer.
     connect_timeout: Duration,
@@ -40,7 +40,7 @@ pub(in crate::kafka::net) struct HttpClient {
 }
 
 /// One request.
-pub(in crate::kafka::net) struct HttpRequest {
+pub(crate) struct HttpRequest {
     method: Method,
     url: Url,
     headers: Vec<(&'static str, Zeroizing<String>)>,
@@ -51,7 +51,7 @@ pub(in crate::kafka::net) struct HttpRequest {
 
 /// The pauses between attempts, and when the last one begins.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::kafka::net) struct Retries {
+pub(crate) struct Retries {
     pub backoff: Duration,
     pub until: Instant,
 }
@@ -77,11 +77,22 @@ impl HttpRequest {
         post.header("content-type", "application/x-www-form-urlencoded")
     }
 
-    #[cfg(feature = "msk-iam")]
-    pub fn put(url: Url) -> Self {
+    /// A POST of what `content_type` says.
+    #[cfg(feature = "registry")]
+    pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
+        let post = Self {
+            method: Method::POST,
+            body: Zeroizing::new(body),
+            ..Self::get(url)
+        };
+        post.header("content-type", content_type)
+    }
+
+    #[cfg(any(feature = "msk-iam", feature = "registry"))]
+    pub fn put(self) -> Self {
         Self {
             method: Method::PUT,
-            ..Self::get(url)
+            ..self
         }
     }
 
@@ -155,6 +166,18 @@ impl HttpClient {
     }
 
     async fn attempt(&self, request: &HttpRequest, until: Instant) -> Result<Zeroizing<Vec<u8>>> {
+        match self.once(request, until).await? {
+            (200..=299, body) => Ok(body),
+            (status, body) => Err(request.refused(status, &body)),
+        }
+    }
+
+    /// Sends the request once and returns what came back, whatever its status; fails with [`ErrorKind::Connect`] where nothing did.
+    pub async fn once(
+        &self,
+        request: &HttpRequest,
+        until: Instant,
+    ) -> Result<(u16, Zeroizing<Vec<u8>>)> {
         let url = &request.url;
         let failed = |message: &str| Error::new(ErrorKind::Connect, format!("{url}: {message}"));
         let connecting = until.min(Instant::now() + self.connect_timeout);
@@ -178,7 +201,7 @@ impl HttpClient {
         let reading = until.min(Instant::now() + self.read_timeout);
         let answer = timeout_at(reading, exchange(request, HyperStream(stream)));
         let answer = answer.await.map_err(|_| failed("no answer in time"))?;
-        let (status, body) = answer.map_err(|error| match error {
+        answer.map_err(|error| match error {
             Failed::Hyper(error) => failed("no answer in HTTP/1.1").because(error),
             Failed::TooLong => {
                 let message =
@@ -189,11 +212,7 @@ impl HttpClient {
                 let message = format!("{url}: a header has letters that cannot be sent");
                 Error::new(ErrorKind::Config, message)
             }
-        })?;
-        match status {
-            200..=299 => Ok(body),
-            status => Err(request.refused(status, &body)),
-        }
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client for what stands beside the brokers: token endpoints, metadata services. In: a request. Out: a response of a bounded
+//! A small HTTP/1.1 client for what stands beside the brokers: token endpoints, metadata services, schema registries. In: a request. Out: a response of a bounded
 //! length, or an error that names the URL and the status and shows no secret.
 //!
 //! | file | what lives there |
@@ -13,5 +13,5 @@ pub(in crate::kafka::net) mod stand_in;
 mod stream;
 mod url;
 
-pub(in crate::kafka::net) use client::{HttpClient, HttpRequest, Retries};
-pub(in crate::kafka::net) use url::{Url, encode};
+pub(crate) use client::{HttpClient, HttpRequest, Retries};
+pub(crate) use url::{Url, encode};

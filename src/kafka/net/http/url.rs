@@ -7,7 +7,7 @@ use crate::kafka::{Error, ErrorKind, Result};
 
 /// A URL of `http` or `https`. [`Display`](fmt::Display) leaves out the query: secrets may stand there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::kafka::net) struct Url {
+pub(crate) struct Url {
     pub is_tls: bool,
     pub address: Address,
     /// Host, and the port where it is not the scheme's own.
@@ -90,7 +90,7 @@ impl fmt::Display for Url {
 }
 
 /// `text` with everything but letters, digits and `-._~` as `%XX` (RFC 3986).
-pub(in crate::kafka::net) fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -173,7 +173,8 @@ impl Services {
         let base = base.trim_end_matches('/');
         let url = |path: &str| Url::parse(&format!("{base}{path}"));
         let retries = self.retries(LOCAL_RETRIES);
-        let ask = HttpRequest::put(url("/latest/api/token")?)
+        let ask = HttpRequest::get(url("/latest/api/token")?)
+            .put()
             .header("x-aws-ec2-metadata-token-ttl-seconds", "21600");
         let token = text(self.local.send(&ask, retries).await?)?;
         let get = |url| {
