@@ -1,9 +1,10 @@
 //! Compiles the schemas in this folder into Rust, without `protoc`: protox parses them, prost-build writes the code.
 //!
 //! In: `api/events/v1/*.proto`. Out, in `OUT_DIR`, all included by `src/events/email`: `api.events.v1.rs`, the messages;
-//! `redaction.rs`, which clears their personal data; and `events.binpb`, the file descriptor set, from which schemas can be compared and
+//! `redaction.rs`, which clears their personal data; what Avro and JSON need of them (`formats.rs`); and `events.binpb`, the file descriptor set, from which schemas can be compared and
 //! registered.
 
+mod formats;
 mod redaction;
 
 use std::error::Error;
@@ -35,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         out.join("redaction.rs"),
         redaction::of(&compiler.descriptor_pool(), PACKAGE)?,
     )?;
+    formats::write(&compiler.descriptor_pool(), PACKAGE, &out)?;
     prost_build::Config::new()
         .enable_type_names()
         .btree_map(["."])

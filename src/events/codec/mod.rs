@@ -54,19 +54,49 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `protobuf` | prost messages |
+//! | `avro` | types of serde with a schema, and prost messages (feature `avro`) |
+//! | `json` | types of serde, and prost messages (feature `json`) |
+//! | `any_format` | Protobuf, Avro or JSON, chosen when the program runs (features `avro` and `json`) |
+//! | `message` | Protobuf's messages as serde sees them, for both of these |
+//! | `registry` | schemas from a registry (feature `registry`) |
 //! | `payload` | what a codec sees of a record |
 //! | `error` | why bytes are no event, or an event cannot be encoded |
 
+#[cfg(all(feature = "avro", feature = "json"))]
+mod any_format;
+#[cfg(feature = "avro")]
+mod avro;
 mod error;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(any(feature = "avro", feature = "json"))]
+pub(crate) mod message;
 mod payload;
 mod protobuf;
+#[cfg(feature = "registry")]
+mod registry;
+
+#[cfg(all(fuzzing, feature = "registry"))]
+pub use registry::fuzzing;
 
 use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(all(feature = "avro", feature = "json"))]
+pub use any_format::{AnyFormat, AnyPrepared, DataFormat};
+#[cfg(feature = "avro")]
+pub use avro::{Avro, AvroError, AvroReading, AvroSchema, Decimal, HasAvroSchema};
 pub use error::CodecError;
+#[cfg(feature = "json")]
+pub use json::{HasJsonSchema, Json};
 pub use payload::Payload;
 pub use protobuf::Protobuf;
+#[cfg(feature = "registry")]
+pub use registry::{
+    Compatibility, Confluent, CredentialsSource, Described, Framed, Guid, HasProtobufSchema,
+    IdPlace, NewSchema, ProtobufFile, ProtobufSchema, RegisteredSchema, RegistryConfig,
+    RegistryError, SchemaKind, SchemaReference, SchemaRegistry, SchemaVersion, SubjectNameStrategy,
+};
 
 /// What all events of one encoding have in common: an instance is shared by everything that a producer sends, or a consumer reads.
 pub trait Format: Send + Sync + 'static {
@@ -101,6 +131,13 @@ pub trait Prepared: Send {
     /// A header that goes with the data, such as one with the id of its schema: its name and its value. Default: none.
     fn header(&self) -> Option<(&'static str, &[u8])> {
         None
+    }
+}
+
+/// For codecs that encode the event before.
+impl Prepared for Vec<u8> {
+    fn encoded_len(&self) -> usize {
+        self.len()
     }
 }
 

@@ -6,9 +6,15 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `mod` | the messages, their schemas and their set |
+//! | `formats` | the messages in Avro and JSON (features `avro` and `json`) |
 //! | `redaction` | clears personal data, by what the schemas say of each field |
+//! | `sources` | the `.proto` files, for a schema registry (feature `registry`) |
 
+#[cfg(any(feature = "avro", feature = "json"))]
+mod formats;
 mod redaction;
+#[cfg(feature = "registry")]
+mod sources;
 
 use crate::event_set;
 
@@ -39,6 +45,39 @@ event_set! {
         PluginExecutionCompleted: type = "api.events.v1.PluginExecutionCompleted", key = email_id, tenant = tenant_id;
         EmailDeleted: type = "api.events.v1.EmailDeleted", key = email_id, tenant = tenant_id;
         TenantEvent: type = "api.events.v1.TenantEvent", key = tenant_id, tenant = tenant_id;
+    }
+}
+
+/// The same events in a set whose encoding is chosen when the program runs: Protobuf, Avro or JSON, by
+/// [`AnyFormat`](crate::events::codec::AnyFormat).
+///
+/// ```
+/// use pat_events::events::codec::{AnyFormat, DataFormat};
+/// use pat_events::events::email::any_format::EmailEventProducer;
+/// use pat_events::events::{EventProducer, ProducerConfig};
+/// # async fn example(event: pat_events::events::email::EmailReceived) -> pat_events::kafka::Result<()> {
+/// let codec = AnyFormat::new(DataFormat::Avro);
+/// let producer = EventProducer::with_codec(ProducerConfig::new("localhost:9092", "emails"), codec).await?;
+/// producer.send_email_received(&event).await?;
+/// # Ok(()) }
+/// ```
+#[cfg(all(feature = "avro", feature = "json"))]
+pub mod any_format {
+    use super::*;
+    use crate::events::codec::AnyFormat;
+
+    event_set! {
+        /// The events about emails, their tenants and their workflows, in whichever encoding.
+        pub enum EmailEvents, producer EmailEventProducer, handler EmailEventHandler, codec AnyFormat {
+            EmailReceived;
+            EmailProcessed;
+            EmailValidated;
+            WorkflowTriggered;
+            PluginExecutionRequired;
+            PluginExecutionCompleted;
+            EmailDeleted;
+            TenantEvent;
+        }
     }
 }
 

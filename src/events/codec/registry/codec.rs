@@ -1,0 +1,486 @@
+//! [`Confluent`]: a codec whose data says which schema wrote it.
+
+use std::any::TypeId;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+
+use super::cache::Cache;
+use super::config::IdPlace;
+use super::described::{Described, ProtobufFile, Reading};
+use super::names::message_at;
+use super::schema::{NewSchema, RegisteredSchema, SchemaKind, SchemaReference, SchemaVersion};
+use super::wire::{self, HEADER, SchemaKey};
+use super::{RegistryConfig, RegistryError, SchemaRegistry};
+use crate::events::Event;
+use crate::events::codec::{Codec, CodecError, Format, Payload, Prepared, essence};
+
+/// How deep schemas may name each other.
+const DEEPEST: usize = 32;
+
+/// A codec whose data says by which of a registry's schemas it was written, as Confluent's serializers do it: behind a frame with the schema's
+/// id, or with a header that has its GUID. What has no frame is read as without a registry.
+///
+/// A producer finds its schema's id when it sends the first event of a type, and a consumer the schema of an id when it first meets it; after
+/// that neither waits for the registry.
+///
+/// ```
+/// # fn main() -> pat_events::kafka::Result<()> {
+/// use pat_events::events::codec::{Confluent, Protobuf, RegistryConfig};
+///
+/// let mut config = RegistryConfig::new("https://registry:8081");
+/// config.auto_register = true;
+/// let codec = Confluent::new(Protobuf, config)?;
+/// # let _ = codec;
+/// # Ok(()) }
+/// ```
+///
+/// It is named in the set as `codec Confluent<Protobuf>`, and passed to
+/// [`EventProducer::with_codec`](crate::events::EventProducer::with_codec) and
+/// [`EventConsumer::with_codec`](crate::events::EventConsumer::with_codec). Clones share what they know.
+pub struct Confluent<F> {
+    format: F,
+    registry: SchemaRegistry,
+    known: Arc<Known>,
+}
+
+struct Known {
+    hasher: RandomState,
+    /// What goes with the events of a type into a topic.
+    frames: Cache<(TypeId, String), Arc<Frame>>,
+    schemas: Cache<SchemaKey, Arc<Written>>,
+}
+
+/// The frame of the events of one type.
+#[derive(Clone, Debug)]
+struct Frame {
+    prefix: Vec<u8>,
+    header: Vec<u8>,
+}
+
+/// A schema that something was written by.
+struct Written {
+    schema: RegisteredSchema,
+    /// The texts of what it names, each before those that name it.
+    references: Vec<String>,
+    /// How its events are read, by type: a chain that only grows.
+    readings: OnceLock<Box<TypedReading>>,
+    /// The names of its messages, by their places, found so far.
+    names: OnceLock<Box<NameAt>>,
+}
+
+struct TypedReading {
+    of: TypeId,
+    reading: Result<Reading, CodecError>,
+    next: OnceLock<Box<TypedReading>>,
+}
+
+struct NameAt {
+    place: Vec<u8>,
+    name: Option<Arc<str>>,
+    next: OnceLock<Box<NameAt>>,
+}
+
+impl<F> Confluent<F> {
+    /// Encodes by `format`, with schemas of the registry that `config` names.
+    ///
+    /// Fails with [`ErrorKind::Config`](crate::kafka::ErrorKind::Config) when `config` is incomplete.
+    pub fn new(format: F, config: RegistryConfig) -> crate::kafka::Result<Self> {
+        Ok(Self::with(format, SchemaRegistry::new(config)?))
+    }
+
+    /// As [`new`](Self::new), for a registry that is there already.
+    pub fn with(format: F, registry: SchemaRegistry) -> Self {
+        let refusal_ttl = registry.config().refusal_ttl;
+        Self {
+            format,
+            registry,
+            known: Arc::new(Known {
+                hasher: RandomState::new(),
+                frames: Cache::new(refusal_ttl),
+                schemas: Cache::new(refusal_ttl),
+            }),
+        }
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &SchemaRegistry {
+        &self.registry
+    }
+
+    /// The frame of `payload`; `None` where it has none.
+    fn framed<'a>(&self, payload: &Payload<'a>) -> Option<wire::Framed<'a>>
+    where
+        F: Format,
+    {
+        let is_plain = payload
+            .content_type
+            .is_some_and(|it| self.format.accepts(it));
+        match is_plain && payload.headers.last(HEADER).is_none() {
+            true => None,
+            false => wire::framed(payload.headers, payload.data),
+        }
+    }
+
+    async fn written(&self, key: SchemaKey) -> Result<Arc<Written>, RegistryError> {
+        let hash = self.known.hasher.hash_one(key);
+        if let Some(known) = self.known.schemas.get(hash, |it| *it == key) {
+            return Ok(known.clone());
+        }
+        let registry = self.registry.clone();
+        self.known
+            .schemas
+            .get_or_fetch(hash, key, || written(registry, key))
+            .await
+    }
+}
+
+async fn written(registry: SchemaRegistry, key: SchemaKey) -> Result<Arc<Written>, RegistryError> {
+    let schema = match key {
+        SchemaKey::Id(id) => registry.schema_by_id(id).await?,
+        SchemaKey::Guid(guid) => registry.schema_by_guid(guid).await?,
+    };
+    // Protobuf's data is read without them.
+    let references = match schema.kind {
+        SchemaKind::Avro => texts(&registry, &schema.references, 0).await?,
+        _ => Vec::new(),
+    };
+    Ok(Arc::new(Written {
+        schema,
+        references,
+        readings: OnceLock::new(),
+        names: OnceLock::new(),
+    }))
+}
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 'a>>;
+
+/// The texts of what is referred to, each before those that name it, and once.
+fn texts<'a>(
+    registry: &'a SchemaRegistry,
+    references: &'a [SchemaReference],
+    depth: usize,
+) -> Boxed<'a, Vec<String>> {
+    Box::pin(async move {
+        if depth > DEEPEST {
+            return Err(RegistryError::permanent(format!(
+                "schemas name each other more than {DEEPEST} deep"
+            )));
+        }
+        let mut all: Vec<String> = Vec::new();
+        for it in references {
+            let schema = registry
+                .version(&it.subject, SchemaVersion::Number(it.version))
+                .await?;
+            for text in texts(registry, &schema.references, depth + 1)
+                .await?
+                .into_iter()
+                .chain([schema.text])
+            {
+                if !all.contains(&text) {
+                    all.push(text);
+                }
+            }
+        }
+        Ok(all)
+    })
+}
+
+/// The files that one imports, registered or found under their paths: each once, whoever else imports it.
+fn imported<'a>(
+    registry: &'a SchemaRegistry,
+    files: &'static [&'static ProtobufFile],
+    known: &'a mut Vec<SchemaReference>,
+) -> Boxed<'a, Vec<SchemaReference>> {
+    Box::pin(async move {
+        let mut references = Vec::new();
+        for file in files {
+            let found = known.iter().find(|it| it.name == file.path).cloned();
+            let reference = match found {
+                Some(reference) => reference,
+                None => {
+                    let mut schema = NewSchema::new(SchemaKind::Protobuf, file.text);
+                    schema.references = imported(registry, file.imports, known).await?;
+                    if registry.config().auto_register {
+                        registry.register(file.path, &schema).await?;
+                    }
+                    let found = registry.look_up(file.path, &schema).await?;
+                    let version = found.version.ok_or_else(|| {
+                        let path = file.path;
+                        let message = "the registry does not say which version was found";
+                        RegistryError::unavailable(format!("{path}: {message}"))
+                    })?;
+                    let reference = SchemaReference::new(file.path, file.path, version);
+                    known.push(reference.clone());
+                    reference
+                }
+            };
+            references.push(reference);
+        }
+        Ok(references)
+    })
+}
+
+/// What a frame is made of.
+struct Sought {
+    subject: String,
+    schema: NewSchema,
+    imports: &'static [&'static ProtobufFile],
+    indexes: Vec<u32>,
+}
+
+async fn frame(registry: SchemaRegistry, sought: Sought) -> Result<Arc<Frame>, RegistryError> {
+    let Sought {
+        subject,
+        mut schema,
+        imports,
+        indexes,
+    } = sought;
+    let config = registry.config();
+    let found = match config.use_latest_version {
+        true => registry.version(&subject, SchemaVersion::Latest).await?,
+        false => {
+            schema.references = imported(&registry, imports, &mut Vec::new()).await?;
+            match config.auto_register {
+                true => registry.register(&subject, &schema).await?,
+                false => registry.look_up(&subject, &schema).await?,
+            }
+        }
+    };
+    let missing = |what: &str| {
+        RegistryError::permanent(format!(
+            "the registry has no {what} for the schema of {subject}"
+        ))
+    };
+    Ok(Arc::new(match config.id_place {
+        IdPlace::Prefix => Frame {
+            prefix: wire::prefix(found.id.ok_or_else(|| missing("id"))?, &indexes),
+            header: Vec::new(),
+        },
+        IdPlace::Header => {
+            let guid = match (found.guid, found.id) {
+                (None, Some(id)) => registry.schema_by_id(id).await?.guid,
+                (guid, _) => guid,
+            };
+            let guid = guid.ok_or_else(|| missing("GUID (registries have them since Confluent Platform 8: take PrefixSchemaIdSerializer)"))?;
+            Frame {
+                prefix: Vec::new(),
+                header: wire::header(guid, &indexes),
+            }
+        }
+    }))
+}
+
+impl Written {
+    fn is_protobuf(&self) -> bool {
+        self.schema.kind == SchemaKind::Protobuf
+    }
+
+    fn reading<E: 'static, F: Described<E>>(&self, format: &F) -> Result<&Reading, CodecError> {
+        let mut link = &self.readings;
+        loop {
+            let entry = link.get_or_init(|| {
+                let references: Vec<&str> = self.references.iter().map(String::as_str).collect();
+                Box::new(TypedReading {
+                    of: TypeId::of::<E>(),
+                    reading: format.reading(&self.schema, &references),
+                    next: OnceLock::new(),
+                })
+            });
+            if entry.of == TypeId::of::<E>() {
+                return entry.reading.as_ref().map_err(CodecError::clone);
+            }
+            link = &entry.next;
+        }
+    }
+
+    /// The name of the record or message that was written; `None` where the schema does not say.
+    fn name(&self, place: &[u8]) -> Option<Arc<str>> {
+        /// Places that are asked for come with the data: no more than these are kept.
+        const MOST: usize = 64;
+        let mut link = &self.names;
+        for _ in 0..MOST {
+            let entry = link.get_or_init(|| {
+                Box::new(NameAt {
+                    place: place.to_vec(),
+                    name: self.find_name(place),
+                    next: OnceLock::new(),
+                })
+            });
+            if entry.place == place {
+                return entry.name.clone();
+            }
+            link = &entry.next;
+        }
+        self.find_name(place)
+    }
+
+    fn find_name(&self, place: &[u8]) -> Option<Arc<str>> {
+        let json = || serde_json::from_str::<Value>(&self.schema.text).ok();
+        let text = |json: &Value, key: &str| Some(json.get(key)?.as_str()?.to_string());
+        let name = match self.schema.kind {
+            SchemaKind::Protobuf => message_at(&self.schema.text, &wire::indexes(place)?)?,
+            SchemaKind::Json => text(&json()?, "title")?,
+            SchemaKind::Avro => {
+                let json = json()?;
+                let name = text(&json, "name")?;
+                match text(&json, "namespace") {
+                    Some(namespace) if !name.contains('.') && !namespace.is_empty() => {
+                        format!("{namespace}.{name}")
+                    }
+                    _ => name,
+                }
+            }
+        };
+        Some(name.into())
+    }
+}
+
+/// An event with its frame.
+#[derive(Debug)]
+pub struct Framed<P> {
+    frame: Arc<Frame>,
+    event: P,
+}
+
+impl<P: Prepared + Sync> Prepared for Framed<P> {
+    fn encoded_len(&self) -> usize {
+        self.frame.prefix.len() + self.event.encoded_len()
+    }
+
+    fn header(&self) -> Option<(&'static str, &[u8])> {
+        let header = &self.frame.header[..];
+        (!header.is_empty()).then_some((HEADER, header))
+    }
+}
+
+/// The content types of framed data.
+const FRAMED: [(&str, &str); 3] = [
+    ("application/protobuf", "application/vnd.confluent.protobuf"),
+    ("application/avro", "application/vnd.confluent.avro"),
+    ("application/json", "application/vnd.confluent.json"),
+];
+
+impl<F: Format<Prepared: Sync>> Format for Confluent<F> {
+    type Prepared = Framed<F::Prepared>;
+
+    /// What the format says where the id goes into a header; otherwise `application/vnd.confluent.…`, for the data is not what the format says.
+    fn content_type(&self) -> &'static str {
+        let plain = self.format.content_type();
+        let framed = FRAMED.iter().find(|(it, _)| *it == plain);
+        match (self.registry.config().id_place, framed) {
+            (IdPlace::Prefix, Some((_, framed))) => framed,
+            _ => plain,
+        }
+    }
+
+    fn accepts(&self, content_type: &str) -> bool {
+        let is_framed = |(plain, framed): &(&str, &str)| {
+            essence(content_type).eq_ignore_ascii_case(framed) && self.format.accepts(plain)
+        };
+        self.format.accepts(content_type) || FRAMED.iter().any(is_framed)
+    }
+
+    async fn event_type(&self, payload: &Payload<'_>) -> Result<Option<Arc<str>>, CodecError> {
+        let Some(framed) = self.framed(payload) else {
+            return self.format.event_type(payload).await;
+        };
+        match self.written(framed.key).await {
+            Ok(written) => Ok(framed
+                .split(written.is_protobuf())
+                .and_then(|(place, _)| written.name(place))),
+            // A record of somebody else's may begin with a zero.
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl<E: Event, F: Described<E> + Format<Prepared: Sync>> Codec<E> for Confluent<F> {
+    async fn prepare(&self, topic: &str, event: &E) -> Result<Self::Prepared, CodecError> {
+        let of = TypeId::of::<E>();
+        let hash = self.known.hasher.hash_one((of, topic));
+        let frames = &self.known.frames;
+        let frame = match frames.get(hash, |(it, known)| *it == of && known == topic) {
+            Some(frame) => frame.clone(),
+            None => {
+                let is_protobuf = self.format.kind() == SchemaKind::Protobuf;
+                let protobuf = self.format.protobuf().filter(|_| is_protobuf);
+                let sought = Sought {
+                    subject: self
+                        .registry
+                        .config()
+                        .subject_name_strategy
+                        .subject(topic, self.format.name()?),
+                    schema: NewSchema::new(self.format.kind(), self.format.text()?),
+                    imports: protobuf.map_or(&[], |it| it.file.imports),
+                    indexes: protobuf.map_or(Vec::new(), |it| it.indexes.to_vec()),
+                };
+                let registry = self.registry.clone();
+                let fetched =
+                    frames.get_or_fetch(hash, (of, topic.to_string()), || frame(registry, sought));
+                fetched.await?
+            }
+        };
+        let event = self.format.prepare(topic, event).await?;
+        Ok(Framed { frame, event })
+    }
+
+    fn write(&self, event: &E, prepared: &Self::Prepared, out: &mut [u8]) {
+        let (prefix, data) = out.split_at_mut(prepared.frame.prefix.len());
+        prefix.copy_from_slice(&prepared.frame.prefix);
+        self.format.write(event, &prepared.event, data);
+    }
+
+    async fn decode(&self, payload: &Payload<'_>) -> Result<E, CodecError> {
+        let Some(framed) = self.framed(payload) else {
+            let is_framed = payload
+                .content_type
+                .is_some_and(|it| !self.format.accepts(it));
+            return match is_framed {
+                true => Err(CodecError::malformed(
+                    "the data has no frame with the id of a schema, or it is cut off",
+                )),
+                false => self.format.decode(payload).await,
+            };
+        };
+        let written = self.written(framed.key).await?;
+        let reading = written.reading::<E, F>(&self.format)?;
+        let cut_off = || CodecError::malformed("the frame with the id of a schema is cut off");
+        let (place, data) = framed.split(written.is_protobuf()).ok_or_else(cut_off)?;
+        if written.is_protobuf()
+            && let Some(expected) = self.format.protobuf()
+            && let Some(name) = written.name(place).filter(|name| **name != *expected.name)
+        {
+            // Fields of another message would be read as if they were this one's.
+            let (key, expected) = (framed.key, expected.name);
+            return Err(CodecError::malformed(format!(
+                "the data was written as {name} ({key:?} of the registry), and is read as {expected}"
+            )));
+        }
+        self.format
+            .read(reading, &Payload { data, ..*payload })
+            .await
+    }
+}
+
+impl<F: Clone> Clone for Confluent<F> {
+    fn clone(&self) -> Self {
+        Self {
+            format: self.format.clone(),
+            registry: self.registry.clone(),
+            known: self.known.clone(),
+        }
+    }
+}
+
+impl<F> fmt::Debug for Confluent<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confluent")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
