@@ -1,12 +1,14 @@
-//! `pat-events schema`: what changes of schemas break.
+//! `pat-events schema`: what changes of schemas break, and the schemas of a registry.
 //!
 //! | file | what lives there |
 //! | --- | --- |
 //! | `check` | whether a change keeps what a mode asks for |
 //! | `diff` | everything that differs |
+//! | `registry` | schemas into a registry, and out of it |
 
 mod check;
 mod diff;
+mod registry;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,9 +17,9 @@ use clap::{Args, Subcommand};
 use pat_events::events::schema::{self, Finding, Report, Schema};
 use serde_json::{Value, json};
 
-use crate::Outcome;
+use crate::{Outcome, on_all_cores};
 
-/// Compare schemas: Protobuf, Avro, JSON schema.
+/// Compare schemas (Protobuf, Avro, JSON schema), and ask a registry for them.
 #[derive(Args)]
 pub struct SchemaCommand {
     #[command(subcommand)]
@@ -28,6 +30,8 @@ pub struct SchemaCommand {
 enum Command {
     Check(check::Check),
     Diff(diff::Diff),
+    Register(registry::Register),
+    Get(registry::Get),
 }
 
 impl SchemaCommand {
@@ -35,6 +39,8 @@ impl SchemaCommand {
         match self.command {
             Command::Check(check) => check.run(),
             Command::Diff(diff) => diff.run(),
+            Command::Register(register) => on_all_cores(register.run()).map(|()| ExitCode::SUCCESS),
+            Command::Get(get) => on_all_cores(get.run()).map(|()| ExitCode::SUCCESS),
         }
     }
 }
