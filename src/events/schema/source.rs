@@ -75,7 +75,7 @@ impl Schema {
         for name in &names {
             compiler.open_file(name).map_err(said)?;
         }
-        Ok(Schema(Kind::Protobuf(compiler.descriptor_pool())))
+        compiled(&compiler)
     }
 
     /// An encoded `google.protobuf.FileDescriptorSet` with all that its files import, such as
@@ -150,9 +150,11 @@ fn proto_files(folder: &Path) -> Result<Vec<PathBuf>, SchemaError> {
 fn from_files(given: &Path, files: Vec<PathBuf>) -> Result<Schema, SchemaError> {
     let mut roots: Vec<PathBuf> = Vec::new();
     for file in &files {
-        let text = std::fs::read_to_string(file).map_err(|error| SchemaError::at(file, error))?;
+        let name = file.to_string_lossy();
+        let read = File::open(&name, file).map_err(|error| SchemaError::at(file, said(error)))?;
         let parent = file.parent().unwrap_or(Path::new("")).to_owned();
-        let root = root_of(&parent, &text).unwrap_or(match given.is_dir() {
+        let package = read.file_descriptor_proto().package();
+        let root = root_of(&parent, package).unwrap_or(match given.is_dir() {
             true => given.to_owned(),
             false => parent,
         });
@@ -160,22 +162,22 @@ fn from_files(given: &Path, files: Vec<PathBuf>) -> Result<Schema, SchemaError> 
             roots.push(root);
         }
     }
-    let compiled = Compiler::new(roots).and_then(|mut compiler| {
+    let read = Compiler::new(roots).and_then(|mut compiler| {
         compiler.include_imports(true).open_files(files)?;
-        Ok(compiler.descriptor_pool())
+        Ok(compiler)
     });
-    match compiled {
-        Ok(pool) => Ok(Schema(Kind::Protobuf(pool))),
-        Err(error) => Err(SchemaError::at(given, said(error))),
-    }
+    let read = read.map_err(said).and_then(|it| compiled(&it));
+    read.map_err(|error| SchemaError::at(given, error))
 }
 
-/// The folder in which the folders of the package of `text` begin, when it lies in such.
-fn root_of(parent: &Path, text: &str) -> Option<PathBuf> {
-    let package = text
-        .lines()
-        .find_map(|line| line.trim_start().strip_prefix("package "))?;
-    let folders: PathBuf = package.split(';').next()?.trim().split('.').collect();
+/// What was compiled. It is read from its bytes: the compiler's own descriptors were made before options such as `packed` were known.
+fn compiled(compiler: &Compiler) -> Result<Schema, SchemaError> {
+    Schema::descriptor_set(&compiler.encode_file_descriptor_set())
+}
+
+/// The folder in which the folders of `package` begin, when `parent` ends with them.
+fn root_of(parent: &Path, package: &str) -> Option<PathBuf> {
+    let folders: PathBuf = package.split('.').filter(|it| !it.is_empty()).collect();
     let mut root = parent.ends_with(&folders).then_some(parent)?;
     for _ in folders.components() {
         root = root.parent()?;

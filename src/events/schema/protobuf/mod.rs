@@ -12,6 +12,7 @@ mod fields;
 mod types;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use prost_reflect::{
     DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor, ServiceDescriptor,
@@ -207,9 +208,7 @@ fn added(old: &MessageDescriptor, field: &FieldDescriptor, findings: &mut Findin
 fn compare_reserved(old: &MessageDescriptor, new: &MessageDescriptor, findings: &mut Findings) {
     // What a field took back is said at the field.
     for range in old.reserved_ranges() {
-        let freed = range.clone().take(64).find(|number| {
-            !new.reserved_ranges().any(|it| it.contains(number)) && new.get_field(*number).is_none()
-        });
+        let freed = uncovered(range, new);
         if let Some(freed) = freed {
             findings.add(
                 "RESERVED_REMOVED",
@@ -231,6 +230,20 @@ fn compare_reserved(old: &MessageDescriptor, new: &MessageDescriptor, findings: 
             );
         }
     }
+}
+
+/// The first number of `range` that `message` neither reserves nor has a field under.
+fn uncovered(range: Range<u32>, message: &MessageDescriptor) -> Option<u32> {
+    let mut number = range.start;
+    while number < range.end {
+        let reserved = message.reserved_ranges().find(|it| it.contains(&number));
+        number = match (reserved, message.get_field(number)) {
+            (Some(reserved), _) => reserved.end,
+            (None, Some(_)) => number + 1,
+            (None, None) => return Some(number),
+        };
+    }
+    None
 }
 
 /// Fields that went into a oneof, or out of one. A oneof of one field is as good as an optional field.
