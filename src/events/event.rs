@@ -180,8 +180,8 @@ impl Dispatched {
 pub enum RecordKind {
     /// An event of the set: its index in [`EventSet::TYPES`].
     Event(usize),
-    /// An event that the set does not have, or no event at all.
+    /// An event whose type is not in the set.
     Unknown,
-    /// An event of the set that could not be decoded.
+    /// No event at all, or an event of the set that could not be decoded.
     Undecodable,
 }

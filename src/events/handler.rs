@@ -3,24 +3,86 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use super::RawRecord;
+use super::cancellation::Cancellation;
 use super::cloudevents::{self, CloudEvent, CloudEventError};
 use super::codec::{Codec, CodecError, Format, Payload};
+use super::failure::{FailureClass, OnUnknown};
 
-/// The record that a handler is called for: where it stood, and the CloudEvents attributes that came with it.
+/// The record that a handler is called for: where it stood, the CloudEvents attributes that came with it, and which attempt this is.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     record: RawRecord<'a>,
     cloud_event: Result<CloudEvent<'a>, CloudEventError>,
+    attempt: u32,
+    on_unknown: OnUnknown,
+    /// Of the consumer, and of the partition.
+    cancellations: Option<[&'a Cancellation; 2]>,
 }
 
 impl<'a> Context<'a> {
-    /// Reads the CloudEvents attributes of `record`.
+    /// Reads the CloudEvents attributes of `record`, which is handled for the first time and never cancelled: for tests of handlers.
     pub fn new(record: RawRecord<'a>) -> Self {
         Self {
             record,
             cloud_event: CloudEvent::parse(record.headers.iter()),
+            attempt: 1,
+            on_unknown: OnUnknown::default(),
+            cancellations: None,
+        }
+    }
+
+    /// As [`new`](Self::new), for a call of the consumer.
+    pub(crate) fn of_call(
+        record: RawRecord<'a>,
+        attempt: u32,
+        on_unknown: OnUnknown,
+        cancellations: [&'a Cancellation; 2],
+    ) -> Self {
+        Self {
+            attempt,
+            on_unknown,
+            cancellations: Some(cancellations),
+            ..Self::new(record)
+        }
+    }
+
+    /// Which attempt this is: 1 when the record is handled for the first time since its partition came to this consumer.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Whether the handler is to come to an end soon, as [`cancelled`](Self::cancelled) says.
+    pub fn is_cancelled(&self) -> bool {
+        (self.cancellations).is_some_and(|both| both.iter().any(|one| one.is_cancelled()))
+    }
+
+    /// Ready when the handler is to come to an end soon: the consumer stops, or the partition goes to another member. A handler that may take
+    /// long can wait for it beside its work, and return an error: the record is then handled again, by whoever has its partition next. It is
+    /// not needed: one that goes on is waited for until `shutdown.timeout.ms` (in a rebalance until a quarter of `max.poll.interval.ms`, if
+    /// that is longer); at the end of the consumer it is then dropped. Never ready in a [context of its own](Self::new). Cancel safe.
+    pub async fn cancelled(&self) {
+        let Some([consumer, partition]) = self.cancellations else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            () = consumer.cancelled() => {}
+            () = partition.cancelled() => {}
+        }
+    }
+
+    /// What becomes of an event whose type is not in the set, where that is not up to the handler.
+    #[doc(hidden)]
+    pub fn without_handler(&self, event_type: &str) -> Option<Result<(), HandlerError>> {
+        match self.on_unknown {
+            OnUnknown::Handle => None,
+            OnUnknown::Skip => Some(Ok(())),
+            OnUnknown::Fail => Some(Err(HandlerError::poison(UnknownType(
+                event_type.to_string(),
+            )))),
         }
     }
 
@@ -120,10 +182,12 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Why a record that claims to be an event of the set could not be read.
+/// Why a record could not be read as an event of the set.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Undecodable {
+    /// The record is no event: it has no `ce_type`.
+    NoEvent,
     /// The CloudEvents headers are malformed.
     Envelope(CloudEventError),
     /// The `content-type` is not one that the codec of the set decodes.
@@ -147,6 +211,7 @@ impl Undecodable {
 impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoEvent => f.write_str("the record is no event: it has no ce_type header"),
             Self::Envelope(error) => error.fmt(f),
             Self::ContentType { expected } => write!(f, "the content-type is not {expected}"),
             Self::Tombstone => f.write_str("the value is null"),
@@ -161,60 +226,146 @@ impl Error for Undecodable {
             // Their own text is ours.
             Self::Envelope(error) => error.source(),
             Self::Value(error) => error.source(),
-            Self::ContentType { .. } | Self::Tombstone => None,
+            Self::NoEvent | Self::ContentType { .. } | Self::Tombstone => None,
         }
     }
 }
 
-/// Why a handler could not do its work. Made from any error by `?`, or from a sentence by [`HandlerError::new`].
-pub struct HandlerError(Box<dyn Error + Send + Sync>);
+/// Why a handler could not do its work. Made from any error by `?`, or from a sentence by [`HandlerError::new`]; of what
+/// [class](FailureClass) it is, it may say itself. Else the consumer's [`Classify`](super::Classify) does, and without one it is transient.
+///
+/// ```
+/// use pat_events::events::{FailureClass, HandlerError};
+///
+/// let error = HandlerError::poison("the subject is no number");
+/// assert_eq!(error.class(), Some(FailureClass::Poison));
+/// let error = HandlerError::fatal(std::io::Error::other("the index is corrupt"));
+/// assert_eq!((error.class(), error.type_name()), (Some(FailureClass::Fatal), "std::io::error::Error"));
+/// ```
+pub struct HandlerError(Box<Inner>);
+
+struct Inner {
+    error: Box<dyn Error + Send + Sync>,
+    class: Option<FailureClass>,
+    type_name: &'static str,
+}
 
 impl HandlerError {
     /// An error that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into().into())
+        Self::of(message.into(), None)
     }
 
-    /// What the default `handle_unknown` of every handler returns.
-    pub fn unknown(context: &Context<'_>) -> Self {
-        match context.cloud_event.ok().and_then(|event| event.event_type) {
-            Some(event_type) => Self::new(format!(
-                "no event of the set is called {event_type:?}; implement handle_unknown to take such records"
-            )),
-            None => Self::new(
-                "the record has no ce_type header; implement handle_unknown to take such records",
-            ),
-        }
+    /// An error that may go away: the record is [retried](super::RetryPolicy).
+    pub fn transient<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> Self {
+        Self::of(error, Some(FailureClass::Transient))
+    }
+
+    /// An error that comes each time with this record: [`OnFailure`](super::OnFailure) decides, at once.
+    pub fn poison<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> Self {
+        Self::of(error, Some(FailureClass::Poison))
+    }
+
+    /// An error that no record can be handled with: the consumer stops.
+    pub fn fatal<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> Self {
+        Self::of(error, Some(FailureClass::Fatal))
+    }
+
+    pub(crate) fn of<E: Into<Box<dyn Error + Send + Sync>>>(
+        error: E,
+        class: Option<FailureClass>,
+    ) -> Self {
+        Self(Box::new(Inner {
+            error: error.into(),
+            class,
+            type_name: std::any::type_name::<E>(),
+        }))
     }
 
     /// What the default `handle_undecodable` of every handler returns.
-    pub fn undecodable(error: &Undecodable) -> Self {
-        Self::new(format!(
-            "{error}; implement handle_undecodable to take such records"
-        ))
+    pub fn undecodable(error: Undecodable) -> Self {
+        let class = match error.may_pass() {
+            true => FailureClass::Transient,
+            false => FailureClass::Poison,
+        };
+        Self::of(error, Some(class))
     }
 
     /// The error within.
     pub fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        self.0.as_ref()
+        self.0.error.as_ref()
+    }
+
+    /// The class that the error says it is of.
+    pub fn class(&self) -> Option<FailureClass> {
+        self.0.class
+    }
+
+    /// The type that it was made from, as Rust calls it: for people to read, it may change with the compiler.
+    pub fn type_name(&self) -> &'static str {
+        self.0.type_name
     }
 }
 
 // As with `anyhow::Error`: not an `Error` itself, so that `?` can make it from every error.
 impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        Self(Box::new(error))
+        Self::of(error, None)
     }
 }
 
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.error.fmt(f)
     }
 }
 
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.error.fmt(f)
     }
 }
+
+/// The event's type, by this name, is not in the set.
+#[derive(Debug)]
+struct UnknownType(String);
+
+impl fmt::Display for UnknownType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no event of the set is called {:?}, and on.unknown = fail makes that a failure",
+            self.0
+        )
+    }
+}
+
+impl Error for UnknownType {}
+
+/// The handler panicked, with this message.
+#[derive(Debug)]
+pub(crate) struct Panicked(pub String);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the handler panicked: {}", self.0)
+    }
+}
+
+impl Error for Panicked {}
+
+/// The handler took longer than it may.
+#[derive(Debug)]
+pub(crate) struct TimedOut(pub Duration);
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the handler was dropped after handler.timeout.ms = {}",
+            self.0.as_millis()
+        )
+    }
+}
+
+impl Error for TimedOut {}

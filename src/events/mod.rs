@@ -67,12 +67,16 @@
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `producer` | from events to records |
 //! | `handler` | what a handler sees and returns |
+//! | `failure` | what becomes of a record whose handler fails |
+//! | `cancellation` | how handlers hear that they are to come to an end |
 
+mod cancellation;
 pub mod cloudevents;
 pub mod codec;
 mod consumer;
 pub mod email;
 mod event;
+mod failure;
 mod handler;
 mod producer;
 mod record;
@@ -84,9 +88,13 @@ pub use crate::event_set;
 pub use cloudevents::CloudEvent;
 pub use consumer::{
     CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent,
-    OnFailure, OnSkipped,
 };
 pub use event::{AnyEvent, Dispatch, Dispatched, Encode, Event, EventKey, EventSet, RecordKind};
+pub use failure::dead_letter;
+pub use failure::{
+    Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, OnFailure, OnSkipped, OnUnknown,
+    RetryPolicy,
+};
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};

@@ -25,8 +25,9 @@
 ///   `send_order_placed(&event)` and `enqueue_order_placed(&event)`;
 /// - `trait OrderHandler`, to be implemented by you and passed to [`EventConsumer::start`](crate::events::EventConsumer::start), with
 ///   `async fn handle_order_placed(&self, context: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError>`.
-///   One method per event, all of them required: a new event is a compile error where it would otherwise be forgotten. Records that are no event of the set
-///   go to `handle_unknown`, those that cannot be read to `handle_undecodable`; unless implemented, both return an error.
+///   One method per event, all of them required: a new event is a compile error where it would otherwise be forgotten. Events whose type is not
+///   in the set go to `handle_unknown`, which unless implemented skips them; records that are no event, or cannot be read, go to
+///   `handle_undecodable`, which unless implemented returns a poison error.
 ///
 /// ```
 /// use pat_events::events::{event_set, prost};
@@ -380,7 +381,7 @@ macro_rules! __event_set {
                     > + ::core::marker::Send;
                 )+
 
-                /// Handles a record that is no event of the set: its type is another, or it has none. Default: an error that says so.
+                /// Handles an event whose type is not in the set. Default: it is skipped.
                 fn handle_unknown(
                     &self,
                     context: &$crate::events::Context<'_>,
@@ -388,11 +389,12 @@ macro_rules! __event_set {
                 ) -> impl ::core::future::Future<
                     Output = ::core::result::Result<(), $crate::events::HandlerError>,
                 > + ::core::marker::Send {
-                    let _ = record;
-                    ::core::future::ready(::core::result::Result::Err($crate::events::HandlerError::unknown(context)))
+                    let _ = (context, record);
+                    ::core::future::ready(::core::result::Result::Ok(()))
                 }
 
-                /// Handles a record that says it is an event of the set, and cannot be decoded. Default: an error that says so.
+                /// Handles a record that is no event, or says it is one of the set and cannot be decoded. Default: a poison error that
+                /// says so.
                 fn handle_undecodable(
                     &self,
                     context: &$crate::events::Context<'_>,
@@ -402,7 +404,7 @@ macro_rules! __event_set {
                     Output = ::core::result::Result<(), $crate::events::HandlerError>,
                 > + ::core::marker::Send {
                     let _ = (context, record);
-                    ::core::future::ready(::core::result::Result::Err($crate::events::HandlerError::undecodable(&error)))
+                    ::core::future::ready(::core::result::Result::Err($crate::events::HandlerError::undecodable(error)))
                 }
             }
 
@@ -431,16 +433,22 @@ macro_rules! __event_set {
                                 }
                             }
                         )+
-                        ::core::result::Result::Ok(_) => return $crate::events::Dispatched::new(
+                        ::core::result::Result::Ok(::core::option::Option::Some(event_type)) => return $crate::events::Dispatched::new(
                             $crate::events::RecordKind::Unknown,
-                            <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await,
+                            match context.without_handler(event_type) {
+                                ::core::option::Option::Some(result) => result,
+                                ::core::option::Option::None => {
+                                    <__PatEventsHandler as $Handler>::handle_unknown(handler, context, context.record()).await
+                                }
+                            },
                         ),
+                        ::core::result::Result::Ok(::core::option::Option::None) => $crate::events::Undecodable::NoEvent,
                         ::core::result::Result::Err(error) => ::core::clone::Clone::clone(error),
                     };
                     $crate::events::Dispatched::new(
                         $crate::events::RecordKind::Undecodable,
                         match undecodable.may_pass() {
-                            true => ::core::result::Result::Err(::core::convert::From::from(undecodable)),
+                            true => ::core::result::Result::Err($crate::events::HandlerError::undecodable(undecodable)),
                             false => <__PatEventsHandler as $Handler>::handle_undecodable(handler, context, context.record(), undecodable).await,
                         },
                     )

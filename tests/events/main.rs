@@ -6,6 +6,7 @@ mod codec;
 mod commits;
 #[path = "../support/connections.rs"]
 mod connections;
+mod dead_letters;
 mod errors;
 mod handlers;
 mod memory;
@@ -30,7 +31,7 @@ use pat_events::events::email::*;
 use pat_events::events::prost::Message;
 use pat_events::events::{
     Attributes, CommitPolicy, ConsumerConfig, ConsumerError, Context, Event, EventConsumer,
-    EventProducer, HandlerError, OnFailure, ProducerConfig, RawRecord, Undecodable,
+    EventProducer, HandlerError, OnFailure, ProducerConfig, RawRecord, RetryPolicy, Undecodable,
 };
 use pat_events::kafka::{
     Consumer, ErrorKind, Header, OffsetReset, Producer, Record, StartOffset, TopicPartition,
@@ -102,11 +103,4 @@ async fn send_numbers(producer: &EventProducer, keys: usize, numbers: std::ops::
         }
     }
     producer.flush().await.expect("delivered");
-}
-
-/// What the group has committed, over all partitions.
-fn committed(broker: &Broker) -> i64 {
-    (0..3)
-        .filter_map(|partition| broker.committed_offset("test", TOPIC, partition))
-        .sum()
 }

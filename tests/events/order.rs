@@ -28,7 +28,7 @@ async fn a_failing_handler_stops_the_consumer_and_nothing_is_lost_or_repeated() 
         broken: broken.clone(),
         ..Handler::of(&seen)
     };
-    let consumer = consumer(&broker);
+    let consumer = consumer_with(&broker, |config| config.retry = RetryPolicy::none());
     consumer.start(handler.clone()).await.expect("started");
     let error = timeout(PATIENCE, consumer.wait())
         .await

@@ -15,7 +15,7 @@ async fn an_event_that_waits_for_its_next_attempt_holds_up_its_key_and_is_not_co
     };
     let retrying = |config: &mut ConsumerConfig| {
         let (first, longest) = (Duration::from_millis(10), Duration::from_millis(200));
-        config.on_failure = OnFailure::retry(u32::MAX, first, longest, OnFailure::Stop);
+        config.retry = RetryPolicy::up_to(usize::MAX >> 33).backoff(first, longest);
     };
     // Number 0 of the first key fails; behind it come 1 and 2 of all keys.
     send_numbers(&producer, 1, 0..1).await;

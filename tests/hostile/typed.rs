@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::events::{
-    ConsumerConfig, ConsumerError, Context, EventConsumer, HandlerError, RawRecord,
+    ConsumerConfig, ConsumerError, Context, EventConsumer, HandlerError, RawRecord, Undecodable,
 };
 use pat_events::kafka::{self, OffsetReset};
 use tokio::time::{Instant, sleep};
@@ -50,10 +50,11 @@ impl RecordHandler for Handler {
         Err(HandlerError::new("never written"))
     }
 
-    async fn handle_unknown(
+    async fn handle_undecodable(
         &self,
         _: &Context<'_>,
         record: RawRecord<'_>,
+        _: Undecodable,
     ) -> Result<(), HandlerError> {
         let number = number_of(record.value);
         let number = number.ok_or_else(|| HandlerError::new("never written"))?;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::{CommitPolicy, OnFailure};
+use super::CommitPolicy;
+use crate::events::failure::FailurePolicy;
+use crate::events::{Classify, FailureClass, OnFailure, OnUnknown, RetryPolicy};
 use crate::kafka::config::values::{
-    ADDRESSES, BYTES, FLAG, Kind, POSITIVE_MILLIS, TEXT, TOPICS, list,
+    ADDRESSES, BYTES, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS, list,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
@@ -55,8 +57,25 @@ pub struct ConsumerConfig {
     /// 5 s at most, is kept for the last commit and for leaving the group, the rest is for handlers at work. Below `max.poll.interval.ms`.
     /// Default 30 s.
     pub shutdown_timeout: Duration,
-    /// What becomes of an event whose handler fails. Default: the consumer stops and says why.
+    /// `handler.retries`, `handler.retry.backoff.ms`, `handler.retry.backoff.max.ms`, `handler.retry.timeout.ms`: how an event is retried
+    /// whose handler fails with something transient. Default: up to 10 times, after 100 ms to 10 s, for 5 min.
+    pub retry: RetryPolicy,
+    /// `on.failure`: what becomes of an event that is not retried any more. Default: the consumer stops and says why.
     pub on_failure: OnFailure,
+    /// `dead.letter.topic`: where [`OnFailure::DeadLetter`] writes to; the topic has to exist, or brokers have to create it. With
+    /// as many partitions as the topic itself dead letters are spread alike. Default: the name of the record's own topic, with
+    /// [`.dlq`](crate::events::DEAD_LETTER_SUFFIX) behind it.
+    pub dead_letter_topic: Option<String>,
+    /// `on.unknown`: what becomes of an event whose type is not in the set. Default: it goes to `handle_unknown`, which skips it unless
+    /// implemented.
+    pub on_unknown: OnUnknown,
+    /// `on.panic`: of what class a panic of a handler is: `transient`, `poison` or `fatal`. Default poison.
+    pub on_panic: FailureClass,
+    /// Of what class errors are that do not say so themselves. Default: transient.
+    pub classify: Classify,
+    /// `handler.timeout.ms`: how long a call of a handler may take; then it is dropped, which counts as a transient failure. A handler that
+    /// never yields to others cannot be dropped. Default: no limit.
+    pub handler_timeout: Option<Duration>,
     /// Everything else: fetch sizes, isolation, heartbeats, and what all clients share. Here `max_poll_records` is 5,000 by default.
     pub kafka: kafka::ConsumerConfig,
 }
@@ -74,7 +93,13 @@ impl Default for ConsumerConfig {
             concurrency: 16,
             queue_bytes: 16 << 20,
             shutdown_timeout: Duration::from_secs(30),
+            retry: RetryPolicy::default(),
             on_failure: OnFailure::Stop,
+            dead_letter_topic: None,
+            on_unknown: OnUnknown::default(),
+            on_panic: FailureClass::Poison,
+            classify: Classify::default(),
+            handler_timeout: None,
             kafka: kafka::ConsumerConfig {
                 // A poll hands each queue its share: with many records the handing out is cheap.
                 max_poll_records: 5_000,
@@ -102,6 +127,18 @@ impl ConsumerConfig {
         self
     }
 
+    /// What is done about failures.
+    pub(super) fn failure_policy(&self) -> FailurePolicy {
+        FailurePolicy {
+            retry: self.retry,
+            on_failure: self.on_failure.clone(),
+            on_unknown: self.on_unknown,
+            on_panic: self.on_panic,
+            classify: self.classify.clone(),
+            handler_timeout: self.handler_timeout,
+        }
+    }
+
     /// The configuration of the client beneath.
     pub(super) fn client_config(&self) -> kafka::ConsumerConfig {
         let mut config = self.kafka.clone();
@@ -118,6 +155,9 @@ impl ConsumerConfig {
 
 /// Each place has a task and counters of its own: more would only take memory.
 const HANDLERS: Kind<usize> = Kind::number::<1, 4_096>("a number of handlers from 1 to 4096");
+
+const RETRIES: Kind<usize> =
+    Kind::number::<0, MAX_BYTES>("a number of retries from 0 to 2147483647");
 
 set_by_name!(ConsumerConfig);
 
@@ -137,6 +177,15 @@ impl Configuration for ConsumerConfig {
         "concurrency": HANDLERS => concurrency;
         "queue.bytes": BYTES => queue_bytes;
         "shutdown.timeout.ms": POSITIVE_MILLIS => shutdown_timeout;
+        "handler.retries": RETRIES => retry.retries;
+        "handler.retry.backoff.ms": POSITIVE_MILLIS => retry.backoff;
+        "handler.retry.backoff.max.ms": POSITIVE_MILLIS => retry.backoff_max;
+        "handler.retry.timeout.ms": MILLIS => retry.timeout;
+        "handler.timeout.ms": POSITIVE_MILLIS => handler_timeout;
+        "on.failure": OnFailure::KIND => on_failure;
+        "dead.letter.topic": NAME => dead_letter_topic;
+        "on.unknown": OnUnknown::KIND => on_unknown;
+        "on.panic": FailureClass::KIND => on_panic;
     };
 
     fn base(&mut self) -> Option<&mut Self::Base> {
@@ -150,6 +199,16 @@ impl Configuration for ConsumerConfig {
         }
         if self.group_id.is_empty() {
             return wrong("group.id is not set: name the group to read as");
+        }
+        if let Some(dead) = &self.dead_letter_topic
+            && self.topics.contains(dead)
+        {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "dead.letter.topic = {dead} is one of the topics that are read: dead letters would be handled, and fail, for ever"
+                ),
+            ));
         }
         let (shutdown, poll) = (self.shutdown_timeout, self.max_poll_interval);
         if shutdown >= poll {

@@ -13,10 +13,11 @@ use super::poll_loop::PollLoop;
 use super::rebalance_listener::GroupListener;
 use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
-use crate::events::{Dispatch, EventSet};
+use crate::events::failure::{DeadLetterWriter, FailureHandling};
+use crate::events::{Dispatch, EventSet, OnFailure};
+use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::supervised;
-use crate::kafka::{Client, Consumer};
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///
@@ -116,12 +117,18 @@ impl<S: EventSet> EventConsumer<S> {
             return Err(ConsumerError::Started);
         }
         let config = self.config.clone();
-        let mut consumer = match &self.client {
-            Some(client) => {
-                client.found().await?;
-                client.consumer(config.client_config())?
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => Client::lazy(config.client_config().client)?,
+        };
+        client.found().await?;
+        let mut consumer = client.consumer(config.client_config())?;
+        let dead_letters = match config.on_failure {
+            OnFailure::DeadLetter => {
+                let topic = config.dead_letter_topic.clone();
+                Some(DeadLetterWriter::on(&client, topic)?)
             }
-            None => Consumer::connect(config.client_config()).await?,
+            _ => None,
         };
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
         let assigned = Assigned::default();
@@ -152,7 +159,8 @@ impl<S: EventSet> EventConsumer<S> {
         let workers = Workers::start::<S, H>(
             Arc::new(handler),
             self.codec.clone(),
-            config.on_failure.clone(),
+            FailureHandling::new(config.failure_policy(), &config.group_id, client.config()),
+            dead_letters,
             counters.clone(),
         );
         let poll_loop = PollLoop {

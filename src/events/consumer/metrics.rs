@@ -21,14 +21,20 @@ pub struct ConsumerMetrics {
     pub handled: u64,
     /// Of these, the events of the set: by their type, in the order of the declaration.
     pub handled_by_type: BTreeMap<&'static str, u64>,
-    /// Records that were no event of the set.
+    /// Events whose type is not in the set: skipped, unless `handle_unknown` is implemented.
     pub unknown: u64,
-    /// Records that could not be read.
+    /// Records that are no event, or could not be read.
     pub undecodable: u64,
-    /// Records whose handler failed or panicked, for the last time.
+    /// Records whose handler failed for the last time: what [`OnFailure`](crate::events::OnFailure) says was done about them.
     pub failed: u64,
-    /// Calls of handlers that failed or panicked and were repeated.
+    /// Calls of handlers that failed and are repeated.
     pub retried: u64,
+    /// Calls of handlers that were dropped because they took longer than `handler.timeout.ms`.
+    pub timed_out: u64,
+    /// Dead letters written.
+    pub dead_lettered: u64,
+    /// Attempts to write dead letters that failed and are repeated.
+    pub dead_letter_failures: u64,
     /// Records passed over because they had been finished before a restart.
     pub repeated: u64,
     /// Commits that the broker has taken, each of one or more partitions.
@@ -76,6 +82,7 @@ pub(crate) struct WorkerCounters {
     pub undecodable: AtomicU64,
     pub failed: AtomicU64,
     pub retried: AtomicU64,
+    pub timed_out: AtomicU64,
     pub handler_latency: Histogram,
 }
 
@@ -88,6 +95,7 @@ impl WorkerCounters {
             undecodable: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
             handler_latency: Histogram::default(),
         }
     }
@@ -99,6 +107,8 @@ pub(crate) struct Counters {
     pub received: AtomicU64,
     pub received_bytes: AtomicU64,
     pub repeated: AtomicU64,
+    pub dead_lettered: AtomicU64,
+    pub dead_letter_failures: AtomicU64,
     pub commits: AtomicU64,
     failed_commits: AtomicU64,
     failed_polls: AtomicU64,
@@ -113,6 +123,8 @@ impl Counters {
             received: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
+            dead_letter_failures: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             failed_commits: AtomicU64::new(0),
             failed_polls: AtomicU64::new(0),
@@ -175,6 +187,9 @@ impl Counters {
             undecodable: sum(|worker| &worker.undecodable),
             failed: sum(|worker| &worker.failed),
             retried: sum(|worker| &worker.retried),
+            timed_out: sum(|worker| &worker.timed_out),
+            dead_lettered: read(&self.dead_lettered),
+            dead_letter_failures: read(&self.dead_letter_failures),
             repeated: read(&self.repeated),
             commits: read(&self.commits),
             failed_commits: read(&self.failed_commits),

@@ -17,7 +17,7 @@
 //! | `metrics` | what is counted |
 //! | `lag` | how far the consumer is behind, while it runs and after its end |
 //! | `error_policy` | which errors are got over, with which pauses, and which end the consumer |
-//! | `error` | why a consumer ended, and what it does about a handler that fails |
+//! | `error` | why a consumer ended |
 
 mod assigned;
 mod commit_metadata;
@@ -38,6 +38,6 @@ mod scheduler;
 
 pub use commit_policy::CommitPolicy;
 pub use config::ConsumerConfig;
-pub use error::{ConsumerError, OnFailure, OnSkipped};
+pub use error::ConsumerError;
 pub use event_consumer::EventConsumer;
 pub use metrics::{ConsumerMetrics, OldestEvent};

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::offset_tracker::{Commit, OffsetTracker};
+use crate::events::cancellation::Cancellation;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
@@ -29,6 +30,8 @@ pub(crate) struct Partition {
     asked_end: AtomicI64,
     /// Told when the partition is released and its last handler has ended.
     drained: Notify,
+    /// Raised when it is released.
+    pub gone: Cancellation,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,7 @@ impl Partition {
             paused: AtomicBool::new(false),
             asked_end: AtomicI64::new(-1),
             drained: Notify::new(),
+            gone: Cancellation::default(),
         }
     }
 
@@ -147,6 +151,7 @@ impl Partition {
     /// From now on no handler begins.
     pub(crate) fn release(&self) {
         self.lock().released = true;
+        self.gone.cancel();
     }
 
     /// Whether no handler may begin any more.
@@ -159,6 +164,7 @@ impl Partition {
         let mut state = self.lock();
         (state.released, state.abandoned) = (true, true);
         self.drained.notify_waiters();
+        self.gone.cancel();
     }
 
     /// Waits until no handler is at work any more, after [`Partition::release`].

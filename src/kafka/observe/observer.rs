@@ -1,5 +1,6 @@
 //! The seam to whoever watches a client. In: what happens, from wherever it happens. Out: one call of the observer; without one, a branch.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -204,6 +205,36 @@ pub enum ClientEvent<'a> {
         /// How many more than when it began.
         growth: u64,
     },
+    /// An application's handler failed with a record.
+    #[non_exhaustive]
+    HandlerFailed {
+        /// The group that it works for.
+        group: &'a str,
+        /// Where the record stands.
+        partition: &'a TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// How often it has failed with this record.
+        attempts: u32,
+        /// What it said.
+        error: Cow<'a, str>,
+        /// What becomes of the record.
+        then: AfterFailure,
+    },
+}
+
+/// What becomes of a record whose handler failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AfterFailure {
+    /// The handler is called again after this time.
+    Retried(Duration),
+    /// It is passed over.
+    Skipped,
+    /// It is written to a dead-letter topic.
+    DeadLettered,
+    /// The consumer stops because of it.
+    Stopped,
 }
 
 /// How much an event should be noticed.
@@ -243,6 +274,7 @@ impl<'a> ClientEvent<'a> {
             Self::CommitFailed { .. } => "commit_failed",
             Self::PositionReset { .. } => "position_reset",
             Self::FallingBehind { .. } => "falling_behind",
+            Self::HandlerFailed { .. } => "handler_failed",
         }
     }
 
@@ -272,6 +304,11 @@ impl<'a> ClientEvent<'a> {
             Self::CommitFailed { error, .. } if error.kind() == ErrorKind::Rebalance => {
                 Severity::Warn
             }
+            Self::HandlerFailed { then, .. } => match then {
+                AfterFailure::Retried(_) => Severity::Info,
+                AfterFailure::DeadLettered => Severity::Warn,
+                AfterFailure::Skipped | AfterFailure::Stopped => Severity::Error,
+            },
             Self::BatchFailed { .. } | Self::CommitFailed { .. } => Severity::Error,
         }
     }
@@ -301,7 +338,8 @@ impl<'a> ClientEvent<'a> {
             Self::LeaderMoved { partition, .. }
             | Self::BatchFailed { partition, .. }
             | Self::BatchWritten { partition, .. }
-            | Self::FallingBehind { partition, .. } => Some(partition),
+            | Self::FallingBehind { partition, .. }
+            | Self::HandlerFailed { partition, .. } => Some(partition),
             Self::Retry { partition, .. } => *partition,
             Self::PositionReset { reset } => Some(&reset.partition),
             _ => None,
@@ -314,7 +352,8 @@ impl<'a> ClientEvent<'a> {
             Self::PartitionsAssigned { group, .. }
             | Self::PartitionsRevoked { group, .. }
             | Self::PartitionsLost { group, .. }
-            | Self::CommitFailed { group, .. } => Some(group),
+            | Self::CommitFailed { group, .. }
+            | Self::HandlerFailed { group, .. } => Some(group),
             _ => None,
         }
     }
@@ -499,6 +538,28 @@ impl fmt::Display for ClientEvent<'_> {
                     f,
                     "{partition} is read slower than it is written to: {lag} records behind, {growth} more than a minute ago"
                 )
+            }
+            Self::HandlerFailed {
+                partition,
+                offset,
+                attempts,
+                error,
+                then,
+                ..
+            } => {
+                let times = Times(*attempts);
+                write!(
+                    f,
+                    "the handler failed {times} with {partition} offset {offset}: {error}; "
+                )?;
+                match then {
+                    AfterFailure::Retried(pause) => {
+                        write!(f, "it is called again in {} ms", pause.as_millis())
+                    }
+                    AfterFailure::Skipped => f.write_str("the record is skipped"),
+                    AfterFailure::DeadLettered => f.write_str("it becomes a dead letter"),
+                    AfterFailure::Stopped => f.write_str("the consumer stops"),
+                }
             }
         }
     }

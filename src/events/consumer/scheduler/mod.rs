@@ -11,7 +11,9 @@
 //! | `work_batch` | records copied together, and the memory that they hold |
 //! | `memory` | the byte budget of what is in flight, and each partition's part of it |
 //! | `workers` | the tasks that call the handler |
+//! | `dead_letters` | records that are given up, on their way to the dead-letter topic |
 
+mod dead_letters;
 mod fairness;
 mod key_queue;
 mod memory;

@@ -10,6 +10,7 @@ use super::memory::Memory;
 use super::queues::{KeyId, TenantId, Work};
 use crate::events::cloudevents;
 use crate::events::consumer::partition::Partition;
+use crate::events::failure::Failures;
 use crate::events::record::{RawHeaders, RawRecord, pack_header};
 use crate::kafka::runtime::Mutex;
 
@@ -46,8 +47,8 @@ struct Entry {
 pub(crate) struct WorkItem {
     batch: Arc<WorkBatch>,
     entry: Entry,
-    /// How often its handler has failed.
-    pub failures: u32,
+    /// How often its handler has failed, if it has.
+    pub failures: Option<Box<Failures>>,
 }
 
 /// Buffers, pooled.
@@ -261,7 +262,7 @@ impl WorkBatchBuilder {
                 item: WorkItem {
                     batch: batch.clone(),
                     entry,
-                    failures: 0,
+                    failures: None,
                 },
             })
     }

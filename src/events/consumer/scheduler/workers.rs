@@ -2,27 +2,29 @@
 //! time; a handler that waits holds back its own key only: what was taken along with its record is given back first.
 //!
 //! In: records of a partition, collected. Out: finished offsets (in the [`Partition`]), counts, and the first failure that must stop the
-//! consumer. A panicking handler is a failed one.
+//! consumer. A panicking handler is a failed one, and so is one that takes too long.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinSet, coop};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::dead_letters::{self, Given};
 use super::queues::{KeyId, Queues, Work};
 use super::work_batch::{WorkBatchBuilder, WorkItem};
-use crate::events::consumer::error::{ConsumerError, OnFailure};
+use crate::events::cancellation::Cancellation;
+use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::{Counters, WorkerCounters, count};
 use crate::events::consumer::partition::Partition;
+use crate::events::failure::{DeadLetter, DeadLetterWriter, FailureClass, FailureHandling, Fate};
+use crate::events::handler::{Panicked, TimedOut};
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
-use crate::kafka::TopicPartition;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::{caught, supervised};
 
@@ -41,13 +43,13 @@ pub(crate) struct Workers {
 
 /// What workers and poll loop share.
 pub(crate) struct Shared {
-    on_failure: OnFailure,
+    failing: FailureHandling,
     counters: Arc<Counters>,
     queues: Mutex<Queues<WorkItem>>,
     /// Told that something is ready. Who takes some and leaves some tells the next.
     more: Notify,
-    /// Whether no handler may begin any more.
-    stopping: AtomicBool,
+    /// Raised when no handler may begin any more.
+    stopping: Cancellation,
     failure: Mutex<Option<ConsumerError>>,
     /// Told of the first failure.
     failed: Notify,
@@ -58,35 +60,48 @@ impl Workers {
     pub(crate) fn start<S, H>(
         handler: Arc<H>,
         codec: Arc<S::Codec>,
-        on_failure: OnFailure,
+        failing: FailureHandling,
+        dead_letters: Option<DeadLetterWriter>,
         counters: Arc<Counters>,
     ) -> Self
     where
         S: Dispatch<H>,
         H: Send + Sync + 'static,
     {
-        let workers = counters.workers.len();
         let shared = Arc::new(Shared {
-            on_failure,
+            failing,
             counters,
             queues: Mutex::default(),
             more: Notify::new(),
-            stopping: AtomicBool::new(false),
+            stopping: Cancellation::default(),
             failure: Mutex::new(None),
             failed: Notify::new(),
         });
-        let mut tasks = JoinSet::new();
-        for number in 0..workers {
-            let worker = work::<S, H>(handler.clone(), codec.clone(), shared.clone(), number);
-            let alarm = shared.clone();
-            tasks.spawn(async move {
-                // A panic of its own, such as one out of a dropped handler: the consumer stops, instead of standing still unseen.
-                if let Err(error) = supervised(&format!("worker {number}"), worker).await {
-                    alarm.fail(error.into());
-                }
-            });
+        let mut workers = Self {
+            shared: shared.clone(),
+            tasks: JoinSet::new(),
+        };
+        let (give, given) = mpsc::unbounded_channel();
+        for number in 0..shared.counters.workers.len() {
+            let dead = give.clone();
+            let worker = work::<S, H>(handler.clone(), codec.clone(), shared.clone(), dead, number);
+            workers.spawn(format!("worker {number}"), worker);
         }
-        Self { shared, tasks }
+        if let Some(writer) = dead_letters {
+            let writing = dead_letters::run(shared, Arc::new(writer), given);
+            workers.spawn("dead letters".to_string(), writing);
+        }
+        workers
+    }
+
+    fn spawn(&mut self, name: String, task: impl Future<Output = ()> + Send + 'static) {
+        let alarm = self.shared.clone();
+        self.tasks.spawn(async move {
+            // A panic of its own, such as one out of a dropped handler: the consumer stops, instead of standing still unseen.
+            if let Err(error) = supervised(&name, task).await {
+                alarm.fail(error.into());
+            }
+        });
     }
 
     /// What is needed to hand records to them.
@@ -151,12 +166,24 @@ impl Shared {
         }
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) fn failing(&self) -> &FailureHandling {
+        &self.failing
+    }
+
+    pub(super) fn stopping(&self) -> &Cancellation {
+        &self.stopping
+    }
+
     fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.stopping.is_cancelled()
     }
 
     fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping.cancel();
         self.more.notify_waiters();
         self.failed.notify_waiters();
     }
@@ -224,6 +251,15 @@ impl Shared {
         }
     }
 
+    /// Lets go of `key`.
+    pub(super) fn finish(&self, key: KeyId) {
+        let mut queues = self.queues.lock();
+        queues.finish(key);
+        if queues.has_ready() {
+            self.more.notify_one();
+        }
+    }
+
     /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
     fn delay(&self, work: Work<WorkItem>, until: Instant) {
         self.queues.lock().delay(work, until);
@@ -231,8 +267,13 @@ impl Shared {
     }
 }
 
-async fn work<S, H>(handler: Arc<H>, codec: Arc<S::Codec>, shared: Arc<Shared>, number: usize)
-where
+async fn work<S, H>(
+    handler: Arc<H>,
+    codec: Arc<S::Codec>,
+    shared: Arc<Shared>,
+    dead_letters: mpsc::UnboundedSender<Given>,
+    number: usize,
+) where
     S: Dispatch<H>,
     H: Send + Sync + 'static,
 {
@@ -250,28 +291,66 @@ where
                 done.push(key);
                 continue;
             }
-            let end = {
-                let mut handling = pin!(handle::<S, H>(&handler, &codec, &shared, counters, item));
-                let mut waits = false;
-                poll_fn(|context| {
-                    let polled = handling.as_mut().poll(context);
-                    if polled.is_pending() && !std::mem::replace(&mut waits, true) {
-                        shared.give_back(&mut done, &mut taken, key);
+            let ended = {
+                let attempt = item.failures.as_ref().map_or(1, |before| before.count + 1);
+                let policy = &shared.failing.policy;
+                let context = Context::of_call(
+                    item.record(),
+                    attempt,
+                    policy.on_unknown,
+                    [&shared.stopping, &partition.gone],
+                );
+                let mut handling = pin!(caught(S::dispatch(&handler, &codec, &context)));
+                let (mut waits, mut timer) = (false, None);
+                poll_fn(|task| {
+                    if let Poll::Ready(called) = handling.as_mut().poll(task) {
+                        return Poll::Ready(Some(called));
                     }
-                    polled
+                    if !std::mem::replace(&mut waits, true) {
+                        shared.give_back(&mut done, &mut taken, key);
+                        timer = (policy.handler_timeout)
+                            .map(|limit| Box::pin(sleep_until(begun + limit)));
+                    }
+                    match &mut timer {
+                        Some(timer) => timer.as_mut().poll(task).map(|()| None),
+                        None => Poll::Pending,
+                    }
                 })
                 .await
             };
-            partition.end(item.record().offset, end == End::Finished);
+            let end = match ended {
+                Some(Ok(Dispatched {
+                    kind,
+                    result: Ok(()),
+                })) => {
+                    counted(counters, kind, true);
+                    count(&counters.handled, 1);
+                    End::Finished
+                }
+                ended => shared.see_to(counters, &mut work.item, ended),
+            };
             let ended = Instant::now();
             counters.handler_latency.record(ended - begun);
             begun = ended;
             handled += 1;
-            if let End::Again(pause) = end {
-                shared.give_back(&mut done, &mut taken, key);
-                work.item.failures += 1;
-                shared.delay(work, ended + pause);
-            } else if taken.front().is_none_or(|next| next.key != key) {
+            let (offset, partition) = (work.item.record().offset, work.item.partition());
+            match end {
+                End::Finished | End::Left => partition.end(offset, end == End::Finished),
+                End::Again(at) => {
+                    partition.end(offset, false);
+                    shared.give_back(&mut done, &mut taken, key);
+                    shared.delay(work, at);
+                    continue;
+                }
+                End::Dead(letter) => {
+                    // It is at work until it is written.
+                    shared.give_back(&mut done, &mut taken, key);
+                    // Nobody receives it when the consumer is at its end: then it is left.
+                    drop(dead_letters.send((work, letter)));
+                    continue;
+                }
+            }
+            if taken.front().is_none_or(|next| next.key != key) {
                 done.push(key);
             }
         }
@@ -284,69 +363,85 @@ where
 }
 
 /// What became of a call of the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum End {
     /// The record need not be handled again.
     Finished,
-    /// The consumer stops.
-    Failed,
-    /// The record is handled again after this time.
-    Again(Duration),
+    /// It is handled again after the next start, or by whoever has the partition next.
+    Left,
+    /// The record is handled again, then.
+    Again(Instant),
+    /// It is written to the dead-letter topic, with this.
+    Dead(Box<DeadLetter>),
 }
 
-/// Calls the handler for one record.
-async fn handle<S, H>(
-    handler: &H,
-    codec: &S::Codec,
-    shared: &Shared,
-    counters: &WorkerCounters,
-    item: &WorkItem,
-) -> End
-where
-    S: Dispatch<H>,
-{
-    let record = item.record();
-    let context = Context::new(record);
-    let (kind, result) = match caught(S::dispatch(handler, codec, &context)).await {
-        Ok(Dispatched { kind, result }) => (Some(kind), result),
-        Err(panic) => {
-            let error = HandlerError::new(format!("the handler panicked: {panic}"));
-            (None, Err(error))
+/// What a call of the handler came to: a message, if it panicked; `None` if it took too long.
+type Ended = Option<Result<Dispatched, String>>;
+
+impl Shared {
+    /// Sees to a record whose handler has failed.
+    #[cold]
+    fn see_to(&self, counters: &WorkerCounters, item: &mut WorkItem, ended: Ended) -> End {
+        let policy = &self.failing.policy;
+        let (kind, error) = match ended {
+            Some(Ok(Dispatched {
+                kind,
+                result: Err(error),
+            })) => (Some(kind), error),
+            Some(Ok(Dispatched { kind, .. })) => {
+                counted(counters, kind, true);
+                return End::Finished;
+            }
+            Some(Err(panic)) => {
+                let error = HandlerError::of(Panicked(panic), Some(policy.on_panic));
+                (None, error)
+            }
+            None => {
+                count(&counters.timed_out, 1);
+                let limit = policy.handler_timeout.unwrap_or_default();
+                (None, HandlerError::transient(TimedOut(limit)))
+            }
+        };
+        // It was asked to come to an end, and did: that is no failure of the record.
+        let asked = self.is_stopping() || item.partition().is_released();
+        if asked && policy.class(&error) == FailureClass::Transient {
+            return End::Left;
         }
-    };
-    let (pause, then) = shared.on_failure.after(item.failures);
-    if let Some(pause) = pause
-        && result.is_err()
-    {
-        count(&counters.retried, 1);
-        return End::Again(pause);
+        let mut failures = item.failures.take();
+        let partition = &item.partition().name;
+        let context = Context::new(item.record());
+        let fate = (self.failing).failed(partition, &context, &error, &mut failures);
+        if let Fate::Again(at) = fate {
+            count(&counters.retried, 1);
+            item.failures = failures;
+            return End::Again(at);
+        }
+        if let Some(kind) = kind {
+            counted(counters, kind, false);
+        }
+        count(&counters.failed, 1);
+        match fate {
+            Fate::Skipped => return End::Finished,
+            Fate::Dead(letter) => return End::Dead(letter),
+            Fate::Again(_) | Fate::Stop => {}
+        }
+        self.fail(ConsumerError::Handler {
+            partition: partition.clone(),
+            offset: context.offset(),
+            event_type: context.event_type().ok().flatten().map(str::to_string),
+            error: Arc::new(error),
+        });
+        End::Left
     }
+}
+
+/// Counts a record that is over as what it was.
+fn counted(counters: &WorkerCounters, kind: RecordKind, handled: bool) {
     match kind {
-        Some(RecordKind::Event(index)) => {
-            count(&counters.handled_by_type[index], u64::from(result.is_ok()))
-        }
-        Some(RecordKind::Unknown) => count(&counters.unknown, 1),
-        Some(RecordKind::Undecodable) => count(&counters.undecodable, 1),
-        None => {}
+        RecordKind::Event(index) => count(&counters.handled_by_type[index], u64::from(handled)),
+        RecordKind::Unknown => count(&counters.unknown, 1),
+        RecordKind::Undecodable => count(&counters.undecodable, 1),
     }
-    let Err(error) = result else {
-        count(&counters.handled, 1);
-        return End::Finished;
-    };
-    count(&counters.failed, 1);
-    // What tells of a failure is the application's too, and may panic as well: then the record is not given up.
-    if let OnFailure::Skip(tell) = then
-        && catch_unwind(AssertUnwindSafe(|| tell(&context, &error))).is_ok()
-    {
-        return End::Finished;
-    }
-    shared.fail(ConsumerError::Handler {
-        partition: TopicPartition::new(record.topic, record.partition),
-        offset: record.offset,
-        event_type: context.event_type().ok().flatten().map(str::to_string),
-        error: Arc::new(error),
-    });
-    End::Failed
 }
 
 #[cfg(test)]

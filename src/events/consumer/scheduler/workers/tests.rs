@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost::Message;
@@ -10,7 +10,9 @@ use crate::event_set;
 use crate::events::codec::Protobuf;
 use crate::events::consumer::offset_tracker::OffsetTracker;
 use crate::events::consumer::scheduler::Memory;
-use crate::events::{Event, EventSet, RawRecord, Undecodable};
+use crate::events::failure::FailurePolicy;
+use crate::events::{Event, EventSet, OnFailure, OnUnknown, RawRecord, RetryPolicy, Undecodable};
+use crate::kafka::{ClientConfig, TopicPartition};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Step {
@@ -76,7 +78,25 @@ struct Setup {
     counters: Arc<Counters>,
 }
 
+/// No retries, and then `on_failure`; a panic is poison.
+fn policy(on_failure: OnFailure) -> FailurePolicy {
+    FailurePolicy {
+        retry: RetryPolicy::none(),
+        on_failure,
+        on_panic: FailureClass::Poison,
+        ..FailurePolicy::default()
+    }
+}
+
+fn failing(policy: FailurePolicy) -> FailureHandling {
+    FailureHandling::new(policy, "g", &ClientConfig::default())
+}
+
 fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
+    setup_by(workers, handler, policy(on_failure))
+}
+
+fn setup_by(workers: usize, handler: Notes, policy: FailurePolicy) -> Setup {
     let counters = Arc::new(Counters::new(workers, Steps::TYPES.len()));
     let handler = Arc::new(handler);
     let memory = Memory::new(1 << 20);
@@ -84,7 +104,8 @@ fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
         workers: Workers::start::<Steps, _>(
             handler.clone(),
             Arc::new(Protobuf),
-            on_failure,
+            failing(policy),
+            None,
             counters.clone(),
         ),
         memory,
@@ -218,13 +239,14 @@ impl<F: Fn(&str, usize) -> bool + Send + Sync + 'static> StepHandler for Called<
     }
 }
 
-fn setup_of<H: StepHandler>(workers: usize, handler: Arc<H>, on_failure: OnFailure) -> Setup {
+fn setup_of<H: StepHandler>(workers: usize, handler: Arc<H>, policy: FailurePolicy) -> Setup {
     let counters = Arc::new(Counters::new(workers, Steps::TYPES.len()));
     Setup {
         workers: Workers::start::<Steps, _>(
             handler,
             Arc::new(Protobuf),
-            on_failure,
+            failing(policy),
+            None,
             counters.clone(),
         ),
         memory: Memory::new(1 << 20),
@@ -238,7 +260,7 @@ fn setup_of<H: StepHandler>(workers: usize, handler: Arc<H>, on_failure: OnFailu
 async fn a_stuck_handler_holds_up_its_key_and_nobody_else() {
     const EACH: u32 = 1_000;
     let handler = Arc::new(StuckAtZero(AtomicUsize::new(0)));
-    let setup = setup_of(2, handler.clone(), OnFailure::Stop);
+    let setup = setup_of(2, handler.clone(), policy(OnFailure::Stop));
     let other = partition(1);
     for (partition, keys) in [(&setup.partition, 0..EACH), (&other, 1..EACH)] {
         setup.hand_out_as(Step::TYPE, partition, 0, keys.clone());
@@ -255,7 +277,7 @@ async fn a_stuck_handler_holds_up_its_key_and_nobody_else() {
 #[tokio::test(start_paused = true)]
 async fn records_behind_a_stuck_handler_take_no_more_memory_than_they_need() {
     let handler = Arc::new(StuckAtZero(AtomicUsize::new(0)));
-    let setup = setup_of(2, handler.clone(), OnFailure::Stop);
+    let setup = setup_of(2, handler.clone(), policy(OnFailure::Stop));
     for batch in 0..10 {
         setup.hand_out(batch * 1_000, 0..1_000);
     }
@@ -278,7 +300,10 @@ async fn a_handler_that_fails_is_called_again_after_pauses_and_only_its_key_wait
         calls: Mutex::default(),
         fails: |of: &str, call| of == "1" && call < 3,
     });
-    let policy = OnFailure::retry(5, ms(100), ms(10_000), OnFailure::Stop);
+    let policy = FailurePolicy {
+        retry: RetryPolicy::up_to(5).backoff(ms(100), ms(10_000)),
+        ..policy(OnFailure::Stop)
+    };
     let setup = setup_of(2, handler.clone(), policy);
     let begun = Instant::now();
     setup.hand_out(0, [1, 1, 2, 2]);
@@ -294,7 +319,12 @@ async fn a_handler_that_fails_is_called_again_after_pauses_and_only_its_key_wait
             .map(|(_, number, at)| (*number, (*at - begun).as_millis()))
             .collect()
     };
-    assert_eq!(calls("1"), [(0, 0), (0, 100), (0, 300), (0, 700), (1, 700)]);
+    let of_failing = calls("1");
+    let numbers: Vec<_> = of_failing.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [0, 0, 0, 0, 1]);
+    for ((_, at), expected) in of_failing.iter().zip([0, 100, 300, 700, 700]) {
+        assert!(at.abs_diff(expected) * 5 <= expected + 15, "{of_failing:?}");
+    }
     assert_eq!(calls("2"), [(2, 0), (3, 0)]);
     let metrics = setup.counters.summary(Steps::TYPES);
     assert_eq!((metrics.retried, metrics.failed), (3, 0));
@@ -308,8 +338,12 @@ async fn what_fails_too_often_is_what_the_policy_says_next() {
         panic_at: Some(2),
         ..Notes::default()
     };
-    let skip = OnFailure::skip(|_, _| {});
-    let setup = setup(3, handler, OnFailure::retry(2, ms(10), ms(10), skip));
+    let policy = FailurePolicy {
+        retry: RetryPolicy::up_to(2).backoff(ms(10), ms(10)),
+        on_panic: FailureClass::Transient,
+        ..policy(OnFailure::skip(|_, _| {}))
+    };
+    let setup = setup_by(3, handler, policy);
     setup.hand_out(0, 0..10);
     setup.until_handled(9).await;
     sleep(ms(100)).await;
@@ -395,4 +429,118 @@ async fn what_is_no_event_of_the_set_reaches_the_handler_too() {
     let metrics = setup.counters.summary(Steps::TYPES);
     assert_eq!((metrics.unknown, metrics.undecodable), (3, 0));
     assert_eq!(setup.committable(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_event_is_skipped_or_a_failure_where_that_is_said_and_the_handler_is_not_asked()
+{
+    let by = |on_unknown| FailurePolicy {
+        on_unknown,
+        ..policy(OnFailure::Stop)
+    };
+    let skips = setup_by(2, Notes::default(), by(OnUnknown::Skip));
+    skips.hand_out_as("test.Other", &skips.partition, 0, 0..3);
+    skips.until_handled(3).await;
+    assert_eq!(skips.handler.odd.load(Ordering::Relaxed), 0);
+    assert_eq!(skips.counters.summary(Steps::TYPES).unknown, 3);
+    let fails = setup_by(2, Notes::default(), by(OnUnknown::Fail));
+    fails.hand_out_as("test.Other", &fails.partition, 0, 0..1);
+    fails.workers.shared().failed().await;
+    let error = fails.stop().await.expect_err("a failure").to_string();
+    assert!(
+        error.contains("no event of the set is called \"test.Other\""),
+        "{error}"
+    );
+}
+
+/// Is poison, fatal, or stuck, as the key says.
+struct Odd(AtomicUsize);
+
+impl StepHandler for Odd {
+    async fn handle_step(&self, context: &Context<'_>, event: Step) -> Result<(), HandlerError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        match event.of.as_str() {
+            "0" => Err(HandlerError::poison("odd")),
+            "1" => Err(HandlerError::fatal("gone")),
+            "2" => std::future::pending().await,
+            "3" => {
+                context.cancelled().await;
+                Err(HandlerError::new("asked to end"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn poison_is_not_retried_and_what_is_fatal_stops_whatever_the_policy() {
+    let policy = FailurePolicy {
+        retry: RetryPolicy::default(),
+        ..policy(OnFailure::skip(|_, _| {}))
+    };
+    let handler = Arc::new(Odd(AtomicUsize::new(0)));
+    let setup = setup_of(2, handler.clone(), policy);
+    setup.hand_out(0, [0, 0, 9]);
+    setup.until_handled(1).await;
+    let metrics = setup.counters.summary(Steps::TYPES);
+    assert_eq!((metrics.failed, metrics.retried), (2, 0));
+    setup.hand_out(3, [1]);
+    setup.workers.shared().failed().await;
+    let partition = setup.partition.clone();
+    let error = setup.stop().await.expect_err("fatal").to_string();
+    assert!(error.contains("offset 3: gone"), "{error}");
+    assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_too_long_is_dropped_and_retried_and_the_others_go_on() {
+    let ms = Duration::from_millis;
+    let policy = FailurePolicy {
+        retry: RetryPolicy::up_to(2).backoff(ms(10), ms(10)),
+        handler_timeout: Some(ms(500)),
+        ..policy(OnFailure::skip(|_, error| {
+            assert!(error.to_string().contains("handler.timeout.ms = 500"));
+        }))
+    };
+    let handler = Arc::new(Odd(AtomicUsize::new(0)));
+    let setup = setup_of(1, handler.clone(), policy);
+    let begun = Instant::now();
+    setup.hand_out(0, [2, 9, 9]);
+    setup.until_handled(2).await;
+    while setup.committable() != Some(3) {
+        sleep(ms(1)).await;
+    }
+    let took = begun.elapsed().as_millis();
+    assert!((1_516..1_540).contains(&took), "{took}");
+    let metrics = setup.counters.summary(Steps::TYPES);
+    assert_eq!(
+        (metrics.timed_out, metrics.retried, metrics.failed),
+        (3, 2, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_when_it_is_asked_to_is_no_failure_and_its_record_is_left() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let skips = {
+        let told = told.clone();
+        move |_: &Context<'_>, _: &HandlerError| {
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let handler = Arc::new(Odd(AtomicUsize::new(0)));
+    let setup = setup_of(2, handler.clone(), policy(OnFailure::skip(skips)));
+    let other = partition(1);
+    setup.hand_out(0, [3]);
+    setup.hand_out_as(Step::TYPE, &other, 0, [3]);
+    while handler.0.load(Ordering::Relaxed) < 2 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    other.release();
+    other.drained().await;
+    assert_eq!(other.oldest().map(|(offset, _)| offset), Some(0));
+    let partition = setup.partition.clone();
+    assert!(setup.stop().await.is_ok());
+    assert_eq!(partition.oldest().map(|(offset, _)| offset), Some(0));
+    assert_eq!(told.load(Ordering::Relaxed), 0);
 }

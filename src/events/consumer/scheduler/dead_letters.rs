@@ -1,0 +1,78 @@
+//! Records that are given up, on their way to the dead-letter topic. Each holds back its key, and takes up its memory, until it is written;
+//! no worker waits for it. While the topic fails it is tried again, with pauses, until its partition or the consumer comes to an end: then it
+//! is left, to be handled again by whoever reads it next.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::queues::Work;
+use super::work_batch::WorkItem;
+use super::workers::Shared;
+use crate::events::consumer::metrics::count;
+use crate::events::failure::{DeadLetter, DeadLetterWriter};
+
+/// A record whose key is held back for it, and what is to be said of it.
+pub(super) type Given = (Work<WorkItem>, Box<DeadLetter>);
+
+/// Writes what comes through `given`, all of it at once, until no worker is left to send any.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    writer: Arc<DeadLetterWriter>,
+    mut given: mpsc::UnboundedReceiver<Given>,
+) {
+    let mut writing = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(written) = writing.join_next() => end(written),
+            next = given.recv() => match next {
+                Some(next) => drop(writing.spawn(write(shared.clone(), writer.clone(), next))),
+                None => break,
+            },
+        }
+    }
+    while let Some(written) = writing.join_next().await {
+        end(written);
+    }
+}
+
+fn end(written: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = written
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter): Given) {
+    let (item, counters) = (&work.item, shared.counters());
+    let partition = item.partition().clone();
+    let given_up = [shared.stopping(), &partition.gone];
+    let mut failures = 0;
+    let written = loop {
+        match writer.write(item.record(), &letter, given_up).await {
+            Some(Ok(())) => break true,
+            None => break false,
+            Some(Err(error)) => {
+                failures += 1;
+                count(&counters.dead_letter_failures, 1);
+                let pause =
+                    (shared.failing()).dead_letter_failed(&partition.name, &error, failures);
+                tokio::select! {
+                    biased;
+                    () = shared.stopping().cancelled() => break false,
+                    () = partition.gone.cancelled() => break false,
+                    () = sleep(pause) => {}
+                }
+            }
+        }
+    };
+    if written {
+        count(&counters.dead_lettered, 1);
+    }
+    partition.end(item.record().offset, written);
+    shared.finish(work.key);
+}

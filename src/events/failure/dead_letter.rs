@@ -1,0 +1,194 @@
+//! What a dead letter is: the record as it was, with headers behind its own that say where it stood and why it could not be handled.
+//!
+//! In: a record and its failures. Out: headers; and from a dead letter's headers the same again. All values are text, as those of Kafka Connect
+//! (`__connect.errors.…`) are, so that every tool can show them; Spring's (`kafka_dlt-original-…`) are binary numbers.
+//!
+//! | header | holds | Spring Kafka | Kafka Connect |
+//! | --- | --- | --- | --- |
+//! | [`ORIGIN_TOPIC`] | the topic that the record was read from | `kafka_dlt-original-topic` | `__connect.errors.topic` |
+//! | [`ORIGIN_PARTITION`] | its partition | `kafka_dlt-original-partition` | `__connect.errors.partition` |
+//! | [`ORIGIN_OFFSET`] | its offset there | `kafka_dlt-original-offset` | `__connect.errors.offset` |
+//! | [`ORIGIN_TIMESTAMP`] | its timestamp, in milliseconds since 1970 | `kafka_dlt-original-timestamp` | – |
+//! | [`GROUP`] | the group whose member gave it up | `kafka_dlt-original-consumer-group` | `__connect.errors.connector.name` |
+//! | [`ERROR_CLASS`] | `transient` (the bounds of its retries were reached) or `poison` | – | – |
+//! | [`ERROR_TYPE`] | the type of the error, as Rust calls it | `kafka_dlt-exception-fqcn` | `__connect.errors.exception.class.name` |
+//! | [`ERROR_MESSAGE`] | what it said, 2,048 bytes of it at the most | `kafka_dlt-exception-message` | `__connect.errors.exception.message` |
+//! | [`ATTEMPTS`] | how often the handler was called | `retry_topic-attempts` | – |
+//! | [`FIRST_FAILURE`] | when it failed first, in milliseconds since 1970 | – | – |
+//! | [`LAST_FAILURE`] | when it failed last, likewise | – | – |
+
+use super::FailureClass;
+
+/// What the names of all these headers begin with.
+pub const PREFIX: &str = "dlq.";
+/// The topic that the record was read from.
+pub const ORIGIN_TOPIC: &str = "dlq.origin.topic";
+/// The partition that the record was read from.
+pub const ORIGIN_PARTITION: &str = "dlq.origin.partition";
+/// The offset of the record in its partition.
+pub const ORIGIN_OFFSET: &str = "dlq.origin.offset";
+/// The record's timestamp, in milliseconds since 1970; -1 when it had none.
+pub const ORIGIN_TIMESTAMP: &str = "dlq.origin.timestamp";
+/// The group whose member gave the record up.
+pub const GROUP: &str = "dlq.group";
+/// The class of the last error: `transient` or `poison`.
+pub const ERROR_CLASS: &str = "dlq.error.class";
+/// The type of the last error.
+pub const ERROR_TYPE: &str = "dlq.error.type";
+/// What the last error said.
+pub const ERROR_MESSAGE: &str = "dlq.error.message";
+/// How often the handler was called.
+pub const ATTEMPTS: &str = "dlq.attempts";
+/// When it failed first, in milliseconds since 1970.
+pub const FIRST_FAILURE: &str = "dlq.first.failure";
+/// When it failed last, in milliseconds since 1970.
+pub const LAST_FAILURE: &str = "dlq.last.failure";
+
+/// The most bytes of an error's text in a header.
+const MAX_MESSAGE: usize = 2_048;
+
+/// Why a record was given up, and where it stood: what the headers of a dead letter say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The topic that the record was read from.
+    pub topic: String,
+    /// The partition that it was read from.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its timestamp, in milliseconds since 1970; -1 when it had none.
+    pub timestamp_ms: i64,
+    /// The group whose member gave it up.
+    pub group: String,
+    /// The class of the last error.
+    pub class: FailureClass,
+    /// Its type, as Rust calls it.
+    pub error_type: String,
+    /// What it said.
+    pub message: String,
+    /// How often the handler was called.
+    pub attempts: u32,
+    /// When it failed first, in milliseconds since 1970.
+    pub first_failure_ms: i64,
+    /// When it failed last, likewise.
+    pub last_failure_ms: i64,
+}
+
+impl DeadLetter {
+    /// What the headers of a record say; of several with one name the last counts, as a dead letter may have been one before. `None`: it is no
+    /// dead letter, or one of another kind.
+    pub fn parse<'h>(
+        headers: impl Iterator<Item = (impl AsRef<str>, Option<&'h [u8]>)>,
+    ) -> Option<Self> {
+        let mut letter = Self {
+            partition: -1,
+            offset: -1,
+            ..Self::default()
+        };
+        for (name, value) in headers {
+            let text = || value.and_then(|value| std::str::from_utf8(value).ok());
+            match name.as_ref() {
+                ORIGIN_TOPIC => letter.topic = text()?.to_string(),
+                ORIGIN_PARTITION => letter.partition = text()?.parse().ok()?,
+                ORIGIN_OFFSET => letter.offset = text()?.parse().ok()?,
+                ORIGIN_TIMESTAMP => letter.timestamp_ms = text()?.parse().ok()?,
+                GROUP => letter.group = text()?.to_string(),
+                ERROR_CLASS => letter.class = text()?.parse().ok()?,
+                ERROR_TYPE => letter.error_type = text()?.to_string(),
+                ERROR_MESSAGE => letter.message = text()?.to_string(),
+                ATTEMPTS => letter.attempts = text()?.parse().ok()?,
+                FIRST_FAILURE => letter.first_failure_ms = text()?.parse().ok()?,
+                LAST_FAILURE => letter.last_failure_ms = text()?.parse().ok()?,
+                _ => {}
+            }
+        }
+        let is_one = !letter.topic.is_empty() && letter.partition >= 0 && letter.offset >= 0;
+        is_one.then_some(letter)
+    }
+
+    /// The headers that say so.
+    pub(crate) fn headers(&self) -> [(&'static str, String); 11] {
+        [
+            (ORIGIN_TOPIC, self.topic.clone()),
+            (ORIGIN_PARTITION, self.partition.to_string()),
+            (ORIGIN_OFFSET, self.offset.to_string()),
+            (ORIGIN_TIMESTAMP, self.timestamp_ms.to_string()),
+            (GROUP, self.group.clone()),
+            (ERROR_CLASS, self.class.to_string()),
+            (ERROR_TYPE, self.error_type.clone()),
+            (ERROR_MESSAGE, bounded(&self.message).to_string()),
+            (ATTEMPTS, self.attempts.to_string()),
+            (FIRST_FAILURE, self.first_failure_ms.to_string()),
+            (LAST_FAILURE, self.last_failure_ms.to_string()),
+        ]
+    }
+}
+
+fn bounded(message: &str) -> &str {
+    let mut end = message.len().min(MAX_MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(message: &str) -> DeadLetter {
+        DeadLetter {
+            topic: "emails".into(),
+            partition: 3,
+            offset: i64::MAX,
+            timestamp_ms: -1,
+            group: "indexer".into(),
+            class: FailureClass::Poison,
+            error_type: "&str".into(),
+            message: message.into(),
+            attempts: 7,
+            first_failure_ms: 5,
+            last_failure_ms: 6,
+        }
+    }
+
+    fn parse(headers: &[(&'static str, String)]) -> Option<DeadLetter> {
+        DeadLetter::parse(
+            headers
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes()))),
+        )
+    }
+
+    #[test]
+    fn what_the_headers_say_is_read_again_and_the_last_of_several_counts() {
+        let one = letter("odd");
+        assert_eq!(parse(&one.headers()), Some(one.clone()));
+        let other = DeadLetter {
+            topic: "emails.dlq".into(),
+            ..letter("again")
+        };
+        let both = [one.headers(), other.headers()].concat();
+        assert_eq!(parse(&both), Some(other));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_letters() {
+        let long = letter(&"ä".repeat(5_000));
+        let read = parse(&long.headers()).expect("a dead letter");
+        assert_eq!(read.message, "ä".repeat(MAX_MESSAGE / 2));
+        let odd = letter(&format!("x{}", "ä".repeat(5_000)));
+        let read = parse(&odd.headers()).expect("a dead letter");
+        assert_eq!(read.message.len(), MAX_MESSAGE - 1);
+    }
+
+    #[test]
+    fn headers_of_others_are_no_dead_letter() {
+        assert_eq!(parse(&[]), None);
+        let mut odd = letter("odd").headers();
+        odd[1].1 = "three".into();
+        assert_eq!(parse(&odd), None);
+        assert_eq!(parse(&letter("odd").headers()[1..]), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Writes dead letters: to a topic of their own, acknowledged by all in-sync replicas, once as far as a producer can see to that.
+
+use std::time::Duration;
+
+use super::DeadLetter;
+use crate::events::RawRecord;
+use crate::events::cancellation::Cancellation;
+use crate::kafka::{Client, Header, Producer, ProducerConfig, Record, Result};
+
+/// What is appended to the name of a topic for that of its dead letters.
+pub const DEAD_LETTER_SUFFIX: &str = ".dlq";
+
+/// How long a write is waited for before it is told that it fails, and tried again.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_BLOCK: Duration = Duration::from_secs(10);
+/// No record that could be read is too large to be sent: what its topic takes is for the brokers to say.
+const MAX_REQUEST: usize = 256 << 20;
+
+/// Shared by all that write dead letters of a consumer.
+pub(crate) struct DeadLetterWriter {
+    producer: Producer,
+    topic: Option<String>,
+}
+
+impl DeadLetterWriter {
+    /// Writes to `topic`; to the topic of each record with [`DEAD_LETTER_SUFFIX`] if that is `None`.
+    pub(crate) fn on(client: &Client, topic: Option<String>) -> Result<Self> {
+        let producer = client.producer(ProducerConfig {
+            linger: Duration::ZERO,
+            delivery_timeout: TIMEOUT,
+            max_block: MAX_BLOCK,
+            max_request_bytes: MAX_REQUEST,
+            buffer_bytes: 2 * MAX_REQUEST,
+            ..ProducerConfig::default()
+        })?;
+        Ok(Self { producer, topic })
+    }
+
+    /// Writes `record`, and waits until that is acknowledged. `None`: one of `given_up` was raised before it was accepted for sending. What
+    /// fails may be written nevertheless; it is written again then.
+    pub(crate) async fn write(
+        &self,
+        record: RawRecord<'_>,
+        letter: &DeadLetter,
+        given_up: [&Cancellation; 2],
+    ) -> Option<Result<()>> {
+        let topic = match &self.topic {
+            Some(topic) => topic.clone(),
+            None => format!("{}{DEAD_LETTER_SUFFIX}", record.topic),
+        };
+        let more = letter.headers();
+        let own = record
+            .headers
+            .iter()
+            .map(|(name, value)| Header::raw(name.as_bytes(), value));
+        let more = more
+            .iter()
+            .map(|(name, value)| Header::new(name, value.as_bytes()));
+        let headers: Vec<_> = own.chain(more).collect();
+        let mut dead = Record::new(&topic).headers(&headers);
+        (dead.key, dead.value) = (record.key, record.value);
+        let [consumer, partition] = given_up;
+        let accepted = tokio::select! {
+            biased;
+            () = consumer.cancelled() => return None,
+            () = partition.cancelled() => return None,
+            accepted = self.producer.enqueue(dead) => accepted,
+        };
+        Some(match accepted {
+            Ok(delivery) => delivery.await.map(drop),
+            Err(error) => Err(error),
+        })
+    }
+}

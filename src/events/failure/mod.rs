@@ -1,0 +1,27 @@
+//! What becomes of a record whose handler fails: retried while its key waits, written to a dead-letter topic, skipped, or the end of the
+//! consumer.
+//!
+//! In: what a handler returned, and how often it has failed for the record. Out: what is done next, and when. Who calls handlers and holds
+//! keys back is the consumer's scheduler.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `class` | kinds of failures: transient, poison, fatal; and who says which one it is |
+//! | `policy` | what is done after a failure: a pure decision |
+//! | [`dead_letter`] | what a dead letter says of its origin and its failure, and by which headers |
+//! | `dead_letter_writer` | dead letters on their way to their topic |
+//! | `handling` | the decision put to use for a consumer, and told to its observer |
+
+mod class;
+pub mod dead_letter;
+mod dead_letter_writer;
+mod handling;
+mod policy;
+
+pub use class::{Classify, FailureClass};
+pub use dead_letter::DeadLetter;
+pub use dead_letter_writer::DEAD_LETTER_SUFFIX;
+pub(crate) use dead_letter_writer::DeadLetterWriter;
+pub(crate) use handling::{FailureHandling, Fate};
+pub(crate) use policy::{FailurePolicy, Failures};
+pub use policy::{OnFailure, OnSkipped, OnUnknown, RetryPolicy};
