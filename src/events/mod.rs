@@ -92,8 +92,8 @@ pub use consumer::{
 pub use event::{AnyEvent, Dispatch, Dispatched, Encode, Event, EventKey, EventSet, RecordKind};
 pub use failure::dead_letter;
 pub use failure::{
-    Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, OnFailure, OnSkipped, OnUnknown,
-    RetryPolicy,
+    CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, OnFailure,
+    OnSkipped, OnUnknown, RetryPolicy,
 };
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};

@@ -104,3 +104,10 @@ async fn send_numbers(producer: &EventProducer, keys: usize, numbers: std::ops::
     }
     producer.flush().await.expect("delivered");
 }
+
+/// What the group has committed, over all partitions.
+fn committed(broker: &Broker) -> i64 {
+    (0..3)
+        .filter_map(|partition| broker.committed_offset("test", TOPIC, partition))
+        .sum()
+}

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::CommitPolicy;
 use crate::events::failure::FailurePolicy;
-use crate::events::{Classify, FailureClass, OnFailure, OnUnknown, RetryPolicy};
+use crate::events::{CircuitPolicy, Classify, FailureClass, OnFailure, OnUnknown, RetryPolicy};
 use crate::kafka::config::values::{
-    ADDRESSES, BYTES, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS, list,
+    ADDRESSES, BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS,
+    list,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
@@ -57,7 +58,7 @@ pub struct ConsumerConfig {
     /// 5 s at most, is kept for the last commit and for leaving the group, the rest is for handlers at work. Below `max.poll.interval.ms`.
     /// Default 30 s.
     pub shutdown_timeout: Duration,
-    /// `handler.retries`, `handler.retry.backoff.ms`, `handler.retry.backoff.max.ms`, `handler.retry.timeout.ms`: how an event is retried
+    /// `handler.retries`, `handler.retry.backoff.ms`, `handler.retry.backoff.max.ms`, `handler.retry.timeout.ms`, `retry.budget.…`: how an event is retried
     /// whose handler fails with something transient. Default: up to 10 times, after 100 ms to 10 s, for 5 min.
     pub retry: RetryPolicy,
     /// `on.failure`: what becomes of an event that is not retried any more. Default: the consumer stops and says why.
@@ -66,6 +67,12 @@ pub struct ConsumerConfig {
     /// as many partitions as the topic itself dead letters are spread alike. Default: the name of the record's own topic, with
     /// [`.dlq`](crate::events::DEAD_LETTER_SUFFIX) behind it.
     pub dead_letter_topic: Option<String>,
+    /// `dead.letters.per.second`: how many dead letters may be written in a second, up to ten seconds' of them at once; what is beyond waits.
+    /// Default 1,000.
+    pub dead_letters_per_second: usize,
+    /// `circuit.failure.percent`, `circuit.failures`, `circuit.window.ms`, `circuit.pause.ms`: when nothing more is taken in for a while, because
+    /// nearly all handlers fail. Default: when 90 % fail, 50 at the least, in 10 s; for 5 s.
+    pub circuit: CircuitPolicy,
     /// `on.unknown`: what becomes of an event whose type is not in the set. Default: it goes to `handle_unknown`, which skips it unless
     /// implemented.
     pub on_unknown: OnUnknown,
@@ -96,6 +103,8 @@ impl Default for ConsumerConfig {
             retry: RetryPolicy::default(),
             on_failure: OnFailure::Stop,
             dead_letter_topic: None,
+            dead_letters_per_second: 1_000,
+            circuit: CircuitPolicy::default(),
             on_unknown: OnUnknown::default(),
             on_panic: FailureClass::Poison,
             classify: Classify::default(),
@@ -136,6 +145,8 @@ impl ConsumerConfig {
             on_panic: self.on_panic,
             classify: self.classify.clone(),
             handler_timeout: self.handler_timeout,
+            circuit: self.circuit,
+            dead_letters_per_second: self.dead_letters_per_second,
         }
     }
 
@@ -156,8 +167,8 @@ impl ConsumerConfig {
 /// Each place has a task and counters of its own: more would only take memory.
 const HANDLERS: Kind<usize> = Kind::number::<1, 4_096>("a number of handlers from 1 to 4096");
 
-const RETRIES: Kind<usize> =
-    Kind::number::<0, MAX_BYTES>("a number of retries from 0 to 2147483647");
+const RETRIES: Kind<usize> = Kind::number::<0, MAX_BYTES>("a number from 0 to 2147483647");
+const PERCENT: Kind<usize> = Kind::number::<0, 100>("a number from 0 to 100");
 
 set_by_name!(ConsumerConfig);
 
@@ -184,6 +195,13 @@ impl Configuration for ConsumerConfig {
         "handler.timeout.ms": POSITIVE_MILLIS => handler_timeout;
         "on.failure": OnFailure::KIND => on_failure;
         "dead.letter.topic": NAME => dead_letter_topic;
+        "dead.letters.per.second": COUNT => dead_letters_per_second;
+        "retry.budget.per.second": COUNT => retry.budget_per_second;
+        "retry.budget.percent": RETRIES => retry.budget_percent;
+        "circuit.failure.percent": PERCENT => circuit.failure_percent;
+        "circuit.failures": COUNT => circuit.failures;
+        "circuit.window.ms": POSITIVE_MILLIS => circuit.window;
+        "circuit.pause.ms": POSITIVE_MILLIS => circuit.pause;
         "on.unknown": OnUnknown::KIND => on_unknown;
         "on.panic": FailureClass::KIND => on_panic;
     };

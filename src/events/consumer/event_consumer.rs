@@ -41,6 +41,7 @@ struct Run {
     counters: Arc<Counters>,
     assigned: Assigned,
     lag: LagView,
+    failing: Arc<FailureHandling>,
 }
 
 impl<S: EventSet> EventConsumer<S> {
@@ -139,6 +140,9 @@ impl<S: EventSet> EventConsumer<S> {
             config: config.clone(),
         };
         consumer.subscribe_with(&topics, listener).await?;
+        let failing =
+            FailureHandling::new(config.failure_policy(), &config.group_id, client.config());
+        let failing = Arc::new(failing);
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(None);
         let lag = LagView::new(consumer.handle(), assigned.clone());
@@ -153,13 +157,14 @@ impl<S: EventSet> EventConsumer<S> {
                 counters: counters.clone(),
                 assigned: assigned.clone(),
                 lag: lag.clone(),
+                failing: failing.clone(),
             });
         }
         let memory = Memory::new(config.queue_bytes);
         let workers = Workers::start::<S, H>(
             Arc::new(handler),
             self.codec.clone(),
-            FailureHandling::new(config.failure_policy(), &config.group_id, client.config()),
+            failing,
             dead_letters,
             counters.clone(),
         );
@@ -218,11 +223,14 @@ impl<S: EventSet> EventConsumer<S> {
             return ConsumerMetrics::default();
         };
         let lag_by_partition = run.lag.by_partition();
+        let (circuit, circuit_opened) = run.failing.circuit();
         ConsumerMetrics {
             oldest: oldest_of(&run.assigned),
             // The log's ends are what brokers say: however large they are, the sum is a number.
             lag: (lag_by_partition.iter()).fold(0, |sum, (_, lag)| lag.saturating_add(sum)),
             lag_by_partition,
+            circuit,
+            circuit_opened,
             ..run.counters.summary(S::TYPES)
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::events::CircuitState;
 use crate::kafka::consumer::{PositionReset, ResetCounts};
 use crate::kafka::observe::{Histogram, Latency};
 use crate::kafka::runtime::Mutex;
@@ -35,6 +36,10 @@ pub struct ConsumerMetrics {
     pub dead_lettered: u64,
     /// Attempts to write dead letters that failed and are repeated.
     pub dead_letter_failures: u64,
+    /// Whether records are taken in, or nothing for a while because nearly all handlers failed.
+    pub circuit: CircuitState,
+    /// How often nothing was taken in for a while.
+    pub circuit_opened: u64,
     /// Records passed over because they had been finished before a restart.
     pub repeated: u64,
     /// Commits that the broker has taken, each of one or more partitions.
@@ -157,7 +162,15 @@ impl Counters {
         self.last_error.lock().clone()
     }
 
-    /// What was counted; the lag and the oldest event are for others to fill in.
+    /// How many records were handled, in all.
+    pub(crate) fn handled(&self) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| read(&worker.handled))
+            .sum()
+    }
+
+    /// What was counted; the lag, the oldest event and the circuit are for others to fill in.
     pub(crate) fn summary(&self, types: &'static [&'static str]) -> ConsumerMetrics {
         let sum = |counter: fn(&WorkerCounters) -> &AtomicU64| {
             self.workers
@@ -188,6 +201,8 @@ impl Counters {
             failed: sum(|worker| &worker.failed),
             retried: sum(|worker| &worker.retried),
             timed_out: sum(|worker| &worker.timed_out),
+            circuit: CircuitState::default(),
+            circuit_opened: 0,
             dead_lettered: read(&self.dead_lettered),
             dead_letter_failures: read(&self.dead_letter_failures),
             repeated: read(&self.repeated),

@@ -1,14 +1,17 @@
 //! What a consumer does about failures, with all that it takes to decide and to tell of it: the policy, the time, random numbers, the observer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budget::TokenBucket;
+use super::circuit::{Circuit, Gate};
 use super::policy::{FailurePolicy, Failures, Next};
-use super::{DeadLetter, FailureClass, OnFailure};
+use super::{CircuitState, DeadLetter, FailureClass, OnFailure};
 use crate::events::{Context, HandlerError};
-use crate::kafka::observe::{AfterFailure, ClientEvent, Watch, tell};
+use crate::kafka::observe::{AfterFailure, ClientEvent, Intake, Watch, tell};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Backoff, ClientConfig, Clock, Error, Random, TopicPartition};
 
@@ -23,7 +26,18 @@ pub(crate) struct FailureHandling {
     group: String,
     watch: Watch,
     clock: Clock,
-    random: Mutex<Random>,
+    /// Whether the circuit is not closed: then each record needs a [gate](FailureHandling::gate) to be open.
+    restricted: AtomicBool,
+    limits: Mutex<Limits>,
+}
+
+#[derive(Debug)]
+struct Limits {
+    random: Random,
+    retries: TokenBucket,
+    dead_letters: TokenBucket,
+    circuit: Circuit,
+    opened: u64,
 }
 
 /// What becomes of a record after a failure.
@@ -41,23 +55,32 @@ pub(crate) enum Fate {
 
 impl FailureHandling {
     pub(crate) fn new(policy: FailurePolicy, group: &str, client: &ClientConfig) -> Self {
+        let limits = Limits {
+            random: client.random("handlers' failures"),
+            retries: TokenBucket::new(policy.retry.budget_per_second, policy.retry.budget_percent),
+            dead_letters: TokenBucket::new(policy.dead_letters_per_second, 0),
+            circuit: Circuit::new(policy.circuit, Instant::now()),
+            opened: 0,
+        };
         Self {
             policy,
             group: group.to_string(),
             watch: client.observer.clone(),
             clock: client.clock,
-            random: Mutex::new(client.random("handlers' failures")),
+            restricted: AtomicBool::new(false),
+            limits: Mutex::new(limits),
         }
     }
 
     /// The handler of the record in `context`, in `partition`, has failed with `error`, as often before as `failures` says: notes it there,
-    /// tells of it, and returns what becomes of the record.
+    /// tells of it, and returns what becomes of the record. In all, so many records were `handled`.
     pub(crate) fn failed(
         &self,
         partition: &TopicPartition,
         context: &Context<'_>,
         error: &HandlerError,
         failures: &mut Option<Box<Failures>>,
+        handled: u64,
     ) -> Fate {
         let now = Instant::now();
         let failures = failures.get_or_insert_with(|| {
@@ -69,7 +92,16 @@ impl FailureHandling {
         });
         failures.count = failures.count.saturating_add(1);
         let class = self.policy.class(error);
-        let next = (self.policy).next(class, failures, now, &mut self.random.lock());
+        if class == FailureClass::Transient {
+            self.change_circuit(|circuit| circuit.failed(now, handled));
+        }
+        let next = {
+            let limits = &mut *self.limits.lock();
+            match (self.policy).next(class, failures, now, &mut limits.random) {
+                Next::Again(pause) => Next::Again(pause.max(limits.retries.take(now, handled))),
+                next => next,
+            }
+        };
         let (fate, then) = match (next, &self.policy.on_failure) {
             (Next::Again(pause), _) => (Fate::Again(now + pause), AfterFailure::Retried(pause)),
             // What tells of a failure is the application's too, and may panic as well: then the record is not given up.
@@ -116,7 +148,62 @@ impl FailureHandling {
             failures,
         });
         let (first, longest) = DEAD_LETTER_PAUSES;
-        Backoff::pause(first, longest, failures, &mut self.random.lock())
+        Backoff::pause(first, longest, failures, &mut self.limits.lock().random)
+    }
+
+    /// How long a dead letter waits before it is written.
+    pub(crate) fn dead_letter_wait(&self) -> Duration {
+        self.limits.lock().dead_letters.take(Instant::now(), 0)
+    }
+
+    /// Whether records may not be begun as they come.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.restricted.load(Ordering::Relaxed)
+    }
+
+    /// Whether a record may be begun now.
+    pub(crate) fn gate(&self) -> Gate {
+        let mut gate = Gate::Free;
+        self.change_circuit(|circuit| gate = circuit.gate(Instant::now()));
+        gate
+    }
+
+    /// A record was begun as a probe.
+    pub(crate) fn probe_begun(&self) {
+        self.change_circuit(Circuit::begun);
+    }
+
+    /// A record that was begun as a probe went well, where so many were `handled` in all.
+    pub(crate) fn probe_succeeded(&self, handled: u64) {
+        self.change_circuit(|circuit| circuit.succeeded(Instant::now(), handled));
+    }
+
+    /// Whether records are taken in, and how often they were not.
+    pub(crate) fn circuit(&self) -> (CircuitState, u64) {
+        let limits = self.limits.lock();
+        (limits.circuit.state(), limits.opened)
+    }
+
+    fn change_circuit(&self, change: impl FnOnce(&mut Circuit)) {
+        let mut limits = self.limits.lock();
+        let before = limits.circuit.state();
+        change(&mut limits.circuit);
+        let now = limits.circuit.state();
+        if before == now {
+            return;
+        }
+        limits.opened += u64::from(now == CircuitState::Open);
+        let is_closed = now == CircuitState::Closed;
+        self.restricted.store(!is_closed, Ordering::Relaxed);
+        drop(limits);
+        tell(&self.watch, || ClientEvent::IntakeChanged {
+            group: &self.group,
+            intake: match now {
+                CircuitState::Closed => Intake::Resumed,
+                CircuitState::Open => Intake::Paused(self.policy.circuit.pause),
+                CircuitState::HalfOpen => Intake::Probing,
+            },
+        });
     }
 
     fn tell(

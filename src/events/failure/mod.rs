@@ -10,14 +10,20 @@
 //! | `policy` | what is done after a failure: a pure decision |
 //! | [`dead_letter`] | what a dead letter says of its origin and its failure, and by which headers |
 //! | `dead_letter_writer` | dead letters on their way to their topic |
+//! | `budget` | how many retries and dead letters there may be in a second |
+//! | `circuit` | when nothing more is taken in, because nearly everything fails |
 //! | `handling` | the decision put to use for a consumer, and told to its observer |
 
+mod budget;
+mod circuit;
 mod class;
 pub mod dead_letter;
 mod dead_letter_writer;
 mod handling;
 mod policy;
 
+pub(crate) use circuit::Gate;
+pub use circuit::{CircuitPolicy, CircuitState};
 pub use class::{Classify, FailureClass};
 pub use dead_letter::DeadLetter;
 pub use dead_letter_writer::DEAD_LETTER_SUFFIX;

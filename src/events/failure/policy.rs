@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Classify, FailureClass};
+use super::{CircuitPolicy, Classify, FailureClass};
 use crate::events::{Context, HandlerError};
 use crate::kafka::config::values::Kind;
 use crate::kafka::{Backoff, Error, Random};
@@ -115,6 +115,11 @@ pub struct RetryPolicy {
     pub backoff_max: Duration,
     /// `handler.retry.timeout.ms`: no attempt begins later than this after the first failure. Default 5 min.
     pub timeout: Duration,
+    /// `retry.budget.per.second`: how many retries of all records together may begin in a second, up to ten seconds' of them at once, beside
+    /// those that [successes](RetryPolicy::budget_percent) make room for. What is beyond waits for longer. Default 100.
+    pub budget_per_second: usize,
+    /// `retry.budget.percent`: how many retries more for each hundred records that were handled. Default 20.
+    pub budget_percent: usize,
 }
 
 impl Default for RetryPolicy {
@@ -124,6 +129,8 @@ impl Default for RetryPolicy {
             backoff: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
             timeout: Duration::from_secs(300),
+            budget_per_second: 100,
+            budget_percent: 20,
         }
     }
 }
@@ -186,6 +193,8 @@ pub(crate) struct FailurePolicy {
     pub on_panic: FailureClass,
     pub classify: Classify,
     pub handler_timeout: Option<Duration>,
+    pub circuit: CircuitPolicy,
+    pub dead_letters_per_second: usize,
 }
 
 impl FailurePolicy {
@@ -214,6 +223,7 @@ impl FailurePolicy {
             backoff,
             backoff_max,
             timeout,
+            ..
         } = self.retry;
         if failures.count as usize > retries {
             return Next::GiveUp;

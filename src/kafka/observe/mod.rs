@@ -20,7 +20,7 @@ pub use broker::BrokerMetrics;
 pub(crate) use lag::LagWatch;
 pub(crate) use latency::Histogram;
 pub use latency::Latency;
-pub use observer::{AfterFailure, ClientEvent, Observer, Severity};
+pub use observer::{AfterFailure, ClientEvent, Intake, Observer, Severity};
 pub(crate) use observer::{Watch, tell};
 #[cfg(feature = "tracing")]
 pub use tracing::Tracing;

@@ -221,6 +221,26 @@ pub enum ClientEvent<'a> {
         /// What becomes of the record.
         then: AfterFailure,
     },
+    /// A consumer takes in no more records because nearly all handlers fail, or takes them in again.
+    #[non_exhaustive]
+    IntakeChanged {
+        /// The group that it is a member of.
+        group: &'a str,
+        /// What it does now.
+        intake: Intake,
+    },
+}
+
+/// Whether a consumer takes in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Intake {
+    /// Not for this time.
+    Paused(Duration),
+    /// A few, to see how it goes.
+    Probing,
+    /// As before.
+    Resumed,
 }
 
 /// What becomes of a record whose handler failed.
@@ -275,6 +295,7 @@ impl<'a> ClientEvent<'a> {
             Self::PositionReset { .. } => "position_reset",
             Self::FallingBehind { .. } => "falling_behind",
             Self::HandlerFailed { .. } => "handler_failed",
+            Self::IntakeChanged { .. } => "intake_changed",
         }
     }
 
@@ -308,6 +329,10 @@ impl<'a> ClientEvent<'a> {
                 AfterFailure::Retried(_) => Severity::Info,
                 AfterFailure::DeadLettered => Severity::Warn,
                 AfterFailure::Skipped | AfterFailure::Stopped => Severity::Error,
+            },
+            Self::IntakeChanged { intake, .. } => match intake {
+                Intake::Paused(_) => Severity::Error,
+                Intake::Probing | Intake::Resumed => Severity::Info,
             },
             Self::BatchFailed { .. } | Self::CommitFailed { .. } => Severity::Error,
         }
@@ -353,7 +378,8 @@ impl<'a> ClientEvent<'a> {
             | Self::PartitionsRevoked { group, .. }
             | Self::PartitionsLost { group, .. }
             | Self::CommitFailed { group, .. }
-            | Self::HandlerFailed { group, .. } => Some(group),
+            | Self::HandlerFailed { group, .. }
+            | Self::IntakeChanged { group, .. } => Some(group),
             _ => None,
         }
     }
@@ -538,6 +564,18 @@ impl fmt::Display for ClientEvent<'_> {
                     f,
                     "{partition} is read slower than it is written to: {lag} records behind, {growth} more than a minute ago"
                 )
+            }
+            Self::IntakeChanged { group, intake } => {
+                write!(f, "the member of group {group} ")?;
+                match intake {
+                    Intake::Paused(pause) => write!(
+                        f,
+                        "takes in nothing for {} ms: nearly all of its handlers fail",
+                        pause.as_millis()
+                    ),
+                    Intake::Probing => f.write_str("tries whether its handlers go well again"),
+                    Intake::Resumed => f.write_str("takes in records again"),
+                }
             }
             Self::HandlerFailed {
                 partition,

@@ -51,22 +51,23 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter
     let (item, counters) = (&work.item, shared.counters());
     let partition = item.partition().clone();
     let given_up = [shared.stopping(), &partition.gone];
-    let mut failures = 0;
+    let (mut failures, mut pause) = (0, shared.failing().dead_letter_wait());
     let written = loop {
+        if !pause.is_zero() {
+            tokio::select! {
+                biased;
+                () = shared.stopping().cancelled() => break false,
+                () = partition.gone.cancelled() => break false,
+                () = sleep(pause) => {}
+            }
+        }
         match writer.write(item.record(), &letter, given_up).await {
             Some(Ok(())) => break true,
             None => break false,
             Some(Err(error)) => {
                 failures += 1;
                 count(&counters.dead_letter_failures, 1);
-                let pause =
-                    (shared.failing()).dead_letter_failed(&partition.name, &error, failures);
-                tokio::select! {
-                    biased;
-                    () = shared.stopping().cancelled() => break false,
-                    () = partition.gone.cancelled() => break false,
-                    () = sleep(pause) => {}
-                }
+                pause = (shared.failing()).dead_letter_failed(&partition.name, &error, failures);
             }
         }
     };

@@ -109,13 +109,13 @@ impl<T> Queues<T> {
     }
 
     /// Puts what was taken and not begun back in front of its keys, and lets go of these but for `kept`.
-    pub(super) fn give_back(&mut self, taken: &mut VecDeque<Work<T>>, kept: KeyId) {
+    pub(super) fn give_back(&mut self, taken: &mut VecDeque<Work<T>>, kept: Option<KeyId>) {
         while let Some(Work { key, tenant, item }) = taken.pop_back() {
             if let Some(entry) = self.keys.get_mut(&key) {
                 self.slots.push_front(&mut entry.queue, (tenant, item));
             }
             let is_last = taken.back().is_none_or(|before| before.key != key);
-            if is_last && key != kept {
+            if is_last && Some(key) != kept {
                 self.finish(key);
             }
         }

@@ -22,7 +22,9 @@ use crate::events::cancellation::Cancellation;
 use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::{Counters, WorkerCounters, count};
 use crate::events::consumer::partition::Partition;
-use crate::events::failure::{DeadLetter, DeadLetterWriter, FailureClass, FailureHandling, Fate};
+use crate::events::failure::{
+    DeadLetter, DeadLetterWriter, FailureClass, FailureHandling, Fate, Gate,
+};
 use crate::events::handler::{Panicked, TimedOut};
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
 use crate::kafka::runtime::Mutex;
@@ -43,7 +45,7 @@ pub(crate) struct Workers {
 
 /// What workers and poll loop share.
 pub(crate) struct Shared {
-    failing: FailureHandling,
+    failing: Arc<FailureHandling>,
     counters: Arc<Counters>,
     queues: Mutex<Queues<WorkItem>>,
     /// Told that something is ready. Who takes some and leaves some tells the next.
@@ -60,7 +62,7 @@ impl Workers {
     pub(crate) fn start<S, H>(
         handler: Arc<H>,
         codec: Arc<S::Codec>,
-        failing: FailureHandling,
+        failing: Arc<FailureHandling>,
         dead_letters: Option<DeadLetterWriter>,
         counters: Arc<Counters>,
     ) -> Self
@@ -194,28 +196,48 @@ impl Shared {
         self.stop();
     }
 
-    /// Lets go of the keys in `done`, and takes up to `limit` records; waits for one. `false`: there is nothing to do any more.
+    /// Lets go of the keys in `done`, and takes up to `limit` records, or one where it is a probe; waits for one. Returns what it has taken.
     async fn next(
         &self,
         done: &mut Vec<KeyId>,
         limit: usize,
         taken: &mut VecDeque<Work<WorkItem>>,
-    ) -> bool {
+    ) -> Taken {
         loop {
             let mut more = pin!(self.more.notified());
+            let mut opens = None;
             // First without: who has much to do waits for nothing.
             for waits in [false, true] {
                 if waits {
                     more.as_mut().enable();
                 }
                 if self.is_stopping() {
-                    return false;
+                    return Taken::Nothing;
                 }
-                if self.take(done, limit, taken) {
-                    return true;
+                if !self.failing.is_restricted() {
+                    if self.take(done, limit, taken) {
+                        return Taken::Freely;
+                    }
+                    continue;
+                }
+                match self.failing.gate() {
+                    Gate::Probe if self.take(done, 1, taken) => {
+                        self.failing.probe_begun();
+                        return Taken::AsProbe;
+                    }
+                    // Where it has just become free, too: with the next look.
+                    Gate::Probe | Gate::Free => {}
+                    Gate::Wait(until) => {
+                        let mut queues = self.queues.lock();
+                        done.drain(..).for_each(|key| queues.finish(key));
+                        opens = Some(until);
+                    }
                 }
             }
-            let delay = self.queues.lock().next_delay();
+            let delay = match opens {
+                None => self.queues.lock().next_delay(),
+                opens => opens,
+            };
             match delay {
                 Some(until) => drop(timeout_at(until, more).await),
                 None => more.await,
@@ -239,7 +261,12 @@ impl Shared {
     }
 
     /// Gives back what was taken and not begun, before a handler that has `kept` waits.
-    fn give_back(&self, done: &mut Vec<KeyId>, taken: &mut VecDeque<Work<WorkItem>>, kept: KeyId) {
+    fn give_back(
+        &self,
+        done: &mut Vec<KeyId>,
+        taken: &mut VecDeque<Work<WorkItem>>,
+        kept: Option<KeyId>,
+    ) {
         if done.is_empty() && taken.is_empty() {
             return;
         }
@@ -247,6 +274,15 @@ impl Shared {
         done.drain(..).for_each(|key| queues.finish(key));
         queues.give_back(taken, kept);
         if queues.has_ready() {
+            self.more.notify_one();
+        }
+    }
+
+    /// A probe went well. Where that closes the circuit, whoever waits for it goes on.
+    fn probe_succeeded(&self) {
+        self.failing.probe_succeeded(self.counters.handled());
+        if !self.failing.is_restricted() {
+            self.more.notify_waiters();
             self.more.notify_one();
         }
     }
@@ -280,10 +316,19 @@ async fn work<S, H>(
     let counters = &shared.counters.workers[number];
     let (mut taken, mut done) = (VecDeque::with_capacity(MOST), Vec::with_capacity(MOST));
     let mut limit = 1;
-    while shared.next(&mut done, limit, &mut taken).await {
+    loop {
+        let is_probe = match shared.next(&mut done, limit, &mut taken).await {
+            Taken::Nothing => return,
+            how => how == Taken::AsProbe,
+        };
         let started = Instant::now();
         let (mut begun, mut handled) = (started, 0);
         while let Some(mut work) = taken.pop_front() {
+            if shared.failing.is_restricted() && !is_probe {
+                taken.push_front(work);
+                shared.give_back(&mut done, &mut taken, None);
+                break;
+            }
             let (key, item) = (work.key, &work.item);
             let partition = item.partition();
             if shared.is_stopping() || !partition.begin() {
@@ -307,7 +352,7 @@ async fn work<S, H>(
                         return Poll::Ready(Some(called));
                     }
                     if !std::mem::replace(&mut waits, true) {
-                        shared.give_back(&mut done, &mut taken, key);
+                        shared.give_back(&mut done, &mut taken, Some(key));
                         timer = (policy.handler_timeout)
                             .map(|limit| Box::pin(sleep_until(begun + limit)));
                     }
@@ -325,6 +370,9 @@ async fn work<S, H>(
                 })) => {
                     counted(counters, kind, true);
                     count(&counters.handled, 1);
+                    if is_probe {
+                        shared.probe_succeeded();
+                    }
                     End::Finished
                 }
                 ended => shared.see_to(counters, &mut work.item, ended),
@@ -338,13 +386,13 @@ async fn work<S, H>(
                 End::Finished | End::Left => partition.end(offset, end == End::Finished),
                 End::Again(at) => {
                     partition.end(offset, false);
-                    shared.give_back(&mut done, &mut taken, key);
+                    shared.give_back(&mut done, &mut taken, Some(key));
                     shared.delay(work, at);
                     continue;
                 }
                 End::Dead(letter) => {
                     // It is at work until it is written.
-                    shared.give_back(&mut done, &mut taken, key);
+                    shared.give_back(&mut done, &mut taken, Some(key));
                     // Nobody receives it when the consumer is at its end: then it is left.
                     drop(dead_letters.send((work, letter)));
                     continue;
@@ -360,6 +408,16 @@ async fn work<S, H>(
         // Handlers that never wait leave the thread to others now and then all the same.
         coop::consume_budget().await;
     }
+}
+
+/// What a worker has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// There is nothing to do any more.
+    Nothing,
+    Freely,
+    /// One record, while hardly any are begun.
+    AsProbe,
 }
 
 /// What became of a call of the handler.
@@ -410,7 +468,8 @@ impl Shared {
         let mut failures = item.failures.take();
         let partition = &item.partition().name;
         let context = Context::new(item.record());
-        let fate = (self.failing).failed(partition, &context, &error, &mut failures);
+        let handled = self.counters.handled();
+        let fate = (self.failing).failed(partition, &context, &error, &mut failures, handled);
         if let Fate::Again(at) = fate {
             count(&counters.retried, 1);
             item.failures = failures;

@@ -42,7 +42,7 @@ fn a_delayed_record_comes_before_those_behind_it_and_delays_no_other_key() {
     let mut taken = VecDeque::new();
     queues.take(now, 2, &mut taken);
     let first = taken.pop_front().expect("taken");
-    queues.give_back(&mut taken, first.key);
+    queues.give_back(&mut taken, Some(first.key));
     queues.delay(first, soon);
     assert_eq!(queues.next_delay(), Some(soon));
     assert_eq!(take(&mut queues, now, 9), [(2, 20)]);
@@ -138,11 +138,11 @@ proptest! {
                     prop_assert_eq!(order.front(), Some(&work.item));
                     match end {
                         End::Fails => {
-                            queues.give_back(taken, key);
+                            queues.give_back(taken, Some(key));
                             queues.delay(work, now + Duration::from_millis(20));
                         }
                         End::Waits => {
-                            queues.give_back(taken, key);
+                            queues.give_back(taken, Some(key));
                             order.pop_front();
                             queues.finish(key);
                         }

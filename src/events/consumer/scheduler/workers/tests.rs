@@ -11,7 +11,10 @@ use crate::events::codec::Protobuf;
 use crate::events::consumer::offset_tracker::OffsetTracker;
 use crate::events::consumer::scheduler::Memory;
 use crate::events::failure::FailurePolicy;
-use crate::events::{Event, EventSet, OnFailure, OnUnknown, RawRecord, RetryPolicy, Undecodable};
+use crate::events::{
+    CircuitPolicy, CircuitState, Event, EventSet, OnFailure, OnUnknown, RawRecord, RetryPolicy,
+    Undecodable,
+};
 use crate::kafka::{ClientConfig, TopicPartition};
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -84,12 +87,17 @@ fn policy(on_failure: OnFailure) -> FailurePolicy {
         retry: RetryPolicy::none(),
         on_failure,
         on_panic: FailureClass::Poison,
+        dead_letters_per_second: 1_000,
+        circuit: CircuitPolicy {
+            failure_percent: 0,
+            ..CircuitPolicy::default()
+        },
         ..FailurePolicy::default()
     }
 }
 
-fn failing(policy: FailurePolicy) -> FailureHandling {
-    FailureHandling::new(policy, "g", &ClientConfig::default())
+fn failing(policy: FailurePolicy) -> Arc<FailureHandling> {
+    Arc::new(FailureHandling::new(policy, "g", &ClientConfig::default()))
 }
 
 fn setup(workers: usize, handler: Notes, on_failure: OnFailure) -> Setup {
@@ -240,12 +248,20 @@ impl<F: Fn(&str, usize) -> bool + Send + Sync + 'static> StepHandler for Called<
 }
 
 fn setup_of<H: StepHandler>(workers: usize, handler: Arc<H>, policy: FailurePolicy) -> Setup {
+    setup_with(workers, handler, failing(policy))
+}
+
+fn setup_with<H: StepHandler>(
+    workers: usize,
+    handler: Arc<H>,
+    failing: Arc<FailureHandling>,
+) -> Setup {
     let counters = Arc::new(Counters::new(workers, Steps::TYPES.len()));
     Setup {
         workers: Workers::start::<Steps, _>(
             handler,
             Arc::new(Protobuf),
-            failing(policy),
+            failing,
             None,
             counters.clone(),
         ),
@@ -543,4 +559,36 @@ async fn a_handler_that_ends_when_it_is_asked_to_is_no_failure_and_its_record_is
     assert!(setup.stop().await.is_ok());
     assert_eq!(partition.oldest().map(|(offset, _)| offset), Some(0));
     assert_eq!(told.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_everything_fails_nothing_is_begun_for_a_while_and_a_few_probes_end_that() {
+    let seconds = Duration::from_secs;
+    let begun = Instant::now();
+    let handler = Arc::new(Called {
+        calls: Mutex::default(),
+        fails: move |_: &str, _| begun.elapsed() < Duration::from_secs(8),
+    });
+    let policy = FailurePolicy {
+        retry: RetryPolicy::up_to(100).backoff(seconds(1), seconds(1)),
+        circuit: CircuitPolicy::default(),
+        ..policy(OnFailure::Stop)
+    };
+    let handling = failing(policy.clone());
+    let setup = setup_with(2, handler.clone(), handling.clone());
+    setup.hand_out(0, 0..200);
+    sleep(seconds(1)).await;
+    let called = handler.calls.lock().len();
+    assert!((50..60).contains(&called), "{called}");
+    assert_eq!(handling.circuit(), (CircuitState::Open, 1));
+    sleep(seconds(3)).await;
+    assert_eq!(handler.calls.lock().len(), called, "nothing is begun");
+    // One of the probes after five seconds fails; those after ten go well.
+    sleep(seconds(3)).await;
+    assert_eq!(handling.circuit(), (CircuitState::Open, 2));
+    assert!(handler.calls.lock().len() < called + 10);
+    setup.until_handled(200).await;
+    assert!(begun.elapsed() >= seconds(10));
+    assert_eq!(handling.circuit(), (CircuitState::Closed, 2));
+    assert_eq!(setup.committable(), Some(200));
 }
