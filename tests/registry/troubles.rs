@@ -11,7 +11,7 @@ use pat_events::events::codec::{
 };
 use pat_events::events::email::{EmailDeleted, EmailProcessed};
 use pat_events::events::{
-    ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, OnFailure, ProducerConfig,
+    ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, ProducerConfig,
     RawHeaders, event_set,
 };
 use pat_events::kafka::{ErrorKind, OffsetReset};
@@ -284,12 +284,9 @@ async fn events_wait_for_a_registry_that_is_down_and_none_is_lost() {
     registry.set(Mood::Down(503));
     let mut config_of = ConsumerConfig::new(&brokers, "emails", "readers");
     config_of.auto_offset_reset = OffsetReset::Earliest;
-    config_of.on_failure = OnFailure::retry(
-        1_000,
-        Duration::from_millis(20),
-        Duration::from_millis(200),
-        OnFailure::Stop,
-    );
+    config_of.retry.retries = 1_000;
+    config_of.retry.backoff = Duration::from_millis(20);
+    config_of.retry.backoff_max = Duration::from_millis(200);
     let consumer =
         EventConsumer::<Deletions>::with_codec(config_of, codec(config(&registry.url())))
             .expect("complete");

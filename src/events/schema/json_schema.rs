@@ -75,7 +75,8 @@ impl<'a> Comparison<'a> {
                 .unwrap_or(&all_types())
                 .iter()
                 .filter(|had| {
-                    !takes.contains(*had) && !(**had == "integer" && takes.contains("number"))
+                    let is_number = **had == "integer" && takes.contains("number");
+                    !(takes.contains(*had) || is_number)
                 })
                 .copied()
                 .collect();
