@@ -23,7 +23,7 @@ mod oauth_bearer;
 mod oidc;
 mod plain;
 mod scram;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "oauth-oidc", feature = "msk-iam"))]
 mod secret_json;
 mod tokens;
 
