@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use pat_events::broker::{Acl, AclOperation, AclResource, Broker, BrokerBuilder, BrokerTls};
 use pat_events::kafka::net::BoxFuture;
 use pat_events::kafka::{
-    BearerToken, Client, ClientConfig, ConsumerConfig, Error, ErrorKind, NewTopic, Pem, Record,
-    TokenError, TokenProvider,
+    BearerToken, Client, ClientConfig, ConsumerConfig, Error, ErrorKind, NewTopic,
+    OffsetAndMetadata, Pem, Record, StartOffset, TokenError, TokenProvider, TopicPartition,
 };
 use tokio::time::{Instant, timeout};
 
@@ -241,4 +241,74 @@ async fn who_has_no_rights_hears_of_it_in_the_call_that_needs_them() {
     // Nothing was repeated on the way.
     assert!(began.elapsed() < SECOND * 2, "{:?}", began.elapsed());
     drop(broker);
+}
+
+/// Commits and committed offsets need other rights than reading: each error says which, in the call that it stopped.
+#[tokio::test(start_paused = true)]
+async fn offsets_without_rights_are_refused_by_the_right_that_is_missing() {
+    use AclOperation::{Describe, Read};
+    let may = |operation, resource| Acl::allow("User:ANONYMOUS", operation, resource);
+    let (topic, group) = (|| AclResource::topic("t"), || AclResource::group("g"));
+    for (name, rights, commits, fetches) in [
+        (
+            "nothing of the group",
+            vec![may(Read, topic())],
+            Some("DESCRIBE on the group, which READ includes"),
+            Some("DESCRIBE on the group, which READ includes"),
+        ),
+        (
+            "the group may be seen",
+            vec![may(Read, topic()), may(Describe, group())],
+            Some("READ on the group"),
+            None,
+        ),
+        (
+            "the topic may be seen",
+            vec![may(Describe, topic()), may(Read, group())],
+            Some("READ on the topic"),
+            None,
+        ),
+        (
+            "both may be read",
+            vec![may(Read, topic()), may(Read, group())],
+            None,
+            None,
+        ),
+    ] {
+        let (broker, network) = broker(|builder| {
+            let builder = builder.super_user("User:admin");
+            rights.into_iter().fold(builder, BrokerBuilder::acl)
+        });
+        let client = Client::lazy(network.config()).expect("a client");
+        let mut consumer = consumer(&client, Some("g"));
+        let partition = TopicPartition::new("t", 0);
+        let start = (partition.clone(), StartOffset::Earliest);
+        consumer.assign(&[start]).await.expect("assigned");
+        let began = Instant::now();
+        let offsets = [(partition.clone(), OffsetAndMetadata::new(1))];
+        let committed = timeout(SECOND * 60, consumer.commit(&offsets)).await;
+        let fetched = timeout(SECOND * 60, consumer.committed(&[partition])).await;
+        let ended = [
+            ("commit", committed.expect("an end").err(), commits),
+            ("committed", fetched.expect("an end").err(), fetches),
+        ];
+        for (call, error, missing) in ended {
+            let told = error.as_ref().map(Error::to_string);
+            match missing {
+                None => assert_eq!(told, None, "{name}: {call}"),
+                Some(right) => {
+                    let kind = error.as_ref().map(Error::kind);
+                    assert_eq!(kind, Some(ErrorKind::Authorization), "{name}: {call}");
+                    let told = told.unwrap_or_default();
+                    assert!(told.contains(right), "{name}: {call}: {told}");
+                }
+            }
+        }
+        assert!(
+            began.elapsed() < SECOND * 2,
+            "{name}: {:?}",
+            began.elapsed()
+        );
+        drop(broker);
+    }
 }
