@@ -1,15 +1,12 @@
 //! Numbers and texts: what everything else is made of.
 
+use protocol::records::varint;
+
 use super::AvroError;
 
 /// Appends a zig-zag varint.
 pub(super) fn write_long(value: i64, out: &mut Vec<u8>) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
+    varint::put(out, value);
 }
 
 /// Appends a length, and the bytes.
@@ -34,23 +31,10 @@ impl<'a> Input<'a> {
     }
 
     pub fn long(&mut self) -> Result<i64, AvroError> {
-        let first = self.byte()?;
-        if first < 0x80 {
-            return Ok(i64::from(first >> 1) ^ -i64::from(first & 1));
-        }
-        let mut value = u64::from(first & 0x7f);
-        for shift in (7..64).step_by(7) {
-            let byte = self.byte()?;
-            // The tenth byte has one bit left to give.
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
-            }
-        }
-        Err(AvroError::new("a number is longer than 64 bits"))
+        varint::take(&mut self.0).ok_or_else(|| match self.0.len() < varint::MAX_LEN {
+            true => AvroError::cut_off(),
+            false => AvroError::new("a number is longer than 64 bits"),
+        })
     }
 
     pub fn int(&mut self) -> Result<i32, AvroError> {

@@ -1,6 +1,8 @@
 //! Ids in front of the data (magic 0, four bytes of id, and for Protobuf the message's place in its file), or in a header (magic 1, sixteen
 //! bytes of GUID, and the same place).
 
+use protocol::records::varint;
+
 use super::schema::Guid;
 use crate::events::RawHeaders;
 
@@ -75,35 +77,30 @@ fn key(bytes: &mut &[u8]) -> Option<SchemaKey> {
 /// Zig-zag varints: their number, and each; a single 0 for the first message of the file.
 fn place<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let all = *bytes;
-    let count = usize::try_from(varint(bytes)?)
-        .ok()
-        .filter(|count| *count <= DEEPEST)?;
+    let count = index(bytes)?;
+    if count as usize > DEEPEST {
+        return None;
+    }
     for _ in 0..count {
-        u32::try_from(varint(bytes)?).ok()?;
+        index(bytes)?;
     }
     Some(&all[..all.len() - bytes.len()])
 }
 
 /// What [`Framed::place`] says.
 pub(super) fn indexes(mut place: &[u8]) -> Option<Vec<u32>> {
-    match varint(&mut place)? {
+    match index(&mut place)? {
         0 => Some(vec![0]),
-        count => (0..count)
-            .map(|_| u32::try_from(varint(&mut place)?).ok())
-            .collect(),
+        count => (0..count).map(|_| index(&mut place)).collect(),
     }
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0_u64;
-    for shift in (0..35).step_by(7) {
-        let byte = *bytes.split_off_first()?;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-    }
-    None
+/// A number that is none below zero, of five bytes at the most.
+fn index(bytes: &mut &[u8]) -> Option<u32> {
+    let before = bytes.len();
+    let number = varint::take(bytes)?;
+    let is_short = before - bytes.len() <= 5;
+    u32::try_from(number).ok().filter(|_| is_short)
 }
 
 /// What goes in front of the data.
@@ -128,12 +125,7 @@ fn write_indexes(indexes: &[u32], out: &mut Vec<u8>) {
         [0] => out.push(0),
         _ => {
             for number in [indexes.len() as u32].iter().chain(indexes) {
-                let mut rest = u64::from(*number) << 1;
-                while rest >= 0x80 {
-                    out.push(rest as u8 | 0x80);
-                    rest >>= 7;
-                }
-                out.push(rest as u8);
+                varint::put(out, i64::from(*number));
             }
         }
     }
