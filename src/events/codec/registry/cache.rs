@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::RegistryError;
+use super::chain::Chain;
 use crate::kafka::runtime::Mutex;
 
 /// How many chains there are.
@@ -24,15 +25,9 @@ const MOST_MORE: usize = 4_096;
 pub(super) struct Cache<K, V>(Arc<Inner<K, V>>);
 
 struct Inner<K, V> {
-    chains: [OnceLock<Box<Entry<K, V>>>; CHAINS],
+    chains: [Chain<(K, V)>; CHAINS],
     rest: Mutex<Rest<K, V>>,
     refusal_ttl: Duration,
-}
-
-struct Entry<K, V> {
-    key: K,
-    value: V,
-    next: OnceLock<Box<Entry<K, V>>>,
 }
 
 struct Rest<K, V> {
@@ -53,7 +48,7 @@ where
 {
     pub fn new(refusal_ttl: Duration) -> Self {
         Self(Arc::new(Inner {
-            chains: [const { OnceLock::new() }; CHAINS],
+            chains: [const { Chain::new() }; CHAINS],
             rest: Mutex::new(Rest {
                 for_good: 0,
                 more: HashMap::new(),
@@ -64,14 +59,8 @@ where
 
     /// The value of the key of this hash that `is_it`, where it is known.
     pub fn get(&self, hash: u64, is_it: impl Fn(&K) -> bool) -> Option<&V> {
-        let mut link = &self.0.chains[hash as usize % CHAINS];
-        while let Some(entry) = link.get() {
-            if is_it(&entry.key) {
-                return Some(&entry.value);
-            }
-            link = &entry.next;
-        }
-        None
+        let mut known = self.0.chains[hash as usize % CHAINS].iter();
+        known.find_map(|(key, value)| is_it(key).then_some(value))
     }
 
     /// The value of `key`, fetched when it is not known. The fetching goes on when the future is dropped, for the others.
@@ -128,13 +117,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Inner<K, V> {
         match result {
             Ok(value) if rest.for_good < MOST_FOR_GOOD => {
                 rest.for_good += 1;
-                let mut link = &self.chains[hash as usize % CHAINS];
-                while let Some(entry) = link.get() {
-                    link = &entry.next;
-                }
-                let next = OnceLock::new();
-                // Nobody else adds to a chain while the lock is held.
-                link.get_or_init(|| Box::new(Entry { key, value, next }));
+                let chain = &self.chains[hash as usize % CHAINS];
+                chain.find_or_add(|(known, _)| *known == key, || (key.clone(), value.clone()));
             }
             Ok(value) => {
                 rest.more.insert(key, More::Found(value));

@@ -4,11 +4,12 @@ use std::any::TypeId;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::cache::Cache;
+use super::chain::Chain;
 use super::config::IdPlace;
 use super::described::{Described, ProtobufFile, Reading};
 use super::names::message_at;
@@ -66,22 +67,10 @@ struct Written {
     schema: RegisteredSchema,
     /// The texts of what it names, each before those that name it.
     references: Vec<String>,
-    /// How its events are read, by type: a chain that only grows.
-    readings: OnceLock<Box<TypedReading>>,
+    /// How its events are read, by type.
+    readings: Chain<(TypeId, Result<Reading, CodecError>)>,
     /// The names of its messages, by their places, found so far.
-    names: OnceLock<Box<NameAt>>,
-}
-
-struct TypedReading {
-    of: TypeId,
-    reading: Result<Reading, CodecError>,
-    next: OnceLock<Box<TypedReading>>,
-}
-
-struct NameAt {
-    place: Vec<u8>,
-    name: Option<Arc<str>>,
-    next: OnceLock<Box<NameAt>>,
+    names: Chain<(Vec<u8>, Option<Arc<str>>)>,
 }
 
 impl<F> Confluent<F> {
@@ -151,8 +140,8 @@ async fn written(registry: SchemaRegistry, key: SchemaKey) -> Result<Arc<Written
     Ok(Arc::new(Written {
         schema,
         references,
-        readings: OnceLock::new(),
-        names: OnceLock::new(),
+        readings: Chain::new(),
+        names: Chain::new(),
     }))
 }
 
@@ -280,42 +269,25 @@ impl Written {
     }
 
     fn reading<E: 'static, F: Described<E>>(&self, format: &F) -> Result<&Reading, CodecError> {
-        let mut link = &self.readings;
-        loop {
-            let entry = link.get_or_init(|| {
-                let references: Vec<&str> = self.references.iter().map(String::as_str).collect();
-                Box::new(TypedReading {
-                    of: TypeId::of::<E>(),
-                    reading: format.reading(&self.schema, &references),
-                    next: OnceLock::new(),
-                })
-            });
-            if entry.of == TypeId::of::<E>() {
-                return entry.reading.as_ref().map_err(CodecError::clone);
-            }
-            link = &entry.next;
-        }
+        let wanted = TypeId::of::<E>();
+        let make = || {
+            let references: Vec<&str> = self.references.iter().map(String::as_str).collect();
+            (wanted, format.reading(&self.schema, &references))
+        };
+        let (_, reading) = self.readings.find_or_add(|(of, _)| *of == wanted, make);
+        reading.as_ref().map_err(CodecError::clone)
     }
 
     /// The name of the record or message that was written; `None` where the schema does not say.
     fn name(&self, place: &[u8]) -> Option<Arc<str>> {
         /// Places that are asked for come with the data: no more than these are kept.
         const MOST: usize = 64;
-        let mut link = &self.names;
-        for _ in 0..MOST {
-            let entry = link.get_or_init(|| {
-                Box::new(NameAt {
-                    place: place.to_vec(),
-                    name: self.find_name(place),
-                    next: OnceLock::new(),
-                })
-            });
-            if entry.place == place {
-                return entry.name.clone();
-            }
-            link = &entry.next;
+        let make = || (place.to_vec(), self.find_name(place));
+        let known = (self.names).find_or_add_within(MOST, |(known, _)| known == place, make);
+        match known {
+            Some((_, name)) => name.clone(),
+            None => self.find_name(place),
         }
-        self.find_name(place)
     }
 
     fn find_name(&self, place: &[u8]) -> Option<Arc<str>> {

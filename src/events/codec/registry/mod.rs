@@ -5,6 +5,7 @@
 //! | `config` | where the registry is, who the client says it is, and what it may do there |
 //! | `client` | what can be asked of it |
 //! | `schema` | schemas, as they are asked for and returned |
+//! | `chain` | a list that only grows, for whoever looks without a lock |
 //! | `cache` | what is known already: lock-free where it is found, one request for many who wait |
 //! | `codec` | [`Confluent`]: a codec whose data says which schema wrote it |
 //! | `described` | what each encoding has for a schema |
@@ -13,6 +14,7 @@
 //! | `error` | why there is no schema |
 
 mod cache;
+mod chain;
 mod client;
 mod codec;
 mod config;
