@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kafka::Random;
-use crate::kafka::runtime::calendar::civil;
+use crate::kafka::runtime::calendar::date_and_time;
 
 /// What the header of every attribute begins with.
 pub const PREFIX: &str = "ce_";
@@ -212,11 +212,8 @@ fn hyphenated(id: u128) -> [u8; 36] {
 fn rfc3339(now_ms: i64) -> [u8; 24] {
     const LAST_MS: i64 = 253_402_300_799_999;
     let now_ms = now_ms.clamp(0, LAST_MS);
-    let (days, ms_of_day) = (now_ms / 86_400_000, now_ms % 86_400_000);
-    let (year, month, day) = civil(days);
-    let seconds = ms_of_day / 1_000;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let millis = ms_of_day % 1_000;
+    let (seconds, millis) = (now_ms / 1_000, now_ms % 1_000);
+    let ((year, month, day), (hour, minute, second)) = date_and_time(seconds);
     let mut text = [0; 24];
     let mut digits = |at: usize, width: usize, mut number: i64| {
         for place in (at..at + width).rev() {

@@ -8,9 +8,8 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::ser::{Error as _, Serializer};
 
 use super::Kind;
-use crate::kafka::runtime::calendar::{civil, days};
+use crate::kafka::runtime::calendar::{Rfc3339, civil, date_and_time, days};
 
-const DAY: i64 = 86_400;
 /// The first and the last second of JSON's mapping: the years 1 and 9999.
 const FIRST: i64 = -62_135_596_800;
 const LAST: i64 = 253_402_300_799;
@@ -148,9 +147,7 @@ fn rfc3339(seconds: i64, nanos: i32) -> Option<String> {
     if !(FIRST..=LAST).contains(&seconds) {
         return None;
     }
-    let (day, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-    let (year, month, day) = civil(day);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let ((year, month, day), (hour, minute, second)) = date_and_time(seconds);
     let mut text = String::with_capacity(30);
     let _ = write!(
         text,
@@ -162,63 +159,15 @@ fn rfc3339(seconds: i64, nanos: i32) -> Option<String> {
 }
 
 fn from_rfc3339(text: &str) -> Option<(i64, i32)> {
-    let digits = |text: &str| -> Option<i64> {
-        text.bytes()
-            .all(|it| it.is_ascii_digit())
-            .then(|| text.parse().ok())?
-    };
-    let (date, rest) = (text.get(..10)?, text.get(10..)?);
-    let rest = rest.strip_prefix(['T', 't'])?;
-    let (time, rest) = (rest.get(..8)?, rest.get(8..)?);
-    let is_split =
-        |text: &str, by: u8, places: [usize; 2]| places.iter().all(|it| text.as_bytes()[*it] == by);
-    if !is_split(date, b'-', [4, 7]) || !is_split(time, b':', [2, 5]) {
+    let read = Rfc3339::read(text)?;
+    let (year, month, day) = read.date;
+    let is_day = year > 0 && civil(days(year, month, day)) == read.date;
+    let ((_, _, second), (_, hours, minutes)) = (read.time, read.offset);
+    if !is_day || read.between == b' ' || second > 59 || hours > 23 || minutes > 59 {
         return None;
     }
-    let (year, month, day) = (
-        digits(&date[..4])?,
-        digits(&date[5..7])?,
-        digits(&date[8..])?,
-    );
-    let (hour, minute, second) = (
-        digits(&time[..2])?,
-        digits(&time[3..5])?,
-        digits(&time[6..])?,
-    );
-    if year == 0
-        || !(1..=12).contains(&month)
-        || !(1..=31).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 59
-    {
-        return None;
-    }
-    let days = days(year, month, day);
-    if civil(days) != (year, month, day) {
-        return None; // no such day in that month
-    }
-    let (nanos, zone) = match rest.strip_prefix('.') {
-        Some(rest) => {
-            let end = rest.find(|it: char| !it.is_ascii_digit())?;
-            (nanos_of(&rest[..end])?, &rest[end..])
-        }
-        None => (0, rest),
-    };
-    let offset = match zone {
-        "Z" | "z" => 0,
-        zone => {
-            let (sign, zone) = match zone.split_at_checked(1)? {
-                ("+", zone) => (1, zone),
-                ("-", zone) => (-1, zone),
-                _ => return None,
-            };
-            let (hours, minutes) = zone.split_once(':').filter(|_| zone.len() == 5)?;
-            sign * (digits(hours).filter(|it| *it < 24)? * 3_600
-                + digits(minutes).filter(|it| *it < 60)? * 60)
-        }
-    };
-    let seconds = days * DAY + hour * 3_600 + minute * 60 + second - offset;
+    let nanos = read.decimals.map_or(Some(0), nanos_of)?;
+    let seconds = read.seconds();
     (FIRST..=LAST)
         .contains(&seconds)
         .then_some((seconds, nanos))

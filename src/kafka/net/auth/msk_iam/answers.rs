@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::kafka::config::Secret;
 use crate::kafka::config::security::AwsCredentials;
 use crate::kafka::net::auth::secret_json::SecretJson;
-use crate::kafka::runtime::calendar::days;
+use crate::kafka::runtime::calendar::Rfc3339;
 
 /// The JSON of the metadata services, and of a `credential_process`, which calls the token otherwise.
 pub(in crate::kafka::net::auth) fn from_json(body: &[u8]) -> Result<AwsCredentials, &'static str> {
@@ -65,51 +65,7 @@ fn credentials(
 
 /// `2024-02-29T23:59:59Z`, where parts of a second and another offset from UTC may stand (RFC 3339).
 fn time(text: &str) -> Option<SystemTime> {
-    let number = |from: usize, to: usize| -> Option<i64> {
-        let digits = text.get(from..to)?;
-        digits
-            .bytes()
-            .all(|it| it.is_ascii_digit())
-            .then(|| digits.parse().ok())?
-    };
-    let bytes = text.as_bytes();
-    let has =
-        |place: usize, letters: &[u8]| bytes.get(place).is_some_and(|it| letters.contains(it));
-    if !(has(4, b"-") && has(7, b"-") && has(10, b"Tt ") && has(13, b":") && has(16, b":")) {
-        return None;
-    }
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if !(1..=12).contains(&month)
-        || !(1..=31).contains(&day)
-        || hour > 23
-        || minute > 59
-        || second > 60
-    {
-        return None;
-    }
-    let rest = text.get(19..)?;
-    let zone = match rest.strip_prefix('.') {
-        Some(parts) => parts.trim_start_matches(|it: char| it.is_ascii_digit()),
-        None => rest,
-    };
-    let offset = match zone {
-        "Z" | "z" => 0,
-        _ => {
-            let sign = match zone.get(..1)? {
-                "+" => 1,
-                "-" => -1,
-                _ => return None,
-            };
-            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-            let is_two = |text: &str| text.len() == 2 && text.bytes().all(|it| it.is_ascii_digit());
-            if !is_two(hours) || !is_two(minutes) {
-                return None;
-            }
-            sign * (hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?) * 60
-        }
-    };
-    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
+    let seconds = Rfc3339::read(text)?.seconds();
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 

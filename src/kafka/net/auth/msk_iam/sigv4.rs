@@ -6,7 +6,7 @@ use crate::kafka::config::Secret;
 use crate::kafka::config::security::AwsCredentials;
 use crate::kafka::net::auth::hash::SHA_256;
 use crate::kafka::net::http::encode;
-use crate::kafka::runtime::calendar::civil;
+use crate::kafka::runtime::calendar::date_and_time;
 
 /// How long a signed query is good, in seconds: the most that Amazon MSK takes.
 pub(super) const LIFE_SECONDS: u64 = 900;
@@ -104,8 +104,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// `20240229T235959Z`.
 fn stamp(seconds: u64) -> String {
-    let (days, second) = ((seconds / 86_400) as i64, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let ((year, month, day), (hour, minute, second)) = date_and_time(seconds);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
