@@ -9,28 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::SchemaError;
-use super::finding::{BACKWARD, Finding, Findings, NOTHING};
+use super::finding::{BACKWARD, Finding, Findings, NOTHING, both_ways};
 
 /// How deep schemas may be nested.
 const DEEPEST: usize = 64;
 
 pub(super) fn compare(old: &Value, new: &Value) -> Result<Vec<Finding>, SchemaError> {
     let (old, new) = (Named::of(old)?, Named::of(new)?);
-    let mut findings = Resolution::new(&new, &old).findings("")?;
-    for finding in Resolution::new(&old, &new).findings("")? {
-        // The same place and rule from both sides is one finding that breaks both ways.
-        let same = findings
-            .iter_mut()
-            .find(|it| it.rule == finding.rule && it.place == finding.place);
-        match same {
-            Some(same) => same.breaks_forward = true,
-            None => findings.push(Finding {
-                breaks_backward: false,
-                breaks_forward: true,
-                ..finding
-            }),
-        }
-    }
+    let backward = Resolution::new(&new, &old).findings("")?;
+    let forward = Resolution::new(&old, &new).findings("")?;
+    let mut findings = both_ways(backward, forward);
     renamed(&old, &new, &mut findings);
     Ok(findings)
 }
@@ -174,7 +162,7 @@ impl<'a> Resolution<'a> {
     }
 
     fn add(&mut self, rule: &'static str, place: &str, what: String, fix: impl Into<String>) {
-        // `compare` turns the other direction's findings round.
+        // `both_ways` turns the other direction's findings round.
         self.found.add(rule, BACKWARD, place, what, fix);
     }
 

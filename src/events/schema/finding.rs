@@ -109,6 +109,26 @@ pub(super) const BOTH: Breaks = Breaks {
 #[derive(Debug, Default)]
 pub(super) struct Findings(pub(super) Vec<Finding>);
 
+/// What breaks readers of old data, and what breaks old readers, from the same question asked both ways: each found as
+/// [breaking backward](BACKWARD). The same rule at the same place is one finding that breaks both.
+pub(super) fn both_ways(backward: Vec<Finding>, forward: Vec<Finding>) -> Vec<Finding> {
+    let mut findings = backward;
+    for finding in forward {
+        let same = findings
+            .iter_mut()
+            .find(|it| it.rule == finding.rule && it.place == finding.place);
+        match same {
+            Some(same) => same.breaks_forward = true,
+            None => findings.push(Finding {
+                breaks_backward: false,
+                breaks_forward: true,
+                ..finding
+            }),
+        }
+    }
+    findings
+}
+
 impl Findings {
     pub(super) fn add(
         &mut self,

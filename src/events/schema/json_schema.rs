@@ -7,27 +7,16 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::finding::{BACKWARD, Finding, Findings};
+use super::finding::{BACKWARD, Finding, Findings, both_ways};
 
 /// How deep schemas may be nested; what lies below is not compared.
 const DEEPEST: usize = 64;
 
 pub(super) fn compare(old: &Value, new: &Value) -> Vec<Finding> {
-    let mut findings = Comparison::narrowed(old, new);
-    for finding in Comparison::narrowed(new, old) {
-        let same = findings
-            .iter_mut()
-            .find(|it| it.rule == finding.rule && it.place == finding.place);
-        match same {
-            Some(same) => same.breaks_forward = true,
-            None => findings.push(Finding {
-                breaks_backward: false,
-                breaks_forward: true,
-                ..finding
-            }),
-        }
-    }
-    findings
+    both_ways(
+        Comparison::narrowed(old, new),
+        Comparison::narrowed(new, old),
+    )
 }
 
 /// What `reader` refuses of what `writer` takes.

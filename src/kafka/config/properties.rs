@@ -70,7 +70,10 @@ pub(crate) trait Configuration: Default + 'static {
             Some(result) => result,
             None => match librdkafka::in_any_case(name) {
                 Some((only, _)) if value.trim().eq_ignore_ascii_case(only) => Ok(()),
-                Some((only, reason)) => Err(only_one(name, value, only, reason)),
+                Some((only, reason)) => {
+                    let allowed = format!("{only}; {reason}");
+                    Err(refused(name, &quoted(value), false, &allowed))
+                }
                 None => Err(unknown::<Self>(name)),
             },
         }
@@ -187,8 +190,11 @@ fn set_known<C: Configuration>(config: &mut C, name: &str, value: &str) -> Optio
 }
 
 fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
-    let Property { name, allowed, .. } = row;
-    let value = match row.is_secret || is_misplaced_secret(value) {
+    refused(row.name, value, row.is_secret, row.allowed)
+}
+
+fn refused(name: &str, value: &str, is_secret: bool, allowed: &str) -> Error {
+    let value = match is_secret || is_misplaced_secret(value) {
         true => Secret::HIDDEN,
         false => value,
     };
@@ -196,16 +202,6 @@ fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {
         ErrorKind::Config,
         format!("{name} = {value} is not allowed: allowed is {allowed}"),
     )
-}
-
-/// Another value than the only one that is to be had.
-fn only_one(name: &str, value: &str, only: &str, reason: &str) -> Error {
-    let value = match is_misplaced_secret(value) {
-        true => Secret::HIDDEN.to_string(),
-        false => quoted(value),
-    };
-    let message = format!("{name} = {value} is not allowed: allowed is {only}; {reason}");
-    Error::new(ErrorKind::Config, message)
 }
 
 /// Whether `value` looks like a secret, wherever it was put: a key, or a text that has a password in it.
