@@ -27,4 +27,13 @@ impl Cancellation {
             raised.await;
         }
     }
+
+    /// Waits until one of them is.
+    pub(crate) async fn either([one, other]: [&Self; 2]) {
+        tokio::select! {
+            biased;
+            () = one.cancelled() => {}
+            () = other.cancelled() => {}
+        }
+    }
 }

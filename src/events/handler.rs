@@ -64,13 +64,9 @@ impl<'a> Context<'a> {
     /// not needed: one that goes on is waited for until `shutdown.timeout.ms` (in a rebalance until a quarter of `max.poll.interval.ms`, if
     /// that is longer); at the end of the consumer it is then dropped. Never ready in a [context of its own](Self::new). Cancel safe.
     pub async fn cancelled(&self) {
-        let Some([consumer, partition]) = self.cancellations else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            biased;
-            () = consumer.cancelled() => {}
-            () = partition.cancelled() => {}
+        match self.cancellations {
+            Some(both) => Cancellation::either(both).await,
+            None => std::future::pending().await,
         }
     }
 

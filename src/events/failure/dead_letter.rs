@@ -126,11 +126,7 @@ impl DeadLetter {
 }
 
 fn bounded(message: &str) -> &str {
-    let mut end = message.len().min(MAX_MESSAGE);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    &message[..end]
+    &message[..message.floor_char_boundary(MAX_MESSAGE)]
 }
 
 #[cfg(test)]

@@ -59,11 +59,9 @@ impl DeadLetterWriter {
         let headers: Vec<_> = own.chain(more).collect();
         let mut dead = Record::new(&topic).headers(&headers);
         (dead.key, dead.value) = (record.key, record.value);
-        let [consumer, partition] = given_up;
         let accepted = tokio::select! {
             biased;
-            () = consumer.cancelled() => return None,
-            () = partition.cancelled() => return None,
+            () = Cancellation::either(given_up) => return None,
             accepted = self.producer.enqueue(dead) => accepted,
         };
         Some(match accepted {

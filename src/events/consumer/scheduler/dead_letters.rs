@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::queues::Work;
 use super::work_batch::WorkItem;
 use super::workers::Shared;
+use crate::events::cancellation::Cancellation;
 use crate::events::consumer::metrics::count;
 use crate::events::failure::{DeadLetter, DeadLetterWriter};
 
@@ -56,8 +57,7 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter
         if !pause.is_zero() {
             tokio::select! {
                 biased;
-                () = shared.stopping().cancelled() => break false,
-                () = partition.gone.cancelled() => break false,
+                () = Cancellation::either(given_up) => break false,
                 () = sleep(pause) => {}
             }
         }

@@ -141,9 +141,7 @@ impl Shared {
         let works = collected.finish(partition);
         let mut queues = self.queues.lock();
         works.for_each(|work| queues.push(work));
-        if queues.has_ready() {
-            self.more.notify_one();
-        }
+        self.wake_for(&queues);
     }
 
     /// Lets records that wait for long hold on to no more memory than they need themselves.
@@ -254,9 +252,7 @@ impl Shared {
         let mut queues = self.queues.lock();
         done.drain(..).for_each(|key| queues.finish(key));
         queues.take(Instant::now(), limit, taken);
-        if queues.has_ready() {
-            self.more.notify_one();
-        }
+        self.wake_for(&queues);
         !taken.is_empty()
     }
 
@@ -273,9 +269,7 @@ impl Shared {
         let mut queues = self.queues.lock();
         done.drain(..).for_each(|key| queues.finish(key));
         queues.give_back(taken, kept);
-        if queues.has_ready() {
-            self.more.notify_one();
-        }
+        self.wake_for(&queues);
     }
 
     /// A probe went well. Where that closes the circuit, whoever waits for it goes on.
@@ -287,13 +281,18 @@ impl Shared {
         }
     }
 
+    /// Wakes a worker where there is something for it.
+    fn wake_for(&self, queues: &Queues<WorkItem>) {
+        if queues.has_ready() {
+            self.more.notify_one();
+        }
+    }
+
     /// Lets go of `key`.
     pub(super) fn finish(&self, key: KeyId) {
         let mut queues = self.queues.lock();
         queues.finish(key);
-        if queues.has_ready() {
-            self.more.notify_one();
-        }
+        self.wake_for(&queues);
     }
 
     /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
@@ -375,7 +374,21 @@ async fn work<S, H>(
                     }
                     End::Finished
                 }
-                ended => shared.see_to(counters, &mut work.item, ended),
+                Some(Ok(Dispatched {
+                    kind,
+                    result: Err(error),
+                })) => shared.see_to(counters, &mut work.item, Some(kind), error),
+                Some(Err(panic)) => {
+                    let class = shared.failing.policy.on_panic;
+                    let error = HandlerError::of(Panicked(panic), Some(class));
+                    shared.see_to(counters, &mut work.item, None, error)
+                }
+                None => {
+                    count(&counters.timed_out, 1);
+                    let limit = shared.failing.policy.handler_timeout.unwrap_or_default();
+                    let error = HandlerError::transient(TimedOut(limit));
+                    shared.see_to(counters, &mut work.item, None, error)
+                }
             };
             let ended = Instant::now();
             counters.handler_latency.record(ended - begun);
@@ -433,33 +446,17 @@ enum End {
     Dead(Box<DeadLetter>),
 }
 
-/// What a call of the handler came to: a message, if it panicked; `None` if it took too long.
-type Ended = Option<Result<Dispatched, String>>;
-
 impl Shared {
-    /// Sees to a record whose handler has failed.
+    /// Sees to a record whose handler has failed; of what kind the record is, is known where the handler returned.
     #[cold]
-    fn see_to(&self, counters: &WorkerCounters, item: &mut WorkItem, ended: Ended) -> End {
+    fn see_to(
+        &self,
+        counters: &WorkerCounters,
+        item: &mut WorkItem,
+        kind: Option<RecordKind>,
+        error: HandlerError,
+    ) -> End {
         let policy = &self.failing.policy;
-        let (kind, error) = match ended {
-            Some(Ok(Dispatched {
-                kind,
-                result: Err(error),
-            })) => (Some(kind), error),
-            Some(Ok(Dispatched { kind, .. })) => {
-                counted(counters, kind, true);
-                return End::Finished;
-            }
-            Some(Err(panic)) => {
-                let error = HandlerError::of(Panicked(panic), Some(policy.on_panic));
-                (None, error)
-            }
-            None => {
-                count(&counters.timed_out, 1);
-                let limit = policy.handler_timeout.unwrap_or_default();
-                (None, HandlerError::transient(TimedOut(limit)))
-            }
-        };
         // It was asked to come to an end, and did: that is no failure of the record.
         let asked = self.is_stopping() || item.partition().is_released();
         if asked && policy.class(&error) == FailureClass::Transient {
