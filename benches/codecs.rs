@@ -1,6 +1,9 @@
 //! What an event costs in each encoding: written by its codec, and read. Beside them Avro as `apache-avro`'s generic values have it, without
 //! what it takes to make events of those. `cargo bench --bench codecs`.
 
+#[path = "support/email.rs"]
+mod sample;
+
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -10,59 +13,13 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use pat_events::events::codec::{Avro, Codec, HasAvroSchema, Json, Payload, Prepared, Protobuf};
 use pat_events::events::email::*;
-use pat_events::events::prost_types::Timestamp;
+use sample::email;
 
 fn main() {
     divan::main();
 }
 
 const MANY: usize = 100;
-
-/// An email as they come: some headers, two recipients, one attachment.
-fn email() -> EmailReceived {
-    let address = |name: &str| EmailAddress {
-        address: format!("{name}@example.org"),
-        display_name: name.to_string(),
-    };
-    let header = |name: &str, value: &str| EmailHeader {
-        name: name.into(),
-        value: value.into(),
-    };
-    EmailReceived {
-        email_id: "01a209f2-1dd1-7af4-afd1-000000000001".into(),
-        tenant_id: "tenant-42".into(),
-        message_id: "CAF8Q=yQ0b1@mail.example.org".into(),
-        from_address: Some(address("ann")),
-        to_addresses: vec![address("bob"), address("cid")],
-        subject: "Minutes of the meeting on Thursday".into(),
-        headers: vec![
-            header(
-                "Received",
-                "from mx1.example.org (mx1.example.org [192.0.2.7]) by mail.example.net",
-            ),
-            header(
-                "DKIM-Signature",
-                "v=1; a=rsa-sha256; d=example.org; s=k1; bh=47DEQpj8HBSa",
-            ),
-            header("Content-Type", "multipart/mixed; boundary=\"b1\""),
-        ],
-        size_bytes: 48_213,
-        sent_at: Some(Timestamp {
-            seconds: 1_795_463_192,
-            nanos: 17_000_000,
-        }),
-        ingest_protocol: IngestProtocol::Smtp.into(),
-        attachments: vec![Attachment {
-            attachment_id: "a-1".into(),
-            filename: "minutes.pdf".into(),
-            content_type: "application/pdf".into(),
-            size_bytes: 40_112,
-            ..Default::default()
-        }],
-        storage_uri: "s3://mail/2026/11/23/01a209f2".into(),
-        ..Default::default()
-    }
-}
 
 /// What no codec here waits for.
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -80,7 +37,7 @@ fn encoded<F: Codec<EmailReceived>>(codec: &F, event: &EmailReceived) -> Vec<u8>
 }
 
 fn encode<F: Codec<EmailReceived>>(bencher: Bencher<'_, '_>, codec: F) {
-    let event = email();
+    let event = email(1);
     let mut out = encoded(&codec, &event);
     bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
         for _ in 0..MANY {
@@ -92,7 +49,7 @@ fn encode<F: Codec<EmailReceived>>(bencher: Bencher<'_, '_>, codec: F) {
 }
 
 fn decode<F: Codec<EmailReceived>>(bencher: Bencher<'_, '_>, codec: F) {
-    let data = encoded(&codec, &email());
+    let data = encoded(&codec, &email(1));
     bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
         for _ in 0..MANY {
             let payload = Payload::new(divan::black_box(&data));
@@ -140,7 +97,7 @@ fn apache_avro_value_encode(bencher: Bencher<'_, '_>) {
         .build()
         .expect("a reader");
     let value = reader
-        .read_value(&mut &encoded(&Avro, &email())[..])
+        .read_value(&mut &encoded(&Avro, &email(1))[..])
         .expect("well formed");
     let writer = GenericDatumWriter::builder(&schema)
         .build()
@@ -164,7 +121,7 @@ fn apache_avro_value_decode(bencher: Bencher<'_, '_>) {
     let reader = GenericDatumReader::builder(&schema)
         .build()
         .expect("a reader");
-    let data = encoded(&Avro, &email());
+    let data = encoded(&Avro, &email(1));
     bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
         for _ in 0..MANY {
             divan::black_box(
