@@ -67,6 +67,7 @@
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `producer` | from events to records |
 //! | `handler` | what a handler sees and returns |
+//! | [`observe`] | what an operator sees of typed events |
 //! | `failure` | what becomes of a record whose handler fails |
 //! | `cancellation` | how handlers hear that they are to come to an end |
 
@@ -78,6 +79,7 @@ pub mod email;
 mod event;
 mod failure;
 mod handler;
+pub mod observe;
 mod producer;
 mod record;
 #[cfg(feature = "schema")]

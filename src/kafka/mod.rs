@@ -50,7 +50,9 @@ pub use consumer::{
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};
 pub use net::{ApiVersions, Transport};
-pub use observe::{AfterFailure, BrokerMetrics, ClientEvent, Intake, Latency, Observer, Severity};
+pub use observe::{
+    AfterFailure, BrokerMetrics, ClientEvent, Intake, Latency, Metrics, Observer, Severity, Sizes,
+};
 pub use producer::{
     Acks, Delivery, Partitioner, Permit, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
 };

@@ -181,11 +181,18 @@ impl Distributor {
                 .map(|header| (header.key, header.value));
             bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
             if collected.is_full() {
-                partition.arrive(collected.offsets(), leader_epoch, offset.saturating_add(1));
+                let next = offset.saturating_add(1);
+                partition.arrive(
+                    collected.offsets(),
+                    collected.first_ms(),
+                    leader_epoch,
+                    next,
+                );
                 self.workers.hand_out(partition, collected);
             }
         }
-        partition.arrive(collected.offsets(), leader_epoch, run.next_offset());
+        let (first_ms, next) = (collected.first_ms(), run.next_offset());
+        partition.arrive(collected.offsets(), first_ms, leader_epoch, next);
         self.workers.hand_out(partition, collected);
         count(&self.counters.repeated, repeated);
         count(&self.counters.received_bytes, bytes as u64);

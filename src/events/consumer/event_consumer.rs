@@ -14,6 +14,7 @@ use super::rebalance_listener::GroupListener;
 use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::failure::{DeadLetterWriter, FailureHandling};
+use crate::events::observe::MeasuredEvents;
 use crate::events::{Dispatch, EventSet, OnFailure};
 use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
@@ -38,7 +39,14 @@ struct Run {
     stop: watch::Sender<bool>,
     /// How it ended; `None` while it runs.
     end: watch::Receiver<Option<Result<(), ConsumerError>>>,
-    counters: Arc<Counters>,
+    view: EventsView,
+}
+
+/// What can be seen of a run.
+#[derive(Clone)]
+pub(crate) struct EventsView {
+    pub counters: Arc<Counters>,
+    types: &'static [&'static str],
     assigned: Assigned,
     lag: LagView,
     failing: Arc<FailureHandling>,
@@ -151,14 +159,23 @@ impl<S: EventSet> EventConsumer<S> {
             if run.as_ref().is_some_and(Run::is_running) {
                 return Err(ConsumerError::Started);
             }
-            *run = Some(Run {
-                stop,
-                end,
+            let view = EventsView {
                 counters: counters.clone(),
+                types: S::TYPES,
                 assigned: assigned.clone(),
                 lag: lag.clone(),
                 failing: failing.clone(),
+            };
+            client.config().metrics.register(MeasuredEvents {
+                client_id: client.config().client_id.clone(),
+                group: config.group_id.clone(),
+                topic: match &config.topics[..] {
+                    [topic] => Some(topic.clone()),
+                    _ => None,
+                },
+                view: view.clone(),
             });
+            *run = Some(Run { stop, end, view });
         }
         let memory = Memory::new(config.queue_bytes);
         let workers = Workers::start::<S, H>(
@@ -219,19 +236,24 @@ impl<S: EventSet> EventConsumer<S> {
 
     /// What happened since the last start, and how far the consumer is behind.
     pub fn metrics(&self) -> ConsumerMetrics {
-        let Some(run) = self.run.lock().clone() else {
-            return ConsumerMetrics::default();
-        };
-        let lag_by_partition = run.lag.by_partition();
-        let (circuit, circuit_opened) = run.failing.circuit();
+        let run = self.run.lock().clone();
+        run.map_or_else(ConsumerMetrics::default, |run| run.view.metrics())
+    }
+}
+
+impl EventsView {
+    pub fn metrics(&self) -> ConsumerMetrics {
+        let lag_by_partition = self.lag.by_partition();
+        let (circuit, circuit_opened) = self.failing.circuit();
         ConsumerMetrics {
-            oldest: oldest_of(&run.assigned),
+            oldest: oldest_of(&self.assigned),
             // The log's ends are what brokers say: however large they are, the sum is a number.
             lag: (lag_by_partition.iter()).fold(0, |sum, (_, lag)| lag.saturating_add(sum)),
             lag_by_partition,
+            lag_time_by_partition: self.lag.times_by_partition(),
             circuit,
             circuit_opened,
-            ..run.counters.summary(S::TYPES)
+            ..self.counters.summary(self.types)
         }
     }
 }

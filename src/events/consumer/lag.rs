@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::assigned::Assigned;
 use crate::kafka::TopicPartition;
@@ -31,11 +32,37 @@ impl LagView {
         }
     }
 
+    /// The age of what each partition is at; of those that nothing is known of, and after the end, none.
+    pub(super) fn times_by_partition(&self) -> BTreeMap<TopicPartition, Duration> {
+        match &*self.0.lock() {
+            Source::Running(consumer, assigned) => lag_times_of(consumer, assigned),
+            Source::Ended(_) => BTreeMap::new(),
+        }
+    }
+
     /// From now on the lag is what it is now.
     pub(super) fn end(&self, consumer: &ConsumerHandle, assigned: &Assigned) {
         let lag = lag_of(consumer, assigned);
         *self.0.lock() = Source::Ended(lag);
     }
+}
+
+fn lag_times_of(
+    consumer: &ConsumerHandle,
+    assigned: &Assigned,
+) -> BTreeMap<TopicPartition, Duration> {
+    let assignment = consumer.assignment().into_iter();
+    assignment
+        .filter_map(|name| {
+            let in_flight = assigned.find(&name);
+            let in_flight = in_flight.and_then(|partition| partition.oldest_timestamp());
+            let age = match in_flight {
+                Some(timestamp_ms) => consumer.age_of(timestamp_ms),
+                None => consumer.lag_time(&name)?,
+            };
+            Some((name, age))
+        })
+        .collect()
 }
 
 fn lag_of(consumer: &ConsumerHandle, assigned: &Assigned) -> BTreeMap<TopicPartition, u64> {

@@ -62,6 +62,9 @@ pub struct ConsumerMetrics {
     pub lag: u64,
     /// The same for each assigned partition. One of which nothing is known yet is not in it.
     pub lag_by_partition: BTreeMap<TopicPartition, u64>,
+    /// How old the oldest event of each assigned partition is that is fetched and not finished, by its timestamp; or else the last one that
+    /// was finished, where there are others to read; zero where there are none. One of which nothing is known yet is not in it.
+    pub lag_time_by_partition: BTreeMap<TopicPartition, Duration>,
     /// The event that was fetched longest ago and is not finished: one that gets ever older is with a handler that is stuck.
     pub oldest: Option<OldestEvent>,
 }
@@ -215,6 +218,7 @@ impl Counters {
             ),
             lag: 0,
             lag_by_partition: BTreeMap::new(),
+            lag_time_by_partition: BTreeMap::new(),
             oldest: None,
         }
     }

@@ -40,4 +40,5 @@ pub use commit_policy::CommitPolicy;
 pub use config::ConsumerConfig;
 pub use error::ConsumerError;
 pub use event_consumer::EventConsumer;
+pub(crate) use event_consumer::EventsView;
 pub use metrics::{ConsumerMetrics, OldestEvent};

@@ -37,8 +37,8 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 struct State {
     tracker: OffsetTracker,
-    /// When what is in flight came: the first offset of each arrival, ascending.
-    arrivals: VecDeque<(i64, Instant)>,
+    /// When what is in flight came: the first offset of each arrival, ascending, and its timestamp.
+    arrivals: VecDeque<(i64, Instant, i64)>,
     /// How many handlers are at work.
     running: usize,
     /// Whether no handler may begin any more.
@@ -114,11 +114,18 @@ impl Partition {
     }
 
     /// Takes in records that follow each other, by their offsets; `next` is the position after them. Which of them are to be handled was
-    /// [asked](Partition::finished_before) before: nothing is done here that takes long.
-    pub(crate) fn arrive(&self, offsets: &[i64], leader_epoch: Option<i32>, next: i64) {
+    /// [asked](Partition::finished_before) before: nothing is done here that takes long. `timestamp_ms` is that of the first; -1 when it has none.
+    pub(crate) fn arrive(
+        &self,
+        offsets: &[i64],
+        timestamp_ms: i64,
+        leader_epoch: Option<i32>,
+        next: i64,
+    ) {
         let mut state = self.lock();
         if let Some(first) = offsets.first() {
-            state.arrivals.push_back((*first, Instant::now()));
+            let arrival = (*first, Instant::now(), timestamp_ms);
+            state.arrivals.push_back(arrival);
         }
         for offset in offsets {
             state.tracker.arrive(*offset, leader_epoch);
@@ -245,6 +252,14 @@ impl Partition {
         Some((offset, state.arrivals.front()?.1))
     }
 
+    /// The timestamp of the oldest arrival that is not finished; -1 when it has none.
+    pub(crate) fn oldest_timestamp(&self) -> Option<i64> {
+        let mut state = self.lock();
+        state.forget_arrivals();
+        state.tracker.first_unfinished()?;
+        Some(state.arrivals.front()?.2)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -257,7 +272,7 @@ impl State {
         while self
             .arrivals
             .get(1)
-            .is_some_and(|(first, _)| *first <= oldest)
+            .is_some_and(|(first, ..)| *first <= oldest)
         {
             self.arrivals.pop_front();
         }
@@ -277,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_released_partition_is_drained_when_its_last_handler_ends() {
         let partition = partition();
-        partition.arrive(&[0, 1, 2], None, 3);
+        partition.arrive(&[0, 1, 2], -1, None, 3);
         assert!(partition.begin());
         assert!(partition.begin());
         partition.release();
@@ -293,7 +308,7 @@ mod tests {
     #[tokio::test]
     async fn handlers_of_an_abandoned_partition_are_not_waited_for() {
         let partition = partition();
-        partition.arrive(&[0], None, 1);
+        partition.arrive(&[0], -1, None, 1);
         assert!(partition.begin());
         tokio::join!(partition.drained(), async { partition.abandon() });
         assert!(!partition.begin());
@@ -302,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_record_is_not_passed_by_the_commit() {
         let partition = partition();
-        partition.arrive(&[0, 1], None, 2);
+        partition.arrive(&[0, 1], -1, None, 2);
         assert!(partition.begin());
         partition.end(0, false);
         assert!(partition.begin());
@@ -316,10 +331,12 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(partition.oldest(), None);
         for arrival in 0..5 {
-            partition.arrive(&[2 * arrival, 2 * arrival + 1], None, 2 * arrival + 2);
+            let offsets = [2 * arrival, 2 * arrival + 1];
+            partition.arrive(&offsets, 100 * arrival, None, 2 * arrival + 2);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(partition.oldest(), Some((0, begun)));
+        assert_eq!(partition.oldest_timestamp(), Some(0));
         for offset in [0, 1, 2, 4, 5] {
             partition.begin();
             partition.end(offset, true);
@@ -334,6 +351,7 @@ mod tests {
             partition.oldest(),
             Some((6, begun + Duration::from_secs(3)))
         );
+        assert_eq!(partition.oldest_timestamp(), Some(300));
     }
 
     #[test]
@@ -345,7 +363,7 @@ mod tests {
         assert!(!partition.is_of(id(2)));
         assert!(partition.is_of(None), "said by a broker without ids");
         assert_eq!(partition.topic_id(), id(1));
-        partition.arrive(&[0], None, 1);
+        partition.arrive(&[0], -1, None, 1);
         partition.begin();
         partition.end(0, true);
         partition.orphan();
@@ -361,7 +379,7 @@ mod tests {
         assert_eq!(partition.lag(Some(9), Some(7)), Some(2), "none came yet");
         partition.advance(5);
         assert_eq!(partition.lag(Some(9), Some(0)), Some(4));
-        partition.arrive(&[5, 6, 7], None, 8);
+        partition.arrive(&[5, 6, 7], -1, None, 8);
         assert_eq!(partition.lag(Some(9), Some(0)), Some(4), "3 fetched, 1 not");
         partition.begin();
         partition.end(6, true);

@@ -8,7 +8,7 @@ use super::security::SecurityConfig;
 use super::values::{ADDRESSES, BYTES, FLAG, Kind, MAX_BYTES, MILLIS, POSITIVE_MILLIS, TEXT, list};
 use super::{Configuration, Property, properties, set_by_name};
 use crate::kafka::net::{Address, TcpTransport, Transport};
-use crate::kafka::observe::{ClientEvent, Observer, tell};
+use crate::kafka::observe::{ClientEvent, Metrics, Observer, tell};
 use crate::kafka::{Clock, Error, ErrorKind, Random, Result};
 
 /// Where the cluster is, how long to wait for it, and what the client's world is made of (network, clock, randomness).
@@ -63,6 +63,8 @@ pub struct ClientConfig {
     /// Who is told what happens: connects, disconnects and why, failures and what comes of them. Default nobody; with the feature `tracing` the
     /// log.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Where all that is created with this configuration is measured. Default a place of its own.
+    pub metrics: Metrics,
     /// What all random decisions follow from; `None` (the default) draws a new one for each client.
     pub seed: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl Default for ClientConfig {
             transport: Arc::new(TcpTransport),
             clock: Clock::system(),
             observer: default_observer(),
+            metrics: Metrics::default(),
             seed: None,
         }
     }

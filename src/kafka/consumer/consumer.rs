@@ -13,6 +13,7 @@ use super::commit::Commits;
 use super::fetch::batch_reader::{BatchDecoder, BatchReader, Room, Step};
 use super::handle::check_offset;
 use super::listener::AnyListener;
+use super::metrics::MeasuredConsumer;
 use super::positions::resolver;
 use super::state::{ConsumerContext, Source};
 use super::subscription::Subscription;
@@ -104,6 +105,13 @@ impl Consumer {
     /// A consumer of `cluster`; nothing is sent yet.
     pub(crate) fn start(config: ConsumerConfig, cluster: Cluster) -> Self {
         let context = ConsumerContext::new(config, cluster);
+        let client = &context.config.client;
+        client.metrics.register(MeasuredConsumer {
+            client_id: client.client_id.clone(),
+            group: context.config.group_id.clone(),
+            context: Arc::downgrade(&context),
+            counters: context.counters.clone(),
+        });
         context.spawn(resolver::TASK, resolver::run(context.clone()));
         Self {
             decoder: BatchDecoder::new(
@@ -541,6 +549,10 @@ impl Consumer {
                         .advance(&reader.partition, reader.version, reader.position)
                     {
                         continue;
+                    }
+                    if let Step::Records(batch) = &step {
+                        let newest = batch.records.header().max_timestamp;
+                        state.positions.handed_out_at(&reader.partition, newest);
                     }
                     drop(state);
                     if let Step::Records(batch) = step {

@@ -15,7 +15,7 @@ use super::positions::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::resolver::take_committed;
 use super::positions::{Position, Positions};
 use super::state::ConsumerContext;
-use super::{ConsumerMetrics, IsolationLevel, PositionReset, ResetCounts};
+use super::{ConsumerMetrics, PositionReset, ResetCounts};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
@@ -141,31 +141,30 @@ impl ConsumerHandle {
     /// How many offsets are between the position and the end of the log (for `read_committed`: of what is committed), as of the last fetch.
     /// `None` while nothing was fetched yet.
     pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
-        let position = self.position(partition)?;
-        let end = self.fetched_end(partition)?;
-        Some(end.saturating_sub(position).max(0))
+        self.context.lag(partition)
     }
 
     /// The end of the log (for `read_committed`: of what is committed), as of the last fetch.
     pub(crate) fn fetched_end(&self, partition: &TopicPartition) -> Option<i64> {
-        let watermarks = self.context.state().positions.watermarks(partition)?;
-        Some(match self.context.config.isolation_level {
-            IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
-            _ => watermarks.high_watermark,
-        })
+        self.context.fetched_end(partition)
+    }
+
+    /// How old the last record is that a poll has returned, by its timestamp; zero where there are no others. `None` while nothing is known.
+    pub fn lag_time(&self, partition: &TopicPartition) -> Option<Duration> {
+        self.context.lag_time(partition)
     }
 
     /// What the consumer has done so far, and what it holds now.
     pub fn metrics(&self) -> ConsumerMetrics {
-        let mut metrics = self.context.counters.metrics();
-        metrics.bytes_held = self.context.budget.used();
-        metrics.resets = self.reset_counts();
-        metrics.brokers = self.context.cluster.broker_metrics();
-        let assignment = self.assignment().into_iter();
-        metrics.lag = assignment
-            .filter_map(|partition| Some((partition.clone(), self.lag(&partition)?)))
-            .collect();
-        metrics
+        ConsumerMetrics {
+            brokers: self.context.cluster.broker_metrics(),
+            ..self.context.own_metrics()
+        }
+    }
+
+    /// How long ago the time `timestamp_ms` was, by the client's clock.
+    pub(crate) fn age_of(&self, timestamp_ms: i64) -> Duration {
+        self.context.age_of(timestamp_ms)
     }
 
     /// Wakes a poll that waits, to look again whether it may return records.

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::ResetCounts;
+use super::state::ConsumerContext;
 use crate::kafka::TopicPartition;
+use crate::kafka::observe::metrics::{Recorder, Snapshot, Source, of_consumer};
 use crate::kafka::observe::{BrokerMetrics, Histogram, Latency};
 
 /// What a consumer has done so far, and what it holds now.
@@ -22,8 +26,12 @@ pub struct ConsumerMetrics {
     pub fetch_latency: Latency,
     /// [`lag`](super::ConsumerHandle::lag) of each assigned partition of which it is known.
     pub lag: BTreeMap<TopicPartition, i64>,
+    /// [`lag_time`](super::ConsumerHandle::lag_time) of each assigned partition of which it is known.
+    pub lag_time: BTreeMap<TopicPartition, Duration>,
     /// How often the group has assigned partitions to this member, none included.
     pub rebalances: u64,
+    /// How long rebalances took: from their begin, or that of joining, to the assignment.
+    pub rebalance_latency: Latency,
     /// How often the client moved a position by itself.
     pub resets: ResetCounts,
     /// What goes on with each broker, by its id, counted for all that shares the client ([`Client::broker_metrics`](crate::kafka::Client::broker_metrics)).
@@ -37,6 +45,7 @@ pub(super) struct Counters {
     bytes: AtomicU64,
     pub fetch_latency: Histogram,
     pub rebalances: AtomicU64,
+    pub rebalance_latency: Histogram,
 }
 
 impl Counters {
@@ -53,7 +62,29 @@ impl Counters {
             bytes: self.bytes.load(Relaxed),
             fetch_latency: self.fetch_latency.read(),
             rebalances: self.rebalances.load(Relaxed),
+            rebalance_latency: self.rebalance_latency.read(),
             ..ConsumerMetrics::default()
         }
+    }
+}
+
+/// A consumer, as it is measured.
+pub(super) struct MeasuredConsumer {
+    pub client_id: String,
+    pub group: Option<String>,
+    pub context: Weak<ConsumerContext>,
+    pub counters: Arc<Counters>,
+}
+
+impl Source for MeasuredConsumer {
+    fn measure(&self, to: &mut Snapshot) -> bool {
+        let context = self.context.upgrade();
+        let metrics = match &context {
+            Some(context) => context.own_metrics(),
+            None => self.counters.metrics(),
+        };
+        let mut to = Recorder::new(to, &self.client_id, self.group.as_deref());
+        of_consumer(&mut to, &metrics);
+        context.is_some()
     }
 }

@@ -21,6 +21,7 @@ impl Consumer {
         while let Some(duty) = group.with(|membership| membership.begin_duty()) {
             match &duty {
                 Duty::Revoke(partitions) => {
+                    group.rebalance_began(Instant::now());
                     let deadline = Instant::now() + self.context().config.session_timeout / 2;
                     // The error, if any, shows with the next commit: the group does not wait for this one.
                     let _ = self.commit_finished(deadline).await;
@@ -32,7 +33,12 @@ impl Consumer {
                     self.tell_listener(partitions, true).await;
                     self.give_up(partitions);
                 }
-                Duty::Assign(partitions) => self.take_over(partitions).await,
+                Duty::Assign(partitions) => {
+                    self.take_over(partitions).await;
+                    if let Some(took) = group.rebalance_over(Instant::now()) {
+                        self.context().counters.rebalance_latency.record(took);
+                    }
+                }
             }
             group.update(|membership| membership.duty_done(&duty, Instant::now()));
         }

@@ -35,6 +35,8 @@ pub(crate) struct GroupMember {
     /// Wakes polls.
     ready: Arc<Notify>,
     random: Mutex<Random>,
+    /// When the rebalance began that is under way.
+    rebalancing: Mutex<Option<Instant>>,
 }
 
 impl GroupMember {
@@ -53,6 +55,7 @@ impl GroupMember {
         );
         Arc::new(Self {
             random: Mutex::new(cluster.random("group")),
+            rebalancing: Mutex::default(),
             membership: Mutex::new(membership),
             config,
             cluster,
@@ -71,6 +74,17 @@ impl GroupMember {
         let result = self.with(act);
         self.changed.notify_one();
         result
+    }
+
+    /// A rebalance is under way, from `now` on if it was not before.
+    pub fn rebalance_began(&self, now: Instant) {
+        self.rebalancing.lock().get_or_insert(now);
+    }
+
+    /// What was assigned is taken over. Returns how long the rebalance took.
+    pub fn rebalance_over(&self, now: Instant) -> Option<Duration> {
+        let began = self.rebalancing.lock().take()?;
+        Some(now.saturating_duration_since(began))
     }
 
     /// The application polled.
@@ -146,6 +160,7 @@ impl GroupMember {
 
     /// Only a join may take as long as the group's other members do; meanwhile the coordinator is asked whether it is still there.
     async fn join(&self, request: JoinGroupRequest) {
+        self.rebalance_began(Instant::now());
         let connected = self.deadline();
         let answer = async {
             let connection = self.connect(connected).await?;

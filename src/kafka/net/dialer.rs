@@ -11,6 +11,7 @@ use super::handshake::Handshake;
 use super::tls::TlsConnector;
 use super::{Address, BoxStream, Connection, FramePool};
 use crate::kafka::config::security::{CertificateCheck, SecurityConfig, SecurityProtocol};
+use crate::kafka::observe::metrics::{Recorder, Snapshot, Source, of_brokers};
 use crate::kafka::observe::{BrokerCounters, BrokerMetrics, ClientEvent};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::Tasks;
@@ -26,7 +27,32 @@ pub(crate) struct Dialer {
     authenticator: Option<Authenticator>,
     random: Mutex<Random>,
     /// What went on with each broker, by node; they outlive its connections, and its place in the metadata.
-    counters: Mutex<BTreeMap<i32, Arc<BrokerCounters>>>,
+    counters: Arc<CountersByBroker>,
+}
+
+/// The counters of each broker that was dialled, by node.
+type CountersByBroker = Mutex<BTreeMap<i32, Arc<BrokerCounters>>>;
+
+fn read(counters: &CountersByBroker) -> BTreeMap<i32, BrokerMetrics> {
+    let counters = counters.lock();
+    let each = counters.iter();
+    each.map(|(node, counters)| (*node, counters.read()))
+        .collect()
+}
+
+/// A client's connections, as they are measured.
+struct MeasuredBrokers {
+    client_id: String,
+    counters: Arc<CountersByBroker>,
+}
+
+impl Source for MeasuredBrokers {
+    fn measure(&self, to: &mut Snapshot) -> bool {
+        let mut to = Recorder::new(to, &self.client_id, None);
+        of_brokers(&mut to, &read(&self.counters));
+        // Besides what looks at them, there is who dials.
+        Arc::strong_count(&self.counters) > 1
+    }
 }
 
 impl Dialer {
@@ -39,6 +65,11 @@ impl Dialer {
         let tls = tls.then(|| TlsConnector::new(security.tls.clone()));
         let authenticator = Authenticator::new(&config);
         let random = Mutex::new(config.random("sessions"));
+        let counters = Arc::<CountersByBroker>::default();
+        config.metrics.register(MeasuredBrokers {
+            client_id: config.client_id.clone(),
+            counters: counters.clone(),
+        });
         Self {
             config,
             frames,
@@ -46,16 +77,13 @@ impl Dialer {
             tls,
             authenticator,
             random,
-            counters: Mutex::default(),
+            counters,
         }
     }
 
     /// What went on with each broker that was dialled, by node.
     pub fn metrics(&self) -> BTreeMap<i32, BrokerMetrics> {
-        let counters = self.counters.lock();
-        let each = counters.iter();
-        each.map(|(node, counters)| (*node, counters.read()))
-            .collect()
+        read(&self.counters)
     }
 
     pub fn config(&self) -> &ClientConfig {

@@ -1,6 +1,7 @@
 //! What goes on between a client and one broker. Written by the tasks of its connections, a few times a request; read by whoever asks.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct BrokerMetrics {
     pub request_latency: Latency,
     /// The same of fetches, what the broker waited for new records included.
     pub fetch_latency: Latency,
+    /// The same of each API that was asked, by its name, joining a group among them.
+    pub latency_by_api: BTreeMap<&'static str, Latency>,
     /// Responses that asked for a pause (KIP-219): a quota is used up.
     pub throttles: u64,
     /// The pauses that they asked for, all in all.
@@ -31,16 +34,33 @@ pub struct BrokerMetrics {
 }
 
 /// The counters behind [`BrokerMetrics`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BrokerCounters {
     connects: AtomicU64,
     failed_connects: AtomicU64,
     disconnects: AtomicU64,
     in_flight: AtomicU64,
-    requests: LazyLock<Histogram>,
-    fetches: LazyLock<Histogram>,
+    /// By the API's number.
+    latencies: Box<[OnceLock<Histogram>]>,
     throttles: AtomicU64,
     throttle_us: AtomicU64,
+}
+
+/// One more than the largest number of an API that is told apart; Kafka 4.4 ends at 92.
+const APIS: usize = 128;
+
+impl Default for BrokerCounters {
+    fn default() -> Self {
+        Self {
+            connects: AtomicU64::default(),
+            failed_connects: AtomicU64::default(),
+            disconnects: AtomicU64::default(),
+            in_flight: AtomicU64::default(),
+            latencies: (0..APIS).map(|_| OnceLock::new()).collect(),
+            throttles: AtomicU64::default(),
+            throttle_us: AtomicU64::default(),
+        }
+    }
 }
 
 impl BrokerCounters {
@@ -68,10 +88,9 @@ impl BrokerCounters {
 
     pub fn answered(&self, api: ApiKey, took: Duration) {
         self.in_flight.fetch_sub(1, Relaxed);
-        match api {
-            ApiKey::FETCH => self.fetches.record(took),
-            ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP => {}
-            _ => self.requests.record(took),
+        let of_api = usize::try_from(api.0).ok();
+        if let Some(latency) = of_api.and_then(|api| self.latencies.get(api)) {
+            latency.get_or_init(Histogram::default).record(took);
         }
     }
 
@@ -82,13 +101,25 @@ impl BrokerCounters {
     }
 
     pub fn read(&self) -> BrokerMetrics {
+        let asked = self.latencies.iter().zip(0..);
+        let asked = asked.filter_map(|(latency, api)| Some((ApiKey(api), latency.get()?)));
+        let of = |wanted: fn(ApiKey) -> bool| {
+            let wanted = asked.clone().filter(|(api, _)| wanted(*api));
+            Histogram::read_all(wanted.map(|(_, latency)| latency))
+        };
         BrokerMetrics {
             connects: self.connects.load(Relaxed),
             failed_connects: self.failed_connects.load(Relaxed),
             disconnects: self.disconnects.load(Relaxed),
             requests_in_flight: self.in_flight.load(Relaxed) as usize,
-            request_latency: self.requests.read(),
-            fetch_latency: self.fetches.read(),
+            request_latency: of(|api| {
+                !matches!(api, ApiKey::FETCH | ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP)
+            }),
+            fetch_latency: of(|api| api == ApiKey::FETCH),
+            latency_by_api: asked
+                .clone()
+                .map(|(api, latency)| (api.name(), latency.read()))
+                .collect(),
             throttles: self.throttles.load(Relaxed),
             throttle_time: Duration::from_micros(self.throttle_us.load(Relaxed)),
         }

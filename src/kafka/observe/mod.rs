@@ -5,12 +5,14 @@
 //! | `broker` | what goes on between a client and one broker |
 //! | `lag` | consumers that fall behind |
 //! | `latency` | how long things take |
+//! | `metrics` | all of it as metrics, with names and units, for whatever shows them |
 //! | `observer` | the seam: what happens, and who is told |
 //! | `tracing` | events as log lines (feature `tracing`) |
 
 mod broker;
 mod lag;
 mod latency;
+pub mod metrics;
 mod observer;
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -18,8 +20,11 @@ mod tracing;
 pub(crate) use broker::BrokerCounters;
 pub use broker::BrokerMetrics;
 pub(crate) use lag::LagWatch;
-pub(crate) use latency::Histogram;
-pub use latency::Latency;
+pub(crate) use latency::{Histogram, SizeHistogram};
+pub use latency::{Latency, Sizes};
+pub use metrics::Metrics;
+#[cfg(feature = "prometheus")]
+pub use metrics::PrometheusServer;
 pub use observer::{AfterFailure, ClientEvent, Intake, Observer, Severity};
 pub(crate) use observer::{Watch, tell};
 #[cfg(feature = "tracing")]

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
-use crate::kafka::observe::{BrokerMetrics, Histogram, Latency};
+use super::state::ProducerState;
+use crate::kafka::observe::metrics::{Recorder, Snapshot, Source, of_producer};
+use crate::kafka::observe::{BrokerMetrics, Histogram, Latency, SizeHistogram, Sizes};
 
 /// What a producer has done so far, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +38,10 @@ pub struct ProducerMetrics {
     pub request_latency: Latency,
     /// From opening a batch, with its first record, to its acknowledgement.
     pub delivery_latency: Latency,
+    /// How many records acknowledged batches had.
+    pub batch_records: Sizes,
+    /// How many bytes acknowledged batches had, before compression.
+    pub batch_bytes: Sizes,
     /// What goes on with each broker, by its id, counted for all that shares the client ([`Client::broker_metrics`](crate::kafka::Client::broker_metrics)).
     pub brokers: BTreeMap<i32, BrokerMetrics>,
 }
@@ -52,6 +59,8 @@ pub(super) struct Counters {
     pub splits: AtomicU64,
     pub request_latency: Histogram,
     pub delivery_latency: Histogram,
+    pub batch_records: SizeHistogram,
+    pub batch_bytes: SizeHistogram,
 }
 
 pub(super) fn add(counter: &AtomicU64, by: u64) {
@@ -72,7 +81,28 @@ impl Counters {
             splits: self.splits.load(Relaxed),
             request_latency: self.request_latency.read(),
             delivery_latency: self.delivery_latency.read(),
+            batch_records: self.batch_records.read(),
+            batch_bytes: self.batch_bytes.read(),
             ..ProducerMetrics::default()
         }
+    }
+}
+
+/// A producer, as it is measured.
+pub(super) struct MeasuredProducer {
+    pub client_id: String,
+    pub state: Weak<ProducerState>,
+    pub counters: Arc<Counters>,
+}
+
+impl Source for MeasuredProducer {
+    fn measure(&self, to: &mut Snapshot) -> bool {
+        let state = self.state.upgrade();
+        let metrics = match &state {
+            Some(state) => state.own_metrics(),
+            None => self.counters.read(),
+        };
+        of_producer(&mut Recorder::new(to, &self.client_id, None), &metrics);
+        state.is_some()
     }
 }

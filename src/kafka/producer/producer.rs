@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 use super::admission::{Admission, headers, measure, unknown_partition};
 use super::config::ProducerConfig;
 use super::delivery::{Delivery, RecordMetadata};
-use super::metrics::ProducerMetrics;
+use super::metrics::{MeasuredProducer, ProducerMetrics};
 use super::state::ProducerState;
 use super::{maintenance, producer_id};
 use crate::kafka::cluster::Cluster;
@@ -75,6 +75,12 @@ impl Producer {
     /// A producer of `cluster`; nothing is sent yet. An idempotent one asks for its producer id once it has records.
     pub(crate) fn start(config: ProducerConfig, cluster: Cluster) -> Producer {
         let shared = Arc::new(ProducerState::new(config, cluster));
+        let client = &shared.config.client;
+        client.metrics.register(MeasuredProducer {
+            client_id: client.client_id.clone(),
+            state: Arc::downgrade(&shared),
+            counters: shared.counters.clone(),
+        });
         let tasks = shared.cluster.tasks();
         let failing = Arc::downgrade(&shared);
         tasks.on_failure(move |failure| {

@@ -37,7 +37,7 @@ pub(super) struct ProducerState {
     pub cluster: Cluster,
     pub topics: Topics,
     pub memory: MemoryBudget,
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     pub timestamps: Timestamps,
     /// Wakes the maintenance.
     pub maintenance: Notify,
@@ -71,7 +71,7 @@ impl ProducerState {
                 Budget::new(config.buffer_bytes, cluster.producers_budget()),
                 config.batch_bytes.min(config.max_request_bytes),
             ),
-            counters: Counters::default(),
+            counters: Arc::default(),
             timestamps: Timestamps::new(config.client.clock),
             maintenance: Notify::new(),
             rules: config.rules(),
@@ -413,6 +413,14 @@ impl ProducerState {
     }
 
     pub fn metrics(&self) -> ProducerMetrics {
+        ProducerMetrics {
+            brokers: self.cluster.broker_metrics(),
+            ..self.own_metrics()
+        }
+    }
+
+    /// The metrics without what it shares with others.
+    pub fn own_metrics(&self) -> ProducerMetrics {
         let queues = self.queues();
         ProducerMetrics {
             records_accepted: queues
@@ -426,7 +434,6 @@ impl ProducerState {
                 .map(|broker| broker.in_flight())
                 .sum(),
             buffer_bytes_used: self.memory.charged(),
-            brokers: self.cluster.broker_metrics(),
             ..self.counters.read()
         }
     }

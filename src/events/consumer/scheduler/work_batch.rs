@@ -239,6 +239,12 @@ impl WorkBatchBuilder {
         &self.offsets
     }
 
+    /// The timestamp of the first that is to be handled; -1 when there is none.
+    pub(crate) fn first_ms(&self) -> i64 {
+        let first = self.entries.first();
+        first.map_or(-1, |(_, _, entry)| entry.timestamp_ms)
+    }
+
     /// Forgets the offsets. Whether there is nothing else.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.offsets.clear();

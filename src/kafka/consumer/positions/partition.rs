@@ -67,6 +67,8 @@ pub(super) struct Partition {
     pub topic_id: Option<TopicId>,
     /// The topic of the records that were handed out last; none since a seek.
     pub handed_out: Option<TopicId>,
+    /// The timestamp of what was handed out last; none since a seek.
+    pub handed_out_ms: Option<i64>,
     pub paused: bool,
     pub leader: Option<Leader>,
     /// A question about `place` is on its way.
@@ -101,6 +103,7 @@ impl Partition {
             place,
             topic_id: None,
             handed_out: None,
+            handed_out_ms: None,
             paused: false,
             leader: None,
             asking: false,
@@ -126,6 +129,7 @@ impl Partition {
     pub fn restart(&mut self, version: u64, place: Place) {
         self.version = version;
         self.place = place;
+        self.handed_out_ms = None;
         self.asking = false;
         self.buffered = 0;
         self.full_since = None;

@@ -98,6 +98,18 @@ impl Positions {
         self.remembered.extend(remembered);
     }
 
+    /// What was handed out of `partition` last has this timestamp.
+    pub fn handed_out_at(&mut self, partition: &TopicPartition, timestamp_ms: i64) {
+        if let Some(known) = self.partitions.get_mut(partition) {
+            known.handed_out_ms = Some(timestamp_ms);
+        }
+    }
+
+    /// The timestamp of what was handed out of `partition` last, since the last seek.
+    pub fn handed_out_ms(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition)?.handed_out_ms
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.keys()
     }

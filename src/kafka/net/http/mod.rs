@@ -14,4 +14,6 @@ mod stream;
 mod url;
 
 pub(crate) use client::{HttpClient, HttpRequest, Retries};
+#[cfg(feature = "prometheus")]
+pub(crate) use stream::HyperStream;
 pub(crate) use url::{Url, encode};

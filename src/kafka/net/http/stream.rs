@@ -13,7 +13,7 @@ use crate::kafka::net::BoxStream;
 /// How many bytes are read at once.
 const CHUNK: usize = 4 << 10;
 
-pub(super) struct HyperStream(pub BoxStream);
+pub(crate) struct HyperStream(pub BoxStream);
 
 impl hyper::rt::Read for HyperStream {
     fn poll_read(

@@ -207,6 +207,8 @@ impl Sender {
         add(&counters.records_delivered, u64::from(item.batch.count));
         add(&counters.bytes_delivered, content.uncompressed_len() as u64);
         counters.delivery_latency.record(now - content.opened);
+        (counters.batch_records).record(u64::from(item.batch.count));
+        (counters.batch_bytes).record(content.uncompressed_len() as u64);
         if let Some(observer) = &self.shared.config.client.observer {
             observer.on_event(&ClientEvent::BatchWritten {
                 partition: &item.to.partition(),

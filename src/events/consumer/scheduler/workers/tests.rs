@@ -153,7 +153,7 @@ impl Setup {
             collected.push(partition, offset, 0, key, Some(&value), headers.into_iter());
         }
         let next = from + collected.offsets().len() as i64;
-        partition.arrive(collected.offsets(), None, next);
+        partition.arrive(collected.offsets(), -1, None, next);
         self.workers.shared().hand_out(partition, &mut collected);
     }
 

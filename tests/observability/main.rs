@@ -1,0 +1,18 @@
+//! What is measured and traced, and how it gets to those who look: by the names of OpenTelemetry's conventions, as Prometheus' text and over
+//! OTLP. On the embedded broker, through a real client and TCP.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `conventions` | names, units and attributes against the published list (`conventions.txt`) |
+//! | `http` | one HTTP request |
+//! | `metrics` | what is measured of clients and of consumers of events |
+//! | `prometheus` | a strict reader of Prometheus' text |
+//! | `shop` | the events of these tests, and handlers that fail as they are told |
+
+mod conventions;
+mod http;
+#[path = "../support/in_memory.rs"]
+mod in_memory;
+mod metrics;
+mod prometheus;
+mod shop;
