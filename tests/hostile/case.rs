@@ -127,16 +127,20 @@ pub fn cases(workload: Workload, seen: &Seen) -> Vec<Case> {
 }
 
 impl Case {
-    /// What all clients share is tampered with to all of them, but not with every code: only two of them read answers differently.
+    /// What is asked in the same way by others is not tampered with for each of them.
+    /// What all clients share is tampered with to all of them, but not with every code: only some of them read answers differently.
     fn is_worth_its_time(&self) -> bool {
         let is_code = matches!(self.tampering.what, What::Code(..));
         let home = match self.tampering.api {
-            ApiKey::API_VERSIONS | ApiKey::METADATA => &[Workload::Producer, Workload::Reader][..],
+            ApiKey::API_VERSIONS => &[Workload::Producer, Workload::Reader][..],
+            ApiKey::METADATA => &[Workload::Producer, Workload::Reader, Workload::Pattern],
             ApiKey::FETCH | ApiKey::LIST_OFFSETS => &[Workload::Reader, Workload::Typed],
             _ => &Workload::ALL,
         };
         let is_plain = self.workload == Workload::Plain && self.tampering.api != ApiKey::PRODUCE;
-        !is_plain && (!is_code || home.contains(&self.workload))
+        let is_pattern =
+            self.workload == Workload::Pattern && self.tampering.api != ApiKey::METADATA;
+        !is_plain && !is_pattern && (!is_code || home.contains(&self.workload))
     }
 
     pub fn run(&self) -> Outcome {

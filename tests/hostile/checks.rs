@@ -206,6 +206,31 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "the broker has written what it says that it refused, and knows its sequences: no client can tell",
     ),
     (
+        "Metadata/topics:Empty/*/pattern",
+        "Silent",
+        "a pattern may match none of the topics there are",
+    ),
+    (
+        "Metadata/topics:WithoutFirst/*/pattern",
+        "Silent",
+        "a pattern may match none of the topics there are",
+    ),
+    (
+        "Metadata/topics.name:*/pattern",
+        "Silent",
+        "a topic of another name is none that the pattern is about",
+    ),
+    (
+        "Metadata/topics.error_code=UNKNOWN_TOPIC_OR_PARTITION/*/pattern",
+        "Silent",
+        "a topic that is not there, though it is listed, is about to be deleted",
+    ),
+    (
+        "Metadata/topics.is_internal:*/pattern",
+        "Silent",
+        "a pattern is not about the broker's own topics",
+    ),
+    (
         "ApiVersions/frame:Garbled*/for-ever*",
         "Ended",
         "what a broker does not speak, by its own words and for ever, cannot be asked of it",

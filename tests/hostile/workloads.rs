@@ -40,6 +40,8 @@ pub enum Workload {
     Reader,
     /// A consumer in a group, with commits.
     Member,
+    /// The same, subscribed to a pattern: it asks for the list of all topics.
+    Pattern,
     /// A consumer of typed events.
     Typed,
     Admin,
@@ -52,6 +54,7 @@ impl fmt::Display for Workload {
             Workload::Plain => "plain-producer",
             Workload::Reader => "reader",
             Workload::Member => "member",
+            Workload::Pattern => "pattern",
             Workload::Typed => "typed",
             Workload::Admin => "admin",
         })
@@ -59,11 +62,12 @@ impl fmt::Display for Workload {
 }
 
 impl Workload {
-    pub const ALL: [Workload; 6] = [
+    pub const ALL: [Workload; 7] = [
         Workload::Producer,
         Workload::Plain,
         Workload::Reader,
         Workload::Member,
+        Workload::Pattern,
         Workload::Typed,
         Workload::Admin,
     ];
@@ -72,8 +76,9 @@ impl Workload {
         match self {
             Workload::Producer => produce(harness, true).await,
             Workload::Plain => produce(harness, false).await,
-            Workload::Reader => read(harness, false).await,
-            Workload::Member => read(harness, true).await,
+            Workload::Reader => read(harness, None).await,
+            Workload::Member => read(harness, Some(TOPIC)).await,
+            Workload::Pattern => read(harness, Some("^t$")).await,
             Workload::Typed => typed::handle(harness).await,
             Workload::Admin => administer(harness).await,
         }
@@ -305,7 +310,9 @@ fn all_partitions() -> impl Iterator<Item = TopicPartition> {
     (0..PARTITIONS).map(|partition| TopicPartition::new(TOPIC, partition))
 }
 
-async fn read(harness: &mut Harness, in_group: bool) {
+/// As a member of a group with this subscription, or by assignment.
+async fn read(harness: &mut Harness, subscription: Option<&str>) {
+    let in_group = subscription.is_some();
     harness.fill(0..RECORDS);
     let mut config = ConsumerConfig::default();
     config.client = harness.client();
@@ -326,6 +333,7 @@ async fn read(harness: &mut Harness, in_group: bool) {
         if !step(
             harness,
             &config,
+            subscription,
             &mut consumer,
             &mut is_subscribed,
             &mut seen,
@@ -361,6 +369,7 @@ async fn read(harness: &mut Harness, in_group: bool) {
         step(
             harness,
             &config,
+            subscription,
             &mut consumer,
             &mut is_subscribed,
             &mut seen,
@@ -394,11 +403,11 @@ async fn read(harness: &mut Harness, in_group: bool) {
 async fn step(
     harness: &mut Harness,
     config: &ConsumerConfig,
+    subscription: Option<&str>,
     consumer: &mut Option<Consumer>,
     is_subscribed: &mut bool,
     seen: &mut Seen,
 ) -> bool {
-    let in_group = config.group_id.is_some();
     let Some(alive) = consumer else {
         let connecting = Consumer::connect(config.clone());
         match harness.call("connect", REQUEST_TIMEOUT, connecting).await {
@@ -416,8 +425,9 @@ async fn step(
         let starts: Vec<_> = all_partitions()
             .map(|partition| (partition, StartOffset::Earliest))
             .collect();
-        let result = if in_group {
-            let subscribing = alive.subscribe(&[TOPIC]);
+        let result = if let Some(subscription) = subscription {
+            let topics = [subscription];
+            let subscribing = alive.subscribe(&topics);
             harness
                 .call("subscribe", REQUEST_TIMEOUT, subscribing)
                 .await
@@ -428,7 +438,7 @@ async fn step(
         match result {
             Some(Ok(())) => *is_subscribed = true,
             Some(Err(error)) => {
-                harness.error(if in_group { "subscribe" } else { "assign" }, &error);
+                harness.error(subscription.map_or("assign", |_| "subscribe"), &error);
                 sleep(PAUSE).await;
             }
             None => return false,
@@ -440,7 +450,7 @@ async fn step(
             let is_empty = records.is_empty();
             seen.take(&records);
             drop(records);
-            if in_group && !is_empty {
+            if subscription.is_some() && !is_empty {
                 commit(harness, alive).await;
             }
         }

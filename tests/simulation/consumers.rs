@@ -411,7 +411,13 @@ async fn be_member(
         reader,
         rng: rng.fork(),
     };
-    while let Err(error) = consumer.subscribe_with(&[TOPIC], ownership.clone()).await {
+    // Members of one group may have chosen differently, as long as it comes to the same topics.
+    let topics = match reader % 2 {
+        0 => TOPIC.to_string(),
+        _ => format!("^{TOPIC}$"),
+    };
+    let topics = [topics.as_str()];
+    while let Err(error) = consumer.subscribe_with(&topics, ownership.clone()).await {
         tolerate(harness, reader, error).await?;
     }
     harness.recorder.record(Event::Starts { reader });
