@@ -3,6 +3,8 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `broker` | what goes on between a client and one broker |
+//! | `client_event` | what can happen, and how much it should be noticed |
+//! | `event_text` | the same as lines that a person reads |
 //! | `lag` | consumers that fall behind |
 //! | `latency` | how long things take |
 //! | `metrics` | all of it as metrics, with names and units, for whatever shows them |
@@ -10,6 +12,8 @@
 //! | `tracing` | events as log lines (feature `tracing`) |
 
 mod broker;
+mod client_event;
+mod event_text;
 mod lag;
 mod latency;
 pub mod metrics;
@@ -19,13 +23,14 @@ mod tracing;
 
 pub(crate) use broker::BrokerCounters;
 pub use broker::BrokerMetrics;
+pub use client_event::{AfterFailure, ClientEvent, Intake, Severity};
 pub(crate) use lag::LagWatch;
 pub(crate) use latency::{Histogram, SizeHistogram};
 pub use latency::{Latency, Sizes};
 pub use metrics::Metrics;
 #[cfg(feature = "prometheus")]
 pub use metrics::PrometheusServer;
-pub use observer::{AfterFailure, ClientEvent, Intake, Observer, Severity};
+pub use observer::Observer;
 pub(crate) use observer::{Watch, tell};
 #[cfg(feature = "tracing")]
 pub use tracing::Tracing;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::observer::{ClientEvent, Observer, Severity};
+use super::{ClientEvent, Observer, Severity};
 use crate::kafka::runtime::Mutex;
 
 /// The least time between two lines of one kind about one place.
