@@ -12,7 +12,8 @@ use protocol::ApiKey;
 use crate::checks::check;
 use crate::harness::{Harness, Notes, Violation};
 use crate::proxy::Count;
-use crate::tampering::{FrameTampering, Tamperer, Tampering, What, tamperings};
+use crate::tamperer::Tamperer;
+use crate::tampering::{FrameTampering, Tampering, What, tamperings};
 use crate::workloads::Workload;
 
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use protocol::records::{BatchBuilder, BatchIter, SealOptions};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::proxy::Proxy;
-use crate::tampering::Tamperer;
+use crate::tamperer::Tamperer;
 
 pub const TOPIC: &str = "t";
 pub const GROUP: &str = "g";

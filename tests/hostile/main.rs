@@ -10,7 +10,9 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `value` | a message as a tree that can be mutated |
-//! | `tampering` | the table of tamperings, and how an honest answer becomes one |
+//! | `tampering` | the table of tamperings |
+//! | `tamperer` | how an honest answer becomes another by one of them |
+//! | `corruption` | what it does to one value |
 //! | `proxy` | the tampering broker |
 //! | `harness` | one case's cluster, configuration and notes |
 //! | `workloads` | what clients do under a tampering |
@@ -25,9 +27,11 @@
 
 mod case;
 mod checks;
+mod corruption;
 mod harness;
 mod known_failures;
 mod proxy;
+mod tamperer;
 mod tampering;
 mod typed;
 mod value;

@@ -19,7 +19,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::tampering::{FrameTampering, Tampered, Tamperer};
+use crate::tamperer::{Tampered, Tamperer};
+use crate::tampering::FrameTampering;
 use crate::value;
 
 /// How long an answer is on its way: so that time passes whatever a client does.

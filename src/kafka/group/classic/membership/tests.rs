@@ -1,9 +1,12 @@
 //! What a member does, response by response.
 
 use protocol::messages::join_group_response::JoinGroupResponseMember;
+use protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 
 use super::*;
+use crate::kafka::TopicPartition;
 use crate::kafka::group::classic::assignor::{Assignment, Range};
+use crate::kafka::group::classic::consumer_protocol::{self, Subscription};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
