@@ -30,11 +30,11 @@
 
 /// What the expansions use.
 pub(crate) mod prelude {
-    pub(crate) use crate::Message;
     pub(crate) use crate::schema::{FieldSchema, FieldType, StructSchema, VersionRange};
     pub(crate) use crate::wire::field::{Context, Field, Structure};
     pub(crate) use crate::wire::tags::{TagReader, TagWriter, TaggedFields, field_size};
     pub(crate) use crate::wire::{DecodeError, Decoder, EncodeError, Encoder};
+    pub(crate) use crate::{ErrorCode, Message};
 }
 
 /// The marks that a row can end with; they combine.
@@ -144,6 +144,19 @@ macro_rules! structure {
                 let none = 0;
                 $(let none = throttle_time!(self, none, $field);)*
                 none
+            }
+
+            fn set_throttle_time_ms(&mut self, millis: i32) {
+                $(if set!(self, throttle_time_ms, $field, millis) {
+                    return;
+                })*
+            }
+
+            fn set_error_code(&mut self, error: ErrorCode) -> bool {
+                $(if set!(self, error_code, $field, error) {
+                    return true;
+                })*
+                false
             }
 
             fn encode_fields(&self, out: &mut Encoder, context: Context) -> Result<(), EncodeError> {
@@ -292,6 +305,21 @@ macro_rules! throttle_time {
     };
     ($self:ident, $before:ident, $other:ident) => {
         $before
+    };
+}
+
+/// Sets the row that is meant, and is true; for any other row it is false.
+macro_rules! set {
+    ($self:ident, throttle_time_ms, throttle_time_ms, $value:ident) => {{
+        $self.throttle_time_ms = $value;
+        true
+    }};
+    ($self:ident, error_code, error_code, $value:ident) => {{
+        $self.error_code = $value;
+        true
+    }};
+    ($self:ident, $meant:ident, $other:ident, $value:ident) => {
+        false
     };
 }
 

@@ -59,6 +59,10 @@ pub trait Structure: Sized + Default {
     fn encode_fields(&self, out: &mut Encoder, context: Context) -> Result<(), EncodeError>;
     /// Its field `throttle_time_ms`; 0 where it has none.
     fn throttle_time_ms(&self) -> i32;
+    /// Sets it, where there is one.
+    fn set_throttle_time_ms(&mut self, millis: i32);
+    /// Sets its field `error_code`; says whether it has one.
+    fn set_error_code(&mut self, error: ErrorCode) -> bool;
     /// Reads the fields of this version; the others have their defaults.
     fn decode_fields(input: &mut Decoder, context: Context) -> Result<Self, DecodeError>;
 }

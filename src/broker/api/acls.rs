@@ -77,10 +77,6 @@ impl Api for CreateAclsRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut CreateAclsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 impl Api for DescribeAclsRequest {
@@ -124,17 +120,6 @@ impl Api for DescribeAclsRequest {
             Err(error) => self.refusal(context.version, error),
         })
     }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> DescribeAclsResponse {
-        DescribeAclsResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(response: &mut DescribeAclsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 impl Api for DeleteAclsRequest {
@@ -168,10 +153,6 @@ impl Api for DeleteAclsRequest {
             filter_results: vec![refused; self.filters.len()],
             ..Default::default()
         }
-    }
-
-    fn throttle(response: &mut DeleteAclsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
     }
 }
 

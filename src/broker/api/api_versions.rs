@@ -38,17 +38,6 @@ impl Api for ApiVersionsRequest {
             ..Default::default()
         })
     }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> ApiVersionsResponse {
-        ApiVersionsResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(response: &mut ApiVersionsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 /// Answers a version that is not offered: of ApiVersions in version 0, which every client reads; of all else by closing the connection.

@@ -73,10 +73,6 @@ impl Api for JoinGroupRequest {
             version,
         )
     }
-
-    fn throttle(response: &mut JoinGroupResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 /// Before version 7 there is always a protocol name, if an empty one; after, an error has none.
@@ -108,17 +104,6 @@ impl Api for SyncGroupRequest {
         };
         Reply::Message(answer.await.unwrap_or_else(superseded))
     }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> SyncGroupResponse {
-        SyncGroupResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(response: &mut SyncGroupResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 impl Api for HeartbeatRequest {
@@ -128,17 +113,6 @@ impl Api for HeartbeatRequest {
             Err(error) => error,
         };
         Reply::Message(self.refusal(context.version, error))
-    }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> HeartbeatResponse {
-        HeartbeatResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(response: &mut HeartbeatResponse, millis: i32) {
-        response.throttle_time_ms = millis;
     }
 }
 
@@ -179,16 +153,5 @@ impl Api for LeaveGroupRequest {
             members,
             ..Default::default()
         })
-    }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> LeaveGroupResponse {
-        LeaveGroupResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(response: &mut LeaveGroupResponse, millis: i32) {
-        response.throttle_time_ms = millis;
     }
 }

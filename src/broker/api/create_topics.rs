@@ -58,10 +58,6 @@ impl Api for CreateTopicsRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut CreateTopicsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 type Problem = (ErrorCode, String);

@@ -39,10 +39,6 @@ impl Api for DeleteTopicsRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut DeleteTopicsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 /// Up to version 5 topics are named in a list of their own.

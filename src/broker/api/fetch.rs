@@ -113,10 +113,6 @@ impl Api for FetchRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut FetchResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 /// One partition's share of a fetch; an error carries the leader, when it is known.

@@ -37,10 +37,6 @@ impl Api for FindCoordinatorRequest {
         }
         single(failed(&self.key, error))
     }
-
-    fn throttle(response: &mut FindCoordinatorResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 fn find(key: &str, key_type: i8, context: &Context<'_>) -> Coordinator {

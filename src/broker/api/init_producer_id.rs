@@ -49,10 +49,6 @@ impl Api for InitProducerIdRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut InitProducerIdResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 /// Whoever may write to any topic may do so idempotently (KIP-679).

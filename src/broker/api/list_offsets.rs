@@ -55,10 +55,6 @@ impl Api for ListOffsetsRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut ListOffsetsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 fn list_topic(

@@ -103,10 +103,6 @@ impl Api for MetadataRequest {
     fn can_be_refused(&self, version: i16) -> bool {
         version >= Self::ERROR_FROM || self.topics.iter().flatten().next().is_some()
     }
-
-    fn throttle(response: &mut MetadataResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 fn brokers(directory: &Directory) -> Vec<MetadataResponseBroker> {

@@ -33,7 +33,8 @@ use protocol::messages::{
     MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
     SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
-use protocol::{ApiKey, Decoder, ErrorCode, Request, Uuid, VersionRange};
+use protocol::wire::field::Structure;
+use protocol::{ApiKey, Decoder, ErrorCode, Message, Request, Uuid, VersionRange};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
@@ -134,16 +135,22 @@ trait Api: Request {
     /// Does what the request asks for.
     fn handle(self, context: &Context<'_>) -> impl Future<Output = Reply<Self::Response>> + Send;
 
-    /// Answers every part of the request with an error.
-    fn refusal(&self, version: i16, error: ErrorCode) -> Self::Response;
+    /// Answers every part of the request with an error: where the answer as a whole has a place for one, there.
+    fn refusal(&self, _version: i16, error: ErrorCode) -> Self::Response {
+        let mut response = Self::Response::default();
+        let has_place = response.set_error_code(error);
+        debug_assert!(
+            has_place,
+            "{} has its errors elsewhere",
+            Self::Response::NAME
+        );
+        response
+    }
 
     /// Whether that answer has a place for the error.
     fn can_be_refused(&self, _version: i16) -> bool {
         true
     }
-
-    /// Tells the client to pause.
-    fn throttle(response: &mut Self::Response, millis: i32);
 
     /// The quota that the request is charged to, and with how many bytes.
     fn quota<'a>(&self, _cluster: &'a Cluster) -> Option<(&'a Mutex<Quota>, usize)> {
@@ -289,10 +296,7 @@ async fn serve<R: Api>(
     if let Reply::Message(response) | Reply::WithRecords(response, _) = &mut reply
         && !throttle.is_zero()
     {
-        R::throttle(
-            response,
-            i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX),
-        );
+        response.set_throttle_time_ms(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
     }
     let garbling = faults.iter().find_map(|fault| match *fault {
         FaultAction::ApplyThenGarble(how) => Some(how),

@@ -59,10 +59,6 @@ impl Api for OffsetCommitRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut OffsetCommitResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 fn find_topic(

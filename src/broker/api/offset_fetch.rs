@@ -30,10 +30,6 @@ impl Api for OffsetFetchRequest {
             .collect();
         for_version(groups, version)
     }
-
-    fn throttle(response: &mut OffsetFetchResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 /// Older requests ask for one group, in fields of their own.

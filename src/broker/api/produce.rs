@@ -72,10 +72,6 @@ impl Api for ProduceRequest {
         }
     }
 
-    fn throttle(response: &mut ProduceResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
-
     fn is_answered(&self) -> bool {
         self.acks != 0
     }

@@ -33,15 +33,6 @@ impl Api for SaslHandshakeRequest {
             ..Default::default()
         })
     }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> SaslHandshakeResponse {
-        SaslHandshakeResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(_: &mut SaslHandshakeResponse, _: i32) {}
 }
 
 impl Api for SaslAuthenticateRequest {
@@ -60,15 +51,6 @@ impl Api for SaslAuthenticateRequest {
             },
         })
     }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> SaslAuthenticateResponse {
-        SaslAuthenticateResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(_: &mut SaslAuthenticateResponse, _: i32) {}
 }
 
 /// Takes a mechanism's message, in a request or as it is.

@@ -155,10 +155,6 @@ impl Api for AlterUserScramCredentialsRequest {
             ..Default::default()
         }
     }
-
-    fn throttle(response: &mut AlterUserScramCredentialsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
-    }
 }
 
 impl Api for DescribeUserScramCredentialsRequest {
@@ -188,17 +184,6 @@ impl Api for DescribeUserScramCredentialsRequest {
             results: described.collect(),
             ..Default::default()
         })
-    }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> DescribeUserScramCredentialsResponse {
-        DescribeUserScramCredentialsResponse {
-            error_code: error,
-            ..Default::default()
-        }
-    }
-
-    fn throttle(response: &mut DescribeUserScramCredentialsResponse, millis: i32) {
-        response.throttle_time_ms = millis;
     }
 }
 
