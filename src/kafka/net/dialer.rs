@@ -123,11 +123,13 @@ impl Dialer {
                 self.config.connect_timeout.as_millis()
             ),
         };
-        let connected = match timeout_at(until, self.config.transport.connect(address)).await {
+        let failures = counters.useless_streams();
+        let connecting = self.config.transport.connect_after(failures, address);
+        let connected = match timeout_at(until, connecting).await {
             Ok(Ok(stream)) => {
-                match timeout_at(until, self.prepare(node, address, stream, &counters)).await {
-                    Ok(done) => done,
-                    Err(_) => Err(Error::new(
+                let preparing = self.prepare(node, address, stream, &counters);
+                let prepared = timeout_at(until, preparing).await.unwrap_or_else(|_| {
+                    Err(Error::new(
                         ErrorKind::Connect,
                         format!(
                             "it took the connection but did not answer {}: is it a Kafka broker{}?",
@@ -137,8 +139,12 @@ impl Dialer {
                                 None => "",
                             }
                         ),
-                    )),
+                    ))
+                });
+                if prepared.is_err() {
+                    counters.useless_stream_after(failures);
                 }
+                prepared
             }
             Ok(Err(error)) => {
                 Err(Error::new(ErrorKind::Connect, cannot_connect(node)).because(error))

@@ -37,6 +37,17 @@ pub type BoxStream = Box<dyn Stream>;
 pub trait Transport: Debug + Send + Sync + 'static {
     /// Opens a byte stream to `address`.
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>>;
+
+    /// The same after so many dials whose stream was of no use, such as one whose other end failed the TLS handshake: where a name has
+    /// several addresses, the next one is tried first. The default makes no difference.
+    fn connect_after(
+        &self,
+        failures: usize,
+        address: &Address,
+    ) -> BoxFuture<'static, io::Result<BoxStream>> {
+        let _ = failures;
+        self.connect(address)
+    }
 }
 
 /// Plain TCP with `TCP_NODELAY`. Of the addresses that a name resolves to, the first one to take the connection is used: each gets a
@@ -46,16 +57,31 @@ pub struct TcpTransport;
 
 impl Transport for TcpTransport {
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
+        self.connect_after(0, address)
+    }
+
+    fn connect_after(
+        &self,
+        failures: usize,
+        address: &Address,
+    ) -> BoxFuture<'static, io::Result<BoxStream>> {
         let address = address.clone();
         Box::pin(async move {
             let addresses = lookup_host((address.host(), address.port())).await?;
-            let stream = first_of(addresses.collect(), TcpStream::connect)
+            let stream = first_of(in_turn(addresses.collect(), failures), TcpStream::connect)
                 .await
                 .map_err(|failures| all_failed(&address, failures))?;
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as BoxStream)
         })
     }
+}
+
+/// The addresses, from the one whose turn it is.
+fn in_turn(mut addresses: Vec<SocketAddr>, failures: usize) -> Vec<SocketAddr> {
+    let first = failures.checked_rem(addresses.len()).unwrap_or_default();
+    addresses.rotate_left(first);
+    addresses
 }
 
 /// Connects to the first address that answers, in the order given; or says why none of them did.
@@ -148,6 +174,14 @@ mod tests {
                 "{ports:?}: {took}"
             );
         }
+    }
+
+    #[test]
+    fn after_a_stream_of_no_use_the_next_address_comes_first() {
+        for (failures, ports) in [(0, [4, 5, 6]), (1, [5, 6, 4]), (5, [6, 4, 5])] {
+            assert_eq!(in_turn(addresses(&[4, 5, 6]), failures), addresses(&ports));
+        }
+        assert_eq!(in_turn(Vec::new(), 1), []);
     }
 
     #[tokio::test(start_paused = true)]

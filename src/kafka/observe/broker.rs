@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use protocol::ApiKey;
@@ -38,6 +38,8 @@ pub struct BrokerMetrics {
 pub(crate) struct BrokerCounters {
     connects: AtomicU64,
     failed_connects: AtomicU64,
+    /// Of the attempts that failed, those that had a stream.
+    useless_streams: AtomicUsize,
     disconnects: AtomicU64,
     in_flight: AtomicU64,
     /// By the API's number.
@@ -54,6 +56,7 @@ impl Default for BrokerCounters {
         Self {
             connects: AtomicU64::default(),
             failed_connects: AtomicU64::default(),
+            useless_streams: AtomicUsize::default(),
             disconnects: AtomicU64::default(),
             in_flight: AtomicU64::default(),
             latencies: (0..APIS).map(|_| OnceLock::new()).collect(),
@@ -70,6 +73,18 @@ impl BrokerCounters {
             false => &self.failed_connects,
         };
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// How many streams were of no use: none came of their handshakes. Several at once count as one.
+    pub fn useless_streams(&self) -> usize {
+        self.useless_streams.load(Relaxed)
+    }
+
+    /// One more, dialled when there were so many.
+    pub fn useless_stream_after(&self, before: usize) {
+        let counted = &self.useless_streams;
+        // Whoever else dialled then has counted.
+        let _ = counted.compare_exchange(before, before.wrapping_add(1), Relaxed, Relaxed);
     }
 
     pub fn disconnected(&self) {

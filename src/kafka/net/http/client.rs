@@ -1,6 +1,7 @@
 //! One request on one connection, and its repetitions.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +38,8 @@ pub(crate) struct HttpClient {
     connect_timeout: Duration,
     read_timeout: Duration,
     random: Mutex<Random>,
+    /// Streams that TLS made nothing of.
+    useless_streams: AtomicUsize,
 }
 
 /// One request.
@@ -143,6 +146,7 @@ impl HttpClient {
             connect_timeout,
             read_timeout,
             random: Mutex::new(random),
+            useless_streams: AtomicUsize::new(0),
         }
     }
 
@@ -182,18 +186,20 @@ impl HttpClient {
         let failed = |message: &str| Error::new(ErrorKind::Connect, format!("{url}: {message}"));
         let connecting = until.min(Instant::now() + self.connect_timeout);
         let stream = async {
-            let stream = TcpTransport.connect(&url.address).await;
+            let failures = self.useless_streams.load(Relaxed);
+            let stream = TcpTransport.connect_after(failures, &url.address).await;
             let stream = stream.map_err(|error| failed("cannot connect").because(error))?;
-            match url.is_tls {
-                true => match self.tls.connect_server(&url.address, stream).await {
-                    Ok(stream) => Ok(stream),
-                    Err(error) if error.kind() == ErrorKind::Disconnected => {
-                        Err(failed("cannot connect").because(error))
-                    }
-                    Err(error) => Err(error.prefixed(&url.to_string())),
-                },
-                false => Ok(stream),
+            if !url.is_tls {
+                return Ok(stream);
             }
+            let secured = self.tls.connect_server(&url.address, stream).await;
+            secured.map_err(|error| {
+                self.useless_streams.fetch_add(1, Relaxed);
+                match error.kind() {
+                    ErrorKind::Disconnected => failed("cannot connect").because(error),
+                    _ => error.prefixed(&url.to_string()),
+                }
+            })
         };
         let stream = timeout_at(connecting, stream)
             .await

@@ -7,15 +7,22 @@ use std::path::{Path, PathBuf};
 use super::profiles::{self, LONGEST_FILE, Profile};
 use crate::kafka::config::read_bounded;
 
-/// Among the variables of a test: where containers' credentials are.
-pub(super) const CONTAINER_BASE: &str = "TEST_CONTAINER_BASE";
+/// Variables of the environment, and what stands in every container.
+pub(super) struct Environment {
+    /// These variables, instead of the process's own.
+    pub variables: Option<BTreeMap<String, String>>,
+    /// Where containers' credentials are.
+    pub container_base: String,
+}
 
-/// Variables of the environment.
-#[derive(Default)]
-pub(super) struct Environment(
-    /// These, instead of the process's own.
-    pub Option<BTreeMap<String, String>>,
-);
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            variables: None,
+            container_base: "http://169.254.170.2".to_string(),
+        }
+    }
+}
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,17 +33,11 @@ impl fmt::Debug for Environment {
 impl Environment {
     /// The variable called `name`, where it is set and not empty.
     pub fn variable(&self, name: &str) -> Option<String> {
-        let value = match &self.0 {
+        let value = match &self.variables {
             Some(variables) => variables.get(name).cloned(),
             None => std::env::var(name).ok(),
         };
         value.filter(|value| !value.is_empty())
-    }
-
-    /// Where containers' credentials are. Only tests have another place.
-    pub fn container_base(&self) -> &str {
-        let own = self.0.as_ref().and_then(|it| it.get(CONTAINER_BASE));
-        own.map_or("http://169.254.170.2", String::as_str)
     }
 
     /// The region that the environment names.

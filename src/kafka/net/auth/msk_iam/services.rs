@@ -118,7 +118,7 @@ impl Services {
         let full = environment.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
         let url = match (relative, full) {
             (Some(path), _) => {
-                let base = environment.container_base();
+                let base = &environment.container_base;
                 format!("{base}/{}", path.trim_start_matches('/'))
             }
             (None, Some(url)) => url,

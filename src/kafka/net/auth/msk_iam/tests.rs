@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::super::exchange::{Exchange, Step};
-use super::environment::CONTAINER_BASE;
 use super::*;
 use crate::kafka::config::Secret;
 use crate::kafka::config::security::AwsCredentialsProvider;
@@ -100,6 +99,7 @@ fn the_region_is_in_the_names_of_brokers() {
 struct Started {
     variables: BTreeMap<String, String>,
     folder: PathBuf,
+    container_base: String,
 }
 
 impl Started {
@@ -111,7 +111,16 @@ impl Started {
         let mut variables: BTreeMap<_, _> = variables.iter().map(owned).collect();
         variables.insert("HOME".to_string(), folder.display().to_string());
         variables.insert("AWS_EC2_METADATA_DISABLED".to_string(), "true".to_string());
-        Self { variables, folder }
+        Self {
+            variables,
+            folder,
+            container_base: Environment::default().container_base,
+        }
+    }
+
+    fn container(mut self, base: &str) -> Self {
+        self.container_base = base.to_string();
+        self
     }
 
     fn file(self, name: &str, text: &str) -> Self {
@@ -122,7 +131,10 @@ impl Started {
     fn iam(&self, change: impl FnOnce(&mut ClientConfig)) -> MskIam {
         let mut config = ClientConfig::new("b-1.c2.kafka.us-east-1.amazonaws.com:9098");
         change(&mut config);
-        let environment = Environment(Some(self.variables.clone()));
+        let environment = Environment {
+            variables: Some(self.variables.clone()),
+            container_base: self.container_base.clone(),
+        };
         MskIam::with_environment(&config, Duration::from_secs(3), environment)
     }
 }
@@ -388,7 +400,6 @@ async fn a_container_of_ecs_is_asked_where_its_relative_uri_says() {
     let base = container.address("");
     for path in ["/v2/credentials/1-2", "v2/credentials/1-2"] {
         let variables = [
-            (CONTAINER_BASE, base.as_str()),
             ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path),
             // The relative one goes before it.
             (
@@ -396,14 +407,16 @@ async fn a_container_of_ecs_is_asked_where_its_relative_uri_says() {
                 "http://example.com/no",
             ),
         ];
-        let started = Started::new("ecs", &variables);
+        let started = Started::new("ecs", &variables).container(&base);
         assert_eq!(
             found(&started.iam(|_| {})).await,
             triple("META", "meta-secret", Some("meta-token"))
         );
     }
-    let environment = Environment::default();
-    assert_eq!(environment.container_base(), "http://169.254.170.2");
+    assert_eq!(
+        Environment::default().container_base,
+        "http://169.254.170.2"
+    );
 }
 
 #[tokio::test]
@@ -426,7 +439,6 @@ async fn a_profiles_role_is_assumed_with_the_credentials_of_its_source() {
     let (sts, base, metadata) = (sts.address(""), container.address(""), instance.address(""));
     let variables = [
         ("AWS_ENDPOINT_URL_STS", sts.as_str()),
-        (CONTAINER_BASE, &base),
         ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/creds"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata),
         ("AWS_ACCESS_KEY_ID", "AK"),
@@ -436,7 +448,9 @@ async fn a_profiles_role_is_assumed_with_the_credentials_of_its_source() {
                   [profile container]\nrole_arn=arn:container\ncredential_source=EcsContainer\n\
                   [profile instance]\nrole_arn=arn:instance\ncredential_source=Ec2InstanceMetadata\n\
                   [profile other]\nrole_arn=arn:other\ncredential_source=Elsewhere\n";
-    let started = Started::new("sources", &variables).file(".aws/config", config);
+    let started = Started::new("sources", &variables)
+        .container(&base)
+        .file(".aws/config", config);
     let named = |name: &str| {
         let name = name.to_string();
         started.iam(|config| config.security.sasl.msk_iam.profile = Some(name))

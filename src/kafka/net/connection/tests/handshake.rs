@@ -46,6 +46,55 @@ async fn no_broker_there_is_one_clear_error() {
     assert_eq!(error.outcome(), WriteOutcome::NotWritten);
 }
 
+/// A network whose streams have no other end; it notes after how many failures each is dialled.
+#[derive(Debug, Default)]
+struct Useless(Mutex<Vec<usize>>);
+
+impl Transport for Useless {
+    fn connect(&self, _: &Address) -> BoxFuture<'static, std::io::Result<BoxStream>> {
+        let (near, _) = tokio::io::duplex(1 << 10);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok(Box::new(near) as BoxStream)
+        })
+    }
+
+    fn connect_after(
+        &self,
+        failures: usize,
+        address: &Address,
+    ) -> BoxFuture<'static, std::io::Result<BoxStream>> {
+        self.0.lock().expect("no panic").push(failures);
+        self.connect(address)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_stream_of_no_use_a_dial_goes_on_to_the_next_address() {
+    let transport = Arc::new(Useless::default());
+    let config = ClientConfig {
+        transport: transport.clone(),
+        ..ClientConfig::default()
+    };
+    let (pool, tasks) = (FramePool::default(), Tasks::new().expect("a runtime"));
+    let dialer = Dialer::new(config, pool, tasks);
+    let address = Address::new("kafka", 9092);
+    for _ in 0..2 {
+        // Two at once count as one: with two addresses they would come back to the same.
+        let dials = (
+            dialer.dial(1, &address, soon(60)),
+            dialer.dial(1, &address, soon(60)),
+        );
+        let (one, other) = tokio::join!(dials.0, dials.1);
+        assert!(one.is_err() && other.is_err());
+    }
+    dialer
+        .dial(2, &address, soon(60))
+        .await
+        .expect_err("no broker");
+    assert_eq!(*transport.0.lock().expect("no panic"), [0, 0, 1, 1, 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_port_that_talks_http_is_named_as_such() {
     let (config, mut far) = network(1 << 16);
