@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use pat_events::broker::Broker;
 use pat_events::events::codec::Protobuf;
 use pat_events::events::email::*;
+use pat_events::events::observe::Tracer;
 use pat_events::events::prost::Message;
 use pat_events::events::{
     ConsumerConfig, Context, Dispatch, Encode, Event, EventConsumer, EventProducer, HandlerError,
@@ -110,18 +112,42 @@ fn dispatch(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// How many of the traces are recorded.
+#[derive(Clone, Copy, Debug)]
+enum Traced {
+    /// There is no tracer.
+    Off,
+    Nothing,
+    OnePercent,
+    All,
+}
+
+impl Traced {
+    fn tracer(self) -> Option<Tracer> {
+        let sampler = match self {
+            Self::Off => return None,
+            Self::Nothing => Sampler::AlwaysOff,
+            Self::OnePercent => Sampler::TraceIdRatioBased(0.01),
+            Self::All => Sampler::AlwaysOn,
+        };
+        let sampler = Sampler::ParentBased(Box::new(sampler));
+        let provider = SdkTracerProvider::builder().with_sampler(sampler).build();
+        Some(Tracer::new(&provider))
+    }
+}
+
 /// From the producer through the embedded broker to the handler: all three in this process.
-#[divan::bench(sample_count = 3, sample_size = 1)]
-fn end_to_end(bencher: Bencher<'_, '_>) {
+#[divan::bench(sample_count = 3, sample_size = 1, args = [Traced::Off, Traced::Nothing, Traced::OnePercent, Traced::All])]
+fn end_to_end(bencher: Bencher<'_, '_>, traced: Traced) {
     const EVENTS: usize = 200_000;
     let runtime = Runtime::new().expect("a runtime");
     let events: Vec<EmailReceived> = (0..1_000).map(email).collect();
     bencher
         .counter(ItemsCount::new(EVENTS))
-        .bench_local(|| runtime.block_on(run(&events, EVENTS)));
+        .bench_local(|| runtime.block_on(run(&events, EVENTS, traced)));
 }
 
-async fn run(events: &[EmailReceived], count: usize) {
+async fn run(events: &[EmailReceived], count: usize, traced: Traced) {
     let broker = Broker::builder()
         .start_tcp("127.0.0.1:0")
         .await
@@ -130,13 +156,14 @@ async fn run(events: &[EmailReceived], count: usize) {
     let brokers = broker.bootstrap_servers();
     let mut config = ConsumerConfig::new(&brokers, "emails", "bench");
     config.auto_offset_reset = OffsetReset::Earliest;
+    config.tracer = traced.tracer();
     let handler = Counting(Arc::default());
     handler.0.left.store(count, Ordering::Relaxed);
     let consumer = EventConsumer::<EmailEvents>::new(config).expect("good");
     consumer.start(handler.clone()).await.expect("started");
-    let producer = EventProducer::connect(ProducerConfig::new(&brokers, "emails"))
-        .await
-        .expect("connected");
+    let mut config = ProducerConfig::new(&brokers, "emails");
+    config.tracer = traced.tracer();
+    let producer = EventProducer::connect(config).await.expect("connected");
     for event in events.iter().cycle().take(count) {
         drop(producer.enqueue(event).await.expect("accepted"));
     }

@@ -144,6 +144,12 @@ impl Envelope {
         }
     }
 
+    /// The id, unless the event has one of its own.
+    pub(crate) fn id(&self) -> &str {
+        // Hexadecimal digits and hyphens.
+        std::str::from_utf8(&self.id).unwrap_or_default()
+    }
+
     /// The headers of the event that every event has. `id` goes before the envelope's own.
     pub(crate) fn headers<'a>(
         &'a self,

@@ -72,6 +72,19 @@ fn durations_have_the_recommended_bounds() {
     assert!(Latency::BOUNDS.ends_with(&bounds));
 }
 
+/// The attributes of a span are the conventions', or ours.
+pub fn check_span_attributes(attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue]) {
+    for attribute in attributes {
+        let is_ours = attribute.key.starts_with("pat_events.");
+        let mut known = rows("attribute");
+        assert!(
+            is_ours || known.any(|row| row[1] == attribute.key),
+            "{}",
+            attribute.key
+        );
+    }
+}
+
 /// What is in `snapshot` has the attributes that the conventions require, and no others under their names.
 pub fn check_attributes(snapshot: &Snapshot) {
     let known: BTreeSet<_> = rows("attribute").map(|row| row[1]).collect();

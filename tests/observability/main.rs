@@ -6,13 +6,19 @@
 //! | `conventions` | names, units and attributes against the published list (`conventions.txt`) |
 //! | `http` | one HTTP request |
 //! | `metrics` | what is measured of clients and of consumers of events |
+//! | `otel_metrics` | metrics through OpenTelemetry's SDK |
+//! | `otlp` | a receiver of OTLP |
 //! | `prometheus` | a strict reader of Prometheus' text |
 //! | `shop` | the events of these tests, and handlers that fail as they are told |
+//! | `tracing` | traces of events, over a retry and a dead letter |
 
 mod conventions;
 mod http;
 #[path = "../support/in_memory.rs"]
 mod in_memory;
 mod metrics;
+mod otel_metrics;
+mod otlp;
 mod prometheus;
 mod shop;
+mod tracing;

@@ -21,10 +21,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct OrderPlaced {
     #[prost(string, tag = "1")]
     pub order_id: String,
-    /// As many attempts fail.
+    /// As many attempts fail as if it could pass.
     #[prost(uint32, tag = "2")]
     pub failures: u32,
-    /// No attempt succeeds.
+    /// No other succeeds.
     #[prost(bool, tag = "3")]
     pub is_poison: bool,
 }
@@ -56,11 +56,11 @@ impl OrderHandler for Shop {
         event: OrderPlaced,
     ) -> Result<(), HandlerError> {
         self.0.fetch_add(1, Ordering::Relaxed);
-        if event.is_poison {
-            return Err(HandlerError::poison("nobody sells that"));
+        if context.attempt() <= event.failures {
+            return Err(HandlerError::transient("out of stock"));
         }
-        match context.attempt() <= event.failures {
-            true => Err(HandlerError::transient("out of stock")),
+        match event.is_poison {
+            true => Err(HandlerError::poison("nobody sells that")),
             false => Ok(()),
         }
     }

@@ -83,6 +83,9 @@ pub struct ConsumerConfig {
     /// `handler.timeout.ms`: how long a call of a handler may take; then it is dropped, which counts as a transient failure. A handler that
     /// never yields to others cannot be dropped. Default: no limit.
     pub handler_timeout: Option<Duration>,
+    /// Where spans go of what is handled. Default nowhere.
+    #[cfg(feature = "otel")]
+    pub tracer: Option<crate::events::observe::Tracer>,
     /// Everything else: fetch sizes, isolation, heartbeats, and what all clients share. Here `max_poll_records` is 5,000 by default.
     pub kafka: kafka::ConsumerConfig,
 }
@@ -109,6 +112,8 @@ impl Default for ConsumerConfig {
             on_panic: FailureClass::Poison,
             classify: Classify::default(),
             handler_timeout: None,
+            #[cfg(feature = "otel")]
+            tracer: None,
             kafka: kafka::ConsumerConfig {
                 // A poll hands each queue its share: with many records the handing out is cheap.
                 max_poll_records: 5_000,

@@ -14,7 +14,7 @@ use super::rebalance_listener::GroupListener;
 use super::scheduler::{Memory, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::failure::{DeadLetterWriter, FailureHandling};
-use crate::events::observe::MeasuredEvents;
+use crate::events::observe::{MeasuredEvents, Spans};
 use crate::events::{Dispatch, EventSet, OnFailure};
 use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
@@ -132,10 +132,11 @@ impl<S: EventSet> EventConsumer<S> {
         };
         client.found().await?;
         let mut consumer = client.consumer(config.client_config())?;
+        let spans = Spans::of_consumer(&config);
         let dead_letters = match config.on_failure {
             OnFailure::DeadLetter => {
                 let topic = config.dead_letter_topic.clone();
-                Some(DeadLetterWriter::on(&client, topic)?)
+                Some(DeadLetterWriter::on(&client, topic, spans.clone())?)
             }
             _ => None,
         };
@@ -183,6 +184,7 @@ impl<S: EventSet> EventConsumer<S> {
             self.codec.clone(),
             failing,
             dead_letters,
+            spans,
             counters.clone(),
         );
         let poll_loop = PollLoop {

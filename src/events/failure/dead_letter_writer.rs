@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::DeadLetter;
 use crate::events::RawRecord;
 use crate::events::cancellation::Cancellation;
+use crate::events::observe::{Last, Spans};
 use crate::kafka::{Client, Header, Producer, ProducerConfig, Record, Result};
 
 /// What is appended to the name of a topic for that of its dead letters.
@@ -20,11 +21,12 @@ const MAX_REQUEST: usize = 256 << 20;
 pub(crate) struct DeadLetterWriter {
     producer: Producer,
     topic: Option<String>,
+    spans: Spans,
 }
 
 impl DeadLetterWriter {
     /// Writes to `topic`; to the topic of each record with [`DEAD_LETTER_SUFFIX`] if that is `None`.
-    pub(crate) fn on(client: &Client, topic: Option<String>) -> Result<Self> {
+    pub(crate) fn on(client: &Client, topic: Option<String>, spans: Spans) -> Result<Self> {
         let producer = client.producer(ProducerConfig {
             linger: Duration::ZERO,
             delivery_timeout: TIMEOUT,
@@ -33,7 +35,11 @@ impl DeadLetterWriter {
             buffer_bytes: 2 * MAX_REQUEST,
             ..ProducerConfig::default()
         })?;
-        Ok(Self { producer, topic })
+        Ok(Self {
+            producer,
+            topic,
+            spans,
+        })
     }
 
     /// Writes `record`, and waits until that is acknowledged. `None`: one of `given_up` was raised before it was accepted for sending. What
@@ -42,6 +48,7 @@ impl DeadLetterWriter {
         &self,
         record: RawRecord<'_>,
         letter: &DeadLetter,
+        last: Option<&Last>,
         given_up: [&Cancellation; 2],
     ) -> Option<Result<()>> {
         let topic = match &self.topic {
@@ -56,7 +63,10 @@ impl DeadLetterWriter {
         let more = more
             .iter()
             .map(|(name, value)| Header::new(name, value.as_bytes()));
-        let headers: Vec<_> = own.chain(more).collect();
+        let span = self.spans.dead_letter(&topic, record, last);
+        let of_trace = span.iter().flat_map(|span| span.headers());
+        let of_trace = of_trace.map(|(name, value)| Header::new(name, value));
+        let headers: Vec<_> = own.chain(more).chain(of_trace).collect();
         let mut dead = Record::new(&topic).headers(&headers);
         (dead.key, dead.value) = (record.key, record.value);
         let accepted = tokio::select! {
@@ -64,9 +74,13 @@ impl DeadLetterWriter {
             () = Cancellation::either(given_up) => return None,
             accepted = self.producer.enqueue(dead) => accepted,
         };
-        Some(match accepted {
-            Ok(delivery) => delivery.await.map(drop),
+        let written = match accepted {
+            Ok(delivery) => delivery.await,
             Err(error) => Err(error),
-        })
+        };
+        if let Some(span) = span {
+            span.sent(&written);
+        }
+        Some(written.map(drop))
     }
 }

@@ -10,6 +10,7 @@ use super::budget::TokenBucket;
 use super::circuit::{Circuit, Gate};
 use super::policy::{FailurePolicy, Failures, Next};
 use super::{CircuitState, DeadLetter, FailureClass, OnFailure};
+use crate::events::observe::Last;
 use crate::events::{Context, HandlerError};
 use crate::kafka::observe::{AfterFailure, ClientEvent, Intake, Watch, tell};
 use crate::kafka::runtime::Mutex;
@@ -88,6 +89,7 @@ impl FailureHandling {
                 count: 0,
                 first: now,
                 first_ms: self.clock.now_ms(),
+                last: Last::default(),
             })
         });
         failures.count = failures.count.saturating_add(1);

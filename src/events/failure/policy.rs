@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{CircuitPolicy, Classify, FailureClass};
+use crate::events::observe::Last;
 use crate::events::{Context, HandlerError};
 use crate::kafka::config::values::Kind;
 use crate::kafka::{Backoff, Error, Random};
@@ -171,6 +172,8 @@ pub(crate) struct Failures {
     pub first: Instant,
     /// In milliseconds since 1970.
     pub first_ms: i64,
+    /// The span of the last call that failed.
+    pub last: Last,
 }
 
 /// What is done after a failure.
@@ -258,6 +261,7 @@ mod tests {
                 count,
                 first,
                 first_ms: 0,
+                last: Last::default(),
             };
             match policy.next(class, &failures, now, &mut random) {
                 Next::Again(pause) => {
@@ -309,6 +313,7 @@ mod tests {
             count: u32::MAX,
             first: Instant::now(),
             first_ms: 0,
+            last: Last::default(),
         };
         let next = policy.next(
             FailureClass::Transient,

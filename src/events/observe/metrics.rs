@@ -69,3 +69,16 @@ impl MeasuredEvents {
         to.seconds(&of::HANDLER_OLDEST, &[], oldest.unwrap_or_default());
     }
 }
+
+/// Creates an instrument of `meter` for each metric of the client and of consumers of events; they live as long as the meter's provider.
+///
+/// Histograms are told of values from within the bucket that each of the true values was in: counts are exact, sums nearly.
+#[cfg(feature = "otel")]
+pub fn export_metrics(
+    metrics: &crate::kafka::observe::Metrics,
+    meter: &opentelemetry::metrics::Meter,
+) {
+    use crate::kafka::observe::metrics::{catalogue, export};
+    let all = catalogue::ALL.iter().chain(of::ALL).copied();
+    export(metrics, meter, all);
+}

@@ -4,8 +4,15 @@
 //! | --- | --- |
 //! | `catalogue` | every metric, by its name, unit and kind |
 //! | `metrics` | what a consumer of events adds to a snapshot of metrics |
+//! | `spans` | spans of events that are sent, handled and given up (feature `otel`) |
 
 pub mod catalogue;
 mod metrics;
+mod spans;
 
 pub(crate) use metrics::MeasuredEvents;
+#[cfg(feature = "otel")]
+pub use metrics::export_metrics;
+#[cfg(feature = "otel")]
+pub use spans::Tracer;
+pub(crate) use spans::{Last, ProcessSpan, Sent, Spans, TRACEPARENT};

@@ -44,6 +44,9 @@ pub struct ProducerConfig {
     /// `linger.ms`: the longest that an event may wait for its batch to leave. It leaves sooner when the batch is full or its connection
     /// has room. Default 5 s.
     pub flush_timeout: Duration,
+    /// Where spans go of what is sent. Default nowhere.
+    #[cfg(feature = "otel")]
+    pub tracer: Option<crate::events::observe::Tracer>,
     /// Everything else: acks, timeouts, memory, partitioner, and what all clients share.
     pub kafka: kafka::ProducerConfig,
 }
@@ -58,6 +61,8 @@ impl Default for ProducerConfig {
             idempotence: false,
             batch_size: 100,
             flush_timeout: Duration::from_secs(5),
+            #[cfg(feature = "otel")]
+            tracer: None,
             kafka: kafka::ProducerConfig::default(),
         }
     }

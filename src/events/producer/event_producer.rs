@@ -8,6 +8,7 @@ use super::ProducerConfig;
 use crate::events::Encode;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
+use crate::events::observe::{Sent, Spans, TRACEPARENT as PLAIN_TRACEPARENT};
 use crate::kafka::{
     Client, Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
     RecordMetadata, Result,
@@ -26,6 +27,7 @@ struct Inner<F> {
     source: String,
     ids: Ids,
     clock: Clock,
+    spans: Spans,
 }
 
 /// What may be said of an event beyond what it says itself. [`Attributes::default`] says nothing.
@@ -50,7 +52,17 @@ pub struct Attributes<'a> {
     pub timestamp_ms: Option<i64>,
 }
 
-impl Attributes<'_> {
+impl<'a> Attributes<'a> {
+    /// The trace that the application says the event is part of.
+    fn trace(&self) -> Option<(&'a str, Option<&'a str>)> {
+        let of_event = (self.traceparent).map(|parent| (parent, self.tracestate));
+        of_event.or_else(|| {
+            let plain = |header: &&Header<'a>| header.key == PLAIN_TRACEPARENT.as_bytes();
+            let parent = self.headers.iter().find(plain)?.value?;
+            Some((std::str::from_utf8(parent).ok()?, None))
+        })
+    }
+
     fn check(&self) -> Result<()> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
         if self.id == Some("") {
@@ -122,6 +134,7 @@ impl<F: Format> EventProducer<F> {
         // Another producer on the client, with the same seed, needs other ids.
         let purpose = format!("event ids {}", producer.user());
         Self(Arc::new(Inner {
+            spans: Spans::of_producer(&config),
             ids: Ids::new(&mut client.random(&purpose)),
             clock: client.clock,
             codec,
@@ -162,7 +175,14 @@ impl<F: Format> EventProducer<F> {
             .timestamp_ms
             .unwrap_or_else(|| inner.clock.now_ms());
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
-        let mut headers = [Header::null(""); 12];
+        let key = event.key();
+        let span = inner.spans.send(&inner.topic, || Sent {
+            id: Some(attributes.id.unwrap_or(envelope.id())),
+            key,
+            len: prepared.encoded_len(),
+            custom: attributes.trace(),
+        });
+        let mut headers = [Header::null(""); 14];
         let (required, optional) = headers.split_at_mut(6);
         let values = envelope.headers(
             event.event_type(),
@@ -190,7 +210,8 @@ impl<F: Format> EventProducer<F> {
                 count += 1;
             }
         }
-        if let Some((name, value)) = prepared.header() {
+        let of_trace = span.iter().flat_map(|span| span.headers());
+        for (name, value) in prepared.header().into_iter().chain(of_trace) {
             optional[count - 6] = Header::new(name, value);
             count += 1;
         }
@@ -205,17 +226,18 @@ impl<F: Format> EventProducer<F> {
         let record = Record {
             topic: &inner.topic,
             partition: None,
-            key: event.key(),
+            key,
             value: None,
             headers,
             timestamp_ms: Some(timestamp_ms),
         };
-        inner
-            .producer
-            .enqueue_with(record, prepared.encoded_len(), |out| {
-                event.write(&inner.codec, &prepared, out)
-            })
-            .await
+        let write = |out: &mut [u8]| event.write(&inner.codec, &prepared, out);
+        let accepted = (inner.producer).enqueue_with(record, prepared.encoded_len(), write);
+        let accepted = accepted.await;
+        if let Some(span) = span {
+            span.enqueued(&accepted);
+        }
+        accepted
     }
 
     /// Waits until every event that was accepted so far is delivered or has failed; fails with the first of those that were on their way

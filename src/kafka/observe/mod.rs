@@ -30,6 +30,8 @@ pub use latency::{Latency, Sizes};
 pub use metrics::Metrics;
 #[cfg(feature = "prometheus")]
 pub use metrics::PrometheusServer;
+#[cfg(feature = "otel")]
+pub use metrics::export_metrics;
 pub use observer::Observer;
 pub(crate) use observer::{Watch, tell};
 #[cfg(feature = "tracing")]

@@ -45,6 +45,12 @@ impl Delivery {
         }
     }
 
+    /// Another future of the same.
+    #[cfg_attr(not(feature = "otel"), allow(dead_code))]
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.completion.clone(), self.index, self.timestamp_ms)
+    }
+
     /// The topic that the record was accepted for.
     pub fn topic(&self) -> &str {
         &self.completion.topic

@@ -52,6 +52,7 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter
     let (item, counters) = (&work.item, shared.counters());
     let partition = item.partition().clone();
     let given_up = [shared.stopping(), &partition.gone];
+    let last = item.failures.as_ref().map(|it| &it.last);
     let (mut failures, mut pause) = (0, shared.failing().dead_letter_wait());
     let written = loop {
         if !pause.is_zero() {
@@ -61,7 +62,7 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter
                 () = sleep(pause) => {}
             }
         }
-        match writer.write(item.record(), &letter, given_up).await {
+        match writer.write(item.record(), &letter, last, given_up).await {
             Some(Ok(())) => break true,
             None => break false,
             Some(Err(error)) => {

@@ -26,6 +26,7 @@ use crate::events::failure::{
     DeadLetter, DeadLetterWriter, FailureClass, FailureHandling, Fate, Gate,
 };
 use crate::events::handler::{Panicked, TimedOut};
+use crate::events::observe::{ProcessSpan, Spans};
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::{caught, supervised};
@@ -46,6 +47,7 @@ pub(crate) struct Workers {
 /// What workers and poll loop share.
 pub(crate) struct Shared {
     failing: Arc<FailureHandling>,
+    spans: Spans,
     counters: Arc<Counters>,
     queues: Mutex<Queues<WorkItem>>,
     /// Told that something is ready. Who takes some and leaves some tells the next.
@@ -64,6 +66,7 @@ impl Workers {
         codec: Arc<S::Codec>,
         failing: Arc<FailureHandling>,
         dead_letters: Option<DeadLetterWriter>,
+        spans: Spans,
         counters: Arc<Counters>,
     ) -> Self
     where
@@ -72,6 +75,7 @@ impl Workers {
     {
         let shared = Arc::new(Shared {
             failing,
+            spans,
             counters,
             queues: Mutex::default(),
             more: Notify::new(),
@@ -335,7 +339,7 @@ async fn work<S, H>(
                 done.push(key);
                 continue;
             }
-            let ended = {
+            let (ended, span) = {
                 let attempt = item.failures.as_ref().map_or(1, |before| before.count + 1);
                 let policy = &shared.failing.policy;
                 let context = Context::of_call(
@@ -344,10 +348,16 @@ async fn work<S, H>(
                     policy.on_unknown,
                     [&shared.stopping, &partition.gone],
                 );
+                let last = item.failures.as_ref().map(|before| &before.last);
+                let span = shared.spans.process(&context, last);
                 let mut handling = pin!(caught(S::dispatch(&handler, &codec, &context)));
                 let (mut waits, mut timer) = (false, None);
-                poll_fn(|task| {
-                    if let Poll::Ready(called) = handling.as_mut().poll(task) {
+                let ended = poll_fn(|task| {
+                    let polled = {
+                        let _current = span.enter();
+                        handling.as_mut().poll(task)
+                    };
+                    if let Poll::Ready(called) = polled {
                         return Poll::Ready(Some(called));
                     }
                     if !std::mem::replace(&mut waits, true) {
@@ -360,7 +370,8 @@ async fn work<S, H>(
                         None => Poll::Pending,
                     }
                 })
-                .await
+                .await;
+                (ended, span)
             };
             let end = match ended {
                 Some(Ok(Dispatched {
@@ -377,17 +388,17 @@ async fn work<S, H>(
                 Some(Ok(Dispatched {
                     kind,
                     result: Err(error),
-                })) => shared.see_to(counters, &mut work.item, Some(kind), error),
+                })) => shared.see_to(counters, &mut work.item, Some(kind), error, &span),
                 Some(Err(panic)) => {
                     let class = shared.failing.policy.on_panic;
                     let error = HandlerError::of(Panicked(panic), Some(class));
-                    shared.see_to(counters, &mut work.item, None, error)
+                    shared.see_to(counters, &mut work.item, None, error, &span)
                 }
                 None => {
                     count(&counters.timed_out, 1);
                     let limit = shared.failing.policy.handler_timeout.unwrap_or_default();
                     let error = HandlerError::transient(TimedOut(limit));
-                    shared.see_to(counters, &mut work.item, None, error)
+                    shared.see_to(counters, &mut work.item, None, error, &span)
                 }
             };
             let ended = Instant::now();
@@ -455,7 +466,9 @@ impl Shared {
         item: &mut WorkItem,
         kind: Option<RecordKind>,
         error: HandlerError,
+        span: &ProcessSpan,
     ) -> End {
+        span.failed(&error);
         let policy = &self.failing.policy;
         // It was asked to come to an end, and did: that is no failure of the record.
         let asked = self.is_stopping() || item.partition().is_released();
@@ -467,6 +480,9 @@ impl Shared {
         let context = Context::new(item.record());
         let handled = self.counters.handled();
         let fate = (self.failing).failed(partition, &context, &error, &mut failures, handled);
+        if let Some(failures) = &mut failures {
+            failures.last = span.last();
+        }
         if let Fate::Again(at) = fate {
             count(&counters.retried, 1);
             item.failures = failures;
@@ -478,7 +494,10 @@ impl Shared {
         count(&counters.failed, 1);
         match fate {
             Fate::Skipped => return End::Finished,
-            Fate::Dead(letter) => return End::Dead(letter),
+            Fate::Dead(letter) => {
+                item.failures = failures;
+                return End::Dead(letter);
+            }
             Fate::Again(_) | Fate::Stop => {}
         }
         self.fail(ConsumerError::Handler {

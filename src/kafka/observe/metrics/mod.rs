@@ -6,11 +6,14 @@
 //! | --- | --- |
 //! | `catalogue` | every metric, by its name, unit and kind |
 //! | `model` | a snapshot of metrics: points with attributes and values |
+//! | `otel` | metrics as instruments of OpenTelemetry's API (feature `otel`) |
 //! | `prometheus` | a snapshot as Prometheus' text, and a server of it (feature `prometheus`) |
 //! | `sources` | what each part of the client adds to a snapshot |
 
 pub mod catalogue;
 mod model;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod sources;
@@ -20,6 +23,10 @@ use std::sync::Arc;
 
 pub use catalogue::{Description, MetricKind};
 pub use model::{Distribution, Metric, Point, Snapshot, Value};
+#[cfg(feature = "otel")]
+pub(crate) use otel::export;
+#[cfg(feature = "otel")]
+pub use otel::export_metrics;
 #[cfg(feature = "prometheus")]
 pub use prometheus::{PROMETHEUS_CONTENT_TYPE, PrometheusServer};
 pub(crate) use sources::{OTHER, Recorder, attribute, of_brokers, of_consumer, of_producer};

@@ -12,8 +12,8 @@ use crate::events::consumer::offset_tracker::OffsetTracker;
 use crate::events::consumer::scheduler::Memory;
 use crate::events::failure::FailurePolicy;
 use crate::events::{
-    CircuitPolicy, CircuitState, Event, EventSet, OnFailure, OnUnknown, RawRecord, RetryPolicy,
-    Undecodable,
+    CircuitPolicy, CircuitState, ConsumerConfig, Event, EventSet, OnFailure, OnUnknown, RawRecord,
+    RetryPolicy, Undecodable,
 };
 use crate::kafka::{ClientConfig, TopicPartition};
 
@@ -114,6 +114,7 @@ fn setup_by(workers: usize, handler: Notes, policy: FailurePolicy) -> Setup {
             Arc::new(Protobuf),
             failing(policy),
             None,
+            Spans::of_consumer(&ConsumerConfig::default()),
             counters.clone(),
         ),
         memory,
@@ -263,6 +264,7 @@ fn setup_with<H: StepHandler>(
             Arc::new(Protobuf),
             failing,
             None,
+            Spans::of_consumer(&ConsumerConfig::default()),
             counters.clone(),
         ),
         memory: Memory::new(1 << 20),

@@ -1,0 +1,58 @@
+//! No spans.
+
+use super::Sent;
+use crate::events::{ConsumerConfig, Context, HandlerError, ProducerConfig, RawRecord};
+use crate::kafka::{Delivery, Result};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Spans;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Last;
+
+/// There is none.
+pub(crate) enum SendSpan {}
+
+pub(crate) struct ProcessSpan;
+
+impl Spans {
+    pub fn of_producer(_: &ProducerConfig) -> Self {
+        Self
+    }
+
+    pub fn of_consumer(_: &ConsumerConfig) -> Self {
+        Self
+    }
+
+    pub fn send<'a>(&self, _: &str, _: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
+        None
+    }
+
+    pub fn process(&self, _: &Context<'_>, _: Option<&Last>) -> ProcessSpan {
+        ProcessSpan
+    }
+
+    pub fn dead_letter(&self, _: &str, _: RawRecord<'_>, _: Option<&Last>) -> Option<SendSpan> {
+        None
+    }
+}
+
+impl SendSpan {
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        std::iter::empty()
+    }
+
+    pub fn enqueued(self, _: &Result<Delivery>) {}
+
+    pub fn sent<T>(self, _: &Result<T>) {}
+}
+
+impl ProcessSpan {
+    pub fn enter(&self) {}
+
+    pub fn failed(&self, _: &HandlerError) {}
+
+    pub fn last(&self) -> Last {
+        Last
+    }
+}

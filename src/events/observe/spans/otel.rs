@@ -1,0 +1,385 @@
+//! Spans through OpenTelemetry's API.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use opentelemetry::global::{BoxedSpan, BoxedTracer};
+use opentelemetry::trace::{
+    Link, Span, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _,
+    TracerProvider,
+};
+use opentelemetry::{
+    Context as Ambient, ContextGuard, InstrumentationScope, KeyValue, StringValue,
+};
+
+use super::{Sent, TRACEPARENT, TRACESTATE, trace_context};
+use crate::events::cloudevents;
+use crate::events::{ConsumerConfig, Context, HandlerError, ProducerConfig, RawRecord};
+use crate::kafka::observe::metrics::attribute;
+use crate::kafka::{Delivery, Error, RecordMetadata, Result};
+
+const ID: &str = "messaging.message.id";
+const KEY: &str = "messaging.kafka.message.key";
+const OFFSET: &str = "messaging.kafka.offset";
+const LEN: &str = "messaging.message.body.size";
+const ATTEMPT: &str = "pat_events.attempt";
+
+/// Where spans go: a tracer of OpenTelemetry's. Cheap to clone.
+///
+/// Producers of events have a span for each event that they send (`send {topic}`), until it is acknowledged, and put its context into the
+/// record's headers `traceparent` and `tracestate`. Consumers have one for each call of a handler (`process {topic}`), a child of the span
+/// that sent the event, with a link to the call before where it is a repetition; and one for each dead letter that they send, a child of the
+/// last call. What handlers start themselves are children of their call. The tracer's sampler decides which of them are recorded.
+///
+/// ```
+/// use pat_events::events::ProducerConfig;
+/// use pat_events::events::observe::Tracer;
+///
+/// let mut config = ProducerConfig::new("kafka-1:9092", "emails");
+/// // The global one, or the application's own: Tracer::new(&provider).
+/// config.tracer = Some(Tracer::global());
+/// ```
+#[derive(Clone)]
+pub struct Tracer(Arc<BoxedTracer>);
+
+impl Tracer {
+    /// A tracer of `provider`, such as the SDK's.
+    pub fn new<P>(provider: &P) -> Self
+    where
+        P: TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
+    {
+        let tracer = provider.tracer_with_scope(scope());
+        Self(Arc::new(BoxedTracer::new(Box::new(tracer))))
+    }
+
+    /// A tracer of the provider that is the global one now.
+    pub fn global() -> Self {
+        Self(Arc::new(opentelemetry::global::tracer_with_scope(scope())))
+    }
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("pat-events")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tracer")
+    }
+}
+
+/// The spans of a producer or a consumer of events, if it has a tracer.
+#[derive(Clone, Debug)]
+pub(crate) struct Spans(Option<Arc<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    tracer: Tracer,
+    /// Of a consumer.
+    group: Option<StringValue>,
+    /// What all spans of one topic have in common, of the topics that are known before.
+    topics: Vec<Template>,
+}
+
+/// What all spans of one operation on one topic have in common.
+#[derive(Clone, Debug)]
+struct Template {
+    topic: String,
+    name: String,
+    attributes: Vec<KeyValue>,
+}
+
+impl Template {
+    fn new(operation: &'static str, topic: &str, group: Option<&StringValue>) -> Self {
+        let name: Arc<str> = topic.into();
+        let mut attributes = vec![
+            KeyValue::new(attribute::SYSTEM, "kafka"),
+            KeyValue::new(attribute::OPERATION, operation),
+            KeyValue::new(attribute::OPERATION_TYPE, operation),
+            KeyValue::new(attribute::TOPIC, name),
+        ];
+        attributes.extend(group.map(|group| KeyValue::new(attribute::GROUP, group.clone())));
+        Self {
+            topic: topic.to_string(),
+            name: format!("{operation} {topic}"),
+            attributes,
+        }
+    }
+
+    fn builder(&self, kind: SpanKind, links: Vec<Link>) -> SpanBuilder {
+        SpanBuilder {
+            span_kind: Some(kind),
+            attributes: Some(self.attributes.clone()),
+            links: (!links.is_empty()).then_some(links),
+            ..SpanBuilder::from_name(self.name.clone())
+        }
+    }
+}
+
+const SEND: &str = "send";
+const PROCESS: &str = "process";
+
+impl Spans {
+    pub fn of_producer(config: &ProducerConfig) -> Self {
+        Self(config.tracer.clone().map(|tracer| {
+            Arc::new(Inner {
+                tracer,
+                group: None,
+                topics: vec![Template::new(SEND, &config.topic, None)],
+            })
+        }))
+    }
+
+    pub fn of_consumer(config: &ConsumerConfig) -> Self {
+        Self(config.tracer.clone().map(|tracer| {
+            let group = StringValue::from(Arc::<str>::from(&*config.group_id));
+            let topics = config.topics.iter();
+            let topics = topics.map(|topic| Template::new(PROCESS, topic, Some(&group)));
+            Arc::new(Inner {
+                tracer,
+                topics: topics.collect(),
+                group: Some(group),
+            })
+        }))
+    }
+
+    /// An event is about to be sent to `topic`.
+    pub fn send<'a>(&self, topic: &str, event: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
+        let inner = self.0.as_ref()?;
+        let event = event();
+        let custom = event.custom.and_then(|(parent, state)| {
+            trace_context::read(parent.as_bytes(), state.map(str::as_bytes))
+        });
+        let links = custom.clone().map(|span| Link::with_context(span));
+        // Whose context is not in the message is not its producer, by the conventions.
+        let kind = match event.custom {
+            Some(_) => SpanKind::Client,
+            None => SpanKind::Producer,
+        };
+        let template = inner.template(SEND, topic);
+        let builder = template.builder(kind, links.into_iter().collect());
+        let mut span =
+            Ambient::map_current(|ambient| inner.tracer.0.build_with_context(builder, ambient));
+        if span.is_recording() {
+            about_message(
+                |it| span.set_attribute(it),
+                event.id,
+                event.key,
+                Some(event.len),
+            );
+        }
+        Some(SendSpan::new(span, event.custom.is_none()))
+    }
+
+    /// A handler is about to be called; the call before, with the same record, was `last`.
+    pub fn process(&self, context: &Context<'_>, last: Option<&Last>) -> ProcessSpan {
+        let Some(inner) = &self.0 else {
+            return ProcessSpan(None);
+        };
+        let record = context.record();
+        let creation = creation_of(record);
+        let links = [creation.clone(), last.and_then(|last| last.0.clone())];
+        let links = links.into_iter().flatten().map(Link::with_context);
+        let template = inner.template(PROCESS, record.topic);
+        let builder = template.builder(SpanKind::Consumer, links.collect());
+        let parent = match creation {
+            Some(creation) => Ambient::new().with_remote_span_context(creation),
+            None => Ambient::new(),
+        };
+        let span = inner.tracer.0.build_with_context(builder, &parent);
+        let ambient = parent.with_span(span);
+        let span = ambient.span();
+        if span.is_recording() {
+            let id = context.cloud_event().ok().and_then(|event| event.id);
+            let len = record.value.map(<[u8]>::len);
+            about_message(|it| span.set_attribute(it), id, record.key, len);
+            span.set_attribute(partition(record.partition));
+            span.set_attribute(KeyValue::new(OFFSET, record.offset));
+            span.set_attribute(KeyValue::new(ATTEMPT, i64::from(context.attempt())));
+        }
+        ProcessSpan(Some(ambient))
+    }
+
+    /// A dead letter of `record` is about to be sent to `topic`, after the call `last` of its handler.
+    pub fn dead_letter(
+        &self,
+        topic: &str,
+        record: RawRecord<'_>,
+        last: Option<&Last>,
+    ) -> Option<SendSpan> {
+        let inner = self.0.as_ref()?;
+        let parent = last.and_then(|last| last.0.clone());
+        let parent = parent.or_else(|| creation_of(record));
+        let parent = match parent {
+            Some(parent) => Ambient::new().with_remote_span_context(parent),
+            None => Ambient::new(),
+        };
+        let template = Template::new(SEND, topic, None);
+        let builder = template.builder(SpanKind::Producer, Vec::new());
+        let mut span = inner.tracer.0.build_with_context(builder, &parent);
+        if span.is_recording() {
+            let len = record.value.map(<[u8]>::len);
+            about_message(|it| span.set_attribute(it), None, record.key, len);
+        }
+        Some(SendSpan::new(span, true))
+    }
+}
+
+impl Inner {
+    fn template(&self, operation: &'static str, topic: &str) -> Cow<'_, Template> {
+        let known = self.topics.iter().find(|it| it.topic == topic);
+        known.map_or_else(
+            || Cow::Owned(Template::new(operation, topic, self.group.as_ref())),
+            Cow::Borrowed,
+        )
+    }
+}
+
+/// The span that a record was created in. Of several headers the last counts, as whoever forwards a record adds one.
+fn creation_of(record: RawRecord<'_>) -> Option<SpanContext> {
+    let (mut plain, mut event) = ((None, None), (None, None));
+    for (name, value) in record.headers.iter() {
+        match name {
+            TRACEPARENT => plain = (value, None),
+            TRACESTATE => plain.1 = value,
+            cloudevents::TRACEPARENT => event.0 = value,
+            cloudevents::TRACESTATE => event.1 = value,
+            _ => {}
+        }
+    }
+    let read = |(parent, state): (Option<&[u8]>, _)| trace_context::read(parent?, state);
+    read(plain).or_else(|| read(event))
+}
+
+fn about_message(
+    mut set: impl FnMut(KeyValue),
+    id: Option<&str>,
+    key: Option<&[u8]>,
+    len: Option<usize>,
+) {
+    if let Some(id) = id {
+        set(KeyValue::new(ID, id.to_string()));
+    }
+    if let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) {
+        set(KeyValue::new(KEY, key.to_string()));
+    }
+    match len {
+        Some(len) => set(KeyValue::new(LEN, len as i64)),
+        None => set(KeyValue::new("messaging.kafka.message.tombstone", true)),
+    }
+}
+
+fn partition(number: i32) -> KeyValue {
+    KeyValue::new(attribute::PARTITION, number.to_string())
+}
+
+/// The span of a message that is sent.
+pub(crate) struct SendSpan {
+    span: BoxedSpan,
+    /// What goes into the message's headers, if anything.
+    traceparent: Option<[u8; 55]>,
+    tracestate: String,
+}
+
+impl SendSpan {
+    fn new(span: BoxedSpan, is_creation: bool) -> Self {
+        let context = span.span_context();
+        let is_creation = is_creation && context.is_valid();
+        let traceparent = is_creation.then(|| trace_context::traceparent(context));
+        let tracestate = match is_creation {
+            true => context.trace_state().header(),
+            false => String::new(),
+        };
+        Self {
+            span,
+            traceparent,
+            tracestate,
+        }
+    }
+
+    /// What goes into the message's headers.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let parent = self.traceparent.iter();
+        let parent = parent.map(|parent| (TRACEPARENT, &parent[..]));
+        let state = (!self.tracestate.is_empty()).then(|| self.tracestate.as_bytes());
+        parent.chain(state.map(|state| (TRACESTATE, state)))
+    }
+
+    /// The message was accepted for sending, or was not: the span ends when its fate is known.
+    pub fn enqueued(mut self, result: &Result<Delivery>) {
+        if !self.span.is_recording() {
+            return;
+        }
+        match result {
+            Ok(delivery) => {
+                self.span.set_attribute(partition(delivery.partition()));
+                let delivery = delivery.another();
+                tokio::spawn(async move { self.sent(&delivery.await) });
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// The message was sent, or could not be: the span ends.
+    pub fn sent(mut self, result: &Result<RecordMetadata>) {
+        match result {
+            Ok(RecordMetadata {
+                offset: Some(offset),
+                ..
+            }) => self.span.set_attribute(KeyValue::new(OFFSET, *offset)),
+            Ok(_) => {}
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        let kind = format!("{:?}", error.kind());
+        self.span
+            .set_attribute(KeyValue::new(attribute::ERROR, kind));
+        self.span.set_status(Status::error(error.to_string()));
+    }
+}
+
+/// The span of a call of a handler. It ends when this is dropped.
+pub(crate) struct ProcessSpan(Option<Ambient>);
+
+impl ProcessSpan {
+    /// As long as what this returns is held, the span is the current one.
+    pub fn enter(&self) -> Option<ContextGuard> {
+        self.0.as_ref().map(|ambient| ambient.clone().attach())
+    }
+
+    pub fn failed(&self, error: &HandlerError) {
+        if let Some(ambient) = &self.0
+            && ambient.span().is_recording()
+        {
+            let span = ambient.span();
+            span.set_attribute(KeyValue::new(attribute::ERROR, error.type_name()));
+            span.set_status(Status::error(error.to_string()));
+        }
+    }
+
+    /// What the next attempt, or a dead letter, goes on from.
+    pub fn last(&self) -> Last {
+        let span = self.0.as_ref();
+        Last(span.map(|ambient| ambient.span().span_context().clone()))
+    }
+}
+
+impl Drop for ProcessSpan {
+    fn drop(&mut self) {
+        // What the handler has started, and left running, may hold on to the context.
+        if let Some(ambient) = &self.0 {
+            ambient.span().end();
+        }
+    }
+}
+
+/// The span of the last call of a handler for a record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Last(Option<SpanContext>);

@@ -1,0 +1,269 @@
+//! Traces of events, from who sends one to who finds its dead letter, received over OTLP from the SDK's own exporter.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry::Context as Ambient;
+use opentelemetry::trace::{TraceContextExt, Tracer as _, TracerProvider};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use pat_events::broker::Broker;
+use pat_events::events::observe::Tracer;
+use pat_events::events::{Attributes, Context, HandlerError};
+use pat_events::kafka::{Consumer, ConsumerConfig, StartOffset, TopicPartition};
+
+use crate::conventions::check_span_attributes;
+use crate::otlp::{Receiver, attribute};
+use crate::shop::{self, OrderHandler, OrderPlaced, OrderProducer, Shop, until};
+
+/// What is handled while a span is the current one is part of it.
+#[derive(Clone, Default)]
+struct Traced {
+    shop: Shop,
+    /// The ids of the current trace, at each call.
+    traces: Arc<Mutex<Vec<String>>>,
+}
+
+impl OrderHandler for Traced {
+    async fn handle_order_placed(
+        &self,
+        context: &Context<'_>,
+        event: OrderPlaced,
+    ) -> Result<(), HandlerError> {
+        // Across a wait, too.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let current = Ambient::current().span().span_context().trace_id();
+        self.traces
+            .lock()
+            .expect("no panic")
+            .push(current.to_string());
+        self.shop.handle_order_placed(context, event).await
+    }
+}
+
+/// Takes whatever comes.
+struct Finder(Shop);
+
+impl OrderHandler for Finder {
+    async fn handle_order_placed(
+        &self,
+        _: &Context<'_>,
+        _: OrderPlaced,
+    ) -> Result<(), HandlerError> {
+        self.0.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The `traceparent` headers of the first record of each partition of `topic`.
+async fn traceparents(broker: &Broker, topic: &str) -> Vec<Vec<String>> {
+    let config = ConsumerConfig::new(&broker.bootstrap_servers(), "reader");
+    let mut consumer = Consumer::connect(config).await.expect("connected");
+    let all = (0..3).map(|number| (TopicPartition::new(topic, number), StartOffset::Earliest));
+    consumer
+        .assign(&all.collect::<Vec<_>>())
+        .await
+        .expect("assigned");
+    let mut found = Vec::new();
+    while found.is_empty() {
+        let records = consumer.poll(Duration::from_secs(1)).await.expect("polled");
+        for record in records.iter() {
+            let headers = record.headers.iter();
+            let parents = headers.filter(|header| header.key == "traceparent");
+            let text = |value: Option<&[u8]>| {
+                String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+            };
+            found.push(parents.map(|header| text(header.value)).collect());
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_trace_leads_from_the_sender_over_a_retry_and_a_dead_letter_to_who_finds_it() {
+    let broker = shop::broker().await;
+    let receiver = Receiver::start().await;
+    let provider = SdkTracerProvider::builder().with_batch_exporter(receiver.span_exporter());
+    let provider = provider.build();
+    let tracer = Tracer::new(&provider);
+    let producer = shop::producer(&broker, |config| config.tracer = Some(tracer.clone())).await;
+    let consumer = shop::consumer(&broker, |config| config.tracer = Some(tracer.clone()));
+    let finder = shop::consumer(&broker, |config| {
+        config.tracer = Some(tracer.clone());
+        config.topics = vec!["orders.dlq".to_string()];
+        config.group_id = "finder".to_string();
+    });
+    let (handler, found) = (Traced::default(), Shop::default());
+    consumer.start(handler.clone()).await.expect("started");
+    finder.start(Finder(found.clone())).await.expect("started");
+
+    let root = provider.tracer("app").start("checkout");
+    let root = Ambient::new().with_span(root);
+    // It fails once as if it could pass, and then for good.
+    let order = OrderPlaced {
+        failures: 1,
+        is_poison: true,
+        ..OrderPlaced::new("o-1")
+    };
+    let sending = producer.send_order_placed(&order);
+    let written = opentelemetry::trace::FutureExt::with_context(sending, root.clone());
+    let written = written.await.expect("written");
+    found.attempts(1).await;
+    root.span().end();
+    consumer.stop().await.expect("stopped well");
+    finder.stop().await.expect("stopped well");
+    let flush = || provider.force_flush().is_ok() && receiver.spans().len() >= 6;
+    until(flush).await;
+
+    let trace = root.span().span_context().trace_id().to_string();
+    assert_eq!(
+        *handler.traces.lock().expect("no panic"),
+        [&*trace, &*trace]
+    );
+    let spans = receiver.spans();
+    spans
+        .iter()
+        .for_each(|span| check_span_attributes(&span.attributes));
+    assert!(
+        spans.iter().all(|span| hex(&span.trace_id) == trace),
+        "{spans:#?}"
+    );
+    let find = |name: &str, attempt: Option<&str>| -> &Span {
+        let mut found = spans.iter().filter(|span| {
+            let nth = attribute(&span.attributes, "pat_events.attempt");
+            span.name == name && (attempt.is_none() || nth.as_deref() == attempt)
+        });
+        let one = found
+            .next()
+            .unwrap_or_else(|| panic!("{name} {attempt:?} in {spans:#?}"));
+        assert!(found.next().is_none(), "{name} {attempt:?} twice");
+        one
+    };
+    let checkout = find("checkout", None);
+    let send = find("send orders", None);
+    let first = find("process orders", Some("1"));
+    let second = find("process orders", Some("2"));
+    let dead = find("send orders.dlq", None);
+    let at_last = find("process orders.dlq", None);
+    for (span, parent, kind, links) in [
+        (send, checkout, SpanKind::Producer, vec![]),
+        (first, send, SpanKind::Consumer, vec![send]),
+        (second, send, SpanKind::Consumer, vec![send, first]),
+        (dead, second, SpanKind::Producer, vec![]),
+        (at_last, dead, SpanKind::Consumer, vec![dead]),
+    ] {
+        assert_eq!(hex(&span.parent_span_id), hex(&parent.span_id), "{span:#?}");
+        assert_eq!(span.kind(), kind, "{span:#?}");
+        let linked = span.links.iter().map(|link| hex(&link.span_id));
+        let expected = links.iter().map(|span| hex(&span.span_id));
+        assert!(linked.eq(expected), "{span:#?}");
+        assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
+    }
+    for (span, failed) in [(send, false), (first, true), (second, true), (dead, false)] {
+        let code = span.status.as_ref().map(|status| status.code());
+        assert_eq!(code == Some(StatusCode::Error), failed, "{span:#?}");
+        assert_eq!(attribute(&span.attributes, "error.type").is_some(), failed);
+    }
+    let of = |span: &Span, names: &[&'static str]| -> BTreeMap<&'static str, String> {
+        let named = names
+            .iter()
+            .filter_map(|name| Some((*name, attribute(&span.attributes, name)?)));
+        named.collect()
+    };
+    let partition = written.partition.to_string();
+    let offset = written.offset.expect("known").to_string();
+    let common = [
+        ("messaging.system", "kafka"),
+        ("messaging.destination.name", "orders"),
+        ("messaging.destination.partition.id", &partition),
+        ("messaging.kafka.offset", &offset),
+        ("messaging.kafka.message.key", "o-1"),
+    ];
+    for (span, operation) in [(send, "send"), (first, "process"), (second, "process")] {
+        let mut expected = BTreeMap::from(common);
+        expected.insert("messaging.operation.name", operation);
+        expected.insert("messaging.operation.type", operation);
+        let names: Vec<_> = expected.keys().copied().collect();
+        let expected: BTreeMap<_, _> = expected
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
+        assert_eq!(of(span, &names), expected);
+        assert!(attribute(&span.attributes, "messaging.message.id").is_some());
+    }
+    assert_eq!(
+        of(first, &["messaging.consumer.group.name"])
+            .values()
+            .collect::<Vec<_>>(),
+        ["shop"]
+    );
+    // What the broker has: of the dead letter the sender's, untouched, and its own behind.
+    let in_header = |span: &Span| format!("00-{trace}-{}-01", hex(&span.span_id));
+    assert_eq!(traceparents(&broker, "orders").await, [[in_header(send)]]);
+    let both = [in_header(send), in_header(dead)];
+    assert_eq!(traceparents(&broker, "orders.dlq").await, [both]);
+    provider.shutdown().expect("shut down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_sampled_is_not_recorded_anywhere_and_what_the_application_says_is_left_alone()
+{
+    const CUSTOM: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let broker = shop::broker().await;
+    let receiver = Receiver::start().await;
+    let provider = |sampler: Sampler| {
+        let exporter = receiver.span_exporter();
+        let builder = SdkTracerProvider::builder().with_batch_exporter(exporter);
+        builder
+            .with_sampler(Sampler::ParentBased(Box::new(sampler)))
+            .build()
+    };
+    let (never, always) = (provider(Sampler::AlwaysOff), provider(Sampler::AlwaysOn));
+    let producer =
+        shop::producer(&broker, |config| config.tracer = Some(Tracer::new(&never))).await;
+    let consumer = shop::consumer(&broker, |config| config.tracer = Some(Tracer::new(&always)));
+    let handler = Shop::default();
+    consumer.start(handler.clone()).await.expect("started");
+    producer
+        .send_order_placed(&OrderPlaced::new("o-1"))
+        .await
+        .expect("written");
+    handler.attempts(1).await;
+    let mut attributes = Attributes::default();
+    attributes.traceparent = Some(CUSTOM);
+    let custom = producer
+        .enqueue_with(&OrderPlaced::new("o-2"), attributes)
+        .await;
+    custom.expect("accepted").await.expect("written");
+    handler.attempts(2).await;
+    consumer.stop().await.expect("stopped well");
+    until(|| always.force_flush().is_ok() && !receiver.spans().is_empty()).await;
+    never.force_flush().expect("flushed");
+    let spans = receiver.spans();
+    assert_eq!(spans.len(), 1, "{spans:#?}");
+    assert_eq!(spans[0].name, "process orders");
+    assert_eq!(
+        (hex(&spans[0].trace_id), hex(&spans[0].parent_span_id)),
+        (CUSTOM[3..35].to_string(), CUSTOM[36..52].to_string())
+    );
+    let mut parents = traceparents(&broker, "orders").await;
+    while parents.len() < 2 {
+        parents = traceparents(&broker, "orders").await;
+    }
+    parents.sort();
+    assert_eq!(
+        parents[0],
+        Vec::<String>::new(),
+        "the application's own is in its own header"
+    );
+    assert!(
+        parents[1].len() == 1 && parents[1][0].ends_with("-00"),
+        "{parents:?}"
+    );
+}
