@@ -1,8 +1,9 @@
 //! A real registry. One process serves all of these tests: each has subjects of its own.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use libtest_mimic::Trial;
 use pat_events::broker::Broker;
 use pat_events::events::codec::{
     AnyFormat, AvroSchema, Codec, CodecError, Confluent, DataFormat, HasAvroSchema, HasJsonSchema,
@@ -19,7 +20,28 @@ use pat_events::events::{
 use pat_events::kafka::OffsetReset;
 use tokio::sync::mpsc;
 
-use crate::support::apicurio::Apicurio;
+use crate::real::on_registry;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        on_registry(
+            "events_in_every_encoding_are_registered_and_read_by_one_consumer",
+            events_in_every_encoding_are_registered_and_read_by_one_consumer,
+        ),
+        on_registry(
+            "schemas_are_registered_found_and_refused",
+            schemas_are_registered_found_and_refused,
+        ),
+        on_registry(
+            "incompatible_schemas_are_refused_in_every_encoding",
+            incompatible_schemas_are_refused_in_every_encoding,
+        ),
+        on_registry(
+            "what_an_older_schema_wrote_is_read_by_its_schema_from_the_registry",
+            what_an_older_schema_wrote_is_read_by_its_schema_from_the_registry,
+        ),
+    ]
+}
 
 event_set! {
     pub enum Events, producer SendEvents, handler HandleEvents, codec Confluent<AnyFormat> {
@@ -28,20 +50,7 @@ event_set! {
     }
 }
 
-/// The registry's URL; `None` where there is none to be had, which is an error where everything has to be.
-fn url() -> Option<String> {
-    static REGISTRY: OnceLock<Result<Apicurio, String>> = OnceLock::new();
-    match REGISTRY.get_or_init(Apicurio::start) {
-        Ok(registry) => Some(registry.url()),
-        Err(why) if std::env::var_os("CI").is_some() => panic!("no registry: {why}"),
-        Err(why) => {
-            eprintln!("not tested: {why}");
-            None
-        }
-    }
-}
-
-fn registering(url: &str) -> RegistryConfig {
+pub fn registering(url: &str) -> RegistryConfig {
     let mut config = RegistryConfig::new(url);
     config.auto_register = true;
     config.subject_name_strategy = SubjectNameStrategy::TopicRecord;
@@ -49,7 +58,7 @@ fn registering(url: &str) -> RegistryConfig {
     config
 }
 
-fn received() -> EmailReceived {
+pub fn received() -> EmailReceived {
     EmailReceived {
         email_id: "e-1".into(),
         tenant_id: "t-1".into(),
@@ -67,7 +76,7 @@ fn received() -> EmailReceived {
     }
 }
 
-fn suspended() -> TenantEvent {
+pub fn suspended() -> TenantEvent {
     TenantEvent {
         tenant_id: "t-1".into(),
         change: Some(tenant_event::Change::Suspended(TenantSuspended {
@@ -99,9 +108,7 @@ impl HandleEvents for Passing {
     }
 }
 
-#[tokio::test]
-async fn events_in_every_encoding_are_registered_and_read_by_one_consumer() {
-    let Some(url) = url() else { return };
+async fn events_in_every_encoding_are_registered_and_read_by_one_consumer(url: String) {
     let broker = Broker::builder()
         .start_tcp("127.0.0.1:0")
         .await
@@ -172,9 +179,7 @@ where
     Ok(out)
 }
 
-#[tokio::test]
-async fn schemas_are_registered_found_and_refused() {
-    let Some(url) = url() else { return };
+async fn schemas_are_registered_found_and_refused(url: String) {
     let registry = SchemaRegistry::new(registering(&url)).expect("complete");
     let subject = "questions-value";
     let avro = NewSchema::new(SchemaKind::Avro, EmailReceived::avro_schema().text());
@@ -248,8 +253,47 @@ async fn schemas_are_registered_found_and_refused() {
         .expect("registered");
 }
 
-#[tokio::test]
-async fn what_an_older_schema_wrote_is_read_by_its_schema_from_the_registry() {
+async fn incompatible_schemas_are_refused_in_every_encoding(url: String) {
+    let registry = SchemaRegistry::new(registering(&url)).expect("complete");
+    let others = [
+        (
+            DataFormat::Protobuf,
+            SchemaKind::Protobuf,
+            r#"syntax = "proto3"; package api.events.v1; message EmailReceived { int32 email_id = 1; }"#,
+        ),
+        (
+            DataFormat::Avro,
+            SchemaKind::Avro,
+            r#"{"type": "record", "name": "EmailReceived", "namespace": "api.events.v1", "fields": [{"name": "email_id", "type": "int"}]}"#,
+        ),
+        (
+            DataFormat::Json,
+            SchemaKind::Json,
+            r#"{"$schema": "http://json-schema.org/draft-07/schema#", "title": "api.events.v1.EmailReceived", "type": "object",
+                "properties": {"email_id": {"type": "integer"}}}"#,
+        ),
+    ];
+    for (format, kind, other) in others {
+        let topic = format!("refused-{format:?}").to_lowercase();
+        let subject = format!("{topic}-api.events.v1.EmailReceived");
+        let other = NewSchema::new(kind, other);
+        registry
+            .register(&subject, &other)
+            .await
+            .expect("the first");
+        let set = registry.set_compatibility_level(Some(&subject), "BACKWARD");
+        set.await.expect("set");
+        let codec = Confluent::new(AnyFormat::new(format), registering(&url)).expect("complete");
+        let refused = encoded(&codec, &topic, &received()).await;
+        let refused = refused.expect_err("incompatible");
+        assert!(!refused.may_pass(), "{refused}");
+        assert!(refused.to_string().contains("409"), "{refused}");
+        // Nothing of it was registered.
+        assert_eq!(registry.versions(&subject).await.expect("a list"), [1]);
+    }
+}
+
+async fn what_an_older_schema_wrote_is_read_by_its_schema_from_the_registry(url: String) {
     #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Old {
         subject: String,
@@ -272,7 +316,6 @@ async fn what_an_older_schema_wrote_is_read_by_its_schema_from_the_registry() {
         }
     }
     use pat_events::events::codec::Avro;
-    let Some(url) = url() else { return };
     let codec = Confluent::new(Avro, registering(&url)).expect("complete");
     let old = Old {
         subject: "s".into(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use libtest_mimic::Trial;
 use pat_events::broker::Broker;
 use pat_events::events::codec::{
     Codec, CodecError, Confluent, IdPlace, Payload, Prepared, Protobuf, RegistryConfig,
@@ -17,6 +18,19 @@ use pat_events::events::{
 use pat_events::kafka::{ErrorKind, OffsetReset};
 
 use crate::stand_in::{Mood, StandIn, counted};
+
+pub fn trials() -> Vec<Trial> {
+    trials![
+        a_thousand_events_at_once_ask_once_and_those_after_them_never,
+        what_may_pass_is_said_to_and_passes,
+        without_leave_nothing_is_registered_and_a_refusal_is_not_asked_for_again,
+        ids_that_mean_something_else_after_a_restart_are_noticed,
+        ids_go_into_a_header_where_that_is_asked_for,
+        another_server_is_asked_when_one_is_gone_and_credentials_are_sent_and_not_shown,
+        contexts_stand_before_subjects,
+        events_wait_for_a_registry_that_is_down_and_none_is_lost,
+    ]
+}
 
 event_set! {
     pub enum Deletions, producer SendDeletion, handler HandleDeletion, codec Confluent<Protobuf> {
@@ -57,7 +71,6 @@ async fn encoded(
     Ok((prepared.header().map(|(_, value)| value.to_vec()), out))
 }
 
-#[tokio::test]
 async fn a_thousand_events_at_once_ask_once_and_those_after_them_never() {
     let registry = StandIn::start().await;
     registry.set(Mood::Slow(Duration::from_millis(50)));
@@ -93,7 +106,6 @@ async fn a_thousand_events_at_once_ask_once_and_those_after_them_never() {
     assert_eq!(registry.requests().len() - before, 1);
 }
 
-#[tokio::test]
 async fn what_may_pass_is_said_to_and_passes() {
     let registry = StandIn::start().await;
     let mut config = config(&registry.url());
@@ -122,7 +134,6 @@ async fn what_may_pass_is_said_to_and_passes() {
         .expect("nothing of it was kept");
 }
 
-#[tokio::test]
 async fn without_leave_nothing_is_registered_and_a_refusal_is_not_asked_for_again() {
     let registry = StandIn::start().await;
     let mut config = config(&registry.url());
@@ -142,7 +153,6 @@ async fn without_leave_nothing_is_registered_and_a_refusal_is_not_asked_for_agai
     );
 }
 
-#[tokio::test]
 async fn ids_that_mean_something_else_after_a_restart_are_noticed() {
     let registry = StandIn::start().await;
     let writer = codec(config(&registry.url()));
@@ -170,7 +180,6 @@ async fn ids_that_mean_something_else_after_a_restart_are_noticed() {
     assert!(read.is_err() || read == Ok(deleted()));
 }
 
-#[tokio::test]
 async fn ids_go_into_a_header_where_that_is_asked_for() {
     let registry = StandIn::start().await;
     let mut config = config(&registry.url());
@@ -190,7 +199,6 @@ async fn ids_go_into_a_header_where_that_is_asked_for() {
     );
 }
 
-#[tokio::test]
 async fn another_server_is_asked_when_one_is_gone_and_credentials_are_sent_and_not_shown() {
     let registry = StandIn::start().await;
     let gone = StandIn::start().await.url();
@@ -221,7 +229,6 @@ async fn another_server_is_asked_when_one_is_gone_and_credentials_are_sent_and_n
     );
 }
 
-#[tokio::test]
 async fn contexts_stand_before_subjects() {
     let registry = StandIn::start().await;
     let mut config = config(&registry.url());
@@ -253,7 +260,6 @@ impl HandleDeletion for Counting {
     }
 }
 
-#[tokio::test]
 async fn events_wait_for_a_registry_that_is_down_and_none_is_lost() {
     let registry = StandIn::start().await;
     let broker = Broker::builder()

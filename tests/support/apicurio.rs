@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use super::guarded::Guarded;
-use super::java::{fetch, folder};
+use super::java::{fetch, fetch_by, folder};
 use super::kafka::free_ports;
 
 /// The registry that the tests run against.
@@ -26,9 +26,17 @@ pub struct Apicurio {
     process: Guarded,
     port: u16,
     log: PathBuf,
+    /// For whoever wants to know why it did not start.
+    keeps_log: bool,
 }
 
 impl Apicurio {
+    /// Whether one can be started here, fetched once; the error is for a reader: it says what to install.
+    pub fn available() -> Result<(), String> {
+        java()?;
+        home().map(|_| ())
+    }
+
     /// Starts an empty registry on a free port; returns when it responds.
     pub fn start() -> Result<Apicurio, String> {
         Self::start_on(free_ports(1)[0])
@@ -37,14 +45,7 @@ impl Apicurio {
     /// Starts an empty registry on this port: what an earlier one on it knew is forgotten.
     pub fn start_on(port: u16) -> Result<Apicurio, String> {
         let java = java()?;
-        let home = folder().join(format!("apicurio-{APICURIO_VERSION}"));
-        fetch(
-            &home,
-            "dependency:unpack",
-            &[format!(
-                "-Dartifact=io.apicurio:apicurio-registry-app:{APICURIO_VERSION}:tar.gz:all"
-            )],
-        )?;
+        let home = home()?;
         let log = folder().join(format!("apicurio-{}-{port}.log", std::process::id()));
         let program = home.join("quarkus-run.jar");
         let command = [
@@ -54,14 +55,22 @@ impl Apicurio {
             "-XX:TieredStopAtLevel=1",
             &format!("-Dquarkus.http.port={port}"),
             "-Dquarkus.http.host=127.0.0.1",
-            "-Dquarkus.management.enabled=false",
+            // It has one more, which cannot be turned off.
+            "-Dquarkus.management.host=127.0.0.1",
+            "-Dquarkus.management.port=0",
             "-jar",
             &program.to_string_lossy(),
         ];
         let process = Guarded::start(&java.to_string_lossy(), &command, &log, &log);
         let process = process.map_err(|e| format!("{}: {e}", java.display()))?;
-        let mut registry = Apicurio { process, port, log };
+        let mut registry = Apicurio {
+            process,
+            port,
+            log,
+            keeps_log: true,
+        };
         registry.await_ready()?;
+        registry.keeps_log = false;
         Ok(registry)
     }
 
@@ -94,10 +103,36 @@ impl Apicurio {
 
 impl Drop for Apicurio {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !self.keeps_log && !std::thread::panicking() {
             let _ = fs::remove_file(&self.log);
         }
     }
+}
+
+/// The registry, unpacked. By `tar`: Maven cuts names off after 100 letters, and the registry then waits for ever for the classes in these files.
+fn home() -> Result<PathBuf, String> {
+    let archive = folder().join(format!("apicurio-{APICURIO_VERSION}-archive"));
+    let artifact = format!("io.apicurio:apicurio-registry-app:{APICURIO_VERSION}:tar.gz:all");
+    fetch(
+        &archive,
+        "dependency:copy",
+        &[format!("-Dartifact={artifact}")],
+    )?;
+    let home = folder().join(format!("apicurio-{APICURIO_VERSION}-unpacked"));
+    fetch_by(&home, |part| {
+        fs::create_dir_all(part).map_err(|e| format!("{}: {e}", part.display()))?;
+        let file = archive.join(format!(
+            "apicurio-registry-app-{APICURIO_VERSION}-all.tar.gz"
+        ));
+        let mut unpack = Command::new("tar");
+        unpack.arg("-xzf").arg(file).arg("-C").arg(part);
+        let output = unpack.output().map_err(|e| format!("`tar`: {e}"))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    })?;
+    Ok(home)
 }
 
 /// The status of the response to a GET.

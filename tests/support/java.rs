@@ -165,23 +165,33 @@ fn jars(name: &str, artifacts: &[(&str, &str, &str)]) -> Result<String, String> 
 /// Lets Maven fetch what `goal` with `options` names, with checksums held, into a folder that gets its name when it is whole; nothing when it
 /// is there.
 pub fn fetch(into: &Path, goal: &str, options: &[String]) -> Result<(), String> {
+    fetch_by(into, |part| {
+        let output = Command::new("mvn")
+            .args(["-q", "-B", "-C", goal])
+            .args(options)
+            .arg(format!("-DoutputDirectory={}", part.display()))
+            .output()
+            .map_err(|e| format!("needs Maven to fetch {}: `mvn`: {e}", into.display()))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!(
+                "Maven could not fetch {}: {}",
+                into.display(),
+                String::from_utf8_lossy(&output.stdout)
+            )),
+        }
+    })
+}
+
+/// Lets `fill` create a folder and what is in it, which gets its name when it is whole; nothing when it is there.
+pub fn fetch_by(into: &Path, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
     if into.is_dir() {
         return Ok(());
     }
     let part = into.with_extension(format!("part-{}", std::process::id()));
-    let output = Command::new("mvn")
-        .args(["-q", "-B", "-C", goal])
-        .args(options)
-        .arg(format!("-DoutputDirectory={}", part.display()))
-        .output()
-        .map_err(|e| format!("needs Maven to fetch {}: `mvn`: {e}", into.display()))?;
-    if !output.status.success() {
+    if let Err(error) = fill(&part) {
         let _ = fs::remove_dir_all(&part);
-        return Err(format!(
-            "Maven could not fetch {}: {}",
-            into.display(),
-            String::from_utf8_lossy(&output.stdout)
-        ));
+        return Err(error);
     }
     match fs::rename(&part, into) {
         Err(e) if !into.is_dir() => Err(format!("{}: {e}", into.display())),
