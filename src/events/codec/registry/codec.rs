@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::chain::Chain;
 use super::config::IdPlace;
 use super::described::{Described, ProtobufFile, Reading};
-use super::names::message_at;
+use super::names::{message_at, message_called};
 use super::schema::{NewSchema, RegisteredSchema, SchemaKind, SchemaReference, SchemaVersion};
 use super::wire::{self, HEADER, SchemaKey};
 use super::{RegistryConfig, RegistryError, SchemaRegistry};
@@ -21,9 +21,14 @@ use crate::events::codec::{Codec, CodecError, Format, Payload, Prepared, essence
 
 /// How deep schemas may name each other.
 const DEEPEST: usize = 32;
+/// Places and names of messages that are asked for come with the data: no more than these are kept.
+const MOST: usize = 64;
 
 /// A codec whose data says by which of a registry's schemas it was written, as Confluent's serializers do it: behind a frame with the schema's
 /// id, or with a header that has its GUID. What has no frame is read as without a registry.
+///
+/// Keys stay what the event says, without a schema: the id in front of a key would be part of it, so that with each new version of its schema
+/// the same key went to another partition, and compaction kept both.
 ///
 /// A producer finds its schema's id when it sends the first event of a type, and a consumer the schema of an id when it first meets it; after
 /// that neither waits for the registry.
@@ -71,6 +76,8 @@ struct Written {
     readings: Chain<(TypeId, Result<Reading, CodecError>)>,
     /// The names of its messages, by their places, found so far.
     names: Chain<(Vec<u8>, Option<Arc<str>>)>,
+    /// The same by their names without the package.
+    full_names: Chain<(String, Option<Arc<str>>)>,
 }
 
 impl<F> Confluent<F> {
@@ -142,6 +149,7 @@ async fn written(registry: SchemaRegistry, key: SchemaKey) -> Result<Arc<Written
         references,
         readings: Chain::new(),
         names: Chain::new(),
+        full_names: Chain::new(),
     }))
 }
 
@@ -278,10 +286,48 @@ impl Written {
         reading.as_ref().map_err(CodecError::clone)
     }
 
+    /// The name of the message of Protobuf that was written, where the schema says so, and the data behind the frame.
+    fn name_and_data<'a>(
+        &self,
+        framed: wire::Framed<'a>,
+    ) -> Result<(Option<Arc<str>>, &'a [u8]), CodecError> {
+        let placed = framed.split(self.is_protobuf());
+        let placed = placed
+            .ok_or_else(|| CodecError::malformed("the frame with the id of a schema is cut off"));
+        if !self.is_protobuf() {
+            return placed.map(|(_, data)| (None, data));
+        }
+        if let Ok((place, data)) = placed
+            && let Some(name) = self.name(place)
+        {
+            return Ok((Some(name), data));
+        }
+        if let Some((name, data)) = framed.split_named()
+            && let Some(name) = self.full_name(name)
+        {
+            return Ok((Some(name), data));
+        }
+        let (place, data) = placed?;
+        match self.name(&[0]) {
+            // Read as something else, the data would be misread.
+            Some(_) => Err(CodecError::malformed(format!(
+                "the schema of the data has no message at the place {:?} that its frame names",
+                wire::indexes(place).unwrap_or_default()
+            ))),
+            // The file is written in a way that is not understood here.
+            None => Ok((None, data)),
+        }
+    }
+
+    fn full_name(&self, name: &str) -> Option<Arc<str>> {
+        let find = || message_called(&self.schema.text, name).map(Arc::from);
+        let make = || (name.to_owned(), find());
+        let known = (self.full_names).find_or_add_within(MOST, |(known, _)| known == name, make);
+        known.map_or_else(find, |(_, full)| full.clone())
+    }
+
     /// The name of the record or message that was written; `None` where the schema does not say.
     fn name(&self, place: &[u8]) -> Option<Arc<str>> {
-        /// Places that are asked for come with the data: no more than these are kept.
-        const MOST: usize = 64;
         let make = || (place.to_vec(), self.find_name(place));
         let known = (self.names).find_or_add_within(MOST, |(known, _)| known == place, make);
         match known {
@@ -361,9 +407,10 @@ impl<F: Format<Prepared: Sync>> Format for Confluent<F> {
             return self.format.event_type(payload).await;
         };
         match self.written(framed.key).await {
-            Ok(written) => Ok(framed
-                .split(written.is_protobuf())
-                .and_then(|(place, _)| written.name(place))),
+            Ok(written) if written.is_protobuf() => {
+                Ok(written.name_and_data(framed).ok().and_then(|it| it.0))
+            }
+            Ok(written) => Ok(written.name(&[])),
             // A record of somebody else's may begin with a zero.
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
@@ -421,11 +468,10 @@ impl<E: Event, F: Described<E> + Format<Prepared: Sync>> Codec<E> for Confluent<
         };
         let written = self.written(framed.key).await?;
         let reading = written.reading::<E, F>(&self.format)?;
-        let cut_off = || CodecError::malformed("the frame with the id of a schema is cut off");
-        let (place, data) = framed.split(written.is_protobuf()).ok_or_else(cut_off)?;
-        if written.is_protobuf()
+        let (name, data) = written.name_and_data(framed)?;
+        if let Some(name) = name
             && let Some(expected) = self.format.protobuf()
-            && let Some(name) = written.name(place).filter(|name| **name != *expected.name)
+            && *name != *expected.name
         {
             // Fields of another message would be read as if they were this one's.
             let (key, expected) = (framed.key, expected.name);

@@ -28,6 +28,13 @@ pub(super) fn message_at(text: &str, indexes: &[u32]) -> Option<String> {
     Some(name)
 }
 
+/// The full name of the message that is called `name` and stands in no other.
+pub(super) fn message_called(text: &str, name: &str) -> Option<String> {
+    let full = (0..).map_while(|index| message_at(text, &[index]));
+    let mut full = full.take_while(|_| !name.is_empty());
+    full.find(|it| it.rsplit('.').next() == Some(name))
+}
+
 /// The name of the n-th message at this level, and what is within its braces.
 fn nth_message<'a, 'b>(tokens: &'b [&'a str], n: u32) -> Option<(&'a str, &'b [&'a str])> {
     let (mut place, mut met) = (0, 0);
@@ -130,6 +137,14 @@ mod tests {
             (&[1, 0], None),
         ] {
             assert_eq!(message_at(FILE, indexes).as_deref(), name, "{indexes:?}");
+        }
+        for (name, full) in [
+            ("Placed", Some("shop.v1.Placed")),
+            ("Shipped", Some("shop.v1.Shipped")),
+            ("Line", None),
+            ("", None),
+        ] {
+            assert_eq!(message_called(FILE, name).as_deref(), full, "{name}");
         }
         assert_eq!(message_at("message A {}", &[0]).as_deref(), Some("A"));
         assert_eq!(message_at("message A {", &[0]), None);

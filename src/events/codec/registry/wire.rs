@@ -41,6 +41,21 @@ impl<'a> Framed<'a> {
             (true, None) => Some((place(&mut data)?, data)),
         }
     }
+
+    /// The name of a message, without its package, and the data: as Apicurio's serializers of Protobuf write it where Confluent's have the
+    /// message's place (a message with the name as its field 1, behind its length). `None`: it is written otherwise.
+    pub fn split_named(self) -> Option<(&'a str, &'a [u8])> {
+        const FIELD_1: u8 = 0x0A;
+        let mut data = self.data;
+        let len = *data.split_off_first()?;
+        let mut named = data.split_off(..usize::from(len))?;
+        let is_name = self.header.is_none()
+            && len < 0x80
+            && named.split_off_first() == Some(&FIELD_1)
+            && named.split_off_first().map(|len| usize::from(*len)) == Some(named.len());
+        let name = std::str::from_utf8(named).ok().filter(|_| is_name)?;
+        Some((name, data))
+    }
 }
 
 /// The frame of data, in front of it or in a header. `None`: there is none, or it is cut off.
@@ -158,6 +173,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_message_may_be_named_as_apicurio_does_it() {
+        let none = RawHeaders::new(&[]);
+        let named = |bytes: &'static [u8]| framed(none, bytes).expect("framed").split_named();
+        assert_eq!(
+            named(b"\0\0\0\0\x07\x05\x0a\x03Sentdata"),
+            Some(("Sen", &b"tdata"[..]))
+        );
+        assert_eq!(
+            named(b"\0\0\0\0\x07\x06\x0a\x04Sent"),
+            Some(("Sent", &b""[..]))
+        );
+        for other in [
+            &b"\0\0\0\0\x07"[..],
+            b"\0\0\0\0\x07\0data",
+            b"\0\0\0\0\x07\x06\x0a\x03Sent",
+            b"\0\0\0\0\x07\x06\x12\x04Sent",
+            b"\0\0\0\0\x07\x07\x0a\x04Sent",
+            b"\0\0\0\0\x07\x04\x0a\x02\xff\xff",
+        ] {
+            assert_eq!(named(other), None, "{other:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_framed_is_found(id: u32, guid: [u8; 16], indexes in prop::collection::vec(0..1_000_u32, 1..5), data: Vec<u8>) {
@@ -179,6 +218,7 @@ mod tests {
             let headers = [(HEADER, Some(&header[..]))];
             for read in [framed(RawHeaders::new(&headers), &data), framed(RawHeaders::new(&[]), &data)] {
                 let _ = read.and_then(|read| read.split(true));
+                let _ = read.and_then(|read| read.split_named());
             }
         }
     }
