@@ -32,6 +32,45 @@ pub trait Event: Send + Sync + 'static {
     fn tenant_id(&self) -> Option<&str> {
         None
     }
+
+    /// The event's own id, which becomes its `ce_id`, so that both say the same. `None`, the default, lets the producer create one.
+    fn id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether the event may be sent, asked before it is encoded: for limits that its type alone does not keep. Default: it may.
+    fn check(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+
+    /// Calls `tell` with the name of each deprecated field that is set, no more than once for each in the life of the process. Default: there
+    /// are none.
+    fn deprecated_fields(&self, tell: &mut dyn FnMut(&'static str)) {
+        let _ = tell;
+    }
+}
+
+/// A field that can be the id of an event.
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` cannot be the id of an event",
+    label = "no id",
+    note = "an id is a `String` or an `Option` of one; for any other implement `Event` by hand, or `EventId` for a type of your own"
+)]
+pub trait EventId {
+    /// The id; `None` when there is none, as for an empty one.
+    fn as_id(&self) -> Option<&str>;
+}
+
+impl EventId for String {
+    fn as_id(&self) -> Option<&str> {
+        (!self.is_empty()).then_some(self)
+    }
+}
+
+impl<I: EventId> EventId for Option<I> {
+    fn as_id(&self) -> Option<&str> {
+        self.as_ref()?.as_id()
+    }
 }
 
 /// A field that can be the key of an event.
@@ -81,6 +120,12 @@ pub trait AnyEvent: Send + Sync {
     fn subject(&self) -> Option<&str>;
     /// As [`Event::tenant_id`].
     fn tenant_id(&self) -> Option<&str>;
+    /// As [`Event::id`].
+    fn id(&self) -> Option<&str>;
+    /// As [`Event::check`].
+    fn check(&self) -> Result<(), CodecError>;
+    /// As [`Event::deprecated_fields`].
+    fn deprecated_fields(&self, tell: &mut dyn FnMut(&'static str));
 }
 
 impl<E: Event> AnyEvent for E {
@@ -98,6 +143,18 @@ impl<E: Event> AnyEvent for E {
 
     fn tenant_id(&self) -> Option<&str> {
         Event::tenant_id(self)
+    }
+
+    fn id(&self) -> Option<&str> {
+        Event::id(self)
+    }
+
+    fn check(&self) -> Result<(), CodecError> {
+        Event::check(self)
+    }
+
+    fn deprecated_fields(&self, tell: &mut dyn FnMut(&'static str)) {
+        Event::deprecated_fields(self, tell);
     }
 }
 

@@ -91,7 +91,9 @@ pub use cloudevents::CloudEvent;
 pub use consumer::{
     CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent,
 };
-pub use event::{AnyEvent, Dispatch, Dispatched, Encode, Event, EventKey, EventSet, RecordKind};
+pub use event::{
+    AnyEvent, Dispatch, Dispatched, Encode, Event, EventId, EventKey, EventSet, RecordKind,
+};
 pub use failure::dead_letter;
 pub use failure::{
     CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, OnFailure,
@@ -151,6 +153,11 @@ pub mod private {
         fn as_tenant(&self) -> Option<&str> {
             self.as_ref()?.as_tenant()
         }
+    }
+
+    /// Whether a field holds anything.
+    pub fn is_set<T: Default + PartialEq>(field: &T) -> bool {
+        *field != T::default()
     }
 
     /// The length of the full name of a message.

@@ -14,7 +14,10 @@
 ///
 /// A key is a `String`, bytes, or an `Option` of either ([`EventKey`](crate::events::EventKey)); it may be a field of a field
 /// (`key = order.id`). An empty one counts as no key. With `tenant = shop_id` a row names the field, a `String` or an `Option` of it, that says
-/// whose event it is ([`Event::tenant_id`](crate::events::Event::tenant_id)).
+/// whose event it is ([`Event::tenant_id`](crate::events::Event::tenant_id)). Three more say what a producer does with it: `id = meta.event_id`
+/// names the field that its `ce_id` is taken from ([`EventId`](crate::events::EventId)), `deprecated = [old_total]` the fields that are not to
+/// be written any more, and `check = fits` a function of yours, `fn(&OrderPlaced) -> Result<(), CodecError>`, that has to be content before it
+/// is sent.
 ///
 /// Events are encoded in Protobuf, which [`prost`](crate::events::prost) messages have. For another encoding the set names a
 /// [codec](crate::events::codec): `pub enum OrderEvents, producer OrderProducer, handler OrderHandler, codec Json { … }`.
@@ -141,50 +144,65 @@ macro_rules! __event_set {
         $crate::__event_set! { @wrong $($path)* $($bad)* }
     };
 
-    // How it travels: one option after the other, each into its brackets: type, key, tenant.
+    // How it travels: one option after the other, each into its brackets: type, key, tenant, and more: id, deprecated, check.
     (@how $head:tt [$($rows:tt)*] $Type:tt $Name:ident ; $($rest:tt)*) => {
         $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [] }] $($rest)* }
     };
     (@how $head:tt $rows:tt $Type:tt $Name:ident : $($options:tt)+) => {
-        $crate::__event_set! { @option [$head $rows $Type $Name] [name] [] [] $($options)+ }
+        $crate::__event_set! { @option [$head $rows $Type $Name] [name] [] [] [[] [] []] $($options)+ }
     };
     (@how $head:tt $rows:tt [$($Type:tt)+] $Name:ident $($bad:tt)*) => {
         $crate::__event_set! { @wrong $($Type)+ $($bad)* }
     };
-    (@option $row:tt [name] $key:tt $tenant:tt type = $type:literal $($rest:tt)*) => {
-        $crate::__event_set! { @next $row [literal $type] $key $tenant $($rest)* }
+    (@option $row:tt [name] $key:tt $tenant:tt $more:tt type = $type:literal $($rest:tt)*) => {
+        $crate::__event_set! { @next $row [literal $type] $key $tenant $more $($rest)* }
     };
-    (@option $row:tt $type:tt [] $tenant:tt key = _ $($rest:tt)*) => {
-        $crate::__event_set! { @next $row $type [] $tenant $($rest)* }
+    (@option $row:tt $type:tt [] $tenant:tt $more:tt key = _ $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type [] $tenant $more $($rest)* }
     };
-    (@option $row:tt $type:tt [] $tenant:tt key = $field:ident $($rest:tt)*) => {
-        $crate::__event_set! { @key $row $type [$field] $tenant $($rest)* }
+    (@option $row:tt $type:tt [] $tenant:tt $more:tt key = $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @key $row $type [$field] $tenant $more $($rest)* }
     };
-    (@option $row:tt $type:tt $key:tt [] tenant = $field:ident $($rest:tt)*) => {
-        $crate::__event_set! { @tenant $row $type $key [$field] $($rest)* }
+    (@option $row:tt $type:tt $key:tt [] $more:tt tenant = $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @tenant $row $type $key [$field] $more $($rest)* }
     };
-    (@option [$head:tt $rows:tt [$($Type:tt)+] $Name:ident] $type:tt $key:tt $tenant:tt $($bad:tt)*) => {
+    (@option $row:tt $type:tt $key:tt $tenant:tt [[] $old:tt $check:tt] id = $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @id $row $type $key $tenant [[$field] $old $check] $($rest)* }
+    };
+    (@option $row:tt $type:tt $key:tt $tenant:tt [$id:tt [] $check:tt] deprecated = [$($field:ident),+ $(,)?] $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant [$id [$($field)+] $check] $($rest)* }
+    };
+    (@option $row:tt $type:tt $key:tt $tenant:tt [$id:tt $old:tt []] check = $check:ident $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant [$id $old [$check]] $($rest)* }
+    };
+    (@option [$head:tt $rows:tt [$($Type:tt)+] $Name:ident] $type:tt $key:tt $tenant:tt $more:tt $($bad:tt)*) => {
         $crate::__event_set! { @wrong $($Type)+ : $($bad)* }
     };
-    (@key $row:tt $type:tt [$($key:tt)+] $tenant:tt . $field:ident $($rest:tt)*) => {
-        $crate::__event_set! { @key $row $type [$($key)+ . $field] $tenant $($rest)* }
+    (@key $row:tt $type:tt [$($key:tt)+] $tenant:tt $more:tt . $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @key $row $type [$($key)+ . $field] $tenant $more $($rest)* }
     };
-    (@key $row:tt $type:tt $key:tt $tenant:tt $($rest:tt)*) => {
-        $crate::__event_set! { @next $row $type $key $tenant $($rest)* }
+    (@key $row:tt $type:tt $key:tt $tenant:tt $more:tt $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant $more $($rest)* }
     };
-    (@tenant $row:tt $type:tt $key:tt [$($tenant:tt)+] . $field:ident $($rest:tt)*) => {
-        $crate::__event_set! { @tenant $row $type $key [$($tenant)+ . $field] $($rest)* }
+    (@tenant $row:tt $type:tt $key:tt [$($tenant:tt)+] $more:tt . $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @tenant $row $type $key [$($tenant)+ . $field] $more $($rest)* }
     };
-    (@tenant $row:tt $type:tt $key:tt $tenant:tt $($rest:tt)*) => {
-        $crate::__event_set! { @next $row $type $key $tenant $($rest)* }
+    (@tenant $row:tt $type:tt $key:tt $tenant:tt $more:tt $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant $more $($rest)* }
     };
-    (@next [$head:tt [$($rows:tt)*] $Type:tt $Name:ident] $type:tt $key:tt $tenant:tt $(,)? ; $($rest:tt)*) => {
-        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [$type $key $tenant] }] $($rest)* }
+    (@id $row:tt $type:tt $key:tt $tenant:tt [[$($id:tt)+] $old:tt $check:tt] . $field:ident $($rest:tt)*) => {
+        $crate::__event_set! { @id $row $type $key $tenant [[$($id)+ . $field] $old $check] $($rest)* }
     };
-    (@next $row:tt $type:tt $key:tt $tenant:tt , $($rest:tt)+) => {
-        $crate::__event_set! { @option $row $type $key $tenant $($rest)+ }
+    (@id $row:tt $type:tt $key:tt $tenant:tt $more:tt $($rest:tt)*) => {
+        $crate::__event_set! { @next $row $type $key $tenant $more $($rest)* }
     };
-    (@next [$head:tt $rows:tt [$($Type:tt)+] $Name:ident] $type:tt $key:tt $tenant:tt $($bad:tt)*) => {
+    (@next [$head:tt [$($rows:tt)*] $Type:tt $Name:ident] $type:tt $key:tt $tenant:tt $more:tt $(,)? ; $($rest:tt)*) => {
+        $crate::__event_set! { @rows $head [$($rows)* { $Type $Name [$type $key $tenant $more] }] $($rest)* }
+    };
+    (@next $row:tt $type:tt $key:tt $tenant:tt $more:tt , $($rest:tt)+) => {
+        $crate::__event_set! { @option $row $type $key $tenant $more $($rest)+ }
+    };
+    (@next [$head:tt $rows:tt [$($Type:tt)+] $Name:ident] $type:tt $key:tt $tenant:tt $more:tt $($bad:tt)*) => {
         $crate::__event_set! { @wrong $($Type)+ : $($bad)* }
     };
 
@@ -192,13 +210,14 @@ macro_rules! __event_set {
     (@wrong $($bad:tt)*) => {
         ::core::compile_error!(
             "a row of an event set is `Message: type = \"name.on.the.wire\", key = field;`; without `type = …` the message's prost::Name \
-             counts, with `key = _` there is no key, `tenant = field` says whose it is, and an `Event` stands alone: `Message;`"
+             counts, with `key = _` there is no key, `tenant = field` says whose it is, `id = field` what its `ce_id` is, `deprecated = [field, …]` \
+             which fields are written no more, `check = function` what has to hold, and an `Event` stands alone: `Message;`"
         );
         $crate::__event_set_row! { $($bad)* }
     };
 
     (@event $Type:tt []) => {};
-    (@event [$($Type:tt)+] [[$($type:tt)+] [$($key:tt)*] [$($tenant:tt)*]]) => {
+    (@event [$($Type:tt)+] [[$($type:tt)+] [$($key:tt)*] [$($tenant:tt)*] [[$($id:tt)*] [$($old:ident)*] [$($check:ident)?]]]) => {
         impl $crate::events::Event for $($Type)+ {
             const TYPE: &'static str = $crate::__event_set! { @type [$($Type)+] $($type)+ };
 
@@ -208,6 +227,25 @@ macro_rules! __event_set {
 
             fn tenant_id(&self) -> ::core::option::Option<&str> {
                 $crate::__event_set! { @text self $($tenant)* }
+            }
+
+            fn id(&self) -> ::core::option::Option<&str> {
+                $crate::__event_set! { @id_of self $($id)* }
+            }
+
+            fn check(&self) -> ::core::result::Result<(), $crate::events::codec::CodecError> {
+                $( $check(self)?; )?
+                ::core::result::Result::Ok(())
+            }
+
+            fn deprecated_fields(&self, tell: &mut dyn ::core::ops::FnMut(&'static str)) {
+                let _ = &tell;
+                $({
+                    static TOLD: ::core::sync::atomic::AtomicBool = ::core::sync::atomic::AtomicBool::new(false);
+                    if $crate::events::private::is_set(&self.$old) && !TOLD.swap(true, ::core::sync::atomic::Ordering::Relaxed) {
+                        tell(::core::stringify!($old));
+                    }
+                })*
             }
         }
     };
@@ -221,6 +259,8 @@ macro_rules! __event_set {
     }};
     (@bytes $this:ident) => { ::core::option::Option::None };
     (@bytes $this:ident $($key:tt)+) => { $crate::events::EventKey::as_key(&$this.$($key)+) };
+    (@id_of $this:ident) => { ::core::option::Option::None };
+    (@id_of $this:ident $($id:tt)+) => { $crate::events::EventId::as_id(&$this.$($id)+) };
     (@text $this:ident) => { ::core::option::Option::None };
     (@text $this:ident $($tenant:tt)+) => { $crate::events::private::Tenant::as_tenant(&$this.$($tenant)+) };
 
@@ -256,6 +296,18 @@ macro_rules! __event_set {
 
             fn tenant_id(&self) -> ::core::option::Option<&str> {
                 match self { $( Self::$Event(event) => $crate::events::AnyEvent::tenant_id(event), )+ }
+            }
+
+            fn id(&self) -> ::core::option::Option<&str> {
+                match self { $( Self::$Event(event) => $crate::events::AnyEvent::id(event), )+ }
+            }
+
+            fn check(&self) -> ::core::result::Result<(), $crate::events::codec::CodecError> {
+                match self { $( Self::$Event(event) => $crate::events::AnyEvent::check(event), )+ }
+            }
+
+            fn deprecated_fields(&self, tell: &mut dyn ::core::ops::FnMut(&'static str)) {
+                match self { $( Self::$Event(event) => $crate::events::AnyEvent::deprecated_fields(event, tell), )+ }
             }
         }
 

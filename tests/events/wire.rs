@@ -255,3 +255,104 @@ async fn what_is_wrong_is_said_at_once() {
     assert!(matches!(error, ConsumerError::Started));
     consumer.stop().await.expect("stopped well");
 }
+
+/// What an observer is told.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl pat_events::kafka::observe::Observer for Told {
+    fn on_event(&self, event: &pat_events::kafka::observe::ClientEvent<'_>) {
+        if event.kind() == "deprecated_field" {
+            self.0.lock().expect("lock").push(event.to_string());
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, pat_events::events::prost::Message)]
+#[prost(prost_path = "pat_events::events::prost")]
+struct Priced {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(uint64, tag = "2")]
+    total: u64,
+    #[prost(string, optional, tag = "3")]
+    note: Option<String>,
+}
+
+fn affordable(event: &Priced) -> Result<(), pat_events::events::codec::CodecError> {
+    match event.total <= 100 {
+        true => Ok(()),
+        false => Err(pat_events::events::codec::CodecError::malformed("too dear")),
+    }
+}
+
+pat_events::events::event_set! {
+    enum Prices, producer SendPrices, handler HandlePrices {
+        Priced: type = "test.Priced", key = id, id = id, deprecated = [total, note], check = affordable;
+    }
+}
+
+#[tokio::test]
+async fn the_events_own_id_goes_out_and_what_it_must_not_have_is_told_once_or_refused() {
+    let broker = broker().await;
+    let brokers = broker.bootstrap_servers();
+    let told = Arc::new(Told::default());
+    let mut config = ProducerConfig::new(&brokers, "emails");
+    config.kafka.client.observer = Some(told.clone());
+    let producer = EventProducer::connect(config).await.expect("connected");
+    let event = |id: &str, total, note: Option<&str>| Priced {
+        id: id.into(),
+        total,
+        note: note.map(str::to_string),
+    };
+    let refused = producer.send_priced(&event("dear", 101, None)).await;
+    let refused = refused.expect_err("too dear");
+    assert_eq!(refused.kind(), ErrorKind::InvalidRecord, "{refused}");
+    assert!(refused.to_string().contains("test.Priced"), "{refused}");
+    assert!(refused.to_string().contains("too dear"), "{refused}");
+    for (id, total, note) in [
+        ("a", 0, None),
+        ("b", 7, None),
+        ("c", 8, Some("")),
+        ("d", 9, Some("x")),
+    ] {
+        let sent = producer.send_priced(&event(id, total, note)).await;
+        sent.expect("sent");
+    }
+    let mut given = Attributes::default();
+    given.id = Some("given");
+    let sent = producer.enqueue_with(&event("e", 0, None), given).await;
+    sent.expect("accepted").await.expect("sent");
+    let expected = ["total", "note"].map(|field| format!("test.Priced is sent with {field}"));
+    let told = told.0.lock().expect("lock").clone();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(&expected), "{told}");
+    }
+    let mut config = ConsumerConfig::new(&brokers, TOPIC, "test");
+    config.auto_offset_reset = OffsetReset::Earliest;
+    let consumer = EventConsumer::<Prices>::new(config).expect("complete");
+    let (ids, mut came) = tokio::sync::mpsc::channel(10);
+    consumer.start(Ids(ids)).await.expect("started");
+    let mut ids = Vec::new();
+    while ids.len() < 5 {
+        ids.push(timeout(PATIENCE, came.recv()).await.expect("in time"));
+    }
+    consumer.stop().await.expect("stopped well");
+    ids.sort();
+    let expected = ["a", "b", "c", "d", "given"];
+    assert_eq!(ids, expected.map(|id| Some(id.to_string())));
+}
+
+/// Passes on the ids of what it handles.
+struct Ids(tokio::sync::mpsc::Sender<String>);
+
+impl HandlePrices for Ids {
+    async fn handle_priced(&self, context: &Context<'_>, _: Priced) -> Result<(), HandlerError> {
+        let event = context.cloud_event()?;
+        Ok(self
+            .0
+            .send(event.id.unwrap_or_default().to_string())
+            .await?)
+    }
+}

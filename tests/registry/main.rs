@@ -4,6 +4,8 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `apicurio` | our events in all three encodings, registered in a real registry and read through it |
+//! | `java` | Java's serdes read what we write, and we what they write |
+//! | `mutual_tls` | a registry that wants to see a certificate |
 //! | `real` | the real registry that these tests share |
 //! | `stand_in` | a registry that does what a test wants of it |
 //! | `support` | what the tests with real programs stand on |
@@ -17,7 +19,7 @@ mod support;
 /// A trial for each of these async functions, by their names.
 macro_rules! trials {
     ($($name:ident),* $(,)?) => {
-        vec![$(libtest_mimic::Trial::test(concat!("troubles::", stringify!($name)), || {
+        vec![$(libtest_mimic::Trial::test(concat!(module_path!(), "::", stringify!($name)), || {
             crate::block_on($name());
             Ok(())
         })),*]
@@ -25,6 +27,9 @@ macro_rules! trials {
 }
 
 mod apicurio;
+mod java;
+#[cfg(feature = "tls")]
+mod mutual_tls;
 mod real;
 mod stand_in;
 mod troubles;
@@ -35,7 +40,14 @@ use std::future::Future;
 use libtest_mimic::Arguments;
 
 fn main() {
-    let trials = [apicurio::trials(), troubles::trials(), verdicts::trials()];
+    let trials = [
+        apicurio::trials(),
+        java::trials(),
+        #[cfg(feature = "tls")]
+        mutual_tls::trials(),
+        troubles::trials(),
+        verdicts::trials(),
+    ];
     let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit()
 }

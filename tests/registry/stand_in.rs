@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -35,6 +35,7 @@ struct State {
 /// Serves until it is dropped.
 #[derive(Debug)]
 pub struct StandIn {
+    scheme: &'static str,
     port: u16,
     state: Arc<Mutex<State>>,
     serving: JoinHandle<()>,
@@ -42,6 +43,18 @@ pub struct StandIn {
 
 impl StandIn {
     pub async fn start() -> Self {
+        Self::start_over("http", |stream| async { Some(stream) }).await
+    }
+
+    /// Over what `accept` makes of a connection.
+    pub async fn start_over<S, F>(
+        scheme: &'static str,
+        accept: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Option<S>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(Mutex::new(State {
@@ -53,10 +66,16 @@ impl StandIn {
         let shared = state.clone();
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, shared.clone()));
+                let (accepting, shared) = (accept(stream), shared.clone());
+                tokio::spawn(async move {
+                    if let Some(stream) = accepting.await {
+                        serve(stream, shared).await;
+                    }
+                });
             }
         });
         Self {
+            scheme,
             port,
             state,
             serving,
@@ -64,7 +83,7 @@ impl StandIn {
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     pub fn set(&self, mood: Mood) {
@@ -90,7 +109,7 @@ impl Drop for StandIn {
     }
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
     let Some((head, body)) = request(&mut stream).await else {
         return;
     };
@@ -113,9 +132,10 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let length = answer.len();
     let response = format!("HTTP/1.1 {status} So\r\ncontent-length: {length}\r\n\r\n{answer}");
     let _ = stream.write_all(response.as_bytes()).await;
+    let _ = stream.shutdown().await;
 }
 
-async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, String)> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes);

@@ -38,7 +38,7 @@ event_set! {
     }
 }
 
-fn config(url: &str) -> RegistryConfig {
+pub fn config(url: &str) -> RegistryConfig {
     let mut config = RegistryConfig::new(url);
     config.auto_register = true;
     config.subject_name_strategy = SubjectNameStrategy::Record;
@@ -52,7 +52,7 @@ fn codec(config: RegistryConfig) -> Confluent<Protobuf> {
     Confluent::new(Protobuf, config).expect("complete")
 }
 
-fn deleted() -> EmailDeleted {
+pub fn deleted() -> EmailDeleted {
     EmailDeleted {
         email_id: "e-1".into(),
         tenant_id: "t-1".into(),
@@ -288,6 +288,7 @@ async fn events_wait_for_a_registry_that_is_down_and_none_is_lost() {
         producer.send_email_deleted(&event).await.expect("sent");
     }
     registry.set(Mood::Down(503));
+    let before = registry.requests().len();
     let mut config_of = ConsumerConfig::new(&brokers, "emails", "readers");
     config_of.auto_offset_reset = OffsetReset::Earliest;
     config_of.retry.retries = 1_000;
@@ -303,7 +304,14 @@ async fn events_wait_for_a_registry_that_is_down_and_none_is_lost() {
         .expect("started");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(handled.load(Ordering::Relaxed), 0);
+    // A hundred events on a hundred keys wait for one schema: they ask together, twice each time, never each for itself.
+    let (down, paths) = (registry.requests().len() - before, "GET /schemas/ids/");
+    assert!(
+        (1..150).contains(&down),
+        "{down} requests while it was down"
+    );
     registry.set(Mood::Well);
+    let well = registry.requests().len();
     let all = async {
         while handled.load(Ordering::Relaxed) < 100 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -314,4 +322,7 @@ async fn events_wait_for_a_registry_that_is_down_and_none_is_lost() {
         .expect("all of them");
     consumer.close().await.expect("stopped well");
     assert_eq!(handled.load(Ordering::Relaxed), 100);
+    let asked = registry.requests().split_off(well);
+    assert!(asked.iter().all(|it| it.starts_with(paths)), "{asked:?}");
+    assert!(asked.len() <= 2, "{asked:?}");
 }

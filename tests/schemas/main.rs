@@ -6,7 +6,7 @@
 //! | `keywords` | no field that is a keyword anywhere |
 //! | `baseline` | what `proto/` may become after a release |
 //! | `changes` | the table of changes and their verdicts |
-//! | `program` | `pat-events schema` |
+//! | `program` | `pat-events schema`; with a registry that does what a test wants of it, `stand_in` |
 
 mod baseline;
 mod changes;
@@ -15,6 +15,9 @@ mod keywords;
 #[rustfmt::skip]
 mod lint;
 mod program;
+#[path = "../registry/stand_in.rs"]
+#[allow(dead_code)]
+mod stand_in;
 
 use libtest_mimic::Arguments;
 

@@ -1,10 +1,13 @@
-//! `pat-events schema check|diff`: what they print, and their exit status.
+//! `pat-events schema check|diff|register|get`: what they print, and their exit status.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::{Failed, Trial};
+use tokio::runtime::Runtime;
+
+use crate::stand_in::{Mood, StandIn};
 
 const OLD: &str = "syntax = \"proto3\"; package p.v1; message M { int32 a = 1; string b = 2; }";
 const ADDED: &str =
@@ -13,6 +16,14 @@ const WIDENED: &str = "syntax = \"proto3\"; package p.v1; message M { int64 a = 
 
 pub fn trials() -> Vec<Trial> {
     vec![
+        Trial::test(
+            "program::what_is_registered_is_printed_by_its_subject_its_version_and_its_id",
+            what_is_registered_is_printed,
+        ),
+        Trial::test(
+            "program::what_the_registry_refuses_ends_with_an_error_that_says_why",
+            what_the_registry_refuses,
+        ),
         Trial::test("program::check_says_what_breaks_and_ends_with_one", || {
             let files = Files::new("check")?;
             let (old, new) = (
@@ -88,6 +99,93 @@ pub fn trials() -> Vec<Trial> {
             Ok(())
         }),
     ]
+}
+
+fn what_is_registered_is_printed() -> Result<(), Failed> {
+    let files = Files::new("registered")?;
+    let file = files.write("order.proto", OLD)?;
+    let runtime = Runtime::new()?;
+    let registry = runtime.block_on(StandIn::start());
+    let (url, user) = (registry.url(), "basic.auth.user.info=alice:hunter2");
+    let (status, out) = run(&["register", "-r", &url, "-X", user, "orders-value", &file])?;
+    want(status == 0 && out == "1\n", &out)?;
+    let (status, out) = run(&["register", "-r", &url, "orders-value", &file])?;
+    want(status == 0 && out == "1\n", &out)?;
+    for asked in [
+        &["orders-value"][..],
+        &["orders-value", "1"],
+        &["--id", "1"],
+    ] {
+        let (status, out) = run(&[&["get", "-r", &url][..], asked].concat())?;
+        want(status == 0 && out == format!("{OLD}\n"), &out)?;
+    }
+    let (status, out) = run(&["get", "-r", &url, "orders-value", "--json"])?;
+    let told: serde_json::Value = serde_json::from_str(&out)?;
+    want(
+        status == 0
+            && told["id"] == 1
+            && told["subject"] == "orders-value"
+            && told["schemaType"] == "PROTOBUF"
+            && told["schema"] == OLD,
+        &out,
+    )?;
+    let other = files.write("line.proto", ADDED)?;
+    let named = "order.proto:orders-value:1";
+    let arguments = [
+        "register",
+        "-r",
+        &url,
+        "lines-value",
+        &other,
+        "--reference",
+        named,
+    ];
+    let (status, out) = run(&arguments)?;
+    want(status == 0 && out == "2\n", &out)?;
+    let requests = registry.requests();
+    want(
+        requests[0].contains("authorization: Basic YWxpY2U6aHVudGVyMg=="),
+        &requests[0],
+    )?;
+    want(
+        requests
+            .iter()
+            .any(|it| it.contains(r#""subject":"orders-value""#)),
+        "no reference",
+    )
+}
+
+fn what_the_registry_refuses() -> Result<(), Failed> {
+    let files = Files::new("refused")?;
+    let file = files.write("order.proto", OLD)?;
+    let text = files.write("order.txt", OLD)?;
+    let runtime = Runtime::new()?;
+    let registry = runtime.block_on(StandIn::start());
+    let url = registry.url();
+    for (arguments, told) in [
+        (&["get", "-r", &url, "nothing-value"][..], "404"),
+        (&["get", "-r", &url, "--id", "77"], "404"),
+        (&["get", "-r", &url], "SUBJECT"),
+        (
+            &["register", "-r", &url, "orders-value", "not-there.avsc"],
+            "not-there.avsc",
+        ),
+        (&["register", "-r", &url, "orders-value", &text], ".avsc"),
+        (
+            &["register", "-r", &url, "s", &file, "--reference", "a:b"],
+            "NAME:SUBJECT:VERSION",
+        ),
+        (
+            &["register", "-r", &url, "-X", "hunter2", "s", &file],
+            "NAME=VALUE",
+        ),
+    ] {
+        let (status, out) = run(arguments)?;
+        want(status != 0 && out.contains(told), &out)?;
+    }
+    registry.set(Mood::Down(409));
+    let (status, out) = run(&["register", "-r", &url, "orders-value", &file])?;
+    want(status != 0 && out.contains("409"), &out)
 }
 
 fn want(holds: bool, out: &str) -> Result<(), Failed> {

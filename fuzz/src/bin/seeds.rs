@@ -5,6 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pat_events::events::codec::HasAvroSchema;
+use pat_events::events::email::{
+    EmailValidated, EventMeta, TenantEvent, TenantSuspended, ValidationResult, tenant_event,
+};
 use protocol::api::Codec;
 use protocol::compression::{self, Compressor};
 use protocol::frame::{request_header_version, response_header_version};
@@ -19,7 +23,7 @@ use protocol::{ApiKey, Encoder, Message, sample};
 const SAMPLES: u64 = 4;
 
 fn main() -> io::Result<()> {
-    let mut written = 0;
+    let mut written = avro()? + schema_frames()?;
     for (index, api) in APIS.iter().enumerate() {
         let versions = api.request.schema.versions;
         for version in versions.iter() {
@@ -325,6 +329,68 @@ fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(target)
+}
+
+/// Events as their own schema writes them, and as one that the data brings along does.
+fn avro() -> io::Result<usize> {
+    let validated = EmailValidated {
+        email_id: "e-1".into(),
+        meta: Some(EventMeta {
+            event_id: "ev-1".into(),
+            ..Default::default()
+        }),
+        results: vec![ValidationResult::default(); 2],
+        ..Default::default()
+    };
+    let tenant = TenantEvent {
+        tenant_id: "t-1".into(),
+        change: Some(tenant_event::Change::Suspended(TenantSuspended {
+            detail: "unpaid".into(),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let (own, other) = (EmailValidated::avro_schema(), TenantEvent::avro_schema());
+    let mut written = 0;
+    for (name, event) in [
+        ("empty", EmailValidated::default()),
+        ("validated", validated),
+    ] {
+        let data = own.encode(&event).expect("a schema of its own");
+        written += write("avro", name, &[&[0][..], &data].concat())?;
+    }
+    let data = other.encode(&tenant).expect("a schema of its own");
+    let short = r#"{"type": "record", "name": "TenantEvent", "namespace": "api.events.v1", "fields": [{"name": "tenant_id", "type": "string"}]}"#;
+    for (name, schema, data) in [
+        ("tenant", other.text(), &data[..]),
+        ("short", short, &data[..4]),
+        ("cut-off", other.text(), &data[..7]),
+    ] {
+        let bytes = [&[1][..], schema.as_bytes(), &[0], data].concat();
+        written += write("avro", name, &bytes)?;
+    }
+    Ok(written)
+}
+
+/// Ids in front of the data and in a header, the place of the message behind them, and a file to find it in.
+fn schema_frames() -> io::Result<usize> {
+    let file = "syntax = \"proto3\"; package a.b; message C { message D { enum E { F = 0; } message G {} } } message H {}";
+    let guid = [&[1][..], &[7; 16]].concat();
+    let mut written = 0;
+    for (name, header, data) in [
+        ("first", &[][..], &b"\0\0\0\0\x07\0data"[..]),
+        ("fourth", &[], b"\0\0\0\0\x07\x02\x08data"),
+        ("within", &[], b"\0\0\0\0\x07\x04\x02\x04data"),
+        ("named", &[], b"\0\0\0\0\x07\x03\x0a\x01Hdata"),
+        ("cut-off", &[], b"\0\0\0\0\x07\x80"),
+        ("guid", &guid, b"data"),
+        ("guid-within", &[&guid[..], &[4, 2, 4]].concat(), b"data"),
+        ("file", &[], file.as_bytes()),
+    ] {
+        let bytes = [&[header.len() as u8][..], header, data].concat();
+        written += write("schema_frames", name, &bytes)?;
+    }
+    Ok(written)
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<usize> {

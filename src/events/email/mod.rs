@@ -6,28 +6,39 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `mod` | the messages, their schemas and their set |
+//! | `inline` | the limit of texts and payloads within an event |
 //! | `formats` | the messages in Avro and JSON (features `avro` and `json`) |
 //! | `redaction` | clears personal data, by what the schemas say of each field |
 //! | `sources` | the `.proto` files, for a schema registry (feature `registry`) |
 
 #[cfg(any(feature = "avro", feature = "json"))]
 mod formats;
+mod inline;
 mod redaction;
 #[cfg(feature = "registry")]
 mod sources;
 
 use crate::event_set;
+use crate::events::EventId;
+use inline::{short_input, short_output, short_parts};
 
 pub use messages::*;
 pub use redaction::{DataClasses, Redact};
 
-/// The most bytes that a text or a payload may have within an event ([`BodyPart`], [`Payload`]). Larger ones are stored elsewhere, and travel
-/// by their URI.
+/// The most bytes that a text or a payload may have within an event ([`BodyPart`], [`Payload`]): with more it is not sent. Larger ones are stored
+/// elsewhere, and travel by their URI.
 pub const INLINE_LIMIT_BYTES: usize = 65_536;
 
 /// What prost generates from `proto/api/events/v1`.
 mod messages {
     include!(concat!(env!("OUT_DIR"), "/api.events.v1.rs"));
+}
+
+/// Its `event_id`, which is the `ce_id` of the event as well.
+impl EventId for EventMeta {
+    fn as_id(&self) -> Option<&str> {
+        self.event_id.as_id()
+    }
 }
 
 /// The schemas of these events as an encoded `google.protobuf.FileDescriptorSet`, imports and comments included: for schema checks and
@@ -37,14 +48,14 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 event_set! {
     /// The events about emails, their tenants and their workflows.
     pub enum EmailEvents, producer EmailEventProducer, handler EmailEventHandler {
-        EmailReceived: type = "api.events.v1.EmailReceived", key = email_id, tenant = tenant_id;
-        EmailProcessed: type = "api.events.v1.EmailProcessed", key = email_id, tenant = tenant_id;
-        EmailValidated: type = "api.events.v1.EmailValidated", key = email_id, tenant = tenant_id;
-        WorkflowTriggered: type = "api.events.v1.WorkflowTriggered", key = email_id, tenant = tenant_id;
-        PluginExecutionRequired: type = "api.events.v1.PluginExecutionRequired", key = email_id, tenant = tenant_id;
-        PluginExecutionCompleted: type = "api.events.v1.PluginExecutionCompleted", key = email_id, tenant = tenant_id;
-        EmailDeleted: type = "api.events.v1.EmailDeleted", key = email_id, tenant = tenant_id;
-        TenantEvent: type = "api.events.v1.TenantEvent", key = tenant_id, tenant = tenant_id;
+        EmailReceived: type = "api.events.v1.EmailReceived", key = email_id, tenant = tenant_id, id = meta;
+        EmailProcessed: type = "api.events.v1.EmailProcessed", key = email_id, tenant = tenant_id, id = meta, check = short_parts;
+        EmailValidated: type = "api.events.v1.EmailValidated", key = email_id, tenant = tenant_id, id = meta;
+        WorkflowTriggered: type = "api.events.v1.WorkflowTriggered", key = email_id, tenant = tenant_id, id = meta;
+        PluginExecutionRequired: type = "api.events.v1.PluginExecutionRequired", key = email_id, tenant = tenant_id, id = meta, check = short_input;
+        PluginExecutionCompleted: type = "api.events.v1.PluginExecutionCompleted", key = email_id, tenant = tenant_id, id = meta, check = short_output;
+        EmailDeleted: type = "api.events.v1.EmailDeleted", key = email_id, tenant = tenant_id, id = meta;
+        TenantEvent: type = "api.events.v1.TenantEvent", key = tenant_id, tenant = tenant_id, id = meta;
     }
 }
 
@@ -119,6 +130,33 @@ mod tests {
         let read =
             EmailEvents::decode(&Protobuf, "api.events.v1.EmailSent", &Payload::new(b"")).await;
         assert!(read.is_none());
+    }
+
+    #[test]
+    fn every_deprecated_field_is_in_its_row() {
+        let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET)
+            .expect("written by the build");
+        let ours = (set.file.iter()).filter(|file| file.package() == "api.events.v1");
+        let messages = ours.flat_map(|file| &file.message_type);
+        let deprecated = |it: &&prost_types::FieldDescriptorProto| {
+            (it.options.as_ref()).is_some_and(|it| it.deprecated())
+        };
+        let fields = messages.flat_map(|it| it.field.iter().filter(deprecated));
+        // With the first of them, its name goes here, and `deprecated = […]` into the row of the event.
+        assert_eq!(fields.map(|it| it.name()).collect::<Vec<_>>(), [""; 0]);
+    }
+
+    #[test]
+    fn the_id_in_the_message_is_that_of_the_event() {
+        let mut event = EmailDeleted::default();
+        assert_eq!(AnyEvent::id(&event), None);
+        event.meta = Some(EventMeta::default());
+        assert_eq!(AnyEvent::id(&event), None);
+        event.meta = Some(EventMeta {
+            event_id: "ev-1".into(),
+            ..Default::default()
+        });
+        assert_eq!(AnyEvent::id(&EmailEvents::from(event)), Some("ev-1"));
     }
 
     #[test]

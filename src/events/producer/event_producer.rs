@@ -9,6 +9,7 @@ use crate::events::Encode;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
 use crate::events::observe::{Sent, Spans, TRACEPARENT as PLAIN_TRACEPARENT};
+use crate::kafka::observe::{ClientEvent, Watch, tell};
 use crate::kafka::{
     Client, Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
     RecordMetadata, Result,
@@ -28,13 +29,15 @@ struct Inner<F> {
     ids: Ids,
     clock: Clock,
     spans: Spans,
+    watch: Watch,
 }
 
 /// What may be said of an event beyond what it says itself. [`Attributes::default`] says nothing.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Attributes<'a> {
-    /// `ce_id`: for an event that is sent again, the id that it had. Default: a new UUID of version 7.
+    /// `ce_id`: for an event that is sent again, the id that it had. Default: [its own](crate::events::Event::id), or else a new UUID of
+    /// version 7.
     pub id: Option<&'a str>,
     /// `ce_subject`. Default: what the event says.
     pub subject: Option<&'a str>,
@@ -137,6 +140,7 @@ impl<F: Format> EventProducer<F> {
             spans: Spans::of_producer(&config),
             ids: Ids::new(&mut client.random(&purpose)),
             clock: client.clock,
+            watch: client.observer.clone(),
             codec,
             producer,
             topic: config.topic,
@@ -160,7 +164,8 @@ impl<F: Format> EventProducer<F> {
     /// As [`EventProducer::enqueue`], with more to say of the event.
     ///
     /// Fails with [`ErrorKind::Config`] when the id is empty, or when one of the headers is an attribute that the event has anyway: with
-    /// two of them nobody could read it. Fails with [`ErrorKind::InvalidRecord`] when the codec cannot encode the event, and with
+    /// two of them nobody could read it. Fails with [`ErrorKind::InvalidRecord`] when the codec cannot encode the event, or
+    /// when [`Event::check`](crate::events::Event::check) refuses it, and with
     /// [`ErrorKind::Connect`] when it cannot get what it needs for that, such as a schema.
     pub async fn enqueue_with<E: Encode<F>>(
         &self,
@@ -169,6 +174,13 @@ impl<F: Format> EventProducer<F> {
     ) -> Result<Delivery> {
         attributes.check()?;
         let inner = &*self.0;
+        (event.check()).map_err(|error| not_encoded(event.event_type(), error))?;
+        event.deprecated_fields(&mut |field| {
+            tell(&inner.watch, || ClientEvent::DeprecatedField {
+                message: event.event_type(),
+                field,
+            });
+        });
         let prepared = event.prepare(&inner.codec, &inner.topic).await;
         let prepared = prepared.map_err(|error| not_encoded(event.event_type(), error))?;
         let timestamp_ms = attributes
@@ -187,7 +199,7 @@ impl<F: Format> EventProducer<F> {
         let values = envelope.headers(
             event.event_type(),
             &inner.source,
-            attributes.id,
+            attributes.id.or_else(|| event.id()),
             inner.codec.content_type(),
         );
         for (header, (name, value)) in required.iter_mut().zip(values) {

@@ -195,6 +195,14 @@ pub enum ClientEvent<'a> {
         /// What becomes of the record.
         then: AfterFailure,
     },
+    /// A message was sent with a field that is deprecated: its readers look elsewhere. Told once for each field.
+    #[non_exhaustive]
+    DeprecatedField {
+        /// The message, by its name on the wire.
+        message: &'a str,
+        /// The field.
+        field: &'static str,
+    },
     /// A consumer takes in no more records because nearly all handlers fail, or takes them in again.
     #[non_exhaustive]
     IntakeChanged {
@@ -270,6 +278,7 @@ impl<'a> ClientEvent<'a> {
             Self::FallingBehind { .. } => "falling_behind",
             Self::HandlerFailed { .. } => "handler_failed",
             Self::IntakeChanged { .. } => "intake_changed",
+            Self::DeprecatedField { .. } => "deprecated_field",
         }
     }
 
@@ -291,7 +300,8 @@ impl<'a> ClientEvent<'a> {
             | Self::MetadataFailed { .. }
             | Self::PartitionsLost { .. }
             | Self::CommitFailed { retried: true, .. }
-            | Self::FallingBehind { .. } => Severity::Warn,
+            | Self::FallingBehind { .. }
+            | Self::DeprecatedField { .. } => Severity::Warn,
             Self::PositionReset { reset } => match reset.cause {
                 ResetCause::NoCommittedOffset | ResetCause::NewPartition => Severity::Info,
                 _ => Severity::Warn,

@@ -9,6 +9,10 @@ impl fmt::Display for ClientEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unprotected { what } => f.write_str(what),
+            Self::DeprecatedField { message, field } => write!(
+                f,
+                "{message} is sent with {field}, which is deprecated: its readers look elsewhere"
+            ),
             Self::Connected {
                 broker,
                 address,

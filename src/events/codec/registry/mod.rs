@@ -40,8 +40,10 @@ pub mod fuzzing {
 
     /// How long the data behind its frame is.
     pub fn framed(headers: RawHeaders<'_>, data: &[u8]) -> Option<usize> {
-        let (_, data) = super::wire::framed(headers, data)?.split(true)?;
-        Some(data.len())
+        let framed = super::wire::framed(headers, data)?;
+        let named = framed.split_named().map(|(_, data)| data.len());
+        let placed = framed.split(true).map(|(_, data)| data.len());
+        named.max(placed)
     }
 
     /// The name of a message of a `.proto` file.
