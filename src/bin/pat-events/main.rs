@@ -108,3 +108,13 @@ fn on_all_cores(command: impl Future<Output = Outcome>) -> Outcome {
         .build()?
         .block_on(command)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_can_be_asked_for() {
+        super::Program::command().debug_assert();
+    }
+}

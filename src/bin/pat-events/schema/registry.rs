@@ -62,6 +62,8 @@ pub struct Get {
     #[arg(required_unless_present = "id", conflicts_with = "id")]
     subject: Option<String>,
     /// Its version; the newest when it is left out.
+    // `version` is the flag that prints the program's.
+    #[arg(id = "of_version", value_name = "VERSION")]
     version: Option<u32>,
     /// By its id instead.
     #[arg(long)]
