@@ -188,8 +188,9 @@ impl<F: Format> EventProducer<F> {
             .unwrap_or_else(|| inner.clock.now_ms());
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
         let key = event.key();
+        let id = attributes.id.or_else(|| event.id());
         let span = inner.spans.send(&inner.topic, || Sent {
-            id: Some(attributes.id.unwrap_or(envelope.id())),
+            id: Some(id.unwrap_or(envelope.id())),
             key,
             len: prepared.encoded_len(),
             custom: attributes.trace(),
@@ -199,7 +200,7 @@ impl<F: Format> EventProducer<F> {
         let values = envelope.headers(
             event.event_type(),
             &inner.source,
-            attributes.id.or_else(|| event.id()),
+            id,
             inner.codec.content_type(),
         );
         for (header, (name, value)) in required.iter_mut().zip(values) {
