@@ -1,5 +1,8 @@
 //! How a record is accepted: its partition is chosen, memory is reserved for it, and it is encoded into the open batch.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+
 use protocol::records::{BatchBuilder, BatchFull, HEADER_LEN};
 use tokio::time::Instant;
 
@@ -16,19 +19,24 @@ use crate::kafka::runtime::Reservation;
 
 use crate::kafka::{Error, ErrorKind, Record, Result, WriteOutcome};
 
-/// What came of an attempt to accept a record.
-pub(super) enum Admission {
-    Done(Delivery),
-    /// Not yet: the senders should run first, there is enough for them to do.
+/// Why a record is not accepted, or not yet.
+pub(super) enum NotAdmitted {
+    /// The senders should run first, there is enough for them to do.
     Yield,
     UnknownTopic,
     UnknownPartition(i32),
     NeedMemory(usize),
+    Failed(Error),
+}
+
+impl From<Error> for NotAdmitted {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// A record, measured.
-pub(super) struct Measured<'a> {
-    record: &'a Record<'a>,
+pub(super) struct Measured {
     /// The most bytes that it takes in a batch.
     pub size: usize,
     /// The partition, once it was chosen.
@@ -36,74 +44,93 @@ pub(super) struct Measured<'a> {
 }
 
 impl Producer {
-    /// Accepts a record, waiting for what it needs.
-    pub(super) async fn accept<W>(
-        &self,
-        record: &Record<'_>,
+    /// Accepts a record, waiting for what it needs. A future by hand: it mostly resolves at its first poll, and then the record was never
+    /// moved, which an `async fn` does on the way in, and what waits has a place of its own.
+    #[inline]
+    pub(super) fn accept<'a, W>(
+        &'a self,
+        record: Record<'a>,
         value_len: usize,
         write: W,
-    ) -> Result<Delivery>
+    ) -> impl Future<Output = Result<Delivery>>
     where
-        W: FnOnce(&mut BatchBuilder, i64) -> Result<u32, BatchFull>,
+        W: FnOnce(&mut BatchBuilder, &Record<'_>, i64) -> Result<u32, BatchFull>,
     {
-        let mut measured = measure(record, value_len);
-        self.check_size(record.topic, measured.size)?;
         let mut write = Some(write);
-        match self.step_inlined(&mut measured, None, &mut write)? {
-            #[cfg(planted_defects)]
-            Admission::Done(delivery)
-                if planted::is_planted(planted::Defect::WaitAfterAcceptance) =>
-            {
-                tokio::task::yield_now().await;
-                Ok(delivery)
-            }
-            // Nothing is awaited from here on: a caller that gives up after it would not learn that the record was accepted.
-            Admission::Done(delivery) => Ok(delivery),
-            step => {
-                self.wait_for_admission(&mut measured, step, &mut write)
-                    .await
-            }
-        }
+        let mut waiting = None;
+        let mut is_over = false;
+        poll_fn(move |cx| {
+            let waiting = match &mut waiting {
+                Some(waiting) => waiting,
+                None => {
+                    assert!(!is_over, "polled after it was ready");
+                    let mut measured = measure(&record, value_len);
+                    let step = match self.check_size(record.topic, measured.size) {
+                        Ok(()) => self.step_inlined(&record, &mut measured, None, &mut write),
+                        Err(error) => Err(error.into()),
+                    };
+                    // Nothing is awaited after acceptance: a caller that gives up then would not learn that the record was accepted.
+                    let result = match step {
+                        Ok(delivery) if !waits_after_acceptance() => Ok(delivery),
+                        Err(NotAdmitted::Failed(error)) => Err(error),
+                        step => {
+                            let wait =
+                                self.wait_for_admission(record, measured, step, write.take());
+                            return waiting.insert(Box::pin(wait)).as_mut().poll(cx);
+                        }
+                    };
+                    is_over = true;
+                    return Poll::Ready(result);
+                }
+            };
+            waiting.as_mut().poll(cx)
+        })
     }
 
     #[cold]
     async fn wait_for_admission<W>(
         &self,
-        measured: &mut Measured<'_>,
-        mut step: Admission,
-        write: &mut Option<W>,
+        record: Record<'_>,
+        mut measured: Measured,
+        mut step: Result<Delivery, NotAdmitted>,
+        mut write: Option<W>,
     ) -> Result<Delivery>
     where
-        W: FnOnce(&mut BatchBuilder, i64) -> Result<u32, BatchFull>,
+        W: FnOnce(&mut BatchBuilder, &Record<'_>, i64) -> Result<u32, BatchFull>,
     {
         let shared = &self.shared;
         let deadline = Instant::now() + shared.config.max_block;
         let mut refreshed = false;
+        #[cfg(planted_defects)]
+        if step.is_ok() {
+            tokio::task::yield_now().await;
+        }
         loop {
             let mut reservation = None;
             match step {
-                Admission::Done(delivery) => return Ok(delivery),
-                Admission::Yield => tokio::task::yield_now().await,
-                Admission::UnknownTopic => {
-                    self.wait_for_topic(measured.record.topic, deadline).await?;
+                Ok(delivery) => return Ok(delivery),
+                Err(NotAdmitted::Failed(error)) => return Err(error),
+                Err(NotAdmitted::Yield) => tokio::task::yield_now().await,
+                Err(NotAdmitted::UnknownTopic) => {
+                    self.wait_for_topic(record.topic, deadline).await?;
                 }
-                Admission::UnknownPartition(count) if refreshed => {
-                    return Err(unknown_partition(measured.record, count));
+                Err(NotAdmitted::UnknownPartition(count)) if refreshed => {
+                    return Err(unknown_partition(&record, count));
                 }
-                Admission::UnknownPartition(_) => {
+                Err(NotAdmitted::UnknownPartition(_)) => {
                     refreshed = true;
                     let metadata = shared.cluster.refreshed(deadline).await;
                     let metadata =
                         metadata.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
-                    if let Some(topic) = metadata.topic(measured.record.topic) {
+                    if let Some(topic) = metadata.topic(record.topic) {
                         shared.follow(topic);
                     }
                 }
-                Admission::NeedMemory(bytes) => {
+                Err(NotAdmitted::NeedMemory(bytes)) => {
                     reservation = Some(self.wait_for_memory(bytes, deadline).await?);
                 }
             }
-            step = self.step(measured, reservation.as_mut(), write)?;
+            step = self.step(&record, &mut measured, reservation.as_mut(), &mut write);
         }
     }
 
@@ -133,34 +160,35 @@ impl Producer {
     #[inline(never)]
     pub(super) fn step<W>(
         &self,
-        measured: &mut Measured<'_>,
+        record: &Record<'_>,
+        measured: &mut Measured,
         reservation: Option<&mut Reservation>,
         write: &mut Option<W>,
-    ) -> Result<Admission>
+    ) -> Result<Delivery, NotAdmitted>
     where
-        W: FnOnce(&mut BatchBuilder, i64) -> Result<u32, BatchFull>,
+        W: FnOnce(&mut BatchBuilder, &Record<'_>, i64) -> Result<u32, BatchFull>,
     {
-        self.step_inlined(measured, reservation, write)
+        self.step_inlined(record, measured, reservation, write)
     }
 
     /// As [`step`](Self::step), in line: to move what it returns from place to place takes as long as a tenth of all that a record costs.
     #[inline(always)]
     fn step_inlined<W>(
         &self,
-        measured: &mut Measured<'_>,
+        record: &Record<'_>,
+        measured: &mut Measured,
         reservation: Option<&mut Reservation>,
         write: &mut Option<W>,
-    ) -> Result<Admission>
+    ) -> Result<Delivery, NotAdmitted>
     where
-        W: FnOnce(&mut BatchBuilder, i64) -> Result<u32, BatchFull>,
+        W: FnOnce(&mut BatchBuilder, &Record<'_>, i64) -> Result<u32, BatchFull>,
     {
         let shared = &*self.shared;
-        let record = measured.record;
         let Some(topic) = shared.topics.find(record.topic) else {
             return if shared.is_running() {
-                Ok(Admission::UnknownTopic)
+                Err(NotAdmitted::UnknownTopic)
             } else {
-                Err(shared.closed())
+                Err(shared.closed().into())
             };
         };
         let partition = match measured.partition {
@@ -172,18 +200,18 @@ impl Producer {
         let count = topic.partition_count();
         let queue = match topic.queue(partition) {
             Some(queue) if partition < count => queue,
-            _ => return self.out_of_range(measured, topic, partition),
+            _ => return Err(self.out_of_range(record, measured, topic, partition)),
         };
         let timestamp_ms = match record.timestamp_ms {
             Some(timestamp_ms @ 0..) => timestamp_ms,
-            Some(timestamp_ms) => return Err(negative_timestamp(record, timestamp_ms)),
+            Some(timestamp_ms) => return Err(negative_timestamp(record, timestamp_ms).into()),
             None => shared.timestamps.now_ms(),
         };
         let mut state = queue.lock();
         if state.gate != Gate::Open {
             return match state.gate.pass() {
-                true => Ok(Admission::Yield),
-                false => Err(shared.closed()),
+                true => Err(NotAdmitted::Yield),
+                false => Err(shared.closed().into()),
             };
         }
         let appended = state.accumulator.append(
@@ -194,14 +222,14 @@ impl Producer {
             |builder| {
                 write
                     .take()
-                    .and_then(|write| write(builder, timestamp_ms).ok())
+                    .and_then(|write| write(builder, record, timestamp_ms).ok())
             },
         );
         let appended = match appended {
             Ok(appended) => appended,
-            Err(AppendError::NeedMemory(bytes)) => return Ok(Admission::NeedMemory(bytes)),
+            Err(AppendError::NeedMemory(bytes)) => return Err(NotAdmitted::NeedMemory(bytes)),
             Err(AppendError::TooLarge) => {
-                return Err(too_large(record.topic, measured.size, i32::MAX as usize));
+                return Err(too_large(record.topic, measured.size, i32::MAX as usize).into());
             }
         };
         if appended.index == 0 {
@@ -211,7 +239,7 @@ impl Producer {
             state.gate.slow_down();
         }
         let delivery = Delivery::new(appended.completion, appended.index, timestamp_ms);
-        Ok(Admission::Done(delivery))
+        Ok(delivery)
     }
 
     #[inline]
@@ -237,36 +265,38 @@ impl Producer {
     #[cold]
     fn out_of_range(
         &self,
-        measured: &mut Measured<'_>,
+        record: &Record<'_>,
+        measured: &mut Measured,
         topic: &Topic,
         partition: i32,
-    ) -> Result<Admission> {
-        let (record, count) = (measured.record, topic.partition_count());
+    ) -> NotAdmitted {
+        let count = topic.partition_count();
         if let Some(partition) = record.partition {
             return if partition < 0 {
-                Err(invalid(format!(
-                    "partition {partition} is not allowed: they are numbered from 0"
-                )))
+                let text =
+                    format!("partition {partition} is not allowed: they are numbered from 0");
+                invalid(text).into()
             } else {
-                Ok(Admission::UnknownPartition(count))
+                NotAdmitted::UnknownPartition(count)
             };
         }
         if let Partitioner::Custom(custom) = &self.shared.config.partitioner
             && !(0..count).contains(&partition)
         {
-            return Err(invalid(format!(
+            return invalid(format!(
                 "the partitioner {custom:?} chose partition {partition} for a record of topic {:?}, which has {count} partitions: \
                  it must choose one from 0 to {}",
                 record.topic,
                 count - 1
-            )));
+            ))
+            .into();
         }
         if count <= 0 {
-            return Ok(Admission::UnknownPartition(count));
+            return NotAdmitted::UnknownPartition(count);
         }
         // It was chosen when the topic had other partitions.
         measured.partition = None;
-        Ok(Admission::Yield)
+        NotAdmitted::Yield
     }
 
     pub(super) fn check_size(&self, topic: &str, size: usize) -> Result<()> {
@@ -314,13 +344,22 @@ impl Producer {
 }
 
 #[inline]
-pub(super) fn measure<'a>(record: &'a Record<'a>, value_len: usize) -> Measured<'a> {
+pub(super) fn measure(record: &Record<'_>, value_len: usize) -> Measured {
     let key_len = record.key.map_or(0, <[u8]>::len);
     Measured {
-        record,
         size: BatchBuilder::record_size(key_len, value_len, headers(record)),
         partition: None,
     }
+}
+
+/// Writes the record as it is.
+#[inline(always)]
+pub(super) fn write_raw(
+    builder: &mut BatchBuilder,
+    record: &Record<'_>,
+    timestamp_ms: i64,
+) -> Result<u32, BatchFull> {
+    builder.append_raw(timestamp_ms, record.key, record.value, headers(record))
 }
 
 #[inline]
@@ -336,6 +375,14 @@ pub(super) fn headers<'a>(
 #[cold]
 fn invalid(message: String) -> Error {
     Error::new(ErrorKind::InvalidRecord, message)
+}
+
+/// A planted defect.
+fn waits_after_acceptance() -> bool {
+    #[cfg(planted_defects)]
+    return planted::is_planted(planted::Defect::WaitAfterAcceptance);
+    #[cfg(not(planted_defects))]
+    false
 }
 
 /// Kafka's own producer refuses them as well: brokers take -1 for "no timestamp".

@@ -3,7 +3,7 @@
 use protocol::records::{BatchBuilder, HEADER_LEN};
 use tokio::time::Instant;
 
-use super::admission::{Admission, headers, measure, too_large, unknown_partition};
+use super::admission::{NotAdmitted, measure, too_large, unknown_partition, write_raw};
 use super::delivery::Delivery;
 use super::producer::Producer;
 use crate::kafka::runtime::Reservation;
@@ -99,19 +99,18 @@ impl Permit {
             let error = Error::new(ErrorKind::RecordTooLarge, text).topic(record.topic);
             return Err(error.with_outcome(WriteOutcome::NotWritten));
         }
-        let mut write = Some(|builder: &mut BatchBuilder, timestamp_ms: i64| {
-            builder.append_raw(timestamp_ms, record.key, record.value, headers(&record))
-        });
+        let mut write = Some(write_raw);
         loop {
             let reservation = Some(&mut self.reservation);
-            match self.producer.step(&mut measured, reservation, &mut write)? {
-                Admission::Done(delivery) => return Ok(delivery),
-                Admission::Yield => {}
-                Admission::UnknownPartition(count) => {
+            match (self.producer).step(&record, &mut measured, reservation, &mut write) {
+                Ok(delivery) => return Ok(delivery),
+                Err(NotAdmitted::Failed(error)) => return Err(error),
+                Err(NotAdmitted::Yield) => {}
+                Err(NotAdmitted::UnknownPartition(count)) => {
                     return Err(unknown_partition(&record, count));
                 }
                 // A topic that was known stays so, and the room is there.
-                Admission::UnknownTopic | Admission::NeedMemory(_) => {
+                Err(NotAdmitted::UnknownTopic | NotAdmitted::NeedMemory(_)) => {
                     return Err(too_large(record.topic, measured.size, reserved));
                 }
             }

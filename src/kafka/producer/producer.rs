@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::records::BatchBuilder;
 use tokio::time::{Duration, Instant};
 
-use super::admission::{Admission, headers, measure, unknown_partition};
+use super::admission::{NotAdmitted, headers, measure, unknown_partition, write_raw};
 use super::config::ProducerConfig;
 use super::delivery::{Delivery, RecordMetadata};
 use super::metrics::{MeasuredProducer, ProducerMetrics};
@@ -109,33 +109,29 @@ impl Producer {
     /// Fails with [`ErrorKind::InvalidRecord`], [`ErrorKind::RecordTooLarge`], [`ErrorKind::UnknownTopicOrPartition`],
     /// [`ErrorKind::Timeout`] or [`ErrorKind::Closed`]; the record was not written then. Cancel safe: a record is accepted whole, and then
     /// this returns without waiting, or it is not accepted at all.
-    pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
-        let value_len = record.value.map_or(0, <[u8]>::len);
-        let write = |builder: &mut BatchBuilder, timestamp_ms: i64| {
-            builder.append_raw(timestamp_ms, record.key, record.value, headers(&record))
-        };
-        self.accept(&record, value_len, write).await
+    #[inline]
+    pub fn enqueue<'a>(
+        &'a self,
+        record: Record<'a>,
+    ) -> impl Future<Output = Result<Delivery>> + Send + use<'a> {
+        self.accept(record, record.value.map_or(0, <[u8]>::len), write_raw)
     }
 
     /// As [`enqueue`](Producer::enqueue), with a value that `encode` writes straight into the batch; the record's own value is ignored.
     ///
     /// `encode` gets exactly `value_len` bytes, all zero, and fills them. It runs under the partition's lock: it should do nothing else.
-    pub async fn enqueue_with(
-        &self,
-        record: Record<'_>,
+    #[inline]
+    pub fn enqueue_with<'a>(
+        &'a self,
+        record: Record<'a>,
         value_len: usize,
         encode: impl FnOnce(&mut [u8]),
-    ) -> Result<Delivery> {
-        let write = |builder: &mut BatchBuilder, timestamp_ms: i64| {
-            builder.append_with(
-                timestamp_ms,
-                record.key,
-                value_len,
-                headers(&record),
-                encode,
-            )
+    ) -> impl Future<Output = Result<Delivery>> {
+        let write = move |builder: &mut BatchBuilder, record: &Record<'_>, timestamp_ms: i64| {
+            let headers = headers(record);
+            builder.append_with(timestamp_ms, record.key, value_len, headers, encode)
         };
-        self.accept(&record, value_len, write).await
+        self.accept(record, value_len, write)
     }
 
     /// As [`enqueue`](Producer::enqueue), without waiting: fails with [`ErrorKind::BufferFull`] when there is no room, and with
@@ -146,21 +142,20 @@ impl Producer {
     pub fn try_enqueue(&self, record: Record<'_>) -> Result<Delivery> {
         let mut measured = measure(&record, record.value.map_or(0, <[u8]>::len));
         self.check_size(record.topic, measured.size)?;
-        let mut write = Some(|builder: &mut BatchBuilder, timestamp_ms: i64| {
-            builder.append_raw(timestamp_ms, record.key, record.value, headers(&record))
-        });
+        let mut write = Some(write_raw);
         loop {
-            match self.step(&mut measured, None, &mut write)? {
-                Admission::Done(delivery) => return Ok(delivery),
-                Admission::Yield => {}
-                Admission::NeedMemory(_) => {
+            match self.step(&record, &mut measured, None, &mut write) {
+                Ok(delivery) => return Ok(delivery),
+                Err(NotAdmitted::Failed(error)) => return Err(error),
+                Err(NotAdmitted::Yield) => {}
+                Err(NotAdmitted::NeedMemory(_)) => {
                     let text = "the producer's buffer is full: wait for deliveries, or raise buffer.memory";
                     return Err(Error::new(ErrorKind::BufferFull, text));
                 }
-                Admission::UnknownPartition(count) => {
+                Err(NotAdmitted::UnknownPartition(count)) => {
                     return Err(unknown_partition(&record, count));
                 }
-                Admission::UnknownTopic => self.find_topic(record.topic)?,
+                Err(NotAdmitted::UnknownTopic) => self.find_topic(record.topic)?,
             }
         }
     }
