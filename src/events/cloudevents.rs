@@ -63,11 +63,12 @@ impl<'a> CloudEvent<'a> {
     ///
     /// Fails when the headers cannot mean one thing: an attribute of the specification that is null, no UTF-8 or there twice, or a version other than 1.
     pub fn parse(
-        headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+        headers: impl Iterator<Item = (impl AsRef<str>, Option<&'a [u8]>)>,
     ) -> Result<Self, CloudEventError> {
         let mut event = Self::default();
         let mut version = None;
         for (name, value) in headers {
+            let name = name.as_ref();
             let (name, attribute) = match name {
                 "ce_specversion" => ("ce_specversion", &mut version),
                 "ce_type" => ("ce_type", &mut event.event_type),

@@ -96,8 +96,8 @@ pub use event::{
 };
 pub use failure::dead_letter;
 pub use failure::{
-    CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, OnFailure,
-    OnSkipped, OnUnknown, RetryPolicy,
+    CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, LeftOut,
+    OnFailure, OnSkipped, OnTooLarge, OnUnknown, RetryPolicy,
 };
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};

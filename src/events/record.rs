@@ -1,5 +1,7 @@
 //! A record as it came: where it stood and what it holds, borrowed. In: what the consumer fetched. Out: what handlers look at.
 
+use std::borrow::Cow;
+
 /// A record as it came, untouched.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -56,22 +58,28 @@ impl<'a> RawHeaders<'a> {
         Self(Form::Packed(bytes))
     }
 
-    /// All headers, in their order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+    /// All headers, in their order. A name is borrowed, unless it is no UTF-8 and had to be mended with replacement characters.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'a, str>, Option<&'a [u8]>)> + use<'a> {
+        self.raw()
+            .map(|(name, value)| (String::from_utf8_lossy(name), value))
+    }
+
+    /// All headers, in their order, with their names as they were written: nobody holds those who write them to UTF-8.
+    pub fn raw(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let (slice, mut packed) = match self.0 {
             Form::Slice(slice) => (slice, &[][..]),
             Form::Packed(packed) => (&[][..], packed),
         };
         slice
             .iter()
-            .copied()
+            .map(|(name, value)| (name.as_bytes(), *value))
             .chain(std::iter::from_fn(move || unpack_header(&mut packed)))
     }
 
     /// The value of the last header called `name`; `None` when there is none or its value is null.
     pub fn last(&self, name: &str) -> Option<&'a [u8]> {
-        self.iter()
-            .filter(|(key, _)| *key == name)
+        self.raw()
+            .filter(|(key, _)| *key == name.as_bytes())
             .last()
             .and_then(|(_, value)| value)
     }
@@ -81,19 +89,19 @@ impl<'a> RawHeaders<'a> {
 const NULL: u32 = u32::MAX;
 
 /// Appends a header in the form that [`RawHeaders::packed`] reads: lengths of name and value, name, value.
-pub(crate) fn pack_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+pub(crate) fn pack_header(out: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
     // Both lengths come out of a frame, which is shorter than 2 GiB.
     let value_len = value.map_or(NULL, |value| value.len() as u32);
     out.extend_from_slice(&(name.len() as u32).to_ne_bytes());
     out.extend_from_slice(&value_len.to_ne_bytes());
-    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(name);
     out.extend_from_slice(value.unwrap_or_default());
 }
 
-fn unpack_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a str, Option<&'a [u8]>)> {
+fn unpack_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     let name_len = u32::from_ne_bytes(*bytes.split_off(..4)?.first_chunk()?);
     let value_len = u32::from_ne_bytes(*bytes.split_off(..4)?.first_chunk()?);
-    let name = std::str::from_utf8(bytes.split_off(..name_len as usize)?).ok()?;
+    let name = bytes.split_off(..name_len as usize)?;
     let value = match value_len {
         NULL => None,
         len => Some(bytes.split_off(..len as usize)?),
@@ -109,16 +117,19 @@ mod tests {
     proptest! {
         #[test]
         fn packed_headers_come_back_in_their_order(
-            headers in prop::collection::vec((".{0,9}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..9)
+            headers in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..9), prop::option::of(prop::collection::vec(any::<u8>(), 0..9))), 0..9)
         ) {
             let mut packed = Vec::new();
             for (name, value) in &headers {
                 pack_header(&mut packed, name, value.as_deref());
             }
             let unpacked: Vec<_> = RawHeaders::packed(&packed)
-                .iter()
-                .map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)))
+                .raw()
+                .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
                 .collect();
+            let mended: Vec<_> = headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
+            let names: Vec<_> = RawHeaders::packed(&packed).iter().map(|(name, _)| name).collect();
+            prop_assert_eq!(names, mended);
             prop_assert_eq!(unpacked, headers);
         }
     }

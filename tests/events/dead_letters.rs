@@ -1,7 +1,7 @@
 //! Records that are given up, and where they are found again.
 
 use super::*;
-use pat_events::events::{DeadLetter, FailureClass, dead_letter};
+use pat_events::events::{DeadLetter, FailureClass, LeftOut, OnTooLarge, dead_letter};
 use pat_events::kafka::ConsumerConfig as RawConfig;
 
 const DEAD: &str = "emails.dlq";
@@ -16,7 +16,7 @@ fn dead_lettering(config: &mut ConsumerConfig) {
 type Found = (
     Option<Vec<u8>>,
     Option<Vec<u8>>,
-    Vec<(String, Option<Vec<u8>>)>,
+    Vec<(Vec<u8>, Option<Vec<u8>>)>,
     DeadLetter,
 );
 
@@ -41,10 +41,10 @@ async fn dead_letters(broker: &Broker, count: usize) -> Vec<Found> {
                 let headers: Vec<_> = record
                     .headers
                     .iter()
-                    .map(|header| (header.key.into_owned(), header.value.map(<[u8]>::to_vec)))
+                    .map(|header| (header.key_bytes.to_vec(), header.value.map(<[u8]>::to_vec)))
                     .collect();
-                let says =
-                    DeadLetter::parse(headers.iter().map(|(name, value)| (name, value.as_deref())));
+                let headers_of = record.headers.iter();
+                let says = DeadLetter::parse(headers_of.map(|header| (header.key, header.value)));
                 found.push((
                     record.key.map(<[u8]>::to_vec),
                     record.value.map(<[u8]>::to_vec),
@@ -74,6 +74,8 @@ async fn a_dead_letter_is_the_record_untouched_with_its_origin_and_failure_behin
         Header::null("empty"),
         Header::new("twice", b"1"),
         Header::new("twice", b"\xff\0"),
+        // No text: nobody holds clients to that.
+        Header::raw(b"odd\xff\xfe", Some(b"name")),
     ];
     let at = Record::new(TOPIC).partition(1).timestamp_ms(1_000);
     for record in [
@@ -115,18 +117,15 @@ async fn a_dead_letter_is_the_record_untouched_with_its_origin_and_failure_behin
     );
     let sent: Vec<_> = headers
         .iter()
-        .map(|header| {
-            let name = String::from_utf8_lossy(header.key).into_owned();
-            (name, header.value.map(<[u8]>::to_vec))
-        })
+        .map(|header| (header.key.to_vec(), header.value.map(<[u8]>::to_vec)))
         .collect();
     let (key, bytes, with, says) = &found[0];
     assert_eq!((key.as_deref(), bytes), (Some(&b"e-1"[..]), &Some(value)));
-    assert_eq!(with[..4], sent);
+    assert_eq!(with[..5], sent);
     assert!(
-        with[4..]
+        with[5..]
             .iter()
-            .all(|(name, _)| name.starts_with(dead_letter::PREFIX))
+            .all(|(name, _)| name.starts_with(dead_letter::PREFIX.as_bytes()))
     );
     assert_eq!(
         (&*says.topic, says.partition, says.offset, says.timestamp_ms),
@@ -197,15 +196,148 @@ async fn while_the_dead_letter_topic_fails_only_the_key_waits_and_nothing_is_los
     assert_eq!(committed(&broker), 21);
 }
 
+/// Finds every email poison; what cannot be decoded is poison by default.
+struct Poisoned;
+
+impl InboxHandler for Poisoned {
+    async fn handle_email_received(
+        &self,
+        _: &Context<'_>,
+        _: EmailReceived,
+    ) -> Result<(), HandlerError> {
+        Err(HandlerError::poison("odd"))
+    }
+}
+
+async fn poisoned(
+    broker: &Broker,
+    change: impl FnOnce(&mut ConsumerConfig),
+) -> EventConsumer<InboxEvents> {
+    let mut config = ConsumerConfig::new(&broker.bootstrap_servers(), TOPIC, "test");
+    config.auto_offset_reset = OffsetReset::Earliest;
+    config.on_failure = OnFailure::DeadLetter;
+    change(&mut config);
+    let consumer = EventConsumer::new(config).expect("a good configuration");
+    consumer.start(Poisoned).await.expect("started");
+    consumer
+}
+
+/// The topic of dead letters, for such as have a thousand bytes at the most.
+fn create_small(broker: &Broker) {
+    let small = [("max.message.bytes", "1000")];
+    let created = broker.create_topic_with(DEAD, 3, &small);
+    created.expect("a new topic");
+}
+
+/// Bytes that no codec makes smaller.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let next = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
+async fn send_large(broker: &Broker, key: &[u8], value: &[u8], header: &[u8]) {
+    let config = pat_events::kafka::ProducerConfig::new(&broker.bootstrap_servers());
+    let producer = Producer::connect(config).await.expect("connected");
+    let headers = [
+        Header::new("ce_type", EmailReceived::TYPE.as_bytes()),
+        Header::new("more", header),
+    ];
+    let record = Record::new(TOPIC).partition(0).key(key).value(value);
+    producer.send(record.headers(&headers)).await.expect("sent");
+}
+
+#[tokio::test]
+async fn a_dead_letter_too_large_for_its_topic_is_written_without_what_its_origin_still_has() {
+    let broker = broker().await;
+    create_small(&broker);
+    let consumer = poisoned(&broker, |_| {}).await;
+    let large = noise(3_000);
+    // Only its batch is large, until it is compressed.
+    send_large(&broker, b"a", &[7; 3_000], b"").await;
+    send_large(&broker, b"b", &large, b"kept").await;
+    send_large(&broker, b"c", &large, &large).await;
+    let mut found = dead_letters(&broker, 3).await;
+    consumer.stop().await.expect("stopped well");
+    found.sort_by_key(|(.., says)| says.offset);
+    let (_, value, ..) = &found[0];
+    assert_eq!(value.as_deref(), Some(&[7; 3_000][..]));
+    let (key, value, headers, says) = &found[1];
+    assert_eq!((key.as_deref(), value), (Some(&b"b"[..]), &None));
+    assert_eq!((says.left_out, says.value_bytes), (LeftOut::Value, 3_000));
+    assert_eq!((&*says.topic, says.partition, says.offset), (TOPIC, 0, 1));
+    assert_eq!(headers[1], (b"more".to_vec(), Some(b"kept".to_vec())));
+    let (key, value, headers, says) = &found[2];
+    assert_eq!((key.as_deref(), value), (Some(&b"c"[..]), &None));
+    assert_eq!(says.left_out, LeftOut::ValueAndHeaders);
+    assert!(headers[0].0.starts_with(dead_letter::PREFIX.as_bytes()));
+    let metrics = consumer.metrics();
+    let counted = (metrics.dead_lettered, metrics.dead_letters_reduced);
+    assert_eq!((counted, metrics.dead_letter_failures), ((3, 2), 0));
+    assert_eq!(committed(&broker), 3);
+}
+
+#[tokio::test]
+async fn one_that_is_too_large_stops_the_consumer_where_that_is_said_or_nothing_can_be_left_out() {
+    for (on_too_large, key, value) in [
+        (OnTooLarge::Stop, b"a".to_vec(), noise(3_000)),
+        (OnTooLarge::LeaveOut, noise(3_000), b"small".to_vec()),
+    ] {
+        let broker = broker().await;
+        create_small(&broker);
+        let consumer = poisoned(&broker, |config| config.on_too_large = on_too_large).await;
+        send_large(&broker, &key, &value, b"").await;
+        let ended = timeout(PATIENCE, consumer.wait()).await.expect("an end");
+        let error = ended.expect_err("too large");
+        assert!(
+            matches!(&error, ConsumerError::DeadLetterTooLarge { offset: 0, .. }),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("emails-0 offset 0") && text.contains("max.message.bytes"),
+            "{text}"
+        );
+        assert_eq!(committed(&broker), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_that_matches_the_topic_of_its_own_dead_letters_does_not_read_them() {
+    let broker = broker().await;
+    broker.create_topic(DEAD, 3).expect("a new topic");
+    let producer = producer(&broker).await;
+    send_numbers(&producer, 3, 7..8).await;
+    let consumer = poisoned(&broker, |config| config.topics = vec!["^emails".into()]).await;
+    dead_letters(&broker, 3).await;
+    // Time enough for a member that has their topic to read them.
+    sleep(Duration::from_millis(300)).await;
+    let metrics = consumer.metrics();
+    assert_eq!((metrics.received, metrics.dead_lettered), (3, 3));
+    consumer.stop().await.expect("stopped well");
+}
+
 #[test]
 fn dead_letters_are_not_written_where_they_are_read() {
-    let mut config = ConsumerConfig::new("a:1", "emails,dead", "g");
-    config.dead_letter_topic = Some("dead".into());
-    let error = EventConsumer::<EmailEvents>::new(config).expect_err("a circle");
-    assert!(
-        error.to_string().contains("dead.letter.topic = dead"),
-        "{error}"
-    );
+    let mut named = ConsumerConfig::new("a:1", "emails,dead", "g");
+    named.dead_letter_topic = Some("dead".into());
+    let mut by_default = ConsumerConfig::new("a:1", "emails,emails.dlq", "g");
+    by_default.on_failure = OnFailure::DeadLetter;
+    for (config, topic) in [(named, "dead"), (by_default.clone(), DEAD)] {
+        let error = EventConsumer::<EmailEvents>::new(config).expect_err("a circle");
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("dead.letter.topic = {topic}")),
+            "{text}"
+        );
+    }
+    by_default.on_failure = OnFailure::Stop;
+    EventConsumer::<EmailEvents>::new(by_default).expect("it writes none");
 }
 
 pat_events::events::event_set! {

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use super::CommitPolicy;
 use crate::events::failure::FailurePolicy;
-use crate::events::{CircuitPolicy, Classify, FailureClass, OnFailure, OnUnknown, RetryPolicy};
+use crate::events::{
+    CircuitPolicy, Classify, DEAD_LETTER_SUFFIX, FailureClass, OnFailure, OnTooLarge, OnUnknown,
+    RetryPolicy,
+};
 use crate::kafka::config::values::{
     ADDRESSES, BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS,
     list,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
+use crate::kafka::consumer::LeftOutTopics;
 use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
 
 /// Where a consumer of events reads, as a member of which group, and how it hands events to its handler.
@@ -34,7 +38,8 @@ pub struct ConsumerConfig {
     /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by. Needed.
     pub brokers: Vec<String>,
     /// `topics`: the topics to read, by name, or by a pattern that begins with `^`, as for
-    /// [`Consumer::subscribe`](crate::kafka::Consumer::subscribe). Needed.
+    /// [`Consumer::subscribe`](crate::kafka::Consumer::subscribe). The topic of this consumer's own dead letters is none that a pattern
+    /// matches. Needed.
     pub topics: Vec<String>,
     /// `group.id`: the group that shares the partitions and has the commits. Needed.
     pub group_id: String,
@@ -70,6 +75,8 @@ pub struct ConsumerConfig {
     /// `dead.letters.per.second`: how many dead letters may be written in a second, up to ten seconds' of them at once; what is beyond waits.
     /// Default 1,000.
     pub dead_letters_per_second: usize,
+    /// `dead.letter.too.large`: what becomes of a dead letter that is larger than its topic takes. Default: it is written without the value.
+    pub on_too_large: OnTooLarge,
     /// `circuit.failure.percent`, `circuit.failures`, `circuit.window.ms`, `circuit.pause.ms`: when nothing more is taken in for a while, because
     /// nearly all handlers fail. Default: when 90 % fail, 50 at the least, in 10 s; for 5 s.
     pub circuit: CircuitPolicy,
@@ -107,6 +114,7 @@ impl Default for ConsumerConfig {
             on_failure: OnFailure::Stop,
             dead_letter_topic: None,
             dead_letters_per_second: 1_000,
+            on_too_large: OnTooLarge::default(),
             circuit: CircuitPolicy::default(),
             on_unknown: OnUnknown::default(),
             on_panic: FailureClass::Poison,
@@ -152,6 +160,16 @@ impl ConsumerConfig {
             handler_timeout: self.handler_timeout,
             circuit: self.circuit,
             dead_letters_per_second: self.dead_letters_per_second,
+            on_too_large: self.on_too_large,
+        }
+    }
+
+    /// What no pattern matches: this consumer's own dead letters.
+    pub(super) fn left_out(&self) -> LeftOutTopics {
+        match (&self.on_failure, &self.dead_letter_topic) {
+            (OnFailure::DeadLetter, Some(topic)) => LeftOutTopics::Named(topic.clone()),
+            (OnFailure::DeadLetter, None) => LeftOutTopics::Behind(DEAD_LETTER_SUFFIX),
+            _ => LeftOutTopics::None,
         }
     }
 
@@ -201,6 +219,7 @@ impl Configuration for ConsumerConfig {
         "on.failure": OnFailure::KIND => on_failure;
         "dead.letter.topic": NAME => dead_letter_topic;
         "dead.letters.per.second": COUNT => dead_letters_per_second;
+        "dead.letter.too.large": OnTooLarge::KIND => on_too_large;
         "retry.budget.per.second": COUNT => retry.budget_per_second;
         "retry.budget.percent": RETRIES => retry.budget_percent;
         "circuit.failure.percent": PERCENT => circuit.failure_percent;
@@ -223,9 +242,17 @@ impl Configuration for ConsumerConfig {
         if self.group_id.is_empty() {
             return wrong("group.id is not set: name the group to read as");
         }
-        if let Some(dead) = &self.dead_letter_topic
-            && self.topics.contains(dead)
-        {
+        let reads = |topic: &String| self.topics.contains(topic);
+        let own = || {
+            let dead = |topic: &String| format!("{topic}{DEAD_LETTER_SUFFIX}");
+            let dead = self.topics.iter().map(dead).find(reads);
+            dead.filter(|_| matches!(self.on_failure, OnFailure::DeadLetter))
+        };
+        let dead = match &self.dead_letter_topic {
+            Some(dead) => Some(dead.clone()).filter(reads),
+            None => own(),
+        };
+        if let Some(dead) = dead {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(

@@ -178,7 +178,7 @@ impl Distributor {
             let headers = record
                 .headers
                 .iter()
-                .map(|header| (header.key, header.value));
+                .map(|header| (header.key_bytes, header.value));
             bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
             if collected.is_full() {
                 let next = offset.saturating_add(1);

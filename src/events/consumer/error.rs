@@ -25,6 +25,17 @@ pub enum ConsumerError {
         /// What the handler returned, or what it panicked with.
         error: Arc<HandlerError>,
     },
+    /// A record was given up, and its dead letter is larger than its topic takes: whatever was left out of it, or as
+    /// [`OnTooLarge::Stop`](crate::events::OnTooLarge::Stop) says. The record is not committed.
+    #[non_exhaustive]
+    DeadLetterTooLarge {
+        /// Where the record stands.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// What the broker said.
+        error: crate::kafka::Error,
+    },
     /// Handlers were still at work when the shutdown timeout passed. They were dropped; their records are not committed.
     Unfinished,
     /// The consumer was already started.
@@ -49,6 +60,14 @@ impl fmt::Display for ConsumerError {
                     "the handler failed for {event_type} at {partition} offset {offset}: {error}; the offset is not committed"
                 )
             }
+            Self::DeadLetterTooLarge {
+                partition,
+                offset,
+                error,
+            } => write!(
+                f,
+                "the dead letter of {partition} offset {offset} is too large for its topic: {error}; the offset is not committed"
+            ),
             Self::Unfinished => f.write_str(
                 "handlers were still at work when the shutdown timeout passed; their offsets are not committed",
             ),
@@ -64,7 +83,7 @@ impl std::error::Error for ConsumerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             // Their own text is in ours.
-            Self::Kafka(error) => error.source(),
+            Self::Kafka(error) | Self::DeadLetterTooLarge { error, .. } => error.source(),
             Self::Handler { error, .. } => error.as_error().source(),
             Self::Unfinished | Self::Started | Self::Gone => None,
         }

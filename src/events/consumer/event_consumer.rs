@@ -148,7 +148,9 @@ impl<S: EventSet> EventConsumer<S> {
             counters: counters.clone(),
             config: config.clone(),
         };
-        consumer.subscribe_with(&topics, listener).await?;
+        consumer
+            .subscribe_without(&topics, config.left_out(), listener)
+            .await?;
         let failing =
             FailureHandling::new(config.failure_policy(), &config.group_id, client.config());
         let failing = Arc::new(failing);

@@ -34,6 +34,8 @@ pub struct ConsumerMetrics {
     pub timed_out: u64,
     /// Dead letters written.
     pub dead_lettered: u64,
+    /// Of these, such as were written without a part of the record, because all of it is too large for the topic.
+    pub dead_letters_reduced: u64,
     /// Attempts to write dead letters that failed and are repeated.
     pub dead_letter_failures: u64,
     /// Whether records are taken in, or nothing for a while because nearly all handlers failed.
@@ -116,6 +118,7 @@ pub(crate) struct Counters {
     pub received_bytes: AtomicU64,
     pub repeated: AtomicU64,
     pub dead_lettered: AtomicU64,
+    pub dead_letters_reduced: AtomicU64,
     pub dead_letter_failures: AtomicU64,
     pub commits: AtomicU64,
     failed_commits: AtomicU64,
@@ -132,6 +135,7 @@ impl Counters {
             received_bytes: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             dead_lettered: AtomicU64::new(0),
+            dead_letters_reduced: AtomicU64::new(0),
             dead_letter_failures: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             failed_commits: AtomicU64::new(0),
@@ -207,6 +211,7 @@ impl Counters {
             circuit: CircuitState::default(),
             circuit_opened: 0,
             dead_lettered: read(&self.dead_lettered),
+            dead_letters_reduced: read(&self.dead_letters_reduced),
             dead_letter_failures: read(&self.dead_letter_failures),
             repeated: read(&self.repeated),
             commits: read(&self.commits),

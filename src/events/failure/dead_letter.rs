@@ -16,6 +16,12 @@
 //! | [`ATTEMPTS`] | how often the handler was called | `retry_topic-attempts` | – |
 //! | [`FIRST_FAILURE`] | when it failed first, in milliseconds since 1970 | – | – |
 //! | [`LAST_FAILURE`] | when it failed last, likewise | – | – |
+//! | [`LEFT_OUT`] | `value`, or `value,headers`: what is not there, because with it the record is too large for the topic; the origin has it | – | – |
+//! | [`VALUE_BYTES`] | how large the value is that is not there | – | – |
+//! | [`REPLAYS`] | how often the record was replayed before: of its own headers one, as it is handled again with it | – | – |
+
+use std::fmt;
+use std::str::FromStr;
 
 use super::FailureClass;
 
@@ -44,8 +50,62 @@ pub const FIRST_FAILURE: &str = "dlq.first.failure";
 /// When it failed last, in milliseconds since 1970.
 pub const LAST_FAILURE: &str = "dlq.last.failure";
 
+/// What is left out of the record: `value` or `value,headers`.
+pub const LEFT_OUT: &str = "dlq.left.out";
+/// How many bytes the value has that is left out.
+pub const VALUE_BYTES: &str = "dlq.value.bytes";
+/// How often the record was replayed.
+pub const REPLAYS: &str = "dlq.replays";
+
 /// The most bytes of an error's text in a header.
 const MAX_MESSAGE: usize = 2_048;
+
+/// What of a record is not in its dead letter, because the topic takes no record that large. Its origin still has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LeftOut {
+    /// All of it is there. The default.
+    #[default]
+    Nothing,
+    /// The value.
+    Value,
+    /// The value, and its own headers.
+    ValueAndHeaders,
+}
+
+impl LeftOut {
+    /// What to leave out next, where this is still too large.
+    pub(crate) fn more(self) -> Option<Self> {
+        match self {
+            Self::Nothing => Some(Self::Value),
+            Self::Value => Some(Self::ValueAndHeaders),
+            Self::ValueAndHeaders => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Value => "value",
+            Self::ValueAndHeaders => "value,headers",
+        }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for LeftOut {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::Nothing, Self::Value, Self::ValueAndHeaders];
+        all.into_iter().find(|one| one.name() == text).ok_or(())
+    }
+}
 
 /// Why a record was given up, and where it stood: what the headers of a dead letter say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +133,12 @@ pub struct DeadLetter {
     pub first_failure_ms: i64,
     /// When it failed last, likewise.
     pub last_failure_ms: i64,
+    /// What of the record is not there.
+    pub left_out: LeftOut,
+    /// How many bytes its value has, where that is left out.
+    pub value_bytes: usize,
+    /// How often the record was replayed before.
+    pub replays: u32,
 }
 
 impl DeadLetter {
@@ -100,6 +166,9 @@ impl DeadLetter {
                 ATTEMPTS => letter.attempts = text()?.parse().ok()?,
                 FIRST_FAILURE => letter.first_failure_ms = text()?.parse().ok()?,
                 LAST_FAILURE => letter.last_failure_ms = text()?.parse().ok()?,
+                LEFT_OUT => letter.left_out = text()?.parse().ok()?,
+                VALUE_BYTES => letter.value_bytes = text()?.parse().ok()?,
+                REPLAYS => letter.replays = text()?.parse().ok()?,
                 _ => {}
             }
         }
@@ -107,9 +176,9 @@ impl DeadLetter {
         is_one.then_some(letter)
     }
 
-    /// The headers that say so.
-    pub(crate) fn headers(&self) -> [(&'static str, String); 11] {
-        [
+    /// The headers that say so, but for how often it was replayed: the record has that among its own.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
             (ORIGIN_TOPIC, self.topic.clone()),
             (ORIGIN_PARTITION, self.partition.to_string()),
             (ORIGIN_OFFSET, self.offset.to_string()),
@@ -121,7 +190,12 @@ impl DeadLetter {
             (ATTEMPTS, self.attempts.to_string()),
             (FIRST_FAILURE, self.first_failure_ms.to_string()),
             (LAST_FAILURE, self.last_failure_ms.to_string()),
-        ]
+        ];
+        if self.left_out != LeftOut::Nothing {
+            headers.push((LEFT_OUT, self.left_out.to_string()));
+            headers.push((VALUE_BYTES, self.value_bytes.to_string()));
+        }
+        headers
     }
 }
 
@@ -146,6 +220,7 @@ mod tests {
             attempts: 7,
             first_failure_ms: 5,
             last_failure_ms: 6,
+            ..DeadLetter::default()
         }
     }
 
@@ -167,6 +242,14 @@ mod tests {
         };
         let both = [one.headers(), other.headers()].concat();
         assert_eq!(parse(&both), Some(other));
+        for left_out in [LeftOut::Value, LeftOut::ValueAndHeaders] {
+            let large = DeadLetter {
+                left_out,
+                value_bytes: 5_000_000,
+                ..letter("odd")
+            };
+            assert_eq!(parse(&large.headers()), Some(large));
+        }
     }
 
     #[test]

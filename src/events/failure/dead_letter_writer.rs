@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::DeadLetter;
+use super::dead_letter::LeftOut;
 use crate::events::RawRecord;
 use crate::events::cancellation::Cancellation;
 use crate::events::observe::{Last, Spans};
-use crate::kafka::{Client, Header, Producer, ProducerConfig, Record, Result};
+use crate::kafka::{Client, Compression, Header, Producer, ProducerConfig, Record, Result};
 
 /// What is appended to the name of a topic for that of its dead letters.
 pub const DEAD_LETTER_SUFFIX: &str = ".dlq";
@@ -16,6 +17,20 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BLOCK: Duration = Duration::from_secs(10);
 /// No record that could be read is too large to be sent: what its topic takes is for the brokers to say.
 const MAX_REQUEST: usize = 256 << 20;
+
+/// For a producer that writes records which came out of a topic: all in-sync replicas have them, and none is there twice.
+pub(super) fn producer_config() -> ProducerConfig {
+    ProducerConfig {
+        linger: Duration::ZERO,
+        delivery_timeout: TIMEOUT,
+        max_block: MAX_BLOCK,
+        max_request_bytes: MAX_REQUEST,
+        buffer_bytes: 2 * MAX_REQUEST,
+        // A record may have been let into its own topic only because its batch was compressed. Every broker and reader knows this one.
+        compression: Compression::GZIP,
+        ..ProducerConfig::default()
+    }
+}
 
 /// Shared by all that write dead letters of a consumer.
 pub(crate) struct DeadLetterWriter {
@@ -27,14 +42,7 @@ pub(crate) struct DeadLetterWriter {
 impl DeadLetterWriter {
     /// Writes to `topic`; to the topic of each record with [`DEAD_LETTER_SUFFIX`] if that is `None`.
     pub(crate) fn on(client: &Client, topic: Option<String>, spans: Spans) -> Result<Self> {
-        let producer = client.producer(ProducerConfig {
-            linger: Duration::ZERO,
-            delivery_timeout: TIMEOUT,
-            max_block: MAX_BLOCK,
-            max_request_bytes: MAX_REQUEST,
-            buffer_bytes: 2 * MAX_REQUEST,
-            ..ProducerConfig::default()
-        })?;
+        let producer = client.producer(producer_config())?;
         Ok(Self {
             producer,
             topic,
@@ -42,7 +50,15 @@ impl DeadLetterWriter {
         })
     }
 
-    /// Writes `record`, and waits until that is acknowledged. `None`: one of `given_up` was raised before it was accepted for sending. What
+    /// The topic for dead letters of the topic of this name.
+    pub(crate) fn topic_of(&self, topic: &str) -> String {
+        match &self.topic {
+            Some(topic) => topic.clone(),
+            None => format!("{topic}{DEAD_LETTER_SUFFIX}"),
+        }
+    }
+
+    /// Writes `record`, but for what `letter` says is left out, and waits until that is acknowledged. `None`: one of `given_up` was raised before it was accepted for sending. What
     /// fails may be written nevertheless; it is written again then.
     pub(crate) async fn write(
         &self,
@@ -51,15 +67,14 @@ impl DeadLetterWriter {
         last: Option<&Last>,
         given_up: [&Cancellation; 2],
     ) -> Option<Result<()>> {
-        let topic = match &self.topic {
-            Some(topic) => topic.clone(),
-            None => format!("{}{DEAD_LETTER_SUFFIX}", record.topic),
-        };
+        let topic = self.topic_of(record.topic);
+        let with_headers = letter.left_out != LeftOut::ValueAndHeaders;
         let more = letter.headers();
         let own = record
             .headers
-            .iter()
-            .map(|(name, value)| Header::raw(name.as_bytes(), value));
+            .raw()
+            .filter(|_| with_headers)
+            .map(|(name, value)| Header::raw(name, value));
         let more = more
             .iter()
             .map(|(name, value)| Header::new(name, value.as_bytes()));
@@ -68,7 +83,8 @@ impl DeadLetterWriter {
         let of_trace = of_trace.map(|(name, value)| Header::new(name, value));
         let headers: Vec<_> = own.chain(more).chain(of_trace).collect();
         let mut dead = Record::new(&topic).headers(&headers);
-        (dead.key, dead.value) = (record.key, record.value);
+        dead.key = record.key;
+        dead.value = record.value.filter(|_| letter.left_out == LeftOut::Nothing);
         let accepted = tokio::select! {
             biased;
             () = Cancellation::either(given_up) => return None,

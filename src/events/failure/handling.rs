@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::budget::TokenBucket;
 use super::circuit::{Circuit, Gate};
 use super::policy::{FailurePolicy, Failures, Next};
-use super::{CircuitState, DeadLetter, FailureClass, OnFailure};
+use super::{CircuitState, DeadLetter, FailureClass, LeftOut, OnFailure, OnTooLarge};
 use crate::events::observe::Last;
-use crate::events::{Context, HandlerError};
+use crate::events::{Context, HandlerError, RawRecord};
 use crate::kafka::observe::{AfterFailure, ClientEvent, Intake, Watch, tell};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Backoff, ClientConfig, Clock, Error, Random, TopicPartition};
@@ -126,6 +126,7 @@ impl FailureHandling {
                     attempts: failures.count,
                     first_failure_ms: failures.first_ms,
                     last_failure_ms: self.clock.now_ms(),
+                    ..DeadLetter::default()
                 };
                 (Fate::Dead(Box::new(letter)), AfterFailure::DeadLettered)
             }
@@ -151,6 +152,34 @@ impl FailureHandling {
         });
         let (first, longest) = DEAD_LETTER_PAUSES;
         Backoff::pause(first, longest, failures, &mut self.limits.lock().random)
+    }
+
+    /// The dead letter of `record` is too large for its topic: leaves something out of it, and tells of it. `false`: the consumer has to stop.
+    pub(crate) fn dead_letter_too_large(
+        &self,
+        partition: &TopicPartition,
+        record: RawRecord<'_>,
+        letter: &mut DeadLetter,
+        error: &Error,
+    ) -> bool {
+        let (OnTooLarge::LeaveOut, Some(left_out)) =
+            (self.policy.on_too_large, letter.left_out.more())
+        else {
+            return false;
+        };
+        letter.left_out = left_out;
+        letter.value_bytes = record.value.map_or(0, <[u8]>::len);
+        tell(&self.watch, || ClientEvent::DeadLetterTooLarge {
+            group: &self.group,
+            partition,
+            offset: record.offset,
+            without: match left_out {
+                LeftOut::ValueAndHeaders => "its value and headers",
+                _ => "its value",
+            },
+            error,
+        });
+        true
     }
 
     /// How long a dead letter waits before it is written.

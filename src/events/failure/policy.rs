@@ -32,7 +32,8 @@ pub enum OnFailure {
     /// The record is written to a dead-letter topic ([`ConsumerConfig::dead_letter_topic`](crate::events::ConsumerConfig::dead_letter_topic)),
     /// its bytes and headers untouched, with [headers](crate::events::dead_letter) behind them that say where it stood and why it failed. It
     /// counts as finished when all in-sync replicas have it, never sooner: while the topic fails, that is told to the client's observer and
-    /// tried again with pauses, and only the record's key waits. It may be there twice if a member dies before it has committed.
+    /// tried again with pauses, and only the record's key waits. It may be there twice if a member dies before it has committed. One that is
+    /// too large for the topic is what [`OnTooLarge`] says.
     /// `on.failure=dead-letter`.
     DeadLetter,
 }
@@ -98,6 +99,35 @@ impl FromStr for OnUnknown {
             "skip" => Ok(Self::Skip),
             "fail" => Ok(Self::Fail),
             _ => Err(Self::KIND.refusal("on.unknown", text)),
+        }
+    }
+}
+
+/// What becomes of a dead letter that is larger than its topic takes (`max.message.bytes`): to try it again helps nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnTooLarge {
+    /// It is written without the record's value, and without its own headers if it is still too large then; [headers](crate::events::dead_letter)
+    /// say what is left out and where the record stands, so that a replay finds it there for as long as its topic keeps it. This is told to the
+    /// client's observer and counted. One that is too large all the same stops the consumer. The default. `dead.letter.too.large=leave-out`.
+    #[default]
+    LeaveOut,
+    /// The consumer stops, and says which record it is. It is not committed. `dead.letter.too.large=stop`.
+    Stop,
+}
+
+impl OnTooLarge {
+    pub(crate) const KIND: Kind<Self> = Kind::any("leave-out or stop");
+}
+
+impl FromStr for OnTooLarge {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "leave-out" => Ok(Self::LeaveOut),
+            "stop" => Ok(Self::Stop),
+            _ => Err(Self::KIND.refusal("dead.letter.too.large", text)),
         }
     }
 }
@@ -198,6 +228,7 @@ pub(crate) struct FailurePolicy {
     pub handler_timeout: Option<Duration>,
     pub circuit: CircuitPolicy,
     pub dead_letters_per_second: usize,
+    pub on_too_large: OnTooLarge,
 }
 
 impl FailurePolicy {

@@ -16,7 +16,7 @@ use super::listener::AnyListener;
 use super::metrics::MeasuredConsumer;
 use super::positions::resolver;
 use super::state::{ConsumerContext, Source};
-use super::subscription::Subscription;
+use super::subscription::{LeftOutTopics, Subscription};
 use super::wait::wait;
 use super::{
     ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset,
@@ -154,7 +154,7 @@ impl Consumer {
     ///
     /// Cancel safe: dropped before it is ready, it has changed nothing.
     pub async fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
-        self.subscribe_to(topics, None).await
+        self.subscribe_to(topics, LeftOutTopics::None, None).await
     }
 
     /// As [`subscribe`](Self::subscribe); `listener` is told when partitions come and go.
@@ -163,18 +163,31 @@ impl Consumer {
         topics: &[&str],
         listener: impl RebalanceListener,
     ) -> Result<()> {
-        self.subscribe_to(topics, Some(Arc::new(listener))).await
+        self.subscribe_without(topics, LeftOutTopics::None, listener)
+            .await
+    }
+
+    /// As [`subscribe_with`](Self::subscribe_with); no pattern matches what is `left_out`.
+    pub(crate) async fn subscribe_without(
+        &mut self,
+        topics: &[&str],
+        left_out: LeftOutTopics,
+        listener: impl RebalanceListener,
+    ) -> Result<()> {
+        self.subscribe_to(topics, left_out, Some(Arc::new(listener)))
+            .await
     }
 
     async fn subscribe_to(
         &mut self,
         topics: &[&str],
+        left_out: LeftOutTopics,
         listener: Option<Arc<dyn AnyListener>>,
     ) -> Result<()> {
         let context = self.context().clone();
         let group_id = context.group_id()?.to_string();
         // Nothing is written by it, whatever the answer was that did not come.
-        let subscription = subscription::look_up(&context, topics)
+        let subscription = subscription::look_up(&context, topics, left_out)
             .await
             .map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
         let topics = subscription.topics();

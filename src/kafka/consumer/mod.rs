@@ -45,3 +45,4 @@ pub use positions::offset_reset::{
 pub use records::{
     HeaderView, Headers, Iter, OwnedHeader, OwnedRecord, PartitionRecords, RecordView, Records,
 };
+pub(crate) use subscription::LeftOutTopics;

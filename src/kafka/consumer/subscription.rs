@@ -43,20 +43,46 @@ pub(super) struct Changed {
 struct Patterns {
     patterns: Vec<TopicPattern>,
     with_internal: bool,
+    left_out: LeftOutTopics,
+}
+
+/// Topics that no pattern matches, because what reads by the pattern writes there.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum LeftOutTopics {
+    #[default]
+    None,
+    /// The one of this name.
+    Named(String),
+    /// Those whose name is this behind that of another that is subscribed to.
+    Behind(&'static str),
 }
 
 impl Patterns {
-    fn matching<'a>(&self, listed: &'a TopicList) -> impl Iterator<Item = &'a str> {
-        let topics = listed.iter().filter(|(name, is_internal)| {
-            (self.with_internal || !**is_internal)
-                && (self.patterns.iter()).any(|pattern| pattern.matches(name))
+    /// The topics that match, where `names` are subscribed to beside them.
+    fn matching<'a>(
+        &'a self,
+        listed: &'a TopicList,
+        names: &'a BTreeSet<String>,
+    ) -> impl Iterator<Item = &'a str> {
+        let is_read = |name: &str| names.contains(name) || self.matches(name);
+        let leaves_out = move |name: &str| match &self.left_out {
+            LeftOutTopics::None => false,
+            LeftOutTopics::Named(left_out) => left_out == name,
+            LeftOutTopics::Behind(suffix) => name.strip_suffix(suffix).is_some_and(is_read),
+        };
+        let topics = listed.iter().filter(move |(name, is_internal)| {
+            (self.with_internal || !**is_internal) && self.matches(name) && !leaves_out(name)
         });
         topics.map(|(name, _)| &**name)
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 }
 
 impl Subscription {
-    fn new(topics: &[&str], with_internal: bool) -> Result<Self> {
+    fn new(topics: &[&str], with_internal: bool, left_out: LeftOutTopics) -> Result<Self> {
         let is_pattern = |topic: &&str| TopicPattern::is_meant(topic);
         let (patterns, names): (Vec<&str>, Vec<&str>) =
             topics.iter().partition(|it| is_pattern(it));
@@ -68,6 +94,7 @@ impl Subscription {
             patterns: Patterns {
                 patterns: patterns?,
                 with_internal,
+                left_out,
             },
             ..Self::default()
         })
@@ -105,7 +132,8 @@ impl Subscription {
             .filter_map(|name| known.missed.get(name.as_str()));
         self.ask_at = missed.max().map(|missed| now + pause(*missed));
         let mut topics = self.names.clone();
-        topics.extend(self.patterns.matching(listed).map(str::to_string));
+        let matching = self.patterns.matching(listed, &self.names);
+        topics.extend(matching.map(str::to_string));
         topics.extend(left_out.into_iter().cloned());
         let changed = Changed {
             came: topics.difference(&self.topics).cloned().collect(),
@@ -128,9 +156,13 @@ fn is_over(known: &Metadata, topic: &str) -> bool {
 }
 
 /// Asks for the topics, all at once, until the brokers have said something of each.
-pub(super) async fn look_up(context: &ConsumerContext, topics: &[&str]) -> Result<Subscription> {
+pub(super) async fn look_up(
+    context: &ConsumerContext,
+    topics: &[&str],
+    left_out: LeftOutTopics,
+) -> Result<Subscription> {
     let config = &context.config;
-    let mut subscription = Subscription::new(topics, !config.exclude_internal_topics)?;
+    let mut subscription = Subscription::new(topics, !config.exclude_internal_topics, left_out)?;
     subscription.topics = subscription.names.clone();
     if subscription.has_patterns() {
         subscription.list = Some(context.cluster.list_topics());
@@ -191,6 +223,10 @@ mod tests {
         }
     }
 
+    fn subscription_to(topics: &[&str], with_internal: bool) -> Subscription {
+        Subscription::new(topics, with_internal, LeftOutTopics::None).expect("fine")
+    }
+
     fn follow(subscription: &mut Subscription, known: Metadata, now: Instant) -> Option<Changed> {
         let pause = |missed: u32| Duration::from_secs(missed.into());
         subscription.follow(&Arc::new(known), now, pause)
@@ -199,7 +235,7 @@ mod tests {
     #[test]
     fn topics_that_match_come_and_go_and_names_stay() {
         let now = Instant::now();
-        let mut subscription = Subscription::new(&["named", "^a", "^b$"], false).expect("fine");
+        let mut subscription = subscription_to(&["named", "^a", "^b$"], false);
         subscription.topics = subscription.names.clone();
         let changed = follow(&mut subscription, known(&["a", "b", "b1", "__a"]), now);
         assert_eq!(changed.expect("a change").came, ["a", "b"]);
@@ -220,7 +256,7 @@ mod tests {
     fn a_topic_that_the_list_leaves_out_is_asked_for_until_it_is_gone_or_refused() {
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let mut subscription = Subscription::new(&["^a"], false).expect("fine");
+        let mut subscription = subscription_to(&["^a"], false);
         follow(&mut subscription, known(&["a1", "a2"]), now);
         for missed in 1..5 {
             let mut missing = known(&["a2"]);
@@ -244,9 +280,28 @@ mod tests {
 
     #[test]
     fn internal_topics_are_matched_where_that_is_wanted() {
-        let mut subscription = Subscription::new(&["^__"], true).expect("fine");
+        let mut subscription = subscription_to(&["^__"], true);
         let listed = known(&["__consumer_offsets", "a"]);
         let changed = follow(&mut subscription, listed, Instant::now());
         assert_eq!(changed.expect("a change").came, ["__consumer_offsets"]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_matched_by_no_pattern_and_may_be_named_all_the_same() {
+        let listed = ["a", "a.dlq", "a.dlq.dlq", "b", "b.dlq", "c.dlq", "dead"];
+        let topics = |subscribed: &[&str], left_out| {
+            let mut subscription = Subscription::new(subscribed, false, left_out).expect("fine");
+            follow(&mut subscription, known(&listed), Instant::now());
+            subscription.topics()
+        };
+        let own = LeftOutTopics::Behind(".dlq");
+        assert_eq!(topics(&["^a"], own.clone()), ["a"]);
+        assert_eq!(topics(&["^.*"], own.clone()), ["a", "b", "dead"]);
+        assert_eq!(topics(&["b", "^b"], own.clone()), ["b"]);
+        let dead_letters_of_others = ["a.dlq", "b.dlq", "c.dlq"];
+        assert_eq!(topics(&[r"^.*\.dlq"], own), dead_letters_of_others);
+        let named = LeftOutTopics::Named("dead".into());
+        assert_eq!(topics(&["^[cd]"], named.clone()), ["c.dlq"]);
+        assert_eq!(topics(&["^c", "dead"], named), ["c.dlq", "dead"]);
     }
 }

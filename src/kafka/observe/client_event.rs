@@ -203,6 +203,20 @@ pub enum ClientEvent<'a> {
         /// The field.
         field: &'static str,
     },
+    /// A dead letter is too large for its topic, and is written without a part of the record.
+    #[non_exhaustive]
+    DeadLetterTooLarge {
+        /// The group whose member gives the record up.
+        group: &'a str,
+        /// Where the record stands: what is not in the dead letter is nowhere else.
+        partition: &'a TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// What is left out, in a few words.
+        without: &'static str,
+        /// What the broker said.
+        error: &'a Error,
+    },
     /// A consumer takes in no more records because nearly all handlers fail, or takes them in again.
     #[non_exhaustive]
     IntakeChanged {
@@ -277,6 +291,7 @@ impl<'a> ClientEvent<'a> {
             Self::PositionReset { .. } => "position_reset",
             Self::FallingBehind { .. } => "falling_behind",
             Self::HandlerFailed { .. } => "handler_failed",
+            Self::DeadLetterTooLarge { .. } => "dead_letter_too_large",
             Self::IntakeChanged { .. } => "intake_changed",
             Self::DeprecatedField { .. } => "deprecated_field",
         }
@@ -301,6 +316,7 @@ impl<'a> ClientEvent<'a> {
             | Self::PartitionsLost { .. }
             | Self::CommitFailed { retried: true, .. }
             | Self::FallingBehind { .. }
+            | Self::DeadLetterTooLarge { .. }
             | Self::DeprecatedField { .. } => Severity::Warn,
             Self::PositionReset { reset } => match reset.cause {
                 ResetCause::NoCommittedOffset | ResetCause::NewPartition => Severity::Info,
@@ -348,6 +364,7 @@ impl<'a> ClientEvent<'a> {
             | Self::BatchFailed { partition, .. }
             | Self::BatchWritten { partition, .. }
             | Self::FallingBehind { partition, .. }
+            | Self::DeadLetterTooLarge { partition, .. }
             | Self::HandlerFailed { partition, .. } => Some(partition),
             Self::Retry { partition, .. } => *partition,
             Self::PositionReset { reset } => Some(&reset.partition),
@@ -363,6 +380,7 @@ impl<'a> ClientEvent<'a> {
             | Self::PartitionsLost { group, .. }
             | Self::CommitFailed { group, .. }
             | Self::HandlerFailed { group, .. }
+            | Self::DeadLetterTooLarge { group, .. }
             | Self::IntakeChanged { group, .. } => Some(group),
             _ => None,
         }
@@ -376,6 +394,7 @@ impl<'a> ClientEvent<'a> {
             | Self::MetadataFailed { error, .. }
             | Self::Retry { error, .. }
             | Self::BatchFailed { error, .. }
+            | Self::DeadLetterTooLarge { error, .. }
             | Self::CommitFailed { error, .. } => Some(error),
             _ => None,
         }

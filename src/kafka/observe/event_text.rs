@@ -176,6 +176,17 @@ impl fmt::Display for ClientEvent<'_> {
                     "{partition} is read slower than it is written to: {lag} records behind, {growth} more than a minute ago"
                 )
             }
+            Self::DeadLetterTooLarge {
+                partition,
+                offset,
+                without,
+                error,
+                ..
+            } => write!(
+                f,
+                "the dead letter of {partition} offset {offset} is too large for its topic, and is written without {without}, \
+                 for as long as {partition} keeps the record the only copy of it: {error}"
+            ),
             Self::IntakeChanged { group, intake } => {
                 write!(f, "the member of group {group} ")?;
                 match intake {

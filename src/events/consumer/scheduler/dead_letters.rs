@@ -1,6 +1,7 @@
 //! Records that are given up, on their way to the dead-letter topic. Each holds back its key, and takes up its memory, until it is written;
 //! no worker waits for it. While the topic fails it is tried again, with pauses, until its partition or the consumer comes to an end: then it
-//! is left, to be handled again by whoever reads it next.
+//! is left, to be handled again by whoever reads it next. One that is too large for the topic is written without a part of the record, or
+//! stops the consumer.
 
 use std::sync::Arc;
 
@@ -12,8 +13,10 @@ use super::queues::Work;
 use super::work_batch::WorkItem;
 use super::workers::Shared;
 use crate::events::cancellation::Cancellation;
+use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::count;
-use crate::events::failure::{DeadLetter, DeadLetterWriter};
+use crate::events::failure::{DeadLetter, DeadLetterWriter, LeftOut};
+use crate::kafka::ErrorKind;
 
 /// A record whose key is held back for it, and what is to be said of it.
 pub(super) type Given = (Work<WorkItem>, Box<DeadLetter>);
@@ -48,7 +51,7 @@ fn end(written: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter): Given) {
+async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, mut letter): Given) {
     let (item, counters) = (&work.item, shared.counters());
     let partition = item.partition().clone();
     let given_up = [shared.stopping(), &partition.gone];
@@ -65,6 +68,17 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter
         match writer.write(item.record(), &letter, last, given_up).await {
             Some(Ok(())) => break true,
             None => break false,
+            Some(Err(error)) if error.kind() == ErrorKind::RecordTooLarge => {
+                let (failing, record) = (shared.failing(), item.record());
+                if !failing.dead_letter_too_large(&partition.name, record, &mut letter, &error) {
+                    shared.fail(ConsumerError::DeadLetterTooLarge {
+                        partition: partition.name.clone(),
+                        offset: record.offset,
+                        error,
+                    });
+                    break false;
+                }
+            }
             Some(Err(error)) => {
                 failures += 1;
                 count(&counters.dead_letter_failures, 1);
@@ -74,6 +88,8 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, letter
     };
     if written {
         count(&counters.dead_lettered, 1);
+        let is_reduced = letter.left_out != LeftOut::Nothing;
+        count(&counters.dead_letters_reduced, u64::from(is_reduced));
     }
     partition.end(item.record().offset, written);
     shared.finish(work.key);

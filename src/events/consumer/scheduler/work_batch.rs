@@ -192,7 +192,7 @@ impl WorkBatchBuilder {
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = (impl AsRef<str>, Option<&'h [u8]>)>,
+        headers: impl Iterator<Item = (impl AsRef<[u8]>, Option<&'h [u8]>)>,
     ) -> usize {
         let start = self.bytes.len();
         if self.bytes.capacity() == 0 {
@@ -203,7 +203,7 @@ impl WorkBatchBuilder {
         let headers_start = self.bytes.len();
         let mut tenant = None;
         for (name, value) in headers {
-            if name.as_ref() == cloudevents::TENANT_ID && tenant.is_none() {
+            if name.as_ref() == cloudevents::TENANT_ID.as_bytes() && tenant.is_none() {
                 tenant = value;
             }
             pack_header(&mut self.bytes, name.as_ref(), value);
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn records_come_out_as_they_went_in() {
         let partition = partition();
-        let headers = [("a", Some(&b"1"[..])), ("b", None)];
+        let headers = [("a".as_bytes(), Some(&b"1"[..])), (b"b\xff", None)];
         let mut builder = WorkBatchBuilder::new(Memory::new(1 << 20));
         let none = std::iter::empty::<(&str, _)>;
         builder.push(
@@ -314,7 +314,7 @@ mod tests {
             .map(|work| {
                 let record = work.item.record();
                 assert_eq!((record.topic, record.partition), ("emails", 3));
-                let headers: Vec<_> = record.headers.iter().collect();
+                let headers: Vec<_> = record.headers.raw().collect();
                 (
                     record.offset,
                     record.timestamp_ms,

@@ -193,7 +193,7 @@ impl Shared {
     }
 
     /// Stops all workers because of `failure`. The first one is the one that is told.
-    fn fail(&self, failure: ConsumerError) {
+    pub(super) fn fail(&self, failure: ConsumerError) {
         self.failure.lock().get_or_insert(failure);
         self.stop();
     }

@@ -244,7 +244,7 @@ impl Inner {
 fn creation_of(record: RawRecord<'_>) -> Option<SpanContext> {
     let (mut plain, mut event) = ((None, None), (None, None));
     for (name, value) in record.headers.iter() {
-        match name {
+        match &*name {
             TRACEPARENT => plain = (value, None),
             TRACESTATE => plain.1 = value,
             cloudevents::TRACEPARENT => event.0 = value,

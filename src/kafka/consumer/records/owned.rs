@@ -1,5 +1,6 @@
 //! A record that outlives the poll that returned it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -36,6 +37,15 @@ pub struct OwnedHeader {
     pub key: String,
     /// Its value; `None` is Kafka's null.
     pub value: Option<Bytes>,
+    /// Its name as it was written, where that is no UTF-8.
+    raw_key: Option<Bytes>,
+}
+
+impl OwnedHeader {
+    /// Its name as it was written.
+    pub fn key_bytes(&self) -> &[u8] {
+        self.raw_key.as_deref().unwrap_or(self.key.as_bytes())
+    }
 }
 
 impl OwnedRecord {
@@ -63,6 +73,10 @@ impl RecordView<'_> {
                 .headers
                 .iter()
                 .map(|header| OwnedHeader {
+                    raw_key: match &header.key {
+                        Cow::Borrowed(_) => None,
+                        Cow::Owned(_) => Some(Bytes::copy_from_slice(header.key_bytes)),
+                    },
                     key: header.key.into_owned(),
                     value: header.value.map(|value| copier.take(value)),
                 })
