@@ -174,6 +174,22 @@ impl Log {
             self.size_bytes -= dropped.bytes.len() as u64;
             self.start_offset = dropped.last_offset + 1;
         }
+        self.forget_epochs();
+    }
+
+    /// Moves the log's beginning up to `offset`, which it never goes back from, and drops the batches that lie before it.
+    pub(crate) fn delete_before(&mut self, offset: i64) {
+        self.start_offset = self.start_offset.max(offset);
+        while let Some(dropped) =
+            (self.batches).pop_front_if(|batch| batch.last_offset < self.start_offset)
+        {
+            self.size_bytes -= dropped.bytes.len() as u64;
+        }
+        self.forget_epochs();
+    }
+
+    /// Forgets the leader epochs that ended before the log's beginning.
+    fn forget_epochs(&mut self) {
         let start_offset = self.start_offset;
         let passed = self
             .epochs
@@ -308,6 +324,25 @@ mod tests {
             log.append(batch(*size, 10, index as i64), 0);
         }
         log
+    }
+
+    #[test]
+    fn what_stands_before_an_offset_is_deleted_and_the_beginning_never_goes_back() {
+        let mut log = log_of(&[100, 100, 100]);
+        log.begin_epoch(1);
+        log.append(batch(100, 10, 9), 1);
+        log.delete_before(15);
+        assert_eq!((log.start_offset(), log.size_bytes()), (15, 300));
+        // Readers get the batch that the beginning lies in.
+        let first = log.read(15, 1_000, true, log.end_offset());
+        assert_eq!(first.to_bytes()[..8], 10i64.to_be_bytes());
+        log.delete_before(5);
+        assert_eq!(log.start_offset(), 15);
+        log.delete_before(30);
+        assert_eq!((log.epoch_at(29), log.epoch_at(30)), (None, Some(1)));
+        log.delete_before(40);
+        assert_eq!((log.start_offset(), log.size_bytes()), (40, 0));
+        assert_eq!(log.append(batch(100, 10, 9), 1), 40);
     }
 
     #[test]

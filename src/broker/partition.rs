@@ -155,6 +155,18 @@ impl Partition {
         self.transactions.retain_from(self.log.start_offset());
     }
 
+    /// Drops what stands before `offset`, all of it if that is `None`. Returns where the log begins now.
+    pub(crate) fn delete_before(&mut self, offset: Option<i64>) -> Result<i64, ErrorCode> {
+        let high_watermark = self.log.end_offset();
+        let offset = offset.unwrap_or(high_watermark);
+        if !(0..=high_watermark).contains(&offset) {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        self.log.delete_before(offset);
+        self.transactions.retain_from(self.log.start_offset());
+        Ok(self.log.start_offset())
+    }
+
     /// Cuts the log off, under a new leader epoch; what producers wrote beyond its end is forgotten.
     pub(crate) fn truncate(&mut self, offset: i64) {
         self.log.truncate(offset);

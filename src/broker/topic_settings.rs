@@ -119,12 +119,17 @@ impl TopicSettings {
             settings.set(name, value.trim())?;
         }
         settings.check_together()?;
-        let policy = settings.configs.get("cleanup.policy");
-        if policy.is_some_and(|policy| !items(policy).any(|item| item == "delete")) {
+        if !settings.deletes() {
             // Nothing is deleted by size; the bound of the broker's memory stays.
             settings.retention_bytes = self.retention_bytes;
         }
         Ok(settings)
+    }
+
+    /// Whether old records are deleted, and may be on demand.
+    pub(crate) fn deletes(&self) -> bool {
+        let policy = self.configs.get("cleanup.policy");
+        policy.is_none_or(|policy| items(policy).any(|item| item == "delete"))
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {

@@ -96,8 +96,9 @@ pub use event::{
 };
 pub use failure::dead_letter;
 pub use failure::{
-    CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, FailureClass, LeftOut,
-    OnFailure, OnSkipped, OnTooLarge, OnUnknown, RetryPolicy,
+    CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, DeadLetterCounts,
+    DeadLetterFilter, DeadLetters, FailureClass, LeftOut, OnFailure, OnSkipped, OnTooLarge,
+    OnUnknown, PurgeUpTo, Purged, ReplayOptions, Replayed, RetryPolicy,
 };
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};

@@ -1,4 +1,7 @@
-//! Topics created, deleted, listed and described; who is in the cluster. In: names and requests. Out: plain descriptions, one result per topic.
+//! Topics created, deleted, listed and described; who is in the cluster; in `delete_records`, records deleted. In: names and requests. Out: plain
+//! descriptions, one result per topic.
+
+mod delete_records;
 
 use std::collections::{BTreeMap, BTreeSet};
 

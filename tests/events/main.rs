@@ -15,6 +15,7 @@ mod order;
 mod process_status;
 mod rebalances;
 mod recreated;
+mod replays;
 mod retrying;
 mod shared_client;
 mod stopping;

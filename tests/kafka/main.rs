@@ -23,6 +23,7 @@ mod check;
 mod failover;
 mod fleet;
 mod interop;
+mod killed_consumers;
 mod one_client;
 mod patterns;
 mod program;
@@ -40,6 +41,7 @@ use libtest_mimic::Arguments;
 use fleet::Fleet;
 
 fn main() {
+    killed_consumers::be_one_if_asked();
     let arguments = Arguments::from_args();
     let fleet = Arc::new(Fleet::default());
     let trials = [
@@ -54,6 +56,7 @@ fn main() {
         acls::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
+        killed_consumers::trials(&fleet),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

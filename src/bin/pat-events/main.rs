@@ -5,6 +5,7 @@
 //! | `demo` | the main job end to end, checked |
 //! | `produce`, `consume` | records from lines or JSON, and back; kcat's habits |
 //! | `topics` | lists, creates, deletes, describes |
+//! | `dlq` | dead letters: looked at, replayed, deleted |
 //! | `broker` | the embedded broker, to develop against |
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
 //! | `schema` | what changes of schemas break |
@@ -26,6 +27,7 @@ mod cluster;
 mod consume;
 mod decode;
 mod demo;
+mod dlq;
 mod escapes;
 mod hex;
 mod logging;
@@ -56,6 +58,7 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Topics(topics::Topics),
+    Dlq(dlq::Dlq),
     Broker(broker::BrokerCommand),
     Api(api::Api),
     Check(check::Check),
@@ -91,6 +94,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
         Command::Produce(produce) => on_all_cores(produce.run()),
         Command::Consume(consume) => on_all_cores(consume.run()),
         Command::Topics(topics) => on_all_cores(topics.run()),
+        Command::Dlq(dlq) => on_all_cores(dlq.run()),
         Command::Broker(broker) => on_all_cores(broker.run()),
         Command::Api(api) => on_all_cores(api.run()),
         Command::Check(check) => on_all_cores(check.run()),

@@ -7,6 +7,7 @@ mod acls;
 mod api_versions;
 mod coordination;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod fetch;
 mod find_coordinator;
@@ -27,7 +28,7 @@ use bytes::Bytes;
 use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
     AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest,
-    DeleteAclsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DeleteAclsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
     DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
     InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest,
     MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
@@ -201,6 +202,7 @@ apis! {
     ApiVersionsRequest,
     CreateTopicsRequest,
     DeleteTopicsRequest,
+    DeleteRecordsRequest,
     InitProducerIdRequest,
     SaslHandshakeRequest,
     SaslAuthenticateRequest,

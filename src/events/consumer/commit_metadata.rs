@@ -12,7 +12,7 @@ use crate::kafka::TopicId;
 const MARK: &str = "pat1:";
 const MARK_WITH_ID: &str = "pat2:";
 /// What brokers accept by default (`offset.metadata.max.bytes`).
-const MAX_LEN: usize = 4_096;
+pub(crate) const MAX_LEN: usize = 4_096;
 const MAX_RAW_LEN: usize = (MAX_LEN - MARK.len()) / 4 * 3;
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

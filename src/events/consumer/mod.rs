@@ -20,7 +20,7 @@
 //! | `error` | why a consumer ended |
 
 mod assigned;
-mod commit_metadata;
+pub(super) mod commit_metadata;
 mod commit_policy;
 mod committer;
 mod config;
@@ -30,7 +30,7 @@ mod error_policy;
 mod event_consumer;
 mod lag;
 mod metrics;
-mod offset_tracker;
+pub(super) mod offset_tracker;
 mod partition;
 mod poll_loop;
 mod rebalance_listener;

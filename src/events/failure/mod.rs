@@ -10,6 +10,7 @@
 //! | `policy` | what is done after a failure: a pure decision |
 //! | [`dead_letter`] | what a dead letter says of its origin and its failure, and by which headers |
 //! | `dead_letter_writer` | dead letters on their way to their topic |
+//! | `dead_letters` | dead letters after the fact: read, replayed, deleted |
 //! | `budget` | how many retries and dead letters there may be in a second |
 //! | `circuit` | when nothing more is taken in, because nearly everything fails |
 //! | `handling` | the decision put to use for a consumer, and told to its observer |
@@ -19,6 +20,7 @@ mod circuit;
 mod class;
 pub mod dead_letter;
 mod dead_letter_writer;
+mod dead_letters;
 mod handling;
 mod policy;
 
@@ -28,6 +30,9 @@ pub use class::{Classify, FailureClass};
 pub use dead_letter::{DeadLetter, LeftOut};
 pub use dead_letter_writer::DEAD_LETTER_SUFFIX;
 pub(crate) use dead_letter_writer::DeadLetterWriter;
+pub use dead_letters::{
+    DeadLetterCounts, DeadLetterFilter, DeadLetters, PurgeUpTo, Purged, ReplayOptions, Replayed,
+};
 pub(crate) use handling::{FailureHandling, Fate};
 pub(crate) use policy::{FailurePolicy, Failures};
 pub use policy::{OnFailure, OnSkipped, OnTooLarge, OnUnknown, RetryPolicy};

@@ -134,7 +134,8 @@ impl FromStr for OnTooLarge {
 
 /// How a record is retried whose handler fails with something [transient](FailureClass::Transient). Meanwhile the records behind it that
 /// have its key wait, and no others, and no worker waits with them. It is not committed meanwhile: a restart, or the member that gets its
-/// partition next, begins with the first attempt.
+/// partition next, begins with the first attempt. So does one that follows a process which died over a record (that took all memory, or
+/// aborted): attempts are counted in memory, and such a record is not given up by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {

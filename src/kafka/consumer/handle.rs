@@ -232,12 +232,18 @@ impl ConsumerHandle {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>> {
-        let patience = self.context.config.client.request_timeout;
-        let committed = self.committed_or_refused(partitions, patience).await?;
+        let committed = self
+            .committed_or_refused(partitions, self.request_timeout())
+            .await?;
         match committed.refused.into_values().next() {
             Some(error) => Err(error),
             None => Ok(committed.found),
         }
+    }
+
+    /// As the client's configuration has it.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.context.config.client.request_timeout
     }
 
     /// As [`committed`](Self::committed), but what is wrong with one partition takes nothing from the others, and is waited out no longer

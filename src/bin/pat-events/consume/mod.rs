@@ -7,7 +7,7 @@
 //! | `format` | how a record is shown |
 
 mod ends;
-mod format;
+pub mod format;
 mod start;
 
 use std::collections::BTreeMap;
