@@ -1,9 +1,13 @@
 //! Every future of the client can be spawned: moved to another thread, in a function that borrows what it is given.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use pat_events::events::email::EmailEvents;
-use pat_events::events::{EventConsumer, EventProducer};
+use pat_events::events::{
+    DeadLetterFilter, DeadLetters, EventConsumer, EventProducer, PurgeUpTo, ReplayOptions,
+};
 use pat_events::kafka::{Admin, Consumer, NewTopic, Producer, Record, StartOffset, TopicPartition};
 
 /// Compiles or does not.
@@ -18,6 +22,7 @@ fn the_futures_of_the_client_are_send() {
             admin.describe_topics(&[name]).await?;
             admin.describe_cluster().await?;
             admin.list_topics().await?;
+            admin.delete_records(&BTreeMap::new()).await?;
             admin.delete_topics(&[name]).await
         });
     }
@@ -53,6 +58,18 @@ fn the_futures_of_the_client_are_send() {
             consumer.stop().await.map_err(drop)
         });
     }
+    fn dead_letters<'a>(
+        letters: &'a DeadLetters,
+        options: &'a ReplayOptions,
+        filter: &'a DeadLetterFilter,
+    ) {
+        spawnable(async move {
+            let read = letters.read(filter, |_, _| ControlFlow::Continue(()));
+            read.await?;
+            letters.replay(options).await?;
+            letters.purge(PurgeUpTo::All, true).await
+        });
+    }
     // Named, so that they are checked; there is nothing to run.
-    let _ = (admin, producer, consumer, events);
+    let _ = (admin, producer, consumer, events, dead_letters);
 }

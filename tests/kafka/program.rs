@@ -2,6 +2,7 @@
 //! program as built for this test. Out: what it prints, and its exit status.
 
 mod demo;
+mod dlq;
 mod lines;
 mod reading;
 mod running;
@@ -27,6 +28,7 @@ use protocol::compression::{Compression, Compressor};
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
 
 use demo::*;
+use dlq::*;
 use lines::*;
 use reading::*;
 use running::{Program, fails};
@@ -82,6 +84,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "reading_from_an_offset_prints_what_is_there_and_says_what_is_not",
             reading_from_an_offset_prints_what_is_there_and_says_what_is_not,
+        ),
+        fleet.on_both(
+            "dead_letters_are_listed_shown_replayed_and_purged",
+            dead_letters_are_listed_shown_replayed_and_purged,
         ),
         fleet.on_both(
             "delimiters_are_written_with_escapes",
