@@ -364,7 +364,8 @@ async fn kill_again_and_again(
 /// The numbers of the events in the dead letters, as they stand there.
 async fn dead_numbers(letters: &DeadLetters) -> Vec<u32> {
     let mut numbers = Vec::new();
-    let read = letters.read(&DeadLetterFilter::default(), |record, _| {
+    let all = DeadLetterFilter::default();
+    let read = letters.read(&all, |record, _| {
         let event = EmailReceived::decode(record.value.unwrap_or_default()).expect("an event");
         numbers.push(event.subject.parse().expect("a number"));
         ControlFlow::Continue(())

@@ -186,7 +186,8 @@ async fn list(
     }
     let (mut shown, mut written) = (0, Ok(()));
     let limit = limit.unwrap_or(u64::MAX);
-    let read = letters.read(&selection.filter(), |record, letter| {
+    let filter = selection.filter();
+    let read = letters.read(&filter, |record, letter| {
         if shown == limit {
             return ControlFlow::Break(());
         }
