@@ -59,6 +59,7 @@ impl Default for BrokerBuilder {
                 versions: BTreeMap::new(),
                 producer_byte_rate: None,
                 wall_clock: WallClock::System,
+                client_telemetry: false,
                 security: SecuritySettings::default(),
             },
         }
@@ -166,6 +167,14 @@ impl BrokerBuilder {
     #[must_use]
     pub fn without_api(mut self, api: ApiKey) -> Self {
         self.settings.versions.insert(api, None);
+        self
+    }
+
+    /// Offers to clients to take what they measure (KIP-714), as a Kafka with a plugin for it. Default: no. What is wanted says
+    /// [`Broker::want_telemetry`].
+    #[must_use]
+    pub fn client_telemetry(mut self) -> Self {
+        self.settings.client_telemetry = true;
         self
     }
 

@@ -22,6 +22,7 @@ use super::partition::Partition;
 use super::quota::Quota;
 use super::random::Random;
 use super::security::{Security, SecuritySettings};
+use super::telemetry::Telemetry;
 use super::topic::{Topic, name_problem, names_collide};
 use super::topic_settings::TopicSettings;
 use super::wall_clock::WallClock;
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     /// Bytes a second that each client id may produce.
     pub(crate) producer_byte_rate: Option<NonZeroU64>,
     pub(crate) wall_clock: WallClock,
+    /// Whether clients may tell what they measure.
+    pub(crate) client_telemetry: bool,
     pub(crate) security: SecuritySettings,
 }
 
@@ -107,6 +110,8 @@ pub(crate) struct Cluster {
     pub(crate) faults: Mutex<Faults>,
     /// What clients have produced of late, where that is limited.
     pub(crate) produce_quota: Option<Mutex<Quota>>,
+    /// What clients have told of what they measure.
+    pub(crate) telemetry: Mutex<Telemetry>,
     pub(crate) random: Mutex<Random>,
     next_producer_id: AtomicI64,
     /// Stands for records in a response until they are written; never read.
@@ -154,6 +159,7 @@ impl Cluster {
             produce_quota: settings
                 .producer_byte_rate
                 .map(|rate| Mutex::new(Quota::new(rate))),
+            telemetry: Mutex::default(),
             random: Mutex::new(random),
             next_producer_id: AtomicI64::new(0),
             // Zeroed memory that nobody touches costs address space only.
@@ -190,6 +196,12 @@ impl Cluster {
 
     /// The versions in which an API is offered; none when it is not.
     pub(crate) fn versions(&self, api: ApiKey, spoken: VersionRange) -> Option<VersionRange> {
+        // As Kafka without a plugin that takes it.
+        let is_telemetry =
+            [ApiKey::GET_TELEMETRY_SUBSCRIPTIONS, ApiKey::PUSH_TELEMETRY].contains(&api);
+        if is_telemetry && !self.settings.client_telemetry {
+            return None;
+        }
         match self.settings.versions.get(&api) {
             Some(restricted) => restricted
                 .as_ref()

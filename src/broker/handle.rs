@@ -20,6 +20,7 @@ use super::cluster::{Cluster, Endpoint, NewTopic, keep_groups_time};
 use super::faults::Fault;
 use super::lock;
 use super::server::{Command, IN_MEMORY_BUFFER_BYTES, Listener, run_node};
+use super::telemetry::PushedTelemetry;
 use super::topic::Topic;
 
 /// Connections that may wait to be taken in by a node.
@@ -226,6 +227,17 @@ impl Broker {
             };
             io::Error::new(kind, format!("{topic}: {error}"))
         })
+    }
+
+    /// Wants to know of clients the metrics whose names begin like one of these (`*`: all), in this interval (KIP-714); none of them: nothing. Needs
+    /// [`client_telemetry`](BrokerBuilder::client_telemetry).
+    pub fn want_telemetry(&self, metrics: &[&str], interval: std::time::Duration) {
+        lock(&self.cluster().telemetry).want(metrics, interval);
+    }
+
+    /// What clients have told of that so far.
+    pub fn telemetry(&self) -> Vec<PushedTelemetry> {
+        lock(&self.cluster().telemetry).pushed()
     }
 
     /// Deletes a topic; false when there is none.

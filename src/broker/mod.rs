@@ -11,6 +11,7 @@
 //! - `topic`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
 //! - `transactions`: what read_committed readers see; filled by tests only, for now
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
+//! - `telemetry`: what clients tell of what they measure
 //! - `faults`: failures on purpose; `quota`: what clients may produce; `random`: the seed; `wall_clock`: the time of day
 //!
 //! It shares the `protocol` crate with the client, and nothing else: the two must not share a misunderstanding.
@@ -30,6 +31,7 @@ mod quota;
 mod random;
 mod security;
 mod server;
+mod telemetry;
 mod topic;
 mod topic_settings;
 mod transactions;
@@ -43,6 +45,7 @@ pub use handle::{Broker, LogSummary};
 pub use security::{Acl, AclOperation, AclResource};
 #[cfg(feature = "tls-rustls")]
 pub use server::BrokerTls;
+pub use telemetry::PushedTelemetry;
 
 // What of the protocol stands in signatures here.
 pub use protocol::{ApiKey, ErrorCode};

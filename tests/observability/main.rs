@@ -10,6 +10,7 @@
 //! | `otlp` | a receiver of OTLP |
 //! | `prometheus` | a strict reader of Prometheus' text |
 //! | `shop` | the events of these tests, and handlers that fail as they are told |
+//! | `telemetry` | what brokers are told that ask (KIP-714) |
 //! | `tracing` | traces of events, over a retry and a dead letter |
 
 mod conventions;
@@ -21,4 +22,5 @@ mod otel_metrics;
 mod otlp;
 mod prometheus;
 mod shop;
+mod telemetry;
 mod tracing;

@@ -20,6 +20,7 @@ mod produce;
 mod records_placeholder;
 mod sasl;
 mod scram_users;
+mod telemetry;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,9 +30,10 @@ use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
     AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest,
     DeleteAclsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
-    DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestHeader,
+    DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest,
+    GetTelemetrySubscriptionsRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ProduceRequest, PushTelemetryRequest, RequestHeader,
     SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
 use protocol::wire::field::Structure;
@@ -211,6 +213,8 @@ apis! {
     DeleteAclsRequest,
     DescribeUserScramCredentialsRequest,
     AlterUserScramCredentialsRequest,
+    GetTelemetrySubscriptionsRequest,
+    PushTelemetryRequest,
 }
 
 /// Answers one request. What can't be read, or is in a version that is not offered, closes the connection, as Kafka does.

@@ -12,6 +12,7 @@
 //! | `refresh_plan` | when to ask for metadata, for which topics, and whom first |
 //! | `refresh` | the task that keeps the metadata fresh, bootstrapping again when all brokers are gone |
 //! | `router` | a request to the broker that it is for, and again until it is done |
+//! | `telemetry` | what the client measures, told to brokers that ask |
 //! | `topic_map` | topics by name, in a map whose copies share what did not change |
 
 mod changes;
@@ -24,12 +25,13 @@ mod pool;
 mod refresh;
 mod refresh_plan;
 mod router;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod topic_map;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -51,6 +53,7 @@ use self::refresh::Refresher;
 use self::refresh_plan::{Told, Until};
 pub use self::router::Target;
 pub(crate) use self::router::{Answer, Judged};
+use self::telemetry::Telemetry;
 use super::error::may_pass;
 use super::model::names::check_topic;
 use super::net::{Connection, FramePool};
@@ -92,6 +95,9 @@ struct Shared {
     consumers_budget: Option<Arc<Budget>>,
     tasks: Tasks,
     refreshing: AbortHandle,
+    telemetry: Telemetry,
+    /// How many users there are.
+    living: AtomicUsize,
 }
 
 impl Drop for Shared {
@@ -103,6 +109,9 @@ impl Drop for Shared {
 
 impl Drop for User {
     fn drop(&mut self) {
+        if self.shared.living.fetch_sub(1, Ordering::AcqRel) == 1 {
+            telemetry::last_push(&self.shared);
+        }
         self.tasks.end();
         let refresher = &self.shared.refresher;
         refresher.connections().release(self.id);
@@ -129,9 +138,16 @@ impl Cluster {
             coordinators: Coordinators::default(),
             lanes: Mutex::default(),
             users: AtomicU64::new(0),
+            telemetry: Telemetry::new(config),
+            living: AtomicUsize::new(0),
             tasks,
             refreshing,
         });
+        if config.metrics_push {
+            let offered = shared.refresher.connections().telemetry_offered().clone();
+            let telling = telemetry::run(Arc::downgrade(&shared), offered);
+            shared.tasks.spawn("telemetry", telling);
+        }
         Ok(Self::of(&shared))
     }
 
@@ -157,6 +173,7 @@ impl Cluster {
                 refresher.wake_all();
             }
         });
+        shared.living.fetch_add(1, Ordering::AcqRel);
         Self(Arc::new(User {
             shared: shared.clone(),
             // 0 is everybody.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Backoff;
@@ -113,6 +113,11 @@ impl ConnectionPool {
             slots: Mutex::default(),
             random,
         }
+    }
+
+    /// Told when a broker offers to take what the client measures.
+    pub fn telemetry_offered(&self) -> &Arc<Notify> {
+        self.dialer.telemetry_offered()
     }
 
     /// The client's tasks.

@@ -46,6 +46,8 @@ pub struct ClientConfig {
     /// `allow.auto.create.topics`: whether asking for a topic that does not exist may create it, where brokers allow that. Default false,
     /// unlike Java: a misspelt topic is an error.
     pub allow_auto_create_topics: bool,
+    /// `enable.metrics.push`: whether brokers that ask for it are told what the client measures (KIP-714). Default true.
+    pub metrics_push: bool,
     /// `producers.buffer.memory`: the most memory, in bytes, that the batches of all producers of one [`Client`](crate::kafka::Client) may take
     /// together, each within its own `buffer.memory`. Whoever asks first gets room first; while one waits for room, none of them waits for more
     /// records (`linger`). Default no limit but each one's own.
@@ -85,6 +87,7 @@ impl Default for ClientConfig {
             connections_max_idle: Duration::from_secs(540),
             max_frame_bytes: 128 << 20,
             allow_auto_create_topics: false,
+            metrics_push: true,
             producers_buffer_bytes: None,
             consumers_buffer_bytes: None,
             security: SecurityConfig::default(),
@@ -167,6 +170,7 @@ impl Configuration for ClientConfig {
         "retry.backoff.max.ms": MILLIS => retry_backoff_max;
         "connections.max.idle.ms": POSITIVE_MILLIS => connections_max_idle;
         "allow.auto.create.topics": FLAG => allow_auto_create_topics;
+        "enable.metrics.push": FLAG => metrics_push;
         "receive.message.max.bytes": FRAME_BYTES => max_frame_bytes;
         "producers.buffer.memory": BYTES => producers_buffer_bytes;
         "consumers.buffer.memory": BYTES => consumers_buffer_bytes;
@@ -201,6 +205,7 @@ mod tests {
         assert_eq!(config.connections_max_idle, Duration::from_secs(540));
         assert_eq!(config.max_frame_bytes, 134_217_728);
         assert!(!config.allow_auto_create_topics);
+        assert!(config.metrics_push);
         assert_eq!(config.producers_buffer_bytes, None);
         assert_eq!(config.consumers_buffer_bytes, None);
         assert_eq!(config.seed, None);
@@ -214,6 +219,7 @@ mod tests {
                 "bootstrap.servers" => "kafka:9092",
                 "client.id" => "mailer",
                 "allow.auto.create.topics" => "TRUE",
+                "enable.metrics.push" => "false",
                 _ => "12345",
             };
             let mut config = ClientConfig::default();

@@ -355,6 +355,7 @@ impl Consumer {
             }
             let look_at = now + look_around;
             wait(ready, Some(deadline.map_or(look_at, |at| at.min(look_at)))).await;
+            context.counters.waited(now.elapsed());
         }
     }
 

@@ -22,6 +22,10 @@ pub struct ConsumerMetrics {
     /// The bytes of [`buffer_bytes`](super::ConsumerConfig::buffer_bytes) in use now: on their way, waiting to be polled, and in
     /// [`Records`](super::Records) not yet dropped.
     pub bytes_held: usize,
+    /// How long polls have waited, all in all.
+    pub poll_time: Duration,
+    /// How many partitions are assigned.
+    pub assigned: usize,
     /// From sending a fetch to its response, what the broker waited for new records included.
     pub fetch_latency: Latency,
     /// [`lag`](super::ConsumerHandle::lag) of each assigned partition of which it is known.
@@ -43,6 +47,7 @@ pub struct ConsumerMetrics {
 pub(super) struct Counters {
     records: AtomicU64,
     bytes: AtomicU64,
+    polled_us: AtomicU64,
     pub fetch_latency: Histogram,
     pub rebalances: AtomicU64,
     pub rebalance_latency: Histogram,
@@ -55,11 +60,18 @@ impl Counters {
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// A poll has waited so long.
+    pub fn waited(&self, time: Duration) {
+        let us = time.as_micros() as u64;
+        self.polled_us.fetch_add(us, Relaxed);
+    }
+
     /// The counted part of the metrics.
     pub fn metrics(&self) -> ConsumerMetrics {
         ConsumerMetrics {
             records: self.records.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
+            poll_time: Duration::from_micros(self.polled_us.load(Relaxed)),
             fetch_latency: self.fetch_latency.read(),
             rebalances: self.rebalances.load(Relaxed),
             rebalance_latency: self.rebalance_latency.read(),

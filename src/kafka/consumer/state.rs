@@ -161,6 +161,7 @@ impl ConsumerContext {
         ConsumerMetrics {
             bytes_held: self.budget.used(),
             resets,
+            assigned: assignment.len(),
             lag: (of_each.clone())
                 .filter_map(|partition| Some((partition.clone(), self.lag(partition)?)))
                 .collect(),

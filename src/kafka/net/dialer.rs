@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use protocol::ApiKey;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::auth::Authenticator;
@@ -28,6 +30,8 @@ pub(crate) struct Dialer {
     random: Mutex<Random>,
     /// What went on with each broker, by node; they outlive its connections, and its place in the metadata.
     counters: Arc<CountersByBroker>,
+    /// Told when a broker offers to take what the client measures.
+    telemetry_offered: Arc<Notify>,
 }
 
 /// The counters of each broker that was dialled, by node.
@@ -78,7 +82,13 @@ impl Dialer {
             authenticator,
             random,
             counters,
+            telemetry_offered: Arc::new(Notify::new()),
         }
+    }
+
+    /// Told when a broker offers to take what the client measures.
+    pub fn telemetry_offered(&self) -> &Arc<Notify> {
+        &self.telemetry_offered
     }
 
     /// What went on with each broker that was dialled, by node.
@@ -185,6 +195,10 @@ impl Dialer {
         let established = handshake
             .run(self.authenticator.as_ref(), &self.random)
             .await?;
+        let offers = established.versions.range(ApiKey::PUSH_TELEMETRY);
+        if offers.is_some() {
+            self.telemetry_offered.notify_one();
+        }
         Ok(Connection::start(
             self,
             node,

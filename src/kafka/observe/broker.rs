@@ -31,6 +31,8 @@ pub struct BrokerMetrics {
     pub throttles: u64,
     /// The pauses that they asked for, all in all.
     pub throttle_time: Duration,
+    /// The same, one by one.
+    pub throttle_latency: Latency,
 }
 
 /// The counters behind [`BrokerMetrics`].
@@ -44,8 +46,7 @@ pub(crate) struct BrokerCounters {
     in_flight: AtomicU64,
     /// By the API's number.
     latencies: Box<[OnceLock<Histogram>]>,
-    throttles: AtomicU64,
-    throttle_us: AtomicU64,
+    throttles: OnceLock<Histogram>,
 }
 
 /// One more than the largest number of an API that is told apart; Kafka 4.4 ends at 92.
@@ -60,8 +61,7 @@ impl Default for BrokerCounters {
             disconnects: AtomicU64::default(),
             in_flight: AtomicU64::default(),
             latencies: (0..APIS).map(|_| OnceLock::new()).collect(),
-            throttles: AtomicU64::default(),
-            throttle_us: AtomicU64::default(),
+            throttles: OnceLock::new(),
         }
     }
 }
@@ -110,9 +110,7 @@ impl BrokerCounters {
     }
 
     pub fn throttled(&self, pause: Duration) {
-        self.throttles.fetch_add(1, Relaxed);
-        let us = pause.as_micros() as u64;
-        self.throttle_us.fetch_add(us, Relaxed);
+        self.throttles.get_or_init(Histogram::default).record(pause);
     }
 
     pub fn read(&self) -> BrokerMetrics {
@@ -122,6 +120,7 @@ impl BrokerCounters {
             let wanted = asked.clone().filter(|(api, _)| wanted(*api));
             Histogram::read_all(wanted.map(|(_, latency)| latency))
         };
+        let throttled = Histogram::read_all(self.throttles.get().into_iter());
         BrokerMetrics {
             connects: self.connects.load(Relaxed),
             failed_connects: self.failed_connects.load(Relaxed),
@@ -135,8 +134,9 @@ impl BrokerCounters {
                 .clone()
                 .map(|(api, latency)| (api.name(), latency.read()))
                 .collect(),
-            throttles: self.throttles.load(Relaxed),
-            throttle_time: Duration::from_micros(self.throttle_us.load(Relaxed)),
+            throttles: throttled.count,
+            throttle_time: throttled.sum,
+            throttle_latency: throttled,
         }
     }
 }

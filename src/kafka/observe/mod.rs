@@ -9,6 +9,7 @@
 //! | `latency` | how long things take |
 //! | `metrics` | all of it as metrics, with names and units, for whatever shows them |
 //! | `observer` | the seam: what happens, and who is told |
+//! | `telemetry` | what brokers want to know of clients |
 //! | `tracing` | events as log lines (feature `tracing`) |
 
 mod broker;
@@ -18,6 +19,7 @@ mod lag;
 mod latency;
 pub mod metrics;
 mod observer;
+pub(crate) mod telemetry;
 #[cfg(feature = "tracing")]
 mod tracing;
 

@@ -36,6 +36,8 @@ pub struct ProducerMetrics {
     pub buffer_bytes_used: usize,
     /// From handing a request to its connection to its answer.
     pub request_latency: Latency,
+    /// From opening a batch, with its first record, to the request that it was first sent with.
+    pub queue_latency: Latency,
     /// From opening a batch, with its first record, to its acknowledgement.
     pub delivery_latency: Latency,
     /// How many records acknowledged batches had.
@@ -58,6 +60,7 @@ pub(super) struct Counters {
     pub retries: AtomicU64,
     pub splits: AtomicU64,
     pub request_latency: Histogram,
+    pub queue_latency: Histogram,
     pub delivery_latency: Histogram,
     pub batch_records: SizeHistogram,
     pub batch_bytes: SizeHistogram,
@@ -80,6 +83,7 @@ impl Counters {
             retries: self.retries.load(Relaxed),
             splits: self.splits.load(Relaxed),
             request_latency: self.request_latency.read(),
+            queue_latency: self.queue_latency.read(),
             delivery_latency: self.delivery_latency.read(),
             batch_records: self.batch_records.read(),
             batch_bytes: self.batch_bytes.read(),

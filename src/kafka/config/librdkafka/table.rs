@@ -219,7 +219,7 @@ pub(super) static TABLE: &[Row] = &[
     row(&["builtin.features"], Any, "", Ignored("there is one build")),
     row(&["enable.random.seed"], Any, "", Ignored("every client draws a seed, unless it is given one")),
     row(&["internal.termination.signal"], Any, "", Ignored("no thread has to be woken")),
-    row(&["enable.metrics.push"], Any, "", NotSupported(Some("false"), "no metrics are pushed to brokers")),
+    row(&["enable.metrics.push"], Any, "", Converted("enable.metrics.push", FLAG, flag)),
     // What an operator sees.
     row(&["statistics.interval.ms"], Any, "", Ignored("metrics are read whenever they are wanted")),
     row(&["enabled_events"], Any, "", Ignored("see Observer")),

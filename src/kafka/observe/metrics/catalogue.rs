@@ -60,12 +60,15 @@ catalogue! {
     PRODUCER_REQUESTS Counter "pat_events.producer.requests" "{request}" "Produce requests handed to connections"
     PRODUCER_RETRIES Counter "pat_events.producer.retries" "{batch}" "Batches sent again"
     PRODUCER_SPLITS Counter "pat_events.producer.splits" "{batch}" "Batches split because a broker found them too large"
+    PRODUCER_QUEUE_DURATION Histogram "pat_events.producer.queue.duration" "s" "From the first message of a batch to the request that it was first sent with"
     PRODUCER_BATCH_MESSAGES Histogram "pat_events.producer.batch.messages" "{message}" "Messages of an acknowledged batch"
     PRODUCER_BATCH_SIZE Histogram "pat_events.producer.batch.size" "By" "Bytes of an acknowledged batch, before compression"
     PRODUCER_BUFFER_USED Gauge "pat_events.producer.buffer.used" "By" "Bytes of buffer.memory in use"
     PRODUCER_REQUESTS_IN_FLIGHT Gauge "pat_events.producer.requests.in_flight" "{request}" "Produce requests in flight"
 
     CONSUMER_BYTES Counter "pat_events.consumer.consumed" "By" "Bytes of messages that polls have returned, uncompressed"
+    CONSUMER_POLL_TIME Counter "pat_events.consumer.poll.time" "s" "Time that polls have waited"
+    CONSUMER_ASSIGNED Gauge "pat_events.consumer.assigned" "{partition}" "Partitions that are assigned"
     CONSUMER_BUFFER_USED Gauge "pat_events.consumer.buffer.used" "By" "Bytes of the consumer's buffer in use"
     CONSUMER_LAG Gauge "pat_events.consumer.lag" "{message}" "Messages of a partition that polls have not returned"
     CONSUMER_LAG_TIME Gauge "pat_events.consumer.lag.time" "s" "The age of the last message of a partition that a poll has returned; 0 where there are no others"
@@ -78,6 +81,5 @@ catalogue! {
     BROKER_DISCONNECTS Counter "pat_events.broker.disconnects" "{connection}" "Connections that ended"
     BROKER_REQUESTS_IN_FLIGHT Gauge "pat_events.broker.requests.in_flight" "{request}" "Requests that wait for their response"
     BROKER_REQUEST_DURATION Histogram "pat_events.broker.request.duration" "s" "From handing a request to be written to its response, by API and broker"
-    BROKER_THROTTLES Counter "pat_events.broker.throttles" "{response}" "Responses that asked for a pause"
-    BROKER_THROTTLE_TIME Counter "pat_events.broker.throttle.time" "s" "The pauses that they asked for"
+    BROKER_THROTTLE_TIME Histogram "pat_events.broker.throttle.duration" "s" "Pauses that responses asked for"
 }

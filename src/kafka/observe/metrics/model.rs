@@ -63,6 +63,14 @@ impl Distribution {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// Counts the values of another with the same bounds as well.
+    pub(crate) fn add(&mut self, more: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&more.counts) {
+            *count = count.saturating_add(*more);
+        }
+        self.sum += more.sum;
+    }
 }
 
 impl Metric {
@@ -83,6 +91,56 @@ impl Snapshot {
     /// The metric of this name.
     pub fn metric(&self, name: &str) -> Option<&Metric> {
         self.0.get(name)
+    }
+
+    /// The points that have this attribute.
+    pub(crate) fn with(&self, name: &'static str, value: &str) -> Self {
+        let has = |attributes: &Attributes| {
+            let mut attributes = attributes.iter();
+            attributes.any(|(it, of)| *it == name && of == value)
+        };
+        let mut with = self.clone();
+        with.0.retain(|_, metric| {
+            metric.points.retain(|attributes, _| has(attributes));
+            !metric.points.is_empty()
+        });
+        with
+    }
+
+    /// The metrics whose names are wanted.
+    pub(crate) fn only(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|name, _| wanted(name));
+        self
+    }
+
+    /// What was counted since `earlier`, and what is held now.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut news = self.clone();
+        for (name, metric) in &mut news.0 {
+            let before = earlier.0.get(name);
+            if metric.description.kind == MetricKind::Gauge {
+                continue;
+            }
+            for (attributes, value) in &mut metric.points {
+                let before = before.and_then(|before| before.points.get(attributes));
+                match (value, before) {
+                    (Value::Count(now), Some(Value::Count(before))) => {
+                        *now = now.saturating_sub(*before);
+                    }
+                    (Value::Number(now), Some(Value::Number(before))) => {
+                        *now = (*now - before).max(0.0);
+                    }
+                    (Value::Distribution(now), Some(Value::Distribution(before))) => {
+                        for (count, before) in now.counts.iter_mut().zip(&before.counts) {
+                            *count = count.saturating_sub(*before);
+                        }
+                        now.sum = (now.sum - before.sum).max(0.0);
+                    }
+                    (_, _) => {}
+                }
+            }
+        }
+        news
     }
 
     /// Adds a value: to the point of these attributes if there is one.
@@ -151,10 +209,7 @@ impl Value {
                 *sum = if is_age { sum.max(more) } else { *sum + more };
             }
             (Self::Distribution(sum), Self::Distribution(more)) => {
-                for (count, more) in sum.counts.iter_mut().zip(more.counts) {
-                    *count = count.saturating_add(more);
-                }
-                sum.sum += more.sum;
+                sum.add(&more);
             }
             // One description, one form.
             (_, _) => {}
@@ -204,6 +259,39 @@ mod tests {
             only(&snapshot, OPERATION_DURATION.name),
             [Value::Distribution(expected)]
         );
+    }
+
+    #[test]
+    fn what_came_since_a_moment_is_the_difference_of_what_is_counted() {
+        let at = |count: u64, held: f64| {
+            let mut snapshot = Snapshot::default();
+            let client = [("client", "c")];
+            snapshot.add(&SENT_MESSAGES, &client, Value::Count(count));
+            snapshot.add(&CONSUMER_LAG_TIME, &client, Value::Number(held));
+            let values = Distribution {
+                bounds: &[1.0],
+                counts: vec![count, 1],
+                sum: 2.0 * count as f64,
+            };
+            snapshot.add(&OPERATION_DURATION, &client, Value::Distribution(values));
+            snapshot
+        };
+        let news = at(7, 1.0).since(&at(3, 5.0));
+        assert_eq!(only(&news, SENT_MESSAGES.name), [Value::Count(4)]);
+        assert_eq!(only(&news, CONSUMER_LAG_TIME.name), [Value::Number(1.0)]);
+        let expected = Distribution {
+            bounds: &[1.0],
+            counts: vec![4, 0],
+            sum: 8.0,
+        };
+        let expected = [Value::Distribution(expected)];
+        assert_eq!(only(&news, OPERATION_DURATION.name), expected);
+        let all = at(7, 1.0).since(&Snapshot::default());
+        assert_eq!(all, at(7, 1.0));
+        assert_eq!(all.with("client", "c"), all);
+        assert_eq!(all.with("client", "d"), Snapshot::default());
+        let sent = all.only(|name| name == SENT_MESSAGES.name);
+        assert_eq!(sent.metrics().len(), 1);
     }
 
     #[test]

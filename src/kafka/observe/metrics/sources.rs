@@ -118,6 +118,7 @@ pub(crate) fn of_producer(to: &mut Recorder<'_>, metrics: &ProducerMetrics) {
     ] {
         to.count(what, &[], count);
     }
+    to.latency(&of::PRODUCER_QUEUE_DURATION, &[], &metrics.queue_latency);
     to.sizes(&of::PRODUCER_BATCH_MESSAGES, &metrics.batch_records);
     to.sizes(&of::PRODUCER_BATCH_SIZE, &metrics.batch_bytes);
 }
@@ -130,6 +131,7 @@ pub(crate) fn of_consumer(to: &mut Recorder<'_>, metrics: &ConsumerMetrics) {
     for (what, count) in [
         (&of::CONSUMER_BYTES, metrics.bytes),
         (&of::CONSUMER_BUFFER_USED, metrics.bytes_held as u64),
+        (&of::CONSUMER_ASSIGNED, metrics.assigned as u64),
         (&of::CONSUMER_REBALANCES, metrics.rebalances),
         (&of::CONSUMER_POSITION_RESETS, metrics.resets.resets),
         (&of::CONSUMER_PASSED_OVER, metrics.resets.passed_over),
@@ -141,6 +143,7 @@ pub(crate) fn of_consumer(to: &mut Recorder<'_>, metrics: &ConsumerMetrics) {
         &[],
         &metrics.rebalance_latency,
     );
+    to.seconds(&of::CONSUMER_POLL_TIME, &[], metrics.poll_time);
     for (partition, lag) in &metrics.lag {
         let age = metrics.lag_time.get(partition).copied();
         let what = [&of::CONSUMER_LAG, &of::CONSUMER_LAG_TIME];
@@ -158,8 +161,11 @@ pub(crate) fn of_brokers(to: &mut Recorder<'_>, brokers: &BTreeMap<i32, BrokerMe
         to.count(&of::BROKER_DISCONNECTS, &broker, metrics.disconnects);
         let in_flight = metrics.requests_in_flight as u64;
         to.count(&of::BROKER_REQUESTS_IN_FLIGHT, &broker, in_flight);
-        to.count(&of::BROKER_THROTTLES, &broker, metrics.throttles);
-        to.seconds(&of::BROKER_THROTTLE_TIME, &broker, metrics.throttle_time);
+        to.latency(
+            &of::BROKER_THROTTLE_TIME,
+            &broker,
+            &metrics.throttle_latency,
+        );
         for (api, latency) in &metrics.latency_by_api {
             let labels = [(BROKER, &*id), (API, *api)];
             to.latency(&of::BROKER_REQUEST_DURATION, &labels, latency);

@@ -292,6 +292,10 @@ impl Sender {
             batches.iter().map(|item| &item.to).zip(records),
         );
         let sent = Instant::now();
+        for item in batches.iter().filter(|item| item.batch.attempts <= 1) {
+            let waited = sent.saturating_duration_since(item.batch.content.opened);
+            counters.queue_latency.record(waited);
+        }
         let deadline = sent + timeout;
         let response =
             version(&connection, &batches).and_then(|version| match self.shared.config.acks {

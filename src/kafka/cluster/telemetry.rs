@@ -1,0 +1,137 @@
+//! Sends what brokers want to know of a client (KIP-714), in their interval, and a last time when the client ends. Nothing of it happens
+//! before a broker offers to take it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use protocol::ErrorCode;
+use protocol::messages::GetTelemetrySubscriptionsRequest;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Answer, Cluster, Judged, Shared, Target};
+use crate::kafka::observe::telemetry::{Next, State, Told};
+use crate::kafka::runtime::Mutex;
+use crate::kafka::{ClientConfig, Random, Result};
+
+/// How long the last push may take: nobody waits for it.
+const LAST_PUSH: Duration = Duration::from_secs(3);
+
+/// What is known of it.
+pub(super) struct Telemetry {
+    state: Mutex<State>,
+    told: Mutex<Told>,
+    random: Mutex<Random>,
+    is_over: AtomicBool,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Telemetry")
+    }
+}
+
+impl Telemetry {
+    pub fn new(config: &ClientConfig) -> Self {
+        let (metrics, client_id) = (config.metrics.clone(), config.client_id.clone());
+        Self {
+            state: Mutex::new(State::new(Instant::now())),
+            told: Mutex::new(Told::new(metrics, client_id, config.clock.now_ms())),
+            random: Mutex::new(config.random("telemetry")),
+            is_over: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Asks and pushes once `offered` was told that a broker takes it, until nothing more is wanted or the client ends.
+pub(super) async fn run(shared: Weak<Shared>, offered: Arc<Notify>) {
+    offered.notified().await;
+    loop {
+        let Some(cluster) = shared.upgrade().map(|shared| Cluster::of(&shared)) else {
+            return;
+        };
+        let next = cluster.0.shared.telemetry.state.lock().next();
+        let (Next::Subscribe(at) | Next::Push(at)) = next else {
+            return;
+        };
+        if at <= Instant::now() {
+            cluster.take_step(next).await;
+            continue;
+        }
+        // Whoever sleeps keeps no client alive.
+        drop(cluster);
+        sleep_until(at).await;
+    }
+}
+
+impl Cluster {
+    async fn take_step(&self, next: Next) {
+        let telemetry = &self.0.shared.telemetry;
+        let deadline = Instant::now() + self.config().request_timeout;
+        if let Next::Push(_) = next {
+            return self.push(false, deadline).await;
+        }
+        let request = GetTelemetrySubscriptionsRequest {
+            client_instance_id: telemetry.state.lock().instance,
+            ..Default::default()
+        };
+        let build = |_| Ok(request.clone());
+        let judge = |answer: Result<Answer<GetTelemetrySubscriptionsRequest>>| match answer {
+            Ok(answer) => Judged::Done(answer.response),
+            Err(error) => Judged::Failed(error),
+        };
+        let answer = self.request(Target::Any, deadline, build, judge).await;
+        let (now, mut state) = (Instant::now(), telemetry.state.lock());
+        match answer {
+            Ok(response) => state.subscribed(response, now, &mut telemetry.random.lock()),
+            Err(_) => state.failed(now),
+        }
+    }
+
+    /// Sends what is wanted now; `terminating` when it is the last time.
+    async fn push(&self, terminating: bool, deadline: Instant) {
+        let telemetry = &self.0.shared.telemetry;
+        let telling = {
+            let (state, told) = (telemetry.state.lock(), telemetry.told.lock());
+            let Some(subscription) = &state.subscription else {
+                return;
+            };
+            let mut telling = told.tell(&state, subscription, self.config().clock.now_ms());
+            telling.request.terminating = terminating;
+            telling
+        };
+        let build = |_| Ok(telling.request.clone());
+        let judge = |answer: Result<Answer<_>>| match answer {
+            Ok(answer) => Judged::Done(answer.response),
+            Err(error) => Judged::Failed(error),
+        };
+        let answer = self.request(Target::Any, deadline, build, judge).await;
+        let now = Instant::now();
+        match answer {
+            Ok(response) => {
+                let mut told = telemetry.told.lock();
+                if response.error_code == ErrorCode::NONE {
+                    told.told(telling);
+                }
+                drop(told);
+                telemetry.state.lock().pushed(response.error_code, now);
+            }
+            Err(_) => telemetry.state.lock().failed(now),
+        }
+    }
+}
+
+/// The last user of a client is gone: what it has not told yet it tells now, if anybody wants to know.
+pub(super) fn last_push(shared: &Arc<Shared>) {
+    let telemetry = &shared.telemetry;
+    let is_wanted = matches!(telemetry.state.lock().next(), Next::Push(_));
+    if !is_wanted || telemetry.is_over.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let cluster = Cluster::of(shared);
+    shared.tasks.spawn("last telemetry", async move {
+        cluster.push(true, Instant::now() + LAST_PUSH).await;
+    });
+}
