@@ -4,6 +4,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `conventions` | names, units and attributes against the published list (`conventions.txt`) |
+//! | `dashboard` | the dashboard and the alerts of `examples/observability` |
 //! | `http` | one HTTP request |
 //! | `metrics` | what is measured of clients and of consumers of events |
 //! | `otel_metrics` | metrics through OpenTelemetry's SDK |
@@ -14,6 +15,7 @@
 //! | `tracing` | traces of events, over a retry and a dead letter |
 
 mod conventions;
+mod dashboard;
 mod http;
 #[path = "../support/in_memory.rs"]
 mod in_memory;
