@@ -69,6 +69,7 @@
 //! | `handler` | what a handler sees and returns |
 //! | [`observe`] | what an operator sees of typed events |
 //! | `failure` | what becomes of a record whose handler fails |
+//! | `tenants` | whose events are handled, how much each tenant may take, and where theirs go |
 //! | `cancellation` | how handlers hear that they are to come to an end |
 
 mod cancellation;
@@ -85,6 +86,7 @@ mod record;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod set;
+mod tenants;
 
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
@@ -103,6 +105,7 @@ pub use failure::{
 pub use handler::{Context, HandlerError, Undecodable};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
+pub use tenants::{TenantFilter, TenantLimits, TenantMetrics, TenantRouting, Tenants};
 
 /// The Protobuf implementation of the default codec: its traits and its version are part of this interface.
 pub use prost;

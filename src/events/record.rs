@@ -76,6 +76,12 @@ impl<'a> RawHeaders<'a> {
             .chain(std::iter::from_fn(move || unpack_header(&mut packed)))
     }
 
+    /// The value of the first header called `name`; `None` when there is none or its value is null.
+    pub(crate) fn first(&self, name: &str) -> Option<&'a [u8]> {
+        let mut headers = self.iter();
+        headers.find(|(key, _)| *key == name)?.1
+    }
+
     /// The value of the last header called `name`; `None` when there is none or its value is null.
     pub fn last(&self, name: &str) -> Option<&'a [u8]> {
         self.raw()

@@ -6,7 +6,7 @@ use super::CommitPolicy;
 use crate::events::failure::FailurePolicy;
 use crate::events::{
     CircuitPolicy, Classify, DEAD_LETTER_SUFFIX, FailureClass, OnFailure, OnTooLarge, OnUnknown,
-    RetryPolicy,
+    RetryPolicy, TenantFilter, Tenants,
 };
 use crate::kafka::config::values::{
     ADDRESSES, BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS,
@@ -93,6 +93,14 @@ pub struct ConsumerConfig {
     /// Where spans go of what is handled. Default nowhere.
     #[cfg(feature = "otel")]
     pub tracer: Option<crate::events::observe::Tracer>,
+    /// What each tenant may take of this consumer. Clones share the limits: they can be changed while it runs. Default: everybody the same,
+    /// without limits.
+    pub tenants: Tenants,
+    /// Whose events are handled; those of others are skipped and counted. Default: everybody's.
+    pub tenant_filter: TenantFilter,
+    /// `tenants.named`: how many tenants the [metrics](super::ConsumerMetrics::tenants) name, those that most events came for; all others are
+    /// counted together. Default 20.
+    pub tenants_named: usize,
     /// Everything else: fetch sizes, isolation, heartbeats, and what all clients share. Here `max_poll_records` is 5,000 by default.
     pub kafka: kafka::ConsumerConfig,
 }
@@ -122,6 +130,9 @@ impl Default for ConsumerConfig {
             handler_timeout: None,
             #[cfg(feature = "otel")]
             tracer: None,
+            tenants: Tenants::default(),
+            tenant_filter: TenantFilter::default(),
+            tenants_named: 20,
             kafka: kafka::ConsumerConfig {
                 // A poll hands each queue its share: with many records the handing out is cheap.
                 max_poll_records: 5_000,
@@ -228,6 +239,7 @@ impl Configuration for ConsumerConfig {
         "circuit.pause.ms": POSITIVE_MILLIS => circuit.pause;
         "on.unknown": OnUnknown::KIND => on_unknown;
         "on.panic": FailureClass::KIND => on_panic;
+        "tenants.named": COUNT => tenants_named;
     };
 
     fn base(&mut self) -> Option<&mut Self::Base> {

@@ -12,6 +12,9 @@ use super::metrics::{Counters, count};
 use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
 use super::scheduler::{Memory, Shared, WorkBatchBuilder};
+use crate::events::TenantFilter;
+use crate::events::cloudevents::TENANT_ID;
+use crate::events::tenants::tenant_id;
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{RecordView, Records, TopicPartition};
@@ -23,6 +26,7 @@ pub(super) struct Distributor {
     workers: Arc<Shared>,
     memory: Arc<Memory>,
     counters: Arc<Counters>,
+    filter: TenantFilter,
     /// How many bytes the next poll may return.
     most: AtomicUsize,
     /// Taken by nobody else: for sharing a future between threads only.
@@ -44,6 +48,7 @@ impl Distributor {
         workers: Arc<Shared>,
         memory: Arc<Memory>,
         counters: Arc<Counters>,
+        filter: TenantFilter,
     ) -> Self {
         let most = AtomicUsize::new(memory.room(0).unwrap_or(1));
         let state = Mutex::new(DistributorState {
@@ -56,6 +61,7 @@ impl Distributor {
             workers,
             memory,
             counters,
+            filter,
             most,
             state,
         }
@@ -147,6 +153,25 @@ impl Distributor {
         }
     }
 
+    /// Whether the record's tenant is one whose events are handled.
+    fn takes(&self, record: &RecordView<'_>) -> bool {
+        if self.filter.takes_all() {
+            return true;
+        }
+        let mut headers = record.headers.iter();
+        let tenant = headers.find(|header| header.key == TENANT_ID);
+        let tenant = tenant.and_then(|header| header.value);
+        let takes = (self.filter).takes(tenant.and_then(|name| std::str::from_utf8(name).ok()));
+        if !takes {
+            count(&self.counters.filtered, 1);
+            if let Some(name) = tenant {
+                let mut counts = self.counters.tenants.lock();
+                counts.received(tenant_id(tenant), name, true);
+            }
+        }
+        takes
+    }
+
     /// Copies the records of `run` together, and hands them out batch by batch.
     fn collect(
         &self,
@@ -154,7 +179,7 @@ impl Distributor {
         partition: &Arc<Partition>,
         run: PartitionRecords<'_>,
     ) {
-        let (mut bytes, mut repeated) = (0, 0);
+        let (mut bytes, mut repeated, mut skipped) = (0, 0, Vec::new());
         let mut leader_epoch = None;
         let first = run.iter().next().map_or(0, |record| record.offset);
         // Asked before, so that nothing below holds up the partition's handlers.
@@ -175,6 +200,11 @@ impl Distributor {
                 repeated += 1;
                 continue;
             }
+            if !self.takes(&record) {
+                collected.pass(offset);
+                skipped.push(offset);
+                continue;
+            }
             let headers = record
                 .headers
                 .iter()
@@ -188,19 +218,22 @@ impl Distributor {
                     leader_epoch,
                     next,
                 );
+                partition.skip(&mut skipped);
                 self.workers.hand_out(partition, collected);
             }
         }
         let (first_ms, next) = (collected.first_ms(), run.next_offset());
         partition.arrive(collected.offsets(), first_ms, leader_epoch, next);
+        partition.skip(&mut skipped);
         self.workers.hand_out(partition, collected);
         count(&self.counters.repeated, repeated);
         count(&self.counters.received_bytes, bytes as u64);
     }
 
-    /// Lets records that wait for long hold on to no more memory than they need themselves.
-    pub(super) fn leave_batches(&self) {
+    /// Lets records that wait for long hold on to no more memory than they need themselves, and takes over limits that were changed.
+    pub(super) fn look_after(&self) {
         self.workers.leave_batches();
+        self.workers.follow_limits();
     }
 
     /// The partition that `run` is of; a new one where what is known is not about these records.

@@ -47,6 +47,7 @@ struct Run {
 pub(crate) struct EventsView {
     pub counters: Arc<Counters>,
     types: &'static [&'static str],
+    tenants_named: usize,
     assigned: Assigned,
     lag: LagView,
     failing: Arc<FailureHandling>,
@@ -165,6 +166,7 @@ impl<S: EventSet> EventConsumer<S> {
             let view = EventsView {
                 counters: counters.clone(),
                 types: S::TYPES,
+                tenants_named: config.tenants_named,
                 assigned: assigned.clone(),
                 lag: lag.clone(),
                 failing: failing.clone(),
@@ -185,6 +187,7 @@ impl<S: EventSet> EventConsumer<S> {
             Arc::new(handler),
             self.codec.clone(),
             failing,
+            config.tenants.clone(),
             dead_letters,
             spans,
             counters.clone(),
@@ -254,6 +257,7 @@ impl EventsView {
             // The log's ends are what brokers say: however large they are, the sum is a number.
             lag: (lag_by_partition.iter()).fold(0, |sum, (_, lag)| lag.saturating_add(sum)),
             lag_by_partition,
+            tenants: (self.counters.tenants.lock()).busiest(self.tenants_named),
             lag_time_by_partition: self.lag.times_by_partition(),
             circuit,
             circuit_opened,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::events::CircuitState;
+use crate::events::tenants::TenantCounts;
+use crate::events::{CircuitState, TenantMetrics};
 use crate::kafka::consumer::{PositionReset, ResetCounts};
 use crate::kafka::observe::{Histogram, Latency};
 use crate::kafka::runtime::Mutex;
@@ -67,6 +68,10 @@ pub struct ConsumerMetrics {
     /// How old the oldest event of each assigned partition is that is fetched and not finished, by its timestamp; or else the last one that
     /// was finished, where there are others to read; zero where there are none. One of which nothing is known yet is not in it.
     pub lag_time_by_partition: BTreeMap<TopicPartition, Duration>,
+    /// Records whose tenant the [filter](crate::events::ConsumerConfig::tenant_filter) left out.
+    pub filtered: u64,
+    /// The [tenants](crate::events::ConsumerConfig::tenants) that most events came for, the busiest first, and then all others together.
+    pub tenants: Vec<TenantMetrics>,
     /// The event that was fetched longest ago and is not finished: one that gets ever older is with a handler that is stuck.
     pub oldest: Option<OldestEvent>,
 }
@@ -117,6 +122,8 @@ pub(crate) struct Counters {
     pub received: AtomicU64,
     pub received_bytes: AtomicU64,
     pub repeated: AtomicU64,
+    pub filtered: AtomicU64,
+    pub tenants: Mutex<TenantCounts>,
     pub dead_lettered: AtomicU64,
     pub dead_letters_reduced: AtomicU64,
     pub dead_letter_failures: AtomicU64,
@@ -134,6 +141,8 @@ impl Counters {
             received: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
+            tenants: Mutex::default(),
             dead_lettered: AtomicU64::new(0),
             dead_letters_reduced: AtomicU64::new(0),
             dead_letter_failures: AtomicU64::new(0),
@@ -177,7 +186,7 @@ impl Counters {
             .sum()
     }
 
-    /// What was counted; the lag, the oldest event and the circuit are for others to fill in.
+    /// What was counted; the lag, the oldest event, the circuit and the tenants are for others to fill in.
     pub(crate) fn summary(&self, types: &'static [&'static str]) -> ConsumerMetrics {
         let sum = |counter: fn(&WorkerCounters) -> &AtomicU64| {
             self.workers
@@ -214,6 +223,8 @@ impl Counters {
             dead_letters_reduced: read(&self.dead_letters_reduced),
             dead_letter_failures: read(&self.dead_letter_failures),
             repeated: read(&self.repeated),
+            filtered: read(&self.filtered),
+            tenants: Vec::new(),
             commits: read(&self.commits),
             failed_commits: read(&self.failed_commits),
             failed_polls: read(&self.failed_polls),

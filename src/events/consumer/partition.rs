@@ -134,6 +134,16 @@ impl Partition {
         state.forget_arrivals();
     }
 
+    /// Records that have arrived, in this order, are not to be handled: their offsets are as good as finished.
+    pub(crate) fn skip(&self, offsets: &mut Vec<i64>) {
+        if !offsets.is_empty() {
+            let mut state = self.lock();
+            offsets
+                .drain(..)
+                .for_each(|offset| state.tracker.finish(offset));
+        }
+    }
+
     /// A handler is about to begin. `false`: the partition is no longer ours, and it must not.
     pub(crate) fn begin(&self) -> bool {
         let mut state = self.lock();

@@ -59,6 +59,7 @@ impl PollLoop {
             shared.clone(),
             memory,
             counters.clone(),
+            config.tenant_filter.clone(),
         );
         let worked = tokio::select! {
             biased;
@@ -159,7 +160,7 @@ async fn work(
 async fn look_after(consumer: &ConsumerHandle, distributor: &Distributor) -> Infallible {
     loop {
         sleep(LOOK_EVERY).await;
-        distributor.leave_batches();
+        distributor.look_after();
         distributor.resume_recreated();
         let waiting = distributor.waiting();
         let names: Vec<_> = waiting

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::compression::Compression;
 
+use crate::events::TenantRouting;
 use crate::kafka::config::values::{ADDRESSES, COMPRESSION, COUNT, FLAG, MILLIS, NAME, TEXT, list};
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{self, Client, Error, ErrorKind, Result};
@@ -47,6 +48,8 @@ pub struct ProducerConfig {
     /// Where spans go of what is sent. Default nowhere.
     #[cfg(feature = "otel")]
     pub tracer: Option<crate::events::observe::Tracer>,
+    /// Which topic the events of a tenant are written to. Default: all to [`topic`](ProducerConfig::topic).
+    pub route: TenantRouting,
     /// Everything else: acks, timeouts, memory, partitioner, and what all clients share.
     pub kafka: kafka::ProducerConfig,
 }
@@ -63,6 +66,7 @@ impl Default for ProducerConfig {
             flush_timeout: Duration::from_secs(5),
             #[cfg(feature = "otel")]
             tracer: None,
+            route: TenantRouting::default(),
             kafka: kafka::ProducerConfig::default(),
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ProducerConfig;
-use crate::events::Encode;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
 use crate::events::observe::{Sent, Spans, TRACEPARENT as PLAIN_TRACEPARENT};
+use crate::events::{Encode, TenantRouting};
 use crate::kafka::observe::{ClientEvent, Watch, tell};
 use crate::kafka::{
     Client, Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
@@ -25,6 +25,7 @@ struct Inner<F> {
     codec: F,
     producer: Producer,
     topic: String,
+    route: TenantRouting,
     source: String,
     ids: Ids,
     clock: Clock,
@@ -144,6 +145,7 @@ impl<F: Format> EventProducer<F> {
             codec,
             producer,
             topic: config.topic,
+            route: config.route,
             source: config.source,
         }))
     }
@@ -181,7 +183,10 @@ impl<F: Format> EventProducer<F> {
                 field,
             });
         });
-        let prepared = event.prepare(&inner.codec, &inner.topic).await;
+        let tenant = attributes.tenant_id.or_else(|| event.tenant_id());
+        let routed = tenant.and_then(|tenant| inner.route.topic(tenant));
+        let topic = routed.as_deref().unwrap_or(&inner.topic);
+        let prepared = event.prepare(&inner.codec, topic).await;
         let prepared = prepared.map_err(|error| not_encoded(event.event_type(), error))?;
         let timestamp_ms = attributes
             .timestamp_ms
@@ -189,7 +194,7 @@ impl<F: Format> EventProducer<F> {
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
         let key = event.key();
         let id = attributes.id.or_else(|| event.id());
-        let span = inner.spans.send(&inner.topic, || Sent {
+        let span = inner.spans.send(topic, || Sent {
             id: Some(id.unwrap_or(envelope.id())),
             key,
             len: prepared.encoded_len(),
@@ -210,10 +215,7 @@ impl<F: Format> EventProducer<F> {
         let more = [
             ("ce_subject", attributes.subject.or_else(|| event.subject())),
             ("ce_dataschema", attributes.data_schema),
-            (
-                TENANT_ID,
-                attributes.tenant_id.or_else(|| event.tenant_id()),
-            ),
+            (TENANT_ID, tenant),
             (TRACEPARENT, attributes.traceparent),
             (TRACESTATE, attributes.tracestate),
         ];
@@ -237,7 +239,7 @@ impl<F: Format> EventProducer<F> {
             }
         };
         let record = Record {
-            topic: &inner.topic,
+            topic,
             partition: None,
             key,
             value: None,

@@ -1,5 +1,7 @@
 //! A panic in each task behind a consumer of events, in turn: whoever waits for the consumer hears of it at once, and it can be started again.
 
+mod tenants;
+
 use std::time::Duration;
 
 use tokio::sync::mpsc;

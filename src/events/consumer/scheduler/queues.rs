@@ -5,19 +5,15 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 
 use tokio::time::Instant;
 
 use super::fairness::Turns;
 use super::key_queue::{KeyQueue, Slots};
+use crate::events::tenants::{ByHash, TenantId, Tenants};
 
 /// A key of one partition, by its hash: two keys with one hash are handled as one.
 pub(crate) type KeyId = u64;
-/// A tenant, by its hash.
-pub(crate) type TenantId = u64;
-/// For maps whose keys are hashes.
-pub(super) type ByHash = BuildHasherDefault<Hashed>;
 
 /// A record, with whose it is.
 #[derive(Debug)]
@@ -34,6 +30,7 @@ pub(crate) struct Queues<T> {
     /// The keys that have records, or that a worker has.
     keys: HashMap<KeyId, Key, ByHash>,
     turns: Turns,
+    limits_version: u64,
     /// Keys that wait for their next attempt, the first of them on top.
     delays: BinaryHeap<Reverse<(Instant, KeyId)>>,
 }
@@ -43,6 +40,8 @@ struct Key {
     queue: KeyQueue,
     /// Whether it is ready, and has its place among the turns.
     is_ready: bool,
+    /// The tenant whose turn it was taken by, until a worker lets go of it.
+    taken_for: Option<TenantId>,
 }
 
 impl<T> Default for Queues<T> {
@@ -51,6 +50,7 @@ impl<T> Default for Queues<T> {
             slots: Slots::default(),
             keys: HashMap::default(),
             turns: Turns::default(),
+            limits_version: 0,
             delays: BinaryHeap::new(),
         }
     }
@@ -65,9 +65,19 @@ impl<T> Queues<T> {
             Key {
                 queue: KeyQueue::EMPTY,
                 is_ready: true,
+                taken_for: None,
             }
         });
         self.slots.push_back(&mut entry.queue, (tenant, item));
+    }
+
+    /// Takes over the limits of `tenants`, if they have changed.
+    pub(super) fn follow(&mut self, tenants: &Tenants, now: Instant) {
+        let version = tenants.version();
+        if version != self.limits_version {
+            self.limits_version = version;
+            self.turns.set_limits(tenants.known(), now);
+        }
     }
 
     /// Takes up to `limit` records that may be handled now, those of one key behind each other, and appends them to `out`. Their keys are
@@ -81,14 +91,27 @@ impl<T> Queues<T> {
         }
         let full = out.len() + limit;
         while out.len() < full
-            && let Some(key) = self.turns.pop()
+            && let Some((whose, key)) = self.turns.pop(now)
             && let Some(entry) = self.keys.get_mut(&key)
         {
             entry.is_ready = false;
+            entry.taken_for = self.turns.counts().then_some(whose);
+            let before = out.len();
+            // What another tenant has of the same key waits for a turn of that one.
             while out.len() < full
+                && let Some((tenant, _)) = self.slots.front(&entry.queue)
+                && *tenant == whose
+                && self.turns.pay(whose, now)
                 && let Some((tenant, item)) = self.slots.pop_front(&mut entry.queue)
             {
                 out.push_back(Work { key, tenant, item });
+            }
+            debug_assert!(
+                out.len() > before,
+                "a key that is ready has a record of its tenant"
+            );
+            if out.len() == before {
+                return self.finish(key);
             }
         }
     }
@@ -98,6 +121,9 @@ impl<T> Queues<T> {
         let Some(entry) = self.keys.get_mut(&key) else {
             return;
         };
+        if let Some(tenant) = entry.taken_for.take() {
+            self.turns.release(tenant);
+        }
         match self.slots.front(&entry.queue) {
             Some((tenant, _)) if !entry.is_ready => {
                 entry.is_ready = true;
@@ -113,6 +139,7 @@ impl<T> Queues<T> {
         while let Some(Work { key, tenant, item }) = taken.pop_back() {
             if let Some(entry) = self.keys.get_mut(&key) {
                 self.slots.push_front(&mut entry.queue, (tenant, item));
+                self.turns.pay_back(tenant);
             }
             let is_last = taken.back().is_none_or(|before| before.key != key);
             if is_last && Some(key) != kept {
@@ -126,13 +153,22 @@ impl<T> Queues<T> {
         let Work { key, tenant, item } = work;
         if let Some(entry) = self.keys.get_mut(&key) {
             self.slots.push_front(&mut entry.queue, (tenant, item));
+            if let Some(tenant) = entry.taken_for.take() {
+                self.turns.release(tenant);
+            }
             self.delays.push(Reverse((until, key)));
         }
     }
 
-    /// When the next key has rested for long enough.
+    /// When the next key has rested for long enough, or the next tenant has waited.
     pub(super) fn next_delay(&self) -> Option<Instant> {
-        self.delays.peek().map(|Reverse((at, _))| *at)
+        let rested = self.delays.peek().map(|Reverse((at, _))| *at);
+        rested.into_iter().chain(self.turns.next_wait()).min()
+    }
+
+    /// Whether [`next_delay`](Queues::next_delay) is sooner than when somebody looked at it.
+    pub(super) fn take_news(&mut self) -> bool {
+        self.turns.take_news()
     }
 
     /// Whether anything can be taken now, rested or not.
@@ -148,26 +184,6 @@ impl<T> Queues<T> {
         mut look: impl FnMut(&mut T),
     ) -> Option<usize> {
         self.slots.look(from, most, |(_, item)| look(item))
-    }
-}
-
-/// Passes on what is a hash already.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 

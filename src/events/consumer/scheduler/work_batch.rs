@@ -3,15 +3,15 @@
 //!
 //! A batch takes up memory until its last record is done with. A record that outlasts nearly all others of its batch gets a copy of its own.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::memory::Memory;
-use super::queues::{KeyId, TenantId, Work};
+use super::queues::{KeyId, Work};
 use crate::events::cloudevents;
 use crate::events::consumer::partition::Partition;
 use crate::events::failure::Failures;
 use crate::events::record::{RawHeaders, RawRecord, pack_header};
+use crate::events::tenants::{TenantId, hash_of, tenant_id};
 use crate::kafka::runtime::Mutex;
 
 /// A batch that has grown to this is handed out, and the next one begins: as much as one stuck handler may hold on to.
@@ -219,7 +219,7 @@ impl WorkBatchBuilder {
             headers_len: (self.bytes.len() - headers_start) as u32,
         };
         let key = hash_of(&(partition.id, key));
-        let tenant = tenant.map_or(0, |tenant| hash_of(&tenant));
+        let tenant = tenant_id(tenant);
         self.entries.push((key, tenant, entry));
         self.offsets.push(offset);
         self.bytes.len() - start
@@ -272,13 +272,6 @@ impl WorkBatchBuilder {
                 },
             })
     }
-}
-
-/// The hasher's keys are fixed: a simulation handles the same records in the same order in every run.
-fn hash_of(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::dead_letters::{self, Given};
 use super::queues::{KeyId, Queues, Work};
 use super::work_batch::{WorkBatchBuilder, WorkItem};
 use crate::events::cancellation::Cancellation;
+use crate::events::cloudevents::TENANT_ID;
 use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::{Counters, WorkerCounters, count};
 use crate::events::consumer::partition::Partition;
@@ -27,6 +28,7 @@ use crate::events::failure::{
 };
 use crate::events::handler::{Panicked, TimedOut};
 use crate::events::observe::{ProcessSpan, Spans};
+use crate::events::tenants::{NOBODY, Tenants};
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::{caught, supervised};
@@ -48,6 +50,7 @@ pub(crate) struct Workers {
 pub(crate) struct Shared {
     failing: Arc<FailureHandling>,
     spans: Spans,
+    tenants: Tenants,
     counters: Arc<Counters>,
     queues: Mutex<Queues<WorkItem>>,
     /// Told that something is ready. Who takes some and leaves some tells the next.
@@ -65,6 +68,7 @@ impl Workers {
         handler: Arc<H>,
         codec: Arc<S::Codec>,
         failing: Arc<FailureHandling>,
+        tenants: Tenants,
         dead_letters: Option<DeadLetterWriter>,
         spans: Spans,
         counters: Arc<Counters>,
@@ -76,6 +80,7 @@ impl Workers {
         let shared = Arc::new(Shared {
             failing,
             spans,
+            tenants,
             counters,
             queues: Mutex::default(),
             more: Notify::new(),
@@ -143,9 +148,15 @@ impl Shared {
             return;
         }
         let works = collected.finish(partition);
-        let mut queues = self.queues.lock();
-        works.for_each(|work| queues.push(work));
-        self.wake_for(&queues);
+        let (mut counts, mut queues) = (self.counters.tenants.lock(), self.queues.lock());
+        for work in works {
+            if work.tenant != NOBODY {
+                let name = work.item.record().headers.first(TENANT_ID);
+                counts.received(work.tenant, name.unwrap_or_default(), false);
+            }
+            queues.push(work);
+        }
+        self.wake_for(&mut queues);
     }
 
     /// Lets records that wait for long hold on to no more memory than they need themselves.
@@ -157,6 +168,13 @@ impl Shared {
                 .lock()
                 .look(from, LOOKED_AT, WorkItem::leave_if_left_behind);
         }
+    }
+
+    /// Takes over limits of tenants that were changed.
+    pub(crate) fn follow_limits(&self) {
+        let mut queues = self.queues.lock();
+        queues.follow(&self.tenants, Instant::now());
+        self.wake_for(&mut queues);
     }
 
     /// Waits for the first failure that must stop the consumer.
@@ -254,9 +272,11 @@ impl Shared {
         taken: &mut VecDeque<Work<WorkItem>>,
     ) -> bool {
         let mut queues = self.queues.lock();
+        let now = Instant::now();
+        queues.follow(&self.tenants, now);
         done.drain(..).for_each(|key| queues.finish(key));
-        queues.take(Instant::now(), limit, taken);
-        self.wake_for(&queues);
+        queues.take(now, limit, taken);
+        self.wake_for(&mut queues);
         !taken.is_empty()
     }
 
@@ -273,7 +293,7 @@ impl Shared {
         let mut queues = self.queues.lock();
         done.drain(..).for_each(|key| queues.finish(key));
         queues.give_back(taken, kept);
-        self.wake_for(&queues);
+        self.wake_for(&mut queues);
     }
 
     /// A probe went well. Where that closes the circuit, whoever waits for it goes on.
@@ -285,9 +305,9 @@ impl Shared {
         }
     }
 
-    /// Wakes a worker where there is something for it.
-    fn wake_for(&self, queues: &Queues<WorkItem>) {
-        if queues.has_ready() {
+    /// Wakes a worker where there is something for it, or will be sooner than any of them knows.
+    fn wake_for(&self, queues: &mut Queues<WorkItem>) {
+        if queues.has_ready() || queues.take_news() {
             self.more.notify_one();
         }
     }
@@ -296,7 +316,7 @@ impl Shared {
     pub(super) fn finish(&self, key: KeyId) {
         let mut queues = self.queues.lock();
         queues.finish(key);
-        self.wake_for(&queues);
+        self.wake_for(&mut queues);
     }
 
     /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
@@ -318,6 +338,7 @@ async fn work<S, H>(
 {
     let counters = &shared.counters.workers[number];
     let (mut taken, mut done) = (VecDeque::with_capacity(MOST), Vec::with_capacity(MOST));
+    let mut tenants_ended = Vec::new();
     let mut limit = 1;
     loop {
         let is_probe = match shared.next(&mut done, limit, &mut taken).await {
@@ -373,6 +394,7 @@ async fn work<S, H>(
                 .await;
                 (ended, span)
             };
+            let went_well = matches!(&ended, Some(Ok(called)) if called.result.is_ok());
             let end = match ended {
                 Some(Ok(Dispatched {
                     kind,
@@ -406,6 +428,9 @@ async fn work<S, H>(
             begun = ended;
             handled += 1;
             let (offset, partition) = (work.item.record().offset, work.item.partition());
+            if work.tenant != NOBODY && matches!(end, End::Finished | End::Dead(_)) {
+                tenants_ended.push((work.tenant, went_well));
+            }
             match end {
                 End::Finished | End::Left => partition.end(offset, end == End::Finished),
                 End::Again(at) => {
@@ -424,6 +449,12 @@ async fn work<S, H>(
             }
             if taken.front().is_none_or(|next| next.key != key) {
                 done.push(key);
+            }
+        }
+        if !tenants_ended.is_empty() {
+            let mut counts = shared.counters.tenants.lock();
+            for (tenant, handled) in tenants_ended.drain(..) {
+                counts.ended(tenant, handled);
             }
         }
         // As many as this worker would have handled in that time.

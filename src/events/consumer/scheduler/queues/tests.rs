@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::events::tenants::{TenantLimits, tenant_id};
 
 fn queues(records: impl IntoIterator<Item = (KeyId, TenantId, u32)>) -> Queues<u32> {
     let mut queues = Queues::default();
@@ -61,6 +62,93 @@ fn tenants_take_turns_whatever_each_has_to_do() {
         .map(|(key, _)| key)
         .collect();
     assert_eq!(keys, [0, 200, 300, 1, 301, 2]);
+}
+
+/// What is taken one by one, finished at once or not, of each tenant so many.
+fn turns(
+    queues: &mut Queues<u32>,
+    now: Instant,
+    most: usize,
+    finishes: bool,
+) -> BTreeMap<TenantId, usize> {
+    let mut turns = BTreeMap::new();
+    for _ in 0..most {
+        let mut taken = VecDeque::new();
+        queues.take(now, 1, &mut taken);
+        for work in taken {
+            *turns.entry(work.tenant).or_default() += 1;
+            if finishes {
+                queues.finish(work.key);
+            }
+        }
+    }
+    turns
+}
+
+/// Three tenants with a hundred keys each, and their limits.
+fn limited(limits: impl Fn(&mut TenantLimits)) -> (Queues<u32>, [TenantId; 3], Tenants) {
+    let tenants = Tenants::default();
+    let mut of_first = TenantLimits::default();
+    limits(&mut of_first);
+    tenants.set("a", of_first);
+    let ids = ["a", "b", "c"].map(|name| tenant_id(Some(name.as_bytes())));
+    let records = (0..300).map(|key| (key, ids[key as usize % 3], 0));
+    let mut queues = queues(records);
+    queues.follow(&tenants, Instant::now());
+    (queues, ids, tenants)
+}
+
+#[test]
+fn a_tenant_gets_as_many_turns_as_its_weight_says() {
+    let (mut queues, [a, b, c], _) = limited(|limits| limits.weight = 3);
+    let turns = turns(&mut queues, Instant::now(), 50, true);
+    assert_eq!(turns, BTreeMap::from([(a, 30), (b, 10), (c, 10)]));
+}
+
+#[test]
+fn a_tenant_has_no_more_keys_at_work_than_it_may_and_goes_on_when_one_is_done() {
+    let now = Instant::now();
+    let (mut queues, [a, b, c], tenants) = limited(|limits| limits.concurrency = Some(2));
+    let mut taken = VecDeque::new();
+    queues.take(now, 100, &mut taken);
+    let of = |taken: &VecDeque<Work<u32>>, tenant| {
+        taken.iter().filter(|work| work.tenant == tenant).count()
+    };
+    assert_eq!([a, b, c].map(|tenant| of(&taken, tenant)), [2, 49, 49]);
+    let (kept, mut rest): (VecDeque<_>, VecDeque<_>) =
+        taken.into_iter().partition(|work| work.tenant == a);
+    // Whether it is finished, given back or rests: it is not at work.
+    queues.give_back(&mut rest, None);
+    let mut kept = kept.into_iter();
+    queues.finish(kept.next().expect("one").key);
+    queues.delay(kept.next().expect("another"), now + Duration::from_secs(1));
+    let mut taken = VecDeque::new();
+    queues.take(now, 300, &mut taken);
+    assert_eq!([a, b, c].map(|tenant| of(&taken, tenant)), [2, 100, 100]);
+    // A limit that is gone is gone for what waits already.
+    tenants.reset("a");
+    queues.follow(&tenants, now);
+    assert!(queues.has_ready());
+    queues.take(now, 300, &mut taken);
+    assert_eq!(of(&taken, a), 98);
+}
+
+#[test]
+fn a_tenant_over_its_rate_waits_until_it_is_within_it_and_pays_for_nothing_that_was_given_back() {
+    let now = Instant::now() + Duration::from_secs(10);
+    let (mut queues, [a, b, c], _) = limited(|limits| limits.per_second = Some(10));
+    let mut taken = VecDeque::new();
+    queues.take(now, 300, &mut taken);
+    let of_a = taken.iter().filter(|work| work.tenant == a).count();
+    assert_eq!((of_a, taken.len()), (10, 210));
+    assert!(queues.take_news(), "somebody has to look again");
+    assert!(!queues.has_ready());
+    assert_eq!(queues.next_delay(), Some(now + Duration::from_millis(100)));
+    queues.give_back(&mut taken, None);
+    let later = now + Duration::from_millis(300);
+    // As many at once as at first: nothing was handled.
+    let turns = turns(&mut queues, later, 300, true);
+    assert_eq!(turns, BTreeMap::from([(a, 10), (b, 100), (c, 100)]));
 }
 
 /// What a worker may do with what it has.

@@ -1,0 +1,125 @@
+//! What is counted of each tenant. In: records that came, were skipped, handled or given up. Out: the busiest by name, and all others
+//! together. However many tenants there are, no more than [`KNOWN`] are kept.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::{ByHash, TenantId};
+
+/// How many tenants are known at most. When there are more, those with the fewest events are counted together.
+const KNOWN: usize = 2_048;
+
+/// What a consumer has done for one tenant since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TenantMetrics {
+    /// The tenant; `None` stands for all tenants together that are not named.
+    pub tenant: Option<String>,
+    /// Its records that came, those included that were skipped.
+    pub received: u64,
+    /// Of these, those that the [filter](super::ConsumerConfig::tenant_filter) left out.
+    pub skipped: u64,
+    /// Records whose handler has finished its work.
+    pub handled: u64,
+    /// Records whose handler failed for the last time.
+    pub failed: u64,
+}
+
+/// The counters of all tenants.
+#[derive(Debug, Default)]
+pub(crate) struct TenantCounts {
+    known: HashMap<TenantId, TenantMetrics, ByHash>,
+    others: TenantMetrics,
+}
+
+impl TenantCounts {
+    /// A record of the tenant `id`, which is called `name`, came, and is handled or skipped.
+    pub fn received(&mut self, id: TenantId, name: &[u8], skipped: bool) {
+        if self.known.len() >= KNOWN && !self.known.contains_key(&id) {
+            self.forget_half();
+        }
+        let counts = self.known.entry(id).or_insert_with(|| TenantMetrics {
+            tenant: Some(String::from_utf8_lossy(name).into_owned()),
+            ..TenantMetrics::default()
+        });
+        counts.received += 1;
+        counts.skipped += u64::from(skipped);
+    }
+
+    /// A record of this tenant is over.
+    pub fn ended(&mut self, tenant: TenantId, handled: bool) {
+        let counts = self.known.get_mut(&tenant).unwrap_or(&mut self.others);
+        match handled {
+            true => counts.handled += 1,
+            false => counts.failed += 1,
+        }
+    }
+
+    /// Those of the `most` tenants that most records came for, then all others together, if there are any.
+    pub fn busiest(&self, most: usize) -> Vec<TenantMetrics> {
+        let mut all: Vec<_> = self.known.values().cloned().collect();
+        all.sort_by(|one, other| {
+            (Reverse(one.received), &one.tenant).cmp(&(Reverse(other.received), &other.tenant))
+        });
+        let mut others = self.others.clone();
+        all.drain(most.min(all.len())..)
+            .for_each(|counts| others.add(&counts));
+        all.extend((others != TenantMetrics::default()).then_some(others));
+        all
+    }
+
+    /// Makes room, at a cost that is small for each of those that it is made for.
+    fn forget_half(&mut self) {
+        let mut received: Vec<_> = self.known.values().map(|counts| counts.received).collect();
+        let (_, median, _) = received.select_nth_unstable(KNOWN / 2);
+        let (median, mut left) = (*median, KNOWN / 2);
+        let others = &mut self.others;
+        self.known.retain(|_, counts| {
+            let stays = counts.received > median || left == 0;
+            if !stays {
+                left -= 1;
+                others.add(counts);
+            }
+            stays
+        });
+    }
+}
+
+impl TenantMetrics {
+    fn add(&mut self, more: &Self) {
+        self.received += more.received;
+        self.skipped += more.skipped;
+        self.handled += more.handled;
+        self.failed += more.failed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::tenants::tenant_id;
+
+    #[test]
+    fn the_busiest_are_named_and_none_is_lost_however_many_there_are() {
+        let mut counts = TenantCounts::default();
+        let mut receive = |name: &str, skipped| {
+            counts.received(tenant_id(Some(name.as_bytes())), name.as_bytes(), skipped);
+        };
+        for round in 0..10_000 {
+            receive("busy", false);
+            receive(&format!("t-{round}"), round % 2 == 0);
+        }
+        counts.ended(tenant_id(Some(b"busy")), true);
+        counts.ended(tenant_id(Some(b"t-0")), false);
+        assert!(counts.known.len() <= KNOWN);
+        let busiest = counts.busiest(3);
+        assert_eq!(busiest.len(), 4);
+        assert_eq!(busiest[0].tenant.as_deref(), Some("busy"));
+        assert_eq!((busiest[0].received, busiest[0].handled), (10_000, 1));
+        assert_eq!(busiest[3].tenant, None);
+        let sum = |of: fn(&TenantMetrics) -> u64| busiest.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|counts| counts.received), 20_000);
+        assert_eq!(sum(|counts| counts.skipped), 5_000);
+        assert_eq!(sum(|counts| counts.failed), 1);
+    }
+}
