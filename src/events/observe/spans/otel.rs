@@ -155,7 +155,7 @@ impl Spans {
         let custom = event.custom.and_then(|(parent, state)| {
             trace_context::read(parent.as_bytes(), state.map(str::as_bytes))
         });
-        let links = custom.clone().map(|span| Link::with_context(span));
+        let links = custom.map(Link::with_context);
         // Whose context is not in the message is not its producer, by the conventions.
         let kind = match event.custom {
             Some(_) => SpanKind::Client,
