@@ -28,6 +28,9 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             block_on(we_write(kafka, "to-java"));
             assert_same(&java_reads(jdk, kafka, "to-java"), &expected("to-java"));
         }),
+        fleet.on_one("java_assigns_as_the_assignors_are_held_to", |jdk, _| {
+            javas_assignors_say(jdk);
+        }),
         fleet.on_one("we_read_what_java_writes", |jdk, kafka| {
             java_writes(jdk, kafka, "from-java");
             block_on(async {
@@ -35,6 +38,19 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             });
         }),
     ]
+}
+
+/// What the library's assignors are held to, drawn once and kept, is what Java's assignors say.
+fn javas_assignors_say(jdk: &Jdk) {
+    let kept = include_str!("../../src/kafka/group/classic/assignor/java_assignments.txt");
+    let said = jdk.run("Assignments", &["0", "1000"], JAVA_WITHIN);
+    let said = said.expect("Java's assignments");
+    let differ = said
+        .lines()
+        .zip(kept.lines())
+        .find(|(said, kept)| said != kept);
+    assert_eq!(differ, None);
+    assert_eq!(said.lines().count(), kept.lines().count());
 }
 
 async fn we_write(kafka: &Kafka, prefix: &str) {

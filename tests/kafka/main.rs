@@ -30,6 +30,7 @@ mod program;
 mod recreated;
 mod security;
 mod slow_members;
+mod strategies;
 mod suite;
 mod tokens;
 mod transcript;

@@ -15,6 +15,7 @@ use crate::fleet::{Fleet, Target};
 use crate::patterns::topics_that_match_a_pattern_are_read_as_they_come_and_go;
 use crate::recreated::a_typed_consumer_loses_nothing_when_its_topic_is_recreated;
 use crate::slow_members::slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins;
+use crate::strategies::members_share_by_every_assignment_strategy;
 
 const PARTITIONS: i32 = 3;
 const POLL: Duration = Duration::from_millis(500);
@@ -73,6 +74,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "a_typed_consumer_loses_nothing_when_its_topic_is_recreated",
             a_typed_consumer_loses_nothing_when_its_topic_is_recreated,
+        ),
+        fleet.on_both(
+            "members_share_by_every_assignment_strategy",
+            members_share_by_every_assignment_strategy,
         ),
         fleet.on_both(
             "slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins",
@@ -534,7 +539,7 @@ pub(crate) async fn send_numbers(producer: &Producer, topic: &str, numbers: std:
     producer.flush().await.expect("all delivered");
 }
 
-fn number(bytes: Option<&[u8]>) -> u64 {
+pub(crate) fn number(bytes: Option<&[u8]>) -> u64 {
     u64::from_be_bytes(bytes.expect("not null").try_into().expect("eight bytes"))
 }
 

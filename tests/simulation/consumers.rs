@@ -189,6 +189,7 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     config.session_timeout = plan.session_timeout;
     config.heartbeat_interval = plan.session_timeout / 4;
     config.max_poll_interval = plan.max_poll_interval;
+    config.partition_assignment_strategy = plan.strategies.clone();
     config.fetch_max_wait = Duration::from_millis(if plan.is_long() { 2_000 } else { 200 });
     // Fewer than are fetched at once, so that what happens between polls happens in the middle of a batch.
     config.max_poll_records = *rng.pick(&[3, 50]);

@@ -86,6 +86,7 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     let mut config = ConsumerConfig::new("", TOPIC, group);
     config.brokers = client.bootstrap_servers.clone();
     config.kafka.client = client;
+    config.kafka.partition_assignment_strategy = plan.strategies.clone();
     config.kafka.heartbeat_interval = plan.session_timeout / 4;
     config.kafka.fetch_max_wait = Duration::from_millis(if plan.is_long() { 2_000 } else { 500 });
     config.auto_offset_reset = match plan.latest {

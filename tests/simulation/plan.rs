@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use pat_events::kafka::{AssignmentStrategies, AssignmentStrategy};
 use protocol::ErrorCode;
 
 use crate::network::NetworkConditions;
@@ -58,6 +59,8 @@ pub struct Plan {
     /// Partitions are added.
     pub grows: bool,
     pub security: Security,
+    /// How the members of the group may have partitions assigned.
+    pub strategies: AssignmentStrategies,
     /// For how long things happen.
     pub lasts: Duration,
 }
@@ -171,6 +174,7 @@ impl Plan {
             cancelled_percent: if rng.chance(25) { 10 } else { 0 },
             grows,
             security: Security::default(),
+            strategies: AssignmentStrategies::default(),
             lasts: Duration::ZERO,
         };
         let slow = slow_handler || slow_listener;
@@ -182,10 +186,17 @@ impl Plan {
             Scenario::Calm => rng.millis(1_000, 30_000),
             Scenario::Outage => rng.millis(20_000, 300_000),
         };
-        // The last that is drawn: what came before is what it was without.
+        // The last that are drawn: what came before is what it was without.
         let security = Security::draw(rng, lasts);
+        let strategies: AssignmentStrategies = match rng.between(0, 4) {
+            0 => AssignmentStrategies::default(),
+            1 => AssignmentStrategy::RoundRobin.into(),
+            2 => AssignmentStrategy::Sticky.into(),
+            _ => AssignmentStrategy::CooperativeSticky.into(),
+        };
         Self {
             security,
+            strategies,
             lasts,
             ..plan
         }

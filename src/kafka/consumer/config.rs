@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::OffsetReset;
+use super::{AssignmentStrategies, OffsetReset};
 use crate::kafka::config::values::{
     BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT,
 };
@@ -110,6 +110,9 @@ pub struct ConsumerConfig {
     pub isolation_level: IsolationLevel,
     /// `check.crcs`: check the CRC-32C of every batch. Default `true`.
     pub check_crcs: bool,
+    /// `partition.assignment.strategy`: how the group's leader may assign partitions, the preferred way first. Default `range`, then
+    /// `cooperative-sticky`.
+    pub partition_assignment_strategy: AssignmentStrategies,
     /// `client.rack`: where this client runs, so that brokers can name a nearer replica to fetch from (KIP-392). Default none.
     pub client_rack: Option<String>,
     /// `buffer.memory`: the bytes, compressed and decompressed together, that the consumer may hold: on their way, waiting to be
@@ -141,6 +144,7 @@ impl Default for ConsumerConfig {
             fetch_max_wait: Duration::from_millis(500),
             isolation_level: IsolationLevel::ReadUncommitted,
             check_crcs: true,
+            partition_assignment_strategy: AssignmentStrategies::default(),
             client_rack: None,
             buffer_bytes: 32 << 20,
         }
@@ -184,6 +188,7 @@ impl Configuration for ConsumerConfig {
         "fetch.max.wait.ms": MILLIS => fetch_max_wait;
         "isolation.level": IsolationLevel::KIND => isolation_level;
         "check.crcs": FLAG => check_crcs;
+        "partition.assignment.strategy": AssignmentStrategies::KIND => partition_assignment_strategy;
         "client.rack": TEXT => client_rack;
         "buffer.memory": BYTES => buffer_bytes;
     };

@@ -200,6 +200,7 @@ impl Consumer {
                 let membership = self.membership_config(group_id);
                 let group = GroupMember::new(
                     membership,
+                    context.config.partition_assignment_strategy.assignors(),
                     context.cluster.clone(),
                     topics,
                     context.ready.clone(),

@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `consumer` | what an application polls |
+//! | `assignment_strategy` | by which assignors it is ready to have partitions assigned |
 //! | `rebalance` | the part of a rebalance that runs inside a poll |
 //! | `handle` | everything else that can be asked of a consumer |
 //! | `config` | what a consumer can be told |
@@ -17,6 +18,7 @@
 //! | `commit/` | commits, in order |
 //! | `wait` | waiting for a wakeup or a time |
 
+mod assignment_strategy;
 mod commit;
 mod config;
 #[allow(clippy::module_inception)]
@@ -33,6 +35,7 @@ mod subscribed;
 mod subscription;
 mod wait;
 
+pub use assignment_strategy::{AssignmentStrategies, AssignmentStrategy};
 pub use commit::PendingCommit;
 pub use config::{ConsumerConfig, IsolationLevel, MissingTopics};
 pub use consumer::Consumer;

@@ -74,6 +74,52 @@ impl Duties {
         self.pending.push_back(Duty::Assign(partitions));
     }
 
+    /// What the application owns or is about to.
+    pub fn held(&self) -> BTreeSet<TopicPartition> {
+        let mut held = self.owned.clone();
+        for pending in &self.pending {
+            if let Duty::Assign(partitions) = pending {
+                held.extend(partitions.iter().cloned());
+            }
+        }
+        held
+    }
+
+    /// The application is to own these and no others: it gives up the rest, and is assigned what it does not own. Whether it has to give up
+    /// any.
+    pub fn become_owner(&mut self, partitions: Vec<TopicPartition>) -> bool {
+        let wanted: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        // One that was begun ends by itself: its partitions are owned.
+        let owned = &self.owned;
+        self.pending.retain(|pending| match pending {
+            Duty::Assign(begun) => !begun.is_empty() && begun.iter().all(|it| owned.contains(it)),
+            Duty::Revoke(_) | Duty::Lost(_) => true,
+        });
+        let gives_up = self.revoke(|partition| !wanted.contains(partition));
+        let new = wanted.difference(&self.owned).cloned().collect();
+        self.pending.push_back(Duty::Assign(new));
+        gives_up
+    }
+
+    /// The application gives up what it owns of these. Of what it was to be assigned of them nothing comes any more. Whether it has to give
+    /// up any.
+    pub fn revoke(&mut self, is_over: impl Fn(&TopicPartition) -> bool) -> bool {
+        let owned = &self.owned;
+        for pending in &mut self.pending {
+            if let Duty::Assign(partitions) = pending {
+                let is_begun = partitions.iter().all(|it| owned.contains(it));
+                partitions.retain(|partition| is_begun || !is_over(partition));
+            }
+        }
+        let over = self.owned.iter().filter(|partition| is_over(partition));
+        let over: Vec<TopicPartition> = over.cloned().collect();
+        if over.is_empty() {
+            return false;
+        }
+        self.pending.push_back(Duty::Revoke(over));
+        true
+    }
+
     /// The application gives up all that it owns. Of what it was to be assigned nothing comes any more.
     pub fn revoke_all(&mut self) {
         self.replace(Duty::Revoke);

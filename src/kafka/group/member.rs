@@ -11,7 +11,7 @@ use protocol::{ErrorCode, Request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::classic::assignor::{PartitionCounts, Range};
+use super::classic::assignor::{Assignor, GroupTopics, Partitions};
 use super::classic::membership::{Action, Membership, MembershipConfig};
 use super::classic::response_checks::is_beyond;
 use super::missing_topics::TopicStatus;
@@ -40,19 +40,15 @@ pub(crate) struct GroupMember {
 }
 
 impl GroupMember {
-    /// A member that wants `topics`; [`GroupMember::run`] makes it join.
+    /// A member that wants `topics`, assigned by one of the `assignors`; [`GroupMember::run`] makes it join.
     pub fn new(
         config: MembershipConfig,
+        assignors: Vec<Box<dyn Assignor>>,
         cluster: Cluster,
         topics: Vec<String>,
         ready: Arc<Notify>,
     ) -> Arc<Self> {
-        let membership = Membership::new(
-            config.clone(),
-            vec![Box::new(Range)],
-            topics,
-            Instant::now(),
-        );
+        let membership = Membership::new(config.clone(), assignors, topics, Instant::now());
         Arc::new(Self {
             random: Mutex::new(cluster.random("group")),
             rebalancing: Mutex::default(),
@@ -101,8 +97,11 @@ impl GroupMember {
             let known = metadata.borrow_and_update().clone();
             let now = Instant::now();
             let (stale, action, next_refresh) = self.with(|membership| {
-                membership.on_partition_counts(
-                    |counts| counts_of(&known, counts.keys().map(|topic| &**topic)),
+                membership.on_topics(
+                    |topics| {
+                        let with_racks = topics.values().any(|topic| !topic.racks.is_empty());
+                        topics_of(&known, topics.keys().map(|topic| &**topic), with_racks)
+                    },
                     now,
                 );
                 membership.on_topic_status(
@@ -127,7 +126,9 @@ impl GroupMember {
             self.ready.notify_waiters();
             match action {
                 Action::Join(request) => self.join(request).await,
-                Action::CountPartitions(topics) => self.count_partitions(topics).await,
+                Action::DescribeTopics { topics, with_racks } => {
+                    self.describe_topics(topics, with_racks).await;
+                }
                 Action::Sync(request) => self.sync(request).await,
                 Action::Heartbeat(request) => self.heartbeat(request).await,
                 Action::End => break,
@@ -284,14 +285,13 @@ impl GroupMember {
 
     /// Learns the partition counts of the group's topics from metadata that is newer than the join, so that a topic is only left out when it
     /// does not exist.
-    async fn count_partitions(&self, topics: BTreeSet<String>) {
+    async fn describe_topics(&self, topics: BTreeSet<String>, with_racks: bool) {
         self.cluster.track(topics.iter().map(String::as_str));
-        let counts = self
-            .fresh_metadata()
-            .await
-            .map(|metadata| counts_of(&metadata, topics.iter().map(String::as_str)));
+        let metadata = self.fresh_metadata().await;
+        let described = metadata
+            .map(|metadata| topics_of(&metadata, topics.iter().map(String::as_str), with_racks));
         self.with(|membership| {
-            membership.assign(counts, Instant::now(), |attempts| self.pause(attempts))
+            membership.assign(described, Instant::now(), |attempts| self.pause(attempts))
         });
     }
 
@@ -356,13 +356,26 @@ impl GroupMember {
     }
 }
 
-/// The number of partitions of each topic. One that does not exist has none, and is noticed once it does.
-fn counts_of<'a>(metadata: &Metadata, topics: impl Iterator<Item = &'a str>) -> PartitionCounts {
+/// The partitions of each topic. One that does not exist has none, and is noticed once it does.
+fn topics_of<'a>(
+    metadata: &Metadata,
+    topics: impl Iterator<Item = &'a str>,
+    with_racks: bool,
+) -> GroupTopics {
+    let rack_of = |broker: &i32| metadata.brokers.get(broker)?.rack.clone();
+    let partitions_of = |name: &str| {
+        let count = count_of(metadata, name).unwrap_or(0);
+        let described = metadata.topic(name).filter(|_| with_racks && count > 0);
+        let described = described.into_iter().flat_map(|topic| &topic.partitions);
+        Partitions {
+            count: i32::try_from(count).unwrap_or(i32::MAX),
+            racks: described
+                .map(|partition| partition.replicas.iter().filter_map(rack_of).collect())
+                .collect(),
+        }
+    };
     topics
-        .map(|topic| {
-            let count = count_of(metadata, topic).unwrap_or(0);
-            (topic.into(), i32::try_from(count).unwrap_or(i32::MAX))
-        })
+        .map(|name| (name.into(), partitions_of(name)))
         .collect()
 }
 

@@ -179,14 +179,3 @@ pub(super) fn auto_offset_store(given: &Given, text: &str) -> KeyFate {
 pub(super) fn commit_interval(_: &Given, text: &str) -> Option<String> {
     Some(if text == "0" { "5000" } else { text }.to_string())
 }
-
-pub(super) fn assignment_strategy(_: &Given, text: &str) -> KeyFate {
-    match text.split(',').any(|name| name.trim() == "range") {
-        true => KeyFate::Ignored {
-            reason: "range is what members of a group agree upon here",
-        },
-        false => KeyFate::NotSupported {
-            reason: "this member offers range alone, and joins no group whose members do not",
-        },
-    }
-}

@@ -180,7 +180,7 @@ pub(super) static TABLE: &[Row] = &[
     row(&["queued.min.messages"], Consumer, "", Ignored("what is fetched ahead is bounded by bytes: queued.max.messages.kbytes")),
     row(&["fetch.queue.backoff.ms"], Consumer, "", Ignored("the next fetch begins as soon as there is room for it")),
     row(&["fetch.error.backoff.ms"], Consumer, "", Ignored("what failed is repeated after retry.backoff.ms")),
-    row(&["partition.assignment.strategy"], Consumer, "", Decided(assignment_strategy)),
+    row(&["partition.assignment.strategy"], Consumer, "range,roundrobin", Same("partition.assignment.strategy")),
     row(&["group.protocol"], Consumer, "", NotSupported(Some("classic"), "members are of the classic protocol, which brokers let into the same group")),
     row(&["group.protocol.type"], Consumer, "", Ignored("it is always consumer")),
     row(&["group.remote.assignor"], Consumer, "", NotSupported(None, "the members' leader assigns, by range")),

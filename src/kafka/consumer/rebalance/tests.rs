@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::kafka::consumer::AssignmentStrategies;
 use crate::kafka::consumer::state::Source;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::runtime::Mutex;
@@ -93,7 +94,14 @@ async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
     let membership = consumer.membership_config("g".to_string());
     let topics = vec!["t".to_string()];
     let ready = context.ready.clone();
-    let group = GroupMember::new(membership, context.cluster.clone(), topics, ready);
+    let assignors = AssignmentStrategies::default().assignors();
+    let group = GroupMember::new(
+        membership,
+        assignors,
+        context.cluster.clone(),
+        topics,
+        ready,
+    );
     context.state().source = Source::Subscribed(group.clone());
     let wants = |duty: Duty| group.with(|membership| membership.post_duty(duty));
 

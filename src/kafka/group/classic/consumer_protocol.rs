@@ -17,6 +17,8 @@ use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub topics: Vec<String>,
+    /// What its assignor adds for the leader.
+    pub user_data: Option<Bytes>,
     /// What it owns while it joins: nothing where all is given up before (version 1 on).
     pub owned: Vec<TopicPartition>,
     /// The last generation that it was in, by which a leader knows who owned a partition last (KIP-792, version 2 on).
@@ -29,6 +31,7 @@ impl Default for Subscription {
     fn default() -> Self {
         Self {
             topics: Vec::new(),
+            user_data: None,
             owned: Vec::new(),
             generation: NO_GENERATION,
             rack: None,
@@ -52,6 +55,7 @@ pub(crate) fn encode_subscription(mut subscription: Subscription) -> Result<Byte
     }
     let message = ConsumerProtocolSubscription {
         topics: subscription.topics,
+        user_data: subscription.user_data,
         owned_partitions: owned,
         generation_id: subscription.generation,
         rack_id: subscription.rack,
@@ -70,6 +74,7 @@ pub(crate) fn decode_subscription(bytes: Bytes) -> Result<Subscription> {
     let owned = subscription.owned_partitions;
     Ok(Subscription {
         topics: subscription.topics,
+        user_data: subscription.user_data,
         owned: named(owned.into_iter().map(|it| (it.topic, it.partitions))),
         generation: subscription.generation_id,
         rack: subscription.rack_id,

@@ -7,8 +7,11 @@
 //!   Unjoined ──> Joining ──(leader: Assigning)──> Syncing ──> AwaitingSync ──> Stable ──rebalance──> Revoking ──duties done──> Unjoined
 //! ```
 //!
-//! It is eager: everything is revoked before each join. That happens inside a poll, so that the rebalance listener runs where records are
-//! returned; until that is done, the member keeps its place by heartbeats and does not rejoin.
+//! Mostly it is eager: everything is revoked before each join. That happens inside a poll, so that the rebalance listener runs where records
+//! are returned; until that is done, the member keeps its place by heartbeats and does not rejoin.
+//!
+//! If all that it offers is cooperative (KIP-429), it owns its partitions on while it joins, and says so. What an assignment leaves out is
+//! revoked, and then it rejoins, so that another can have it. Partitions are lost only with the membership.
 
 mod requests;
 mod responses;
@@ -21,14 +24,14 @@ use protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, 
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
-use super::assignor::{Assignor, Member, PartitionCounts};
+use super::assignor::{Assignor, GroupTopics, Member};
 use crate::kafka::group::duty::{Duties, Duty};
 use crate::kafka::group::failure_tracker::FailureTracker;
 use crate::kafka::group::group_metadata::{GroupMetadata, NO_GENERATION};
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Address, Error, ErrorKind, Result};
+use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition};
 
 const PROTOCOL_TYPE: &str = "consumer";
 
@@ -60,8 +63,10 @@ pub(crate) struct Membership {
     member_id: String,
     generation: i32,
     duties: Duties,
-    /// The partition counts by which this member, as leader, assigned: a change triggers a rebalance.
-    assigned_counts: Option<PartitionCounts>,
+    /// What it was assigned last, and in which generation: sticky assignors tell the leader.
+    last_assignment: (Vec<TopicPartition>, i32),
+    /// The topics as they were when this member, as leader, assigned them: a change triggers a rebalance.
+    assigned_topics: Option<GroupTopics>,
     last_poll: Instant,
     next_heartbeat: Instant,
     /// When the last heartbeat was sent that the coordinator accepted.
@@ -107,8 +112,11 @@ enum State {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     Join(JoinGroupRequest),
-    /// Learn how many partitions each of these topics has, then call [`Membership::assign`].
-    CountPartitions(BTreeSet<String>),
+    /// Learn how many partitions each of these topics has, and where, if any member says where it runs; then call [`Membership::assign`].
+    DescribeTopics {
+        topics: BTreeSet<String>,
+        with_racks: bool,
+    },
     Sync(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
     /// Nothing, until something changes or until this time.
@@ -135,7 +143,8 @@ impl Membership {
             member_id: String::new(),
             generation: NO_GENERATION,
             duties: Duties::default(),
-            assigned_counts: None,
+            last_assignment: (Vec::new(), NO_GENERATION),
+            assigned_topics: None,
             last_poll: now,
             next_heartbeat: now,
             session_start: now,
@@ -154,12 +163,11 @@ impl Membership {
             State::Unjoined { join_at } => Action::Wait(Some(*join_at)),
             State::Assigning { members, .. } => {
                 self.failures.sent(ApiKey::METADATA, now, now);
-                Action::CountPartitions(
-                    members
-                        .iter()
-                        .flat_map(|member| member.subscription.topics.iter().cloned())
-                        .collect(),
-                )
+                let topics = members.iter().flat_map(|it| it.subscription.topics.iter());
+                Action::DescribeTopics {
+                    topics: topics.cloned().collect(),
+                    with_racks: members.iter().any(|it| it.subscription.rack.is_some()),
+                }
             }
             State::Syncing { assignments } => {
                 let assignments = std::mem::take(assignments);
@@ -243,15 +251,10 @@ impl Membership {
         }
     }
 
-    /// The partition counts of the group's topics, by newer metadata: the leader triggers a rebalance when they differ from those by which
-    /// it assigned.
-    pub fn on_partition_counts(
-        &mut self,
-        counts: impl FnOnce(&PartitionCounts) -> PartitionCounts,
-        now: Instant,
-    ) {
-        if let (State::Stable, Some(assigned_counts)) = (&self.state, &self.assigned_counts)
-            && counts(assigned_counts) != *assigned_counts
+    /// The group's topics by newer metadata: the leader triggers a rebalance when they differ from those by which it assigned.
+    pub fn on_topics(&mut self, newer: impl FnOnce(&GroupTopics) -> GroupTopics, now: Instant) {
+        if let (State::Stable, Some(assigned_topics)) = (&self.state, &self.assigned_topics)
+            && newer(assigned_topics) != *assigned_topics
         {
             self.rebalance(now, false);
         }
@@ -264,8 +267,8 @@ impl Membership {
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        let assigned_counts = self.assigned_counts.iter().flat_map(BTreeMap::values);
-        let awaits_more = assigned_counts.into_iter().any(|count| *count == 0);
+        let assigned_topics = self.assigned_topics.iter().flat_map(BTreeMap::values);
+        let awaits_more = assigned_topics.into_iter().any(|topic| topic.count == 0);
         self.missing_topics
             .update(&self.topics, awaits_more, status, now, pause);
     }
@@ -294,6 +297,10 @@ impl Membership {
                     "the consumer has left its group: nothing can be committed",
                 )
             })),
+            _ if !self.duties.owned().is_empty() => Err(Error::new(
+                ErrorKind::Rebalance,
+                "the group is rebalancing: poll, and commit again",
+            )),
             _ => Err(Error::new(
                 ErrorKind::Rebalance,
                 "this member has no partitions of the group now, it is joining or was removed: poll, and commit what is assigned then",
@@ -366,9 +373,13 @@ impl Membership {
         if lost {
             self.forget_generation();
         }
-        self.assigned_counts = None;
+        self.assigned_topics = None;
         match lost {
             true => self.duties.lose_all(),
+            false if self.is_cooperative() => {
+                let topics = &self.topics;
+                (self.duties).revoke(|it| !topics.iter().any(|topic| **topic == *it.topic));
+            }
             false => self.duties.revoke_all(),
         }
         self.state = match self.duties.is_giving_up() {
@@ -377,9 +388,14 @@ impl Membership {
         };
     }
 
+    /// Whether the application keeps its partitions while the group rebalances: if all that is offered is cooperative.
+    fn is_cooperative(&self) -> bool {
+        self.assignors.iter().all(|it| it.is_cooperative())
+    }
+
     fn forget_generation(&mut self) {
         self.generation = NO_GENERATION;
-        self.assigned_counts = None;
+        self.assigned_topics = None;
     }
 }
 

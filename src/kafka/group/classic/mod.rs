@@ -5,9 +5,11 @@
 //! | `membership` | the member's state: what to send next, what a response means |
 //! | `assignor` | who gets which partition |
 //! | `consumer_protocol` | what members exchange: subscriptions and assignments |
+//! | `sticky_user_data` | what members of the sticky assignors add to that |
 //! | `response_checks` | whether a response fits its request |
 
 pub(crate) mod assignor;
 pub(crate) mod consumer_protocol;
 pub(crate) mod membership;
 pub(crate) mod response_checks;
+pub(crate) mod sticky_user_data;

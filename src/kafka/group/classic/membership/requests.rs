@@ -12,6 +12,7 @@ use protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, 
 use tokio::time::Instant;
 
 use super::{Action, Membership, PROTOCOL_TYPE, State};
+use crate::kafka::Result;
 use crate::kafka::group::classic::consumer_protocol::{self, Subscription};
 use crate::kafka::group::classic::response_checks::Wanted;
 
@@ -33,14 +34,24 @@ impl Membership {
     }
 
     pub(super) fn join(&mut self, now: Instant) -> Action {
-        let subscription = Subscription {
-            topics: self.topics.clone(),
-            owned: self.duties.owned().iter().cloned().collect(),
-            generation: self.generation,
-            rack: self.config.rack.clone(),
-        };
-        let metadata = match consumer_protocol::encode_subscription(subscription) {
-            Ok(metadata) => metadata,
+        let (assigned, generation) = &self.last_assignment;
+        let owned = self.duties.held();
+        let protocols = self.assignors.iter().map(|assignor| {
+            let subscription = Subscription {
+                topics: self.topics.clone(),
+                user_data: assignor.user_data(assigned, *generation),
+                owned: owned.iter().cloned().collect(),
+                generation: self.generation,
+                rack: self.config.rack.clone(),
+            };
+            Ok(JoinGroupRequestProtocol {
+                name: assignor.name().to_string(),
+                metadata: consumer_protocol::encode_subscription(subscription)?,
+                ..Default::default()
+            })
+        });
+        let protocols = match protocols.collect::<Result<Vec<_>>>() {
+            Ok(protocols) => protocols,
             Err(error) => {
                 // This fails until other topics are subscribed to.
                 let pause = self.config.heartbeat_interval;
@@ -59,15 +70,7 @@ impl Membership {
             member_id: self.member_id.clone(),
             group_instance_id: self.config.instance_id.clone(),
             protocol_type: PROTOCOL_TYPE.to_string(),
-            protocols: self
-                .assignors
-                .iter()
-                .map(|assignor| JoinGroupRequestProtocol {
-                    name: assignor.name().to_string(),
-                    metadata: metadata.clone(),
-                    ..Default::default()
-                })
-                .collect(),
+            protocols,
             ..Default::default()
         })
     }

@@ -8,7 +8,7 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use super::{Membership, State};
-use crate::kafka::group::classic::assignor::{Member, PartitionCounts};
+use crate::kafka::group::classic::assignor::{GroupTopics, Member};
 use crate::kafka::group::classic::consumer_protocol;
 use crate::kafka::group::classic::response_checks;
 #[cfg(planted_defects)]
@@ -49,10 +49,10 @@ impl Membership {
         }
     }
 
-    /// As leader, assigns by the partition counts that [`Action::CountPartitions`] asked for, or takes why they are not known.
+    /// As leader, assigns the topics that [`Action::DescribeTopics`] asked for, or takes why they are not known.
     pub fn assign(
         &mut self,
-        counts: Result<PartitionCounts>,
+        topics: Result<GroupTopics>,
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
@@ -60,10 +60,10 @@ impl Membership {
             return;
         };
         let assignor = &self.assignors[self.picked];
-        let assignments = counts.and_then(|counts| {
+        let assignments = topics.and_then(|topics| {
             let assignments = match skip {
                 true => BTreeMap::new(),
-                false => assignor.assign(members, &counts),
+                false => assignor.assign(members, &topics),
             };
             let assignments: Result<BTreeMap<_, _>> = assignments
                 .iter()
@@ -74,7 +74,7 @@ impl Membership {
                     ))
                 })
                 .collect();
-            self.assigned_counts = Some(counts);
+            self.assigned_topics = Some(topics);
             assignments
         });
         match assignments {
@@ -224,6 +224,11 @@ impl Membership {
                 if code == ErrorCode::UNKNOWN_MEMBER_ID && api == ApiKey::JOIN_GROUP {
                     self.member_id.clear();
                 }
+                if code != ErrorCode::REBALANCE_IN_PROGRESS && !self.duties.held().is_empty() {
+                    // A cooperative member that is none any more: others may own what it has.
+                    self.failures.failed(error, now, pause);
+                    return self.rebalance(now, true);
+                }
                 self.rejoin_at_once(error, now, pause);
             }
             _ => self.rejoin_after_pause(error, now, pause),
@@ -232,7 +237,7 @@ impl Membership {
 
     /// Rejoins at once, since the group has moved on: unless that has just been tried.
     fn rejoin_at_once(&mut self, error: Error, now: Instant, pause: impl FnOnce(u32) -> Duration) {
-        self.forget_generation();
+        self.leave_generation();
         let join_at = self.failures.failed(error, now, |attempts| match attempts {
             1 => Duration::ZERO,
             _ => pause(attempts - 1),
@@ -247,9 +252,17 @@ impl Membership {
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        self.forget_generation();
+        self.leave_generation();
         let join_at = self.failures.failed(error, now, pause);
         self.state = State::Unjoined { join_at };
+    }
+
+    /// Forgets the generation, unless the member owns partitions by it still.
+    fn leave_generation(&mut self) {
+        match self.duties.held().is_empty() {
+            true => self.forget_generation(),
+            false => self.assigned_topics = None,
+        }
     }
 
     fn fail(&mut self, error: Error) {
@@ -289,7 +302,7 @@ impl Membership {
         self.generation = response.generation_id;
         self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
-        self.assigned_counts = None;
+        self.assigned_topics = None;
         let leads = response.leader == response.member_id;
         self.member_id = response.member_id;
         if !leads {
@@ -323,7 +336,17 @@ impl Membership {
         self.failures.succeeded();
         self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
-        self.duties.assign(assigned);
-        self.state = State::Stable;
+        self.last_assignment = (assigned.clone(), self.generation);
+        let gives_up = match self.is_cooperative() {
+            true => self.duties.become_owner(assigned),
+            false => {
+                self.duties.assign(assigned);
+                false
+            }
+        };
+        self.state = match gives_up {
+            true => State::Revoking { lost: false },
+            false => State::Stable,
+        };
     }
 }

@@ -10,6 +10,8 @@ use crate::kafka::group::classic::consumer_protocol::{self, Subscription};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
+mod cooperative;
+
 fn config(instance_id: Option<&str>) -> MembershipConfig {
     MembershipConfig {
         group_id: "g".to_string(),
@@ -148,9 +150,12 @@ async fn the_leader_counts_partitions_and_assigns_them() {
     member.on_join_response(joined_as("a", "a", 1), now, |_| PAUSE);
     assert_eq!(
         member.next_action(now),
-        Action::CountPartitions(BTreeSet::from(["t".to_string()]))
+        Action::DescribeTopics {
+            topics: BTreeSet::from(["t".to_string()]),
+            with_racks: false,
+        }
     );
-    let counts = PartitionCounts::from([("t".into(), 3)]);
+    let counts = GroupTopics::from([("t".into(), 3.into())]);
     member.assign(Ok(counts.clone()), now, |_| PAUSE);
     let Action::Sync(sync) = member.next_action(now) else {
         panic!("syncs")
@@ -167,10 +172,10 @@ async fn the_leader_counts_partitions_and_assigns_them() {
     assert_eq!(assignments, [2, 1]);
     member.on_sync_response(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
     assigned(&mut member).expect("an assignment");
-    member.on_partition_counts(|_| counts.clone(), now);
+    member.on_topics(|_| counts.clone(), now);
     assert_eq!(given_up(&mut member), None);
-    let more = PartitionCounts::from([("t".into(), 4)]);
-    member.on_partition_counts(|_| more, now);
+    let more = GroupTopics::from([("t".into(), 4.into())]);
+    member.on_topics(|_| more, now);
     assert_eq!(
         given_up(&mut member),
         Some(false),
@@ -185,11 +190,13 @@ async fn a_topic_that_is_created_later_triggers_a_rebalance() {
     let mut member = new(now);
     member.next_action(now);
     member.on_join_response(joined_as("a", "a", 1), now, |_| PAUSE);
-    member.assign(Ok(PartitionCounts::from([("t".into(), 0)])), now, |_| PAUSE);
+    member.assign(Ok(GroupTopics::from([("t".into(), 0.into())])), now, |_| {
+        PAUSE
+    });
     assert!(matches!(member.next_action(now), Action::Sync(_)));
     member.on_sync_response(synced_with(&[]), unknown, now, |_| PAUSE);
     assert_eq!(assigned(&mut member), Some(Vec::new()));
-    member.on_partition_counts(|_| PartitionCounts::from([("t".into(), 6)]), now);
+    member.on_topics(|_| GroupTopics::from([("t".into(), 6.into())]), now);
     assert!(
         matches!(member.next_action(now), Action::Join(_)),
         "nothing to give up"
@@ -381,8 +388,8 @@ fn driven(
             Action::Sync(_) => member.on_sync_response(sync(), unknown, now, |_| PAUSE * 5),
             Action::Wait(Some(at)) => now = at,
             Action::Wait(None) | Action::End => break,
-            Action::CountPartitions(topics) => {
-                let counts = topics.iter().map(|topic| (topic.as_str().into(), 1));
+            Action::DescribeTopics { topics, .. } => {
+                let counts = topics.iter().map(|topic| (topic.as_str().into(), 1.into()));
                 member.assign(Ok(counts.collect()), now, |_| PAUSE * 5);
             }
             Action::Heartbeat(_) => break,
@@ -595,9 +602,9 @@ async fn a_static_leader_that_came_back_assigns_nothing_and_notices_new_partitio
     member.on_join_response(Ok(answer), now, |_| PAUSE);
     assert!(matches!(
         member.next_action(now),
-        Action::CountPartitions(_)
+        Action::DescribeTopics { .. }
     ));
-    let counts = PartitionCounts::from([("t".into(), 3)]);
+    let counts = GroupTopics::from([("t".into(), 3.into())]);
     member.assign(Ok(counts.clone()), now, |_| PAUSE);
     let Action::Sync(sync) = member.next_action(now) else {
         panic!("syncs")
@@ -605,9 +612,9 @@ async fn a_static_leader_that_came_back_assigns_nothing_and_notices_new_partitio
     assert_eq!(sync.assignments, []);
     member.on_sync_response(synced_with(&[0, 1]), unknown, now, |_| PAUSE);
     assigned(&mut member).expect("an assignment");
-    member.on_partition_counts(|_| counts, now);
+    member.on_topics(|_| counts, now);
     assert_eq!(given_up(&mut member), None);
-    member.on_partition_counts(|_| PartitionCounts::from([("t".into(), 4)]), now);
+    member.on_topics(|_| GroupTopics::from([("t".into(), 4.into())]), now);
     assert_eq!(given_up(&mut member), Some(false));
 }
 
@@ -629,14 +636,10 @@ impl Assignor for LastTakesAll {
         "last"
     }
 
-    fn assign(
-        &self,
-        members: &[Member],
-        partitions: &PartitionCounts,
-    ) -> BTreeMap<String, Assignment> {
+    fn assign(&self, members: &[Member], partitions: &GroupTopics) -> BTreeMap<String, Assignment> {
         let all = partitions
             .iter()
-            .map(|(topic, count)| (topic.clone(), (0..*count).collect()));
+            .map(|(topic, partitions)| (topic.clone(), (0..partitions.count).collect()));
         let last = members.iter().map(|member| &member.id).max();
         let mut assignments: BTreeMap<_, _> = members
             .iter()
@@ -662,10 +665,10 @@ async fn the_assignor_is_the_one_that_the_coordinator_picked_of_those_offered() 
         ..joined_as("a", "a", 1).expect("an answer")
     };
     member.on_join_response(Ok(picked), now, |_| PAUSE);
-    let counts = PartitionCounts::from([("t".into(), 3)]);
+    let counts = GroupTopics::from([("t".into(), 3.into())]);
     assert!(matches!(
         member.next_action(now),
-        Action::CountPartitions(_)
+        Action::DescribeTopics { .. }
     ));
     member.assign(Ok(counts), now, |_| PAUSE);
     let Action::Sync(sync) = member.next_action(now) else {
@@ -690,6 +693,7 @@ async fn a_join_tells_the_leader_what_was_owned_in_which_generation_and_where_th
     };
     let told = consumer_protocol::decode_subscription(join.protocols[0].metadata.clone());
     let expected = Subscription {
+        user_data: None,
         topics: vec!["t".to_string()],
         owned: Vec::new(),
         generation: 1,

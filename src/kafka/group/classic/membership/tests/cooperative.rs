@@ -1,0 +1,271 @@
+//! Cooperative members (KIP-429): what stays is kept while the group rebalances, and nothing is owned twice.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kafka::group::classic::assignor::{CooperativeSticky, Sticky};
+
+/// A coordinator with its members, which does its part at once.
+struct Group {
+    members: Vec<(Membership, Option<JoinGroupRequest>)>,
+    topics: GroupTopics,
+    generation: i32,
+    named: usize,
+    now: Instant,
+}
+
+impl Group {
+    fn new(partitions: i32, now: Instant) -> Self {
+        Self {
+            members: Vec::new(),
+            topics: GroupTopics::from([("t".into(), partitions.into())]),
+            generation: 0,
+            named: 0,
+            now,
+        }
+    }
+
+    fn add(&mut self) {
+        let assignors: Vec<Box<dyn Assignor>> = vec![Box::new(CooperativeSticky)];
+        let topics = vec!["t".to_string()];
+        let mut member = Membership::new(config(None), assignors, topics, self.now);
+        member.member_id = format!("m{}", self.named);
+        self.named += 1;
+        self.members.push((member, None));
+        self.tell_others();
+    }
+
+    /// Members in a generation are told that the group rebalances.
+    fn tell_others(&mut self) {
+        for (member, _) in &mut self.members {
+            let code = ErrorCode::REBALANCE_IN_PROGRESS;
+            member.on_heartbeat_response(code, self.now, self.now, |_| PAUSE);
+        }
+    }
+
+    /// A member does the first thing that it has to do.
+    fn step(&mut self, index: usize) {
+        let (member, joining) = &mut self.members[index];
+        if let Some(duty) = member.begin_duty() {
+            member.duty_done(&duty, self.now);
+        } else if joining.is_none()
+            && let Action::Join(join) = member.next_action(self.now)
+        {
+            *joining = Some(join);
+            self.tell_others();
+        }
+        self.nothing_is_owned_twice();
+        if self.members.iter().all(|(_, joining)| joining.is_some()) {
+            self.form_generation();
+        }
+    }
+
+    fn form_generation(&mut self) {
+        self.generation += 1;
+        let joined: Vec<JoinGroupResponseMember> = self
+            .members
+            .iter_mut()
+            .filter_map(|(_, joining)| joining.take())
+            .map(|join| JoinGroupResponseMember {
+                member_id: join.member_id,
+                metadata: join.protocols[0].metadata.clone(),
+                ..Default::default()
+            })
+            .collect();
+        let leader = joined[0].member_id.clone();
+        let mut assignments = BTreeMap::new();
+        for (member, _) in &mut self.members {
+            let id = member.member_id.clone();
+            let response = JoinGroupResponse {
+                generation_id: self.generation,
+                protocol_name: Some("cooperative-sticky".to_string()),
+                members: (id == leader).then(|| joined.clone()).unwrap_or_default(),
+                leader: leader.clone(),
+                member_id: id,
+                ..Default::default()
+            };
+            member.on_join_response(Ok(response), self.now, |_| PAUSE);
+            if let Action::DescribeTopics { .. } = member.next_action(self.now) {
+                member.assign(Ok(self.topics.clone()), self.now, |_| PAUSE);
+                let Action::Sync(sync) = member.next_action(self.now) else {
+                    panic!("syncs")
+                };
+                let all = sync.assignments.into_iter();
+                assignments.extend(all.map(|it| (it.member_id, it.assignment)));
+            }
+        }
+        for (member, _) in &mut self.members {
+            let response = SyncGroupResponse {
+                assignment: assignments[&member.member_id].clone(),
+                ..Default::default()
+            };
+            member.on_sync_response(Ok(response), unknown, self.now, |_| PAUSE);
+        }
+        self.nothing_is_owned_twice();
+    }
+
+    fn nothing_is_owned_twice(&self) {
+        let mut owned = BTreeSet::new();
+        for partition in self.members.iter().flat_map(|(it, _)| it.duties.owned()) {
+            assert!(owned.insert(partition), "{partition} is owned twice");
+        }
+    }
+
+    fn owned(&self) -> Vec<usize> {
+        let members = self.members.iter();
+        members
+            .map(|(member, _)| member.duties.owned().len())
+            .collect()
+    }
+
+    /// Steps in turn until nobody has anything to do.
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            for index in 0..self.members.len() {
+                self.step(index);
+            }
+        }
+        let is_settled = |(member, joining): &(Membership, Option<JoinGroupRequest>)| {
+            matches!(member.state, State::Stable) && joining.is_none()
+        };
+        assert!(
+            self.members.iter().all(is_settled),
+            "the group never settles"
+        );
+    }
+}
+
+#[tokio::test]
+async fn members_keep_what_stays_theirs_while_others_join() {
+    let mut group = Group::new(6, Instant::now());
+    group.add();
+    group.settle();
+    assert_eq!(group.owned(), [6]);
+    let before = group.members[0].0.duties.owned().clone();
+    group.add();
+    for index in [0, 1] {
+        group.step(index);
+        let owned = group.members[0].0.duties.owned();
+        assert_eq!(
+            owned, &before,
+            "nothing is given up before it is known what goes"
+        );
+    }
+    group.settle();
+    assert_eq!(group.owned(), [3, 3]);
+    assert!(group.members[0].0.duties.owned().is_subset(&before));
+}
+
+#[tokio::test]
+async fn what_is_lost_with_the_membership_is_lost_though_the_member_is_cooperative() {
+    let mut group = Group::new(2, Instant::now());
+    group.add();
+    group.settle();
+    let member = &mut group.members[0].0;
+    let now = group.now;
+    member.on_heartbeat_response(ErrorCode::UNKNOWN_MEMBER_ID, now, now, |_| PAUSE);
+    assert_eq!(given_up(member), Some(true));
+    // The same, said to a join.
+    let mut group = Group::new(2, now);
+    group.add();
+    group.settle();
+    let member = &mut group.members[0].0;
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Join(_)));
+    assert!(
+        member.group_metadata().is_err(),
+        "nothing is committed meanwhile"
+    );
+    member.on_join_response(refused(ErrorCode::UNKNOWN_MEMBER_ID), now, |_| PAUSE);
+    assert_eq!(given_up(member), Some(true));
+    give_up(member, now);
+    let Action::Join(join) = member.next_action(now) else {
+        panic!("joins anew")
+    };
+    assert_eq!(join.member_id, "");
+}
+
+#[tokio::test]
+async fn a_join_that_got_no_answer_is_repeated_with_what_is_owned() {
+    let mut group = Group::new(2, Instant::now());
+    group.add();
+    group.settle();
+    let now = group.now;
+    let member = &mut group.members[0].0;
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Join(_)));
+    let gone = Error::new(ErrorKind::Disconnected, "gone");
+    member.on_join_response(Err(gone), now, |_| PAUSE);
+    assert_eq!(given_up(member), None);
+    let Action::Join(join) = member.next_action(now + PAUSE) else {
+        panic!("joins again")
+    };
+    let told = consumer_protocol::decode_subscription(join.protocols[0].metadata.clone());
+    let told = told.expect("decodes");
+    assert_eq!((told.owned.len(), told.generation), (2, 1));
+}
+
+#[tokio::test]
+async fn a_member_that_also_offers_an_eager_assignor_gives_up_everything_before_it_joins() {
+    let now = Instant::now();
+    let assignors: Vec<Box<dyn Assignor>> = vec![Box::new(Sticky), Box::new(CooperativeSticky)];
+    let mut member = Membership::new(config(None), assignors, vec!["t".to_string()], now);
+    member.next_action(now);
+    let joined = JoinGroupResponse {
+        protocol_name: Some("cooperative-sticky".to_string()),
+        ..joined_as("a", "b", 1).expect("an answer")
+    };
+    member.on_join_response(Ok(joined), now, |_| PAUSE);
+    member.next_action(now);
+    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    assigned(&mut member).expect("an assignment");
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    assert_eq!(given_up(&mut member), Some(false));
+    give_up(&mut member, now);
+    let Action::Join(join) = member.next_action(now) else {
+        panic!("joins")
+    };
+    let sticky = consumer_protocol::decode_subscription(join.protocols[0].metadata.clone());
+    let sticky = sticky.expect("decodes");
+    assert!(
+        sticky.owned.is_empty() && sticky.user_data.is_some(),
+        "{sticky:?}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whoever_comes_and_whenever_nothing_is_owned_twice_and_everything_is_owned_in_the_end(
+        partitions in 1i32..20,
+        steps in prop::collection::vec((0usize..10, 0usize..8), 1..200),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let mut group = Group::new(partitions, Instant::now());
+            group.add();
+            for (what, which) in steps {
+                let count = group.members.len();
+                match what {
+                    0 if count < 6 => group.add(),
+                    // One leaves, or dies: it owns nothing any more once the others hear of it.
+                    1 if count > 1 => {
+                        group.members.remove(which % count);
+                        group.tell_others();
+                    }
+                    2 => {
+                        group.topics.insert("t".into(), (partitions + which as i32).into());
+                        group.tell_others();
+                    }
+                    _ => group.step(which % count),
+                }
+            }
+            group.settle();
+            let owned = group.owned();
+            assert_eq!(owned.iter().sum::<usize>(), group.topics["t"].count as usize);
+            let (most, least) = (owned.iter().max(), owned.iter().min());
+            assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{owned:?}");
+        });
+    }
+}
