@@ -38,6 +38,14 @@ pub enum Defect {
     LeftOutIsCommitted,
     /// A batch is given up when its answer cannot be read.
     UnreadableIsFinal,
+    /// A dead letter counts as written when the producer has accepted it.
+    DeadLetterUnacknowledged,
+    /// A dead letter that could not be written counts as written.
+    DeadLetterGivenUp,
+    /// The records behind one that waits for its next attempt do not wait.
+    RestingKeyReleased,
+    /// A record that waits for its next attempt counts as finished.
+    RestingIsFinished,
 }
 
 thread_local! {

@@ -93,6 +93,11 @@ impl Progress {
                 offset,
                 id,
                 ..
+            }
+            | Event::Dead {
+                partition,
+                offset,
+                id,
             } if *typed => {
                 group.insert((partition, offset, id));
             }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use pat_events::events::codec::Protobuf;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{
-    CommitPolicy, ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer,
+    CommitPolicy, ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer, HandlerError,
+    OnFailure, RetryPolicy,
 };
 use pat_events::kafka::OffsetReset;
 use tokio::task::JoinHandle;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::consumers::leaves_at;
 use crate::harness::{GROUPS, Harness, TOPIC};
 use crate::history::{Event, Id};
-use crate::plan::Scenario;
+use crate::plan::{Fate, Scenario};
 use crate::record_format::{Handle, Handler, OwnEvents, RecordFormat};
 use crate::rng::Rng;
 
@@ -99,6 +100,14 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     let pause = *rng.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);
     config.commit = CommitPolicy::prompt(pause);
     config.concurrency = rng.between(1, 16) as usize;
+    if plan.failing.is_some() {
+        config.on_failure = OnFailure::DeadLetter;
+        let (first, longest) = (Duration::from_millis(50), Duration::from_secs(2));
+        config.retry = RetryPolicy::up_to(5).backoff(first, longest);
+        // Each success makes room for a retry: without that they would wait for ever.
+        config.retry.budget_per_second = 1;
+        config.retry.budget_percent = 100;
+    }
     config
 }
 
@@ -153,13 +162,14 @@ struct Work {
 }
 
 impl Handle for Work {
-    async fn handle(&self, context: &Context<'_>) {
+    async fn handle(&self, context: &Context<'_>) -> Result<(), HandlerError> {
         let (reader, partition, offset) = (self.reader, context.partition(), context.offset());
         let format = self.harness.plan.format;
         let value = context.record().value;
         let id: Id = value
             .and_then(|value| format.id(value))
             .expect("all values hold an id");
+        self.harness.record_dead();
         self.harness.recorder.record(Event::Begins {
             reader,
             partition,
@@ -173,11 +183,29 @@ impl Handle for Work {
         } else if self.rng.chance(30) {
             sleep(self.rng.millis(0, 20)).await;
         }
-        self.harness.recorder.record(Event::Ends {
+        let fate = (self.harness.plan.failing).map_or(Fate::Good, |failing| failing.fate(id));
+        let error = match fate {
+            Fate::Poison => Some(HandlerError::poison("it will never do")),
+            Fate::Transient(failures) if context.attempt() <= failures => {
+                Some(HandlerError::transient("not now"))
+            }
+            Fate::Good | Fate::Transient(_) => None,
+        };
+        let Some(error) = error else {
+            self.harness.recorder.record(Event::Ends {
+                reader,
+                partition,
+                offset,
+                id,
+            });
+            return Ok(());
+        };
+        self.harness.recorder.record(Event::Fails {
             reader,
             partition,
             offset,
             id,
         });
+        Err(error)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::broker::Broker;
+use pat_events::events::dead_letter;
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
@@ -19,12 +20,15 @@ use crate::consumers;
 use crate::faults;
 use crate::history::{Event, Group, History, Id, Incarnation, Recorder};
 use crate::network::Network;
-use crate::plan::{Plan, Scenario};
+use crate::plan::{Failing, Fate, Plan, Scenario};
 use crate::producers::{self, Load};
 use crate::rng::Rng;
 use crate::security;
 
 pub const TOPIC: &str = "events";
+/// Where the dead letters of its records go.
+const DEAD_TOPIC: &str = "events.dlq";
+const DEAD_PARTITIONS: i32 = 2;
 /// The group of consumers that are polled, and that of typed ones.
 pub const GROUPS: [(Group, &str); 2] = [(Group::Polling, "group"), (Group::Typed, "typed")];
 /// The largest batch that the broker takes, and with it the largest record.
@@ -87,6 +91,8 @@ pub struct Harness {
     pub plan: Arc<Plan>,
     pub failure: FirstFailure,
     topic: Arc<Mutex<Topic>>,
+    /// How many batches of each partition of the dead letters were looked at.
+    dead: Arc<Mutex<[usize; DEAD_PARTITIONS as usize]>>,
     healed: Arc<(AtomicBool, Notify)>,
     epoch_ms: Clock,
     pub request_timeout: Duration,
@@ -178,8 +184,55 @@ impl Harness {
         self.recorder.record(Event::Grown { partitions });
     }
 
+    /// Creates the topic of dead letters, when it is time for it.
+    async fn create_dead_topic(self) {
+        if let Some(failing) = self.plan.failing {
+            sleep(failing.no_dead_topic).await;
+            let created = self.broker.create_topic(DEAD_TOPIC, DEAD_PARTITIONS);
+            created.expect("nothing has the name");
+        }
+    }
+
+    /// Notes which records have become dead letters since it was called last.
+    pub fn record_dead(&self) {
+        if self.plan.failing.is_none() {
+            return;
+        }
+        let mut dead = self.dead.lock().expect("no holder panics");
+        let mut decompressor = Decompressor::default();
+        for (partition, seen) in (0..).zip(&mut *dead) {
+            let Some(summary) = self.broker.log(DEAD_TOPIC, partition) else {
+                return;
+            };
+            let batches = summary.batches.into_iter().skip(*seen);
+            for batch in batches.flat_map(BatchIter::new) {
+                *seen += 1;
+                let batch = batch.expect("the broker checks batches");
+                let mut records = batch
+                    .decode(&mut decompressor, 1 << 20)
+                    .expect("the broker checks batches");
+                while let Some(record) = records.next_record() {
+                    let record = record.expect("the broker checks batches");
+                    let number = |name| {
+                        let value = record.headers.get(name).and_then(|header| header.value);
+                        let text = value.and_then(|value| std::str::from_utf8(value).ok());
+                        text.and_then(|text| text.parse::<i64>().ok())
+                            .expect("it says where its record stood")
+                    };
+                    let value = record.value.and_then(|value| self.plan.format.id(value));
+                    self.recorder.record(Event::Dead {
+                        partition: number(dead_letter::ORIGIN_PARTITION) as i32,
+                        offset: number(dead_letter::ORIGIN_OFFSET),
+                        id: value.expect("all values hold an id"),
+                    });
+                }
+            }
+        }
+    }
+
     /// Notes what is committed, where that has changed.
     pub fn record_committed(&self) {
+        self.record_dead();
         let mut topic = self.topic();
         for (group, name) in GROUPS {
             for partition in 0..topic.partitions {
@@ -274,6 +327,7 @@ async fn live(seed: u64) -> Outcome {
         plan: Arc::new(plan),
         failure: FirstFailure::default(),
         topic: Arc::default(),
+        dead: Arc::default(),
         healed: Arc::default(),
         epoch_ms: Clock::simulated(EPOCH_MS),
         request_timeout: *rng.pick(&[
@@ -290,6 +344,7 @@ async fn live(seed: u64) -> Outcome {
         harness.request_timeout, harness.plan
     );
 
+    let dead_topic = tokio::spawn(harness.clone().create_dead_topic());
     let readers = consumers::Readers::start(&harness, &rng);
     let looking = tokio::spawn(poll_committed(harness.clone()));
     let mut stuck = None;
@@ -312,6 +367,7 @@ async fn live(seed: u64) -> Outcome {
     if let Err(ended) = faults.await {
         assert!(ended.is_cancelled(), "seed {seed}: no fault came any more");
     }
+    dead_topic.await.expect("there is room for a topic");
     heal(&harness).await;
     harness.healed.0.store(true, Ordering::Relaxed);
     harness.healed.1.notify_waiters();
@@ -337,7 +393,10 @@ async fn live(seed: u64) -> Outcome {
             .as_millis() as u64,
         moves_by_itself: !harness.plan.none,
     };
-    let violations = check(&history, guarantees, &consumers::groups(&history));
+    let mut violations = check(&history, guarantees, &consumers::groups(&history));
+    if let Some(failing) = harness.plan.failing {
+        violations.extend(dead_for_nothing(&history, failing));
+    }
     Outcome {
         seed,
         setup,
@@ -345,6 +404,16 @@ async fn live(seed: u64) -> Outcome {
         violations,
         stuck,
     }
+}
+
+/// Records that became dead letters and would have been handled.
+fn dead_for_nothing(history: &History, failing: Failing) -> impl Iterator<Item = Violation> {
+    let dead = history.events.iter().filter_map(|event| match *event {
+        Event::Dead { id, .. } => Some(id),
+        _ => None,
+    });
+    let good = dead.filter(move |id| failing.fate(*id) != Fate::Poison);
+    good.map(Violation::DeadForNothing)
 }
 
 async fn poll_committed(harness: Harness) {

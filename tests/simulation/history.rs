@@ -120,6 +120,19 @@ pub enum Event {
         offset: i64,
         id: Id,
     },
+    /// A handler of a typed consumer has failed with the record.
+    Fails {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        id: Id,
+    },
+    /// The record is in the topic of dead letters.
+    Dead {
+        partition: i32,
+        offset: i64,
+        id: Id,
+    },
     /// A reader said that something fails.
     ReportsFailure {
         reader: u32,

@@ -166,6 +166,10 @@ mod planted_defects {
         plan.scenario == Scenario::Chaos
     }
 
+    fn failing(plan: &Plan) -> bool {
+        plan.failing.is_some()
+    }
+
     fn recreated(plan: &Plan) -> bool {
         plan.scenario == Scenario::TopicRecreated
     }
@@ -185,6 +189,10 @@ mod planted_defects {
         a_pause_that_uses_up_the_time_for_an_answer_is_found: PauseUsesUpTime in |plan| plan.quota.is_some() => FailedForNothing(_),
         a_commit_that_nobody_confirmed_is_found: LeftOutIsCommitted in |plan| plan.unconfirmed => NotStored { .. },
         a_commit_that_is_overtaken_by_a_newer_one_is_found: CommitsSideBySide in |plan| plan.unconfirmed && plan.all_is_well() => StoredFell { .. },
+        a_dead_letter_that_counts_before_it_is_written_is_found: DeadLetterUnacknowledged in failing => Overtook { .. } | StoredUnfinished { .. } | NeverRead { .. },
+        a_dead_letter_that_is_given_up_is_found: DeadLetterGivenUp in failing => Overtook { .. } | StoredUnfinished { .. } | NeverRead { .. },
+        a_key_that_does_not_wait_for_a_retry_is_found: RestingKeyReleased in failing => Overtook { .. },
+        a_commit_past_a_record_that_waits_for_its_retry_is_found: RestingIsFinished in failing => StoredUnfinished { .. },
         a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal in |plan| plan.garbled => FailedForNothing(_),
     }
 

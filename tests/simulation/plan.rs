@@ -6,6 +6,7 @@ use std::time::Duration;
 use pat_events::kafka::{AssignmentStrategies, AssignmentStrategy};
 use protocol::ErrorCode;
 
+use crate::history::Id;
 use crate::network::NetworkConditions;
 use crate::record_format::RecordFormat;
 use crate::rng::Rng;
@@ -59,10 +60,54 @@ pub struct Plan {
     /// Partitions are added.
     pub grows: bool,
     pub security: Security,
+    /// How handlers of typed consumers fail, if they do.
+    pub failing: Option<Failing>,
     /// How the members of the group may have partitions assigned.
     pub strategies: AssignmentStrategies,
     /// For how long things happen.
     pub lasts: Duration,
+}
+
+/// How handlers fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing {
+    /// Of a hundred events, how many fail for a while, and how many for ever.
+    transient_percent: u64,
+    poison_percent: u64,
+    /// For how long there is no topic for dead letters.
+    pub no_dead_topic: Duration,
+}
+
+/// What handlers do with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Good,
+    /// So many attempts of each consumer fail.
+    Transient(u32),
+    Poison,
+}
+
+impl Failing {
+    fn draw(rng: &Rng, lasts: Duration) -> Self {
+        Self {
+            transient_percent: *rng.pick(&[5, 30]),
+            poison_percent: *rng.pick(&[1, 10]),
+            no_dead_topic: *rng.pick(&[Duration::ZERO, lasts / 2, lasts]),
+        }
+    }
+
+    /// The same whenever and wherever the event is handled.
+    pub fn fate(&self, id: Id) -> Fate {
+        let number = u64::from(id.producer) << 32 | u64::from(id.number);
+        let mixed = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        match mixed % 100 {
+            it if it < self.poison_percent => Fate::Poison,
+            it if it < self.poison_percent + self.transient_percent => {
+                Fate::Transient(1 + id.number % 2)
+            }
+            _ => Fate::Good,
+        }
+    }
 }
 
 /// How connections begin.
@@ -174,6 +219,7 @@ impl Plan {
             cancelled_percent: if rng.chance(25) { 10 } else { 0 },
             grows,
             security: Security::default(),
+            failing: None,
             strategies: AssignmentStrategies::default(),
             lasts: Duration::ZERO,
         };
@@ -188,6 +234,7 @@ impl Plan {
         };
         // The last that are drawn: what came before is what it was without.
         let security = Security::draw(rng, lasts);
+        let fails = typed && !recreated && rng.chance(50);
         let strategies: AssignmentStrategies = match rng.between(0, 4) {
             0 => AssignmentStrategies::default(),
             1 => AssignmentStrategy::RoundRobin.into(),
@@ -197,6 +244,7 @@ impl Plan {
         Self {
             security,
             strategies,
+            failing: fails.then(|| Failing::draw(rng, lasts)),
             lasts,
             ..plan
         }
@@ -215,12 +263,13 @@ impl Plan {
         self.scenario == Scenario::Calm
     }
 
-    /// Whether every event is handled once: all members stop in good order, all handlers are done before anybody loses patience, and a commit
-    /// has room to say what is finished beyond it.
+    /// Whether every event is handled once: all members stop in good order, all handlers are done before anybody loses patience, and so are dead
+    /// letters, which brokers do not delay; and a commit has room to say what is finished beyond it.
     pub fn is_handled_once(&self) -> bool {
         self.all_is_well()
             && self.work.slow < self.shutdown_timeout.min(self.max_poll_interval / 2)
             && self.metadata_bytes >= 4_096
+            && (self.failing.is_none() || !self.garbled && self.quota.is_none())
     }
 
     /// Whether what a member commits in its listener_delay is in time.

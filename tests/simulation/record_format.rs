@@ -3,7 +3,7 @@
 
 use pat_events::events::email::{EmailDeleted, EmailEventHandler};
 use pat_events::events::{Context, EventProducer, HandlerError, event_set, prost};
-use pat_events::kafka::{Delivery, Producer, Record, Result};
+use pat_events::kafka::{self, Delivery, Producer, Record};
 use prost::Message;
 
 use crate::history::Id;
@@ -95,7 +95,7 @@ impl Writer {
         id: Id,
         key: Option<u32>,
         padding: usize,
-    ) -> Result<Delivery> {
+    ) -> kafka::Result<Delivery> {
         let Id { producer, number } = id;
         let name = || key.map(|key| format!("key-{key}")).unwrap_or_default();
         match self {
@@ -141,14 +141,14 @@ impl Writer {
         }
     }
 
-    pub async fn flush(&self) -> Result<()> {
+    pub async fn flush(&self) -> kafka::Result<()> {
         match self {
             Writer::Raw(writer) => writer.flush().await,
             Writer::Own(writer) | Writer::Email(writer) => writer.flush().await,
         }
     }
 
-    pub async fn close(&self, timeout: std::time::Duration) -> Result<()> {
+    pub async fn close(&self, timeout: std::time::Duration) -> kafka::Result<()> {
         match self {
             Writer::Raw(writer) => writer.close(timeout).await,
             Writer::Own(writer) | Writer::Email(writer) => writer.close(timeout).await,
@@ -158,7 +158,10 @@ impl Writer {
 
 /// What handles the events of both sets alike.
 pub trait Handle: Send + Sync + 'static {
-    fn handle(&self, context: &Context<'_>) -> impl Future<Output = ()> + Send;
+    fn handle(
+        &self,
+        context: &Context<'_>,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
 
 /// A handler of both sets.
@@ -166,13 +169,11 @@ pub struct Handler<H>(pub H);
 
 impl<H: Handle> OwnHandler for Handler<H> {
     async fn handle_noted(&self, context: &Context<'_>, _: Noted) -> Result<(), HandlerError> {
-        self.0.handle(context).await;
-        Ok(())
+        self.0.handle(context).await
     }
 
     async fn handle_counted(&self, context: &Context<'_>, _: Counted) -> Result<(), HandlerError> {
-        self.0.handle(context).await;
-        Ok(())
+        self.0.handle(context).await
     }
 }
 
@@ -190,8 +191,7 @@ impl<H: Handle> EmailEventHandler for Handler<H> {
         context: &Context<'_>,
         _: EmailDeleted,
     ) -> Result<(), HandlerError> {
-        self.0.handle(context).await;
-        Ok(())
+        self.0.handle(context).await
     }
 
     none_of! {

@@ -7,6 +7,8 @@ use super::dead_letter::LeftOut;
 use crate::events::RawRecord;
 use crate::events::cancellation::Cancellation;
 use crate::events::observe::{Last, Spans};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Client, Compression, Header, Producer, ProducerConfig, Record, Result};
 
 /// What is appended to the name of a topic for that of its dead letters.
@@ -90,6 +92,10 @@ impl DeadLetterWriter {
             () = Cancellation::either(given_up) => return None,
             accepted = self.producer.enqueue(dead) => accepted,
         };
+        #[cfg(planted_defects)]
+        if accepted.is_ok() && planted::is_planted(planted::Defect::DeadLetterUnacknowledged) {
+            return Some(Ok(()));
+        }
         let written = match accepted {
             Ok(delivery) => delivery.await,
             Err(error) => Err(error),

@@ -99,6 +99,11 @@ pub(super) fn stored(
                 offset,
                 id,
                 ..
+            }
+            | Event::Dead {
+                partition,
+                offset,
+                id,
             } => finish(log, &mut unfinished, Group::Typed, (partition, offset, id)),
             Event::Stored {
                 group,

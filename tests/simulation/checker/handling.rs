@@ -10,12 +10,14 @@ use crate::history::{Event, History, Id, Incarnation};
 struct Key {
     /// At work, by the reader whose they are.
     at_work: BTreeMap<u32, i64>,
+    /// Handled, or dead.
     finished: BTreeSet<i64>,
     begun: BTreeSet<i64>,
 }
 
 /// A consumer has one handler of a key at work; and one that begins for the first time with a record finds all earlier ones of its key
-/// finished, by whomever.
+/// finished, by
+/// whomever, or dead.
 pub(super) fn order(history: &History, log: &Log, found: &mut Vec<Violation>) {
     let key_of = keys(history);
     let mut keys: BTreeMap<(Incarnation, i32, u32), Key> = BTreeMap::new();
@@ -69,11 +71,30 @@ pub(super) fn order(history: &History, log: &Log, found: &mut Vec<Violation>) {
                 partition,
                 offset,
                 id,
+            }
+            | Event::Fails {
+                reader,
+                partition,
+                offset,
+                id,
             } => {
                 if let Some(key) =
                     place(partition, offset, id).and_then(|place| keys.get_mut(&place))
                 {
                     key.at_work.remove(&reader);
+                    if let Event::Ends { .. } = event {
+                        key.finished.insert(offset);
+                    }
+                }
+            }
+            Event::Dead {
+                partition,
+                offset,
+                id,
+            } => {
+                if let Some(key) =
+                    place(partition, offset, id).and_then(|place| keys.get_mut(&place))
+                {
                     key.finished.insert(offset);
                 }
             }
@@ -105,6 +126,11 @@ pub(super) fn once(history: &History, log: &Log, found: &mut Vec<Violation>) {
                 offset,
                 id,
                 ..
+            }
+            | Event::Dead {
+                partition,
+                offset,
+                id,
             } => {
                 finished.insert((log.incarnation_of(partition, offset, id), partition, offset));
             }

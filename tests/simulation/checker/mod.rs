@@ -138,6 +138,8 @@ pub enum Violation {
         partition: i32,
         offset: i64,
     },
+    /// A dead letter of a record that would have been handled.
+    DeadForNothing(Id),
     /// Handled again, though it was finished, and nobody died or lost patience.
     HandledTwice { partition: i32, offset: i64 },
 }

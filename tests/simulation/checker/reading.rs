@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Guarantees, Log, Violation};
+use crate::consumers::FIRST_TYPED;
 use crate::history::{Event, History, Incarnation};
 
 /// Where a reader stands in a partition.
@@ -123,7 +124,7 @@ pub(super) fn readers(
     }
 }
 
-/// What is there in the end, somebody of the group has read, or handled.
+/// What is there in the end, somebody of the group has read, or handled, or it is dead.
 pub(super) fn everything_read(
     history: &History,
     log: &Log,
@@ -146,6 +147,14 @@ pub(super) fn everything_read(
                 offset,
                 id,
             } if group.contains(&reader) => {
+                Some((log.incarnation_of(partition, offset, id), partition, offset))
+            }
+            // Of the one group that has such.
+            Event::Dead {
+                partition,
+                offset,
+                id,
+            } if group.iter().any(|reader| *reader >= FIRST_TYPED) => {
                 Some((log.incarnation_of(partition, offset, id), partition, offset))
             }
             _ => None,

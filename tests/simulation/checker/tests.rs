@@ -647,3 +647,87 @@ fn a_reader_that_keeps_silent_or_moves_by_itself_is_found() {
     moved.times.push(0);
     assert_eq!(check(&moved, still, &[]), []);
 }
+
+#[test]
+fn a_record_that_fails_holds_up_its_key_and_the_commit_until_it_is_handled_or_dead() {
+    let reader = crate::consumers::FIRST_TYPED;
+    let event = |offset| (0, offset, id(offset as u32));
+    let begins = |offset| {
+        let (partition, offset, id) = event(offset);
+        Event::Begins {
+            reader,
+            partition,
+            offset,
+            id,
+        }
+    };
+    let ends = |offset| {
+        let (partition, offset, id) = event(offset);
+        Event::Ends {
+            reader,
+            partition,
+            offset,
+            id,
+        }
+    };
+    let fails = |offset| {
+        let (partition, offset, id) = event(offset);
+        Event::Fails {
+            reader,
+            partition,
+            offset,
+            id,
+        }
+    };
+    let dead = |offset| {
+        let (partition, offset, id) = event(offset);
+        Event::Dead {
+            partition,
+            offset,
+            id,
+        }
+    };
+    let stored = |next| Event::Stored {
+        group: Group::Typed,
+        partition: 0,
+        next,
+    };
+    let judged = |events: &[Event]| {
+        let written = [written(0, 0), written(1, 1)].concat();
+        let events = written.into_iter().chain(events.iter().copied());
+        check(
+            &history(events, &[(0, 0), (1, 1)]),
+            NOTHING,
+            &[vec![reader]],
+        )
+    };
+    let rest = [begins(1), ends(1), stored(2)];
+    for over in [&[begins(0), ends(0)][..], &[dead(0)]] {
+        let good = [&[begins(0), fails(0), stored(0)], over, &rest].concat();
+        assert_eq!(judged(&good), []);
+    }
+    let overtook = Violation::Overtook {
+        reader,
+        partition: 0,
+        offset: 1,
+    };
+    let unfinished = Violation::StoredUnfinished {
+        group: Group::Typed,
+        partition: 0,
+        next: 2,
+    };
+    let never = Violation::NeverRead {
+        partition: 0,
+        offset: 0,
+    };
+    let lost = [&[begins(0), fails(0)][..], &rest].concat();
+    let mut found = judged(&lost);
+    found.sort_by_key(|violation| format!("{violation:?}"));
+    assert_eq!(found, [never, overtook.clone(), unfinished]);
+    let late = [
+        &[begins(0), fails(0), begins(1), ends(1), dead(0)][..],
+        &[stored(2)],
+    ]
+    .concat();
+    assert_eq!(judged(&late), [overtook]);
+}

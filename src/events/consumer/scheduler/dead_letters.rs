@@ -17,6 +17,8 @@ use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::count;
 use crate::events::failure::{DeadLetter, DeadLetterWriter, LeftOut};
 use crate::kafka::ErrorKind;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 
 /// A record whose key is held back for it, and what is to be said of it.
 pub(super) type Given = (Work<WorkItem>, Box<DeadLetter>);
@@ -79,6 +81,8 @@ async fn write(shared: Arc<Shared>, writer: Arc<DeadLetterWriter>, (work, mut le
                     break false;
                 }
             }
+            #[cfg(planted_defects)]
+            Some(Err(_)) if planted::is_planted(planted::Defect::DeadLetterGivenUp) => break true,
             Some(Err(error)) => {
                 failures += 1;
                 count(&counters.dead_letter_failures, 1);

@@ -30,6 +30,8 @@ use crate::events::handler::{Panicked, TimedOut};
 use crate::events::observe::{ProcessSpan, Spans};
 use crate::events::tenants::{NOBODY, Tenants};
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::{caught, supervised};
 
@@ -434,7 +436,11 @@ async fn work<S, H>(
             match end {
                 End::Finished | End::Left => partition.end(offset, end == End::Finished),
                 End::Again(at) => {
-                    partition.end(offset, false);
+                    let is_over = false;
+                    #[cfg(planted_defects)]
+                    let is_over =
+                        is_over || planted::is_planted(planted::Defect::RestingIsFinished);
+                    partition.end(offset, is_over);
                     shared.give_back(&mut done, &mut taken, Some(key));
                     shared.delay(work, at);
                     continue;

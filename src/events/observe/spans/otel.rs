@@ -306,7 +306,7 @@ impl SendSpan {
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let parent = self.traceparent.iter();
         let parent = parent.map(|parent| (TRACEPARENT, &parent[..]));
-        let state = (!self.tracestate.is_empty()).then(|| self.tracestate.as_bytes());
+        let state = (!self.tracestate.is_empty()).then_some(self.tracestate.as_bytes());
         parent.chain(state.map(|state| (TRACESTATE, state)))
     }
 

@@ -80,7 +80,7 @@ fn observe(description: &'static Description, meter: &Meter, view: &Arc<View>) {
                 });
             });
             // The meter's provider holds on to it.
-            drop(observed.build());
+            let _ = observed.build();
         }};
     }
     match (description.kind, unit) {
