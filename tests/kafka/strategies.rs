@@ -35,9 +35,12 @@ pub(crate) async fn members_share_by_every_assignment_strategy(target: Target) {
     }
 }
 
+/// The hook that was called, and with what.
+type Call = (&'static str, Vec<TopicPartition>);
+
 /// What a member was told.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(&'static str, Vec<TopicPartition>)>>>);
+struct Told(Arc<Mutex<Vec<Call>>>);
 
 impl RebalanceListener for Told {
     async fn on_assigned(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {

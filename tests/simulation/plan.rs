@@ -235,6 +235,7 @@ impl Plan {
         // The last that are drawn: what came before is what it was without.
         let security = Security::draw(rng, lasts);
         let fails = typed && !recreated && rng.chance(50);
+        let failing = fails.then(|| Failing::draw(rng, lasts));
         let strategies: AssignmentStrategies = match rng.between(0, 4) {
             0 => AssignmentStrategies::default(),
             1 => AssignmentStrategy::RoundRobin.into(),
@@ -244,7 +245,7 @@ impl Plan {
         Self {
             security,
             strategies,
-            failing: fails.then(|| Failing::draw(rng, lasts)),
+            failing,
             lasts,
             ..plan
         }

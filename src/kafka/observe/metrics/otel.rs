@@ -108,6 +108,9 @@ struct View {
     look: Mutex<Look>,
 }
 
+/// A metric's name, and the attributes of one of its points.
+type Series = (&'static str, Vec<(&'static str, String)>);
+
 /// One look at the metrics, which serves each instrument once.
 #[derive(Default)]
 struct Look {
@@ -115,7 +118,7 @@ struct Look {
     served: BTreeSet<&'static str>,
     is_fresh: bool,
     /// What histograms were told so far, by name and attributes.
-    told: BTreeMap<(&'static str, Vec<(&'static str, String)>), Distribution>,
+    told: BTreeMap<Series, Distribution>,
 }
 
 impl View {

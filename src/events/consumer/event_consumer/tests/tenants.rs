@@ -114,8 +114,10 @@ async fn a_tenant_that_sends_a_hundred_times_as_much_does_not_make_the_others_wa
     );
     // One handler is always there for others.
     let tenants = Tenants::default();
-    let mut limits = TenantLimits::default();
-    limits.concurrency = Some(WORKERS as u32 - 1);
+    let limits = TenantLimits {
+        concurrency: Some(WORKERS as u32 - 1),
+        ..TenantLimits::default()
+    };
     tenants.set_default(limits);
     let limited = p99(true, &tenants).await;
     assert!(
@@ -185,8 +187,10 @@ async fn a_tenant_is_handled_at_its_rate_which_may_change_meanwhile() {
     let (_broker, client) = one_broker();
     let tenants = Tenants::default();
     let limit = |per_second| {
-        let mut limits = TenantLimits::default();
-        limits.per_second = Some(per_second);
+        let limits = TenantLimits {
+            per_second: Some(per_second),
+            ..TenantLimits::default()
+        };
         tenants.set("slow", limits);
     };
     limit(10);

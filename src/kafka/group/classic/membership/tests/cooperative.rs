@@ -79,7 +79,10 @@ impl Group {
             let response = JoinGroupResponse {
                 generation_id: self.generation,
                 protocol_name: Some("cooperative-sticky".to_string()),
-                members: (id == leader).then(|| joined.clone()).unwrap_or_default(),
+                members: match id == leader {
+                    true => joined.clone(),
+                    false => Vec::new(),
+                },
                 leader: leader.clone(),
                 member_id: id,
                 ..Default::default()
