@@ -50,8 +50,7 @@ impl Admin {
                         if let Some(code) = error.server_error() {
                             (self.cluster).answered_as_leader(topic, *partition, node, code);
                         }
-                        // What will not pass is the answer for this partition; to readers, that an offset is beyond the log may.
-                        match may_pass(&error) && error.kind() != ErrorKind::OffsetOutOfRange {
+                        match may_pass(&error) && !is_decided(&error) {
                             true => Err(error),
                             false => Ok(Err(error)),
                         }
@@ -63,6 +62,12 @@ impl Admin {
         };
         self.cluster.fan_out(before.clone(), deadline, ask).await
     }
+}
+
+/// What is the answer for its partition here, though it may pass elsewhere: to readers, that an offset is beyond the log may.
+fn is_decided(error: &Error) -> bool {
+    error.kind() == ErrorKind::OffsetOutOfRange
+        || error.server_error() == Some(ErrorCode::POLICY_VIOLATION)
 }
 
 fn request(asked: &[Asked<i64>], deadline: Instant) -> DeleteRecordsRequest {
