@@ -17,7 +17,7 @@ pub struct TenantMetrics {
     pub tenant: Option<String>,
     /// Its records that came, those included that were skipped.
     pub received: u64,
-    /// Of these, those that the [filter](super::ConsumerConfig::tenant_filter) left out.
+    /// Of these, those that the [filter](crate::events::ConsumerConfig::tenant_filter) left out.
     pub skipped: u64,
     /// Records whose handler has finished its work.
     pub handled: u64,

@@ -32,9 +32,9 @@ impl Default for TenantLimits {
 
 /// The limits of tenants. Clones share them: set here, they are in force in the consumers that were configured with them within a second.
 ///
-/// What a tenant has over its limits waits: it stays in flight, takes up memory ([`queue_bytes`](super::ConsumerConfig::queue_bytes)) and
+/// What a tenant has over its limits waits: it stays in flight, takes up memory ([`queue_bytes`](crate::events::ConsumerConfig::queue_bytes)) and
 /// holds back the commits of its partition. Once that memory is full, partitions are read no further, whoever wrote to them: who may write
-/// much more than is handled needs a topic [of its own](super::ProducerConfig::route).
+/// much more than is handled needs a topic [of its own](crate::events::ProducerConfig::route).
 ///
 /// ```
 /// use pat_events::events::{ConsumerConfig, TenantLimits, Tenants};
