@@ -107,7 +107,9 @@ where
             attempt = attempts.join_next() => match attempt {
                 Some(Ok(Ok(stream))) => return Ok(stream),
                 Some(Ok(Err(failure))) => failures.push(failure),
-                // A panic in an attempt, or the end of the runtime.
+                // The runtime ends, and with it whoever waits here: nothing failed that anybody should be told.
+                Some(Err(lost)) if lost.is_cancelled() => return std::future::pending().await,
+                // A panic in an attempt.
                 Some(Err(lost)) => failures.push((UNSPECIFIED, lost.into())),
                 None => return Err(failures),
             },
