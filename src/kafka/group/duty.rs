@@ -89,10 +89,10 @@ impl Duties {
     /// any.
     pub fn become_owner(&mut self, partitions: Vec<TopicPartition>) -> bool {
         let wanted: BTreeSet<TopicPartition> = partitions.into_iter().collect();
-        // One that was begun ends by itself: its partitions are owned.
+        // An assignment that was begun ends by itself.
         let owned = &self.owned;
         self.pending.retain(|pending| match pending {
-            Duty::Assign(begun) => !begun.is_empty() && begun.iter().all(|it| owned.contains(it)),
+            Duty::Assign(partitions) => !partitions.is_empty() && is_begun(partitions, owned),
             Duty::Revoke(_) | Duty::Lost(_) => true,
         });
         let gives_up = self.revoke(|partition| !wanted.contains(partition));
@@ -107,7 +107,7 @@ impl Duties {
         let owned = &self.owned;
         for pending in &mut self.pending {
             if let Duty::Assign(partitions) = pending {
-                let is_begun = partitions.iter().all(|it| owned.contains(it));
+                let is_begun = is_begun(partitions, owned);
                 partitions.retain(|partition| is_begun || !is_over(partition));
             }
         }
@@ -143,6 +143,11 @@ impl Duties {
     pub fn post(&mut self, duty: Duty) {
         self.pending.push_back(duty);
     }
+}
+
+/// Whether the duty to take these over was begun: what it assigns is owned since then.
+fn is_begun(assigned: &[TopicPartition], owned: &BTreeSet<TopicPartition>) -> bool {
+    assigned.iter().all(|partition| owned.contains(partition))
 }
 
 #[cfg(test)]

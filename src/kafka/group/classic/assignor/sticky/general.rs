@@ -58,8 +58,7 @@ impl<'a> Balancing<'a> {
     }
 
     fn may_have(&self, member: usize, partition: Partition) -> bool {
-        let topic = &self.group.topics[partition.topic];
-        topic.members.binary_search(&member).is_ok()
+        self.group.topics[partition.topic].is_wanted_by(member)
     }
 
     fn size(&self, member: usize) -> usize {
@@ -132,7 +131,7 @@ impl<'a> Balancing<'a> {
     /// How many partitions the member could have.
     fn could_have(&self, member: usize) -> usize {
         let topics = self.group.topics.iter();
-        let topics = topics.filter(|topic| topic.members.binary_search(&member).is_ok());
+        let topics = topics.filter(|topic| topic.is_wanted_by(member));
         let counts = topics.map(|topic| topic.partitions.count);
         counts
             .map(|count| usize::try_from(count).unwrap_or(0))
@@ -228,7 +227,7 @@ impl<'a> Balancing<'a> {
             return false;
         }
         let topics = self.group.topics.iter().enumerate();
-        let mut topics = topics.filter(|(_, topic)| topic.members.binary_search(&member).is_ok());
+        let mut topics = topics.filter(|(_, topic)| topic.is_wanted_by(member));
         topics.any(|(topic, _)| {
             let mut owners = self
                 .group

@@ -95,8 +95,15 @@ struct Topic<'a> {
     name: &'a Arc<str>,
     hash: i32,
     partitions: &'a super::Partitions,
-    /// Who has subscribed to it.
+    /// Who has subscribed to it, ascending.
     members: Vec<usize>,
+}
+
+impl Topic<'_> {
+    /// Whether the member has subscribed to it.
+    fn is_wanted_by(&self, member: usize) -> bool {
+        self.members.binary_search(&member).is_ok()
+    }
 }
 
 impl<'a> Group<'a> {
