@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use protocol::ErrorCode;
 use protocol::messages::GetTelemetrySubscriptionsRequest;
+use protocol::{ErrorCode, Request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -77,17 +77,26 @@ impl Cluster {
             client_instance_id: telemetry.state.lock().instance,
             ..Default::default()
         };
-        let build = |_| Ok(request.clone());
-        let judge = |answer: Result<Answer<GetTelemetrySubscriptionsRequest>>| match answer {
-            Ok(answer) => Judged::Done(answer.response),
-            Err(error) => Judged::Failed(error),
-        };
-        let answer = self.request(Target::Any, deadline, build, judge).await;
+        let answer = self.ask_any_once(&request, deadline).await;
         let (now, mut state) = (Instant::now(), telemetry.state.lock());
         match answer {
             Ok(response) => state.subscribed(response, now, &mut telemetry.random.lock()),
             Err(_) => state.failed(now),
         }
+    }
+
+    /// Asks any broker, and does not ask again where that fails: when to is the protocol's to say.
+    async fn ask_any_once<R: Request>(
+        &self,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response> {
+        let build = |_| Ok(request.clone());
+        let judge = |answer: Result<Answer<R>>| match answer {
+            Ok(answer) => Judged::Done(answer.response),
+            Err(error) => Judged::Failed(error),
+        };
+        self.request(Target::Any, deadline, build, judge).await
     }
 
     /// Sends what is wanted now; `terminating` when it is the last time.
@@ -102,12 +111,7 @@ impl Cluster {
             telling.request.terminating = terminating;
             telling
         };
-        let build = |_| Ok(telling.request.clone());
-        let judge = |answer: Result<Answer<_>>| match answer {
-            Ok(answer) => Judged::Done(answer.response),
-            Err(error) => Judged::Failed(error),
-        };
-        let answer = self.request(Target::Any, deadline, build, judge).await;
+        let answer = self.ask_any_once(&telling.request, deadline).await;
         let now = Instant::now();
         match answer {
             Ok(response) => {
