@@ -14,7 +14,7 @@ const MAX_BUFFERS: usize = 8;
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// How many times larger than its frame a buffer may be: a short frame that is held for long must not hold megabytes.
-const MAX_SPARE: usize = 8;
+const MAX_SPARE: usize = 2;
 
 /// The smallest buffer that is worth keeping.
 const MIN_BUFFER_BYTES: usize = 16 << 10;
@@ -41,21 +41,26 @@ impl FramePool {
             return;
         }
         let mut buffers = self.lock();
-        let kept: usize = buffers.iter().map(BytesMut::capacity).sum();
-        if buffers.len() < MAX_BUFFERS && kept + buffer.capacity() <= MAX_KEPT_BYTES {
-            buffers.push(buffer);
+        buffers.push(buffer);
+        // Those that no frame has fitted into for longest go first.
+        let mut kept: usize = buffers.iter().map(BytesMut::capacity).sum();
+        while buffers.len() > MAX_BUFFERS || kept > MAX_KEPT_BYTES {
+            kept -= buffers.remove(0).capacity();
         }
     }
 
     /// An empty buffer with room for `len` bytes if there is one, else a new one of at most `at_most` bytes.
     pub fn take(&self, len: usize, at_most: usize) -> BytesMut {
         let mut buffers = self.lock();
-        // The last one given back is the one whose memory is warm.
-        let fitting = buffers
-            .iter_mut()
-            .rposition(|buffer| buffer.try_reclaim(len) && buffer.capacity() / MAX_SPARE <= len);
+        // Of the smallest, the last one given back: its memory is warm.
+        let fitting = { buffers.iter_mut().enumerate().rev() }
+            .filter_map(|(index, buffer)| {
+                let fits = buffer.try_reclaim(len) && buffer.capacity() / MAX_SPARE <= len;
+                fits.then_some((index, buffer.capacity()))
+            })
+            .min_by_key(|(_, capacity)| *capacity);
         match fitting {
-            Some(index) => buffers.remove(index),
+            Some((index, _)) => buffers.remove(index),
             None => {
                 drop(buffers);
                 BytesMut::with_capacity(len.min(at_most))
@@ -104,7 +109,30 @@ mod tests {
         let pool = FramePool::default();
         pool.recycle(Bytes::from(vec![0; 4 << 20]));
         assert!(pool.take(20_000, 1 << 20).capacity() < 1 << 20);
-        assert!(pool.take(1 << 20, 1 << 10).capacity() >= 4 << 20);
+        assert!(pool.take(2 << 20, 1 << 10).capacity() >= 4 << 20);
+    }
+
+    #[test]
+    fn a_frame_gets_the_smallest_buffer_that_it_fits_into() {
+        let pool = FramePool::default();
+        for len in [1 << 20, 600 << 10, 900 << 10, 1 << 20] {
+            pool.recycle(Bytes::from(vec![0; len]));
+        }
+        let capacity = pool.take(600 << 10, 1 << 20).capacity();
+        assert!(capacity < 900 << 10, "{capacity}");
+        let capacity = pool.take(600 << 10, 1 << 20).capacity();
+        assert!((900 << 10..1 << 20).contains(&capacity), "{capacity}");
+    }
+
+    #[test]
+    fn buffers_that_nothing_fits_into_make_room_for_those_in_use() {
+        let pool = FramePool::default();
+        for _ in 0..MAX_BUFFERS {
+            pool.recycle(Bytes::from(vec![0; 2 << 20]));
+        }
+        pool.recycle(Bytes::from(vec![0; 100 << 10]));
+        let capacity = pool.take(100 << 10, 1 << 10).capacity();
+        assert!(capacity >= 100 << 10, "{capacity}");
     }
 
     #[test]

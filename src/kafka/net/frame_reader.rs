@@ -55,7 +55,8 @@ impl FrameReader {
         self.poll_announced_frame(cx, stream, &mut |_| ())
     }
 
-    /// As [`poll_frame`](Self::poll_frame); `announced` is told the length of a long frame before it is read.
+    /// As [`poll_frame`](Self::poll_frame); `announced` is told before a long frame is read how much memory it takes: its length, or that of
+    /// the pooled buffer that it is read into.
     pub fn poll_announced_frame(
         &mut self,
         cx: &mut Context<'_>,
@@ -68,8 +69,8 @@ impl FrameReader {
                 self.seen_frame = true;
                 return Poll::Ready(Ok(Some(frame)));
             }
-            if let (false, Some((_, len))) = (begun, &self.long) {
-                announced(*len);
+            if let (false, Some((buffer, len))) = (begun, &self.long) {
+                announced(buffer.capacity().max(*len));
             }
             let read = match &mut self.long {
                 Some((buffer, len)) => {

@@ -9,7 +9,7 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::response::{self, ExcessReservation, Received};
+use super::response::{self, FrameMemory, Received};
 use super::session::FetchSession;
 use crate::kafka::cluster::Channel;
 use crate::kafka::consumer::IsolationLevel;
@@ -17,6 +17,7 @@ use crate::kafka::consumer::positions::Wanted;
 use crate::kafka::consumer::state::{ConsumerContext, Fetch, NextFetch};
 use crate::kafka::consumer::wait::wait;
 use crate::kafka::net::Connection;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Result};
 
 /// Fetches from `node` until nothing is to be fetched from there. `wakeup` says that something may have changed about it.
@@ -124,20 +125,22 @@ async fn ask(
         rack_id: config.client_rack.clone().unwrap_or_default(),
         ..session.request(&fetch.wanted, max_partition_bytes, api_version)
     };
-    let excess = ExcessReservation::default();
-    let (budget, reserved, max_bytes) = (context.budget.clone(), excess.clone(), fetch.max_bytes);
-    let on_length = move |len: usize| {
-        let more = len.saturating_sub(max_bytes);
-        if more > 0 {
-            *reserved.lock() = Some(budget.reserve(more));
-        }
+    let memory = Arc::<Mutex<FrameMemory>>::default();
+    let (budget, announced, max_bytes) = (context.budget.clone(), memory.clone(), fetch.max_bytes);
+    let on_length = move |bytes: usize| {
+        let more = bytes.saturating_sub(max_bytes);
+        let excess = (more > 0).then(|| budget.reserve(more));
+        *announced.lock() = FrameMemory {
+            bytes,
+            _excess: excess,
+        };
     };
     let response = connection.call_sized(&request, api_version, deadline, on_length);
     Ok(Received {
         response: response.await?,
         api_version,
         frames: connection.pool().clone(),
-        excess,
+        memory: std::mem::take(&mut memory.lock()),
     })
 }
 

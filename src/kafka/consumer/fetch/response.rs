@@ -21,7 +21,7 @@ use crate::kafka::consumer::positions::list_offsets::left_out;
 use crate::kafka::consumer::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use crate::kafka::consumer::state::{ConsumerContext, Fetch};
 use crate::kafka::net::{Address, FramePool};
-use crate::kafka::runtime::{Mutex, Reservation};
+use crate::kafka::runtime::Reservation;
 use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 /// For how long a replica that the leader named is fetched from before the leader is asked again (KIP-392).
@@ -32,11 +32,17 @@ pub(super) struct Received {
     pub response: FetchResponse,
     pub api_version: i16,
     pub frames: FramePool,
-    pub excess: ExcessReservation,
+    pub memory: FrameMemory,
 }
 
-/// What is reserved for a response that is longer than was asked for, from before it is read.
-pub(super) type ExcessReservation = Arc<Mutex<Option<Reservation>>>;
+/// What a long response takes up.
+#[derive(Debug, Default)]
+pub(super) struct FrameMemory {
+    /// With what is spare in its buffer. 0 where it is short.
+    pub bytes: usize,
+    /// Reserved from before it is read, where it is more than was asked for.
+    pub _excess: Option<Reservation>,
+}
 
 /// Takes a response to `fetch` apart. Whether anything was fetched.
 pub(super) fn take(
@@ -50,7 +56,7 @@ pub(super) fn take(
         mut response,
         api_version,
         frames,
-        excess,
+        memory,
     } = received;
     let partitions = response
         .responses
@@ -58,8 +64,9 @@ pub(super) fn take(
         .flat_map(|topic| &topic.partitions);
     let records = partitions.filter_map(|data| data.records.as_ref());
     let mut reservation = fetch.reservation;
-    reservation.adjust(records.clone().map(Bytes::len).sum());
-    drop(excess);
+    let len = records.clone().map(Bytes::len).sum();
+    reservation.adjust(if len == 0 { 0 } else { memory.bytes.max(len) });
+    drop(memory);
     let part = records.clone().find(|records| !records.is_empty());
     let empty = part.is_none();
     let frame = part.map(|part| (frames, part.clone()));

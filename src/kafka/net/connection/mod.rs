@@ -187,7 +187,7 @@ impl Connection {
         self.call_told(request, version, deadline, None).await
     }
 
-    /// As [`Connection::call_at`]; `on_length` is told how long the answer is, before it is read, if it is long.
+    /// As [`Connection::call_at`]; `on_length` is told how many bytes of memory the answer takes, before it is read, if it is long.
     pub async fn call_sized<R: Request>(
         &self,
         request: &R,
