@@ -42,6 +42,10 @@ mod record_format;
 mod rng;
 mod security;
 
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::harness::{Outcome, run};
 
 /// How many seeds a plain test run takes.
@@ -89,18 +93,43 @@ fn nothing_is_lost_doubled_reordered_or_stuck() {
     }
     let first = variable("FIRST_SEED").unwrap_or(0);
     let seeds = first..first + variable("SEEDS").unwrap_or(SEEDS);
-    let (mut events, mut written) = (0, 0);
-    for seed in seeds.clone() {
-        let outcome = run(seed);
-        events += outcome.history.events.len();
-        written += outcome.history.log.len();
-        assert!(outcome.is_clean(), "{}", report(&outcome));
-    }
+    let (events, written) = run_all(seeds.clone());
     println!("seeds {seeds:?}: no violation in {events} events, {written} records written");
     assert!(
         written > 0,
         "a simulation in which nothing is written shows nothing"
     );
+}
+
+/// Runs all of these seeds, on a thread for each core: a seed lives on one thread alone. Returns how much happened, and how many records were
+/// written; panics at the first that is not clean.
+fn run_all(seeds: Range<u64>) -> (usize, usize) {
+    let next = AtomicU64::new(seeds.start);
+    let run_some = || {
+        let (mut events, mut written) = (0, 0);
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return (events, written);
+            }
+            let outcome = run(seed);
+            events += outcome.history.events.len();
+            written += outcome.history.log.len();
+            if !outcome.is_clean() {
+                next.store(seeds.end, Ordering::Relaxed);
+                panic!("{}", report(&outcome));
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(run_some)).collect();
+        let ended = running.into_iter().map(|thread| thread.join());
+        ended.fold((0, 0), |all, one| match one {
+            Ok(one) => (all.0 + one.0, all.1 + one.1),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 #[test]
