@@ -178,6 +178,28 @@ impl<'a> Context<'a> {
     }
 }
 
+/// A handler of any event set, out of a closure that takes the set's enum.
+///
+/// What it needs beside the event it brings along: state, producers. For the record's place, its headers or its cancellation implement the
+/// handler's trait of the set, whose methods get a [`Context`].
+pub fn each<S, C, F>(closure: C) -> Each<C>
+where
+    C: Fn(S) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), HandlerError>> + Send,
+{
+    Each(closure)
+}
+
+/// See [`each`].
+#[derive(Clone, Copy)]
+pub struct Each<C>(#[doc(hidden)] pub C);
+
+impl<C> fmt::Debug for Each<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Each").finish_non_exhaustive()
+    }
+}
+
 /// Why a record could not be read as an event of the set.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

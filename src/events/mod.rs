@@ -65,11 +65,15 @@
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
 //! | `record` | a record as it came, for handlers |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
+//! | `outbox` | events that wait in a store of the application's |
 //! | `producer` | from events to records |
 //! | `handler` | what a handler sees and returns |
 //! | [`observe`] | what an operator sees of typed events |
 //! | `failure` | what becomes of a record whose handler fails |
 //! | `tenants` | whose events are handled, how much each tenant may take, and where theirs go |
+//! | `signals` (feature `signals`) | the process is asked to end |
+//! | [`testing`] | a broker, a producer and a delivery for users' tests |
+//! | [`tutorial`] | a service from nothing to its graceful end |
 //! | `cancellation` | how handlers hear that they are to come to an end |
 
 mod cancellation;
@@ -81,12 +85,17 @@ mod event;
 mod failure;
 mod handler;
 pub mod observe;
+mod outbox;
 mod producer;
 mod record;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod set;
+#[cfg(feature = "signals")]
+mod signals;
 mod tenants;
+pub mod testing;
+pub mod tutorial;
 
 pub use crate::event_set;
 pub use cloudevents::CloudEvent;
@@ -102,9 +111,12 @@ pub use failure::{
     DeadLetterFilter, DeadLetters, FailureClass, LeftOut, OnFailure, OnSkipped, OnTooLarge,
     OnUnknown, PurgeUpTo, Purged, ReplayOptions, Replayed, RetryPolicy,
 };
-pub use handler::{Context, HandlerError, Undecodable};
+pub use handler::{Context, Each, HandlerError, Undecodable, each};
+pub use outbox::{MemoryOutbox, Outbox, OutboxEvent, RelayError};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
+#[cfg(feature = "signals")]
+pub use signals::shutdown_signal;
 pub use tenants::{TenantFilter, TenantLimits, TenantMetrics, TenantRouting, Tenants};
 
 /// The Protobuf implementation of the default codec: its traits and its version are part of this interface.

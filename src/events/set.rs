@@ -25,12 +25,12 @@
 /// What comes out, for a row `OrderPlaced` in a set declared as below:
 /// - `enum OrderEvents { OrderPlaced(OrderPlaced), … }`, an [`EventSet`](crate::events::EventSet);
 /// - `trait OrderProducer`, implemented for [`EventProducer`](crate::events::EventProducer), with
-///   `send_order_placed(&event)` and `enqueue_order_placed(&event)`;
+///   `send_order_placed(&event)` and `enqueue_order_placed(&event)`, and for a test's [`Recorder`](crate::events::testing::Recorder);
 /// - `trait OrderHandler`, to be implemented by you and passed to [`EventConsumer::start`](crate::events::EventConsumer::start), with
 ///   `async fn handle_order_placed(&self, context: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError>`.
 ///   One method per event, all of them required: a new event is a compile error where it would otherwise be forgotten. Events whose type is not
 ///   in the set go to `handle_unknown`, which unless implemented skips them; records that are no event, or cannot be read, go to
-///   `handle_undecodable`, which unless implemented returns a poison error.
+///   `handle_undecodable`, which unless implemented returns a poison error. A closure is one by [`each`](crate::events::each).
 ///
 /// ```
 /// use pat_events::events::{event_set, prost};
@@ -415,6 +415,24 @@ macro_rules! __event_set {
                 )+
             }
 
+            impl $Producer for $crate::events::testing::Recorder<$Set> {
+                $(
+                    async fn [<send_ $Event:snake>](
+                        &self,
+                        event: &$($Type)+,
+                    ) -> $crate::kafka::Result<$crate::kafka::RecordMetadata> {
+                        self.record($Set::$Event(::core::clone::Clone::clone(event)))?.await
+                    }
+
+                    async fn [<enqueue_ $Event:snake>](
+                        &self,
+                        event: &$($Type)+,
+                    ) -> $crate::kafka::Result<$crate::kafka::Delivery> {
+                        self.record($Set::$Event(::core::clone::Clone::clone(event)))
+                    }
+                )+
+            }
+
             #[doc = ::core::concat!("Handles the events of [`", ::core::stringify!($Set), "`].")]
             ///
             /// Methods are called for one event at a time and key, in the order of the log, and for several keys at once. An event counts
@@ -460,7 +478,28 @@ macro_rules! __event_set {
                 }
             }
 
-            // Names of types are not hygienic: nobody else's is this one.
+            // Names of types are not hygienic: nobody else's are these.
+            impl<__PatEventsClosure, __PatEventsFuture> $Handler for $crate::events::Each<__PatEventsClosure>
+            where
+                __PatEventsClosure: ::core::ops::Fn($Set) -> __PatEventsFuture
+                    + ::core::marker::Send + ::core::marker::Sync + 'static,
+                __PatEventsFuture: ::core::future::Future<
+                    Output = ::core::result::Result<(), $crate::events::HandlerError>,
+                > + ::core::marker::Send,
+            {
+                $(
+                    fn [<handle_ $Event:snake>](
+                        &self,
+                        _: &$crate::events::Context<'_>,
+                        event: $($Type)+,
+                    ) -> impl ::core::future::Future<
+                        Output = ::core::result::Result<(), $crate::events::HandlerError>,
+                    > + ::core::marker::Send {
+                        (self.0)($Set::$Event(event))
+                    }
+                )+
+            }
+
             impl<__PatEventsHandler: $Handler> $crate::events::Dispatch<__PatEventsHandler> for $Set {
                 async fn dispatch(
                     handler: &__PatEventsHandler,

@@ -356,3 +356,32 @@ impl HandlePrices for Ids {
             .await?)
     }
 }
+
+#[tokio::test]
+async fn what_waits_in_an_outbox_is_sent_in_order_and_stays_there_until_it_is_written() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    use pat_events::events::{MemoryOutbox, RelayError};
+    let outbox = MemoryOutbox::default();
+    for number in 0..30 {
+        let event = email(format!("e-{}", number % 3), number / 3);
+        outbox.push(producer.encode(&event).await.expect("encoded"));
+    }
+    let refused = FaultAction::Answer(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    broker.inject(Fault::on(ApiKey::PRODUCE, refused));
+    let refused = producer.relay(&outbox, 7).await.expect_err("refused");
+    let RelayError::Send(error) = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(error.kind(), ErrorKind::Authorization, "{refused}");
+    assert!(outbox.len() >= 28, "{} left", outbox.len());
+    let sent = producer.relay(&outbox, 7).await.expect("sent");
+    assert!(sent >= 28 && outbox.is_empty(), "{sent}");
+    assert_eq!(producer.relay(&outbox, 7).await.expect("nothing"), 0);
+    let seen = Arc::new(Seen::default());
+    let consumer = consumer(&broker);
+    consumer.start(Handler::of(&seen)).await.expect("started");
+    seen.until(30).await;
+    consumer.stop().await.expect("stopped well");
+    seen.assert_once_and_in_order(3, 10);
+}

@@ -231,6 +231,23 @@ impl<S: EventSet> EventConsumer<S> {
         run.ended().await
     }
 
+    /// [Starts](Self::start) the consumer, and [stops](Self::stop) it when `until` is ready, such as a signal to the process. Returns how it
+    /// ended: sooner, when something fails.
+    ///
+    /// Dropping the future leaves the consumer running.
+    pub async fn run_until<H>(&self, handler: H, until: impl Future) -> Result<(), ConsumerError>
+    where
+        S: Dispatch<H>,
+        H: Send + Sync + 'static,
+    {
+        self.start(handler).await?;
+        tokio::select! {
+            biased;
+            ended = self.wait() => ended,
+            _ = until => self.stop().await,
+        }
+    }
+
     /// [Stops](Self::stop) the consumer, for good.
     pub async fn close(self) -> Result<(), ConsumerError> {
         self.stop().await

@@ -8,7 +8,8 @@ use super::ProducerConfig;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
 use crate::events::observe::{Sent, Spans, TRACEPARENT as PLAIN_TRACEPARENT};
-use crate::events::{Encode, TenantRouting};
+use crate::events::outbox::waves;
+use crate::events::{Encode, Outbox, OutboxEvent, RelayError, TenantRouting};
 use crate::kafka::observe::{ClientEvent, Watch, tell};
 use crate::kafka::{
     Client, Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
@@ -253,6 +254,102 @@ impl<F: Format> EventProducer<F> {
             span.enqueued(&accepted);
         }
         accepted
+    }
+
+    /// Encodes an event without sending it, for an [outbox](crate::events::Outbox). Fails as [`enqueue_with`](Self::enqueue_with) does.
+    pub async fn encode<E: Encode<F>>(&self, event: &E) -> Result<OutboxEvent> {
+        let inner = &*self.0;
+        (event.check()).map_err(|error| not_encoded(event.event_type(), error))?;
+        let routed = (event.tenant_id()).and_then(|tenant| inner.route.topic(tenant));
+        let topic = routed.as_deref().unwrap_or(&inner.topic);
+        let prepared = event.prepare(&inner.codec, topic).await;
+        let prepared = prepared.map_err(|error| not_encoded(event.event_type(), error))?;
+        let timestamp_ms = inner.clock.now_ms();
+        let envelope = Envelope::new(&inner.ids, timestamp_ms);
+        let (source, content_type) = (&inner.source, inner.codec.content_type());
+        let headers = envelope.headers(event.event_type(), source, event.id(), content_type);
+        let more = [
+            ("ce_subject", event.subject()),
+            (TENANT_ID, event.tenant_id()),
+        ];
+        let more = more
+            .iter()
+            .filter_map(|(name, it)| Some((*name, it.as_ref()?.as_bytes())));
+        let headers = headers.into_iter().chain(more).chain(prepared.header());
+        let mut value = vec![0; prepared.encoded_len()];
+        event.write(&inner.codec, &prepared, &mut value);
+        Ok(OutboxEvent::new(
+            topic.to_owned(),
+            event.key().map(<[u8]>::to_vec),
+            value,
+            headers
+                .map(|(name, value)| (name.to_owned(), value.to_vec()))
+                .collect(),
+            timestamp_ms,
+        ))
+    }
+
+    /// Sends what waits in `outbox`, reading `most` events at a time, and removes what is acknowledged, until nothing waits. Returns how many
+    /// were sent.
+    ///
+    /// Events of one key are sent one after the other, those of different keys at once. Fails with what the store says, or with the error of the first
+    /// event that was not written, which then waits on: call it again, after a pause. Dropping the future loses nothing: what was under way may be
+    /// sent again. One relay at a time: two of the same outbox send everything twice.
+    pub async fn relay<O: Outbox>(
+        &self,
+        outbox: &O,
+        most: usize,
+    ) -> std::result::Result<usize, RelayError> {
+        let failed = |error: O::Error| RelayError::Outbox(error.into());
+        let mut count = 0;
+        loop {
+            let waiting = outbox.waiting(most.max(1)).await.map_err(failed)?;
+            if waiting.is_empty() {
+                return Ok(count);
+            }
+            for wave in waves(waiting) {
+                let (sent, error) = self.send_wave(&wave).await;
+                outbox.remove(&sent).await.map_err(failed)?;
+                count += sent.len();
+                if let Some(error) = error {
+                    return Err(RelayError::Send(error));
+                }
+            }
+        }
+    }
+
+    /// Sends events of an outbox at once. Returns those that were written, and the first error.
+    async fn send_wave<I: Clone>(&self, wave: &[(I, OutboxEvent)]) -> (Vec<I>, Option<Error>) {
+        let (mut under_way, mut error) = (Vec::with_capacity(wave.len()), None);
+        for (id, event) in wave {
+            let headers = event.headers.iter();
+            let headers: Vec<Header<'_>> = headers
+                .map(|(name, value)| Header::new(name, value))
+                .collect();
+            let record = Record {
+                topic: &event.topic,
+                partition: None,
+                key: event.key.as_deref(),
+                value: Some(&event.value),
+                headers: &headers,
+                timestamp_ms: Some(event.timestamp_ms),
+            };
+            match self.0.producer.enqueue(record).await {
+                Ok(delivery) => under_way.push((id, delivery)),
+                Err(refused) => {
+                    error = Some(refused);
+                    break;
+                }
+            }
+        }
+        let mut sent = Vec::with_capacity(under_way.len());
+        for (id, delivery) in under_way {
+            match delivery.await {
+                Ok(_) => sent.push(id.clone()),
+                Err(lost) => error = error.or(Some(lost)),
+            }
+        }
+        (sent, error)
     }
 
     /// Waits until every event that was accepted so far is delivered or has failed; fails with the first of those that were on their way

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::completion::{Completion, Ticket, Written};
+use super::completion::{Completion, Part, Ticket, Written};
 use crate::kafka::Result;
 
 /// Where an acknowledged record went.
@@ -49,6 +49,17 @@ impl Delivery {
     #[cfg_attr(not(feature = "otel"), allow(dead_code))]
     pub(crate) fn another(&self) -> Self {
         Self::new(self.completion.clone(), self.index, self.timestamp_ms)
+    }
+
+    /// That of a record which went no further than this process: for fakes.
+    pub(crate) fn in_memory(topic: &str, offset: i64, timestamp_ms: i64) -> Self {
+        let part = Part::whole(topic.into(), 0);
+        let completion = part.completion().clone();
+        part.resolve(Ok(Written {
+            base_offset: Some(offset),
+            append_time_ms: None,
+        }));
+        Self::new(completion, 0, timestamp_ms)
     }
 
     /// The topic that the record was accepted for.
