@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `demo` | the main job end to end, checked |
 //! | `produce`, `consume` | records from lines or JSON, and back; kcat's habits |
+//! | `top` | what goes on in a cluster, live |
 //! | `topics` | lists, creates, deletes, describes |
 //! | `dlq` | dead letters: looked at, replayed, deleted |
 //! | `broker` | the embedded broker, to develop against |
@@ -34,6 +35,7 @@ mod logging;
 mod produce;
 mod schema;
 mod signals;
+mod top;
 mod topics;
 mod typed;
 mod unique;
@@ -58,6 +60,7 @@ enum Command {
     Produce(produce::Produce),
     Consume(consume::Consume),
     Topics(topics::Topics),
+    Top(top::Top),
     Dlq(dlq::Dlq),
     Broker(broker::BrokerCommand),
     Api(api::Api),
@@ -94,6 +97,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
         Command::Produce(produce) => on_all_cores(produce.run()),
         Command::Consume(consume) => on_all_cores(consume.run()),
         Command::Topics(topics) => on_all_cores(topics.run()),
+        Command::Top(top) => on_all_cores(top.run()),
         Command::Dlq(dlq) => on_all_cores(dlq.run()),
         Command::Broker(broker) => on_all_cores(broker.run()),
         Command::Api(api) => on_all_cores(api.run()),

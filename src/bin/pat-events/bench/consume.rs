@@ -1,6 +1,6 @@
 //! Mode `consume`: all partitions from the start. `check` = the sum of every value's length and first byte.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pat_events::kafka::{Consumer, StartOffset, TopicPartition};
 
@@ -32,6 +32,7 @@ async fn read(run: &Run<'_>, records: u64) -> Outcome<Done> {
     });
     consumer.assign(&partitions.collect::<Vec<_>>()).await?;
     let mut done = Done::default();
+    let start = Instant::now();
     let mut empty = 0;
     while done.records < records {
         let polled = consumer.poll(POLL).await?;
@@ -49,6 +50,7 @@ async fn read(run: &Run<'_>, records: u64) -> Outcome<Done> {
             done.bytes += (value.len() + record.key.map_or(0, <[u8]>::len)) as u64;
             done.records += 1;
         }
+        done.mark(start.elapsed(), done.records);
     }
     Ok(done)
 }

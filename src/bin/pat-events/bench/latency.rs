@@ -59,6 +59,7 @@ pub async fn latency(run: &Run<'_>) -> Outcome<Measured> {
             done.bytes += (key.len() + value.len()) as u64;
             done.records += 1;
         }
+        done.mark(start.elapsed(), done.records);
     }
     producer.flush().await?;
     done.latencies_ns = timeout(LAST_WITHIN, reader)

@@ -1,7 +1,7 @@
 //! The measured window: wall clock, CPU time and memory of this process. In: what was done in it. Out: a line of JSON, or of a table.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::usage::Usage;
 use crate::Outcome;
@@ -22,6 +22,25 @@ pub struct Done {
     /// What clients are compared by: see each mode.
     pub check: u64,
     pub latencies_ns: Vec<u64>,
+    /// How many records were done by when, in seconds.
+    pub timeline: Vec<(f64, u64)>,
+}
+
+/// The least time between two moments of a timeline, in seconds.
+const MOMENTS: f64 = 0.05;
+
+impl Done {
+    /// So many records are done after this time. Costs next to nothing.
+    pub fn mark(&mut self, after: Duration, records: u64) {
+        let after = after.as_secs_f64();
+        if self
+            .timeline
+            .last()
+            .is_none_or(|(last, _)| after - last >= MOMENTS)
+        {
+            self.timeline.push((after, records));
+        }
+    }
 }
 
 /// What one run came to.
@@ -29,7 +48,7 @@ pub struct Done {
 pub struct Measured {
     pub mode: &'static str,
     pub compression: String,
-    done: Done,
+    pub done: Done,
     wall_s: f64,
     /// Of the process itself, and of the system on its behalf.
     cpu_s: Option<(f64, f64)>,
@@ -107,8 +126,8 @@ impl Measured {
     }
 
     /// The titles of the columns of a table.
-    pub fn header() -> String {
-        line([
+    pub fn titles() -> [&'static str; 9] {
+        [
             "",
             "records",
             "records/s",
@@ -118,13 +137,16 @@ impl Measured {
             "p99 µs",
             "p99.9 µs",
             "max µs",
-        ])
+        ]
     }
-}
 
-/// A line of the table.
-impl fmt::Display for Measured {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The first line of a table.
+    pub fn header() -> String {
+        line(Self::titles())
+    }
+
+    /// What stands in the columns.
+    pub fn cells(&self) -> [String; 9] {
         let records = self.done.records as f64;
         let per_s = |count: f64| count / self.wall_s.max(1e-9);
         let cpu = self
@@ -137,7 +159,7 @@ impl fmt::Display for Measured {
                 percentile(&self.done.latencies_ns, part) as f64 / 1e3
             ),
         };
-        let cells = [
+        [
             self.mode.to_owned(),
             self.done.records.to_string(),
             format!("{:.0}", per_s(records)),
@@ -147,7 +169,14 @@ impl fmt::Display for Measured {
             us(0.99),
             us(0.999),
             us(1.0),
-        ];
+        ]
+    }
+}
+
+/// A line of the table.
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cells = self.cells();
         f.write_str(&line(cells.each_ref().map(String::as_str)))
     }
 }

@@ -9,12 +9,14 @@
 //! | `produce` | modes `produce` and `pingpong` |
 //! | `consume` | mode `consume` |
 //! | `latency` | mode `latency` |
+//! | `report` | a page of HTML about the runs |
 
 mod consume;
 mod latency;
 mod load;
 mod measure;
 mod produce;
+mod report;
 mod target;
 mod usage;
 
@@ -74,6 +76,9 @@ pub struct Bench {
     /// Seconds (latency).
     #[arg(long, default_value_t = 5)]
     secs: u64,
+    /// Write a page of HTML about the runs to this file: figures, and plots of rates and latencies, with all that it needs in it.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print a line of JSON for each run and nothing else.
     #[arg(long)]
     json: bool,
@@ -139,6 +144,7 @@ impl Bench {
             writeln!(out, "{}", Measured::header())?;
         }
         let mut filled = None;
+        let mut runs = Vec::new();
         let mut measured = Ok(());
         for mode in self.mode.map_or(ALL.to_vec(), |mode| vec![mode]) {
             measured = async {
@@ -165,12 +171,22 @@ impl Bench {
                     true => writeln!(out, "{}", measured.json())?,
                     false => writeln!(out, "{measured}")?,
                 }
+                runs.push(measured);
                 Outcome::Ok(())
             }
             .await;
             if measured.is_err() {
                 break;
             }
+        }
+        if let (Some(path), Ok(())) = (&self.report, &measured) {
+            let settings = format!(
+                "{} partitions, compression {}, batches of {} bytes at most",
+                self.partitions, self.compression, self.batch_bytes
+            );
+            let page = report::page(target.place(), &settings, &runs);
+            let written = std::fs::write(path, page);
+            measured = written.map_err(|error| format!("{}: {error}", path.display()).into());
         }
         let ended = target.end().await;
         measured.and(ended)

@@ -37,6 +37,7 @@ async fn send_all(producer: &Producer, run: &Run<'_>, records: u64) -> Outcome<D
         records,
         ..Done::default()
     };
+    let start = Instant::now();
     for number in 0..records {
         let (key, value) = run.load.record(number);
         done.bytes += (key.len() + value.len()) as u64;
@@ -47,6 +48,7 @@ async fn send_all(producer: &Producer, run: &Run<'_>, records: u64) -> Outcome<D
                 .await?,
         );
         if number % RECORDS_PER_TURN == RECORDS_PER_TURN - 1 {
+            done.mark(start.elapsed(), number + 1);
             tokio::task::yield_now().await;
         }
     }
