@@ -32,6 +32,7 @@ mod security;
 mod slow_members;
 mod strategies;
 mod suite;
+mod telemetry;
 mod tokens;
 mod transcript;
 
@@ -49,6 +50,7 @@ fn main() {
         suite::trials(&fleet),
         brokers::trials(&fleet),
         interop::trials(&fleet),
+        telemetry::trials(&fleet),
         one_client::trials(&fleet),
         program::trials(&fleet),
         security::trials(&fleet),

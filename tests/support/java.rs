@@ -46,6 +46,25 @@ impl Jdk {
         })
     }
 
+    // Plugins of brokers are of the tests against Kafka alone.
+    #[allow(dead_code)]
+    /// This JDK with the classes of `tests/java/{program}.java`, compiled, before Kafka's jars.
+    pub fn with_compiled(&self, program: &str) -> Result<Jdk, String> {
+        let classes = folder().join(format!("classes-{program}"));
+        let compiled = Command::new("javac")
+            .args(["-cp", &self.class_path, "-d"])
+            .arg(&classes)
+            .arg(source(program)?)
+            .output()
+            .map_err(|error| format!("javac: {error}"))?;
+        match compiled.status.success() {
+            true => Ok(Jdk {
+                class_path: format!("{}:{}", classes.display(), self.class_path),
+            }),
+            false => Err(String::from_utf8_lossy(&compiled.stderr).into_owned()),
+        }
+    }
+
     /// The command line of a main class: flags of the JVM, class path, class, arguments.
     pub fn command(&self, flags: &[&str], class: &str, arguments: &[&str]) -> Vec<OsString> {
         let quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
