@@ -5,11 +5,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use super::RawRecord;
 use super::cancellation::Cancellation;
 use super::cloudevents::{self, CloudEvent, CloudEventError};
 use super::codec::{Codec, CodecError, Format, Payload};
 use super::failure::{FailureClass, OnUnknown};
+use super::{EventSet, RawRecord};
 
 /// The record that a handler is called for: where it stood, the CloudEvents attributes that came with it, and which attempt this is.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +153,29 @@ impl<'a> Context<'a> {
 
     /// Decodes the record's value as an `E`.
     pub async fn decode<E, F: Codec<E>>(&self, codec: &F) -> Result<E, Undecodable> {
+        let payload = self.payload_for(codec)?;
+        codec.decode(&payload).await.map_err(Undecodable::Value)
+    }
+
+    /// Reads the record as an event of the set: its index in [`EventSet::TYPES`] and the event, or a type that the set does not have.
+    pub(crate) async fn read<S: EventSet>(
+        &self,
+        codec: &S::Codec,
+    ) -> Result<Result<(usize, S), String>, Undecodable> {
+        let event_type = self.event_type_by(codec).await?;
+        let event_type = event_type.ok_or(Undecodable::NoEvent)?;
+        let Some(index) = S::TYPES.iter().position(|known| *known == event_type) else {
+            return Ok(Err(event_type.into_owned()));
+        };
+        let payload = self.payload_for(codec)?;
+        match S::decode(codec, &event_type, &payload).await {
+            Some(event) => Ok(Ok((index, event.map_err(Undecodable::Value)?))),
+            None => Ok(Err(event_type.into_owned())),
+        }
+    }
+
+    /// The record's value, if `codec` can read what it is said to be.
+    fn payload_for<F: Format>(&self, codec: &F) -> Result<Payload<'a>, Undecodable> {
         let payload = self.payload().ok_or(Undecodable::Tombstone);
         if let Ok(CloudEvent {
             content_type: Some(content_type),
@@ -164,7 +187,7 @@ impl<'a> Context<'a> {
                 expected: codec.content_type(),
             });
         }
-        codec.decode(&payload?).await.map_err(Undecodable::Value)
+        payload
     }
 
     /// The record's value, for a codec; `None` when it is null.

@@ -64,6 +64,7 @@
 //! | [`email`] | the eight events about emails (`proto/`), and their set |
 //! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
 //! | `record` | a record as it came, for handlers |
+//! | `batch` | handlers of several events at once |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `outbox` | events that wait in a store of the application's |
 //! | `producer` | from events to records |
@@ -76,6 +77,7 @@
 //! | [`tutorial`] | a service from nothing to its graceful end |
 //! | `cancellation` | how handlers hear that they are to come to an end |
 
+mod batch;
 mod cancellation;
 pub mod cloudevents;
 pub mod codec;
@@ -98,6 +100,7 @@ pub mod testing;
 pub mod tutorial;
 
 pub use crate::event_set;
+pub use batch::{Batch, BatchError, BatchHandler, BatchPolicy, EachBatch, each_batch};
 pub use cloudevents::CloudEvent;
 pub use consumer::{
     CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent,

@@ -2,6 +2,7 @@
 //! send; in `handlers` what handles them; a subject in each of the other files.
 #![cfg(feature = "broker")]
 
+mod batches;
 mod codec;
 mod commits;
 #[path = "../support/connections.rs"]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::CommitPolicy;
 use crate::events::failure::FailurePolicy;
 use crate::events::{
-    CircuitPolicy, Classify, DEAD_LETTER_SUFFIX, FailureClass, OnFailure, OnTooLarge, OnUnknown,
-    RetryPolicy, TenantFilter, Tenants,
+    BatchPolicy, CircuitPolicy, Classify, DEAD_LETTER_SUFFIX, FailureClass, OnFailure, OnTooLarge,
+    OnUnknown, RetryPolicy, TenantFilter, Tenants,
 };
 use crate::kafka::config::values::{
     ADDRESSES, BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS,
@@ -90,6 +90,9 @@ pub struct ConsumerConfig {
     /// `handler.timeout.ms`: how long a call of a handler may take; then it is dropped, which counts as a transient failure. A handler that
     /// never yields to others cannot be dropped. Default: no limit.
     pub handler_timeout: Option<Duration>,
+    /// `handler.batch.events`, `handler.batch.bytes`, `handler.batch.linger.ms`: how many events a [`BatchHandler`](crate::events::BatchHandler)
+    /// is called with. Default: what there is, 500 events or 1 MiB at the most.
+    pub batch: BatchPolicy,
     /// Where spans go of what is handled. Default nowhere.
     #[cfg(feature = "otel")]
     pub tracer: Option<crate::events::observe::Tracer>,
@@ -128,6 +131,7 @@ impl Default for ConsumerConfig {
             on_panic: FailureClass::Poison,
             classify: Classify::default(),
             handler_timeout: None,
+            batch: BatchPolicy::default(),
             #[cfg(feature = "otel")]
             tracer: None,
             tenants: Tenants::default(),
@@ -227,6 +231,9 @@ impl Configuration for ConsumerConfig {
         "handler.retry.backoff.max.ms": POSITIVE_MILLIS => retry.backoff_max;
         "handler.retry.timeout.ms": MILLIS => retry.timeout;
         "handler.timeout.ms": POSITIVE_MILLIS => handler_timeout;
+        "handler.batch.events": COUNT => batch.max_events;
+        "handler.batch.bytes": BYTES => batch.max_bytes;
+        "handler.batch.linger.ms": MILLIS => batch.linger;
         "on.failure": OnFailure::KIND => on_failure;
         "dead.letter.topic": NAME => dead_letter_topic;
         "dead.letters.per.second": COUNT => dead_letters_per_second;

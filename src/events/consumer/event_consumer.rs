@@ -11,11 +11,11 @@ use super::lag::LagView;
 use super::metrics::{Counters, OldestEvent};
 use super::poll_loop::PollLoop;
 use super::rebalance_listener::GroupListener;
-use super::scheduler::{Memory, Workers};
+use super::scheduler::{Memory, Worker, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::failure::{DeadLetterWriter, FailureHandling};
 use crate::events::observe::{MeasuredEvents, Spans};
-use crate::events::{Dispatch, EventSet, OnFailure};
+use crate::events::{BatchHandler, Dispatch, EventSet, OnFailure};
 use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::supervised;
@@ -123,6 +123,25 @@ impl<S: EventSet> EventConsumer<S> {
         S: Dispatch<H>,
         H: Send + Sync + 'static,
     {
+        let worker = Worker::single::<S, H>(Arc::new(handler), self.codec.clone());
+        self.start_with(worker).await
+    }
+
+    /// As [`start`](Self::start), with a handler of [several events at once](BatchHandler), as many as
+    /// [`ConsumerConfig::batch`] says; [`concurrency`](ConsumerConfig::concurrency) calls at once.
+    ///
+    /// Events whose type is not in the set are skipped (a failure where [`OnUnknown`](crate::events::OnUnknown) says so), and a record that
+    /// cannot be read is a failure of its own: neither is in a batch.
+    pub async fn start_batches<B>(&self, handler: B) -> Result<(), ConsumerError>
+    where
+        B: BatchHandler<S>,
+    {
+        let worker =
+            Worker::batches::<S, B>(Arc::new(handler), self.codec.clone(), self.config.batch);
+        self.start_with(worker).await
+    }
+
+    async fn start_with(&self, worker: Worker) -> Result<(), ConsumerError> {
         if self.is_running() {
             return Err(ConsumerError::Started);
         }
@@ -183,9 +202,8 @@ impl<S: EventSet> EventConsumer<S> {
             *run = Some(Run { stop, end, view });
         }
         let memory = Memory::new(config.queue_bytes);
-        let workers = Workers::start::<S, H>(
-            Arc::new(handler),
-            self.codec.clone(),
+        let workers = Workers::start(
+            &worker,
             failing,
             config.tenants.clone(),
             dead_letters,

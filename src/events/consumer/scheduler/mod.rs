@@ -11,8 +11,10 @@
 //! | `work_batch` | records copied together, and the memory that they hold |
 //! | `memory` | the byte budget of what is in flight, and each partition's part of it |
 //! | `workers` | the tasks that call the handler |
+//! | `batches` | the same with several records at once |
 //! | `dead_letters` | records that are given up, on their way to the dead-letter topic |
 
+mod batches;
 mod dead_letters;
 mod fairness;
 mod key_queue;
@@ -23,4 +25,4 @@ mod workers;
 
 pub(crate) use memory::Memory;
 pub(crate) use work_batch::WorkBatchBuilder;
-pub(crate) use workers::{Shared, Workers};
+pub(crate) use workers::{Shared, Worker, Workers};

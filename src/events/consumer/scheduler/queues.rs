@@ -136,15 +136,16 @@ impl<T> Queues<T> {
         }
     }
 
-    /// Puts what was taken and not begun back in front of its keys, and lets go of these but for `kept`.
-    pub(super) fn give_back(&mut self, taken: &mut VecDeque<Work<T>>, kept: Option<KeyId>) {
+    /// Puts what was taken back in front of its keys, and lets go of these but for those in `kept`, which are sorted. What is of one key stands
+    /// together.
+    pub(super) fn give_back(&mut self, taken: &mut VecDeque<Work<T>>, kept: &[KeyId]) {
         while let Some(Work { key, tenant, item }) = taken.pop_back() {
             if let Some(entry) = self.keys.get_mut(&key) {
                 self.slots.push_front(&mut entry.queue, (tenant, item));
                 self.turns.pay_back(tenant);
             }
             let is_last = taken.back().is_none_or(|before| before.key != key);
-            if is_last && Some(key) != kept {
+            if is_last && kept.binary_search(&key).is_err() {
                 self.finish(key);
             }
         }

@@ -113,6 +113,17 @@ impl WorkItem {
         &self.batch.partition
     }
 
+    /// How many bytes its key, value and headers take up.
+    pub(super) fn len(&self) -> usize {
+        let Entry {
+            key_len,
+            value_len,
+            headers_len,
+            ..
+        } = self.entry;
+        (key_len.unwrap_or_default() + value_len.unwrap_or_default() + headers_len) as usize
+    }
+
     pub(crate) fn record(&self) -> RawRecord<'_> {
         let Entry {
             offset,
@@ -143,15 +154,7 @@ impl WorkItem {
         if Arc::strong_count(batch) * LEFT_BEHIND > batch.records {
             return;
         }
-        let Entry {
-            start,
-            key_len,
-            value_len,
-            headers_len,
-            ..
-        } = self.entry;
-        let len = key_len.unwrap_or_default() + value_len.unwrap_or_default() + headers_len;
-        let bytes = batch.bytes[start as usize..][..len as usize].to_vec();
+        let bytes = batch.bytes[self.entry.start as usize..][..self.len()].to_vec();
         self.entry.start = 0;
         self.batch = WorkBatch::new(
             batch.partition.clone(),

@@ -6,15 +6,16 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, coop};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::batches;
 use super::dead_letters::{self, Given};
 use super::queues::{KeyId, Queues, Work};
 use super::work_batch::{WorkBatchBuilder, WorkItem};
@@ -29,7 +30,9 @@ use crate::events::failure::{
 use crate::events::handler::{Panicked, TimedOut};
 use crate::events::observe::{ProcessSpan, Spans};
 use crate::events::tenants::{NOBODY, Tenants};
-use crate::events::{Context, Dispatch, Dispatched, HandlerError, RecordKind};
+use crate::events::{
+    BatchHandler, BatchPolicy, Context, Dispatch, Dispatched, EventSet, HandlerError, RecordKind,
+};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::runtime::Mutex;
@@ -57,6 +60,8 @@ pub(crate) struct Shared {
     queues: Mutex<Queues<WorkItem>>,
     /// Told that something is ready. Who takes some and leaves some tells the next.
     more: Notify,
+    /// The turn of the worker that collects a batch.
+    pub(super) collecting: Semaphore,
     /// Raised when no handler may begin any more.
     stopping: Cancellation,
     failure: Mutex<Option<ConsumerError>>,
@@ -64,21 +69,56 @@ pub(crate) struct Shared {
     failed: Notify,
 }
 
+/// Creates the tasks of workers, each by its number.
+pub(crate) struct Worker(
+    Box<dyn Fn(Arc<Shared>, mpsc::UnboundedSender<Given>, usize) -> Task + Send>,
+);
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Worker {
+    /// Workers that call `handler` with one record at a time.
+    pub(crate) fn single<S, H>(handler: Arc<H>, codec: Arc<S::Codec>) -> Self
+    where
+        S: Dispatch<H>,
+        H: Send + Sync + 'static,
+    {
+        Self(Box::new(move |shared, dead_letters, number| {
+            let (handler, codec) = (handler.clone(), codec.clone());
+            Box::pin(work::<S, H>(handler, codec, shared, dead_letters, number))
+        }))
+    }
+
+    /// Workers that call `handler` with several records at once.
+    pub(crate) fn batches<S, B>(handler: Arc<B>, codec: Arc<S::Codec>, policy: BatchPolicy) -> Self
+    where
+        S: EventSet,
+        B: BatchHandler<S>,
+    {
+        Self(Box::new(move |shared, dead_letters, number| {
+            let (handler, codec) = (handler.clone(), codec.clone());
+            Box::pin(batches::work::<S, B>(
+                handler,
+                codec,
+                policy,
+                shared,
+                dead_letters,
+                number,
+            ))
+        }))
+    }
+}
+
 impl Workers {
     /// Starts one worker for each of the counters' workers.
-    pub(crate) fn start<S, H>(
-        handler: Arc<H>,
-        codec: Arc<S::Codec>,
+    pub(crate) fn start(
+        worker: &Worker,
         failing: Arc<FailureHandling>,
         tenants: Tenants,
         dead_letters: Option<DeadLetterWriter>,
         spans: Spans,
         counters: Arc<Counters>,
-    ) -> Self
-    where
-        S: Dispatch<H>,
-        H: Send + Sync + 'static,
-    {
+    ) -> Self {
         let shared = Arc::new(Shared {
             failing,
             spans,
@@ -86,6 +126,7 @@ impl Workers {
             counters,
             queues: Mutex::default(),
             more: Notify::new(),
+            collecting: Semaphore::new(1),
             stopping: Cancellation::default(),
             failure: Mutex::new(None),
             failed: Notify::new(),
@@ -96,9 +137,8 @@ impl Workers {
         };
         let (give, given) = mpsc::unbounded_channel();
         for number in 0..shared.counters.workers.len() {
-            let dead = give.clone();
-            let worker = work::<S, H>(handler.clone(), codec.clone(), shared.clone(), dead, number);
-            workers.spawn(format!("worker {number}"), worker);
+            let task = (worker.0)(shared.clone(), give.clone(), number);
+            workers.spawn(format!("worker {number}"), task);
         }
         if let Some(writer) = dead_letters {
             let writing = dead_letters::run(shared, Arc::new(writer), given);
@@ -202,7 +242,11 @@ impl Shared {
         &self.stopping
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
     }
 
@@ -219,7 +263,7 @@ impl Shared {
     }
 
     /// Lets go of the keys in `done`, and takes up to `limit` records, or one where it is a probe; waits for one. Returns what it has taken.
-    async fn next(
+    pub(super) async fn next(
         &self,
         done: &mut Vec<KeyId>,
         limit: usize,
@@ -283,11 +327,11 @@ impl Shared {
     }
 
     /// Gives back what was taken and not begun, before a handler that has `kept` waits.
-    fn give_back(
+    pub(super) fn give_back(
         &self,
         done: &mut Vec<KeyId>,
         taken: &mut VecDeque<Work<WorkItem>>,
-        kept: Option<KeyId>,
+        kept: &[KeyId],
     ) {
         if done.is_empty() && taken.is_empty() {
             return;
@@ -298,8 +342,40 @@ impl Shared {
         self.wake_for(&mut queues);
     }
 
+    /// Takes what was taken again, and up to `limit` in all with what has come since.
+    pub(super) fn take_again(&self, limit: usize, taken: &mut VecDeque<Work<WorkItem>>) {
+        let mut queues = self.queues.lock();
+        queues.give_back(taken, &[]);
+        queues.take(Instant::now(), limit, taken);
+        self.wake_for(&mut queues);
+    }
+
+    /// A batch of these `keys` is over: gives back what was not finished, lets the keys of what is `delayed` rest, and lets go of all others
+    /// but for those in `kept`, which are sorted.
+    pub(super) fn settle(
+        &self,
+        back: &mut VecDeque<Work<WorkItem>>,
+        delayed: Vec<(Work<WorkItem>, Instant)>,
+        keys: &[KeyId],
+        kept: &[KeyId],
+    ) {
+        let mut queues = self.queues.lock();
+        queues.give_back(back, kept);
+        let is_delayed = !delayed.is_empty();
+        for (work, at) in delayed {
+            queues.delay(work, at);
+        }
+        let free = keys.iter().filter(|key| kept.binary_search(key).is_err());
+        free.for_each(|key| queues.finish(*key));
+        self.wake_for(&mut queues);
+        if is_delayed {
+            // Somebody looks at the time from now on.
+            self.more.notify_one();
+        }
+    }
+
     /// A probe went well. Where that closes the circuit, whoever waits for it goes on.
-    fn probe_succeeded(&self) {
+    pub(super) fn probe_succeeded(&self) {
         self.failing.probe_succeeded(self.counters.handled());
         if !self.failing.is_restricted() {
             self.more.notify_waiters();
@@ -352,7 +428,7 @@ async fn work<S, H>(
         while let Some(mut work) = taken.pop_front() {
             if shared.failing.is_restricted() && !is_probe {
                 taken.push_front(work);
-                shared.give_back(&mut done, &mut taken, None);
+                shared.give_back(&mut done, &mut taken, &[]);
                 break;
             }
             let (key, item) = (work.key, &work.item);
@@ -384,7 +460,7 @@ async fn work<S, H>(
                         return Poll::Ready(Some(called));
                     }
                     if !std::mem::replace(&mut waits, true) {
-                        shared.give_back(&mut done, &mut taken, Some(key));
+                        shared.give_back(&mut done, &mut taken, &[key]);
                         timer = (policy.handler_timeout)
                             .map(|limit| Box::pin(sleep_until(begun + limit)));
                     }
@@ -441,13 +517,13 @@ async fn work<S, H>(
                     let is_over =
                         is_over || planted::is_planted(planted::Defect::RestingIsFinished);
                     partition.end(offset, is_over);
-                    shared.give_back(&mut done, &mut taken, Some(key));
+                    shared.give_back(&mut done, &mut taken, &[key]);
                     shared.delay(work, at);
                     continue;
                 }
                 End::Dead(letter) => {
                     // It is at work until it is written.
-                    shared.give_back(&mut done, &mut taken, Some(key));
+                    shared.give_back(&mut done, &mut taken, &[key]);
                     // Nobody receives it when the consumer is at its end: then it is left.
                     drop(dead_letters.send((work, letter)));
                     continue;
@@ -473,7 +549,7 @@ async fn work<S, H>(
 
 /// What a worker has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
+pub(super) enum Taken {
     /// There is nothing to do any more.
     Nothing,
     Freely,
@@ -483,7 +559,7 @@ enum Taken {
 
 /// What became of a call of the handler.
 #[derive(Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// The record need not be handled again.
     Finished,
     /// It is handled again after the next start, or by whoever has the partition next.
@@ -497,14 +573,15 @@ enum End {
 impl Shared {
     /// Sees to a record whose handler has failed; of what kind the record is, is known where the handler returned.
     #[cold]
-    fn see_to(
+    pub(super) fn see_to(
         &self,
         counters: &WorkerCounters,
         item: &mut WorkItem,
         kind: Option<RecordKind>,
-        error: HandlerError,
+        error: impl Into<Arc<HandlerError>>,
         span: &ProcessSpan,
     ) -> End {
+        let error = error.into();
         span.failed(&error);
         let policy = &self.failing.policy;
         // It was asked to come to an end, and did: that is no failure of the record.
@@ -541,14 +618,14 @@ impl Shared {
             partition: partition.clone(),
             offset: context.offset(),
             event_type: context.event_type().ok().flatten().map(str::to_string),
-            error: Arc::new(error),
+            error,
         });
         End::Left
     }
 }
 
 /// Counts a record that is over as what it was.
-fn counted(counters: &WorkerCounters, kind: RecordKind, handled: bool) {
+pub(super) fn counted(counters: &WorkerCounters, kind: RecordKind, handled: bool) {
     match kind {
         RecordKind::Event(index) => count(&counters.handled_by_type[index], u64::from(handled)),
         RecordKind::Unknown => count(&counters.unknown, 1),

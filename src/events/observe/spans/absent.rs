@@ -35,6 +35,10 @@ impl Spans {
         ProcessSpan
     }
 
+    pub fn process_batch(&self, _: &[(&Context<'_>, Option<&Last>)]) -> ProcessSpan {
+        ProcessSpan
+    }
+
     pub fn dead_letter(&self, _: &str, _: RawRecord<'_>, _: Option<&Last>) -> Option<SendSpan> {
         None
     }

@@ -23,6 +23,7 @@ const ID: &str = "messaging.message.id";
 const KEY: &str = "messaging.kafka.message.key";
 const OFFSET: &str = "messaging.kafka.offset";
 const LEN: &str = "messaging.message.body.size";
+const BATCH: &str = "messaging.batch.message_count";
 const ATTEMPT: &str = "pat_events.attempt";
 
 /// Where spans go: a tracer of OpenTelemetry's. Cheap to clone.
@@ -203,6 +204,35 @@ impl Spans {
             span.set_attribute(KeyValue::new(ATTEMPT, i64::from(context.attempt())));
         }
         ProcessSpan(Some(ambient))
+    }
+
+    /// A handler is about to be called with several records at once, each with the call before, if there was one.
+    pub fn process_batch(&self, calls: &[(&Context<'_>, Option<&Last>)]) -> ProcessSpan {
+        let (Some(inner), [first, _, ..]) = (&self.0, calls) else {
+            let one = calls.first();
+            return one.map_or(ProcessSpan(None), |(context, last)| {
+                self.process(context, *last)
+            });
+        };
+        let links = calls.iter().flat_map(|(context, last)| {
+            [
+                creation_of(context.record()),
+                last.and_then(|last| last.0.clone()),
+            ]
+        });
+        let links = links.flatten().map(Link::with_context).collect();
+        let topic = first.0.topic();
+        let mut template = inner.template(PROCESS, topic).into_owned();
+        if calls.iter().any(|(context, _)| context.topic() != topic) {
+            template.name = PROCESS.to_string();
+            (template.attributes).retain(|attribute| attribute.key.as_str() != attribute::TOPIC);
+        }
+        // No one of them is the cause of it.
+        let ambient = Ambient::new();
+        let builder = template.builder(SpanKind::Consumer, links);
+        let mut span = inner.tracer.0.build_with_context(builder, &ambient);
+        span.set_attribute(KeyValue::new(BATCH, calls.len() as i64));
+        ProcessSpan(Some(ambient.with_span(span)))
     }
 
     /// A dead letter of `record` is about to be sent to `topic`, after the call `last` of its handler.

@@ -43,7 +43,7 @@ fn a_delayed_record_comes_before_those_behind_it_and_delays_no_other_key() {
     let mut taken = VecDeque::new();
     queues.take(now, 2, &mut taken);
     let first = taken.pop_front().expect("taken");
-    queues.give_back(&mut taken, Some(first.key));
+    queues.give_back(&mut taken, &[first.key]);
     queues.delay(first, soon);
     assert_eq!(queues.next_delay(), Some(soon));
     assert_eq!(take(&mut queues, now, 9), [(2, 20)]);
@@ -118,7 +118,7 @@ fn a_tenant_has_no_more_keys_at_work_than_it_may_and_goes_on_when_one_is_done() 
     let (kept, mut rest): (VecDeque<_>, VecDeque<_>) =
         taken.into_iter().partition(|work| work.tenant == a);
     // Whether it is finished, given back or rests: it is not at work.
-    queues.give_back(&mut rest, None);
+    queues.give_back(&mut rest, &[]);
     let mut kept = kept.into_iter();
     queues.finish(kept.next().expect("one").key);
     queues.delay(kept.next().expect("another"), now + Duration::from_secs(1));
@@ -144,7 +144,7 @@ fn a_tenant_over_its_rate_waits_until_it_is_within_it_and_pays_for_nothing_that_
     assert!(queues.take_news(), "somebody has to look again");
     assert!(!queues.has_ready());
     assert_eq!(queues.next_delay(), Some(now + Duration::from_millis(100)));
-    queues.give_back(&mut taken, None);
+    queues.give_back(&mut taken, &[]);
     let later = now + Duration::from_millis(300);
     // As many at once as at first: nothing was handled.
     let turns = turns(&mut queues, later, 300, true);
@@ -226,11 +226,11 @@ proptest! {
                     prop_assert_eq!(order.front(), Some(&work.item));
                     match end {
                         End::Fails => {
-                            queues.give_back(taken, Some(key));
+                            queues.give_back(taken, &[key]);
                             queues.delay(work, now + Duration::from_millis(20));
                         }
                         End::Waits => {
-                            queues.give_back(taken, Some(key));
+                            queues.give_back(taken, &[key]);
                             order.pop_front();
                             queues.finish(key);
                         }

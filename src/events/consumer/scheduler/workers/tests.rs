@@ -109,9 +109,8 @@ fn setup_by(workers: usize, handler: Notes, policy: FailurePolicy) -> Setup {
     let handler = Arc::new(handler);
     let memory = Memory::new(1 << 20);
     Setup {
-        workers: Workers::start::<Steps, _>(
-            handler.clone(),
-            Arc::new(Protobuf),
+        workers: Workers::start(
+            &Worker::single::<Steps, _>(handler.clone(), Arc::new(Protobuf)),
             failing(policy),
             Tenants::default(),
             None,
@@ -260,9 +259,8 @@ fn setup_with<H: StepHandler>(
 ) -> Setup {
     let counters = Arc::new(Counters::new(workers, Steps::TYPES.len()));
     Setup {
-        workers: Workers::start::<Steps, _>(
-            handler,
-            Arc::new(Protobuf),
+        workers: Workers::start(
+            &Worker::single::<Steps, _>(handler, Arc::new(Protobuf)),
             failing,
             Tenants::default(),
             None,

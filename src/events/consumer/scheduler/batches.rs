@@ -1,0 +1,322 @@
+//! Workers that call a handler with several records at once. One of them collects at a time: it takes what is ready, waits for more if it may,
+//! and makes room for the next collector before it calls the handler.
+//!
+//! In: records, the bounds of a batch. Out: as of workers that handle single records, for each record of the batch. Of a key nothing counts as
+//! handled behind a record that is not: it goes back in front of its key.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::mpsc;
+use tokio::task::coop;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::dead_letters::Given;
+use super::queues::{KeyId, Work};
+use super::work_batch::WorkItem;
+use super::workers::{End, Shared, Taken, counted};
+use crate::events::consumer::metrics::count;
+use crate::events::handler::{Panicked, TimedOut};
+use crate::events::observe::{Last, ProcessSpan};
+use crate::events::tenants::NOBODY;
+use crate::events::{
+    Batch, BatchHandler, BatchPolicy, Context, EventSet, HandlerError, RecordKind,
+};
+use crate::kafka::runtime::tasks::caught;
+
+/// In how many steps a batch waits for more.
+const LOOKS: u32 = 4;
+
+/// What became of one record of a batch.
+enum Outcome {
+    Over(RecordKind, Result<(), Arc<HandlerError>>),
+    /// The call as a whole came to nothing.
+    Failed(Arc<HandlerError>),
+    /// It stands behind one of its key that could not be read, and was not handled.
+    Behind,
+}
+
+/// What a record was found to be, before the handler is called.
+enum Read {
+    /// The handler has it, at this place of its batch.
+    Given(usize, RecordKind),
+    Over(RecordKind, Result<(), Arc<HandlerError>>),
+    Behind,
+}
+
+pub(super) async fn work<S, B>(
+    handler: Arc<B>,
+    codec: Arc<S::Codec>,
+    policy: BatchPolicy,
+    shared: Arc<Shared>,
+    dead_letters: mpsc::UnboundedSender<Given>,
+    number: usize,
+) where
+    S: EventSet,
+    B: BatchHandler<S>,
+{
+    let counters = &shared.counters().workers[number];
+    loop {
+        let mut taken = VecDeque::new();
+        let is_probe = match collect(&shared, policy, &mut taken).await {
+            Taken::Nothing => return,
+            how => how == Taken::AsProbe,
+        };
+        if shared.failing().is_restricted() && !is_probe {
+            shared.give_back(&mut Vec::new(), &mut taken, &[]);
+            continue;
+        }
+        let mut keys: Vec<KeyId> = taken.iter().map(|work| work.key).collect();
+        keys.dedup();
+        let begins = |work: &Work<WorkItem>| !shared.is_stopping() && work.item.partition().begin();
+        taken.retain(begins);
+        if taken.is_empty() {
+            // As it is with all that has these keys.
+            shared.settle(&mut taken, Vec::new(), &keys, &[]);
+            continue;
+        }
+        let begun = Instant::now();
+        let (outcomes, span) = call::<S, B>(&handler, &codec, &shared, &taken, number).await;
+        counters.handler_latency.record(begun.elapsed());
+
+        let (mut back, mut delayed, mut dead) = (VecDeque::new(), Vec::new(), Vec::new());
+        let (mut kept, mut tenants_ended) = (Vec::new(), Vec::new());
+        let mut behind = None;
+        for (mut work, outcome) in taken.into_iter().zip(outcomes) {
+            let (offset, key, tenant) = (work.item.record().offset, work.key, work.tenant);
+            let partition = work.item.partition().clone();
+            if behind == Some(key) || matches!(outcome, Outcome::Behind) {
+                behind = Some(key);
+                partition.end(offset, false);
+                back.push_back(work);
+                continue;
+            }
+            let mut went_well = false;
+            let end = match outcome {
+                Outcome::Over(kind, Ok(())) => {
+                    counted(counters, kind, true);
+                    count(&counters.handled, 1);
+                    if is_probe {
+                        shared.probe_succeeded();
+                    }
+                    went_well = true;
+                    End::Finished
+                }
+                Outcome::Over(kind, Err(error)) => {
+                    shared.see_to(counters, &mut work.item, Some(kind), error, &span)
+                }
+                Outcome::Failed(error) => {
+                    shared.see_to(counters, &mut work.item, None, error, &span)
+                }
+                Outcome::Behind => End::Left,
+            };
+            if tenant != NOBODY && matches!(end, End::Finished | End::Dead(_)) {
+                tenants_ended.push((tenant, went_well));
+            }
+            match end {
+                End::Finished => partition.end(offset, true),
+                End::Left => {
+                    partition.end(offset, false);
+                    behind = Some(key);
+                }
+                End::Again(at) => {
+                    partition.end(offset, false);
+                    delayed.push((work, at));
+                    kept.push(key);
+                    behind = Some(key);
+                }
+                End::Dead(letter) => {
+                    // It is at work until it is written.
+                    dead.push((work, letter));
+                    kept.push(key);
+                    behind = Some(key);
+                }
+            }
+        }
+        kept.sort_unstable();
+        shared.settle(&mut back, delayed, &keys, &kept);
+        // Nobody receives them when the consumer is at its end: then they are left.
+        dead.into_iter()
+            .for_each(|given| drop(dead_letters.send(given)));
+        if !tenants_ended.is_empty() {
+            let mut counts = shared.counters().tenants.lock();
+            for (tenant, handled) in tenants_ended {
+                counts.ended(tenant, handled);
+            }
+        }
+        // Handlers that never wait leave the thread to others now and then all the same.
+        coop::consume_budget().await;
+    }
+}
+
+/// Takes the records of a batch: what is ready, and what comes while it lingers.
+async fn collect(
+    shared: &Shared,
+    policy: BatchPolicy,
+    taken: &mut VecDeque<Work<WorkItem>>,
+) -> Taken {
+    let Ok(_turn) = shared.collecting.acquire().await else {
+        return Taken::Nothing;
+    };
+    let how = shared
+        .next(&mut Vec::new(), policy.max_events.max(1), taken)
+        .await;
+    if how == Taken::Freely {
+        let begun = Instant::now();
+        for look in 1..=LOOKS {
+            if policy.linger.is_zero()
+                || fitting(taken, policy) < taken.len()
+                || is_full(taken, policy)
+            {
+                break;
+            }
+            let until = begun + policy.linger * look / LOOKS;
+            if timeout_at(until, shared.stopping().cancelled())
+                .await
+                .is_ok()
+            {
+                break;
+            }
+            shared.take_again(policy.max_events.max(1), taken);
+        }
+    }
+    let mut rest = taken.split_off(fitting(taken, policy));
+    let kept: Vec<KeyId> = taken.back().map(|work| work.key).into_iter().collect();
+    shared.give_back(&mut Vec::new(), &mut rest, &kept);
+    how
+}
+
+fn is_full(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> bool {
+    let bytes = taken.iter().map(|work| work.item.len()).sum::<usize>();
+    taken.len() >= policy.max_events
+        || bytes >= policy.max_bytes
+        || taken.iter().any(|work| work.item.failures.is_some())
+}
+
+/// How many of these, from the front, may be in one batch. What has failed before is alone.
+fn fitting(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> usize {
+    let mut bytes = 0;
+    let mut alone = false;
+    let fits = |work: &&Work<WorkItem>| {
+        let is_first = bytes == 0;
+        bytes += work.item.len().max(1);
+        let fits = is_first || !alone && work.item.failures.is_none() && bytes <= policy.max_bytes;
+        alone = work.item.failures.is_some();
+        fits
+    };
+    taken
+        .iter()
+        .take(policy.max_events.max(1))
+        .take_while(fits)
+        .count()
+}
+
+/// Reads the records of `taken`, and calls the handler with those that are events of the set.
+async fn call<S, B>(
+    handler: &B,
+    codec: &S::Codec,
+    shared: &Shared,
+    taken: &VecDeque<Work<WorkItem>>,
+    number: usize,
+) -> (Vec<Outcome>, ProcessSpan)
+where
+    S: EventSet,
+    B: BatchHandler<S>,
+{
+    let policy = &shared.failing().policy;
+    let contexts = taken.iter().map(|Work { item, .. }| {
+        let attempt = item.failures.as_ref().map_or(1, |before| before.count + 1);
+        let cancellations = [shared.stopping(), &item.partition().gone];
+        Context::of_call(item.record(), attempt, policy.on_unknown, cancellations)
+    });
+    let contexts: Vec<Context<'_>> = contexts.collect();
+    let lasts = taken
+        .iter()
+        .map(|work| work.item.failures.as_ref().map(|before| &before.last));
+    let calls: Vec<(&Context<'_>, Option<&Last>)> = contexts.iter().zip(lasts).collect();
+    let span = shared.spans().process_batch(&calls);
+    let handling = async {
+        let (mut reads, mut events) = (Vec::with_capacity(taken.len()), Vec::new());
+        let mut behind = None;
+        for (context, Work { key, .. }) in contexts.iter().zip(taken) {
+            let read = match behind == Some(*key) {
+                true => Read::Behind,
+                false => read::<S>(context, codec, &mut events).await,
+            };
+            if matches!(read, Read::Over(_, Err(_))) {
+                behind = Some(*key);
+            }
+            reads.push(read);
+        }
+        let len = events.len();
+        let result = match len {
+            0 => Ok(()),
+            _ => handler.handle_batch(Batch::new(events)).await,
+        };
+        let outcome = |read| match read {
+            Read::Given(place, kind) => {
+                let result = result
+                    .as_ref()
+                    .map_or_else(|error| error.at(place, len), |()| Ok(()));
+                Outcome::Over(kind, result)
+            }
+            Read::Over(kind, result) => Outcome::Over(kind, result),
+            Read::Behind => Outcome::Behind,
+        };
+        reads.into_iter().map(outcome).collect::<Vec<_>>()
+    };
+    let mut handling = pin!(caught(handling));
+    let mut timer = policy
+        .handler_timeout
+        .map(|limit| Box::pin(sleep_until(Instant::now() + limit)));
+    let ended = poll_fn(|task| {
+        let polled = {
+            let _current = span.enter();
+            handling.as_mut().poll(task)
+        };
+        match (polled, &mut timer) {
+            (Poll::Ready(ended), _) => Poll::Ready(Some(ended)),
+            (_, Some(timer)) => timer.as_mut().poll(task).map(|()| None),
+            (_, None) => Poll::Pending,
+        }
+    })
+    .await;
+    let error = match ended {
+        Some(Ok(outcomes)) => return (outcomes, span),
+        Some(Err(panic)) => HandlerError::of(Panicked(panic), Some(policy.on_panic)),
+        None => {
+            count(&shared.counters().workers[number].timed_out, 1);
+            let limit = policy.handler_timeout.unwrap_or_default();
+            HandlerError::transient(TimedOut(limit))
+        }
+    };
+    let error = Arc::new(error);
+    let outcomes = taken.iter().map(|_| Outcome::Failed(error.clone()));
+    (outcomes.collect(), span)
+}
+
+/// Finds out what a record is, and puts it behind `events` where it is one of the set.
+async fn read<'a, S: EventSet>(
+    context: &Context<'a>,
+    codec: &S::Codec,
+    events: &mut Vec<(Context<'a>, S)>,
+) -> Read {
+    match context.read::<S>(codec).await {
+        Ok(Ok((index, event))) => {
+            events.push((*context, event));
+            Read::Given(events.len() - 1, RecordKind::Event(index))
+        }
+        // There is no handler for these: they are skipped, unless they are failures.
+        Ok(Err(event_type)) => {
+            let result = context.without_handler(&event_type).unwrap_or(Ok(()));
+            Read::Over(RecordKind::Unknown, result.map_err(Arc::new))
+        }
+        Err(error) => {
+            let error = Arc::new(HandlerError::undecodable(error));
+            Read::Over(RecordKind::Undecodable, Err(error))
+        }
+    }
+}
