@@ -147,6 +147,20 @@ impl BrokerBuilder {
         self
     }
 
+    /// For how long a member of a consumer group (KIP-848) may be silent (`group.consumer.session.timeout.ms`). Default 45 s.
+    #[must_use]
+    pub fn consumer_group_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.groups.consumer_session_timeout = timeout;
+        self
+    }
+
+    /// How often members of consumer groups (KIP-848) are to send heartbeats (`group.consumer.heartbeat.interval.ms`). Default 5 s.
+    #[must_use]
+    pub fn consumer_group_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.settings.groups.consumer_heartbeat_interval = interval;
+        self
+    }
+
     /// The most bytes of metadata that a commit may have for a partition (`offset.metadata.max.bytes`). Default 4,096.
     #[must_use]
     pub fn offset_metadata_max_bytes(mut self, bytes: usize) -> Self {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use protocol::{ApiKey, ErrorCode, Uuid, VersionRange};
@@ -24,6 +24,7 @@ use super::random::Random;
 use super::security::{Security, SecuritySettings};
 use super::telemetry::Telemetry;
 use super::topic::{Topic, name_problem, names_collide};
+use super::topic_index::TopicIndex;
 use super::topic_settings::TopicSettings;
 use super::wall_clock::WallClock;
 
@@ -78,6 +79,8 @@ struct Node {
 pub(crate) struct Directory {
     nodes: BTreeMap<i32, Node>,
     topics: BTreeMap<String, Arc<Topic>>,
+    /// Of the topics as they are, once somebody has asked for it.
+    index: OnceLock<Arc<TopicIndex>>,
     names: BTreeMap<Uuid, String>,
     coordinators: BTreeMap<String, i32>,
     /// Topics created so far: leaders of one begin where those of the last one did not.
@@ -145,6 +148,7 @@ impl Cluster {
             directory: RwLock::new(Directory {
                 nodes,
                 topics: BTreeMap::new(),
+                index: OnceLock::new(),
                 names: BTreeMap::new(),
                 coordinators: BTreeMap::new(),
                 created: 0,
@@ -224,6 +228,7 @@ impl Cluster {
         }
         directory.names.insert(id, new.name.clone());
         directory.topics.insert(new.name, topic.clone());
+        directory.index.take();
         directory.created += 1;
         Ok(topic)
     }
@@ -249,6 +254,7 @@ impl Cluster {
             }
         }
         directory.topics.insert(name.to_owned(), Arc::new(grown));
+        directory.index.take();
         Ok(())
     }
 
@@ -272,6 +278,7 @@ impl Cluster {
             let mut directory = self.directory_mut();
             let topic = directory.topics.remove(name)?;
             directory.names.remove(&topic.id);
+            directory.index.take();
             topic
         };
         topic
@@ -369,6 +376,18 @@ impl Directory {
 
     pub(crate) fn topic_by_id(&self, id: &Uuid) -> Option<Arc<Topic>> {
         self.topics.get(self.names.get(id)?).cloned()
+    }
+
+    /// Which topics there are now. The same one until that changes.
+    pub(crate) fn index(&self) -> Arc<TopicIndex> {
+        let index = || {
+            let topics = self.topics.values().map(|topic| {
+                let partitions = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+                (topic.name.clone(), topic.id, partitions)
+            });
+            Arc::new(TopicIndex::new(topics))
+        };
+        self.index.get_or_init(index).clone()
     }
 
     /// All topics, by name.

@@ -8,7 +8,7 @@
 //! - `server/`: listeners and connections, one task each; `api/`: one thin handler for each API
 //! - `security/`: who clients are, and what they may do
 //! - `cluster`: what the nodes share, and the story of the locks
-//! - `topic`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
+//! - `topic`, `topic_index`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
 //! - `transactions`: what read_committed readers see; filled by tests only, for now
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
 //! - `telemetry`: what clients tell of what they measure
@@ -33,6 +33,7 @@ mod security;
 mod server;
 mod telemetry;
 mod topic;
+mod topic_index;
 mod topic_settings;
 mod transactions;
 mod wall_clock;

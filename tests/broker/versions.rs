@@ -171,6 +171,26 @@ async fn records_are_written_and_read_in_every_version() {
 }
 
 #[tokio::test]
+async fn consumer_groups_live_and_are_described_in_every_version() {
+    let broker = broker();
+    ask_in_every_version(&broker, 0..=1, |version| ConsumerGroupHeartbeatRequest {
+        group_id: "consumers".into(),
+        member_id: format!("m{version}"),
+        rebalance_timeout_ms: 1_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=1, |_| ConsumerGroupDescribeRequest {
+        group_ids: vec!["consumers".into()],
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=5, |_| ListGroupsRequest::default()).await;
+}
+
+#[tokio::test]
 async fn the_cluster_is_described_and_changed_in_every_version() {
     let broker = broker();
     ask_in_every_version(&broker, 0..=5, |_| ApiVersionsRequest {

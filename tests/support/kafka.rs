@@ -264,6 +264,15 @@ impl Kafka {
         } else {
             (1, 1)
         };
+        // One broker decides at once, so that what it says can be compared; three decide as they do by default.
+        let at_once = match self.nodes.len() {
+            1 => {
+                "group.consumer.assignment.interval.ms=0
+group.consumer.min.assignment.interval.ms=0
+group.consumer.assignor.offload.enable=false"
+            }
+            _ => "",
+        };
         format!(
             "process.roles=broker,controller
 node.id={id}
@@ -285,6 +294,9 @@ transaction.state.log.min.isr={in_sync}
 share.coordinator.state.topic.replication.factor={replicas}
 share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.heartbeat.interval.ms=500
+{at_once}
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 log.segment.delete.delay.ms=1000

@@ -1,12 +1,17 @@
 //! ApiVersions: what is spoken, in which versions (KIP-35, KIP-511, KIP-1242).
 
 use protocol::frame::encode_response;
-use protocol::messages::ApiVersionsRequest;
-use protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
-use protocol::{ApiKey, ErrorCode, Request, VersionRange};
+use protocol::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use protocol::messages::{ApiVersionsRequest, ConsumerGroupHeartbeatRequest};
+use protocol::{ApiKey, ErrorCode, Message, Request, VersionRange};
 
 use super::{Api, Context, Outcome, Reply, offered};
 use crate::broker::cluster::Cluster;
+
+/// The feature whose level 1 means consumer groups (KIP-848).
+const GROUP_VERSION: &str = "group.version";
 
 impl Api for ApiVersionsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<ApiVersionsResponse> {
@@ -32,9 +37,28 @@ impl Api for ApiVersionsRequest {
             .map(|(key, range)| api_version(key, range))
             .collect();
         context.connection.session().versions_told();
+        let has_consumer_groups = context
+            .cluster
+            .versions(
+                ConsumerGroupHeartbeatRequest::KEY,
+                ConsumerGroupHeartbeatRequest::VERSIONS,
+            )
+            .is_some();
+        let level = i16::from(has_consumer_groups);
         Reply::Message(ApiVersionsResponse {
             api_keys,
+            supported_features: vec![SupportedFeatureKey {
+                name: GROUP_VERSION.to_owned(),
+                max_version: level,
+                ..Default::default()
+            }],
             finalized_features_epoch: 0,
+            finalized_features: vec![FinalizedFeatureKey {
+                name: GROUP_VERSION.to_owned(),
+                max_version_level: level,
+                min_version_level: level,
+                ..Default::default()
+            }],
             ..Default::default()
         })
     }

@@ -16,7 +16,7 @@ use crate::broker::security::AclOperation;
 
 impl Context<'_> {
     /// Fails unless the client may be in the group, and this node coordinates it.
-    fn check_member(&self, group_id: &str) -> Result<(), ErrorCode> {
+    pub(super) fn check_member(&self, group_id: &str) -> Result<(), ErrorCode> {
         self.check_group(AclOperation::Read, group_id)?;
         self.check_coordinator(group_id)
     }
@@ -38,6 +38,7 @@ impl Api for JoinGroupRequest {
         let member_id = self.member_id.clone();
         let (reply, answer) = oneshot::channel();
         {
+            let topics = context.cluster.directory().index();
             let mut groups = lock(&context.cluster.groups);
             let mut random = lock(&context.cluster.random);
             groups.join(
@@ -45,6 +46,7 @@ impl Api for JoinGroupRequest {
                 context.version,
                 context.client_id,
                 reply,
+                &topics,
                 Instant::now(),
                 &mut random,
             );

@@ -5,6 +5,7 @@
 
 mod acls;
 mod api_versions;
+mod consumer_groups;
 mod coordination;
 mod create_topics;
 mod delete_records;
@@ -12,6 +13,7 @@ mod delete_topics;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;
+mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
@@ -28,11 +30,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
-    AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest, CreateTopicsRequest,
-    DeleteAclsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
     DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest,
     GetTelemetrySubscriptionsRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetFetchRequest, ProduceRequest, PushTelemetryRequest, RequestHeader,
     SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
@@ -201,6 +204,7 @@ apis! {
     HeartbeatRequest,
     LeaveGroupRequest,
     SyncGroupRequest,
+    ListGroupsRequest,
     ApiVersionsRequest,
     CreateTopicsRequest,
     DeleteTopicsRequest,
@@ -213,6 +217,8 @@ apis! {
     DeleteAclsRequest,
     DescribeUserScramCredentialsRequest,
     AlterUserScramCredentialsRequest,
+    ConsumerGroupHeartbeatRequest,
+    ConsumerGroupDescribeRequest,
     GetTelemetrySubscriptionsRequest,
     PushTelemetryRequest,
 }

@@ -12,6 +12,7 @@ use protocol::messages::offset_fetch_response::{
 
 use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, OffsetKey};
+use crate::broker::lock;
 use crate::broker::security::AclOperation;
 
 impl Api for OffsetFetchRequest {
@@ -88,7 +89,12 @@ fn for_version(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> Offse
 fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchResponseGroup {
     let checked = context
         .check_group(AclOperation::Describe, &asked.group_id)
-        .and_then(|()| context.check_coordinator(&asked.group_id));
+        .and_then(|()| context.check_coordinator(&asked.group_id))
+        .and_then(|()| {
+            let groups = lock(&context.cluster.groups);
+            let member_id = asked.member_id.as_deref();
+            groups.check_fetch(&asked.group_id, member_id, asked.member_epoch)
+        });
     if let Err(error) = checked {
         return failed(asked, context.version, error);
     }

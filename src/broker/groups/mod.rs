@@ -1,33 +1,38 @@
-//! Consumer groups (the classic protocol) and their committed offsets, as Kafka's group coordinator keeps them.
+//! Groups of consumers and their committed offsets, as Kafka's group coordinator keeps them.
 //!
 //! [`Groups`] owns every group of the cluster. Requests come in with `now`; a join or a sync that has to wait for others keeps its [`Reply`]
 //! until the group is ready, everything else is answered at once. Nothing in here knows tasks or sockets: whoever owns it calls
 //! [`Groups::expire`] when [`Groups::next_deadline`] has passed.
 //!
-//! - `group`: one group's state, members and rebalances
-//! - `join`: JoinGroup
-//! - `membership`: SyncGroup, Heartbeat, LeaveGroup, expiry
+//! - `classic/`: groups whose members assign the partitions among themselves
+//! - `consumer/`: groups whose partitions the broker assigns (KIP-848); a group may become one of the other kind
 //! - `offsets`: OffsetCommit and OffsetFetch
 
-mod group;
-mod join;
-mod membership;
+mod classic;
+mod consumer;
 mod offsets;
-#[cfg(test)]
-mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ErrorCode;
+use protocol::messages::consumer_group_describe_response::DescribedGroup;
 use protocol::messages::join_group_response::JoinGroupResponse;
+use protocol::messages::list_groups_response::ListedGroup;
 use protocol::messages::sync_group_response::SyncGroupResponse;
-use protocol::messages::{HeartbeatRequest, JoinGroupRequest, SyncGroupRequest};
+use protocol::messages::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest,
+    JoinGroupRequest, SyncGroupRequest,
+};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::random::Random;
-pub(crate) use group::Group;
+use super::topic_index::TopicIndex;
+use classic::ClassicGroup;
+pub(crate) use consumer::Refusal;
+use consumer::{ConsumerGroup, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 pub(crate) use offsets::{Committed, CommitterIdentity, OffsetKey};
 
 /// Where an answer goes that may have to wait for other members. Whoever waits may have gone: that is no error.
@@ -40,6 +45,8 @@ pub(crate) struct GroupSettings {
     pub(crate) initial_rebalance_delay: Duration,
     pub(crate) min_session_timeout: Duration,
     pub(crate) max_session_timeout: Duration,
+    pub(crate) consumer_session_timeout: Duration,
+    pub(crate) consumer_heartbeat_interval: Duration,
 }
 
 impl Default for GroupSettings {
@@ -48,8 +55,30 @@ impl Default for GroupSettings {
             initial_rebalance_delay: Duration::ZERO,
             min_session_timeout: Duration::from_secs(6),
             max_session_timeout: Duration::from_secs(30 * 60),
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
         }
     }
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) host: &'a str,
+}
+
+/// One group of either kind.
+#[derive(Debug)]
+struct Group {
+    kind: Kind,
+    offsets: BTreeMap<OffsetKey, Committed>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Classic(ClassicGroup),
+    Consumer(ConsumerGroup),
 }
 
 /// All groups, by id.
@@ -68,39 +97,57 @@ impl Groups {
     }
 
     /// JoinGroup; answered once the group has gathered.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of what the broker knows of a request"
+    )]
     pub(crate) fn join(
         &mut self,
         request: JoinGroupRequest,
         version: i16,
         client_id: &str,
         reply: Reply<JoinGroupResponse>,
+        topics: &Arc<TopicIndex>,
         now: Instant,
         random: &mut Random,
     ) {
         if let Err(error) = self.check_join(&request) {
-            return join::refuse(reply, request.member_id, error);
+            return classic::refuse(reply, request.member_id, error);
         }
-        let group = self
-            .groups
-            .entry(request.group_id.clone())
-            .or_insert_with(|| Group::new(self.settings.clone()));
-        group.join(
-            join::Joining {
-                request,
-                version,
-                client_id,
-                reply,
-            },
-            now,
-            random,
-        );
+        let group = Self::opened(&mut self.groups, &self.settings, &request.group_id);
+        if matches!(&group.kind, Kind::Consumer(group) if group.is_empty()) {
+            group.kind = Kind::Classic(ClassicGroup::new(self.settings.clone()));
+        }
+        let joining = classic::Joining {
+            request,
+            version,
+            client_id,
+            reply,
+        };
+        match &mut group.kind {
+            Kind::Classic(group) => group.join(joining, now, random),
+            Kind::Consumer(group) => group.join(joining, topics, now, random),
+        }
+        group.settle(now);
+    }
+
+    /// The group of this id, a classic one without members where there was none.
+    fn opened<'a>(
+        groups: &'a mut BTreeMap<String, Group>,
+        settings: &GroupSettings,
+        group_id: &str,
+    ) -> &'a mut Group {
+        groups.entry(group_id.to_owned()).or_insert_with(|| Group {
+            kind: Kind::Classic(ClassicGroup::new(settings.clone())),
+            offsets: BTreeMap::new(),
+        })
     }
 
     fn check_join(&self, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
         if request.group_id.is_empty() {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
-        let session_timeout = group::millis(request.session_timeout_ms);
+        let session_timeout = classic::millis(request.session_timeout_ms);
         if session_timeout < self.settings.min_session_timeout
             || session_timeout > self.settings.max_session_timeout
         {
@@ -119,21 +166,25 @@ impl Groups {
         reply: Reply<SyncGroupResponse>,
         now: Instant,
     ) {
-        match self.known(&request.group_id) {
-            Ok(group) => group.sync(request, reply, now),
-            Err(error) => membership::refuse_sync(reply, error),
+        match self.known(&request.group_id).map(|group| &mut group.kind) {
+            Ok(Kind::Classic(group)) => group.sync(request, reply, now),
+            Ok(Kind::Consumer(group)) => {
+                let answer = group.sync(&request, now);
+                // Whoever waits may have gone.
+                let _ = reply.send(answer.unwrap_or_else(classic::failed_sync));
+            }
+            Err(error) => classic::refuse_sync(reply, error),
         }
     }
 
     /// Heartbeat.
     pub(crate) fn heartbeat(&mut self, request: &HeartbeatRequest, now: Instant) -> ErrorCode {
-        match self.known(&request.group_id) {
-            Ok(group) => group
-                .heartbeat(request, now)
-                .err()
-                .unwrap_or(ErrorCode::NONE),
-            Err(error) => error,
-        }
+        let known = self.known(&request.group_id);
+        let heard = known.and_then(|group| match &mut group.kind {
+            Kind::Classic(group) => group.heartbeat(request, now),
+            Kind::Consumer(group) => group.classic_heartbeat(request, now),
+        });
+        heard.err().unwrap_or(ErrorCode::NONE)
     }
 
     /// One member's LeaveGroup; an empty member id stands for whoever has the instance id.
@@ -144,13 +195,121 @@ impl Groups {
         instance_id: Option<&str>,
         now: Instant,
     ) -> ErrorCode {
-        match self.known(group_id) {
-            Ok(group) => group
-                .leave(member_id, instance_id, now)
-                .err()
-                .unwrap_or(ErrorCode::NONE),
-            Err(error) => error,
+        let known = self.known(group_id);
+        let left = known.and_then(|group| {
+            match &mut group.kind {
+                Kind::Classic(group) => group.leave(member_id, instance_id, now)?,
+                Kind::Consumer(group) => group.classic_leave(member_id, instance_id)?,
+            }
+            group.settle(now);
+            Ok(())
+        });
+        left.err().unwrap_or(ErrorCode::NONE)
+    }
+
+    /// The patterns that have to be matched with these topics before this heartbeat is heard.
+    pub(crate) fn unmatched(
+        &self,
+        request: &ConsumerGroupHeartbeatRequest,
+        topics: &Arc<TopicIndex>,
+    ) -> BTreeSet<String> {
+        match self.groups.get(&request.group_id).map(|group| &group.kind) {
+            Some(Kind::Consumer(group)) => group.unmatched(request, topics),
+            _ => request
+                .subscribed_topic_regex
+                .iter()
+                .filter(|it| !it.is_empty())
+                .cloned()
+                .collect(),
         }
+    }
+
+    /// ConsumerGroupHeartbeat. `matched`: the topics of the patterns that [`unmatched`](Self::unmatched) has named.
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+        client: Client<'_>,
+        topics: &Arc<TopicIndex>,
+        matched: BTreeMap<String, BTreeSet<String>>,
+        now: Instant,
+        random: &mut Random,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
+        consumer::check(request)?;
+        let group_id = &request.group_id;
+        let missing = || {
+            (
+                ErrorCode::GROUP_ID_NOT_FOUND,
+                format!("Group {group_id} not found."),
+            )
+        };
+        let joins = request.member_epoch == 0;
+        let group = match joins {
+            true => Self::opened(&mut self.groups, &self.settings, group_id),
+            false => self.groups.get_mut(group_id).ok_or_else(missing)?,
+        };
+        if let Kind::Classic(classic) = &mut group.kind {
+            let settings = self.settings.clone();
+            let converted =
+                joins.then(|| ConsumerGroup::from_classic(classic, settings, topics, now));
+            let converted = converted.flatten().ok_or_else(|| {
+                let text = format!("Group {group_id} is not a consumer group.");
+                (ErrorCode::GROUP_ID_NOT_FOUND, text)
+            })?;
+            group.kind = Kind::Consumer(converted);
+        }
+        let Kind::Consumer(consumers) = &mut group.kind else {
+            return Err(missing());
+        };
+        let answer = match request.member_epoch {
+            LEAVE_EPOCH | STATIC_LEAVE_EPOCH => consumers.leave(request),
+            _ => {
+                let member_id = match request.member_id.as_str() {
+                    "" => random.uuid().to_string(),
+                    id => id.to_owned(),
+                };
+                consumers.heartbeat(request, &member_id, client, topics, matched, now)
+            }
+        };
+        group.settle(now);
+        answer
+    }
+
+    /// ConsumerGroupDescribe, of one group.
+    pub(crate) fn describe_consumer_group(&self, group_id: &str) -> DescribedGroup {
+        match self.groups.get(group_id).map(|group| &group.kind) {
+            Some(Kind::Consumer(group)) => group.describe(group_id),
+            known => DescribedGroup {
+                error_code: ErrorCode::GROUP_ID_NOT_FOUND,
+                error_message: Some(match known {
+                    Some(_) => format!("Group {group_id} is not a consumer group."),
+                    None => format!("Group {group_id} not found."),
+                }),
+                group_id: group_id.to_owned(),
+                ..Default::default()
+            },
+        }
+    }
+
+    /// ListGroups: every group, its type and its state.
+    pub(crate) fn list(&self) -> impl Iterator<Item = ListedGroup> {
+        self.groups.iter().map(|(id, group)| {
+            let (protocol_type, state, kind) = match &group.kind {
+                Kind::Classic(group) => {
+                    let protocol_type = group.protocol_type.clone().unwrap_or_default();
+                    (protocol_type, format!("{:?}", group.state), "classic")
+                }
+                Kind::Consumer(group) => {
+                    ("consumer".to_owned(), group.state().to_owned(), "consumer")
+                }
+            };
+            ListedGroup {
+                group_id: id.clone(),
+                protocol_type,
+                group_state: state,
+                group_type: kind.to_owned(),
+                ..Default::default()
+            }
+        })
     }
 
     /// Whether this committer may commit now; opens a group without members for one that manages its partitions itself.
@@ -161,20 +320,31 @@ impl Groups {
         version: i16,
         now: Instant,
     ) -> Result<(), ErrorCode> {
-        if !self.groups.contains_key(group_id) {
-            if committer.generation >= 0 {
-                let since_9 = version >= 9;
-                return Err(if since_9 {
-                    ErrorCode::GROUP_ID_NOT_FOUND
-                } else {
-                    ErrorCode::ILLEGAL_GENERATION
-                });
-            }
-            self.groups
-                .insert(group_id.to_owned(), Group::new(self.settings.clone()));
+        if !self.groups.contains_key(group_id) && committer.generation >= 0 {
+            let since_9 = version >= 9;
+            return Err(if since_9 {
+                ErrorCode::GROUP_ID_NOT_FOUND
+            } else {
+                ErrorCode::ILLEGAL_GENERATION
+            });
         }
-        self.known_or_empty_id(group_id)?
-            .check_commit(committer, now)
+        match &mut Self::opened(&mut self.groups, &self.settings, group_id).kind {
+            Kind::Classic(group) => group.check_commit(committer, now),
+            Kind::Consumer(group) => group.check_commit(committer, version),
+        }
+    }
+
+    /// Whether this member may ask for what its group has committed.
+    pub(crate) fn check_fetch(
+        &self,
+        group_id: &str,
+        member_id: Option<&str>,
+        member_epoch: i32,
+    ) -> Result<(), ErrorCode> {
+        match self.groups.get(group_id).map(|group| &group.kind) {
+            Some(Kind::Consumer(group)) => group.check_fetch(member_id, member_epoch),
+            _ => Ok(()),
+        }
     }
 
     /// Stores an offset, after [`Groups::check_commit`].
@@ -203,20 +373,31 @@ impl Groups {
 
     /// When something happens by itself, if nothing else does before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.groups.values().filter_map(Group::next_deadline).min()
+        let deadline = |group: &Group| match &group.kind {
+            Kind::Classic(group) => group.next_deadline(),
+            Kind::Consumer(group) => group.next_deadline(),
+        };
+        self.groups.values().filter_map(deadline).min()
     }
 
     /// Lets sessions, rebalances and handed-out member ids time out.
     pub(crate) fn expire(&mut self, now: Instant) {
         for group in self.groups.values_mut() {
-            group.expire(now);
+            match &mut group.kind {
+                Kind::Classic(group) => group.expire(now),
+                Kind::Consumer(group) => group.expire(now),
+            }
+            group.settle(now);
         }
     }
 
     /// What a move of the coordinator does: whoever waits hears of it, and every session begins anew.
     pub(crate) fn coordinator_moved(&mut self, moved: impl Fn(&str) -> bool, now: Instant) {
         for (_, group) in self.groups.iter_mut().filter(|(id, _)| moved(id)) {
-            group.coordinator_moved(now);
+            match &mut group.kind {
+                Kind::Classic(group) => group.coordinator_moved(now),
+                Kind::Consumer(group) => group.coordinator_moved(now),
+            }
         }
     }
 
@@ -224,12 +405,19 @@ impl Groups {
         if group_id.is_empty() {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
-        self.known_or_empty_id(group_id)
-    }
-
-    fn known_or_empty_id(&mut self, group_id: &str) -> Result<&mut Group, ErrorCode> {
         self.groups
             .get_mut(group_id)
             .ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
+    }
+}
+
+impl Group {
+    /// A consumer group whose last member of that kind is gone becomes a classic group, if it has members of that kind.
+    fn settle(&mut self, now: Instant) {
+        if let Kind::Consumer(group) = &self.kind
+            && group.is_classic()
+        {
+            self.kind = Kind::Classic(group.to_classic(now));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
-use super::group::{Group, State};
+use super::classic::{ClassicGroup, State};
 
 /// The partition that an offset was committed for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +30,8 @@ pub(crate) struct CommitterIdentity<'a> {
     pub(crate) instance_id: Option<&'a str>,
 }
 
-impl Group {
-    pub(super) fn check_commit(
+impl ClassicGroup {
+    pub(crate) fn check_commit(
         &mut self,
         committer: &CommitterIdentity<'_>,
         now: Instant,

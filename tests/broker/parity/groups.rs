@@ -111,7 +111,7 @@ pub fn sync(
     }
 }
 
-fn heartbeat(group_id: String, generation_id: i32, member_id: &str) -> HeartbeatRequest {
+pub fn heartbeat(group_id: String, generation_id: i32, member_id: &str) -> HeartbeatRequest {
     HeartbeatRequest {
         group_id,
         generation_id,

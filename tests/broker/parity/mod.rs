@@ -5,6 +5,7 @@
 //! messages). tests/kafka takes it again from the Kafka that runs there, and writes it anew on demand.
 
 mod commits;
+mod consumer_groups;
 mod groups;
 mod offsets;
 mod producing;
@@ -215,6 +216,7 @@ pub async fn transcript(address: String, run: String) -> String {
     topics::run(&mut session).await;
     groups::run(&mut session).await;
     commits::run(&mut session).await;
+    consumer_groups::run(&mut session).await;
     session.transcript
 }
 

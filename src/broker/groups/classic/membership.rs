@@ -5,23 +5,23 @@ use protocol::messages::sync_group_response::SyncGroupResponse;
 use protocol::messages::{HeartbeatRequest, SyncGroupRequest};
 use tokio::time::Instant;
 
-use super::Reply;
-use super::group::{Group, State};
+use super::group::{ClassicGroup, State};
+use crate::broker::groups::Reply;
 
 /// Answers a sync with an error.
-pub(super) fn refuse_sync(reply: Reply<SyncGroupResponse>, error: ErrorCode) {
+pub(crate) fn refuse_sync(reply: Reply<SyncGroupResponse>, error: ErrorCode) {
     let _ = reply.send(failed_sync(error));
 }
 
-pub(super) fn failed_sync(error: ErrorCode) -> SyncGroupResponse {
+pub(crate) fn failed_sync(error: ErrorCode) -> SyncGroupResponse {
     SyncGroupResponse {
         error_code: error,
         ..Default::default()
     }
 }
 
-impl Group {
-    pub(super) fn sync(
+impl ClassicGroup {
+    pub(crate) fn sync(
         &mut self,
         request: SyncGroupRequest,
         reply: Reply<SyncGroupResponse>,
@@ -69,7 +69,7 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn heartbeat(
+    pub(crate) fn heartbeat(
         &mut self,
         request: &HeartbeatRequest,
         now: Instant,
@@ -89,7 +89,7 @@ impl Group {
         }
     }
 
-    pub(super) fn leave(
+    pub(crate) fn leave(
         &mut self,
         member_id: &str,
         instance_id: Option<&str>,
@@ -114,7 +114,7 @@ impl Group {
     }
 
     /// The member is alive: its session begins anew, unless it waits for us anyway.
-    pub(super) fn touch(&mut self, member_id: &str, now: Instant) {
+    pub(crate) fn touch(&mut self, member_id: &str, now: Instant) {
         if let Some(member) = self.members.get_mut(member_id)
             && member.join.is_none()
             && member.sync.is_none()
@@ -123,7 +123,7 @@ impl Group {
         }
     }
 
-    pub(super) fn check_member(
+    pub(crate) fn check_member(
         &self,
         member_id: &str,
         instance_id: Option<&str>,
@@ -142,7 +142,7 @@ impl Group {
         }
     }
 
-    pub(super) fn check_generation(&self, generation: i32) -> Result<(), ErrorCode> {
+    pub(crate) fn check_generation(&self, generation: i32) -> Result<(), ErrorCode> {
         if generation == self.generation {
             Ok(())
         } else {

@@ -1,4 +1,4 @@
-//! One group: its members, its state, and how a rebalance begins and ends.
+//! One classic group: its members, its state, and how a rebalance begins and ends.
 //!
 //! Empty → PreparingRebalance (members are joining) → CompletingRebalance (the leader's assignment is awaited) → Stable, and back to
 //! PreparingRebalance whenever membership changes.
@@ -12,11 +12,11 @@ use protocol::messages::join_group_response::{JoinGroupResponse, JoinGroupRespon
 use protocol::messages::sync_group_response::SyncGroupResponse;
 use tokio::time::Instant;
 
-use super::offsets::{Committed, OffsetKey};
-use super::{GroupSettings, Reply, membership};
+use super::membership;
+use crate::broker::groups::{GroupSettings, Reply};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     Empty,
     PreparingRebalance,
     CompletingRebalance,
@@ -24,40 +24,40 @@ pub(super) enum State {
 }
 
 #[derive(Debug)]
-pub(super) struct Member {
-    pub(super) instance_id: Option<String>,
-    pub(super) rebalance_timeout: Duration,
-    pub(super) session_timeout: Duration,
+pub(crate) struct Member {
+    pub(crate) client_id: String,
+    pub(crate) instance_id: Option<String>,
+    pub(crate) rebalance_timeout: Duration,
+    pub(crate) session_timeout: Duration,
     /// Assignors that the member knows, its favourite first, each with what it tells the leader.
-    pub(super) protocols: Vec<(String, Bytes)>,
-    pub(super) assignment: Bytes,
+    pub(crate) protocols: Vec<(String, Bytes)>,
+    pub(crate) assignment: Bytes,
     /// When it is taken for dead; none while it waits for an answer of ours.
-    pub(super) deadline: Option<Instant>,
-    pub(super) join: Option<Reply<JoinGroupResponse>>,
-    pub(super) sync: Option<Reply<SyncGroupResponse>>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) join: Option<Reply<JoinGroupResponse>>,
+    pub(crate) sync: Option<Reply<SyncGroupResponse>>,
 }
 
-/// A group of consumers.
+/// A group whose members assign the partitions among themselves.
 #[derive(Debug)]
-pub(crate) struct Group {
-    pub(super) settings: GroupSettings,
-    pub(super) state: State,
-    pub(super) generation: i32,
-    pub(super) protocol_type: Option<String>,
-    pub(super) protocol: Option<String>,
-    pub(super) leader: Option<String>,
-    pub(super) members: BTreeMap<String, Member>,
+pub(crate) struct ClassicGroup {
+    pub(crate) settings: GroupSettings,
+    pub(crate) state: State,
+    pub(crate) generation: i32,
+    pub(crate) protocol_type: Option<String>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) leader: Option<String>,
+    pub(crate) members: BTreeMap<String, Member>,
     /// Instance id → member id (KIP-345).
-    pub(super) static_members: BTreeMap<String, String>,
+    pub(crate) static_members: BTreeMap<String, String>,
     /// Member ids that were handed out but have not joined yet, and when they lapse (KIP-394).
-    pub(super) pending: BTreeMap<String, Instant>,
+    pub(crate) pending: BTreeMap<String, Instant>,
     /// Who has not asked for the assignment of this generation yet, and until when they may.
-    pub(super) pending_sync: BTreeSet<String>,
+    pub(crate) pending_sync: BTreeSet<String>,
     sync_deadline: Option<Instant>,
     join_deadline: Option<Instant>,
     /// The rebalance out of Empty, which waits a while for more members.
     initial_delay: Option<InitialDelay>,
-    pub(super) offsets: BTreeMap<OffsetKey, Committed>,
 }
 
 #[derive(Debug)]
@@ -66,8 +66,8 @@ struct InitialDelay {
     member_added: bool,
 }
 
-impl Group {
-    pub(super) fn new(settings: GroupSettings) -> Self {
+impl ClassicGroup {
+    pub(crate) fn new(settings: GroupSettings) -> Self {
         Self {
             settings,
             state: State::Empty,
@@ -82,19 +82,18 @@ impl Group {
             sync_deadline: None,
             join_deadline: None,
             initial_delay: None,
-            offsets: BTreeMap::new(),
         }
     }
 
     /// A member is there, or is no longer: begin a rebalance, or end the one under way if all have joined.
-    pub(super) fn membership_changed(&mut self, now: Instant) {
+    pub(crate) fn membership_changed(&mut self, now: Instant) {
         match self.state {
             State::PreparingRebalance => self.complete_join_if_all_joined(now),
             _ => self.prepare_rebalance(now),
         }
     }
 
-    pub(super) fn prepare_rebalance(&mut self, now: Instant) {
+    pub(crate) fn prepare_rebalance(&mut self, now: Instant) {
         if self.state == State::CompletingRebalance {
             self.finish_syncs(ErrorCode::REBALANCE_IN_PROGRESS, now);
         }
@@ -121,13 +120,13 @@ impl Group {
     }
 
     /// A new member during the initial delay prolongs it.
-    pub(super) fn note_new_member(&mut self) {
+    pub(crate) fn note_new_member(&mut self) {
         if let Some(initial) = &mut self.initial_delay {
             initial.member_added = true;
         }
     }
 
-    pub(super) fn complete_join_if_all_joined(&mut self, now: Instant) {
+    pub(crate) fn complete_join_if_all_joined(&mut self, now: Instant) {
         let all_joined =
             self.pending.is_empty() && self.members.values().all(|member| member.join.is_some());
         if self.state == State::PreparingRebalance && self.initial_delay.is_none() && all_joined {
@@ -182,7 +181,7 @@ impl Group {
     }
 
     /// What a member of the current generation is told on joining; the leader also gets the members.
-    pub(super) fn joined(&self, member_id: &str) -> JoinGroupResponse {
+    pub(crate) fn joined(&self, member_id: &str) -> JoinGroupResponse {
         let is_leader = self.leader.as_deref() == Some(member_id);
         JoinGroupResponse {
             generation_id: self.generation,
@@ -199,7 +198,7 @@ impl Group {
         }
     }
 
-    pub(super) fn listed_members(&self) -> Vec<JoinGroupResponseMember> {
+    pub(crate) fn listed_members(&self) -> Vec<JoinGroupResponseMember> {
         let chosen = |member: &Member| {
             let metadata = member
                 .protocols
@@ -240,7 +239,7 @@ impl Group {
     }
 
     /// The assignor that all know and most prefer; among equals, the one that the leader puts first.
-    pub(super) fn select_protocol(&self) -> Option<String> {
+    pub(crate) fn select_protocol(&self) -> Option<String> {
         let leader = self.members.get(self.leader.as_ref()?)?;
         let known_to_all = |name: &String| self.members.values().all(|member| member.knows(name));
         let candidates: Vec<_> = leader
@@ -271,7 +270,7 @@ impl Group {
     }
 
     /// Whether someone with these assignors could join.
-    pub(super) fn supports(&self, protocol_type: &str, protocols: &[(String, Bytes)]) -> bool {
+    pub(crate) fn supports(&self, protocol_type: &str, protocols: &[(String, Bytes)]) -> bool {
         if self.members.is_empty() {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
@@ -281,7 +280,7 @@ impl Group {
     }
 
     /// Takes a member out; whoever waits for it hears that it is unknown.
-    pub(super) fn remove(&mut self, member_id: &str) {
+    pub(crate) fn remove(&mut self, member_id: &str) {
         let Some(member) = self.members.remove(member_id) else {
             return;
         };
@@ -296,7 +295,7 @@ impl Group {
     }
 
     /// Answers every waiting sync; sessions run again from here.
-    pub(super) fn finish_syncs(&mut self, error: ErrorCode, now: Instant) {
+    pub(crate) fn finish_syncs(&mut self, error: ErrorCode, now: Instant) {
         let (protocol_type, protocol_name) = (self.protocol_type.clone(), self.protocol.clone());
         for member in self.members.values_mut() {
             if error != ErrorCode::NONE {
@@ -319,14 +318,14 @@ impl Group {
     }
 
     /// All are in: nobody is late any more.
-    pub(super) fn synced(&mut self, member_id: &str) {
+    pub(crate) fn synced(&mut self, member_id: &str) {
         self.pending_sync.remove(member_id);
         if self.pending_sync.is_empty() {
             self.sync_deadline = None;
         }
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let members = self.members.values().filter_map(|member| member.deadline);
         let pending = self.pending.values().copied();
         members
@@ -336,7 +335,7 @@ impl Group {
             .min()
     }
 
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         let late = |member: &Member| member.deadline.is_some_and(|deadline| deadline <= now);
         let dead: Vec<_> = self
             .members
@@ -385,7 +384,7 @@ impl Group {
         self.prepare_rebalance(now);
     }
 
-    pub(super) fn coordinator_moved(&mut self, now: Instant) {
+    pub(crate) fn coordinator_moved(&mut self, now: Instant) {
         for (id, member) in &mut self.members {
             member.answer_waiting(id, ErrorCode::NOT_COORDINATOR);
             member.deadline = Some(now + member.session_timeout);
@@ -402,16 +401,16 @@ impl Group {
 }
 
 impl Member {
-    pub(super) fn knows(&self, protocol: &str) -> bool {
+    pub(crate) fn knows(&self, protocol: &str) -> bool {
         self.protocols.iter().any(|(name, _)| name == protocol)
     }
 
     /// Tells whoever waits for this member that it is not what they think.
-    pub(super) fn dismiss(mut self, member_id: &str, error: ErrorCode) {
+    pub(crate) fn dismiss(mut self, member_id: &str, error: ErrorCode) {
         self.answer_waiting(member_id, error);
     }
 
-    fn answer_waiting(&mut self, member_id: &str, error: ErrorCode) {
+    pub(crate) fn answer_waiting(&mut self, member_id: &str, error: ErrorCode) {
         if let Some(reply) = self.join.take() {
             super::join::refuse(reply, member_id.to_owned(), error);
         }
@@ -421,6 +420,6 @@ impl Member {
     }
 }
 
-pub(super) fn millis(value: i32) -> Duration {
+pub(crate) fn millis(value: i32) -> Duration {
     Duration::from_millis(u64::try_from(value).unwrap_or(0))
 }

@@ -1,5 +1,6 @@
 //! What groups do as time passes; what they answer at once is held to Kafka's transcript in `tests/broker/parity`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ErrorCode;
@@ -10,7 +11,7 @@ use protocol::messages::{
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{GroupSettings, Groups};
+use crate::broker::groups::{GroupSettings, Groups};
 use crate::broker::random::Random;
 
 const SESSION: Duration = Duration::from_secs(10);
@@ -68,6 +69,7 @@ impl World {
             version,
             "client",
             reply,
+            &Arc::default(),
             self.now,
             &mut self.random,
         );

@@ -8,28 +8,24 @@ use protocol::messages::JoinGroupRequest;
 use protocol::messages::join_group_response::JoinGroupResponse;
 use tokio::time::Instant;
 
-use super::Reply;
-use super::group::{Group, Member, State, millis};
+use super::group::{ClassicGroup, Member, State, millis};
+use crate::broker::groups::Reply;
 use crate::broker::random::Random;
 
 /// A first join can't heartbeat yet, as it doesn't know its member id: Kafka gives it this long.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// One JoinGroup request on its way.
-pub(super) struct Joining<'a> {
-    pub(super) request: JoinGroupRequest,
-    pub(super) version: i16,
-    pub(super) client_id: &'a str,
-    pub(super) reply: Reply<JoinGroupResponse>,
+pub(crate) struct Joining<'a> {
+    pub(crate) request: JoinGroupRequest,
+    pub(crate) version: i16,
+    pub(crate) client_id: &'a str,
+    pub(crate) reply: Reply<JoinGroupResponse>,
 }
 
 impl Joining<'_> {
     fn protocols(&self) -> Vec<(String, Bytes)> {
-        self.request
-            .protocols
-            .iter()
-            .map(|protocol| (protocol.name.clone(), protocol.metadata.clone()))
-            .collect()
+        protocols(&self.request)
     }
 
     fn refuse(self, error: ErrorCode) {
@@ -44,6 +40,7 @@ impl Joining<'_> {
             timeout_ms => millis(timeout_ms),
         };
         Member {
+            client_id: self.client_id.to_owned(),
             instance_id: self.request.group_instance_id.clone(),
             rebalance_timeout,
             session_timeout,
@@ -56,12 +53,20 @@ impl Joining<'_> {
     }
 }
 
+/// The assignors that a join offers, each with what it tells the leader.
+pub(crate) fn protocols(request: &JoinGroupRequest) -> Vec<(String, Bytes)> {
+    let protocols = request.protocols.iter();
+    protocols
+        .map(|protocol| (protocol.name.clone(), protocol.metadata.clone()))
+        .collect()
+}
+
 /// Answers a join with an error.
-pub(super) fn refuse(reply: Reply<JoinGroupResponse>, member_id: String, error: ErrorCode) {
+pub(crate) fn refuse(reply: Reply<JoinGroupResponse>, member_id: String, error: ErrorCode) {
     let _ = reply.send(failed(member_id, error));
 }
 
-pub(super) fn failed(member_id: String, error: ErrorCode) -> JoinGroupResponse {
+pub(crate) fn failed(member_id: String, error: ErrorCode) -> JoinGroupResponse {
     JoinGroupResponse {
         error_code: error,
         member_id,
@@ -70,8 +75,8 @@ pub(super) fn failed(member_id: String, error: ErrorCode) -> JoinGroupResponse {
     }
 }
 
-impl Group {
-    pub(super) fn join(&mut self, joining: Joining<'_>, now: Instant, random: &mut Random) {
+impl ClassicGroup {
+    pub(crate) fn join(&mut self, joining: Joining<'_>, now: Instant, random: &mut Random) {
         if !self.supports(&joining.request.protocol_type, &joining.protocols()) {
             return joining.refuse(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
         }
@@ -222,7 +227,7 @@ impl Group {
 }
 
 /// A random id as Java writes UUIDs.
-fn uuid_text(random: &mut Random) -> String {
+pub(crate) fn uuid_text(random: &mut Random) -> String {
     let bits = u128::from_be_bytes(random.uuid().0);
     let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);
     format!(

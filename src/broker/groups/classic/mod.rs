@@ -1,0 +1,15 @@
+//! Classic groups: the leader among the members assigns the partitions.
+//!
+//! - `group`: one group's state, members and rebalances
+//! - `join`: JoinGroup
+//! - `membership`: SyncGroup, Heartbeat, LeaveGroup, expiry
+
+mod group;
+mod join;
+mod membership;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use group::{ClassicGroup, Member, State, millis};
+pub(crate) use join::{Joining, failed, protocols, refuse, uuid_text};
+pub(crate) use membership::{failed_sync, refuse_sync};
