@@ -44,8 +44,9 @@ pub use config::security::{
 pub use config::{ClientConfig, Secret};
 pub use consumer::{
     AssignmentStrategies, AssignmentStrategy, Consumer, ConsumerConfig, ConsumerHandle,
-    ConsumerMetrics, IsolationLevel, MissingTopics, OffsetAndMetadata, OffsetReset, OwnedRecord,
-    PositionReset, RebalanceListener, RecordView, Records, ResetCause, ResetCounts, StartOffset,
+    ConsumerMetrics, GroupProtocol, IsolationLevel, MissingTopics, OffsetAndMetadata, OffsetReset,
+    OwnedRecord, PositionReset, RebalanceListener, RecordView, Records, ResetCause, ResetCounts,
+    StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};

@@ -5,6 +5,7 @@
 //! - `buffers`: what is fetched ahead, within its memory, and what holds up nothing else
 //! - `transactions`: what read_committed shows
 //! - `groups`: membership, rebalances, commits
+//! - `consumer_protocol`: membership where the broker assigns (KIP-848)
 //! - `coordinator`: whatever the group's coordinator answers, or does not
 //! - `patterns`: topics that come to a pattern and go
 //! - `outage`: all brokers away, in each state of the client
@@ -15,6 +16,7 @@
 //! - `recreated`: topics that are deleted and re-created under the same name
 
 mod buffers;
+mod consumer_protocol;
 mod coordinator;
 mod corruption;
 #[path = "../support/embedded.rs"]

@@ -42,6 +42,7 @@ impl Embedded {
         let runtime = runtime();
         let broker = Broker::builder()
             .default_partitions(6)
+            .consumer_group_heartbeat_interval(Duration::from_millis(500))
             .start_tcp("127.0.0.1:0");
         let broker = runtime.block_on(broker).expect("a free port");
         Embedded {

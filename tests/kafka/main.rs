@@ -20,6 +20,7 @@ mod support;
 mod acls;
 mod brokers;
 mod check;
+mod consumer_protocol;
 mod failover;
 mod fleet;
 mod interop;

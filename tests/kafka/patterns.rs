@@ -43,7 +43,7 @@ pub(crate) async fn topics_that_match_a_pattern_are_read_as_they_come_and_go(tar
 }
 
 /// Polls until the assignment is of these topics.
-async fn holds(consumer: &mut Consumer, topics: &[&str]) {
+pub(crate) async fn holds(consumer: &mut Consumer, topics: &[&str]) {
     let began = Instant::now();
     loop {
         let held = consumer.assignment();
@@ -58,7 +58,7 @@ async fn holds(consumer: &mut Consumer, topics: &[&str]) {
 }
 
 /// Polls until so many records of the topic were read.
-async fn read(consumer: &mut Consumer, topic: &str, count: usize) {
+pub(crate) async fn read(consumer: &mut Consumer, topic: &str, count: usize) {
     let mut seen = 0;
     while seen < count {
         let records = consumer.poll(POLL).await.expect("polled");

@@ -19,42 +19,66 @@ const SESSION_MS: &str = "6000";
 const POLL: Duration = Duration::from_millis(200);
 const RECORDS: u64 = 30;
 
+/// The group that a case is about.
+#[derive(Clone)]
+struct Group {
+    target: Target,
+    protocol: &'static str,
+}
+
+impl Group {
+    /// What makes a member one of this group. In the consumer protocol session and heartbeats are the brokers'.
+    fn properties<'a>(&self, id: &'a str) -> Vec<(&'a str, &'a str)> {
+        let common = [("group.id", id), ("group.protocol", self.protocol)];
+        let classic = [
+            ("session.timeout.ms", SESSION_MS),
+            ("heartbeat.interval.ms", "500"),
+        ];
+        let classic = classic.into_iter().filter(|_| self.protocol == "classic");
+        common.into_iter().chain(classic).collect()
+    }
+}
+
 /// Longer than the session, and longer than two of them; side by side.
 pub async fn slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins(
     target: Target,
 ) {
     let mut cases = JoinSet::new();
-    for seconds in [8, 14] {
-        let takes = Duration::from_secs(seconds);
-        cases.spawn(a_handler_takes(takes, target.clone()));
-        cases.spawn(a_listener_takes(takes, target.clone()));
+    for protocol in ["classic", "consumer"] {
+        let target = target.clone();
+        let group = Group { target, protocol };
+        for seconds in [8, 14] {
+            let takes = Duration::from_secs(seconds);
+            cases.spawn(a_handler_takes(takes, group.clone()));
+            cases.spawn(a_listener_takes(takes, group.clone()));
+        }
+        cases.spawn(a_typed_handler_takes(Duration::from_secs(8), group));
     }
-    cases.spawn(a_typed_handler_takes(Duration::from_secs(8), target));
     while let Some(case) = cases.join_next().await {
         case.expect("no panic");
     }
 }
 
-async fn a_handler_takes(time: Duration, target: Target) {
-    let topic = filled_topic(&target, &format!("slow-handler-{}", time.as_secs())).await;
-    let mut one = member(&target, &topic, None).await;
+async fn a_handler_takes(time: Duration, group: Group) {
+    let topic = filled_topic(&group, &format!("slow-handler-{}", time.as_secs())).await;
+    let mut one = member(&group, &topic, None).await;
     read_all(&mut one).await;
-    let other = join(&target, &topic);
+    let other = join(&group, &topic);
     sleep(time).await;
     one.commit_sync().await.expect("it has kept its place");
     hands_over_without_repetition(one, other).await;
 }
 
-async fn a_listener_takes(time: Duration, target: Target) {
-    let topic = filled_topic(&target, &format!("slow-listener-{}", time.as_secs())).await;
+async fn a_listener_takes(time: Duration, group: Group) {
+    let topic = filled_topic(&group, &format!("slow-listener-{}", time.as_secs())).await;
     let slow = Slow {
         time,
         outcomes: Arc::default(),
     };
     let outcomes = slow.outcomes.clone();
-    let mut one = member(&target, &topic, Some(slow)).await;
+    let mut one = member(&group, &topic, Some(slow)).await;
     read_all(&mut one).await;
-    let other = join(&target, &topic);
+    let other = join(&group, &topic);
     hands_over_without_repetition(one, other).await;
     let outcomes = outcomes.lock().expect("lock");
     assert!(
@@ -82,21 +106,17 @@ impl RebalanceListener for Slow {
     }
 }
 
-async fn filled_topic(target: &Target, name: &str) -> String {
-    let topic = target.topic(name).await;
+async fn filled_topic(group: &Group, name: &str) -> String {
+    let (target, name) = (&group.target, format!("{name}-{}", group.protocol));
+    let topic = target.topic(&name).await;
     send_numbers(&target.producer(&[]).await, &topic, 0..RECORDS).await;
     topic
 }
 
-async fn member(target: &Target, topic: &str, listener: Option<Slow>) -> Consumer {
-    let mut consumer = target
-        .consumer(&[
-            ("group.id", topic),
-            ("session.timeout.ms", SESSION_MS),
-            ("heartbeat.interval.ms", "500"),
-            ("enable.auto.commit", "false"),
-        ])
-        .await;
+async fn member(group: &Group, topic: &str, listener: Option<Slow>) -> Consumer {
+    let mut properties = group.properties(topic);
+    properties.push(("enable.auto.commit", "false"));
+    let mut consumer = group.target.consumer(&properties).await;
     let subscribed = match listener {
         Some(listener) => consumer.subscribe_with(&[topic], listener).await,
         None => consumer.subscribe(&[topic]).await,
@@ -113,10 +133,10 @@ async fn read_all(consumer: &mut Consumer) {
 }
 
 /// Another member, once it has partitions, and how many records it got.
-fn join(target: &Target, topic: &str) -> JoinHandle<(Consumer, usize)> {
-    let (target, topic) = (target.clone(), topic.to_owned());
+fn join(group: &Group, topic: &str) -> JoinHandle<(Consumer, usize)> {
+    let (group, topic) = (group.clone(), topic.to_owned());
     tokio::spawn(async move {
-        let mut other = member(&target, &topic, None).await;
+        let mut other = member(&group, &topic, None).await;
         let mut read = 0;
         while other.assignment().is_empty() {
             read += other.poll(POLL).await.expect("polled").count();
@@ -161,28 +181,29 @@ impl DeletionHandler for SlowOnce {
     }
 }
 
-async fn a_typed_handler_takes(time: Duration, target: Target) {
-    let topic = target.topic("slow-typed-handler").await;
+async fn a_typed_handler_takes(time: Duration, group: Group) {
+    let target = &group.target;
+    let topic = format!("slow-typed-handler-{}", group.protocol);
+    let topic = target.topic(&topic).await;
     let handler = SlowOnce {
         seen: Seen::default(),
         slow: "e-3",
         time,
     };
     let start = async || {
-        let config = ConsumerConfig::from_properties([
+        let mut properties = group.properties(&topic);
+        properties.extend([
             ("bootstrap.servers", target.bootstrap.as_str()),
-            ("topics", &topic),
-            ("group.id", &topic),
+            ("topics", &*topic),
             ("auto.offset.reset", "earliest"),
-            ("session.timeout.ms", SESSION_MS),
-            ("heartbeat.interval.ms", "500"),
         ]);
+        let config = ConsumerConfig::from_properties(properties);
         let config = config.expect("good properties");
         let consumer = EventConsumer::<Deletions>::new(config).expect("good");
         consumer.start(handler.clone()).await.expect("started");
         consumer
     };
-    send(&target, &topic, 0..10).await;
+    send(target, &topic, 0..10).await;
     let first = start().await;
     handler.seen.until(9).await;
     let second = start().await;
@@ -192,7 +213,7 @@ async fn a_typed_handler_takes(time: Duration, target: Target) {
         }
     };
     timeout(PATIENCE, shared).await.expect("its share");
-    send(&target, &topic, 10..20).await;
+    send(target, &topic, 10..20).await;
     handler.seen.until(20).await;
     for consumer in [&first, &second] {
         let metrics = consumer.metrics();

@@ -31,8 +31,25 @@ pub(crate) async fn members_share_by_every_assignment_strategy(target: Target) {
         let names = strategies.as_slice().iter().map(|strategy| strategy.name());
         let names = names.collect::<Vec<_>>().join(",");
         println!("{names}");
-        share(&target, &names).await;
+        let properties = [
+            ("heartbeat.interval.ms", "300"),
+            ("partition.assignment.strategy", &*names),
+        ];
+        let keeps = names == "cooperative-sticky";
+        share(&target, &names, &properties, keeps).await;
     }
+}
+
+pub(crate) async fn members_share_by_the_consumer_protocol(target: Target) {
+    for assignor in ["uniform", "range"] {
+        println!("{assignor}");
+        let properties = [
+            ("group.protocol", "consumer"),
+            ("group.remote.assignor", assignor),
+        ];
+        share(&target, assignor, &properties, assignor == "uniform").await;
+    }
+    share(&target, "auto", &[("group.protocol", "auto")], true).await;
 }
 
 /// The hook that was called, and with what.
@@ -69,8 +86,8 @@ impl Told {
     }
 }
 
-/// Three members join one after the other, and the first leaves, while records come in.
-async fn share(target: &Target, strategies: &str) {
+/// Three members join one after the other, and the first leaves, while records come in. `keeps`: what stays a member's is never revoked.
+async fn share(target: &Target, strategies: &str, properties: &[(&str, &str)], keeps: bool) {
     let group = format!("by-{}", strategies.replace(',', "-"));
     let topic = target.topic(&group).await;
     let producer = target.producer(&[]).await;
@@ -80,15 +97,13 @@ async fn share(target: &Target, strategies: &str) {
     let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
     let mut sent = 0;
     for count in 1..=3 {
-        let properties = [
+        let common = [
             ("group.id", &*group),
             ("auto.offset.reset", "earliest"),
             ("enable.auto.commit", "true"),
             ("auto.commit.interval.ms", "100"),
-            ("heartbeat.interval.ms", "300"),
-            ("partition.assignment.strategy", strategies),
         ];
-        let mut member = target.consumer(&properties).await;
+        let mut member = target.consumer(&[&common, properties].concat()).await;
         match count {
             1 => member.subscribe_with(&[&*topic], told.clone()).await,
             _ => member.subscribe(&[&*topic]).await,
@@ -102,7 +117,7 @@ async fn share(target: &Target, strategies: &str) {
     }
     let revoked = told.all("revoked");
     assert!(told.all("lost").is_empty(), "{strategies}: lost");
-    if strategies == "cooperative-sticky" {
+    if keeps {
         let assigned = told.all("assigned");
         assert_eq!(assigned[0].len(), partitions, "alone");
         let gone: Vec<_> = revoked.iter().flatten().collect();
@@ -111,7 +126,7 @@ async fn share(target: &Target, strategies: &str) {
             kept.iter().all(|it| !gone.contains(&it)),
             "kept {kept:?}, revoked {gone:?}"
         );
-    } else {
+    } else if properties.iter().all(|(name, _)| *name != "group.protocol") {
         assert!(
             revoked[0].len() == partitions,
             "all is given up: {revoked:?}"
@@ -132,7 +147,7 @@ async fn share(target: &Target, strategies: &str) {
     }
 }
 
-async fn poll(members: &mut [Consumer], seen: &mut BTreeMap<u64, usize>) {
+pub(crate) async fn poll(members: &mut [Consumer], seen: &mut BTreeMap<u64, usize>) {
     for member in members {
         for record in member.poll(POLL).await.expect("polled").iter() {
             *seen.entry(number(record.value)).or_default() += 1;
@@ -141,7 +156,11 @@ async fn poll(members: &mut [Consumer], seen: &mut BTreeMap<u64, usize>) {
 }
 
 /// Polls until every member has its share of the partitions.
-async fn settle(members: &mut [Consumer], partitions: usize, seen: &mut BTreeMap<u64, usize>) {
+pub(crate) async fn settle(
+    members: &mut [Consumer],
+    partitions: usize,
+    seen: &mut BTreeMap<u64, usize>,
+) {
     let began = Instant::now();
     loop {
         poll(members, seen).await;
@@ -155,7 +174,7 @@ async fn settle(members: &mut [Consumer], partitions: usize, seen: &mut BTreeMap
 }
 
 /// Polls until so many records were read.
-async fn read(members: &mut [Consumer], count: u64, seen: &mut BTreeMap<u64, usize>) {
+pub(crate) async fn read(members: &mut [Consumer], count: u64, seen: &mut BTreeMap<u64, usize>) {
     let began = Instant::now();
     while (seen.len() as u64) < count {
         poll(members, seen).await;

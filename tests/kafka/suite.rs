@@ -11,11 +11,17 @@ use pat_events::kafka::{
     ProducerConfig, Record, StartOffset, TopicPartition, WriteOutcome,
 };
 
+use crate::consumer_protocol::{
+    a_group_changes_its_protocol_under_load_and_back, a_static_member_restarts_without_a_rebalance,
+    topics_that_match_a_brokers_pattern_are_read_as_they_come_and_go,
+};
 use crate::fleet::{Fleet, Target};
 use crate::patterns::topics_that_match_a_pattern_are_read_as_they_come_and_go;
 use crate::recreated::a_typed_consumer_loses_nothing_when_its_topic_is_recreated;
 use crate::slow_members::slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins;
-use crate::strategies::members_share_by_every_assignment_strategy;
+use crate::strategies::{
+    members_share_by_every_assignment_strategy, members_share_by_the_consumer_protocol,
+};
 
 const PARTITIONS: i32 = 3;
 const POLL: Duration = Duration::from_millis(500);
@@ -78,6 +84,22 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "members_share_by_every_assignment_strategy",
             members_share_by_every_assignment_strategy,
+        ),
+        fleet.on_both(
+            "members_share_by_the_consumer_protocol",
+            members_share_by_the_consumer_protocol,
+        ),
+        fleet.on_both(
+            "a_static_member_restarts_without_a_rebalance",
+            a_static_member_restarts_without_a_rebalance,
+        ),
+        fleet.on_both(
+            "topics_that_match_a_brokers_pattern_are_read_as_they_come_and_go",
+            topics_that_match_a_brokers_pattern_are_read_as_they_come_and_go,
+        ),
+        fleet.on_both(
+            "a_group_changes_its_protocol_under_load_and_back",
+            a_group_changes_its_protocol_under_load_and_back,
         ),
         fleet.on_both(
             "slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins",

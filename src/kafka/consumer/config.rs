@@ -38,6 +38,39 @@ impl FromStr for IsolationLevel {
     }
 }
 
+/// By which protocol a consumer is a member of its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GroupProtocol {
+    /// `classic`: one of the members assigns the partitions, by
+    /// [`partition_assignment_strategy`](ConsumerConfig::partition_assignment_strategy).
+    #[default]
+    Classic,
+    /// `consumer` (KIP-848, Kafka 4.0 and later): the brokers assign the partitions, and members that keep theirs are not interrupted. Session
+    /// and heartbeats are the brokers' to set (`group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms`).
+    Consumer,
+    /// `auto` (Java has no such value): `consumer` where the cluster has it when the group is joined, `classic` elsewhere.
+    Auto,
+}
+
+impl GroupProtocol {
+    /// What `group.protocol` takes.
+    const KIND: Kind<GroupProtocol> = Kind::any("classic, consumer or auto");
+}
+
+impl FromStr for GroupProtocol {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "classic" => Ok(Self::Classic),
+            "consumer" => Ok(Self::Consumer),
+            "auto" => Ok(Self::Auto),
+            _ => Err(Self::KIND.refusal("group.protocol", text)),
+        }
+    }
+}
+
 /// What becomes of a subscription to a topic that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -79,6 +112,12 @@ pub struct ConsumerConfig {
     /// `group.instance.id`: makes this a static member (KIP-345), whose restart within the session timeout moves no partition. Default
     /// none.
     pub group_instance_id: Option<String>,
+    /// `group.protocol`: `classic` (default), `consumer` or `auto`. With `consumer`, `session_timeout`, `heartbeat_interval` and
+    /// `partition_assignment_strategy` mean nothing, and must be left as they are.
+    pub group_protocol: GroupProtocol,
+    /// `group.remote.assignor`: the brokers' assignor that is asked for under the consumer protocol, `uniform` or `range`. Default none: the
+    /// brokers choose.
+    pub group_remote_assignor: Option<String>,
     /// `missing.topics` (Java has no such option): whether subscribing to a topic that does not exist waits for it (`wait`, the default) or
     /// fails (`fail`).
     pub missing_topics: MissingTopics,
@@ -129,6 +168,8 @@ impl Default for ConsumerConfig {
             client: ClientConfig::default(),
             group_id: None,
             group_instance_id: None,
+            group_protocol: GroupProtocol::Classic,
+            group_remote_assignor: None,
             missing_topics: MissingTopics::Wait,
             exclude_internal_topics: true,
             auto_offset_reset: OffsetReset::Latest,
@@ -162,6 +203,42 @@ impl ConsumerConfig {
     }
 }
 
+impl ConsumerConfig {
+    /// What is set for one protocol does nothing under the other: it is refused, as Java does.
+    fn check_protocol(&self) -> Result<()> {
+        let default = Self::default();
+        let classic = [
+            (
+                self.session_timeout != default.session_timeout,
+                "session.timeout.ms",
+            ),
+            (
+                self.heartbeat_interval != default.heartbeat_interval,
+                "heartbeat.interval.ms",
+            ),
+            (
+                self.partition_assignment_strategy != default.partition_assignment_strategy,
+                "partition.assignment.strategy",
+            ),
+        ];
+        let set = match self.group_protocol {
+            GroupProtocol::Consumer => classic.into_iter().find(|(is_set, _)| *is_set),
+            GroupProtocol::Classic => self
+                .group_remote_assignor
+                .as_ref()
+                .map(|_| (true, "group.remote.assignor")),
+            GroupProtocol::Auto => None,
+        };
+        let Some((_, name)) = set else { return Ok(()) };
+        let protocol = match self.group_protocol {
+            GroupProtocol::Consumer => "consumer, where the brokers decide that",
+            _ => "classic, where the members decide that",
+        };
+        let message = format!("{name} cannot be set with group.protocol = {protocol}");
+        Err(Error::new(ErrorKind::Config, message))
+    }
+}
+
 const MIN_BYTES: Kind<usize> =
     Kind::number::<0, MAX_BYTES>("a number of bytes from 0 to 2147483647");
 
@@ -173,6 +250,8 @@ impl Configuration for ConsumerConfig {
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "group.id": TEXT => group_id;
         "group.instance.id": NAME => group_instance_id;
+        "group.protocol": GroupProtocol::KIND => group_protocol;
+        "group.remote.assignor": NAME => group_remote_assignor;
         "missing.topics": MissingTopics::KIND => missing_topics;
         "exclude.internal.topics": FLAG => exclude_internal_topics;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
@@ -207,6 +286,7 @@ impl Configuration for ConsumerConfig {
                 session.as_millis()
             ));
         }
+        self.check_protocol()?;
         if self.group_id.is_none() {
             for (set, name) in [
                 (self.enable_auto_commit, "enable.auto.commit"),
@@ -263,6 +343,24 @@ mod tests {
         let error = ConsumerConfig::from_properties([("enable.auto.commit", "true")])
             .expect_err("no group");
         assert!(error.to_string().contains("group.id"), "{error}");
+        for (protocol, name, value) in [
+            ("consumer", "session.timeout.ms", "20000"),
+            ("consumer", "heartbeat.interval.ms", "1000"),
+            ("consumer", "partition.assignment.strategy", "sticky"),
+            ("classic", "group.remote.assignor", "range"),
+        ] {
+            let with = |protocol| {
+                ConsumerConfig::from_properties([("group.protocol", protocol), (name, value)])
+            };
+            let error = with(protocol)
+                .expect_err("of the other protocol")
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains("group.protocol"),
+                "{error}"
+            );
+            with("auto").expect("either");
+        }
         let error = ConsumerConfig::from_properties([("auto.offset.reset", "newest")])
             .expect_err("no policy");
         assert!(

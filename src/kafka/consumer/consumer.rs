@@ -19,12 +19,11 @@ use super::state::{ConsumerContext, Source};
 use super::subscription::{LeftOutTopics, Subscription};
 use super::wait::wait;
 use super::{
-    ConsumerConfig, ConsumerHandle, PositionReset, RebalanceListener, Records, StartOffset,
-    subscription,
+    ConsumerConfig, ConsumerHandle, GroupProtocol, PositionReset, RebalanceListener, Records,
+    StartOffset, subscription,
 };
-use crate::kafka::cluster::{Cluster, unknown_partition};
-use crate::kafka::group::classic::membership::MembershipConfig;
-use crate::kafka::group::member::GroupMember;
+use crate::kafka::cluster::{Channel, Cluster, Target, unknown_partition};
+use crate::kafka::group::member::{GroupMember, MembershipConfig, Wanted};
 use crate::kafka::observe::{ClientEvent, LagWatch};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
@@ -154,7 +153,8 @@ impl Consumer {
     ///
     /// Cancel safe: dropped before it is ready, it has changed nothing.
     pub async fn subscribe(&mut self, topics: &[&str]) -> Result<()> {
-        self.subscribe_to(topics, LeftOutTopics::None, None).await
+        self.subscribe_to(topics, None, LeftOutTopics::None, None)
+            .await
     }
 
     /// As [`subscribe`](Self::subscribe); `listener` is told when partitions come and go.
@@ -174,13 +174,39 @@ impl Consumer {
         left_out: LeftOutTopics,
         listener: impl RebalanceListener,
     ) -> Result<()> {
-        self.subscribe_to(topics, left_out, Some(Arc::new(listener)))
+        self.subscribe_to(topics, None, left_out, Some(Arc::new(listener)))
+            .await
+    }
+
+    /// Joins the group to read its share of the topics whose whole names match `pattern`, a regular expression in the syntax of RE2J: the
+    /// brokers match it, and go on doing so as topics come and go. Needs `group.protocol` `consumer`, or `auto` and brokers that have it; fails
+    /// otherwise, by the request timeout. A pattern that is no expression is an error of [`poll`](Self::poll).
+    ///
+    /// All that matches starts where the group has committed, or as `auto_offset_reset` says, also topics that come later: under `latest`
+    /// what was written to them before a member heard of them is passed over.
+    ///
+    /// Subscribing again replaces the pattern. Cancel safe, as [`subscribe`](Self::subscribe).
+    pub async fn subscribe_pattern(&mut self, pattern: &str) -> Result<()> {
+        let pattern = Some(pattern.to_string());
+        self.subscribe_to(&[], pattern, LeftOutTopics::None, None)
+            .await
+    }
+
+    /// As [`subscribe_pattern`](Self::subscribe_pattern); `listener` is told when partitions come and go.
+    pub async fn subscribe_pattern_with(
+        &mut self,
+        pattern: &str,
+        listener: impl RebalanceListener,
+    ) -> Result<()> {
+        let (pattern, listener) = (Some(pattern.to_string()), Some(Arc::new(listener) as _));
+        self.subscribe_to(&[], pattern, LeftOutTopics::None, listener)
             .await
     }
 
     async fn subscribe_to(
         &mut self,
         topics: &[&str],
+        pattern: Option<String>,
         left_out: LeftOutTopics,
         listener: Option<Arc<dyn AnyListener>>,
     ) -> Result<()> {
@@ -190,6 +216,14 @@ impl Consumer {
         let subscription = subscription::look_up(&context, topics, left_out)
             .await
             .map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
+        let protocol = self.protocol().await;
+        let protocol = protocol.map_err(|error| error.with_outcome(WriteOutcome::NotWritten))?;
+        if pattern.is_some() && protocol == GroupProtocol::Classic {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "only brokers match this kind of pattern, for members of the consumer protocol: set group.protocol to consumer, or subscribe to a name that begins with ^",
+            ));
+        }
         let topics = subscription.topics();
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         context.subscribe_to(&names);
@@ -198,18 +232,23 @@ impl Consumer {
         match &state.source {
             Source::Nothing | Source::Left => {
                 let membership = self.membership_config(group_id);
-                let group = GroupMember::new(
-                    membership,
-                    context.config.partition_assignment_strategy.assignors(),
-                    context.cluster.clone(),
-                    topics,
-                    context.ready.clone(),
-                );
+                let (cluster, ready) = (context.cluster.clone(), context.ready.clone());
+                let group = match protocol {
+                    GroupProtocol::Consumer => {
+                        let wanted = Wanted { topics, pattern };
+                        GroupMember::consumer(membership, cluster, wanted, ready)
+                    }
+                    _ => {
+                        let assignors = context.config.partition_assignment_strategy.assignors();
+                        GroupMember::classic(membership, assignors, cluster, topics, ready)
+                    }
+                };
                 context.spawn("group member", group.clone().run());
                 state.source = Source::Subscribed(group);
             }
             Source::Subscribed(group) => {
-                group.update(|membership| membership.resubscribe(topics, Instant::now()))
+                let wanted = Wanted { topics, pattern };
+                group.update(|membership| membership.resubscribe(wanted, Instant::now()))
             }
             Source::Assigned => return Err(in_the_way("partitions are assigned by hand")),
             Source::Closed => return Err(closed()),
@@ -220,6 +259,29 @@ impl Consumer {
             self.listener = listener;
         }
         Ok(())
+    }
+
+    /// By which protocol the member is, or will be, one of its group.
+    async fn protocol(&self) -> Result<GroupProtocol> {
+        let context = self.context();
+        match (context.group(), context.config.group_protocol) {
+            (Some(GroupMember::Classic(_)), _) => Ok(GroupProtocol::Classic),
+            (Some(GroupMember::Consumer(_)), _) => Ok(GroupProtocol::Consumer),
+            (None, GroupProtocol::Auto) => {
+                // Whoever will coordinate the group knows.
+                let coordinator = Target::GroupCoordinator(context.group_id()?);
+                let deadline = context.deadline();
+                let (cluster, channel) = (&context.cluster, Channel::Coordinator);
+                let connection = cluster
+                    .connection_to(coordinator, channel, deadline)
+                    .await?;
+                Ok(match connection.versions().has_consumer_groups() {
+                    true => GroupProtocol::Consumer,
+                    false => GroupProtocol::Classic,
+                })
+            }
+            (None, protocol) => Ok(protocol),
+        }
     }
 
     /// Subscribes to what the patterns match now.
@@ -245,7 +307,11 @@ impl Consumer {
                 .cluster
                 .untrack(changed.went.iter().map(String::as_str));
             let topics = self.subscription.topics();
-            group.update(|membership| membership.resubscribe(topics, now));
+            let wanted = Wanted {
+                topics,
+                pattern: None,
+            };
+            group.update(|membership| membership.resubscribe(wanted, now));
         }
     }
 
@@ -410,6 +476,7 @@ impl Consumer {
             group_id,
             instance_id: config.group_instance_id.clone(),
             rack: config.client_rack.clone(),
+            remote_assignor: config.group_remote_assignor.clone(),
             session_timeout: config.session_timeout,
             heartbeat_interval: config.heartbeat_interval,
             max_poll_interval: config.max_poll_interval,

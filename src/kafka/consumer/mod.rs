@@ -37,7 +37,7 @@ mod wait;
 
 pub use assignment_strategy::{AssignmentStrategies, AssignmentStrategy};
 pub use commit::PendingCommit;
-pub use config::{ConsumerConfig, IsolationLevel, MissingTopics};
+pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, MissingTopics};
 pub use consumer::Consumer;
 pub use handle::{ConsumerHandle, OffsetAndMetadata, OffsetAndTimestamp};
 pub use listener::RebalanceListener;

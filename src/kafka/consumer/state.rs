@@ -65,7 +65,7 @@ pub(crate) enum Source {
     Nothing,
     /// By hand.
     Assigned,
-    Subscribed(Arc<GroupMember>),
+    Subscribed(GroupMember),
     /// From nowhere any more: what was read as a member of a group cannot be committed now.
     Left,
     Closed,
@@ -220,7 +220,7 @@ impl ConsumerContext {
     }
 
     /// The group, for what needs one.
-    pub fn group(&self) -> Option<Arc<GroupMember>> {
+    pub fn group(&self) -> Option<GroupMember> {
         match &self.state().source {
             Source::Subscribed(group) => Some(group.clone()),
             _ => None,

@@ -33,7 +33,6 @@ fn is_final(code: ErrorCode) -> bool {
             | ErrorCode::INVALID_GROUP_ID
             | ErrorCode::GROUP_ID_NOT_FOUND
             | ErrorCode::FENCED_MEMBER_EPOCH
-            | ErrorCode::STALE_MEMBER_EPOCH
             | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
             | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
     )
@@ -55,7 +54,7 @@ mod tests {
             decided,
             [
                 10, 12, 17, 18, 22, 24, 25, 27, 28, 29, 30, 31, 33, 34, 35, 43, 47, 53, 58, 69, 76,
-                82, 90, 110, 113
+                82, 90, 110
             ]
         );
         assert!(passes(ErrorCode(31_999)));

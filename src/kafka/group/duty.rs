@@ -70,6 +70,16 @@ impl Duties {
         pending.any(|duty| matches!(duty, Duty::Revoke(_) | Duty::Lost(_)))
     }
 
+    /// What is still to be given up.
+    pub fn giving_up(&self) -> BTreeSet<TopicPartition> {
+        let pending = self.pending.iter();
+        let given_up = pending.filter_map(|duty| match duty {
+            Duty::Revoke(partitions) | Duty::Lost(partitions) => Some(partitions),
+            Duty::Assign(_) => None,
+        });
+        given_up.flatten().cloned().collect()
+    }
+
     pub fn assign(&mut self, partitions: Vec<TopicPartition>) {
         self.pending.push_back(Duty::Assign(partitions));
     }

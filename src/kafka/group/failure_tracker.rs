@@ -174,11 +174,20 @@ fn needs_a_person(error: &Error) -> bool {
                 | ErrorCode::INVALID_GROUP_ID
                 | ErrorCode::INVALID_SESSION_TIMEOUT
                 | ErrorCode::GROUP_MAX_SIZE_REACHED
+                | ErrorCode::UNRELEASED_INSTANCE_ID
+                | ErrorCode::UNSUPPORTED_ASSIGNOR
+                | ErrorCode::INVALID_REGULAR_EXPRESSION
                 | ErrorCode::GROUP_AUTHORIZATION_FAILED
                 | ErrorCode::TOPIC_AUTHORIZATION_FAILED
                 | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
         ),
-        None => error.is_fatal() || error.kind() == ErrorKind::Config,
+        None => {
+            error.is_fatal()
+                || matches!(
+                    error.kind(),
+                    ErrorKind::Config | ErrorKind::UnsupportedVersion
+                )
+        }
     }
 }
 

@@ -2,14 +2,16 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `member` | the task that talks to the group's coordinator, and the handle that polls use |
+//! | `member` | the handle that polls use, and what the tasks of both protocols share |
 //! | `classic` | the classic protocol: one member, the leader, assigns the partitions |
+//! | `consumer` | the consumer protocol (KIP-848): the broker assigns |
 //! | `duty` | what a group wants of polls: revoke, lost, assign; and what the application owns |
 //! | `group_metadata` | who commits: generation, member id, instance id |
 //! | `failure_tracker` | what has been failing for how long, and when that is reported |
 //! | `missing_topics` | subscribed topics that do not exist (yet) |
 
 pub(crate) mod classic;
+pub(crate) mod consumer;
 pub(crate) mod duty;
 mod failure_tracker;
 pub(crate) mod group_metadata;

@@ -7,6 +7,9 @@ use protocol::{ApiKey, Request, VersionRange};
 
 use crate::kafka::{Error, ErrorKind, Result};
 
+/// The feature whose level 1 means groups of the consumer protocol.
+const GROUP_VERSION: &str = "group.version";
+
 /// An API and the versions of it that both sides speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,6 +35,8 @@ impl ApiVersions {
 pub(crate) struct BrokerVersions {
     /// API, first and last version; sorted by API.
     ranges: Vec<(ApiKey, i16, i16)>,
+    /// The cluster's level of the feature that says which kinds of groups there are; 0 where it is not said.
+    group_version: i16,
 }
 
 impl BrokerVersions {
@@ -51,7 +56,21 @@ impl BrokerVersions {
         if let Some([(api, ..), _]) = ranges.array_windows().find(|[one, next]| one.0 == next.0) {
             return Err(implausible(format!("{api} twice")));
         }
-        Ok(Self { ranges })
+        let features = response.finalized_features.iter();
+        let group_version = features
+            .filter(|feature| feature.name == GROUP_VERSION)
+            .map(|feature| feature.max_version_level)
+            .max()
+            .unwrap_or_default();
+        Ok(Self {
+            ranges,
+            group_version,
+        })
+    }
+
+    /// Whether there are groups of the consumer protocol (KIP-848).
+    pub fn has_consumer_groups(&self) -> bool {
+        self.group_version >= 1 && self.range(ApiKey::CONSUMER_GROUP_HEARTBEAT).is_some()
     }
 
     /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
@@ -115,6 +134,7 @@ mod tests {
     fn broker(ranges: &[(ApiKey, i16, i16)]) -> BrokerVersions {
         BrokerVersions {
             ranges: ranges.to_vec(),
+            group_version: 1,
         }
     }
 

@@ -112,7 +112,23 @@ impl Given {
     /// The value of the key, or librdkafka's default.
     fn value(&self, row: &'static Row) -> Option<&str> {
         let given = self.0.iter().rfind(|(other, _)| std::ptr::eq(*other, row));
-        given.map(|(_, value)| value.as_str()).or(row.default)
+        let default = row.default.filter(|_| !self.leaves_to_brokers(row));
+        given.map(|(_, value)| value.as_str()).or(default)
+    }
+
+    /// Whether the brokers decide this in the group protocol that was given.
+    fn leaves_to_brokers(&self, row: &Row) -> bool {
+        const THEIRS: [&str; 3] = [
+            "session.timeout.ms",
+            "heartbeat.interval.ms",
+            "partition.assignment.strategy",
+        ];
+        let is_theirs = || row.names.iter().any(|name| THEIRS.contains(name));
+        let protocol = self
+            .0
+            .iter()
+            .rfind(|(row, _)| row.names.contains(&"group.protocol"));
+        protocol.is_some_and(|(_, value)| value.eq_ignore_ascii_case("consumer")) && is_theirs()
     }
 
     /// The value of the key called `name`, or librdkafka's default.

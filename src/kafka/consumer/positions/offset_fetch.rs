@@ -16,6 +16,7 @@ use crate::kafka::cluster::{Channel, Metadata, Target};
 use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::error::may_pass;
+use crate::kafka::group::group_metadata::NO_GENERATION;
 use crate::kafka::runtime::Retry;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -119,7 +120,17 @@ pub(crate) async fn ask_once(
     let metadata = cluster.metadata();
     let by_topic = by_topic(partitions);
     let newest = newest(by_topic.keys().map(|topic| id_of(&metadata, topic)));
-    let build = |version| Ok(request(group, &by_topic, &metadata, version));
+    let member = context.group();
+    let member = member.and_then(|group| group.with(|membership| membership.fetches_as()));
+    let build = |version| {
+        Ok(request(
+            group,
+            member.as_ref(),
+            &by_topic,
+            &metadata,
+            version,
+        ))
+    };
     let asked = cluster.ask(target, Channel::Shared, newest, deadline, build);
     let answer = asked.await?;
     let read = read(answer.response, answer.version, &metadata, partitions);
@@ -150,8 +161,10 @@ pub(crate) fn id_of(metadata: &Metadata, topic: &str) -> Uuid {
     metadata.topic(topic).map_or(Uuid::ZERO, |topic| topic.id)
 }
 
+/// `member`: who asks, and its epoch, where the coordinator checks that.
 fn request(
     group: &str,
+    member: Option<&(String, i32)>,
     by_topic: &BTreeMap<Arc<str>, Vec<i32>>,
     metadata: &Metadata,
     version: i16,
@@ -173,6 +186,8 @@ fn request(
         let group_id = group.to_string();
         request.groups = vec![OffsetFetchRequestGroup {
             group_id,
+            member_id: member.map(|(member_id, _)| member_id.clone()),
+            member_epoch: member.map_or(NO_GENERATION, |(_, epoch)| *epoch),
             topics: Some(topics),
             ..Default::default()
         }];
@@ -227,7 +242,10 @@ fn read(
         plain(response)
     };
     if error != ErrorCode::NONE {
-        return Err(Error::server(error, None).api(ApiKey::OFFSET_FETCH));
+        // Also a member that is none any more: it will be told so by its heartbeat, and asks as another then.
+        return Err(Error::server(error, None)
+            .api(ApiKey::OFFSET_FETCH)
+            .not_the_end());
     }
     let mut committed = Committed {
         topics: asked

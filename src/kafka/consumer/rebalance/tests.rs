@@ -95,7 +95,7 @@ async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
     let topics = vec!["t".to_string()];
     let ready = context.ready.clone();
     let assignors = AssignmentStrategies::default().assignors();
-    let group = GroupMember::new(
+    let group = GroupMember::classic(
         membership,
         assignors,
         context.cluster.clone(),

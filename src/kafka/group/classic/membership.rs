@@ -28,26 +28,13 @@ use super::assignor::{Assignor, GroupTopics, Member};
 use crate::kafka::group::duty::{Duties, Duty};
 use crate::kafka::group::failure_tracker::FailureTracker;
 use crate::kafka::group::group_metadata::{GroupMetadata, NO_GENERATION};
+use crate::kafka::group::member::{GroupMembership, MembershipConfig, Wanted, not_now};
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition};
+use crate::kafka::{Address, Error, Result, TopicPartition};
 
 const PROTOCOL_TYPE: &str = "consumer";
-
-/// Who the member is and how patient everybody is.
-#[derive(Clone, Debug)]
-pub(crate) struct MembershipConfig {
-    pub group_id: String,
-    pub instance_id: Option<String>,
-    /// Where this client runs.
-    pub rack: Option<String>,
-    pub session_timeout: Duration,
-    pub heartbeat_interval: Duration,
-    pub max_poll_interval: Duration,
-    /// For how long requests may fail before the application is told.
-    pub request_timeout: Duration,
-}
 
 /// One member.
 pub(crate) struct Membership {
@@ -183,21 +170,6 @@ impl Membership {
         }
     }
 
-    /// The application polled. Whether that makes a stale member rejoin.
-    pub fn polled(&mut self, now: Instant) -> bool {
-        self.last_poll = now;
-        let wakes = matches!(self.state, State::Stale) && !self.duties.is_giving_up();
-        if wakes {
-            self.state = State::Unjoined { join_at: now };
-        }
-        wakes
-    }
-
-    /// Whether the application has to poll before the member rejoins.
-    pub fn is_stale(&self) -> bool {
-        matches!(self.state, State::Stale)
-    }
-
     /// The request to leave because the application has not polled for `max.poll.interval.ms`; once until it polls. The member id is given up
     /// with it.
     pub fn leave_if_stale(&mut self, now: Instant) -> Option<LeaveGroupRequest> {
@@ -214,41 +186,6 @@ impl Membership {
         self.forget_generation();
         self.duties.lose_all();
         leave
-    }
-
-    /// What a poll has to do next; the same until it is done.
-    pub fn begin_duty(&mut self) -> Option<Duty> {
-        self.duties.begin()
-    }
-
-    /// A poll has done it. Once everything is given up that must be, the member rejoins.
-    pub fn duty_done(&mut self, duty: &Duty, now: Instant) {
-        self.duties.done(duty);
-        let waits = matches!(self.state, State::Revoking { .. } | State::Stale);
-        if waits && !self.duties.is_giving_up() {
-            self.state = State::Unjoined { join_at: now };
-        }
-    }
-
-    /// Wants of polls what another protocol would.
-    #[cfg(test)]
-    pub fn post_duty(&mut self, duty: Duty) {
-        self.duties.post(duty);
-    }
-
-    /// Whether what the application owns is lost already.
-    pub fn has_lost(&self) -> bool {
-        matches!(self.duties.first(), Some(Duty::Lost(_)))
-    }
-
-    /// Subscribes to other topics.
-    pub fn resubscribe(&mut self, topics: Vec<String>, now: Instant) {
-        if self.topics != topics {
-            self.topics = topics;
-            if matches!(self.state, State::Stable) {
-                self.rebalance(now, false);
-            }
-        }
     }
 
     /// The group's topics by newer metadata: the leader triggers a rebalance when they differ from those by which it assigned.
@@ -281,53 +218,6 @@ impl Membership {
     /// Whether to ask for missing topics now.
     pub fn refresh_due(&mut self, now: Instant) -> bool {
         self.missing_topics.refresh_due(now)
-    }
-
-    /// Who commits, or why this member cannot now.
-    pub fn group_metadata(&self) -> Result<GroupMetadata> {
-        match self.state {
-            State::Stable | State::Revoking { lost: false } => Ok(GroupMetadata {
-                generation: self.generation,
-                member_id: self.member_id.clone(),
-                instance_id: self.config.instance_id.clone(),
-            }),
-            State::Ended => Err(self.failure.clone().unwrap_or_else(|| {
-                Error::new(
-                    ErrorKind::Closed,
-                    "the consumer has left its group: nothing can be committed",
-                )
-            })),
-            _ if !self.duties.owned().is_empty() => Err(Error::new(
-                ErrorKind::Rebalance,
-                "the group is rebalancing: poll, and commit again",
-            )),
-            _ => Err(Error::new(
-                ErrorKind::Rebalance,
-                "this member has no partitions of the group now, it is joining or was removed: poll, and commit what is assigned then",
-            )),
-        }
-    }
-
-    /// The coordinator refused a commit. That of an earlier generation says nothing about the membership.
-    pub fn on_commit_error(&mut self, identity: &GroupMetadata, code: ErrorCode, now: Instant) {
-        let holds = matches!(self.state, State::Stable | State::Revoking { lost: false });
-        let is_ours =
-            self.generation == identity.generation && self.member_id == identity.member_id;
-        if holds && is_ours {
-            self.on_generation_error(code, ApiKey::OFFSET_COMMIT, now);
-        }
-    }
-
-    /// What the application must be told: the failure that ended the membership, each time; what has been failing for the request timeout,
-    /// and topics that are missing, once each.
-    pub fn error(&mut self, now: Instant) -> Option<Error> {
-        if let Some(failure) = &self.failure {
-            return Some(failure.clone());
-        }
-        let timeout = self.config.request_timeout;
-        self.failures
-            .report(now)
-            .or_else(|| self.missing_topics.report(now, timeout))
     }
 
     /// Notes who the coordinator is, for errors to name.
@@ -396,6 +286,90 @@ impl Membership {
     fn forget_generation(&mut self) {
         self.generation = NO_GENERATION;
         self.assigned_topics = None;
+    }
+}
+
+impl GroupMembership for Membership {
+    fn polled(&mut self, now: Instant) -> bool {
+        self.last_poll = now;
+        let wakes = matches!(self.state, State::Stale) && !self.duties.is_giving_up();
+        if wakes {
+            self.state = State::Unjoined { join_at: now };
+        }
+        wakes
+    }
+
+    fn is_stale(&self) -> bool {
+        matches!(self.state, State::Stale)
+    }
+
+    fn begin_duty(&mut self) -> Option<Duty> {
+        self.duties.begin()
+    }
+
+    fn duty_done(&mut self, duty: &Duty, now: Instant) {
+        self.duties.done(duty);
+        let waits = matches!(self.state, State::Revoking { .. } | State::Stale);
+        if waits && !self.duties.is_giving_up() {
+            self.state = State::Unjoined { join_at: now };
+        }
+    }
+
+    #[cfg(test)]
+    fn post_duty(&mut self, duty: Duty) {
+        self.duties.post(duty);
+    }
+
+    fn has_lost(&self) -> bool {
+        matches!(self.duties.first(), Some(Duty::Lost(_)))
+    }
+
+    fn resubscribe(&mut self, wanted: Wanted, now: Instant) {
+        if self.topics != wanted.topics {
+            self.topics = wanted.topics;
+            if matches!(self.state, State::Stable) {
+                self.rebalance(now, false);
+            }
+        }
+    }
+
+    fn group_metadata(&self) -> Result<GroupMetadata> {
+        match self.state {
+            State::Stable | State::Revoking { lost: false } => Ok(GroupMetadata {
+                generation: self.generation,
+                tenure: self.generation,
+                member_id: self.member_id.clone(),
+                instance_id: self.config.instance_id.clone(),
+            }),
+            _ => {
+                let has_ended = matches!(self.state, State::Ended);
+                let owns = !self.duties.owned().is_empty();
+                Err(not_now(self.failure.as_ref(), has_ended, owns))
+            }
+        }
+    }
+
+    fn fetches_as(&self) -> Option<(String, i32)> {
+        None
+    }
+
+    fn on_commit_error(&mut self, identity: &GroupMetadata, code: ErrorCode, now: Instant) {
+        let holds = matches!(self.state, State::Stable | State::Revoking { lost: false });
+        let is_ours =
+            self.generation == identity.generation && self.member_id == identity.member_id;
+        if holds && is_ours {
+            self.on_generation_error(code, ApiKey::OFFSET_COMMIT, now);
+        }
+    }
+
+    fn error(&mut self, now: Instant) -> Option<Error> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        let timeout = self.config.request_timeout;
+        self.failures
+            .report(now)
+            .or_else(|| self.missing_topics.report(now, timeout))
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `membership` | the member's state: what to send next, what a response means |
+//! | `task` | the task that talks to the coordinator |
 //! | `assignor` | who gets which partition |
 //! | `consumer_protocol` | what members exchange: subscriptions and assignments |
 //! | `sticky_user_data` | what members of the sticky assignors add to that |
@@ -13,3 +14,4 @@ pub(crate) mod consumer_protocol;
 pub(crate) mod membership;
 pub(crate) mod response_checks;
 pub(crate) mod sticky_user_data;
+mod task;

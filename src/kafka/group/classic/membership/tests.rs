@@ -4,9 +4,9 @@ use protocol::messages::join_group_response::JoinGroupResponseMember;
 use protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 
 use super::*;
-use crate::kafka::TopicPartition;
 use crate::kafka::group::classic::assignor::{Assignment, Range};
 use crate::kafka::group::classic::consumer_protocol::{self, Subscription};
+use crate::kafka::{ErrorKind, TopicPartition};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -17,6 +17,7 @@ fn config(instance_id: Option<&str>) -> MembershipConfig {
         group_id: "g".to_string(),
         instance_id: instance_id.map(str::to_string),
         rack: Some("r".to_string()),
+        remote_assignor: None,
         session_timeout: Duration::from_secs(10),
         heartbeat_interval: Duration::from_secs(3),
         max_poll_interval: Duration::from_secs(300),
@@ -545,7 +546,12 @@ async fn a_subscription_that_changed_while_joining_is_joined_again() {
     let now = Instant::now();
     let mut member = new(now);
     member.next_action(now);
-    member.resubscribe(vec!["t".to_string(), "u".to_string()], now);
+    let topics = vec!["t".to_string(), "u".to_string()];
+    let wanted = Wanted {
+        topics,
+        pattern: None,
+    };
+    member.resubscribe(wanted, now);
     member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
     member.next_action(now);
     member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);

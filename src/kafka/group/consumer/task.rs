@@ -1,0 +1,152 @@
+//! The task that talks to the coordinator for a member of the consumer protocol. In: the heartbeats that the membership wants sent, and the
+//! topics that it does not know. Out: responses, handed to the membership; the names of topics, tracked from then on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::{ConsumerGroupHeartbeatRequest, MetadataRequest};
+use protocol::{ErrorCode, Uuid};
+use tokio::time::Instant;
+
+use super::membership::{Action, Membership};
+use super::reconciliation::KnownTopic;
+use crate::kafka::cluster::{Channel, Judged, Metadata, Target};
+use crate::kafka::group::member::{Member, status_of};
+use crate::kafka::model::names::is_topic;
+
+/// The longest pause between two questions for topics that nobody knows.
+const LONGEST_TOPIC_REFRESH_PAUSE: Duration = Duration::from_secs(5);
+/// For how long heartbeats wait for the names of topics.
+const NAMES_WITHIN: Duration = Duration::from_secs(2);
+
+impl Member<Membership> {
+    /// Does what the membership wants until it has ended.
+    pub(in crate::kafka::group) async fn run(self: Arc<Self>) {
+        let mut metadata = self.cluster.watch();
+        let mut known = metadata.borrow_and_update().clone();
+        let mut topics = topics_of(&known);
+        loop {
+            let newest = metadata.borrow_and_update().clone();
+            if !Arc::ptr_eq(&known, &newest) {
+                topics = topics_of(&newest);
+                known = newest;
+            }
+            let now = Instant::now();
+            let (stale, action, next_refresh) = self.with(|membership| {
+                membership.on_metadata(
+                    |id| topics.get(id).cloned(),
+                    |topic| status_of(&known, topic),
+                    now,
+                    |attempts| self.pause_up_to(attempts, LONGEST_TOPIC_REFRESH_PAUSE),
+                );
+                if membership.refresh_due(now) {
+                    self.cluster.refresh();
+                }
+                let leave = membership.leave_if_stale(now);
+                let action = match &leave {
+                    Some(_) => Action::Wait(Some(now)),
+                    None => membership.next_action(now),
+                };
+                (leave, action, membership.next_refresh())
+            });
+            if let Some(request) = stale {
+                self.until_polled(self.leave(request)).await;
+            }
+            self.ready.notify_waiters();
+            match action {
+                Action::Heartbeat(request) => self.heartbeat(request).await,
+                Action::FindTopics(ids) => self.find_topics(&ids).await,
+                Action::End => break,
+                Action::Wait(until) => {
+                    let until = until.into_iter().chain(next_refresh).min();
+                    self.wait(&mut metadata, until).await;
+                }
+            }
+        }
+        self.ready.notify_waiters();
+    }
+
+    /// Leaves for good, a static member for a while.
+    pub(in crate::kafka::group) async fn close(&self) {
+        if let Some(request) = self.update(Membership::leave) {
+            self.leave(request).await;
+        }
+    }
+
+    async fn heartbeat(&self, request: ConsumerGroupHeartbeatRequest) {
+        let deadline = self.with(|membership| membership.heartbeat_deadline(Instant::now()));
+        let answer = async {
+            let connection = self.connect(deadline).await?;
+            let (node, address) = connection.broker();
+            self.with(|membership| membership.set_coordinator(node, address));
+            self.call(&connection, &request, deadline).await
+        };
+        let answer = answer.await;
+        let answer = answer.inspect(|response| self.note_error(response.error_code));
+        let is_reconciling = self.with(|membership| {
+            membership.on_response(answer, Instant::now(), |attempts| self.pause(attempts));
+            membership.is_reconciling()
+        });
+        if is_reconciling {
+            self.rebalance_began(Instant::now());
+        }
+    }
+
+    /// Tells the coordinator, behind whatever it was told before; its response changes nothing.
+    async fn leave(&self, request: ConsumerGroupHeartbeatRequest) {
+        let build = |_| Ok(request.clone());
+        let deadline = self.deadline();
+        let asked = self.cluster.ask(
+            self.target(),
+            Channel::Coordinator,
+            i16::MAX,
+            deadline,
+            build,
+        );
+        // A member whose leave request is lost is removed when its session expires.
+        let _ = asked.await;
+    }
+
+    /// Asks for the names of topics: they are tracked from then on, and the metadata with them comes by itself.
+    async fn find_topics(&self, ids: &[Uuid]) {
+        // It may be one that is tracked, and has come, or grown, since.
+        self.cluster.refresh();
+        let topics = ids.iter().map(|id| MetadataRequestTopic {
+            topic_id: *id,
+            name: None,
+            ..Default::default()
+        });
+        let request = MetadataRequest {
+            topics: Some(topics.collect()),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let deadline = Instant::now() + NAMES_WITHIN.min(self.config.request_timeout);
+        let asked = self.cluster.request(
+            Target::Any,
+            deadline,
+            |_| Ok(request.clone()),
+            |answer| match answer {
+                Ok(answer) => Judged::Done(answer.response),
+                Err(error) => Judged::failed(error),
+            },
+        );
+        // Without an answer it is asked again.
+        let Ok(response) = asked.await else { return };
+        let known = response.topics.iter();
+        let known = known.filter(|topic| topic.error_code == ErrorCode::NONE);
+        let names = known.filter_map(|topic| topic.name.as_deref());
+        self.cluster.track(names.filter(|name| is_topic(name)));
+    }
+}
+
+/// The topics that are known, by id.
+fn topics_of(metadata: &Metadata) -> HashMap<Uuid, KnownTopic> {
+    let topics = metadata.topics.values();
+    let topics = topics.filter(|topic| topic.id != Uuid::ZERO);
+    topics
+        .map(|topic| (topic.id, (topic.name.clone(), topic.partitions.len())))
+        .collect()
+}
