@@ -85,7 +85,8 @@ impl ConsumerGroup {
     pub(crate) fn to_classic(&self, now: Instant) -> ClassicGroup {
         let mut group = ClassicGroup::new(self.settings.clone());
         group.state = State::Stable;
-        group.generation = self.epoch;
+        // Those who are in it may say so until they have joined again.
+        group.generation = self.target_epoch;
         group.protocol_type = Some(PROTOCOL_TYPE.to_owned());
         group.static_members.clone_from(&self.static_members);
         for (id, member) in &self.members {

@@ -41,7 +41,8 @@ impl ConsumerGroup {
             subscribed_topic_names: member.subscription.topics.iter().cloned().collect(),
             // There is one, if an empty one, as Kafka has it.
             subscribed_topic_regex: Some(member.subscription.pattern.clone().unwrap_or_default()),
-            assignment: self.named(&member.assigned),
+            // What it has to give up is its still.
+            assignment: self.named(&(&member.assigned | &member.pending_revocation)),
             target_assignment: self.named(self.target.get(id).unwrap_or(&nothing)),
             member_type: match &member.classic {
                 Some(_) => CLASSIC_MEMBER,
