@@ -9,7 +9,12 @@ use protocol::{ApiKey, ErrorCode};
 use crate::harness::*;
 
 async fn consumer_of(broker: &Broker, protocol: GroupProtocol) -> Consumer {
-    member(broker, |config| config.group_protocol = protocol).await
+    member(broker, |config| {
+        config.group_protocol = protocol;
+        // Each has an id of its own.
+        config.client.seed = None;
+    })
+    .await
 }
 
 fn numbers_of(members: &[Consumer]) -> (usize, BTreeSet<i32>) {
@@ -169,6 +174,7 @@ async fn who_does_not_poll_leaves_the_group_and_comes_back() {
     let broker = one_broker(2);
     let patience = |config: &mut pat_events::kafka::ConsumerConfig| {
         config.group_protocol = GroupProtocol::Consumer;
+        config.client.seed = None;
         config.max_poll_interval = ms(20_000);
     };
     let mut idle = member(&broker, patience).await;

@@ -67,7 +67,8 @@ pub struct ClientConfig {
     pub observer: Option<Arc<dyn Observer>>,
     /// Where all that is created with this configuration is measured. Default a place of its own.
     pub metrics: Metrics,
-    /// What all random decisions follow from; `None` (the default) draws a new one for each client.
+    /// What all random decisions follow from, the ids of members of consumer groups among them: clients in one group need seeds of their own.
+    /// `None` (the default) draws a new one for each client.
     pub seed: Option<u64>,
 }
 

@@ -125,7 +125,8 @@ impl GroupMember {
         wanted: Wanted,
         ready: Arc<Notify>,
     ) -> Self {
-        let mut random = cluster.random("member id");
+        // Several consumers of one client are several members.
+        let mut random = cluster.random(&format!("member id {}", cluster.user()));
         let bits = [random.next_u64(), random.next_u64()].map(u128::from);
         let member_id = Uuid::from_u128(bits[0] << 64 | bits[1]).to_string();
         let membership = ConsumerMembership::new(config.clone(), member_id, wanted, Instant::now());

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::table::{Fate, TABLE, find};
 use super::*;
 use crate::kafka::{
-    Acks, ClientConfig, ConsumerConfig, IsolationLevel, OffsetReset, Partitioner, ProducerConfig,
+    Acks, ClientConfig, ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset, Partitioner,
+    ProducerConfig,
 };
 
 fn producer(pairs: &[(&str, &str)]) -> Result<(ProducerConfig, Vec<KeyNote>)> {
@@ -68,6 +69,21 @@ fn what_is_not_given_is_as_librdkafka_has_it() {
 
     let (config, _) = ClientConfig::from_librdkafka([("group.id", "g")]).unwrap();
     assert_eq!(config.client_id, "rdkafka");
+}
+
+#[test]
+fn under_the_consumer_protocol_session_and_heartbeats_are_left_to_the_brokers() {
+    let given = [
+        ("group.id", "g"),
+        ("group.protocol", "consumer"),
+        ("group.remote.assignor", "range"),
+    ];
+    let (config, _) = consumer(&given).unwrap();
+    assert_eq!(config.group_protocol, GroupProtocol::Consumer);
+    assert_eq!(config.group_remote_assignor.as_deref(), Some("range"));
+    let given = [&given[..], &[("session.timeout.ms", "6000")]].concat();
+    let error = consumer(&given).unwrap_err().to_string();
+    assert!(error.contains("session.timeout.ms"), "{error}");
 }
 
 #[test]

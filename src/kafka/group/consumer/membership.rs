@@ -32,6 +32,10 @@ const LEAVE_EPOCH: i32 = -1;
 const STATIC_LEAVE_EPOCH: i32 = -2;
 /// Heartbeats before the coordinator has said how often it wants them.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
+/// The least and the longest that is believed of what it says: Kafka's own limit for the longest.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(15)];
+/// One of so many heartbeats says everything, so that the coordinator does as well: whatever one of the two has misunderstood ends with it.
+const ALL_EVERY: u32 = 10;
 /// The least time that a coordinator has for a response.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -52,6 +56,8 @@ pub(crate) struct Membership {
     telling: Option<Told>,
     interval: Duration,
     next_heartbeat: Instant,
+    /// How many heartbeats were answered since one said everything.
+    answered: u32,
     /// News wait until then, since the last request failed.
     patient_until: Instant,
     last_poll: Instant,
@@ -121,6 +127,7 @@ impl Membership {
             telling: None,
             interval: FIRST_INTERVAL,
             next_heartbeat: now,
+            answered: 0,
             patient_until: now,
             last_poll: now,
             coordinator: None,
@@ -180,6 +187,8 @@ impl Membership {
                 let unknown = &mut self.unknown;
                 if unknown.ask_at.take_if(|at| *at <= now).is_some() {
                     unknown.asked = unknown.asked.saturating_add(1);
+                    // It may have been a bad answer.
+                    self.told = None;
                     let ids = self.reconciliation.unknown().iter();
                     return Action::FindTopics(ids.copied().collect());
                 }
@@ -208,8 +217,12 @@ impl Membership {
         self.failures
             .sent(ApiKey::CONSUMER_GROUP_HEARTBEAT, now, now);
         let telling = self.now_told();
-        let told = self.told.as_ref().filter(|_| self.epoch != JOIN_EPOCH);
+        let is_known = self.epoch != JOIN_EPOCH && self.answered < ALL_EVERY;
+        let told = self.told.as_ref().filter(|_| is_known);
         let all = told.is_none();
+        if all {
+            self.answered = 0;
+        }
         let wants_other = told.is_none_or(|told| told.wanted != telling.wanted);
         let owns_other = told.is_none_or(|told| told.owned != telling.owned);
         let mut request = self.request(self.epoch);
@@ -315,7 +328,9 @@ impl Membership {
             _ => self.failures.response_received(now),
         }
         let interval = u64::try_from(response.heartbeat_interval_ms).unwrap_or_default();
-        self.interval = Duration::from_millis(interval).min(self.config.max_poll_interval);
+        let [least, longest] = INTERVALS;
+        self.interval = Duration::from_millis(interval).clamp(least, longest);
+        self.answered += 1;
         self.next_heartbeat = now + self.interval;
         if response.member_epoch == JOIN_EPOCH {
             // The group has not decided anything yet: it goes on joining.
