@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use protocol::Request;
 use tokio::time::Instant;
@@ -71,6 +72,15 @@ impl Client {
     /// Waits until the cluster was found. Fails as [`connect`](Self::connect). Cancel safe.
     pub(crate) async fn found(&self) -> Result<()> {
         self.cluster.found(self.deadline()).await
+    }
+
+    /// Tells brokers that want to know ([`metrics_push`](ClientConfig::metrics_push)) what was measured since they were told last, and that
+    /// it was the last time: before a program ends, as what a dropped client has to tell then is lost. Returns when they know it or `timeout` is
+    /// over, 3 s at the most; at once where they do not want to know.
+    ///
+    /// Producers and consumers are closed before, by their own `close`; the last of a client that was dropped does this as well. Cancel safe.
+    pub async fn close(&self, timeout: Duration) {
+        self.cluster.tell_last(Instant::now() + timeout).await;
     }
 
     /// How the client was configured.

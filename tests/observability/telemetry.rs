@@ -165,6 +165,105 @@ async fn brokers_are_told_the_standard_metrics_and_ours_and_what_was_counted_up_
     assert_eq!(kinds["pat_events.broker.request.duration"], "histogram");
 }
 
+/// Runs `use_and_close` in a runtime that ends at once after it, as a program does, and returns the last that the broker was told of each client.
+fn told_at_the_end<F>(use_and_close: impl FnOnce(Client) -> F) -> Vec<PushedTelemetry>
+where
+    F: Future<Output = ()>,
+{
+    let multi = || tokio::runtime::Builder::new_multi_thread();
+    let beside = multi().worker_threads(1).enable_all().build();
+    let beside = beside.expect("a runtime");
+    let broker = beside.block_on(broker(&["*"]));
+    let program = multi().worker_threads(1).enable_all().build();
+    let program = program.expect("a runtime");
+    program.block_on(async {
+        let client = Client::lazy(config(&broker, "program")).expect("a client");
+        use_and_close(client).await;
+    });
+    program.shutdown_background();
+    let pushed = broker.telemetry();
+    pushed.into_iter().filter(|it| it.terminating).collect()
+}
+
+/// Sends records until the broker has been told of some.
+async fn send_until_told(client: &Client) -> pat_events::kafka::Producer {
+    let producer = client.producer(ProducerConfig::default());
+    let producer = producer.expect("a producer");
+    let told = async {
+        let pushed = |client: &Client| {
+            let brokers = client.broker_metrics();
+            let mut asked = brokers.values().flat_map(|it| it.latency_by_api.keys());
+            asked.any(|api| *api == "PushTelemetry")
+        };
+        while !pushed(client) {
+            let record = Record::new("t").value(b"x");
+            producer.send(record).await.expect("written");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(60), told);
+    told.await.expect("it is told");
+    producer
+}
+
+#[test]
+fn a_program_that_ends_when_its_clients_are_closed_has_told_the_last_of_them() {
+    const LONG: Duration = Duration::from_secs(30);
+    // By the client, whatever else lives on it.
+    let told = told_at_the_end(|client| async move {
+        let producer = send_until_told(&client).await;
+        let record = Record::new("t").value(b"the last");
+        producer.send(record).await.expect("written");
+        client.close(LONG).await;
+        client.close(LONG).await;
+        drop((producer, client));
+    });
+    assert_eq!(told.len(), 1);
+    assert!(total(&told, "messaging.client.sent.messages") >= 1.0);
+
+    // By the last that is closed, where the client itself was dropped.
+    let told = told_at_the_end(|client| async move {
+        let producer = send_until_told(&client).await;
+        let mut reading = ConsumerConfig::new("", "readers");
+        reading.auto_offset_reset = OffsetReset::Earliest;
+        let mut consumer = client.consumer(reading).expect("a consumer");
+        drop(client);
+        consumer.subscribe(&["t"]).await.expect("a topic");
+        consumer
+            .poll(Duration::from_millis(100))
+            .await
+            .expect("polled");
+        consumer.close().await.expect("closed");
+        producer
+            .send(Record::new("t").value(b"the last"))
+            .await
+            .expect("written");
+        producer.close(LONG).await.expect("closed");
+    });
+    assert_eq!(told.len(), 1);
+    assert!(
+        total(&told, "messaging.client.sent.messages") >= 1.0,
+        "the last record is in it"
+    );
+}
+
+#[tokio::test]
+async fn closing_waits_for_no_broker_that_does_not_take_what_it_is_told() {
+    let broker = broker(&["*"]).await;
+    let client = Client::lazy(config(&broker, "program")).expect("a client");
+    let producer = send_until_told(&client).await;
+    broker.inject(Fault::on(ApiKey::PUSH_TELEMETRY, FaultAction::Delay(20 * INTERVAL)).times(100));
+    let begun = std::time::Instant::now();
+    producer
+        .close(Duration::from_secs(60))
+        .await
+        .expect("closed");
+    client.close(Duration::from_millis(300)).await;
+    let took = begun.elapsed();
+    let bounds = Duration::from_millis(250)..Duration::from_secs(3);
+    assert!(bounds.contains(&took), "{took:?}");
+}
+
 #[tokio::test]
 async fn only_what_is_wanted_is_pushed_and_a_broker_that_changes_its_mind_is_heard() {
     let broker = broker(&["org.apache.kafka.producer.connection."]).await;

@@ -31,7 +31,7 @@ mod tests;
 mod topic_map;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ struct User {
     tracked: Mutex<BTreeSet<String>>,
     /// What it was told of failing refreshes.
     told: Mutex<Told>,
+    /// Whether it counts no more among those that live.
+    has_left: AtomicBool,
 }
 
 /// What all users of a cluster share.
@@ -96,7 +98,7 @@ struct Shared {
     tasks: Tasks,
     refreshing: AbortHandle,
     telemetry: Telemetry,
-    /// How many users there are.
+    /// How many users there are that are not done.
     living: AtomicUsize,
 }
 
@@ -109,7 +111,7 @@ impl Drop for Shared {
 
 impl Drop for User {
     fn drop(&mut self) {
-        if self.shared.living.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.leave() {
             telemetry::last_push(&self.shared);
         }
         self.tasks.end();
@@ -119,6 +121,14 @@ impl Drop for User {
         if let Some(lane) = self.lane.get() {
             self.shared.lanes.lock().leave(*lane);
         }
+    }
+}
+
+impl User {
+    /// It is done, or gone. Whether it was the last of those that live.
+    fn leave(&self) -> bool {
+        let is_first = !self.has_left.swap(true, Ordering::AcqRel);
+        is_first && self.shared.living.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -182,6 +192,7 @@ impl Cluster {
             lane: OnceLock::new(),
             tracked: Mutex::default(),
             told: Mutex::default(),
+            has_left: AtomicBool::new(false),
         }))
     }
 

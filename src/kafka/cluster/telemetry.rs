@@ -16,7 +16,7 @@ use crate::kafka::observe::telemetry::{Next, State, Told};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{ClientConfig, Random, Result};
 
-/// How long the last push may take: nobody waits for it.
+/// How long the last push may take.
 const LAST_PUSH: Duration = Duration::from_secs(3);
 
 /// What is known of it.
@@ -45,6 +45,14 @@ impl Telemetry {
     }
 }
 
+impl Telemetry {
+    /// Whether there is something to tell a last time: once.
+    fn begin_last(&self) -> bool {
+        let is_wanted = matches!(self.state.lock().next(), Next::Push(_));
+        is_wanted && !self.is_over.swap(true, Ordering::Relaxed)
+    }
+}
+
 /// Asks and pushes once `offered` was told that a broker takes it, until nothing more is wanted or the client ends.
 pub(super) async fn run(shared: Weak<Shared>, offered: Arc<Notify>) {
     offered.notified().await;
@@ -52,10 +60,14 @@ pub(super) async fn run(shared: Weak<Shared>, offered: Arc<Notify>) {
         let Some(cluster) = shared.upgrade().map(|shared| Cluster::of(&shared)) else {
             return;
         };
-        let next = cluster.0.shared.telemetry.state.lock().next();
+        let telemetry = &cluster.0.shared.telemetry;
+        let next = telemetry.state.lock().next();
         let (Next::Subscribe(at) | Next::Push(at)) = next else {
             return;
         };
+        if telemetry.is_over.load(Ordering::Relaxed) {
+            return;
+        }
         if at <= Instant::now() {
             cluster.take_step(next).await;
             continue;
@@ -99,6 +111,22 @@ impl Cluster {
         self.request(Target::Any, deadline, build, judge).await
     }
 
+    /// Tells brokers what they were not told yet, if they want to know it, and nothing more from then on: until `deadline`, and no longer than
+    /// [`LAST_PUSH`].
+    pub async fn tell_last(&self, deadline: Instant) {
+        if self.0.shared.telemetry.begin_last() {
+            let deadline = deadline.min(Instant::now() + LAST_PUSH);
+            self.push(true, deadline).await;
+        }
+    }
+
+    /// This user is done. Where it was the last of its client, brokers are [told](Self::tell_last) so; dropping it does that without waiting.
+    pub async fn finish(&self, deadline: Instant) {
+        if self.0.leave() {
+            self.tell_last(deadline).await;
+        }
+    }
+
     /// Sends what is wanted now; `terminating` when it is the last time.
     async fn push(&self, terminating: bool, deadline: Instant) {
         let telemetry = &self.0.shared.telemetry;
@@ -129,9 +157,7 @@ impl Cluster {
 
 /// The last user of a client is gone: what it has not told yet it tells now, if anybody wants to know.
 pub(super) fn last_push(shared: &Arc<Shared>) {
-    let telemetry = &shared.telemetry;
-    let is_wanted = matches!(telemetry.state.lock().next(), Next::Push(_));
-    if !is_wanted || telemetry.is_over.swap(true, Ordering::Relaxed) {
+    if !shared.telemetry.begin_last() {
         return;
     }
     let cluster = Cluster::of(shared);

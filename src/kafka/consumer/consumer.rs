@@ -438,7 +438,8 @@ impl Consumer {
     }
 
     /// Finishes: commits what polls have returned where `enable_auto_commit` says so, waits for commits under way, tells the listener, and
-    /// leaves the group, so that its partitions go to others at once.
+    /// leaves the group, so that its partitions go to others at once. Where nothing else lives on its client, brokers that want to know are told
+    /// a last time what was measured.
     ///
     /// Takes up to the request timeout, of which the commit gets half, and the listener what is left of three quarters. The error is that
     /// of the last commit; everything else is done regardless.
@@ -449,6 +450,7 @@ impl Consumer {
         let committed = self.commit_finished(now + patience / 2).await;
         let prepared = timeout_at(now + patience * 3 / 4, self.prepare_to_leave()).await;
         let left = timeout_at(now + patience, self.leave()).await;
+        self.context().cluster.finish(now + patience).await;
         committed?;
         prepared.and(left).map_err(|_| {
             Error::new(

@@ -172,12 +172,14 @@ impl Producer {
         self.shared.cluster.tasks().check().and(result)
     }
 
-    /// Accepts no more records, delivers those that were accepted, and ends.
+    /// Accepts no more records, delivers those that were accepted, and ends. Where nothing else lives on its client, brokers that want to know
+    /// are told a last time what was measured, within `timeout` too.
     ///
     /// Fails with the first failure among them; with [`ErrorKind::Timeout`] after `timeout`: then what was not sent fails with
     /// [`ErrorKind::Closed`], not written, and what was in flight with the same, outcome unknown. Dropping the future leaves the producer
     /// closing in the background.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
         self.shared.begin_closing();
         let result = tokio::time::timeout(timeout, self.flush()).await;
         let in_time = result.is_ok();
@@ -186,6 +188,7 @@ impl Producer {
             "the producer was closed before the record was sent",
         ));
         if in_time {
+            self.shared.cluster.finish(deadline).await;
             return result.unwrap_or(Ok(()));
         }
         Err(Error::new(
