@@ -37,7 +37,7 @@ fn words(expression: &str) -> BTreeSet<&str> {
     words.filter(is_name).collect()
 }
 
-const LABELS: [&str; 10] = [
+const LABELS: [&str; 11] = [
     "error_type",
     "le",
     "messaging_client_id",
@@ -48,6 +48,7 @@ const LABELS: [&str; 10] = [
     "pat_events_api",
     "pat_events_broker_id",
     "pat_events_event_type",
+    "pat_events_tenant",
 ];
 const FUNCTIONS: [&str; 8] = [
     "by",

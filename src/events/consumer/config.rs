@@ -102,7 +102,7 @@ pub struct ConsumerConfig {
     /// Whose events are handled; those of others are skipped and counted. Default: everybody's.
     pub tenant_filter: TenantFilter,
     /// `tenants.named`: how many tenants the [metrics](super::ConsumerMetrics::tenants) name, those that most events came for; all others are
-    /// counted together. Default 20.
+    /// counted together. What is shown to Prometheus and others names the same ones for as long as the consumer runs, 512 at the most. Default 20.
     pub tenants_named: usize,
     /// Everything else: fetch sizes, isolation, heartbeats, and what all clients share. Here `max_poll_records` is 5,000 by default.
     pub kafka: kafka::ConsumerConfig,

@@ -15,7 +15,7 @@ use super::scheduler::{Memory, Worker, Workers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::failure::{DeadLetterWriter, FailureHandling};
 use crate::events::observe::{MeasuredEvents, Spans};
-use crate::events::{BatchHandler, Dispatch, EventSet, OnFailure};
+use crate::events::{BatchHandler, Dispatch, EventSet, OnFailure, TenantMetrics};
 use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::runtime::tasks::supervised;
@@ -284,6 +284,11 @@ impl<S: EventSet> EventConsumer<S> {
 }
 
 impl EventsView {
+    /// What was done for each tenant, as metrics show it: bounded, and growing only.
+    pub fn tenants(&self) -> Vec<TenantMetrics> {
+        (self.counters.tenants.lock()).steady(self.tenants_named)
+    }
+
     pub fn metrics(&self) -> ConsumerMetrics {
         let lag_by_partition = self.lag.by_partition();
         let (circuit, circuit_opened) = self.failing.circuit();

@@ -1,5 +1,6 @@
 //! Every metric of consumers of events, as [the client's](crate::kafka::observe::metrics::catalogue). Points are told apart by
-//! `messaging.client.id`, `messaging.consumer.group.name`, and `pat_events.event.type`.
+//! `messaging.client.id`, `messaging.consumer.group.name`, `pat_events.event.type` and `pat_events.tenant`: no more of these than
+//! [`tenants_named`](crate::events::ConsumerConfig::tenants_named), and `_OTHER` for all others.
 
 use crate::kafka::observe::metrics::catalogue::catalogue;
 
@@ -18,6 +19,10 @@ catalogue! {
     HANDLER_CIRCUIT_OPENED Counter "pat_events.handler.circuit.opened" "{pause}" "Times that nothing was taken in for a while"
     HANDLER_COMMITS Counter "pat_events.handler.commits" "{commit}" "Commits, and by error.type those that failed"
     HANDLER_POLL_FAILURES Counter "pat_events.handler.poll.failures" "{poll}" "Polls that failed and were repeated"
+    TENANT_RECEIVED Counter "pat_events.tenant.received" "{message}" "Messages that came for a tenant, those that were skipped included"
+    TENANT_SKIPPED Counter "pat_events.tenant.skipped" "{message}" "Messages of a tenant that the filter left out"
+    TENANT_HANDLED Counter "pat_events.tenant.handled" "{message}" "Messages of a tenant whose handler has finished its work"
+    TENANT_FAILED Counter "pat_events.tenant.failed" "{message}" "Messages of a tenant whose handler failed for the last time"
     HANDLER_LAG Gauge "pat_events.handler.lag" "{message}" "Messages of a partition that are not handled: in the log, or fetched"
     HANDLER_LAG_TIME Gauge "pat_events.handler.lag.time" "s" "The age of the oldest message of a partition that is fetched and not handled, or else of the last one that was; 0 where there are no others"
     HANDLER_OLDEST Gauge "pat_events.handler.oldest" "s" "How long ago the oldest event in flight was fetched"

@@ -21,6 +21,17 @@ impl Source for MeasuredEvents {
         let mut to = Recorder::new(to, &self.client_id, Some(&self.group));
         let metrics = self.view.metrics();
         self.count(&mut to, &metrics);
+        for tenant in self.view.tenants() {
+            let label = [(attribute::TENANT, tenant.tenant.as_deref().unwrap_or(OTHER))];
+            for (what, count) in [
+                (&of::TENANT_RECEIVED, tenant.received),
+                (&of::TENANT_SKIPPED, tenant.skipped),
+                (&of::TENANT_HANDLED, tenant.handled),
+                (&of::TENANT_FAILED, tenant.failed),
+            ] {
+                to.count(what, &label, count);
+            }
+        }
         for (partition, lag) in &metrics.lag_by_partition {
             let age = metrics.lag_time_by_partition.get(partition).copied();
             let what = [&of::HANDLER_LAG, &of::HANDLER_LAG_TIME];

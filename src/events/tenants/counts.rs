@@ -9,6 +9,9 @@ use super::{ByHash, TenantId};
 /// How many tenants are known at most. When there are more, those with the fewest events are counted together.
 const KNOWN: usize = 2_048;
 
+/// How many of them metrics name at most, whatever they are told.
+const NAMED: usize = KNOWN / 4;
+
 /// What a consumer has done for one tenant since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,6 +33,8 @@ pub struct TenantMetrics {
 pub(crate) struct TenantCounts {
     known: HashMap<TenantId, TenantMetrics, ByHash>,
     others: TenantMetrics,
+    /// Those that metrics name, each with what was counted before: that is with the others.
+    named: HashMap<TenantId, TenantMetrics, ByHash>,
 }
 
 impl TenantCounts {
@@ -68,14 +73,46 @@ impl TenantCounts {
         all
     }
 
+    /// No more than `most` tenants by name, and then all others together. What is named once stays named, so that counts only grow: those that
+    /// most records had come for when this was first called, and whoever comes later while there is room.
+    pub fn steady(&mut self, most: usize) -> Vec<TenantMetrics> {
+        let room = most.min(NAMED).saturating_sub(self.named.len());
+        let is_first = self.named.is_empty();
+        let mut new: Vec<_> = self.known.iter().collect();
+        new.retain(|(id, _)| !self.named.contains_key(id));
+        new.sort_by_key(|(_, counts)| (Reverse(counts.received), counts.tenant.clone()));
+        let new = new.into_iter().take(room).map(|(id, counts)| {
+            let before = match is_first {
+                true => TenantMetrics::default(),
+                false => counts.clone(),
+            };
+            (*id, before)
+        });
+        self.named.extend(new);
+        let mut others = self.others.clone();
+        let mut all = Vec::with_capacity(self.named.len() + 1);
+        for (id, counts) in &self.known {
+            match self.named.get(id) {
+                Some(before) => {
+                    others.add(before);
+                    all.push(counts.since(before));
+                }
+                None => others.add(counts),
+            }
+        }
+        all.sort_by(|one, other| one.tenant.cmp(&other.tenant));
+        all.push(others);
+        all
+    }
+
     /// Makes room, at a cost that is small for each of those that it is made for.
     fn forget_half(&mut self) {
         let mut received: Vec<_> = self.known.values().map(|counts| counts.received).collect();
         let (_, median, _) = received.select_nth_unstable(KNOWN / 2);
         let (median, mut left) = (*median, KNOWN / 2);
-        let others = &mut self.others;
-        self.known.retain(|_, counts| {
-            let stays = counts.received > median || left == 0;
+        let (others, named) = (&mut self.others, &self.named);
+        self.known.retain(|id, counts| {
+            let stays = counts.received > median || left == 0 || named.contains_key(id);
             if !stays {
                 left -= 1;
                 others.add(counts);
@@ -86,6 +123,17 @@ impl TenantCounts {
 }
 
 impl TenantMetrics {
+    /// What came after `before`.
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            tenant: self.tenant.clone(),
+            received: self.received - before.received,
+            skipped: self.skipped - before.skipped,
+            handled: self.handled - before.handled,
+            failed: self.failed - before.failed,
+        }
+    }
+
     fn add(&mut self, more: &Self) {
         self.received += more.received;
         self.skipped += more.skipped;
@@ -98,6 +146,65 @@ impl TenantMetrics {
 mod tests {
     use super::*;
     use crate::events::tenants::tenant_id;
+
+    #[test]
+    fn what_metrics_name_stays_named_and_nothing_that_they_show_ever_shrinks() {
+        let mut counts = TenantCounts::default();
+        let mut before = HashMap::new();
+        for round in 0..20_000u32 {
+            // Ever others are the busiest, and most come once.
+            for name in [format!("t-{}", round / 5_000), format!("once-{round}")] {
+                let id = tenant_id(Some(name.as_bytes()));
+                counts.received(id, name.as_bytes(), round % 7 == 0);
+                counts.ended(id, round % 3 > 0);
+            }
+            if round % 999 != 10 {
+                continue;
+            }
+            let shown = counts.steady(3);
+            assert_eq!(shown.len(), 4);
+            let sum = shown.iter().map(|it| it.received).sum::<u64>();
+            assert_eq!(sum, 2 * u64::from(round) + 2);
+            let ended = shown.iter().map(|it| it.handled + it.failed).sum::<u64>();
+            assert_eq!(ended, sum);
+            for it in shown {
+                let now = [it.received, it.skipped, it.handled, it.failed];
+                let last = before.insert(it.tenant.clone(), now).unwrap_or_default();
+                assert!(
+                    last.iter().zip(now).all(|(last, now)| *last <= now),
+                    "{it:?}"
+                );
+            }
+            assert_eq!(before.len(), 4, "no other names than at first");
+        }
+        assert_eq!(before[&Some("t-0".to_string())][0], 5_000);
+    }
+
+    #[test]
+    fn names_come_later_while_there_is_room() {
+        let mut counts = TenantCounts::default();
+        let receive = |counts: &mut TenantCounts, name: &str| {
+            counts.received(tenant_id(Some(name.as_bytes())), name.as_bytes(), false);
+        };
+        receive(&mut counts, "a");
+        let shown = |counts: &mut TenantCounts| -> Vec<(Option<String>, u64)> {
+            let shown = counts.steady(2).into_iter();
+            shown.map(|it| (it.tenant, it.received)).collect()
+        };
+        let named = |name: &str, count| (Some(name.to_string()), count);
+        assert_eq!(shown(&mut counts), [named("a", 1), (None, 0)]);
+        receive(&mut counts, "b");
+        assert_eq!(
+            shown(&mut counts),
+            [named("a", 1), named("b", 0), (None, 1)]
+        );
+        receive(&mut counts, "b");
+        receive(&mut counts, "c");
+        assert_eq!(
+            shown(&mut counts),
+            [named("a", 1), named("b", 1), (None, 2)]
+        );
+    }
 
     #[test]
     fn the_busiest_are_named_and_none_is_lost_however_many_there_are() {

@@ -22,6 +22,7 @@ pub(crate) mod attribute {
     pub const PARTITION: &str = "messaging.destination.partition.id";
     pub const ERROR: &str = "error.type";
     pub const EVENT: &str = "pat_events.event.type";
+    pub const TENANT: &str = "pat_events.tenant";
     pub const BROKER: &str = "pat_events.broker.id";
     pub const API: &str = "pat_events.api";
 }
