@@ -11,8 +11,12 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use pat_events::broker::Broker;
 use pat_events::events::observe::Tracer;
-use pat_events::events::{Attributes, Context, HandlerError};
-use pat_events::kafka::{Consumer, ConsumerConfig, StartOffset, TopicPartition};
+use pat_events::events::{
+    Attributes, Context, DeadLetters, HandlerError, ReplayOptions, dead_letter,
+};
+use pat_events::kafka::{
+    Client, ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition,
+};
 
 use crate::conventions::check_span_attributes;
 use crate::otlp::{Receiver, attribute};
@@ -61,8 +65,23 @@ fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The `traceparent` headers of the first record of each partition of `topic`.
+/// The `traceparent` headers of the records of `topic`.
 async fn traceparents(broker: &Broker, topic: &str) -> Vec<Vec<String>> {
+    let parents = |headers: Headers| {
+        let parents = headers
+            .into_iter()
+            .filter(|(name, _)| name == "traceparent");
+        let text = |(_, value): (_, Vec<u8>)| String::from_utf8_lossy(&value).into_owned();
+        parents.map(text).collect()
+    };
+    let all = headers(broker, topic).await;
+    all.into_iter().map(parents).collect()
+}
+
+type Headers = Vec<(String, Vec<u8>)>;
+
+/// The headers of what the first poll that returns any has of `topic`.
+async fn headers(broker: &Broker, topic: &str) -> Vec<Headers> {
     let config = ConsumerConfig::new(&broker.bootstrap_servers(), "reader");
     let mut consumer = Consumer::connect(config).await.expect("connected");
     let all = (0..3).map(|number| (TopicPartition::new(topic, number), StartOffset::Earliest));
@@ -75,11 +94,11 @@ async fn traceparents(broker: &Broker, topic: &str) -> Vec<Vec<String>> {
         let records = consumer.poll(Duration::from_secs(1)).await.expect("polled");
         for record in records.iter() {
             let headers = record.headers.iter();
-            let parents = headers.filter(|header| header.key == "traceparent");
-            let text = |value: Option<&[u8]>| {
-                String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
-            };
-            found.push(parents.map(|header| text(header.value)).collect());
+            let headers = headers.map(|header| {
+                let value = header.value.unwrap_or_default();
+                (header.key.to_string(), value.to_vec())
+            });
+            found.push(headers.collect());
         }
     }
     found
@@ -208,6 +227,20 @@ async fn one_trace_leads_from_the_sender_over_a_retry_and_a_dead_letter_to_who_f
     assert_eq!(traceparents(&broker, "orders").await, [[in_header(send)]]);
     let both = [in_header(send), in_header(dead)];
     assert_eq!(traceparents(&broker, "orders.dlq").await, [both]);
+    // A replay brings the record back as it was: with one of them, in its place.
+    let client = Client::lazy(ClientConfig::new(&broker.bootstrap_servers()));
+    let client = client.expect("a client");
+    let before = headers(&broker, "orders").await;
+    let letters = DeadLetters::on(&client, "orders.dlq");
+    let replayed = letters.replay(&ReplayOptions::default()).await;
+    assert_eq!(replayed.expect("replayed").replayed, 1);
+    let mut after = headers(&broker, "orders").await;
+    while after.len() < 2 {
+        after = headers(&broker, "orders").await;
+    }
+    let counted = [(dead_letter::REPLAYS.to_string(), b"1".to_vec())];
+    let expected = [&before[0][..], &counted].concat();
+    assert_eq!(after, [before[0].clone(), expected]);
     provider.shutdown().expect("shut down");
 }
 
