@@ -1,8 +1,9 @@
 //! A service: orders come in over HTTP and go out as events; a handler confirms them, with retries and dead letters; what is measured is shown to
-//! Prometheus; SIGTERM stops it gracefully. `service BROKERS` runs against a Kafka until then; without an argument it brings a broker, orders
-//! three things from itself, and stops.
+//! Prometheus; SIGTERM stops it gracefully. `service BROKERS` runs against a Kafka until then; without an argument it starts a broker, orders
+//! three things from itself, and stops. The tutorial (`events::tutorial`) tells how it comes to be.
+//!
+//! `cargo run --example service --features broker,prometheus,signals`
 
-use std::error::Error;
 use std::time::Duration;
 
 use pat_events::events::{
@@ -15,7 +16,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 #[derive(Clone, PartialEq, prost::Message)]
-#[prost(prost_path = "prost")]
 struct OrderPlaced {
     #[prost(string, tag = "1")]
     order_id: String,
@@ -24,7 +24,6 @@ struct OrderPlaced {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-#[prost(prost_path = "prost")]
 struct OrderConfirmed {
     #[prost(string, tag = "1")]
     order_id: String,
@@ -37,9 +36,7 @@ event_set! {
     }
 }
 
-struct Shop {
-    events: EventProducer,
-}
+struct Shop(EventProducer);
 
 impl OrderHandler for Shop {
     async fn handle_order_placed(
@@ -54,7 +51,7 @@ impl OrderHandler for Shop {
             return Err(HandlerError::new("the till is stuck")); // tried again, and later orders of this key wait
         }
         let order_id = order.order_id;
-        self.events
+        self.0
             .send_order_confirmed(&OrderConfirmed { order_id })
             .await?;
         Ok(())
@@ -71,101 +68,76 @@ impl OrderHandler for Shop {
 }
 
 /// `POST /orders/ID/CENTS`: answered when the event is acknowledged.
-async fn serve(
-    mut stream: TcpStream,
-    events: EventProducer,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve(mut stream: TcpStream, events: EventProducer) -> std::io::Result<()> {
     let mut head = [0; 1_024];
     let len = stream.read(&mut head).await?;
-    let line = String::from_utf8_lossy(&head[..len]);
-    let mut path = line
-        .split_whitespace()
-        .nth(1)
-        .unwrap_or_default()
-        .split('/')
-        .skip(1);
-    let status = match (path.next(), path.next(), path.next().map(str::parse)) {
-        (Some("orders"), Some(id), Some(Ok(cents))) => {
-            let order = OrderPlaced {
-                order_id: id.into(),
-                cents,
-            };
-            match events.send_order_placed(&order).await {
-                Ok(_) => "202 Accepted",
-                Err(error) => {
-                    eprintln!("{error}");
-                    "503 Service Unavailable"
-                }
+    let head = String::from_utf8_lossy(&head[..len]);
+    let status = match head.split(['/', ' ']).collect::<Vec<_>>()[..] {
+        ["POST", "", "orders", id, cents, ..] if cents.parse::<u64>().is_ok() => {
+            let (order_id, cents) = (id.to_string(), cents.parse().unwrap_or_default());
+            let sent = events
+                .send_order_placed(&OrderPlaced { order_id, cents })
+                .await;
+            if sent.is_ok() {
+                "202 Accepted"
+            } else {
+                "503 Service Unavailable"
             }
         }
         _ => "404 Not Found",
     };
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    Ok(stream.write_all(answer.as_bytes()).await?)
+    stream.write_all(answer.as_bytes()).await
 }
 
 async fn listen(listener: TcpListener, events: EventProducer) {
     while let Ok((stream, _)) = listener.accept().await {
-        let events = events.clone();
-        tokio::spawn(async move {
-            tokio::time::timeout(Duration::from_secs(30), serve(stream, events)).await
-        });
+        let served = serve(stream, events.clone());
+        tokio::spawn(tokio::time::timeout(Duration::from_secs(30), served));
     }
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let own = match std::env::args().nth(1) {
-        Some(_) => None,
-        None => Some(testing::broker(&["orders", "orders.dlq"]).await),
-    };
-    let brokers = own
-        .as_ref()
-        .map(|it| it.bootstrap_servers())
-        .or(std::env::args().nth(1))
-        .unwrap_or_default();
-    let config = ClientConfig::new(&brokers);
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let given = std::env::args().nth(1);
+    let own = testing::broker(&["orders", "orders.dlq"]).await;
+    let is_demo = given.is_none();
+    let config = ClientConfig::new(&given.unwrap_or(own.bootstrap_servers()));
     let metrics = PrometheusServer::bind("127.0.0.1:0", &config.metrics).await?;
     let client = Client::lazy(config)?;
     let events = EventProducer::on(&client, ProducerConfig::new("", "orders").idempotent())?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!(
-        "http://{address}/orders/ID/CENTS, http://{}/metrics",
+        "POST http://{address}/orders/ID/CENTS, GET http://{}/metrics",
         metrics.local_addr()
     );
     tokio::spawn(listen(listener, events.clone()));
+
     let mut config = ConsumerConfig::new("", "orders", "shop");
     config.auto_offset_reset = OffsetReset::Earliest;
     config.retry = RetryPolicy::up_to(5).backoff(Duration::from_millis(50), Duration::from_secs(5));
     config.on_failure = OnFailure::DeadLetter;
     let consumer = EventConsumer::<OrderEvents>::on(&client, config)?;
     let until = async {
-        if own.is_some() {
-            orders(address, &consumer).await
-        } else {
-            shutdown_signal().await
+        match is_demo {
+            true => order(address, &consumer).await,
+            false => shutdown_signal().await,
         }
     };
-    consumer
-        .run_until(
-            Shop {
-                events: events.clone(),
-            },
-            until,
-        )
-        .await?; // what is at work is finished, and committed
+    consumer.run_until(Shop(events.clone()), until).await?; // what is at work is finished, and committed
     events.close(Duration::from_secs(10)).await?; // what was accepted is delivered
+    client.close(Duration::from_secs(1)).await; // brokers that ask for it know the last metrics
+    let done = consumer.metrics();
     println!(
         "{} handled, {} dead letters",
-        consumer.metrics().handled,
-        consumer.metrics().dead_lettered
+        done.handled, done.dead_lettered
     );
     Ok(())
 }
 
 /// Orders three things, and waits until they are through.
-async fn orders(address: std::net::SocketAddr, consumer: &EventConsumer<OrderEvents>) {
+async fn order(address: std::net::SocketAddr, consumer: &EventConsumer<OrderEvents>) {
     for path in ["book/1500", "unlucky/200", "air/0"] {
         let mut stream = TcpStream::connect(address)
             .await

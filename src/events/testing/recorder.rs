@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::kafka::runtime::Mutex;
-use crate::kafka::{Delivery, Error, Result};
+use crate::kafka::{Delivery, Error, ErrorKind, Result};
 
 /// Stands in for an [`EventProducer`](crate::events::EventProducer) in tests: the producer's trait of each event set is implemented for it. Nothing
 /// leaves the process; each event counts as written at once, to partition 0, at the next offset. Clones share what they remember.
@@ -30,9 +30,10 @@ impl<S> Recorder<S> {
         std::mem::take(&mut self.0.lock().events)
     }
 
-    /// Refuses everything from now on with this error; `None`: takes everything again.
-    pub fn fail_with(&self, error: Option<Error>) {
-        self.0.lock().failing = error;
+    /// Refuses everything from now on with an error of this kind; `None`: takes everything again.
+    pub fn fail_with(&self, kind: Option<ErrorKind>) {
+        let refusal = |kind| Error::new(kind, "the recorder was told to refuse it");
+        self.0.lock().failing = kind.map(refusal);
     }
 
     /// For the producers' traits.
@@ -73,7 +74,6 @@ impl<S> fmt::Debug for Recorder<S> {
 mod tests {
     use super::*;
     use crate::events::email::{EmailDeleted, EmailEventProducer, EmailEvents};
-    use crate::kafka::ErrorKind;
 
     #[tokio::test]
     async fn what_is_sent_is_remembered_and_what_is_refused_is_not() {
@@ -85,8 +85,7 @@ mod tests {
         let other = recorder.clone();
         let written = other.send_email_deleted(&event("a")).await;
         assert_eq!(written.expect("taken").offset, Some(0));
-        let error = Error::new(ErrorKind::Connect, "down");
-        recorder.fail_with(Some(error));
+        recorder.fail_with(Some(ErrorKind::Connect));
         let refused = recorder.enqueue_email_deleted(&event("b")).await;
         assert_eq!(refused.expect_err("down").kind(), ErrorKind::Connect);
         recorder.fail_with(None);
