@@ -20,6 +20,8 @@ mod report;
 mod target;
 mod usage;
 
+#[cfg(test)]
+pub use report::escaped;
 use std::io::{self, Write};
 use std::path::PathBuf;
 

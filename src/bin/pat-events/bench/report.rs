@@ -12,17 +12,19 @@ const BELOW: f64 = 40.0;
 const ABOVE: f64 = 30.0;
 const RIGHT: f64 = 15.0;
 
+/// By day.
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1340px;margin:2em auto;padding:0 1em;color:#1b1f24;background:#fff}\
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .9em;text-align:right;border-bottom:1px solid #d0d7de}\
 td:first-child,th:first-child{text-align:left}svg{margin:.5em 1em .5em 0}svg text{font:12px system-ui,sans-serif;fill:#424a53}\
-svg .title{font-size:14px;fill:#1b1f24}svg .grid{stroke:#d8dee4}svg .line{fill:none;stroke:#0969da;stroke-width:1.8}svg .bar{fill:#0969da}\
-@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}td,th{border-color:#30363d}svg text{fill:#9198a1}svg .title{fill:#e6edf3}\
+svg .title{font-size:14px;fill:#1b1f24}svg .grid{stroke:#d8dee4}svg .line{fill:none;stroke:#0969da;stroke-width:1.8}svg .bar{fill:#0969da}";
+/// And by night.
+const DARK: &str = "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}td,th{border-color:#30363d}svg text{fill:#9198a1}svg .title{fill:#e6edf3}\
 svg .grid{stroke:#21262d}svg .line{stroke:#4493f8}svg .bar{fill:#4493f8}}";
 
 /// The page.
 pub fn page(place: &str, settings: &str, runs: &[Measured]) -> String {
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>pat-events bench</title>\n<style>{STYLE}</style>\n</head>\n\
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>pat-events bench</title>\n<style>{STYLE}{DARK}</style>\n</head>\n\
          <body>\n<h1>pat-events {} bench</h1>\n<p>On {}, {}.</p>\n",
         env!("CARGO_PKG_VERSION"),
         escaped(place),
@@ -251,7 +253,7 @@ fn short(number: f64) -> String {
     format!("{text}{unit}")
 }
 
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     text.replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -308,6 +310,47 @@ mod tests {
             "two rates, two of latencies"
         );
         assert!(page.contains("99.9 %") && page.contains("<td>produce</td>"));
+    }
+
+    /// Figures of a run, made up: rates that vary, and latencies of which a few are long.
+    fn made_up() -> [Measured; 2] {
+        let rates = (0u32..100).scan(0u64, |sum, at| {
+            let wave = (f64::from(at) / 7.0).sin() + (f64::from(at) / 2.3).sin() / 3.0;
+            let begin = f64::from(at.min(6)) / 6.0;
+            *sum += ((820_000.0 + 60_000.0 * wave) * begin * 0.05) as u64;
+            Some((f64::from(at) * 0.05, *sum))
+        });
+        let latency = |number: u32| {
+            let part = f64::from(number) / 20_000.0;
+            let tail = (1.0 - part).max(5e-5).powf(-0.55);
+            ((280_000.0 + 450_000.0 * part) * tail) as u64
+        };
+        let mut produce = run("produce", Vec::new());
+        produce.done.timeline = rates.collect();
+        let mut latencies: Vec<u64> = (0..20_000).map(latency).collect();
+        latencies.sort_unstable();
+        [produce, run("latency", latencies)]
+    }
+
+    #[test]
+    fn the_picture_of_a_page_has_its_plots() {
+        let page = page("made up", "to be looked at", &made_up());
+        let plots = page
+            .split("<svg ")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("</svg>"));
+        let (mut picture, mut count) = (String::new(), 0);
+        for (place, (plot, _)) in plots.enumerate() {
+            let (x, y) = (place % 2 * 660, place / 2 * 270);
+            let _ = writeln!(picture, "<svg x=\"{x}\" y=\"{y}\" {plot}</svg>");
+            count += 1;
+        }
+        assert_eq!(count, 4);
+        let picture = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1310 540\">\n<style>{STYLE}</style>\n\
+             <rect width=\"1310\" height=\"540\" fill=\"#fff\"/>\n{picture}</svg>\n"
+        );
+        crate::top::picture::check("report.svg", &picture);
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! | `sample` | what the brokers say at one moment |
 //! | `view` | what follows from two of them: rates, lags |
 //! | `screen` | how that is drawn |
+//! | `picture` | the pictures of the README |
 
+#[cfg(test)]
+pub mod picture;
 mod sample;
 mod screen;
 #[cfg(test)]

@@ -23,7 +23,9 @@ pub fn draw(frame: &mut Frame<'_>, view: &View) {
     let [left, right] = halves.areas(middle);
     let [topics_at, curve_at] =
         Layout::vertical([Constraint::Min(4), Constraint::Length(7)]).areas(left);
-    let [latencies_at, errors_at] = halves.areas(below);
+    // The bars need the room.
+    let [latencies_at, errors_at] =
+        Layout::horizontal([Constraint::Percentage(50); 2]).areas(below);
     title(frame, head, view);
     topics(frame, topics_at, view);
     curve(frame, curve_at, view);
@@ -126,7 +128,7 @@ fn latencies(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let chart = BarChart::default()
         .data(BarGroup::default().bars(&bars))
         .bar_width(3)
-        .bar_gap(0)
+        .bar_gap(1)
         .bar_style(Style::new().fg(Color::Cyan))
         .block(Block::bordered().title(title));
     frame.render_widget(chart, area);
