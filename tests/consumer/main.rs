@@ -4,6 +4,7 @@
 //! - `reading`: positions, seeks, pauses, resets, codecs, lag
 //! - `buffers`: what is fetched ahead, within its memory, and what holds up nothing else
 //! - `transactions`: what read_committed shows
+//! - `acks`: commits of what the application says is finished; ends of partitions
 //! - `groups`: membership, rebalances, commits
 //! - `consumer_protocol`: membership where the broker assigns (KIP-848)
 //! - `coordinator`: whatever the group's coordinator answers, or does not
@@ -15,6 +16,7 @@
 //! - `repetitions`: what a broker answers once, and for ever
 //! - `recreated`: topics that are deleted and re-created under the same name
 
+mod acks;
 mod buffers;
 mod consumer_protocol;
 mod coordinator;

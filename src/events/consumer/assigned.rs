@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
+use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::assigned::Assigned;
-use super::commit_metadata;
 use super::config::ConsumerConfig;
 use super::error_policy::{Refusals, retry_backoff};
 use super::metrics::{Counters, count};
-use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
+use crate::kafka::consumer::commit::commit_metadata;
+use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::assigned::Assigned;
 use super::metrics::{Counters, count};
-use super::offset_tracker::OffsetTracker;
 use super::partition::Partition;
 use super::scheduler::{Memory, Shared, WorkBatchBuilder};
 use crate::events::TenantFilter;
 use crate::events::cloudevents::TENANT_ID;
 use crate::events::tenants::tenant_id;
+use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{RecordView, Records, TopicPartition};

@@ -10,8 +10,6 @@
 //! | `committer` | commits, now and then and before a partition goes |
 //! | `commit_policy` | when finished offsets are committed |
 //! | `config` | the options of a consumer of events |
-//! | `offset_tracker` | which records of a partition are finished, and what may be committed |
-//! | `commit_metadata` | the text beside a commit that names its topic, and what is finished beyond it |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
 //! | `scheduler` | which record is handled next, by whom, and how much may be in flight |
 //! | `metrics` | what is counted |
@@ -20,7 +18,6 @@
 //! | `error` | why a consumer ended |
 
 mod assigned;
-pub(super) mod commit_metadata;
 mod commit_policy;
 mod committer;
 mod config;
@@ -30,7 +27,6 @@ mod error_policy;
 mod event_consumer;
 mod lag;
 mod metrics;
-pub(super) mod offset_tracker;
 mod partition;
 mod poll_loop;
 mod rebalance_listener;

@@ -8,8 +8,8 @@ use std::sync::{MutexGuard, OnceLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::offset_tracker::{Commit, OffsetTracker};
 use crate::events::cancellation::Cancellation;
+use crate::kafka::consumer::commit::offset_tracker::{Commit, OffsetTracker};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
@@ -138,9 +138,9 @@ impl Partition {
     pub(crate) fn skip(&self, offsets: &mut Vec<i64>) {
         if !offsets.is_empty() {
             let mut state = self.lock();
-            offsets
-                .drain(..)
-                .for_each(|offset| state.tracker.finish(offset));
+            for offset in offsets.drain(..) {
+                state.tracker.finish(offset);
+            }
         }
     }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::assigned::Assigned;
-use super::commit_metadata;
 use super::committer::commit_last;
 use super::config::ConsumerConfig;
 use super::error_policy::{Refusals, retry_backoff};
 use super::metrics::Counters;
-use super::offset_tracker::OffsetTracker;
+use crate::kafka::consumer::commit::commit_metadata;
+use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, PositionReset, RebalanceListener};
 use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 

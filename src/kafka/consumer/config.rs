@@ -99,6 +99,40 @@ impl FromStr for MissingTopics {
     }
 }
 
+/// What an automatic commit, `commit_sync` and `commit_positions` commit of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CommitSource {
+    /// What polls have returned: who polls again has finished what the last poll returned.
+    #[default]
+    Polled,
+    /// What was [stored](crate::kafka::ConsumerHandle::store), and nothing where nothing was: librdkafka's `enable.auto.offset.store` = `false`.
+    Stored,
+    /// What was [acknowledged](crate::kafka::consumer::Acks), in any order, up to the first record that was not. Those that were beyond it are
+    /// named in the commit's metadata, and not returned again after a restart. Once they take up more than half of what brokers accept of it
+    /// by default (`offset.metadata.max.bytes` = 4,096: about 800 stretches of acknowledged records), no more records of that partition are
+    /// returned until the gaps close.
+    Acknowledged,
+}
+
+impl CommitSource {
+    /// What `commit.source` takes.
+    const KIND: Kind<CommitSource> = Kind::any("polled, stored or acknowledged");
+}
+
+impl FromStr for CommitSource {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "polled" => Ok(Self::Polled),
+            "stored" => Ok(Self::Stored),
+            "acknowledged" => Ok(Self::Acknowledged),
+            _ => Err(Self::KIND.refusal("commit.source", text)),
+        }
+    }
+}
+
 /// How a [`Consumer`](crate::kafka::Consumer) fetches, where it starts, and how it is a member of its group.
 ///
 /// Begin with `new` or [by name](Self::from_properties), then set fields; there will be more of them.
@@ -127,8 +161,13 @@ pub struct ConsumerConfig {
     pub auto_offset_reset: OffsetReset,
     /// `enable.auto.commit`: commit, now and then, what earlier polls returned. Default `false` (Java's is `true`).
     pub enable_auto_commit: bool,
+    /// `commit.source` (Java has no such option): what is committed where no offsets are named. Default `polled`.
+    pub commit_source: CommitSource,
     /// `auto.commit.interval.ms`. Default 5 s.
     pub auto_commit_interval: Duration,
+    /// `enable.partition.eof` (librdkafka's): a poll says of which partitions the end was reached: see
+    /// [`Records::ends`](crate::kafka::Records::ends). Default `false`.
+    pub enable_partition_eof: bool,
     /// `session.timeout.ms`: a member that is silent for so long is dead to the coordinator. Default 10 s.
     pub session_timeout: Duration,
     /// `heartbeat.interval.ms`: no more than a third of the session timeout. Default 3 s.
@@ -174,6 +213,8 @@ impl Default for ConsumerConfig {
             exclude_internal_topics: true,
             auto_offset_reset: OffsetReset::Latest,
             enable_auto_commit: false,
+            commit_source: CommitSource::Polled,
+            enable_partition_eof: false,
             auto_commit_interval: Duration::from_secs(5),
             session_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(3),
@@ -256,6 +297,8 @@ impl Configuration for ConsumerConfig {
         "exclude.internal.topics": FLAG => exclude_internal_topics;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "enable.auto.commit": FLAG => enable_auto_commit;
+        "commit.source": CommitSource::KIND => commit_source;
+        "enable.partition.eof": FLAG => enable_partition_eof;
         "auto.commit.interval.ms": POSITIVE_MILLIS => auto_commit_interval;
         "session.timeout.ms": POSITIVE_MILLIS => session_timeout;
         "heartbeat.interval.ms": POSITIVE_MILLIS => heartbeat_interval;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::Commits;
-use super::fetch::batch_reader::{BatchDecoder, BatchReader, Room, Step};
+use super::fetch::batch_reader::{BatchDecoder, BatchReader};
+use super::hand_out::{ReadOn, read_on};
 use super::handle::check_offset;
 use super::listener::AnyListener;
 use super::metrics::MeasuredConsumer;
@@ -417,7 +418,8 @@ impl Consumer {
                 return Err(error);
             }
             let records = self.collect(max_bytes.load(Ordering::Relaxed));
-            if !records.is_empty() || deadline.is_some_and(|deadline| now >= deadline) {
+            let is_news = !records.is_empty() || records.ends().next().is_some();
+            if is_news || deadline.is_some_and(|deadline| now >= deadline) {
                 return Ok(records);
             }
             let look_at = now + look_around;
@@ -553,7 +555,7 @@ impl Consumer {
         if !self.context().config.enable_auto_commit {
             return Ok(());
         }
-        let commit = self.handle.commits.submit_positions(self.context())?;
+        let commit = self.handle.commit_positions()?;
         match timeout_at(deadline, commit).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(
@@ -597,59 +599,25 @@ impl Consumer {
         let context = self.handle.context.clone();
         let most = context.config.max_poll_records;
         let mut records = Records::default();
-        let mut bytes = 0;
-        while records.count() < most && bytes < max_bytes {
+        while records.count() < most && records.bytes() < max_bytes {
             let reading = self.reading.take();
-            let Some(mut reader) = context.state().next_reader(reading) else {
+            let Some(reader) = context.state().next_reader(reading) else {
                 break;
             };
-            let room = match records.is_empty() {
-                true => Room::Alone,
-                false => Room::Left,
-            };
-            match reader.read(
-                most - records.count(),
-                max_bytes.saturating_sub(bytes),
-                room,
-                &mut self.decoder,
-            ) {
-                Ok(Step::NoRoom) => {
+            let left = (most - records.count(), max_bytes - records.bytes());
+            match read_on(&context, reader, &mut self.decoder, left, &mut records) {
+                ReadOn::More(reader) => self.reading = Some(reader),
+                ReadOn::NoRoom(reader) => {
                     self.reading = Some(reader);
                     break;
                 }
-                Ok(Step::End) => {
-                    let mut state = context.state();
-                    state
-                        .positions
-                        .buffered_read(&reader.partition, reader.version);
-                    state.wake_fetcher(&reader.partition);
-                    drop(state);
-                    context.budget.look_again();
-                }
-                Ok(step) => {
-                    let mut state = context.state();
-                    if !state
-                        .positions
-                        .advance(&reader.partition, reader.version, reader.position)
-                    {
-                        continue;
-                    }
-                    if let Step::Records(batch) = &step {
-                        let newest = batch.records.header().max_timestamp;
-                        state.positions.handed_out_at(&reader.partition, newest);
-                    }
-                    drop(state);
-                    if let Step::Records(batch) = step {
-                        bytes += batch.records.unread_len();
-                        records.push(batch);
-                    }
-                    records.moved(&reader.partition, reader.position, reader.topic_id);
-                    self.reading = Some(reader);
-                }
-                Err(error) => context.stopped(&reader.partition, reader.version, error),
+                ReadOn::Over => {}
             }
         }
-        context.counters.read(records.count(), bytes);
+        if context.config.enable_partition_eof {
+            records.ended(context.state().positions.take_ends());
+        }
+        context.counters.read(records.count(), records.bytes());
         records
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::commit::{Commits, Notes, PendingCommit};
+use super::commit::{Acks, Commits, Notes, PendingCommit, Progress, not_held};
 use super::positions::list_offsets;
 use super::positions::offset_fetch::{self, Committed};
 use super::positions::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::resolver::take_committed;
 use super::positions::{Position, Positions};
-use super::state::ConsumerContext;
+use super::state::{ConsumerContext, ConsumerState};
 use super::{ConsumerMetrics, PositionReset, ResetCounts};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
@@ -96,7 +96,7 @@ impl ConsumerHandle {
         Some(to_commit(position, state.positions.topic_id(partition)))
     }
 
-    /// Goes on reading at `offset`. What was fetched before never comes out after it.
+    /// Goes on reading at `offset`. What was fetched before never comes out after it, and [acknowledging](Acks) it counts no more.
     ///
     /// Fails when the partition is not assigned. An offset that is not in the log is found out by the next fetch, and falls under
     /// `auto_offset_reset`.
@@ -214,14 +214,70 @@ impl ConsumerHandle {
         self.commits.submit(&self.context, offsets, Notes::Required)
     }
 
-    /// Commits the positions: everything that polls have returned so far. As [`commit`](Self::commit).
+    /// Commits everything that polls have returned so far, or what else [`commit_source`](crate::kafka::ConsumerConfig::commit_source) says. As
+    /// [`commit`](Self::commit).
     pub async fn commit_sync(&self) -> Result<()> {
         self.commit_positions()?.await
     }
 
     /// As [`commit_sync`](Self::commit_sync), without waiting, like [`commit_async`](Self::commit_async).
     pub fn commit_positions(&self) -> Result<PendingCommit> {
-        self.commits.submit_positions(&self.context)
+        self.commits.submit_progress(&self.context)
+    }
+
+    /// Stores these offsets, to be committed by the next automatic commit, [`commit_sync`](Self::commit_sync) or
+    /// [`commit_positions`](Self::commit_positions), instead of what polls have returned. Nothing is sent. What was stored of a partition counts
+    /// until something else is stored of it, or it is revoked; seeking does not change it.
+    ///
+    /// Fails where [`commit_source`](crate::kafka::ConsumerConfig::commit_source) is not
+    /// [`CommitSource::Stored`](crate::kafka::consumer::CommitSource::Stored), and with [`ErrorKind::Rebalance`] when one of the partitions is
+    /// not held: then nothing is stored.
+    pub fn store(
+        &self,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<()> {
+        let mut state = self.context.state();
+        let ConsumerState {
+            positions,
+            progress,
+            ..
+        } = &mut *state;
+        let Progress::Stored(stored) = progress else {
+            let message = "offsets are stored where commit.source = stored";
+            return Err(Error::new(ErrorKind::Config, message));
+        };
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        for (partition, offset) in &offsets {
+            check_offset(partition, offset.offset)?;
+            if !positions.holds(partition) {
+                return Err(not_held(partition));
+            }
+        }
+        for (partition, mut offset) in offsets {
+            offset.topic_id = (offset.topic_id).or_else(|| positions.topic_of_records(&partition));
+            stored.insert(partition, offset);
+        }
+        Ok(())
+    }
+
+    /// What acknowledges records of `partition`, once any were returned: [`PartitionRecords::acks`](crate::kafka::consumer::PartitionRecords::acks) of
+    /// the newest. `None` where commits go by something else.
+    pub fn acks(&self, partition: &TopicPartition) -> Option<Acks> {
+        self.context
+            .state()
+            .progress
+            .acknowledged()?
+            .acks(partition)
+    }
+
+    /// The number of the group's assignment that this member has: its generation. It rises with each rebalance. `None` while it has none, and for
+    /// partitions assigned by hand.
+    pub fn generation(&self) -> Option<i32> {
+        let metadata = self
+            .context
+            .group()?
+            .with(|membership| membership.group_metadata());
+        metadata.ok().map(|metadata| metadata.generation)
     }
 
     /// The group's committed offsets of these partitions; those without one are not in it.
@@ -344,6 +400,7 @@ impl ConsumerHandle {
         let mut state = self.context.state();
         let known = seek(&mut state.positions);
         state.buffers.forget(partition);
+        state.progress.forget(partition, true);
         drop(state);
         self.changed(partition, known)
     }

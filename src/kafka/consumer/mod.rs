@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `consumer` | what an application polls |
 //! | `assignment_strategy` | by which assignors it is ready to have partitions assigned |
+//! | `hand_out` | from what was fetched to what is returned: the position moves, acknowledgements are expected |
 //! | `rebalance` | the part of a rebalance that runs inside a poll |
 //! | `handle` | everything else that can be asked of a consumer |
 //! | `config` | what a consumer can be told |
@@ -19,11 +20,12 @@
 //! | `wait` | waiting for a wakeup or a time |
 
 mod assignment_strategy;
-mod commit;
+pub(crate) mod commit;
 mod config;
 #[allow(clippy::module_inception)]
 mod consumer;
 mod fetch;
+mod hand_out;
 mod handle;
 mod listener;
 mod metrics;
@@ -36,8 +38,8 @@ mod subscription;
 mod wait;
 
 pub use assignment_strategy::{AssignmentStrategies, AssignmentStrategy};
-pub use commit::PendingCommit;
-pub use config::{ConsumerConfig, GroupProtocol, IsolationLevel, MissingTopics};
+pub use commit::{Acks, PendingCommit};
+pub use config::{CommitSource, ConsumerConfig, GroupProtocol, IsolationLevel, MissingTopics};
 pub use consumer::Consumer;
 pub use handle::{ConsumerHandle, OffsetAndMetadata, OffsetAndTimestamp};
 pub use listener::RebalanceListener;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Consumer, StartOffset};
+use super::{CommitSource, Consumer, StartOffset};
 use crate::kafka::TopicPartition;
 use crate::kafka::group::duty::Duty;
 use crate::kafka::observe::ClientEvent;
@@ -26,6 +26,10 @@ impl Consumer {
                     // The error, if any, shows with the next commit: the group does not wait for this one.
                     let _ = self.commit_finished(deadline).await;
                     self.tell_listener(partitions, false).await;
+                    if self.context().config.commit_source != CommitSource::Polled {
+                        // What was finished while the listener waited.
+                        let _ = self.commit_finished(deadline).await;
+                    }
                     self.give_up(partitions);
                     self.settle_commits().await;
                 }

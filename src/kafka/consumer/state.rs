@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -13,14 +14,17 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::Records;
+use super::commit::Progress;
 use super::fetch::batch_reader::BatchReader;
 use super::fetch::buffer::FetchBuffers;
 use super::fetch::memory::left_to_fetch;
 use super::handle::{OffsetAndMetadata, to_commit};
 use super::metrics::{ConsumerMetrics, Counters};
 use super::positions::{Plan, Positions, Wanted};
+use super::records::Batch;
 use super::subscribed::Subscribed;
-use super::{ConsumerConfig, IsolationLevel};
+use super::{CommitSource, ConsumerConfig};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::observe::ClientEvent;
@@ -53,6 +57,8 @@ pub(crate) struct ConsumerState {
     pub buffers: FetchBuffers,
     pub source: Source,
     pub subscribed: Subscribed,
+    /// What is committed, where that is not what polls have returned.
+    pub progress: Progress,
     /// What wakes the fetcher of each node that has one.
     fetchers: BTreeMap<i32, Arc<Notify>>,
     fetches_in_flight: usize,
@@ -92,8 +98,9 @@ pub(crate) enum NextFetch {
 
 impl ConsumerContext {
     pub fn new(config: ConsumerConfig, cluster: Cluster) -> Arc<Self> {
-        let policy = config.auto_offset_reset;
+        let positions = Positions::new(config.auto_offset_reset, config.isolation_level);
         let ready = Arc::new(Notify::new());
+        let progress = Progress::new(config.commit_source, ready.clone());
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
         Arc::new(Self {
@@ -105,7 +112,8 @@ impl ConsumerContext {
             ready,
             counters: Arc::default(),
             state: Mutex::new(ConsumerState {
-                positions: Positions::new(policy),
+                positions,
+                progress,
                 ..ConsumerState::default()
             }),
             tasks: Mutex::default(),
@@ -126,10 +134,7 @@ impl ConsumerContext {
     /// The end of the log (for `read_committed`: of what is committed), as of the last fetch.
     pub fn fetched_end(&self, partition: &TopicPartition) -> Option<i64> {
         let watermarks = self.state().positions.watermarks(partition)?;
-        Some(match self.config.isolation_level {
-            IsolationLevel::ReadCommitted if watermarks.last_stable >= 0 => watermarks.last_stable,
-            _ => watermarks.high_watermark,
-        })
+        Some(watermarks.end(self.config.isolation_level))
     }
 
     /// How old what was handed out last is, where there is more to read.
@@ -346,9 +351,16 @@ impl ConsumerContext {
     /// than a quarter of the budget, or there is nothing else.
     fn drop_paused(&self, state: &mut ConsumerState) {
         let ConsumerState {
-            positions, buffers, ..
+            positions,
+            buffers,
+            progress,
+            ..
         } = state;
-        let paused: Vec<TopicPartition> = positions.paused().cloned().collect();
+        let withheld = progress.acknowledged().map(|acks| acks.withheld());
+        let paused: Vec<TopicPartition> = (positions.paused())
+            .chain(withheld.into_iter().flatten())
+            .cloned()
+            .collect();
         let (count, bytes) = buffers.held_by(&paused);
         if count < buffers.len() && bytes <= self.budget.fair_limit() / 4 {
             return;
@@ -358,6 +370,16 @@ impl ConsumerContext {
                 positions.refetch(partition);
             }
         }
+    }
+
+    /// What of `partition` was acknowledged before a restart, and is not to be handed out, from `offset` on: the first stretch of it.
+    pub fn finished_from(&self, partition: &TopicPartition, offset: i64) -> Option<Range<i64>> {
+        if self.config.commit_source != CommitSource::Acknowledged {
+            return None;
+        }
+        let mut state = self.state();
+        let acknowledged = state.progress.acknowledged()?;
+        acknowledged.finished_from(partition, offset)
     }
 
     /// A fetch is over.
@@ -439,6 +461,11 @@ impl ConsumerContext {
 impl ConsumerState {
     /// The next buffered fetch that may be read now. `reading` is the one that was read last, if it has more.
     pub fn next_reader(&mut self, mut reading: Option<BatchReader>) -> Option<BatchReader> {
+        if let Some(acknowledged) = self.progress.acknowledged() {
+            for released in acknowledged.take_released() {
+                self.buffers.resume(&released);
+            }
+        }
         while let Some(reader) = reading.take().or_else(|| self.buffers.next()) {
             let BatchReader {
                 partition,
@@ -450,6 +477,7 @@ impl ConsumerState {
                 .positions
                 .readable(partition, *version, position.offset)
             {
+                Some(true) if self.withholds(&reader.partition) => self.buffers.set_aside(reader),
                 Some(true) => return Some(reader),
                 Some(false) => self.buffers.set_aside(reader),
                 None => {
@@ -459,6 +487,46 @@ impl ConsumerState {
             }
         }
         None
+    }
+
+    fn withholds(&mut self, partition: &TopicPartition) -> bool {
+        let acknowledged = self.progress.acknowledged();
+        acknowledged.is_some_and(|acknowledged| acknowledged.withholds(partition))
+    }
+
+    /// `reader` was read on: what it has come to since it was at `from`, and the position after it. `false` when nothing of it is to be handed
+    /// out, because of a seek or a revocation in the meantime.
+    pub fn hand_out(
+        &mut self,
+        reader: &BatchReader,
+        from: i64,
+        batch: Option<Batch>,
+        records: &mut Records,
+    ) -> bool {
+        let BatchReader {
+            partition,
+            version,
+            position,
+            topic_id,
+            ..
+        } = reader;
+        if !self.positions.advance(partition, *version, *position) {
+            return false;
+        }
+        let acknowledged = self.progress.acknowledged();
+        let Some(mut batch) = batch else {
+            if let Some(acknowledged) = acknowledged {
+                acknowledged.passed(partition, *topic_id, from, position.offset);
+            }
+            return true;
+        };
+        if let Some(acknowledged) = acknowledged {
+            batch.acks = acknowledged.handed_out(&batch, from);
+        }
+        let newest = batch.records.header().max_timestamp;
+        self.positions.handed_out_at(partition, newest);
+        records.push(batch);
+        true
     }
 
     /// A buffered fetch of `partition` was read to its end, or dropped: more may be fetched.
@@ -474,6 +542,7 @@ impl ConsumerState {
         for partition in gone {
             self.positions.remove(partition);
             self.buffers.forget(partition);
+            self.progress.forget(partition, false);
         }
         // The listener was told of whatever was assigned before.
         self.positions.listener_first(false);
@@ -483,14 +552,16 @@ impl ConsumerState {
     pub fn clear(&mut self) {
         self.positions.clear();
         self.buffers.clear();
+        self.progress.clear();
     }
 
-    /// Every known position, as it is committed: what was handed out so far.
-    pub fn positions(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+    /// What is to be committed of every partition whose position is known.
+    pub fn to_commit(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         self.positions
             .all()
-            .map(|(partition, position, topic_id)| {
-                (partition.clone(), to_commit(position, topic_id))
+            .filter_map(|(partition, position, topic_id)| {
+                let offset = (self.progress).of(partition, to_commit(position, topic_id))?;
+                Some((partition.clone(), offset))
             })
             .collect()
     }

@@ -280,8 +280,8 @@ impl WorkBatchBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::consumer::offset_tracker::OffsetTracker;
     use crate::kafka::TopicPartition;
+    use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 
     fn partition() -> Arc<Partition> {
         let name = TopicPartition::new("emails", 3);

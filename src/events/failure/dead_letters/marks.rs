@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::events::consumer::commit_metadata::{self, MAX_LEN};
-use crate::events::consumer::offset_tracker::OffsetTracker;
+use crate::kafka::consumer::commit::commit_metadata::{self, MAX_LEN};
+use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::{
     ConsumerHandle, OffsetAndMetadata, RecordView, Result, TopicId, TopicPartition,
 };

@@ -132,16 +132,13 @@ pub(super) fn offset_reset(_: &Given, text: &str) -> Option<String> {
     Some(place.to_string())
 }
 
-/// Commits happen by themselves where librdkafka's would: in a group, at an interval, of what was handed out. Where the application stores
-/// what it has finished, committing what was handed out would lose records: it has to commit by itself.
+/// Commits happen by themselves where librdkafka's would: in a group, at an interval.
 pub(super) fn auto_commit(given: &Given, text: &str) -> Option<String> {
     let asked = flag(given, text)? == "true";
     let consumer = |name| given.named(name, Role::Consumer);
     let is_in_group = consumer("group.id").is_some_and(|group| !group.is_empty());
     let has_interval = consumer("auto.commit.interval.ms") != Some("0");
-    let stores = consumer("enable.auto.offset.store").and_then(|text| flag(given, text));
-    let stores_alone = stores.as_deref() != Some("false");
-    Some((asked && is_in_group && has_interval && stores_alone).to_string())
+    Some((asked && is_in_group && has_interval).to_string())
 }
 
 pub(super) fn ca_location(_: &Given, text: &str) -> KeyFate {
@@ -164,11 +161,12 @@ fn authorities(property: &'static str, text: &str) -> KeyFate {
     }
 }
 
+/// Where the application stores what it has finished, committing what was handed out would lose records.
 pub(super) fn auto_offset_store(given: &Given, text: &str) -> KeyFate {
     match flag(given, text).as_deref() {
         Some("false") => KeyFate::Translated {
-            property: "enable.auto.commit",
-            value: "false".to_string(),
+            property: "commit.source",
+            value: "stored".to_string(),
         },
         _ => KeyFate::Ignored {
             reason: "what a poll returned is what the next one commits",

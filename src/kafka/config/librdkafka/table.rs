@@ -185,7 +185,7 @@ pub(super) static TABLE: &[Row] = &[
     row(&["group.protocol.type"], Consumer, "", Ignored("it is always consumer")),
     row(&["group.remote.assignor"], Consumer, "", Same("group.remote.assignor")),
     row(&["coordinator.query.interval.ms"], Consumer, "", Ignored("the coordinator is asked for when it has moved")),
-    row(&["enable.partition.eof"], Consumer, "", NotSupported(Some("false"), "no poll returns an end: compare position with end_offsets")),
+    row(&["enable.partition.eof"], Consumer, "", Same("enable.partition.eof")),
     row(&["topic.blacklist"], Any, "", NotSupported(None, "a pattern that is subscribed to says by itself which topics it means")),
     row(&["consume.callback.max.messages"], Consumer, "", Ignored("there is max.poll.records")),
     row(&["offset.store.method"], Consumer, "", Refused(Some("broker"), "offsets are committed to brokers")),

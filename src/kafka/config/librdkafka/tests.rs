@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::table::{Fate, TABLE, find};
 use super::*;
+use crate::kafka::consumer::CommitSource;
 use crate::kafka::{
     Acks, ClientConfig, ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset, Partitioner,
     ProducerConfig,
@@ -133,15 +134,16 @@ fn the_last_one_of_a_key_and_its_aliases_counts() {
 
 /// With `enable.auto.offset.store` off, only what the application stores is committed. Committing what was handed out would lose records.
 #[test]
-fn nothing_is_committed_by_itself_where_the_application_says_what_is_finished() {
+fn only_what_is_stored_is_committed_where_the_application_says_what_is_finished() {
     let stored = [("group.id", "g"), ("enable.auto.offset.store", "false")];
     let with_commit = [stored[0], stored[1], ("enable.auto.commit", "true")];
     for pairs in [&stored[..], &with_commit] {
         let (config, notes) = consumer(pairs).unwrap();
-        assert!(!config.enable_auto_commit);
+        assert!(config.enable_auto_commit);
+        assert_eq!(config.commit_source, CommitSource::Stored);
         assert_eq!(
             notes[1].to_string(),
-            "enable.auto.offset.store: translated to enable.auto.commit = \"false\""
+            "enable.auto.offset.store: translated to commit.source = \"stored\""
         );
     }
     let never = [("group.id", "g"), ("auto.commit.interval.ms", "0")];

@@ -56,7 +56,7 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the consumer was unsubscribed or closed")
 }
 
-fn not_held(partition: &TopicPartition) -> Error {
+pub(crate) fn not_held(partition: &TopicPartition) -> Error {
     Error::new(
         ErrorKind::Rebalance,
         "this member does not hold the partition: poll, and commit what is assigned now",
@@ -124,10 +124,11 @@ impl Commits {
         )
     }
 
-    /// Commits everything that polls have returned. As [`submit`](Self::submit).
-    pub fn submit_positions(&self, context: &ConsumerContext) -> Result<PendingCommit> {
+    /// Commits what polls have returned, or what else [`CommitSource`](crate::kafka::consumer::CommitSource) says. As [`submit`](Self::submit).
+    pub fn submit_progress(&self, context: &ConsumerContext) -> Result<PendingCommit> {
         let state = context.state();
-        self.hand_in(context, &state, state.positions(), Notes::Required)
+        // Better to repeat some after a restart than to commit nothing.
+        self.hand_in(context, &state, state.to_commit(), Notes::Optional)
     }
 
     /// Who commits, that the partitions are theirs, and which topics the offsets are of, is looked up together: the coordinator knows members

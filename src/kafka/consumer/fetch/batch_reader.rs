@@ -3,6 +3,7 @@
 //! In: the bytes as they came, and where the application stands. Out: runs of records that were checked to the last byte, or one error that
 //! names partition and offset. A batch is checked, and decompressed, when its turn comes; not before.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use protocol::compression::{Codec, CompressionError, Decompressor};
@@ -10,6 +11,7 @@ use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
 
 use super::aborted::AbortedTransactions;
 use super::memory::Fetched;
+use crate::kafka::consumer::Acks;
 use crate::kafka::consumer::positions::{Position, Wanted};
 use crate::kafka::consumer::records::Batch;
 use crate::kafka::runtime::Budget;
@@ -156,11 +158,12 @@ impl BatchReader {
         self.reservation.bytes()
     }
 
-    /// Reads on: up to `most` records, of one batch, and no more than it takes to reach `bytes`.
+    /// Reads on: up to `most` records, of one batch, and no more than it takes to reach `bytes`; none of those at the offsets `passed`.
     pub fn read(
         &mut self,
-        most: usize,
+        mut most: usize,
         bytes: usize,
+        passed: Option<Range<i64>>,
         room: Room,
         decoder: &mut BatchDecoder,
     ) -> Result<Step> {
@@ -189,6 +192,28 @@ impl BatchReader {
         let Some(open) = &mut self.open else {
             return Ok(Step::Skipped);
         };
+        if let Some(passed) = passed {
+            let next = open.records.records().next();
+            let next = next
+                .and_then(|record| record.ok())
+                .map(|record| record.offset);
+            match next.filter(|next| *next < passed.end) {
+                Some(next) if next >= passed.start => {
+                    open.records.skip_to(passed.end);
+                    most = 0;
+                }
+                // With holes between them, any may be the first that is passed.
+                Some(next) => {
+                    let left = open.records.remaining();
+                    let is_dense = open.after.offset.abs_diff(next) == left as u64;
+                    most = match is_dense {
+                        true => most.min(passed.start.abs_diff(next) as usize),
+                        false => 1,
+                    };
+                }
+                None => {}
+            }
+        }
         let records = match open.records.take_checked_within(most, bytes) {
             Ok(records) => records,
             Err(error) => {
@@ -212,6 +237,7 @@ impl BatchReader {
             topic_id: self.topic_id,
             next_offset: after.offset,
             records,
+            acks: Acks::default(),
             _reservation: reservation,
         }))
     }

@@ -98,6 +98,9 @@ pub(super) fn take(
         }
     }
     context.cluster.leader_hints(&handler.hints.borrow());
+    if context.config.enable_partition_eof {
+        context.state().positions.answered(&fetch.wanted);
+    }
     context.ready.notify_waiters();
     // Of a partition that is new in a session a broker says something, unless it does nothing but throttle.
     let throttled = response.throttle_time_ms > 0;

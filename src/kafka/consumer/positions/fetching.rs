@@ -165,6 +165,38 @@ impl Positions {
         }
     }
 
+    /// A fetch of these was answered: of those that nothing came of, it may be the end.
+    pub fn answered(&mut self, wanted: &[Wanted]) {
+        for want in wanted {
+            if let Some(known) = self.current(&want.partition, want.version)
+                && known.fetch_from == want.offset
+                && known.failure.is_none()
+            {
+                known.nothing_at = Some(want.offset);
+            }
+        }
+    }
+
+    /// The partitions that are read to their end, each once for each end.
+    pub fn take_ends(&mut self) -> Vec<(TopicPartition, i64)> {
+        let isolation_level = self.isolation_level;
+        let mut ends = Vec::new();
+        for (name, known) in &mut self.partitions {
+            let (Some(position), Some((_, watermarks))) = (known.position(), known.watermarks)
+            else {
+                continue;
+            };
+            let is_end = known.nothing_at == Some(position.offset)
+                && known.buffered == 0
+                && !known.paused
+                && watermarks.end(isolation_level) <= position.offset;
+            if is_end && known.end_told.replace(position.offset) != Some(position.offset) {
+                ends.push((name.clone(), position.offset));
+            }
+        }
+        ends
+    }
+
     /// An answer to `want` came; `next` is the place after its last whole batch, if it has any. `false` when it must be dropped.
     pub fn fetched(
         &mut self,

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::failures::{Failure, Stopped};
 use super::offset_reset::{EARLIEST_TIMESTAMP, OffsetReset, ResetCause};
+use crate::kafka::consumer::IsolationLevel;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
@@ -47,6 +48,16 @@ pub(crate) struct Watermarks {
     pub log_start: i64,
     pub high_watermark: i64,
     pub last_stable: i64,
+}
+
+impl Watermarks {
+    /// Where what may be read ends: for `read_committed`, at the first transaction that is open.
+    pub fn end(&self, isolation_level: IsolationLevel) -> i64 {
+        match isolation_level {
+            IsolationLevel::ReadCommitted if self.last_stable >= 0 => self.last_stable,
+            _ => self.high_watermark,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +104,9 @@ pub(super) struct Partition {
     /// What led to the listing that is under way.
     pub reset: Option<(ResetCause, Option<i64>)>,
     pub watermarks: Option<(Option<TopicId>, Watermarks)>,
+    /// Where nothing came of a fetch, and where a poll has said that it is the end.
+    pub nothing_at: Option<i64>,
+    pub end_told: Option<i64>,
     pub preferred: Option<(i32, Instant)>,
 }
 
@@ -119,6 +133,8 @@ impl Partition {
             moves: 0,
             reset: None,
             watermarks: None,
+            nothing_at: None,
+            end_told: None,
             preferred: None,
         };
         new.restart(version, place);
@@ -138,6 +154,7 @@ impl Partition {
         self.stopped = None;
         self.moves = 0;
         self.reset = None;
+        (self.nothing_at, self.end_told) = (None, None);
         let position = self.position();
         self.fetch_from = position.map_or(0, |position| position.offset);
         self.fetch_epoch = position.and_then(|position| position.leader_epoch);

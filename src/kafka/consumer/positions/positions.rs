@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::offset_reset::{OffsetReset, PositionReset, ResetCounts, StartOffset};
 use super::partition::{Leader, Partition, Place, Position, Watermarks};
+use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// How many resets are kept until somebody asks for them.
@@ -27,6 +28,7 @@ pub(crate) struct Positions {
     pub(super) last_version: u64,
     pub(super) last_turn: u64,
     pub(super) policy: OffsetReset,
+    pub(super) isolation_level: IsolationLevel,
     /// Resets that nobody was told of yet.
     pub(super) resets: VecDeque<PositionReset>,
     pub(super) reset_counts: ResetCounts,
@@ -50,9 +52,10 @@ impl Remembered {
 }
 
 impl Positions {
-    pub fn new(policy: OffsetReset) -> Self {
+    pub fn new(policy: OffsetReset, isolation_level: IsolationLevel) -> Self {
         Self {
             policy,
+            isolation_level,
             ..Self::default()
         }
     }

@@ -13,8 +13,10 @@ use super::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, ResetCause};
 use super::partition::{Leader, LeaderStatus, Position};
 use super::questions::{Listing, Questions};
 use crate::kafka::cluster::{Metadata, no_leader, unknown_partition};
+use crate::kafka::consumer::OffsetAndMetadata;
+use crate::kafka::consumer::commit::commit_metadata::{self, Note};
 use crate::kafka::consumer::fetch::fetcher;
-use crate::kafka::consumer::state::{ConsumerContext, Source};
+use crate::kafka::consumer::state::{ConsumerContext, ConsumerState, Source};
 use crate::kafka::consumer::wait::wait;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
@@ -165,9 +167,14 @@ pub(crate) fn take_committed(
     });
     let retry_at = Instant::now() + context.config.client.retry_backoff_max;
     let mut state = context.state();
+    let note = found_note(&mut state, committed.found.get(partition));
+    // Brokers that know topics by their names alone may have taken it late.
+    let of_another = note.topic_id.is_some() && topic_id.is_some() && note.topic_id != topic_id;
+    let found = found.filter(|_| !of_another);
     let is_new = matches!(state.source, Source::Subscribed(_))
         && state.subscribed.is_new(partition, topic_id);
     let start = match context.config.auto_offset_reset.timestamp() {
+        Some(_) if of_another => Ok((EARLIEST_TIMESTAMP, ResetCause::TopicRecreated)),
         Some(_) if is_new => Ok((EARLIEST_TIMESTAMP, ResetCause::NewPartition)),
         Some(timestamp) => Ok((timestamp, ResetCause::NoCommittedOffset)),
         None => Err(Error::new(
@@ -179,8 +186,24 @@ pub(crate) fn take_committed(
     state
         .positions
         .committed(partition, version, topic_id, found, start, retry_at);
+    let is_there = found.is_some() && state.positions.position(partition) == found;
+    if is_there
+        && let Some(acknowledged) = state.progress.acknowledged()
+        && let Some(offset) = committed.found.get(partition)
+    {
+        acknowledged.resume(partition, topic_id, offset, note.finished);
+    }
     drop(state);
     context.ready.notify_waiters();
+}
+
+/// What was acknowledged beyond a committed offset, and in which topic.
+fn found_note(state: &mut ConsumerState, found: Option<&OffsetAndMetadata>) -> Note {
+    let is_read = state.progress.acknowledged().is_some();
+    let found = found.filter(|_| is_read);
+    found.map_or_else(Note::default, |found| {
+        commit_metadata::decode(found.offset, &found.metadata)
+    })
 }
 
 async fn ask_listed(context: Arc<ConsumerContext>, node: i32, listings: Vec<Listing>) {

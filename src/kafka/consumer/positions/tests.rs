@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::offset_reset::{EARLIEST_TIMESTAMP, OffsetReset, ResetCause, StartOffset};
 use super::partition::{Leader, LeaderStatus};
 use super::*;
+use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 fn tp(partition: i32) -> TopicPartition {
@@ -582,7 +583,7 @@ async fn a_topic_that_is_recreated_moves_nothing_where_no_policy_says_so() {
         OffsetReset::Latest,
         OffsetReset::None,
     ] {
-        let mut positions = Positions::new(policy);
+        let mut positions = Positions::new(policy, IsolationLevel::ReadUncommitted);
         positions.start(tp(0), StartOffset::Offset(7));
         positions.update_leaders(of(1));
         positions.update_leaders(of(2));

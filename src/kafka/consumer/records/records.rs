@@ -9,10 +9,10 @@ use std::sync::Arc;
 use protocol::records as wire;
 
 use super::view::RecordView;
-use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::fetch::memory::Fetched;
 use crate::kafka::consumer::handle::to_commit;
 use crate::kafka::consumer::positions::Position;
+use crate::kafka::consumer::{Acks, OffsetAndMetadata};
 use crate::kafka::{TopicId, TopicPartition};
 
 /// The records of one poll, in order of offset within each partition.
@@ -23,8 +23,12 @@ use crate::kafka::{TopicId, TopicPartition};
 pub struct Records {
     batches: Vec<Batch>,
     count: usize,
+    /// Uncompressed.
+    bytes: usize,
     /// Where each partition goes on, in the order of the batches.
     next: Vec<(TopicPartition, OffsetAndMetadata)>,
+    /// Where the end of a partition was reached.
+    ends: Vec<(TopicPartition, i64)>,
 }
 
 /// A run of records of one partition.
@@ -36,6 +40,8 @@ pub(crate) struct Batch {
     pub topic_id: Option<TopicId>,
     /// The position after it.
     pub next_offset: i64,
+    /// What acknowledges its records.
+    pub acks: Acks,
     // Last, so that the frame is whole again when it goes back.
     pub _reservation: Arc<Fetched>,
 }
@@ -43,7 +49,18 @@ pub(crate) struct Batch {
 impl Records {
     pub(crate) fn push(&mut self, batch: Batch) {
         self.count += batch.records.remaining();
+        self.bytes += batch.records.unread_len();
         self.batches.push(batch);
+    }
+
+    /// How many bytes they are, uncompressed.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// These partitions were read to their end, which is there.
+    pub(crate) fn ended(&mut self, ends: Vec<(TopicPartition, i64)>) {
+        self.ends = ends;
     }
 
     /// The position of `partition` is `position` now.
@@ -69,6 +86,12 @@ impl Records {
     /// of which there was nothing but aborted transactions and markers.
     pub fn next_offsets(&self) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
         self.next.iter().cloned().collect()
+    }
+
+    /// The partitions that were read to their end with these records, and the offset that is next there; each once until more is read. Only with
+    /// [`enable_partition_eof`](crate::kafka::ConsumerConfig::enable_partition_eof), under which a poll may return ends without records.
+    pub fn ends(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
+        self.ends.iter().map(|(partition, end)| (partition, *end))
     }
 
     /// Whether there are none.
@@ -143,12 +166,27 @@ impl<'a> PartitionRecords<'a> {
         }
     }
 
+    /// What acknowledges these records, in any order, where [`commit_source`](crate::kafka::ConsumerConfig::commit_source) says that commits go by
+    /// that.
+    pub fn acks(&self) -> Acks {
+        self.batch.acks.clone()
+    }
+
     /// The records, in order of offset.
     pub fn iter(&self) -> Iter<'a> {
         Iter {
             batches: slice::from_ref(self.batch).iter(),
             current: None,
         }
+    }
+}
+
+impl<'a> IntoIterator for &PartitionRecords<'a> {
+    type Item = RecordView<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
     }
 }
 

@@ -8,13 +8,13 @@ use tokio::time::sleep;
 use super::*;
 use crate::event_set;
 use crate::events::codec::Protobuf;
-use crate::events::consumer::offset_tracker::OffsetTracker;
 use crate::events::consumer::scheduler::Memory;
 use crate::events::failure::FailurePolicy;
 use crate::events::{
     CircuitPolicy, CircuitState, ConsumerConfig, Event, EventSet, OnFailure, OnUnknown, RawRecord,
     RetryPolicy, Undecodable,
 };
+use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::{ClientConfig, TopicPartition};
 
 #[derive(Clone, PartialEq, prost::Message)]

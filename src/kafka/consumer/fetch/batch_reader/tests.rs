@@ -131,7 +131,7 @@ fn read_all(
 ) -> Result<Vec<(i64, String)>> {
     let mut all = Vec::new();
     loop {
-        match reader.read(most, usize::MAX, Room::Alone, decoder)? {
+        match reader.read(most, usize::MAX, None, Room::Alone, decoder)? {
             Step::End => return Ok(all),
             Step::Skipped => {}
             Step::NoRoom => panic!("there is room for one batch"),
@@ -241,7 +241,8 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     let (mut reader, mut decoder) = reader(sealed.bytes().clone(), 0, None);
     let budget = decoder.budget.clone();
     assert_eq!(budget.left(), (1 << 20) - compressed);
-    let Ok(Step::Records(batch)) = reader.read(1, usize::MAX, Room::Alone, &mut decoder) else {
+    let Ok(Step::Records(batch)) = reader.read(1, usize::MAX, None, Room::Alone, &mut decoder)
+    else {
         panic!("a record");
     };
     assert!(budget.left() < (1 << 20) - 50_000);
@@ -303,15 +304,17 @@ fn a_batch_for_which_nothing_is_left_waits_unless_it_is_alone() {
         log.append_compressed(&[value.as_str(); 2], compression);
     }
     let (mut reader, mut decoder) = reader(log.bytes.freeze(), 0, None);
-    let Ok(Step::Records(first)) = reader.read(9, usize::MAX, Room::Left, &mut decoder) else {
+    let Ok(Step::Records(first)) = reader.read(9, usize::MAX, None, Room::Left, &mut decoder)
+    else {
         panic!("there is room for one");
     };
     for _ in 0..3 {
-        let read = reader.read(9, usize::MAX, Room::Left, &mut decoder);
+        let read = reader.read(9, usize::MAX, None, Room::Left, &mut decoder);
         assert!(matches!(read, Ok(Step::NoRoom)), "600 KB of 1 MiB are used");
     }
     assert_eq!(reader.position.offset, 2, "nothing was passed over");
-    let Ok(Step::Records(alone)) = reader.read(9, usize::MAX, Room::Alone, &mut decoder) else {
+    let Ok(Step::Records(alone)) = reader.read(9, usize::MAX, None, Room::Alone, &mut decoder)
+    else {
         panic!("progress whatever is held");
     };
     assert_eq!(alone.next_offset, 4);
@@ -327,14 +330,15 @@ fn a_read_ends_with_the_record_that_reaches_the_bytes_asked_for() {
     log.append(&[value.as_str(); 10], &SealOptions::default());
     let (mut reader, mut decoder) = reader(log.bytes.freeze(), 0, None);
     for (bytes, expected) in [(0, 1), (1, 1), (1_500, 2), (2_500, 3), (usize::MAX, 3)] {
-        let Ok(Step::Records(batch)) = reader.read(100, bytes, Room::Alone, &mut decoder) else {
+        let Ok(Step::Records(batch)) = reader.read(100, bytes, None, Room::Alone, &mut decoder)
+        else {
             panic!("records");
         };
         assert_eq!(batch.records.remaining(), expected, "{bytes}");
         assert!(batch.records.unread_len() > 1_000 * expected);
     }
     assert!(matches!(
-        reader.read(100, usize::MAX, Room::Alone, &mut decoder),
+        reader.read(100, usize::MAX, None, Room::Alone, &mut decoder),
         Ok(Step::End)
     ));
 }

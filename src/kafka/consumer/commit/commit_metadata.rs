@@ -63,6 +63,21 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
     text
 }
 
+/// Whether more than half of the text that brokers accept is taken up by `finished`, as [`encode`] has it.
+pub(crate) fn is_half_full(committed: i64, finished: &[Range<i64>]) -> bool {
+    let mut at = committed;
+    let mut len = 0;
+    finished.iter().any(|range| {
+        len += number_len(range.start.abs_diff(at)) + number_len(range.end.abs_diff(range.start));
+        at = range.end;
+        len > MAX_RAW_LEN / 2
+    })
+}
+
+fn number_len(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// What was passed to [`encode`] with the same `committed`. Text of any other origin says nothing.
 pub(crate) fn decode(committed: i64, text: &str) -> Note {
     read(committed, text).unwrap_or_default()
@@ -174,6 +189,8 @@ mod tests {
         let read = decode(0, &text).finished;
         assert!(read.len() > 1_500, "{}", read.len());
         assert_eq!(read, finished[..read.len()]);
+        assert!(is_half_full(0, &finished[..read.len() / 2 + 100]));
+        assert!(!is_half_full(0, &finished[..read.len() / 2 - 100]));
     }
 
     #[test]
@@ -210,6 +227,8 @@ mod tests {
                 })
                 .collect();
             let topic_id = TopicId::from_bytes(id);
+            let text = encode(committed, None, &finished);
+            prop_assert_eq!(is_half_full(committed, &finished), text.len().saturating_sub(MARK.len()) * 3 / 4 > MAX_RAW_LEN / 2);
             let note = decode(committed, &encode(committed, topic_id, &finished));
             prop_assert_eq!(note, Note { topic_id, finished });
         }

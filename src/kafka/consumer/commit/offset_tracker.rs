@@ -1,20 +1,25 @@
 //! Which records of a partition are finished, and what may therefore be committed. Sans-IO.
 //!
-//! In: offsets as they arrive, in the order of the log, and as they are finished, in any order. Out: the offset to commit, which never
-//! passes an unfinished record, and the commit's metadata, which names the records beyond it that are finished, so that a restart does
-//! not repeat them (see `commit_metadata`).
+//! In: offsets as they arrive, in the order of the log, one by one or a batch at a time, and as they are finished, in any order. Out: the
+//! offset to commit, which never passes an unfinished record, and the commit's metadata, which names the records beyond it that are finished,
+//! so that a restart does not repeat them (see `commit_metadata`).
+//!
+//! Records that arrive together are a run. As long as they are finished in their order, a run is a counter; the first that is finished out of
+//! turn costs a bit for each.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// The state of one partition's records between fetch and commit. Its size is bounded by that of the unfinished records: between two of
-/// them, everything is finished or was never there.
+/// The state of one partition's records between fetch and commit. Its size is bounded by that of the runs with unfinished records: between
+/// two of them, everything is finished or was never there.
 #[derive(Debug, Default)]
 pub(crate) struct OffsetTracker {
-    /// What has arrived and is not finished, ascending; among them finished ones that have not been swept out yet.
-    in_flight: VecDeque<InFlight>,
-    /// How many of `in_flight` are finished.
+    /// What has arrived, ascending: runs that are not finished, and among them finished ones that have not been swept out yet.
+    runs: VecDeque<Run>,
+    /// How many of `runs` are finished.
     unswept: usize,
+    /// How many records are not finished.
+    in_flight: usize,
     /// The offset after the last one that arrived, or the position before the first; `None` while that is not known.
     next: Option<i64>,
     /// Finished before a restart and not met again so far: ascending, apart from each other, none empty.
@@ -23,12 +28,6 @@ pub(crate) struct OffsetTracker {
     epochs: VecDeque<(i64, i32)>,
     /// Whether there is something to commit that [`OffsetTracker::take_commit`] has not returned yet.
     changed: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    offset: i64,
-    finished: bool,
 }
 
 /// What to commit for a partition.
@@ -42,8 +41,147 @@ pub(crate) struct Commit {
     pub finished: Vec<Range<i64>>,
 }
 
-/// Fewer finished entries than these are not worth a sweep.
-const SWEEP_FROM: usize = 1_024;
+/// Records that arrive together.
+#[derive(Clone, Debug)]
+pub(crate) enum Arrival {
+    /// At each of these offsets.
+    Dense(Range<i64>),
+    /// At these offsets, ascending.
+    Sparse(Vec<i64>),
+}
+
+/// Fewer finished runs than these are not worth a sweep.
+const SWEEP_FROM: usize = 64;
+/// How many records that arrive one by one make a run.
+const LONGEST_RUN: usize = 4_096;
+
+/// Records that arrived together.
+#[derive(Debug)]
+struct Run {
+    /// Between this offset and the first record nothing was ever there.
+    hole_from: i64,
+    records: Arrival,
+    /// So many of the first are finished.
+    done: usize,
+    /// Which of those beyond are: a bit for each, as far as any is.
+    beyond: Vec<u64>,
+    /// How many are not.
+    left: usize,
+}
+
+impl Run {
+    fn new(hole_from: i64, records: Arrival) -> Self {
+        let mut run = Self {
+            hole_from,
+            records,
+            done: 0,
+            beyond: Vec::new(),
+            left: 0,
+        };
+        run.left = run.len();
+        run
+    }
+
+    fn len(&self) -> usize {
+        match &self.records {
+            Arrival::Dense(offsets) => offsets.end.abs_diff(offsets.start) as usize,
+            Arrival::Sparse(offsets) => offsets.len(),
+        }
+    }
+
+    fn offset(&self, index: usize) -> i64 {
+        match &self.records {
+            Arrival::Dense(offsets) => offsets.start.saturating_add(index as i64),
+            Arrival::Sparse(offsets) => offsets.get(index).copied().unwrap_or(i64::MAX),
+        }
+    }
+
+    /// The offset after the last record.
+    fn end(&self) -> i64 {
+        match &self.records {
+            Arrival::Dense(offsets) => offsets.end,
+            Arrival::Sparse(offsets) => offsets.last().map_or(0, |last| last.saturating_add(1)),
+        }
+    }
+
+    fn index_of(&self, offset: i64) -> Option<usize> {
+        match &self.records {
+            Arrival::Dense(offsets) => offsets
+                .contains(&offset)
+                .then(|| offset.abs_diff(offsets.start) as usize),
+            Arrival::Sparse(offsets) => offsets.binary_search(&offset).ok(),
+        }
+    }
+
+    /// One more record, behind a hole if it does not follow the last.
+    fn push(&mut self, offset: i64) {
+        match &mut self.records {
+            Arrival::Dense(offsets) if offsets.end == offset => {
+                offsets.end = offset.saturating_add(1);
+            }
+            Arrival::Dense(offsets) => {
+                let offsets = offsets.clone().chain([offset]).collect();
+                self.records = Arrival::Sparse(offsets);
+            }
+            Arrival::Sparse(offsets) => offsets.push(offset),
+        }
+        self.left += 1;
+    }
+
+    fn is_finished(&self, index: usize) -> bool {
+        index < self.done
+            || (self.beyond.get(index / 64)).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
+    }
+
+    /// Whether the record was not finished before.
+    fn finish(&mut self, index: usize) -> bool {
+        if index == self.done {
+            self.done += 1;
+            while !self.beyond.is_empty() && self.is_finished(self.done) {
+                self.done += 1;
+            }
+        } else if self.is_finished(index) {
+            return false;
+        } else {
+            let word = index / 64;
+            if self.beyond.len() <= word {
+                self.beyond.resize(word + 1, 0);
+            }
+            self.beyond[word] |= 1 << (index % 64);
+        }
+        self.left -= 1;
+        true
+    }
+
+    /// Finishes those between two indices; how many were not before.
+    fn finish_range(&mut self, indices: Range<usize>) -> usize {
+        if self.beyond.is_empty() && indices.start <= self.done {
+            let count = indices.end.saturating_sub(self.done);
+            self.done += count;
+            self.left -= count;
+            return count;
+        }
+        indices.filter(|index| self.finish(*index)).count()
+    }
+
+    /// Each stretch of unfinished records, from its first to behind its last.
+    fn unfinished(&self, mut each: impl FnMut(Range<i64>)) {
+        let len = self.len();
+        let marked = (self.beyond.len() * 64).min(len);
+        let mut start = None;
+        for index in self.done..marked {
+            if !self.is_finished(index) {
+                start.get_or_insert(index);
+            } else if let Some(start) = start.take() {
+                each(self.offset(start)..self.offset(index - 1).saturating_add(1));
+            }
+        }
+        let unmarked = marked.max(self.done);
+        if let Some(start) = start.or((unmarked < len).then_some(unmarked)) {
+            each(self.offset(start)..self.end());
+        }
+    }
+}
 
 impl OffsetTracker {
     /// The tracker of a partition whose group has committed `committed`, and finished what is in `finished` beyond it.
@@ -68,7 +206,7 @@ impl OffsetTracker {
     pub(crate) fn advance(&mut self, position: i64) {
         if self.next.is_none_or(|next| next < position) {
             self.next = Some(position);
-            self.changed |= self.in_flight.is_empty();
+            self.changed |= self.in_flight == 0;
         }
     }
 
@@ -79,33 +217,59 @@ impl OffsetTracker {
 
     /// A record arrives, not before [any other](OffsetTracker::is_past); there may be holes. `false`: it was finished before a restart.
     pub(crate) fn arrive(&mut self, offset: i64, leader_epoch: Option<i32>) -> bool {
+        let hole_from = self.met(offset, leader_epoch);
         // What a broker calls an offset may be any number.
         self.next = Some(offset.saturating_add(1));
+        let finished = (self.remembered.front()).is_some_and(|range| range.contains(&offset));
+        // No offset follows the last one there is: it has no run.
+        if finished || offset == i64::MAX {
+            self.changed = true;
+            return false;
+        }
+        self.in_flight += 1;
+        let goes_on = |run: &&mut Run| {
+            run.left > 0 && run.len() < LONGEST_RUN && hole_from == Some(run.end())
+        };
+        match self.runs.back_mut().filter(goes_on) {
+            Some(run) => run.push(offset),
+            None => {
+                let record = Arrival::Dense(offset..offset.saturating_add(1));
+                self.runs
+                    .push_back(Run::new(hole_from.unwrap_or(offset), record));
+            }
+        }
+        true
+    }
+
+    /// Records arrive together, none of them [finished before](OffsetTracker::finished_from), and `next` is the position after them.
+    pub(crate) fn arrive_together(
+        &mut self,
+        records: Arrival,
+        next: i64,
+        leader_epoch: Option<i32>,
+    ) {
+        let mut run = Run::new(0, records);
+        if run.left > 0 {
+            let first = run.offset(0);
+            run.hole_from = self.met(first, leader_epoch).unwrap_or(first);
+            self.in_flight += run.left;
+            self.runs.push_back(run);
+        }
+        self.advance(next);
+    }
+
+    /// What is known of what comes before `offset`, which is the next to arrive, was met. Returns what was the next to arrive so far.
+    fn met(&mut self, offset: i64, leader_epoch: Option<i32>) -> Option<i64> {
         if let Some(epoch) = leader_epoch
             && self.epochs.back().is_none_or(|(_, last)| *last != epoch)
         {
             self.epochs.push_back((offset, epoch));
         }
-        while self
-            .remembered
-            .front()
-            .is_some_and(|range| range.end <= offset)
-        {
+        let is_over = |range: &Range<i64>| range.end <= offset;
+        while self.remembered.front().is_some_and(is_over) {
             self.remembered.pop_front();
         }
-        let finished = self
-            .remembered
-            .front()
-            .is_some_and(|range| range.contains(&offset));
-        if finished {
-            self.changed = true;
-        } else {
-            self.in_flight.push_back(InFlight {
-                offset,
-                finished: false,
-            });
-        }
-        !finished
+        self.next
     }
 
     /// Which of `offsets`, which have not arrived yet, were finished before a restart.
@@ -117,15 +281,26 @@ impl OffsetTracker {
             .collect()
     }
 
+    /// What was finished before a restart of what begins at `offset`: the first stretch of it.
+    pub(crate) fn finished_from(&self, offset: i64) -> Option<Range<i64>> {
+        let mut remembered = self.remembered.iter();
+        remembered.find(|range| range.end > offset).cloned()
+    }
+
     /// The first record in flight that is not finished.
     pub(crate) fn first_unfinished(&self) -> Option<i64> {
-        self.in_flight.front().map(|entry| entry.offset)
+        self.runs.front().map(|run| run.offset(run.done))
+    }
+
+    /// How many records that have arrived are not finished.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     /// How many records of a log that ends at `end` are not finished, where the first one is at `position` if none has arrived yet. `None`
     /// while neither that nor any record is known.
     pub(crate) fn lag(&self, end: Option<i64>, position: Option<i64>) -> Option<u64> {
-        let in_flight = (self.in_flight.len() - self.unswept) as u64;
+        let in_flight = self.in_flight as u64;
         let (Some(end), Some(next)) = (end, self.next.or(position)) else {
             return (in_flight > 0).then_some(in_flight);
         };
@@ -144,32 +319,82 @@ impl OffsetTracker {
         Some(in_flight + to_come.saturating_sub(remembered))
     }
 
-    /// A record that arrived is finished. Offsets that are not in flight are passed over.
-    pub(crate) fn finish(&mut self, offset: i64) {
-        let at = self
-            .in_flight
-            .partition_point(|entry| entry.offset < offset);
-        match self.in_flight.get_mut(at) {
-            Some(entry) if entry.offset == offset && !entry.finished => entry.finished = true,
-            _ => return,
+    /// A record that arrived is finished. `false` for an offset that is not in flight: nothing changes.
+    #[inline]
+    pub(crate) fn finish(&mut self, offset: i64) -> bool {
+        let at = self.run_of(offset);
+        let Some(run) = self.runs.get_mut(at) else {
+            return false;
+        };
+        let finished = (run.index_of(offset)).is_some_and(|index| run.finish(index));
+        if finished {
+            let over = run.left == 0;
+            self.finished(1, usize::from(over));
         }
+        finished
+    }
+
+    /// All that arrived at these offsets is finished. Returns how many records were not before.
+    pub(crate) fn finish_all(&mut self, offsets: Range<i64>) -> usize {
+        let (mut count, mut over) = (0, 0);
+        let from = self.run_of(offsets.start);
+        for run in self.runs.range_mut(from..) {
+            if run.offset(0) >= offsets.end {
+                break;
+            }
+            let index = |offset: i64| match &run.records {
+                Arrival::Dense(all) => {
+                    offset.clamp(all.start, all.end).abs_diff(all.start) as usize
+                }
+                Arrival::Sparse(all) => all.partition_point(|it| *it < offset),
+            };
+            let indices = index(offsets.start)..index(offsets.end);
+            let finished = run.finish_range(indices);
+            over += usize::from(finished > 0 && run.left == 0);
+            count += finished;
+        }
+        if count > 0 {
+            self.finished(count, over);
+        }
+        count
+    }
+
+    /// Where the run is that ends behind `offset`.
+    fn run_of(&self, offset: i64) -> usize {
+        match self.runs.front() {
+            Some(first) if first.end() > offset => 0,
+            _ => self.runs.partition_point(|run| run.end() <= offset),
+        }
+    }
+
+    /// So many records were finished, and by them so many runs.
+    fn finished(&mut self, count: usize, runs: usize) {
         self.changed = true;
-        self.unswept += 1;
-        while self.in_flight.front().is_some_and(|entry| entry.finished) {
-            self.in_flight.pop_front();
+        self.in_flight -= count;
+        if runs == 0 {
+            return;
+        }
+        self.unswept += runs;
+        while self.runs.front().is_some_and(|run| run.left == 0) {
+            self.runs.pop_front();
             self.unswept -= 1;
         }
-        if self.unswept > SWEEP_FROM.max(self.in_flight.len() / 2) {
-            self.in_flight.retain(|entry| !entry.finished);
+        if self.unswept > SWEEP_FROM.max(self.runs.len() / 2) {
+            self.runs.retain(|run| run.left > 0);
             self.unswept = 0;
         }
     }
 
     /// What to commit, if that has changed since the last call. Hand it back to [`OffsetTracker::commit_failed`] if it could not be.
     pub(crate) fn take_commit(&mut self) -> Option<Commit> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
+        match std::mem::take(&mut self.changed) {
+            true => self.commit(),
+            false => None,
         }
+    }
+
+    /// What to commit, changed or not; `None` while nothing is known.
+    pub(crate) fn commit(&mut self) -> Option<Commit> {
         let (offset, finished) = self.finished_beyond(self.next?);
         while self.epochs.get(1).is_some_and(|(begin, _)| *begin < offset) {
             self.epochs.pop_front();
@@ -187,24 +412,34 @@ impl OffsetTracker {
         self.changed = true;
     }
 
+    /// How many stretches of finished records there may be beyond the first unfinished one, at most, whatever is finished next.
+    pub(crate) fn most_stretches(&self) -> usize {
+        self.in_flight + self.remembered.len()
+    }
+
     /// The first offset that is not finished, and what is finished beyond it: ascending, apart from each other.
     fn finished_beyond(&self, next: i64) -> (i64, Vec<Range<i64>>) {
-        let mut unfinished = self.unfinished();
-        let first = unfinished.next();
-        let mut offset = first.unwrap_or(next);
         let mut finished: Vec<Range<i64>> = Vec::new();
         let mut note = |range: Range<i64>| match finished.last_mut() {
             _ if range.is_empty() => {}
             Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
             _ => finished.push(range),
         };
-        if let Some(first) = first {
-            let last = unfinished.fold(first, |previous, offset| {
-                note(previous + 1..offset);
-                offset
+        let (mut first, mut behind) = (None, i64::MAX);
+        for run in &self.runs {
+            let (start, hole_from) = (run.offset(0), run.hole_from);
+            run.unfinished(|stretch| {
+                first.get_or_insert(stretch.start);
+                // A hole is as unfinished as what is on both sides of it.
+                let is_hole = stretch.start == start && hole_from <= behind;
+                if !is_hole {
+                    note(behind..stretch.start);
+                }
+                behind = stretch.end;
             });
-            note(last.saturating_add(1)..next);
         }
+        note(behind..next);
+        let mut offset = first.unwrap_or(next);
         for range in &self.remembered {
             if first.is_none() && range.start <= offset {
                 offset = offset.max(range.end);
@@ -213,13 +448,6 @@ impl OffsetTracker {
             }
         }
         (offset, finished)
-    }
-
-    fn unfinished(&self) -> impl Iterator<Item = i64> {
-        self.in_flight
-            .iter()
-            .filter(|entry| !entry.finished)
-            .map(|entry| entry.offset)
     }
 }
 
@@ -360,7 +588,7 @@ mod tests {
             tracker.arrive(offset, None);
             tracker.finish(offset);
         }
-        assert!(tracker.in_flight.len() <= SWEEP_FROM + 2);
+        assert!(tracker.runs.len() <= SWEEP_FROM + 2);
         let commit = tracker.take_commit().expect("much was finished");
         assert_eq!(commit.offset, 0);
         let mut tracker = OffsetTracker::resume(0, None, commit.finished.clone());
