@@ -48,6 +48,13 @@ fn the_futures_of_the_client_are_send() {
             consumer.close().await
         });
     }
+    fn partitions(consumer: Consumer, drain: Duration) {
+        spawnable(async move {
+            let mut partitions = consumer.into_partitions(drain);
+            partitions.next().await?.next().await?;
+            partitions.close().await
+        });
+    }
     fn events<'a>(
         producer: &'a EventProducer,
         consumer: &'a EventConsumer<EmailEvents>,
@@ -71,5 +78,5 @@ fn the_futures_of_the_client_are_send() {
         });
     }
     // Named, so that they are checked; there is nothing to run.
-    let _ = (admin, producer, consumer, events, dead_letters);
+    let _ = (admin, producer, consumer, partitions, events, dead_letters);
 }

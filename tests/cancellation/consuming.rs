@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pat_events::broker::Broker;
-use pat_events::kafka::consumer::{ConsumerHandle, RebalanceListener};
+use pat_events::kafka::consumer::{ConsumerHandle, PartitionReader, Partitions, RebalanceListener};
 use pat_events::kafka::{Consumer, OffsetAndMetadata, Records, StartOffset, TopicPartition};
 
 use crate::consumers::{consumer, fill, member, ms, numbers, one_broker, reader, tp};
@@ -307,6 +307,97 @@ fn a_dropped_question_can_be_asked_again() {
         async |handle: &ConsumerHandle| handle.offsets_for_times(&[(tp(0), 0)]).await,
         |found| found.len() == 1 && found.values().all(|found| found.offset == 0),
     );
+}
+
+/// The reader of the only partition.
+async fn only_reader(partitions: &mut Partitions) -> PartitionReader {
+    let next = tokio::time::timeout(Duration::from_secs(60), partitions.next()).await;
+    next.expect("in time").expect("a reader")
+}
+
+/// A consumer of one partition with [`EACH`] records, read by itself.
+async fn split(broker: &Broker) -> Partitions {
+    let consumer = member(broker, |config| {
+        few(config);
+        config.enable_auto_commit = true;
+    })
+    .await;
+    consumer.into_partitions(ms(2_000))
+}
+
+fn with_one_partition() -> Broker {
+    let broker = one_broker(1);
+    fill(&broker, 0, 0..EACH, 4);
+    broker
+}
+
+#[test]
+fn a_dropped_wait_for_a_reader_or_its_records_takes_nothing_with_it() {
+    at_every_poll("Partitions::next", |cut| async move {
+        let broker = with_one_partition();
+        let mut partitions = split(&broker).await;
+        let (mut reader, done) = match cut.of(partitions.next()).await {
+            Some(reader) => (reader.expect("a reader"), true),
+            None => (only_reader(&mut partitions).await, false),
+        };
+        let mut read = Vec::new();
+        while read.len() < EACH as usize {
+            let records = reader.next().await.expect("records").expect("assigned");
+            read.extend(numbers(&records));
+        }
+        assert_eq!(read, (0..EACH).collect::<Vec<_>>(), "{cut}");
+        done
+    });
+    at_every_poll("PartitionReader::next", |cut| async move {
+        let broker = with_one_partition();
+        let mut partitions = split(&broker).await;
+        let mut reader = only_reader(&mut partitions).await;
+        let mut read = Vec::new();
+        let cut_off = cut.of(reader.next()).await;
+        let done = cut_off.is_some();
+        if let Some(records) = cut_off {
+            read.extend(numbers(&records.expect("records").expect("assigned")));
+        }
+        while read.len() < EACH as usize {
+            let records = reader.next().await.expect("records").expect("assigned");
+            read.extend(numbers(&records));
+        }
+        assert_eq!(read, (0..EACH).collect::<Vec<_>>(), "{cut}");
+        done
+    });
+}
+
+#[test]
+fn a_dropped_close_of_partitions_goes_on_and_commits_what_is_finished() {
+    at_every_poll("Partitions::close", |cut| async move {
+        let broker = with_one_partition();
+        let mut partitions = split(&broker).await;
+        let mut reader = only_reader(&mut partitions).await;
+        let mut read = Vec::new();
+        while read.len() < EACH as usize {
+            let records = reader.next().await.expect("records").expect("assigned");
+            read.extend(numbers(&records));
+        }
+        let handle = partitions.handle();
+        reader.finish();
+        drop(reader);
+        let done = cut.of(partitions.close()).await;
+        if let Some(closed) = &done {
+            assert!(closed.is_ok(), "{cut}: {closed:?}");
+        }
+        for _ in 0..1_000 {
+            if cut.polls == 0 || handle.assignment().is_empty() {
+                break;
+            }
+            tokio::time::sleep(ms(10)).await;
+        }
+        if cut.polls > 0 {
+            let committed = broker.committed_offset("g", "t", 0);
+            assert_eq!(committed, Some(i64::from(EACH)), "{cut}");
+        }
+        drop(handle);
+        done.is_some()
+    });
 }
 
 #[test]

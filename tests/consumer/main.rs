@@ -8,7 +8,9 @@
 //! - `groups`: membership, rebalances, commits
 //! - `consumer_protocol`: membership where the broker assigns (KIP-848)
 //! - `coordinator`: whatever the group's coordinator answers, or does not
+//! - `partitions`: a stream per partition, and streams
 //! - `patterns`: topics that come to a pattern and go
+//! - `known_failures`: that what `tests/README.md` names is there
 //! - `outage`: all brokers away, in each state of the client
 //! - `subscription`: topics that do not exist
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
@@ -28,7 +30,9 @@ mod groups;
 mod harness;
 #[path = "../support/in_memory.rs"]
 mod in_memory;
+mod known_failures;
 mod outage;
+mod partitions;
 mod patterns;
 mod reading;
 mod recreated;

@@ -57,6 +57,14 @@ impl DecodedBatch {
         self.data.len().saturating_sub(self.cursor.at)
     }
 
+    /// The bytes of `part`, which is part of a record of this batch, without a copy: they share the memory of the whole batch.
+    ///
+    /// # Panics
+    /// When `part` is not of this batch.
+    pub fn share(&self, part: &[u8]) -> Bytes {
+        self.data.slice_ref(part)
+    }
+
     /// Reads the next record; `None` after the last. After an error there is nothing more.
     #[inline(always)]
     pub fn next_record(&mut self) -> Option<Result<RecordView<'_>, RecordError>> {

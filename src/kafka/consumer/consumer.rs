@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::commit::Commits;
-use super::fetch::batch_reader::{BatchDecoder, BatchReader};
+use super::fetch::batch_reader::{BatchDecoder, BatchReader, Room};
 use super::hand_out::{ReadOn, read_on};
 use super::handle::check_offset;
 use super::listener::AnyListener;
@@ -20,8 +20,8 @@ use super::state::{ConsumerContext, Source};
 use super::subscription::{LeftOutTopics, Subscription};
 use super::wait::wait;
 use super::{
-    ConsumerConfig, ConsumerHandle, GroupProtocol, PositionReset, RebalanceListener, Records,
-    StartOffset, subscription,
+    CommitSource, ConsumerConfig, ConsumerHandle, GroupProtocol, PositionReset, RebalanceListener,
+    Records, StartOffset, subscription,
 };
 use crate::kafka::cluster::{Channel, Cluster, Target, unknown_partition};
 use crate::kafka::group::member::{GroupMember, MembershipConfig, Wanted};
@@ -90,6 +90,7 @@ impl Drop for Consumer {
         let context = self.context();
         context.stop();
         context.state().source = Source::Closed;
+        context.wake_readers();
     }
 }
 
@@ -114,12 +115,7 @@ impl Consumer {
         });
         context.spawn(resolver::TASK, resolver::run(context.clone()));
         Self {
-            decoder: BatchDecoder::new(
-                context.budget.clone(),
-                // As librdkafka bounds it.
-                (context.config.buffer_bytes).max(context.config.client.max_frame_bytes),
-                context.config.check_crcs,
-            ),
+            decoder: context.decoders.take(),
             next_auto_commit: Instant::now() + context.config.auto_commit_interval,
             handle: ConsumerHandle {
                 commits: Commits::start(&context),
@@ -599,13 +595,27 @@ impl Consumer {
         let context = self.handle.context.clone();
         let most = context.config.max_poll_records;
         let mut records = Records::default();
+        if context.config.commit_source == CommitSource::Acknowledged {
+            context.state().release_withheld();
+        }
         while records.count() < most && records.bytes() < max_bytes {
             let reading = self.reading.take();
             let Some(reader) = context.state().next_reader(reading) else {
                 break;
             };
             let left = (most - records.count(), max_bytes - records.bytes());
-            match read_on(&context, reader, &mut self.decoder, left, &mut records) {
+            let room = match records.is_empty() {
+                true => Room::Alone,
+                false => Room::Left,
+            };
+            match read_on(
+                &context,
+                reader,
+                &mut self.decoder,
+                left,
+                room,
+                &mut records,
+            ) {
                 ReadOn::More(reader) => self.reading = Some(reader),
                 ReadOn::NoRoom(reader) => {
                     self.reading = Some(reader);
@@ -614,7 +624,7 @@ impl Consumer {
                 ReadOn::Over => {}
             }
         }
-        if context.config.enable_partition_eof {
+        if context.config.enable_partition_eof && max_bytes > 0 {
             records.ended(context.state().positions.take_ends());
         }
         context.counters.read(records.count(), records.bytes());

@@ -20,12 +20,9 @@ pub(super) fn read_on(
     mut reader: BatchReader,
     decoder: &mut BatchDecoder,
     (most, bytes): (usize, usize),
+    room: Room,
     records: &mut Records,
 ) -> ReadOn {
-    let room = match records.is_empty() {
-        true => Room::Alone,
-        false => Room::Left,
-    };
     let from = reader.position.offset;
     let passed = context.finished_from(&reader.partition, from);
     match reader.read(most, bytes, passed, room, decoder) {

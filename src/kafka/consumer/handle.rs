@@ -427,6 +427,7 @@ impl ConsumerHandle {
             );
             return Err(error.topic_partition(partition.topic.clone(), partition.partition));
         }
+        self.context.state().wake_reader(partition);
         self.context.wake_all();
         self.context.ready.notify_waiters();
         Ok(())

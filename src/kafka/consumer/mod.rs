@@ -12,6 +12,7 @@
 //! | `subscribed` | which partitions appeared since the subscription |
 //! | `listener` | what an application is told when its partitions change |
 //! | `metrics` | what a consumer counts |
+//! | `partitions/` | a stream per partition |
 //! | `records/` | what a poll returns |
 //! | `state` | what polls and the tasks below share |
 //! | `fetch/` | the task that fetches from one broker, and what becomes of its responses |
@@ -29,6 +30,7 @@ mod hand_out;
 mod handle;
 mod listener;
 mod metrics;
+mod partitions;
 mod positions;
 mod rebalance;
 mod records;
@@ -44,10 +46,12 @@ pub use consumer::Consumer;
 pub use handle::{ConsumerHandle, OffsetAndMetadata, OffsetAndTimestamp};
 pub use listener::RebalanceListener;
 pub use metrics::ConsumerMetrics;
+pub use partitions::{PartitionReader, Partitions};
 pub use positions::offset_reset::{
     OffsetReset, PositionReset, ResetCause, ResetCounts, StartOffset,
 };
 pub use records::{
-    HeaderView, Headers, Iter, OwnedHeader, OwnedRecord, PartitionRecords, RecordView, Records,
+    HeaderView, Headers, Iter, OwnedHeader, OwnedRecord, PartitionRecords, RecordStream,
+    RecordView, Records, RecordsStream,
 };
 pub(crate) use subscription::LeftOutTopics;

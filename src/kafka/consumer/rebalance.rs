@@ -22,6 +22,7 @@ impl Consumer {
             match &duty {
                 Duty::Revoke(partitions) => {
                     group.rebalance_began(Instant::now());
+                    self.drain_readers(partitions).await;
                     let deadline = Instant::now() + self.context().config.session_timeout / 2;
                     // The error, if any, shows with the next commit: the group does not wait for this one.
                     let _ = self.commit_finished(deadline).await;
@@ -83,7 +84,12 @@ impl Consumer {
             group: config.group_id.as_deref().unwrap_or_default(),
             partitions,
         });
-        context.state().positions.listener_first(false);
+        let mut state = context.state();
+        state.positions.listener_first(false);
+        if let Some(readers) = &mut state.readers {
+            readers.offer(partitions, Instant::now());
+        }
+        drop(state);
         context.wake_all();
     }
 

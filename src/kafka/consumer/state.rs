@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::ops::Range;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -16,11 +16,12 @@ use tokio::time::Instant;
 
 use super::Records;
 use super::commit::Progress;
-use super::fetch::batch_reader::BatchReader;
+use super::fetch::batch_reader::{BatchReader, Decoders};
 use super::fetch::buffer::FetchBuffers;
-use super::fetch::memory::left_to_fetch;
+use super::fetch::memory::{Fetched, left_to_fetch};
 use super::handle::{OffsetAndMetadata, to_commit};
 use super::metrics::{ConsumerMetrics, Counters};
+use super::partitions::Readers;
 use super::positions::{Plan, Positions, Wanted};
 use super::records::Batch;
 use super::subscribed::Subscribed;
@@ -44,6 +45,9 @@ pub(crate) struct ConsumerContext {
     /// Wakes `poll`: there are records, an error, or a rebalance to take part in.
     pub ready: Arc<Notify>,
     pub counters: Arc<Counters>,
+    pub decoders: Decoders,
+    /// What one partition's reader has decompressed though there was no room for it.
+    pub alone: Mutex<Weak<Fetched>>,
     state: Mutex<ConsumerState>,
     random: Mutex<Random>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -59,6 +63,8 @@ pub(crate) struct ConsumerState {
     pub subscribed: Subscribed,
     /// What is committed, where that is not what polls have returned.
     pub progress: Progress,
+    /// Who reads the partitions, where each is read by itself.
+    pub readers: Option<Readers>,
     /// What wakes the fetcher of each node that has one.
     fetchers: BTreeMap<i32, Arc<Notify>>,
     fetches_in_flight: usize,
@@ -75,6 +81,15 @@ pub(crate) enum Source {
     /// From nowhere any more: what was read as a member of a group cannot be committed now.
     Left,
     Closed,
+}
+
+/// What is to be done with a buffered fetch.
+enum Turn {
+    Read(BatchReader),
+    /// Nothing now: it was set aside.
+    Wait,
+    /// Nothing, ever.
+    Useless,
 }
 
 /// A fetch that may be sent now.
@@ -103,8 +118,13 @@ impl ConsumerContext {
         let progress = Progress::new(config.commit_source, ready.clone());
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
+        let budget = Budget::new(config.buffer_bytes, cluster.consumers_budget());
+        // As librdkafka bounds it.
+        let max_batch_bytes = (config.buffer_bytes).max(config.client.max_frame_bytes);
         Arc::new(Self {
-            budget: Budget::new(config.buffer_bytes, cluster.consumers_budget()),
+            decoders: Decoders::new(budget.clone(), max_batch_bytes, config.check_crcs),
+            alone: Mutex::default(),
+            budget,
             random: Mutex::new(config.client.random("consumer")),
             config,
             cluster,
@@ -272,6 +292,18 @@ impl ConsumerContext {
             .for_each(|wakeup| wakeup.notify_one());
     }
 
+    /// Whether partitions are read one by one.
+    pub fn has_readers(&self) -> bool {
+        self.state().readers.is_some()
+    }
+
+    /// Wakes those who read single partitions: they may be over.
+    pub fn wake_readers(&self) {
+        if let Some(readers) = &self.state().readers {
+            readers.wake_all();
+        }
+    }
+
     /// Takes the nodes that need a fetcher and have none, and what wakes it; they count as having one.
     pub fn nodes_without_fetcher(&self) -> Vec<(i32, Arc<Notify>)> {
         let mut state = self.state();
@@ -331,13 +363,16 @@ impl ConsumerContext {
     fn room_for(&self, state: &mut ConsumerState, partitions: usize) -> Option<usize> {
         let each = self.config.max_partition_fetch_bytes;
         let others = state.fetchers.len().saturating_sub(1);
+        // A reader that is slow keeps a whole answer for the sake of its part.
+        let parts = if state.readers.is_some() { 4 } else { 2 };
         let most = self
             .config
             .fetch_max_bytes
             .min(each.saturating_mul(partitions))
-            .min(self.budget.fair_limit() / 2 / others.max(1));
+            .min(self.budget.fair_limit() / parts / others.max(1));
         let least = each.min(most);
         if left_to_fetch(&self.budget) < least {
+            self.drop_stalled(state);
             self.drop_paused(state);
             let alone = state.buffers.is_empty() && state.fetches_in_flight == 0;
             if left_to_fetch(&self.budget) < least && !alone {
@@ -367,6 +402,23 @@ impl ConsumerContext {
         }
         for partition in &paused {
             if buffers.forget(partition) {
+                positions.refetch(partition);
+            }
+        }
+    }
+
+    /// Frees memory for partitions that are read: what was fetched of those whose readers do not ask for it is fetched again when they do.
+    fn drop_stalled(&self, state: &mut ConsumerState) {
+        let ConsumerState {
+            positions,
+            buffers,
+            readers,
+            ..
+        } = state;
+        let Some(readers) = readers else { return };
+        for partition in readers.stalled(Instant::now()) {
+            if buffers.forget(partition) {
+                positions.set_idle(partition, true);
                 positions.refetch(partition);
             }
         }
@@ -461,32 +513,80 @@ impl ConsumerContext {
 impl ConsumerState {
     /// The next buffered fetch that may be read now. `reading` is the one that was read last, if it has more.
     pub fn next_reader(&mut self, mut reading: Option<BatchReader>) -> Option<BatchReader> {
-        if let Some(acknowledged) = self.progress.acknowledged() {
-            for released in acknowledged.take_released() {
-                self.buffers.resume(&released);
-            }
-        }
         while let Some(reader) = reading.take().or_else(|| self.buffers.next()) {
-            let BatchReader {
-                partition,
-                version,
-                position,
-                ..
-            } = &reader;
-            match self
-                .positions
-                .readable(partition, *version, position.offset)
-            {
-                Some(true) if self.withholds(&reader.partition) => self.buffers.set_aside(reader),
-                Some(true) => return Some(reader),
-                Some(false) => self.buffers.set_aside(reader),
-                None => {
-                    self.positions.useless(partition, *version, position.offset);
-                    self.wake_fetcher(&reader.partition);
-                }
+            if let Turn::Read(reader) = self.turn_of(reader) {
+                return Some(reader);
             }
         }
         None
+    }
+
+    /// As [`next_reader`](Self::next_reader), of one partition.
+    pub fn next_of(
+        &mut self,
+        partition: &TopicPartition,
+        mut reading: Option<BatchReader>,
+    ) -> Option<BatchReader> {
+        while let Some(reader) = reading.take().or_else(|| self.buffers.next_of(partition)) {
+            match self.turn_of(reader) {
+                Turn::Read(reader) => return Some(reader),
+                Turn::Wait => return None,
+                Turn::Useless => {}
+            }
+        }
+        None
+    }
+
+    fn turn_of(&mut self, reader: BatchReader) -> Turn {
+        let BatchReader {
+            partition,
+            version,
+            position,
+            ..
+        } = &reader;
+        let readable = (self.positions).readable(partition, *version, position.offset);
+        match readable {
+            Some(true) if !self.withholds(&reader.partition) => Turn::Read(reader),
+            Some(_) => {
+                self.buffers.set_aside(reader);
+                Turn::Wait
+            }
+            None => {
+                self.positions.useless(partition, *version, position.offset);
+                self.wake_fetcher(&reader.partition);
+                Turn::Useless
+            }
+        }
+    }
+
+    /// What of `reader` is not read yet is read the next time.
+    pub fn put_back(&mut self, reader: BatchReader) {
+        if self.positions.holds(&reader.partition) {
+            self.buffers.set_aside(reader);
+        }
+    }
+
+    /// Whether anything of `partition` is at hand.
+    pub fn has_fetched(&self, partition: &TopicPartition) -> bool {
+        self.buffers.held_by(std::slice::from_ref(partition)).0 > 0
+    }
+
+    /// Reads on where nothing is withheld any more.
+    pub fn release_withheld(&mut self) {
+        let Some(acknowledged) = self.progress.acknowledged() else {
+            return;
+        };
+        for released in acknowledged.take_released() {
+            self.buffers.resume(&released);
+            self.wake_reader(&released);
+        }
+    }
+
+    /// Something came of `partition`, or may be read on.
+    pub fn wake_reader(&self, partition: &TopicPartition) {
+        if let Some(readers) = &self.readers {
+            readers.wake(partition);
+        }
     }
 
     fn withholds(&mut self, partition: &TopicPartition) -> bool {
@@ -510,6 +610,12 @@ impl ConsumerState {
             topic_id,
             ..
         } = reader;
+        if let Some(readers) = &mut self.readers {
+            let (positions, topic) = (&self.positions, *topic_id);
+            readers.hand_out(partition, || {
+                Some(to_commit(positions.position(partition)?, topic))
+            });
+        }
         if !self.positions.advance(partition, *version, *position) {
             return false;
         }
@@ -543,6 +649,9 @@ impl ConsumerState {
             self.positions.remove(partition);
             self.buffers.forget(partition);
             self.progress.forget(partition, false);
+            if let Some(readers) = &mut self.readers {
+                readers.end(partition);
+            }
         }
         // The listener was told of whatever was assigned before.
         self.positions.listener_first(false);
@@ -553,6 +662,9 @@ impl ConsumerState {
         self.positions.clear();
         self.buffers.clear();
         self.progress.clear();
+        if let Some(readers) = &mut self.readers {
+            readers.clear();
+        }
     }
 
     /// What is to be committed of every partition whose position is known.
@@ -560,7 +672,11 @@ impl ConsumerState {
         self.positions
             .all()
             .filter_map(|(partition, position, topic_id)| {
-                let offset = (self.progress).of(partition, to_commit(position, topic_id))?;
+                let readers = self.readers.as_ref();
+                let unfinished = readers.and_then(|readers| readers.unfinished(partition));
+                let finished = unfinished.cloned();
+                let finished = finished.unwrap_or_else(|| to_commit(position, topic_id));
+                let offset = self.progress.of(partition, finished)?;
                 Some((partition.clone(), offset))
             })
             .collect()

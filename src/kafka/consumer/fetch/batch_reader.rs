@@ -14,7 +14,7 @@ use super::memory::Fetched;
 use crate::kafka::consumer::Acks;
 use crate::kafka::consumer::positions::{Position, Wanted};
 use crate::kafka::consumer::records::Batch;
-use crate::kafka::runtime::Budget;
+use crate::kafka::runtime::{Budget, Mutex};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// Reads a partition's part of a response.
@@ -81,6 +81,46 @@ pub(crate) struct BatchDecoder {
     check_crcs: bool,
     /// What the last compressed batch came to: the best guess at what the next one will.
     last_len: usize,
+}
+
+/// Decoders for whoever reads, wherever: those that are not in use.
+pub(crate) struct Decoders {
+    spare: Mutex<Vec<BatchDecoder>>,
+    budget: Arc<Budget>,
+    max_batch_bytes: usize,
+    check_crcs: bool,
+}
+
+/// How many decoders are kept while nobody uses them.
+const SPARE_DECODERS: usize = 4;
+
+impl Decoders {
+    pub fn new(budget: Arc<Budget>, max_batch_bytes: usize, check_crcs: bool) -> Self {
+        Self {
+            spare: Mutex::default(),
+            budget,
+            max_batch_bytes,
+            check_crcs,
+        }
+    }
+
+    pub fn take(&self) -> BatchDecoder {
+        let spare = self.spare.lock().pop();
+        let new = || BatchDecoder::new(self.budget.clone(), self.max_batch_bytes, self.check_crcs);
+        let decoder = spare.unwrap_or_else(new);
+        // What another partition's batches came to says nothing of the next one's.
+        BatchDecoder {
+            last_len: 0,
+            ..decoder
+        }
+    }
+
+    pub fn put_back(&self, decoder: BatchDecoder) {
+        let mut spare = self.spare.lock();
+        if spare.len() < SPARE_DECODERS {
+            spare.push(decoder);
+        }
+    }
 }
 
 /// A response's batches of one partition, by a scan_headers at their headers.

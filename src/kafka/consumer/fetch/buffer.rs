@@ -38,6 +38,16 @@ impl FetchBuffers {
         reader
     }
 
+    /// Takes what is to be read next of `partition`.
+    pub fn next_of(&mut self, partition: &TopicPartition) -> Option<BatchReader> {
+        let buffer = self.by_partition.get_mut(partition)?;
+        let reader = buffer.pop_front();
+        if buffer.is_empty() {
+            self.forget(partition);
+        }
+        reader
+    }
+
     /// Its partition is paused: nothing of it has a turn until it is [resumed](Self::resume).
     pub fn set_aside(&mut self, reader: BatchReader) {
         self.turns.retain(|name| *name != reader.partition);

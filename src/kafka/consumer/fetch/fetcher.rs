@@ -13,6 +13,7 @@ use super::response::{self, FrameMemory, Received};
 use super::session::FetchSession;
 use crate::kafka::cluster::Channel;
 use crate::kafka::consumer::IsolationLevel;
+use crate::kafka::consumer::partitions::STALLED_AFTER;
 use crate::kafka::consumer::positions::Wanted;
 use crate::kafka::consumer::state::{ConsumerContext, Fetch, NextFetch};
 use crate::kafka::consumer::wait::wait;
@@ -49,11 +50,16 @@ pub(crate) async fn run(context: Arc<ConsumerContext>, node: i32, wakeup: Arc<No
             }
             NextFetch::Wait(until) => wait(wakeup.notified(), until).await,
             NextFetch::WaitForMemory => {
-                tokio::select! {
-                    biased;
-                    () = wakeup.notified() => {}
-                    () = freed => {}
-                }
+                let freed_or_woken = async {
+                    tokio::select! {
+                        biased;
+                        () = wakeup.notified() => {}
+                        () = freed => {}
+                    }
+                };
+                // Somebody who does not read what is there may be found out.
+                let look_at = Instant::now() + STALLED_AFTER;
+                wait(freed_or_woken, context.has_readers().then_some(look_at)).await;
             }
             NextFetch::Retire => break,
         }

@@ -99,7 +99,10 @@ pub(super) fn take(
     }
     context.cluster.leader_hints(&handler.hints.borrow());
     if context.config.enable_partition_eof {
-        context.state().positions.answered(&fetch.wanted);
+        let mut state = context.state();
+        state.positions.answered(&fetch.wanted);
+        let answered = fetch.wanted.iter();
+        answered.for_each(|want| state.wake_reader(&want.partition));
     }
     context.ready.notify_waiters();
     // Of a partition that is new in a session a broker says something, unless it does nothing but throttle.
@@ -240,6 +243,7 @@ impl ResponseHandler<'_> {
             .fetched(want, next, watermarks, Instant::now());
         if fetched {
             state.buffers.push(reader);
+            state.wake_reader(&want.partition);
         }
         fetched
     }

@@ -10,6 +10,7 @@ use super::offset_reset::{OffsetReset, PositionReset, ResetCause};
 use super::partition::{Partition, Place, Position, Watermarks};
 use super::positions::Positions;
 use super::questions::sooner;
+use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::{Error, TopicPartition};
 
 /// How many fetched, unread responses a partition may have before it has enough: one being read, the next at hand.
@@ -128,7 +129,7 @@ impl Positions {
             }
             any = true;
             let Place::At(_) = known.place else { continue };
-            if known.paused {
+            if known.paused || known.idle {
                 continue;
             }
             if known.buffered > MAX_BUFFERED {
@@ -180,21 +181,16 @@ impl Positions {
     /// The partitions that are read to their end, each once for each end.
     pub fn take_ends(&mut self) -> Vec<(TopicPartition, i64)> {
         let isolation_level = self.isolation_level;
-        let mut ends = Vec::new();
-        for (name, known) in &mut self.partitions {
-            let (Some(position), Some((_, watermarks))) = (known.position(), known.watermarks)
-            else {
-                continue;
-            };
-            let is_end = known.nothing_at == Some(position.offset)
-                && known.buffered == 0
-                && !known.paused
-                && watermarks.end(isolation_level) <= position.offset;
-            if is_end && known.end_told.replace(position.offset) != Some(position.offset) {
-                ends.push((name.clone(), position.offset));
-            }
-        }
-        ends
+        let all = self.partitions.iter_mut();
+        all.filter_map(|(name, known)| Some((name.clone(), known.take_end(isolation_level)?)))
+            .collect()
+    }
+
+    /// The same of one partition.
+    pub fn take_end(&mut self, partition: &TopicPartition) -> Option<(TopicPartition, i64)> {
+        let known = self.partitions.get_mut(partition)?;
+        let end = known.take_end(self.isolation_level)?;
+        Some((partition.clone(), end))
     }
 
     /// An answer to `want` came; `next` is the place after its last whole batch, if it has any. `false` when it must be dropped.
@@ -319,6 +315,20 @@ impl Positions {
 }
 
 impl Partition {
+    /// The end, when it was reached and nobody was told.
+    fn take_end(&mut self, isolation_level: IsolationLevel) -> Option<i64> {
+        let (position, (_, watermarks)) = (self.position()?, self.watermarks?);
+        let is_end = self.nothing_at == Some(position.offset)
+            && self.buffered == 0
+            && !self.paused
+            && watermarks.end(isolation_level) <= position.offset
+            && self.end_told != Some(position.offset);
+        if is_end {
+            self.end_told = Some(position.offset);
+        }
+        is_end.then_some(position.offset)
+    }
+
     fn wanted(&self, name: &TopicPartition) -> Wanted {
         let leader = self.leader;
         Wanted {

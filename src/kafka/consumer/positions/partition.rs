@@ -81,6 +81,8 @@ pub(super) struct Partition {
     /// The timestamp of what was handed out last; none since a seek.
     pub handed_out_ms: Option<i64>,
     pub paused: bool,
+    /// Nobody asks for more of it.
+    pub idle: bool,
     pub leader: Option<Leader>,
     /// A question about `place` is on its way.
     pub asking: bool,
@@ -119,6 +121,7 @@ impl Partition {
             handed_out: None,
             handed_out_ms: None,
             paused: false,
+            idle: false,
             leader: None,
             asking: false,
             fetch_from: 0,

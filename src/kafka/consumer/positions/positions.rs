@@ -152,6 +152,17 @@ impl Positions {
         }
     }
 
+    /// Whether nobody asks for more of `partition`: nothing is fetched of it then. Whether that is a change.
+    pub fn set_idle(&mut self, partition: &TopicPartition, idle: bool) -> bool {
+        let known = self.partitions.get_mut(partition);
+        known.is_some_and(|known| std::mem::replace(&mut known.idle, idle) != idle)
+    }
+
+    /// What was handed out from `position` on was given back: it is read again.
+    pub fn rewind(&mut self, partition: &TopicPartition, position: Position) {
+        self.restart(partition, Place::At(position));
+    }
+
     pub fn paused(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions
             .iter()

@@ -6,15 +6,18 @@
 //! | `view` | one record, borrowed |
 //! | `headers` | its headers |
 //! | `owned` | a record that outlives its poll |
+//! | `stream` | streams of them |
 
 mod headers;
 mod owned;
 #[allow(clippy::module_inception)]
 mod records;
+mod stream;
 mod view;
 
 pub use headers::{HeaderView, Headers};
 pub use owned::{OwnedHeader, OwnedRecord};
 pub(super) use records::Batch;
 pub use records::{Iter, PartitionRecords, Records};
+pub use stream::{RecordStream, RecordsStream};
 pub use view::RecordView;

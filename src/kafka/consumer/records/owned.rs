@@ -1,4 +1,4 @@
-//! A record that outlives the poll that returned it.
+//! A record that outlives the poll that returned it: a copy, or what shares the memory that it was read from.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::RecordView;
+use crate::kafka::consumer::fetch::memory::Fetched;
 
-/// A record that owns its bytes: key, value and header values share one allocation.
+/// A record that owns its bytes: in an allocation of their own ([`RecordView::to_owned`]), or in the memory that it was read from
+/// ([`RecordView::to_shared`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedRecord {
@@ -27,7 +29,21 @@ pub struct OwnedRecord {
     pub value: Option<Bytes>,
     /// Its headers, in order.
     pub headers: Vec<OwnedHeader>,
+    // Last, so that nothing of the frame is in use when that goes back.
+    memory: Memory,
 }
+
+/// The memory that a record's bytes are part of, if they have none of their own. It says nothing of the record.
+#[derive(Clone, Debug, Default)]
+struct Memory(#[allow(dead_code)] Option<Arc<Fetched>>);
+
+impl PartialEq for Memory {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Memory {}
 
 /// A header of an [`OwnedRecord`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,14 +77,28 @@ impl RecordView<'_> {
     #[must_use]
     pub fn to_owned(&self) -> OwnedRecord {
         let mut copier = Copier::of(self);
+        self.keep(|part| copier.take(part), Memory::default())
+    }
+
+    /// The record without a copy: its bytes are those that were fetched or decompressed. As long as any record of a batch is kept, all of the
+    /// batch's memory is, and counts against the consumer's budget: for records that are done with soon. Bytes that are taken out of it outlive
+    /// it, but do not count.
+    #[must_use]
+    pub fn to_shared(&self) -> OwnedRecord {
+        let memory = Memory(Some(self.batch.memory().clone()));
+        self.keep(|part| self.batch.records.share(part), memory)
+    }
+
+    /// In the order of `Copier::of`.
+    fn keep(&self, mut bytes: impl FnMut(&[u8]) -> Bytes, memory: Memory) -> OwnedRecord {
         OwnedRecord {
-            topic: self.name.topic.clone(),
+            topic: self.topic_partition().topic.clone(),
             partition: self.partition,
             offset: self.offset,
             timestamp_ms: self.timestamp_ms,
             leader_epoch: self.leader_epoch,
-            key: self.key.map(|key| copier.take(key)),
-            value: self.value.map(|value| copier.take(value)),
+            key: self.key.map(&mut bytes),
+            value: self.value.map(&mut bytes),
             headers: self
                 .headers
                 .iter()
@@ -78,9 +108,10 @@ impl RecordView<'_> {
                         Cow::Owned(_) => Some(Bytes::copy_from_slice(header.key_bytes)),
                     },
                     key: header.key.into_owned(),
-                    value: header.value.map(|value| copier.take(value)),
+                    value: header.value.map(&mut bytes),
                 })
                 .collect(),
+            memory,
         }
     }
 }

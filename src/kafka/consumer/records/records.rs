@@ -46,6 +46,13 @@ pub(crate) struct Batch {
     pub _reservation: Arc<Fetched>,
 }
 
+impl Batch {
+    /// The memory that its records are in.
+    pub fn memory(&self) -> &Arc<Fetched> {
+        &self._reservation
+    }
+}
+
 impl Records {
     pub(crate) fn push(&mut self, batch: Batch) {
         self.count += batch.records.remaining();
@@ -56,6 +63,11 @@ impl Records {
     /// How many bytes they are, uncompressed.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The memory that the last of them are in.
+    pub(crate) fn memory(&self) -> Option<&Arc<Fetched>> {
+        self.batches.last().map(Batch::memory)
     }
 
     /// These partitions were read to their end, which is there.
@@ -105,6 +117,10 @@ impl Records {
             batches: self.batches.iter(),
             current: None,
         }
+    }
+
+    pub(super) fn into_batches(self) -> Vec<Batch> {
+        self.batches
     }
 
     /// The records by partition, in runs of consecutive ones; a partition may have several runs, which follow each other.

@@ -28,7 +28,7 @@ pub struct RecordView<'a> {
     pub headers: Headers<'a>,
     /// The epoch of the leader that appended it, to commit along with its offset.
     pub leader_epoch: Option<i32>,
-    pub(super) name: &'a TopicPartition,
+    pub(super) batch: &'a Batch,
 }
 
 impl<'a> RecordView<'a> {
@@ -44,20 +44,20 @@ impl<'a> RecordView<'a> {
             value: record.value,
             headers: Headers::new(record.headers),
             leader_epoch: (epoch >= 0).then_some(epoch),
-            name: &batch.partition,
+            batch,
         }
     }
 
     /// Its topic and partition.
     pub fn topic_partition(&self) -> &'a TopicPartition {
-        self.name
+        &self.batch.partition
     }
 }
 
 impl fmt::Debug for RecordView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.topic_partition();
         let Self {
-            name,
             offset,
             timestamp_ms,
             key,
