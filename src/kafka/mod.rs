@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! | --- | --- |
 //! | `admin` | topics created, deleted, listed, described |
+//! | `blocking` | producer and consumer for applications with threads of their own |
 //! | `client` | one client: what producers, consumers and admins share |
 //! | `cluster` | who leads what, and a connection to whoever is asked for |
 //! | `config` | what a client can be told, by field, Java-style property or environment variable |
@@ -16,6 +17,7 @@
 //! | `runtime` | time, randomness, pauses, supervised tasks |
 
 mod admin;
+pub mod blocking;
 mod client;
 mod cluster;
 pub mod config;

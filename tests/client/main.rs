@@ -1,6 +1,7 @@
 //! One client and all that is created with it: connections are shared, nothing needs the network before it is used, nobody ends anybody
 //! else.
 
+mod blocking;
 #[path = "../support/connections.rs"]
 mod connections;
 mod impostor;

@@ -141,3 +141,17 @@ async fn a_bad_pattern_fails_at_once_and_says_where() {
     let error = consumer.poll(ms(10)).await.expect_err("nothing to poll");
     assert!(error.to_string().contains("subscribe"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn excluded_topics_are_read_by_no_pattern_whenever_they_come() {
+    let broker = with(&["mail-a", "mail-secret"]);
+    let mut consumer = in_group(&broker, |config| {
+        config.exclude_topics = vec!["mail-secret".to_string(), "^mail-.*-dlq$".to_string()];
+    })
+    .await;
+    consumer.subscribe(&["^mail-"]).await.expect("a pattern");
+    assigned_topics(&mut consumer, &["mail-a"]).await;
+    broker.create_topic("mail-a-dlq", 1).expect("a new topic");
+    broker.create_topic("mail-b", 1).expect("a new topic");
+    assigned_topics(&mut consumer, &["mail-a", "mail-b"]).await;
+}

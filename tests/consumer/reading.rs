@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction};
 use pat_events::kafka::{
-    Consumer, ErrorKind, OffsetAndMetadata, OffsetReset, StartOffset, TopicPartition,
+    Consumer, ErrorKind, IsolationLevel, OffsetAndMetadata, OffsetReset, StartOffset,
+    TopicPartition,
 };
 use protocol::ApiKey;
-use protocol::compression::Codec;
-use tokio::time::Instant;
+use protocol::compression::{Codec, Compression};
+use protocol::records::SealOptions;
+use tokio::time::{Instant, sleep};
 
 use crate::harness::*;
 
@@ -465,4 +467,144 @@ async fn where_no_policy_says_where_to_go_nobody_is_asked_again() {
         consumer.seek(&tp(0), 4).expect("assigned");
         assert_eq!(read(&mut consumer, 6).await, [4, 5, 6, 7, 8, 9]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_known_without_a_fetch_and_right_for_paused_partitions_and_open_transactions() {
+    let broker = one_broker(3);
+    for partition in 0..3 {
+        fill(&broker, partition, 0..100, 10);
+    }
+    let open = SealOptions {
+        producer_id: 7,
+        producer_epoch: 0,
+        transactional: true,
+        ..Default::default()
+    };
+    broker.append_unchecked("t", 1, batch(100..110, Compression::NONE, &open));
+    let mut consumer = consumer(&broker, |config| {
+        config.group_id = Some("g".to_string());
+        config.isolation_level = IsolationLevel::ReadCommitted;
+        config.max_poll_records = 10;
+    })
+    .await;
+    let all = [tp(0), tp(1), tp(2)];
+    let starts = [
+        (tp(0), StartOffset::Offset(40)),
+        (tp(1), StartOffset::Offset(50)),
+    ];
+    consumer
+        .assign(&starts)
+        .await
+        .expect("partitions that exist");
+    consumer.pause(&[tp(0), tp(1)]).expect("assigned");
+    // Nothing was fetched; the third is not assigned, and nothing of it is committed.
+    let lag = consumer.current_lag(&all).await.expect("known");
+    assert_eq!(lag, [(tp(0), 60), (tp(1), 50)].into());
+    let bounds = consumer.watermarks(&all).await.expect("known");
+    assert!(
+        bounds
+            .values()
+            .all(|bounds| (bounds.begin, bounds.end) == (0, 100))
+    );
+    consumer.poll(ms(10)).await.expect("a poll");
+    sleep(ms(1)).await;
+    assert_eq!(
+        consumer.lag(&tp(0)),
+        Some(60),
+        "asked for while it is paused"
+    );
+    fill(&broker, 0, 100..130, 10);
+    consumer.poll(ms(6_000)).await.expect("a poll");
+    assert_eq!(
+        (consumer.lag(&tp(0)), consumer.lag(&tp(1))),
+        (Some(90), Some(50))
+    );
+    consumer.resume(&[tp(0)]).expect("assigned");
+    let records = consumer.poll(ms(1_000)).await.expect("records");
+    assert_eq!(consumer.lag(&tp(0)), Some(90 - records.count() as i64));
+    let offset = [(tp(2), OffsetAndMetadata::new(30))];
+    consumer.commit(&offset).await.expect("committed");
+    assert_eq!(
+        consumer.current_lag(&all[2..]).await.expect("known"),
+        [(tp(2), 70)].into()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_by_duration_or_to_a_time_begins_at_the_first_record_that_is_young_enough() {
+    const NOW: i64 = 1_700_000_000_000;
+    let broker = one_broker(2);
+    // Record n of partition 0 has the time 1,000 + n; the clock says NOW.
+    fill(&broker, 0, 0..100, 10);
+    for (policy, expected) in [
+        (OffsetReset::Timestamp(1_042), Some(42)),
+        (OffsetReset::ByDuration(ms(NOW as u64 - 1_077)), Some(77)),
+        (OffsetReset::ByDuration(ms(1_000)), None),
+        (OffsetReset::Timestamp(0), Some(0)),
+    ] {
+        let mut reading = reader(&broker, 1, |config| config.auto_offset_reset = policy).await;
+        // Out of range: the policy decides.
+        reading.seek(&tp(0), 5_000).expect("assigned");
+        let first = reading.poll(ms(2_000)).await.expect("records");
+        let first = first.iter().next().map(|record| record.offset);
+        assert_eq!(first, expected, "{policy:?}");
+        assert!(reading.position(&tp(0)).is_some());
+        if let OffsetReset::ByDuration(_) = policy {
+            // Until a member has joined, all of it is too old.
+            continue;
+        }
+        let mut member = member(&broker, |config| config.auto_offset_reset = policy).await;
+        let first = read_first(&mut member).await;
+        assert_eq!(first, expected, "without a committed offset, {policy:?}");
+        member.close().await.expect("left");
+    }
+}
+
+async fn read_first(consumer: &mut Consumer) -> Option<i64> {
+    let records = consumer.poll(ms(5_000)).await.expect("records");
+    records.iter().next().map(|record| record.offset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_are_assigned_and_unassigned_one_by_one_without_a_pause_of_the_others() {
+    let broker = one_broker(3);
+    for partition in 0..3 {
+        fill(&broker, partition, 0..60, 10);
+    }
+    let mut reading = reader(&broker, 1, |config| config.max_poll_records = 5).await;
+    assert_eq!(read(&mut reading, 10).await, (0..10).collect::<Vec<_>>());
+    let more = [
+        (tp(1), StartOffset::Offset(50)),
+        (tp(2), StartOffset::Earliest),
+    ];
+    reading
+        .assign_more(&more)
+        .await
+        .expect("partitions that exist");
+    assert_eq!(reading.assignment(), [tp(0), tp(1), tp(2)]);
+    assert_eq!(reading.position(&tp(0)), Some(10), "it is read on");
+    reading
+        .unassign(&[tp(2), TopicPartition::new("x", 9)])
+        .expect("assigned by hand");
+    let mut all = read(&mut reading, 60).await;
+    all.sort_unstable();
+    let mut expected: Vec<u32> = (10..60).chain(50..60).collect();
+    expected.sort_unstable();
+    assert_eq!(all, expected);
+    reading
+        .assign_more(&[(tp(0), StartOffset::Offset(58))])
+        .await
+        .expect("begun anew");
+    assert_eq!(read(&mut reading, 2).await, [58, 59]);
+    reading.unassign(&[tp(0), tp(1)]).expect("assigned by hand");
+    assert!(reading.assignment().is_empty());
+    assert!(reading.poll(ms(100)).await.expect("nothing").is_empty());
+    let missing = [(tp(7), StartOffset::Earliest)];
+    assert!(reading.assign_more(&missing).await.is_err());
+    let mut member = member(&broker, |_| {}).await;
+    assert_eq!(
+        member.unassign(&[tp(0)]).expect_err("a member").kind(),
+        ErrorKind::Config
+    );
 }

@@ -387,7 +387,7 @@ mod tests {
         );
         assert_eq!(
             error(&[("auto.offset.reset", "newest")]),
-            "auto.offset.reset = \"newest\" is not allowed: allowed is earliest, latest or none"
+            "auto.offset.reset = \"newest\" is not allowed: allowed is earliest, latest, none, by_duration:PT1H (any duration of ISO 8601) or timestamp:1700000000000 (milliseconds since 1970)"
         );
         let ready = [
             ("bootstrap.servers", "a:1"),

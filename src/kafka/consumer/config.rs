@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{AssignmentStrategies, OffsetReset};
 use crate::kafka::config::values::{
-    BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT,
+    BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
@@ -155,9 +155,12 @@ pub struct ConsumerConfig {
     /// `missing.topics` (Java has no such option): whether subscribing to a topic that does not exist waits for it (`wait`, the default) or
     /// fails (`fail`).
     pub missing_topics: MissingTopics,
+    /// `exclude.topics` (librdkafka's `topic.blacklist`): topics that no pattern matches: names, or patterns that begin with `^`. What is named in a
+    /// subscription is read all the same. Default none.
+    pub exclude_topics: Vec<String>,
     /// `exclude.internal.topics`: a pattern matches no topic that is the brokers' own, such as `__consumer_offsets`. Default `true`.
     pub exclude_internal_topics: bool,
-    /// `auto.offset.reset`: `earliest`, `latest` or `none`. Default `latest`.
+    /// `auto.offset.reset`: `earliest`, `latest`, `none`, `by_duration:PT1H` (KIP-1106) or `timestamp:1700000000000`. Default `latest`.
     pub auto_offset_reset: OffsetReset,
     /// `enable.auto.commit`: commit, now and then, what earlier polls returned. Default `false` (Java's is `true`).
     pub enable_auto_commit: bool,
@@ -210,6 +213,7 @@ impl Default for ConsumerConfig {
             group_protocol: GroupProtocol::Classic,
             group_remote_assignor: None,
             missing_topics: MissingTopics::Wait,
+            exclude_topics: Vec::new(),
             exclude_internal_topics: true,
             auto_offset_reset: OffsetReset::Latest,
             enable_auto_commit: false,
@@ -295,6 +299,7 @@ impl Configuration for ConsumerConfig {
         "group.remote.assignor": NAME => group_remote_assignor;
         "missing.topics": MissingTopics::KIND => missing_topics;
         "exclude.internal.topics": FLAG => exclude_internal_topics;
+        "exclude.topics": TOPICS => exclude_topics;
         "auto.offset.reset": OffsetReset::KIND => auto_offset_reset;
         "enable.auto.commit": FLAG => enable_auto_commit;
         "commit.source": CommitSource::KIND => commit_source;
@@ -407,7 +412,7 @@ mod tests {
         let error = ConsumerConfig::from_properties([("auto.offset.reset", "newest")])
             .expect_err("no policy");
         assert!(
-            error.to_string().contains("earliest, latest or none"),
+            error.to_string().contains("earliest, latest, none,"),
             "{error}"
         );
     }

@@ -55,6 +55,16 @@ pub struct OffsetAndTimestamp {
     pub leader_epoch: Option<i32>,
 }
 
+/// What there is of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogBounds {
+    /// The first offset that it still has.
+    pub begin: i64,
+    /// The offset that the next record gets; for `read_committed`, that of the first record of an open transaction if there is one.
+    pub end: i64,
+}
+
 /// A handle to a consumer, for everything but polling. Cheap to clone.
 ///
 /// A [`Consumer`](crate::kafka::Consumer) dereferences to its handle. Handles do not keep a consumer alive: once it is dropped or closed,
@@ -138,8 +148,8 @@ impl ConsumerHandle {
         self.context.state().positions.paused().cloned().collect()
     }
 
-    /// How many offsets are between the position and the end of the log (for `read_committed`: of what is committed), as of the last fetch.
-    /// `None` while nothing was fetched yet.
+    /// How many offsets are between the position and the end of the log (for `read_committed`: of what is committed), as of the last fetch; of a
+    /// paused partition, as its leader said in the last five seconds. `None` while nothing is known yet: see [`current_lag`](Self::current_lag).
     pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
         self.context.lag(partition)
     }
@@ -341,6 +351,54 @@ impl ConsumerHandle {
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, i64>> {
         self.offsets_at(partitions, LATEST_TIMESTAMP).await
+    }
+
+    /// Both ends of each partition's log, as its leader says now: one question for all partitions of a leader for each end, both at once. Fails by
+    /// the request timeout, with an error that names a partition. Cancel safe.
+    pub async fn watermarks(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, LogBounds>> {
+        let (begin, end) = tokio::join!(
+            self.beginning_offsets(partitions),
+            self.end_offsets(partitions)
+        );
+        let mut end = end?;
+        let bounds = begin?.into_iter().filter_map(|(partition, begin)| {
+            let end = end.remove(&partition)?;
+            Some((partition, LogBounds { begin, end }))
+        });
+        Ok(bounds.collect())
+    }
+
+    /// How many offsets are between where each partition is to be read on and the end of its log now (for `read_committed`: of what is
+    /// committed), whether anything was fetched or not, and whether it is assigned or not: from the position, where there is one, or from the
+    /// group's committed offset. Those without either are not in it. Fails by the request timeout. Cancel safe.
+    pub async fn current_lag(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>> {
+        let ends = self.end_offsets(partitions).await?;
+        let positions = || {
+            let known = partitions.iter();
+            known.filter_map(|name| Some((name.clone(), self.position(name)?)))
+        };
+        let mut from: BTreeMap<TopicPartition, i64> = positions().collect();
+        let is_open = |name: &&TopicPartition| !from.contains_key(*name);
+        let open: Vec<_> = partitions.iter().filter(is_open).cloned().collect();
+        if !open.is_empty() && self.context.config.group_id.is_some() {
+            let committed = self.committed(&open).await?;
+            from.extend(
+                committed
+                    .into_iter()
+                    .map(|(name, found)| (name, found.offset)),
+            );
+        }
+        let lags = ends.into_iter().filter_map(|(name, end)| {
+            let behind = end.saturating_sub(*from.get(&name)?).max(0);
+            Some((name, behind))
+        });
+        Ok(lags.collect())
     }
 
     /// The first record of each partition that has this timestamp (milliseconds since 1970) or a later one; partitions without one are not

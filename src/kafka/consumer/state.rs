@@ -166,6 +166,12 @@ impl ConsumerContext {
         Some(self.age_of(handed_out_ms))
     }
 
+    /// Where `auto.offset.reset` says to go, as ListOffsets knows the place, if anywhere.
+    pub fn reset_timestamp(&self) -> Option<i64> {
+        let now_ms = self.config.client.clock.now_ms();
+        self.config.auto_offset_reset.timestamp(now_ms)
+    }
+
     /// How long ago the time `timestamp_ms` was; one that is not known was just now.
     pub fn age_of(&self, timestamp_ms: i64) -> Duration {
         let now_ms = self.config.client.clock.now_ms();

@@ -43,7 +43,34 @@ pub(super) struct Changed {
 struct Patterns {
     patterns: Vec<TopicPattern>,
     with_internal: bool,
+    excluded: Excluded,
     left_out: LeftOutTopics,
+}
+
+/// Topics that no pattern matches, by name or by a pattern of their own.
+#[derive(Debug, Default)]
+struct Excluded {
+    names: BTreeSet<String>,
+    patterns: Vec<TopicPattern>,
+}
+
+impl Excluded {
+    fn new(topics: &[String]) -> Result<Self> {
+        let (patterns, names): (Vec<_>, Vec<_>) =
+            topics.iter().partition(|it| TopicPattern::is_meant(it));
+        let patterns: Result<_> = patterns
+            .into_iter()
+            .map(|it| TopicPattern::new(it))
+            .collect();
+        Ok(Self {
+            names: names.into_iter().cloned().collect(),
+            patterns: patterns?,
+        })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name) || self.patterns.iter().any(|pattern| pattern.matches(name))
+    }
 }
 
 /// Topics that no pattern matches, because what reads by the pattern writes there.
@@ -71,7 +98,10 @@ impl Patterns {
             LeftOutTopics::Behind(suffix) => name.strip_suffix(suffix).is_some_and(is_read),
         };
         let topics = listed.iter().filter(move |(name, is_internal)| {
-            (self.with_internal || !**is_internal) && self.matches(name) && !leaves_out(name)
+            (self.with_internal || !**is_internal)
+                && self.matches(name)
+                && !leaves_out(name)
+                && !self.excluded.has(name)
         });
         topics.map(|(name, _)| &**name)
     }
@@ -82,7 +112,12 @@ impl Patterns {
 }
 
 impl Subscription {
-    fn new(topics: &[&str], with_internal: bool, left_out: LeftOutTopics) -> Result<Self> {
+    fn new(
+        topics: &[&str],
+        with_internal: bool,
+        excluded: &[String],
+        left_out: LeftOutTopics,
+    ) -> Result<Self> {
         let is_pattern = |topic: &&str| TopicPattern::is_meant(topic);
         let (patterns, names): (Vec<&str>, Vec<&str>) =
             topics.iter().partition(|it| is_pattern(it));
@@ -94,6 +129,7 @@ impl Subscription {
             patterns: Patterns {
                 patterns: patterns?,
                 with_internal,
+                excluded: Excluded::new(excluded)?,
                 left_out,
             },
             ..Self::default()
@@ -162,7 +198,9 @@ pub(super) async fn look_up(
     left_out: LeftOutTopics,
 ) -> Result<Subscription> {
     let config = &context.config;
-    let mut subscription = Subscription::new(topics, !config.exclude_internal_topics, left_out)?;
+    let with_internal = !config.exclude_internal_topics;
+    let mut subscription =
+        Subscription::new(topics, with_internal, &config.exclude_topics, left_out)?;
     subscription.topics = subscription.names.clone();
     if subscription.has_patterns() {
         subscription.list = Some(context.cluster.list_topics());
@@ -224,7 +262,7 @@ mod tests {
     }
 
     fn subscription_to(topics: &[&str], with_internal: bool) -> Subscription {
-        Subscription::new(topics, with_internal, LeftOutTopics::None).expect("fine")
+        Subscription::new(topics, with_internal, &[], LeftOutTopics::None).expect("fine")
     }
 
     fn follow(subscription: &mut Subscription, known: Metadata, now: Instant) -> Option<Changed> {
@@ -287,10 +325,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_excluded_is_matched_by_no_pattern_and_may_be_named_all_the_same() {
+        let excluded = ["a2".to_string(), "^b.*x$".to_string()];
+        let subscribed = ["^a", "^b", "bxx"];
+        let none = LeftOutTopics::None;
+        let mut subscription =
+            Subscription::new(&subscribed, false, &excluded, none.clone()).expect("fine");
+        let listed = ["a1", "a2", "a22", "b", "bx", "bxx", "c"];
+        follow(&mut subscription, known(&listed), Instant::now());
+        assert_eq!(subscription.topics(), ["a1", "a22", "b", "bxx"]);
+        let wrong = Subscription::new(&subscribed, false, &["^(".to_string()], none);
+        let error = wrong.expect_err("no pattern");
+        assert!(error.to_string().contains("^("), "{error}");
+    }
+
+    #[test]
     fn what_is_left_out_is_matched_by_no_pattern_and_may_be_named_all_the_same() {
         let listed = ["a", "a.dlq", "a.dlq.dlq", "b", "b.dlq", "c.dlq", "dead"];
         let topics = |subscribed: &[&str], left_out| {
-            let mut subscription = Subscription::new(subscribed, false, left_out).expect("fine");
+            let mut subscription =
+                Subscription::new(subscribed, false, &[], left_out).expect("fine");
             follow(&mut subscription, known(&listed), Instant::now());
             subscription.topics()
         };

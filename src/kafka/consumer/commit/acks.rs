@@ -205,7 +205,8 @@ impl Acks {
 
 impl State {
     fn is_fragmented(&mut self) -> bool {
-        if self.tracker.most_stretches() < NEVER_TOO_MANY {
+        // What comes between those that were finished before can only make them fewer.
+        if self.tracker.most_stretches() < NEVER_TOO_MANY || self.tracker.knows_what_comes() {
             return false;
         }
         let commit = self.tracker.commit();

@@ -287,6 +287,12 @@ impl OffsetTracker {
         remembered.find(|range| range.end > offset).cloned()
     }
 
+    /// Whether something was finished before a restart of what is still to arrive.
+    pub(crate) fn knows_what_comes(&self) -> bool {
+        let last = self.remembered.back();
+        last.is_some_and(|range| self.next.is_none_or(|next| next < range.end))
+    }
+
     /// The first record in flight that is not finished.
     pub(crate) fn first_unfinished(&self) -> Option<i64> {
         self.runs.front().map(|run| run.offset(run.done))

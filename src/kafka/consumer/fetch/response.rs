@@ -276,7 +276,7 @@ impl ResponseHandler<'_> {
             state.positions.prefer(&want.partition, want.version, None);
         }
         drop(state);
-        match self.context.config.auto_offset_reset.timestamp() {
+        match self.context.reset_timestamp() {
             Some(timestamp) if decides => {
                 return self.paced(&error, |positions, pace| {
                     positions.reset(&want.partition, want.version, timestamp, pace)

@@ -83,6 +83,8 @@ pub(super) struct Partition {
     pub paused: bool,
     /// Nobody asks for more of it.
     pub idle: bool,
+    /// When the leader was asked last where the log ends, while nothing is fetched.
+    pub end_asked: Option<Instant>,
     pub leader: Option<Leader>,
     /// A question about `place` is on its way.
     pub asking: bool,
@@ -122,6 +124,7 @@ impl Partition {
             handed_out_ms: None,
             paused: false,
             idle: false,
+            end_asked: None,
             leader: None,
             asking: false,
             fetch_from: 0,

@@ -2,11 +2,12 @@
 //! coordinator, offsets by time from the leaders.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::offset_reset::{PositionReset, ResetCause};
-use super::partition::{LeaderStatus, Partition, Place, Position};
+use super::offset_reset::{LATEST_TIMESTAMP, PositionReset, ResetCause};
+use super::partition::{LeaderStatus, Partition, Place, Position, Watermarks};
 use super::positions::Positions;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
@@ -19,6 +20,8 @@ pub(crate) struct Questions {
     pub committed: Vec<(TopicPartition, u64)>,
     /// ListOffsets, by leader.
     pub listed: BTreeMap<i32, Vec<Listing>>,
+    /// ListOffsets, by leader: where the logs end of which nothing is fetched.
+    pub ends: BTreeMap<i32, Vec<Listing>>,
     /// These have no leader that is known.
     pub leaderless: Vec<(TopicPartition, u64)>,
     /// By the metadata these do not exist: it is to be asked again.
@@ -96,6 +99,7 @@ impl Positions {
                 }
                 continue;
             }
+            known.ask_for_end(name, now, &mut out);
             if known.asking
                 || (known.place == Place::Committed && self.listener_first)
                 || (known.leader_node().is_some() && matches!(known.place, Place::At(_)))
@@ -196,7 +200,56 @@ impl Positions {
     }
 }
 
+/// How often the leader of a partition that is paused is asked where the log ends.
+const END_EVERY: Duration = Duration::from_secs(5);
+
+impl Positions {
+    /// The leader says that the log ends at `end`.
+    pub fn ends_at(&mut self, partition: &TopicPartition, version: u64, end: i64) {
+        let Some(known) = self.current(partition, version) else {
+            return;
+        };
+        let before = known
+            .watermarks
+            .filter(|(topic, _)| *topic == known.topic_id);
+        let log_start = before.map_or(0, |(_, before)| before.log_start);
+        let watermarks = Watermarks {
+            log_start,
+            high_watermark: end,
+            last_stable: end,
+        };
+        known.watermarks = Some((known.topic_id, watermarks));
+    }
+}
+
 impl Partition {
+    /// What is paused is not fetched, and its log may grow all the same.
+    fn ask_for_end(&mut self, name: &TopicPartition, now: Instant, out: &mut Questions) {
+        if !self.paused {
+            self.end_asked = None;
+            return;
+        }
+        let (Some(leader), Place::At(_)) = (self.leader, self.place) else {
+            return;
+        };
+        let Some(node) = leader.node else { return };
+        // What was fetched a moment ago is known.
+        let known_at = self.end_asked.or_else(|| self.watermarks.map(|_| now));
+        let due = known_at.map_or(now, |at| at + END_EVERY);
+        self.end_asked = known_at;
+        if due <= now {
+            self.end_asked = Some(now);
+            out.ends.entry(node).or_default().push(Listing {
+                partition: name.clone(),
+                version: self.version,
+                timestamp: LATEST_TIMESTAMP,
+                leader_epoch: leader.epoch,
+            });
+        }
+        let again = if due <= now { now + END_EVERY } else { due };
+        out.next = sooner(out.next, again);
+    }
+
     fn ask(&mut self, name: &TopicPartition, out: &mut Questions) {
         let version = self.version;
         if self.place == Place::Committed {

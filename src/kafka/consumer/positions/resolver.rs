@@ -114,6 +114,12 @@ fn ask(context: &Arc<ConsumerContext>, questions: Questions, asking: &mut JoinSe
             tasks.watched(TASK, asked).await;
         });
     }
+    for (node, listings) in questions.ends {
+        let (tasks, context) = (context.cluster.tasks().clone(), context.clone());
+        asking.spawn(async move {
+            tasks.watched(TASK, ask_ends(context, node, listings)).await;
+        });
+    }
     for (node, listings) in questions.listed {
         let (tasks, context) = (context.cluster.tasks().clone(), context.clone());
         asking.spawn(async move {
@@ -173,7 +179,7 @@ pub(crate) fn take_committed(
     let found = found.filter(|_| !of_another);
     let is_new = matches!(state.source, Source::Subscribed(_))
         && state.subscribed.is_new(partition, topic_id);
-    let start = match context.config.auto_offset_reset.timestamp() {
+    let start = match context.reset_timestamp() {
         Some(_) if of_another => Ok((EARLIEST_TIMESTAMP, ResetCause::TopicRecreated)),
         Some(_) if is_new => Ok((EARLIEST_TIMESTAMP, ResetCause::NewPartition)),
         Some(timestamp) => Ok((timestamp, ResetCause::NoCommittedOffset)),
@@ -206,6 +212,34 @@ fn found_note(state: &mut ConsumerState, found: Option<&OffsetAndMetadata>) -> N
     })
 }
 
+/// Asks where logs end, for whoever asks how far behind the application is. What is not answered is asked again in a while.
+async fn ask_ends(context: Arc<ConsumerContext>, node: i32, listings: Vec<Listing>) {
+    let lookups: Vec<_> = listings.iter().map(Lookup::from).collect();
+    let Ok(answers) = list_offsets::ask(&context, node, &lookups, context.deadline()).await else {
+        return;
+    };
+    let mut state = context.state();
+    for (listing, (_, answer)) in listings.iter().zip(answers) {
+        if let Ok(Found {
+            offset: end @ 0.., ..
+        }) = answer
+        {
+            let (partition, version) = (&listing.partition, listing.version);
+            state.positions.ends_at(partition, version, end);
+        }
+    }
+}
+
+impl From<&Listing> for Lookup {
+    fn from(listing: &Listing) -> Self {
+        Self {
+            partition: listing.partition.clone(),
+            timestamp: listing.timestamp,
+            leader_epoch: listing.leader_epoch,
+        }
+    }
+}
+
 async fn ask_listed(context: Arc<ConsumerContext>, node: i32, listings: Vec<Listing>) {
     let mut open = listings;
     // A place in time beyond the last record is the end of the log: a second question.
@@ -224,14 +258,7 @@ async fn ask_listed_once(
     node: i32,
     listings: Vec<Listing>,
 ) -> Vec<Listing> {
-    let lookups: Vec<_> = listings
-        .iter()
-        .map(|listing| Lookup {
-            partition: listing.partition.clone(),
-            timestamp: listing.timestamp,
-            leader_epoch: listing.leader_epoch,
-        })
-        .collect();
+    let lookups: Vec<_> = listings.iter().map(Lookup::from).collect();
     let asked_at = Instant::now();
     let answers = match list_offsets::ask(context, node, &lookups, context.deadline()).await {
         Ok(answers) => answers,
