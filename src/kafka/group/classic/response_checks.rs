@@ -26,9 +26,6 @@ pub(super) fn check_join(response: &JoinGroupResponse, wanted: &Wanted<'_>) -> R
     if response.member_id.is_empty() {
         return wrong("an empty member id".to_string());
     }
-    if response.leader.is_empty() {
-        return wrong("a group without a leader".to_string());
-    }
     let (kind, name) = (&response.protocol_type, &response.protocol_name);
     check_protocol(
         ApiKey::JOIN_GROUP,
@@ -36,6 +33,7 @@ pub(super) fn check_join(response: &JoinGroupResponse, wanted: &Wanted<'_>) -> R
         Some(name.as_deref().unwrap_or_default()),
         wanted,
     )?;
+    // Nobody leads where the broker assigns: the group has members of the consumer protocol.
     let leads = response.leader == response.member_id;
     let is_listed = response
         .members
@@ -169,11 +167,16 @@ mod tests {
             ..join()
         };
         check_join(&old, &wanted()).expect("before version 7");
+        let led_by_nobody = JoinGroupResponse {
+            leader: String::new(),
+            members: Vec::new(),
+            ..join()
+        };
+        check_join(&led_by_nobody, &wanted()).expect("the broker assigns");
         type Change = fn(&mut JoinGroupResponse);
-        let changes: [(Change, &str); 7] = [
+        let changes: [(Change, &str); 6] = [
             (|it| it.generation_id = -1, "generation -1"),
             (|it| it.member_id.clear(), "empty member id"),
-            (|it| it.leader.clear(), "without a leader"),
             (|it| it.members.clear(), "is not in"),
             (|it| it.protocol_name = Some("sticky".into()), "\"sticky\""),
             (|it| it.protocol_name = None, "\"range\""),
