@@ -17,39 +17,45 @@ const POLL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn members_share_by_every_assignment_strategy(target: Target) {
-    let both = AssignmentStrategies::default();
-    let only = [
-        AssignmentStrategy::RoundRobin,
-        AssignmentStrategy::Sticky,
-        AssignmentStrategy::CooperativeSticky,
-    ];
-    for strategies in only
-        .map(AssignmentStrategies::from)
-        .into_iter()
-        .chain([both])
-    {
+    let by = |strategies: AssignmentStrategies| {
         let names = strategies.as_slice().iter().map(|strategy| strategy.name());
         let names = names.collect::<Vec<_>>().join(",");
-        println!("{names}");
-        let properties = [
-            ("heartbeat.interval.ms", "300"),
-            ("partition.assignment.strategy", &*names),
-        ];
-        let keeps = names == "cooperative-sticky";
-        share(&target, &names, &properties, keeps).await;
-    }
+        let target = &target;
+        async move {
+            let properties = [
+                ("heartbeat.interval.ms", "300"),
+                ("partition.assignment.strategy", &*names),
+            ];
+            let keeps = names == "cooperative-sticky";
+            share(target, &names, &properties, keeps).await;
+        }
+    };
+    // Side by side: most of each is waiting for rebalances.
+    tokio::join!(
+        by(AssignmentStrategy::RoundRobin.into()),
+        by(AssignmentStrategy::Sticky.into()),
+        by(AssignmentStrategy::CooperativeSticky.into()),
+        by(AssignmentStrategies::default()),
+    );
 }
 
 pub(crate) async fn members_share_by_the_consumer_protocol(target: Target) {
-    for assignor in ["uniform", "range"] {
-        println!("{assignor}");
-        let properties = [
-            ("group.protocol", "consumer"),
-            ("group.remote.assignor", assignor),
-        ];
-        share(&target, assignor, &properties, assignor == "uniform").await;
-    }
-    share(&target, "auto", &[("group.protocol", "auto")], true).await;
+    let by = |assignor: &'static str| {
+        let target = &target;
+        async move {
+            let properties = [
+                ("group.protocol", "consumer"),
+                ("group.remote.assignor", assignor),
+            ];
+            share(target, assignor, &properties, assignor == "uniform").await;
+        }
+    };
+    let auto = [("group.protocol", "auto")];
+    tokio::join!(
+        by("uniform"),
+        by("range"),
+        share(&target, "auto", &auto, true)
+    );
 }
 
 /// The hook that was called, and with what.
