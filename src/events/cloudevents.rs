@@ -65,38 +65,69 @@ impl<'a> CloudEvent<'a> {
     pub fn parse(
         headers: impl Iterator<Item = (impl AsRef<str>, Option<&'a [u8]>)>,
     ) -> Result<Self, CloudEventError> {
-        let mut event = Self::default();
-        let mut version = None;
+        let mut attributes = Attributes::default();
         for (name, value) in headers {
-            let name = name.as_ref();
-            let (name, attribute) = match name {
-                "ce_specversion" => ("ce_specversion", &mut version),
-                "ce_type" => ("ce_type", &mut event.event_type),
-                "ce_id" => ("ce_id", &mut event.id),
-                "ce_source" => ("ce_source", &mut event.source),
-                "ce_time" => ("ce_time", &mut event.time),
-                "ce_subject" => ("ce_subject", &mut event.subject),
-                "ce_dataschema" => ("ce_dataschema", &mut event.data_schema),
-                CONTENT_TYPE => (CONTENT_TYPE, &mut event.content_type),
-                TENANT_ID | TRACEPARENT | TRACESTATE => {
-                    let extension = match name {
-                        TENANT_ID => &mut event.tenant_id,
-                        TRACEPARENT => &mut event.traceparent,
-                        _ => &mut event.tracestate,
-                    };
-                    *extension = extension.or(text(value));
-                    continue;
-                }
-                _ => continue,
-            };
-            let text = text(value).ok_or(CloudEventError::NotText(name))?;
-            if attribute.replace(text).is_some() {
-                return Err(CloudEventError::Repeated(name));
-            }
+            attributes.take(name.as_ref().as_bytes(), value)?;
         }
-        match version {
+        attributes.finish()
+    }
+
+    /// As [`parse`](Self::parse), for names as they were written: none of those that count needs to be looked at as text.
+    pub(crate) fn parse_raw<'n>(
+        headers: impl Iterator<Item = (&'n [u8], Option<&'a [u8]>)>,
+    ) -> Result<Self, CloudEventError> {
+        let mut attributes = Attributes::default();
+        for (name, value) in headers {
+            attributes.take(name, value)?;
+        }
+        attributes.finish()
+    }
+}
+
+/// The attributes that were found so far.
+#[derive(Default)]
+struct Attributes<'a> {
+    event: CloudEvent<'a>,
+    version: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    fn take(&mut self, name: &[u8], value: Option<&'a [u8]>) -> Result<(), CloudEventError> {
+        let event = &mut self.event;
+        let (name, attribute) = match name {
+            b"ce_specversion" => ("ce_specversion", &mut self.version),
+            b"ce_type" => ("ce_type", &mut event.event_type),
+            b"ce_id" => ("ce_id", &mut event.id),
+            b"ce_source" => ("ce_source", &mut event.source),
+            b"ce_time" => ("ce_time", &mut event.time),
+            b"ce_subject" => ("ce_subject", &mut event.subject),
+            b"ce_dataschema" => ("ce_dataschema", &mut event.data_schema),
+            b"content-type" => (CONTENT_TYPE, &mut event.content_type),
+            b"ce_tenantid" => {
+                event.tenant_id = event.tenant_id.or(text(value));
+                return Ok(());
+            }
+            b"ce_traceparent" => {
+                event.traceparent = event.traceparent.or(text(value));
+                return Ok(());
+            }
+            b"ce_tracestate" => {
+                event.tracestate = event.tracestate.or(text(value));
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        let text = text(value).ok_or(CloudEventError::NotText(name))?;
+        match attribute.replace(text) {
+            Some(_) => Err(CloudEventError::Repeated(name)),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<CloudEvent<'a>, CloudEventError> {
+        match self.version {
             Some(version) if !version.starts_with("1.") => Err(CloudEventError::Version),
-            _ => Ok(event),
+            _ => Ok(self.event),
         }
     }
 }

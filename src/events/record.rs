@@ -78,8 +78,8 @@ impl<'a> RawHeaders<'a> {
 
     /// The value of the first header called `name`; `None` when there is none or its value is null.
     pub(crate) fn first(&self, name: &str) -> Option<&'a [u8]> {
-        let mut headers = self.iter();
-        headers.find(|(key, _)| *key == name)?.1
+        let mut headers = self.raw();
+        headers.find(|(key, _)| *key == name.as_bytes())?.1
     }
 
     /// The value of the last header called `name`; `None` when there is none or its value is null.

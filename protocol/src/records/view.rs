@@ -38,7 +38,11 @@ pub struct HeaderView<'a> {
 impl<'a> HeaderView<'a> {
     /// The key as text, with replacement characters where it is not UTF-8, as Kafka's Java client reads it.
     pub fn key_text(&self) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.key)
+        // The check alone is several times as fast as looking for what to replace.
+        match std::str::from_utf8(self.key) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(self.key),
+        }
     }
 }
 

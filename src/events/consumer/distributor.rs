@@ -158,9 +158,9 @@ impl Distributor {
         if self.filter.takes_all() {
             return true;
         }
-        let mut headers = record.headers.iter();
-        let tenant = headers.find(|header| header.key == TENANT_ID);
-        let tenant = tenant.and_then(|header| header.value);
+        let mut headers = record.headers.raw();
+        let tenant = headers.find(|(name, _)| *name == TENANT_ID.as_bytes());
+        let tenant = tenant.and_then(|(_, value)| value);
         let takes = (self.filter).takes(tenant.and_then(|name| std::str::from_utf8(name).ok()));
         if !takes {
             count(&self.counters.filtered, 1);
@@ -205,10 +205,7 @@ impl Distributor {
                 skipped.push(offset);
                 continue;
             }
-            let headers = record
-                .headers
-                .iter()
-                .map(|header| (header.key_bytes, header.value));
+            let headers = record.headers.raw();
             bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
             if collected.is_full() {
                 let next = offset.saturating_add(1);

@@ -78,8 +78,17 @@ impl<'de, K: Kind<T>, T> DeserializeSeed<'de> for ReadAs<K, T> {
     }
 }
 
-/// A key, by the number that the message has for it.
-pub(crate) struct Key(pub fn(&str) -> Option<u16>);
+/// A key, by the number that the message has for it. What is expected is tried first: fields come in the order of their rows as a rule, and a
+/// look through all names, for each of them, would take longer than to read their values.
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    /// The names, by their numbers.
+    pub rows: &'static [&'static str],
+    /// The number that is expected.
+    pub next: u16,
+    /// Finds the number of any name.
+    pub find: fn(&str) -> Option<u16>,
+}
 
 impl<'de> DeserializeSeed<'de> for Key {
     type Value = Option<u16>;
@@ -97,7 +106,10 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Option<u16>, E> {
-        Ok((self.0)(name))
+        match self.rows.get(usize::from(self.next)) {
+            Some(expected) if *expected == name => Ok(Some(self.next)),
+            _ => Ok((self.find)(name)),
+        }
     }
 }
 
@@ -171,7 +183,7 @@ macro_rules! serde_message {
                     #[allow(unused_mut, unreachable_patterns)]
                     fn visit_map<A: ::serde::de::MapAccess<'de>>(self, mut map: A) -> ::core::result::Result<$Message, A::Error> {
                         let mut message = <$Message as ::core::default::Default>::default();
-                        while let ::core::option::Option::Some(key) = map.next_key_seed(Key(|name| match name {
+                        let find = |name: &str| match name {
                             $($avro | $json => ::core::option::Option::Some($number),)*
                             $($one_name => ::core::option::Option::Some($one_number),)*
                             _ => {
@@ -180,7 +192,11 @@ macro_rules! serde_message {
                                 })*
                                 ::core::option::Option::None
                             }
-                        }))? {
+                        };
+                        let rows: &[&str] = if self.is_json { &[$($json),*] } else { &[$($avro),*] };
+                        let mut next = 0;
+                        while let ::core::option::Option::Some(key) = map.next_key_seed(Key { rows, next, find })? {
+                            next = key.map_or(next, |number: u16| number + 1);
                             match key {
                                 $(::core::option::Option::Some($number) => {
                                     message.$field = map.next_value_seed(Read::<$Kind, _>(::core::marker::PhantomData))?;
@@ -267,10 +283,11 @@ macro_rules! serde_oneof {
                     }
 
                     fn visit_enum<A: ::serde::de::EnumAccess<'de>>(self, one: A) -> ::core::result::Result<$One, A::Error> {
-                        let (variant, value) = one.variant_seed(Key(|name| match name {
+                        let find = |name: &str| match name {
                             $($record => ::core::option::Option::Some($number),)*
                             _ => ::core::option::Option::None,
-                        }))?;
+                        };
+                        let (variant, value) = one.variant_seed(Key { rows: &[], next: 0, find })?;
                         match variant {
                             $(::core::option::Option::Some($number) => {
                                 let value = serde_oneof!(@read $how $Kind, value);
@@ -350,7 +367,12 @@ impl<'de, K: Kind<T>, T> Visitor<'de> for OnlyOf<K, T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut value = None;
-        while map.next_key_seed(Key(|_| Some(0)))?.is_some() {
+        let any = Key {
+            rows: &[],
+            next: 0,
+            find: |_| Some(0),
+        };
+        while map.next_key_seed(any)?.is_some() {
             value = Some(map.next_value_seed(ReadAs::<K, T>(PhantomData))?);
         }
         value.ok_or_else(|| de::Error::invalid_length(0, &self))

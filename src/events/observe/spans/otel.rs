@@ -273,12 +273,12 @@ impl Inner {
 /// The span that a record was created in. Of several headers the last counts, as whoever forwards a record adds one.
 fn creation_of(record: RawRecord<'_>) -> Option<SpanContext> {
     let (mut plain, mut event) = ((None, None), (None, None));
-    for (name, value) in record.headers.iter() {
-        match &*name {
-            TRACEPARENT => plain = (value, None),
-            TRACESTATE => plain.1 = value,
-            cloudevents::TRACEPARENT => event.0 = value,
-            cloudevents::TRACESTATE => event.1 = value,
+    for (name, value) in record.headers.raw() {
+        match name {
+            _ if name == TRACEPARENT.as_bytes() => plain = (value, None),
+            _ if name == TRACESTATE.as_bytes() => plain.1 = value,
+            _ if name == cloudevents::TRACEPARENT.as_bytes() => event.0 = value,
+            _ if name == cloudevents::TRACESTATE.as_bytes() => event.1 = value,
             _ => {}
         }
     }

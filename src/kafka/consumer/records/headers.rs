@@ -33,6 +33,12 @@ impl<'a> Headers<'a> {
         })
     }
 
+    /// All of them, in order, with their keys as they were written: nobody looks whether those are text, which costs as much as all else that is
+    /// done with a header.
+    pub fn raw(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+        self.0.iter().map(|header| (header.key, header.value))
+    }
+
     /// Their values, in order.
     pub(super) fn values(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.0.iter().filter_map(|header| header.value)
