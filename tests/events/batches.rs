@@ -10,7 +10,8 @@ use super::*;
 #[derive(Clone)]
 struct Table {
     rows: Arc<Mutex<BTreeMap<String, Vec<u32>>>>,
-    calls: Arc<Mutex<Vec<Vec<(String, u32)>>>>,
+    /// The events of each call, by key and number.
+    calls: Arc<Mutex<Vec<Numbered>>>,
     fails: fn(&str, u32, u32) -> Option<HandlerError>,
 }
 
@@ -33,6 +34,8 @@ impl Table {
         self.rows.lock().expect("lock").values().map(Vec::len).sum()
     }
 }
+
+type Numbered = Vec<(String, u32)>;
 
 fn number_of(event: &EmailEvents) -> (String, u32) {
     let EmailEvents::EmailReceived(event) = event else {

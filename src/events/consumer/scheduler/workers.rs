@@ -70,9 +70,9 @@ pub(crate) struct Shared {
 }
 
 /// Creates the tasks of workers, each by its number.
-pub(crate) struct Worker(
-    Box<dyn Fn(Arc<Shared>, mpsc::UnboundedSender<Given>, usize) -> Task + Send>,
-);
+pub(crate) struct Worker(Box<Start>);
+
+type Start = dyn Fn(Arc<Shared>, mpsc::UnboundedSender<Given>, usize) -> Task + Send;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
