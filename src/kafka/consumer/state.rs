@@ -83,12 +83,11 @@ pub(crate) enum Source {
     Closed,
 }
 
-/// What is to be done with a buffered fetch.
-enum Turn {
-    Read(BatchReader),
-    /// Nothing now: it was set aside.
+/// Why a buffered fetch is not read.
+enum NotRead {
+    /// Not now: it was set aside.
     Wait,
-    /// Nothing, ever.
+    /// Not ever.
     Useless,
 }
 
@@ -520,7 +519,7 @@ impl ConsumerState {
     /// The next buffered fetch that may be read now. `reading` is the one that was read last, if it has more.
     pub fn next_reader(&mut self, mut reading: Option<BatchReader>) -> Option<BatchReader> {
         while let Some(reader) = reading.take().or_else(|| self.buffers.next()) {
-            if let Turn::Read(reader) = self.turn_of(reader) {
+            if let Ok(reader) = self.turn_of(reader) {
                 return Some(reader);
             }
         }
@@ -535,15 +534,15 @@ impl ConsumerState {
     ) -> Option<BatchReader> {
         while let Some(reader) = reading.take().or_else(|| self.buffers.next_of(partition)) {
             match self.turn_of(reader) {
-                Turn::Read(reader) => return Some(reader),
-                Turn::Wait => return None,
-                Turn::Useless => {}
+                Ok(reader) => return Some(reader),
+                Err(NotRead::Wait) => return None,
+                Err(NotRead::Useless) => {}
             }
         }
         None
     }
 
-    fn turn_of(&mut self, reader: BatchReader) -> Turn {
+    fn turn_of(&mut self, reader: BatchReader) -> Result<BatchReader, NotRead> {
         let BatchReader {
             partition,
             version,
@@ -552,15 +551,15 @@ impl ConsumerState {
         } = &reader;
         let readable = (self.positions).readable(partition, *version, position.offset);
         match readable {
-            Some(true) if !self.withholds(&reader.partition) => Turn::Read(reader),
+            Some(true) if !self.withholds(&reader.partition) => Ok(reader),
             Some(_) => {
                 self.buffers.set_aside(reader);
-                Turn::Wait
+                Err(NotRead::Wait)
             }
             None => {
                 self.positions.useless(partition, *version, position.offset);
                 self.wake_fetcher(&reader.partition);
-                Turn::Useless
+                Err(NotRead::Useless)
             }
         }
     }

@@ -169,9 +169,8 @@ impl GroupMember {
 
     /// The application polled.
     pub fn polled(&self, now: Instant) {
-        match self.with(|membership| membership.polled(now)) {
-            true => self.update(|_| ()),
-            false => {}
+        if self.with(|membership| membership.polled(now)) {
+            self.update(|_| ());
         }
     }
 

@@ -86,7 +86,8 @@ impl ConsumerGroup {
             .filter_map(|it| it.subscription.pattern.clone());
         let old = old.filter(|pattern| !same || !self.patterns.contains_key(pattern));
         let new = request.subscribed_topic_regex.clone();
-        let new = new.filter(|it| !it.is_empty() && !(same && self.patterns.contains_key(it)));
+        let is_known = |it: &String| same && self.patterns.contains_key(it);
+        let new = new.filter(|it| !it.is_empty() && !is_known(it));
         old.chain(new).collect()
     }
 

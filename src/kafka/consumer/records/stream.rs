@@ -29,7 +29,7 @@ pub struct RecordsStream(Option<BoxFuture<'static, Step>>);
 type Step = (Source, Option<Result<Records>>);
 
 enum Source {
-    Consumer(Consumer),
+    Consumer(Box<Consumer>),
     Partition(PartitionReader),
 }
 
@@ -52,7 +52,7 @@ impl Consumer {
     /// A stream of what polls return. What else is to be done with the consumer goes by its [handle](Consumer::handle). A stream that is not
     /// asked does not poll: the member leaves its group after `max_poll_interval`.
     pub fn into_stream(self) -> RecordsStream {
-        RecordsStream(Some(Box::pin(Source::Consumer(self).step())))
+        RecordsStream(Some(Box::pin(Source::Consumer(Box::new(self)).step())))
     }
 }
 
