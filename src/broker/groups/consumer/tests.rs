@@ -131,8 +131,8 @@ impl World {
         if self.members[index].is_away {
             return;
         }
-        self.members[index].last_turn = Some(self.now);
         if self.members[index].speaks_classic {
+            self.members[index].last_turn = Some(self.now);
             return self.classic_turn(index);
         }
         // It gives up what it has to before it says so, and reads what it got.
@@ -143,6 +143,10 @@ impl World {
         let request = self.request(&self.members[index]);
         let answer = self.send(&request);
         let member = &mut self.members[index];
+        // One that is put out, and does not hear of it, goes on like one that is silent.
+        if answer.is_ok() || !is_lost {
+            member.last_turn = Some(self.now);
+        }
         if is_lost {
             member.is_unsure = true;
             return self.check();
