@@ -172,7 +172,6 @@ impl ClassicGroup {
             let Some(member) = self.members.get_mut(&id) else {
                 continue;
             };
-            member.assignment = Bytes::new();
             member.deadline = Some(now + member.session_timeout);
             if let Some(reply) = member.join.take() {
                 let _ = reply.send(answer);
@@ -298,9 +297,6 @@ impl ClassicGroup {
     pub(crate) fn finish_syncs(&mut self, error: ErrorCode, now: Instant) {
         let (protocol_type, protocol_name) = (self.protocol_type.clone(), self.protocol.clone());
         for member in self.members.values_mut() {
-            if error != ErrorCode::NONE {
-                member.assignment = Bytes::new();
-            }
             let Some(reply) = member.sync.take() else {
                 continue;
             };

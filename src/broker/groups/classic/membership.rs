@@ -1,5 +1,6 @@
 //! SyncGroup, Heartbeat and LeaveGroup: what members do between two rebalances.
 
+use bytes::Bytes;
 use protocol::ErrorCode;
 use protocol::messages::sync_group_response::SyncGroupResponse;
 use protocol::messages::{HeartbeatRequest, SyncGroupRequest};
@@ -45,6 +46,10 @@ impl ClassicGroup {
         if self.state == State::CompletingRebalance {
             if self.leader.as_ref() != Some(&request.member_id) {
                 return;
+            }
+            // Until here each has what it had: a group that changes over in between goes by that.
+            for member in self.members.values_mut() {
+                member.assignment = Bytes::new();
             }
             for assigned in request.assignments {
                 if let Some(member) = self.members.get_mut(&assigned.member_id) {

@@ -93,8 +93,7 @@ impl ConsumerGroup {
             let Some(side) = &member.classic else {
                 continue;
             };
-            let nothing = Partitions::new();
-            let target = self.target.get(id).unwrap_or(&nothing);
+            let held = &member.assigned | &member.pending_revocation;
             group.leader.get_or_insert_with(|| id.clone());
             let member = classic::Member {
                 client_id: member.client_id.clone(),
@@ -102,7 +101,7 @@ impl ConsumerGroup {
                 rebalance_timeout: member.rebalance_timeout,
                 session_timeout: side.session_timeout,
                 protocols: side.protocols.clone(),
-                assignment: assignment(target, &self.topics, version_of(side)),
+                assignment: assignment(&held, &self.topics, version_of(side)),
                 deadline: Some(now + side.session_timeout),
                 join: None,
                 sync: None,
