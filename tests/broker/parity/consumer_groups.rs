@@ -260,7 +260,10 @@ async fn describe(session: &mut Session, group: &str) {
         members.sort_unstable();
         members
     };
-    for described in &response.groups {
+    // Kafka describes those of one partition of its offsets together: in the order of the names' hashes, which differ from run to run.
+    for id in &request.group_ids {
+        let described = response.groups.iter().find(|it| it.group_id == *id);
+        let described = described.expect("a description of each");
         let what = (
             described.error_code,
             described.group_state.clone(),
