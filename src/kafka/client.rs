@@ -80,7 +80,7 @@ impl Client {
     ///
     /// Producers and consumers are closed before, by their own `close`; the last of a client that was dropped does this as well. Cancel safe.
     pub async fn close(&self, timeout: Duration) {
-        self.cluster.tell_last(Instant::now() + timeout).await;
+        self.cluster.tell_last(timeout).await;
     }
 
     /// How the client was configured.

@@ -111,19 +111,19 @@ impl Cluster {
         self.request(Target::Any, deadline, build, judge).await
     }
 
-    /// Tells brokers what they were not told yet, if they want to know it, and nothing more from then on: until `deadline`, and no longer than
+    /// Tells brokers what they were not told yet, if they want to know it, and nothing more from then on: for `timeout`, and no longer than
     /// [`LAST_PUSH`].
-    pub async fn tell_last(&self, deadline: Instant) {
+    pub async fn tell_last(&self, timeout: Duration) {
         if self.0.shared.telemetry.begin_last() {
-            let deadline = deadline.min(Instant::now() + LAST_PUSH);
+            let deadline = Instant::now() + timeout.min(LAST_PUSH);
             self.push(true, deadline).await;
         }
     }
 
     /// This user is done. Where it was the last of its client, brokers are [told](Self::tell_last) so; dropping it does that without waiting.
-    pub async fn finish(&self, deadline: Instant) {
+    pub async fn finish(&self, timeout: Duration) {
         if self.0.leave() {
-            self.tell_last(deadline).await;
+            self.tell_last(timeout).await;
         }
     }
 

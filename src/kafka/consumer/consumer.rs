@@ -493,7 +493,8 @@ impl Consumer {
         let committed = self.commit_finished(now + patience / 2).await;
         let prepared = timeout_at(now + patience * 3 / 4, self.prepare_to_leave()).await;
         let left = timeout_at(now + patience, self.leave()).await;
-        self.context().cluster.finish(now + patience).await;
+        let rest = patience.saturating_sub(now.elapsed());
+        self.context().cluster.finish(rest).await;
         committed?;
         prepared.and(left).map_err(|_| {
             Error::new(

@@ -179,7 +179,7 @@ impl Producer {
     /// [`ErrorKind::Closed`], not written, and what was in flight with the same, outcome unknown. Dropping the future leaves the producer
     /// closing in the background.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
+        let begun = Instant::now();
         self.shared.begin_closing();
         let result = tokio::time::timeout(timeout, self.flush()).await;
         let in_time = result.is_ok();
@@ -188,7 +188,8 @@ impl Producer {
             "the producer was closed before the record was sent",
         ));
         if in_time {
-            self.shared.cluster.finish(deadline).await;
+            let left = timeout.saturating_sub(begun.elapsed());
+            self.shared.cluster.finish(left).await;
             return result.unwrap_or(Ok(()));
         }
         Err(Error::new(
