@@ -77,7 +77,7 @@ impl Consumer {
     ///                 println!("{} {:?}", record.offset, record.value);
     ///             }
     ///         }
-    ///         pat_events::kafka::Result::Ok(())
+    ///         Ok::<_, pat_events::kafka::Error>(())
     ///     });
     /// }
     /// # }
@@ -120,17 +120,20 @@ impl Consumer {
                 return;
             };
             readers.revoke(partitions);
-            (readers.drained.clone(), Instant::now() + readers.drain)
+            (
+                readers.drained.clone(),
+                Instant::now().checked_add(readers.drain),
+            )
         };
         loop {
             let mut over = pin!(drained.notified());
             over.as_mut().enable();
             let reads = |readers: &Readers| readers.any_of(partitions);
             let waits = context.state().readers.as_ref().is_some_and(reads);
-            if !waits || Instant::now() >= until {
+            if !waits || until.is_some_and(|until| Instant::now() >= until) {
                 return;
             }
-            wait(over, Some(until)).await;
+            wait(over, until).await;
         }
     }
 }
