@@ -3,73 +3,27 @@
 
 #[path = "../tests/support/in_memory.rs"]
 mod in_memory;
+#[path = "support/log.rs"]
+mod log;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use in_memory::InMemory;
+use log::{RECORDS_A_BATCH, log};
 use pat_events::broker::Broker;
 use pat_events::kafka::{ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition};
-use protocol::compression::{Codec, Compressor};
-use protocol::records::{BatchBuilder, SealOptions};
+use protocol::compression::Codec;
 use tokio::runtime::Runtime;
 
 const PARTITIONS: i32 = 6;
 const BATCHES: u32 = 20;
-const RECORDS_A_BATCH: u32 = 500;
 const RECORDS: u32 = PARTITIONS as u32 * BATCHES * RECORDS_A_BATCH;
 
 fn main() {
     divan::main();
-}
-
-/// Text that compresses about as well as mails do.
-fn value(number: u32) -> String {
-    let words = [
-        "invoice",
-        "meeting",
-        "tomorrow",
-        "unsubscribe",
-        "regards",
-        "attachment",
-        "hello",
-    ];
-    let mut random = number;
-    let mut text = String::new();
-    while text.len() < 270 {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        text += words[random as usize % words.len()];
-        text += &format!(" {:x} ", random >> 8);
-    }
-    text
-}
-
-fn log(codec: Codec) -> Bytes {
-    let none: [(&str, Option<&[u8]>); 0] = [];
-    let mut compressor = Compressor::new(codec.into());
-    let mut bytes = BytesMut::new();
-    for batch in 0..BATCHES {
-        let mut builder = BatchBuilder::new(Vec::new());
-        for number in 0..RECORDS_A_BATCH {
-            let value = value(batch * RECORDS_A_BATCH + number);
-            let appended = builder.append(
-                0,
-                Some(&value.as_bytes()[..26]),
-                Some(value.as_bytes()),
-                none,
-            );
-            appended.expect("room in the batch");
-        }
-        bytes.extend_from_slice(
-            builder
-                .seal(&SealOptions::default(), &mut compressor)
-                .bytes(),
-        );
-    }
-    bytes.freeze()
 }
 
 async fn read_all(config: ConsumerConfig, start: &[(TopicPartition, StartOffset)]) -> usize {
@@ -101,7 +55,7 @@ fn read(bencher: Bencher<'_, '_>, codec: Codec) {
         broker.create_topic("t", PARTITIONS).expect("a new topic");
         broker
     });
-    let log = log(codec);
+    let log = log(codec, BATCHES);
     for partition in 0..PARTITIONS {
         broker.append_unchecked("t", partition, log.clone());
     }
