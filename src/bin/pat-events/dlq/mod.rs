@@ -240,7 +240,8 @@ async fn replay(letters: &DeadLetters, options: &ReplayOptions, json: bool) -> O
     if json {
         let done = json!({
             "dry_run": options.dry_run, "read": done.read, "selected": done.selected, "replayed": done.replayed,
-            "replayed_before": done.before, "doubled": done.doubled, "gone": done.gone, "no_dead_letters": done.others,
+            "replayed_before": done.before, "doubled": done.doubled, "forgotten": done.forgotten, "gone": done.gone,
+            "no_dead_letters": done.others,
             "full": full,
         });
         println!("{done}");
@@ -255,6 +256,10 @@ async fn replay(letters: &DeadLetters, options: &ReplayOptions, json: bool) -> O
     for (count, what) in [
         (done.before, "replayed before"),
         (done.doubled, "there a second time, and replayed once"),
+        (
+            done.forgotten,
+            "so long ago that a second one of the same record would have been replayed too",
+        ),
         (
             done.gone,
             "not replayed: what is left out of them is not in their topic any more",

@@ -6,10 +6,12 @@
 //! | `reading` | a topic read from its beginning to where it ends now |
 //! | `replay` | records written to their topics again, in order per key, each once |
 //! | `marks` | what was replayed, kept as the commits of a group of its own |
+//! | `known` | where the records stood of the letters that were met |
 //! | `origin` | what is left out of a dead letter, read where the record stands |
 //! | `purge` | records deleted |
 
 mod filter;
+mod known;
 mod marks;
 mod origin;
 mod purge;

@@ -1,11 +1,12 @@
 //! Dead letters written to the topics that they came from, as the records that they were.
 //!
 //! In order per key: of one key, no record is sent before the one ahead of it is acknowledged. Each once: what was acknowledged is marked before
-//! more is sent, a record that was given up twice (by a member that died before it had committed) is known by its origin, and a partition in
-//! which no more can be marked is left alone from there on.
+//! more is sent, a record that was given up twice (by a member that died before it had committed) is known by its origin, of which as many are
+//! remembered as 32 MiB have room for, and a partition in which no more can be marked is left alone from there on.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
+use super::known::Known;
 use super::marks::Marks;
 use super::origin::Origins;
 use super::reading::{Reading, parse};
@@ -19,6 +20,8 @@ use crate::kafka::{Client, Error, Header, OwnedRecord, Producer, Record, Result,
 /// The most records that are sent before what was sent is marked, and the most bytes of them, one record aside.
 const CHUNK: usize = 200;
 const CHUNK_BYTES: usize = 4 << 20;
+/// The most memory for where the records of all letters so far stood: 16 million of those that stood one behind the other.
+const KNOWN_BYTES: usize = 32 << 20;
 
 /// What is replayed, and to where.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,9 @@ pub struct Replayed {
     pub before: u64,
     /// Those that are there a second time: the first of them is replayed.
     pub doubled: u64,
+    /// Letters that were met so long ago that another of the same record would not be known as such, and replayed too: 0 where there are less than
+    /// a hundred thousand letters.
+    pub forgotten: u64,
     /// Those that were written to their topics, or would be.
     pub replayed: u64,
     /// Those of which something is left out that is not in the topic any more that they came from.
@@ -80,7 +86,7 @@ impl DeadLetters {
             writer: Writer::on(&self.client, options)?,
             origins: Origins::on(&self.client),
             marks,
-            known: HashSet::new(),
+            known: Known::within(KNOWN_BYTES),
             chunk: Vec::new(),
             chunk_bytes: 0,
             done: Replayed::default(),
@@ -94,9 +100,8 @@ impl DeadLetters {
                     replay.marks.finish(record.topic_partition(), record.offset);
                     continue;
                 };
-                let origin = (letter.topic.clone(), letter.partition, letter.offset);
                 if !is_new {
-                    replay.known.insert(origin);
+                    replay.is_first(&letter);
                     let is_selected = options.filter.takes(&record, &letter);
                     replay.done.before += u64::from(is_selected);
                     continue;
@@ -104,7 +109,7 @@ impl DeadLetters {
                 if !options.filter.takes(&record, &letter) || replay.is_over(&record) {
                     continue;
                 }
-                if !replay.known.insert(origin) {
+                if !replay.is_first(&letter) {
                     replay.done.doubled += 1;
                     replay.marks.finish(record.topic_partition(), record.offset);
                     continue;
@@ -126,6 +131,7 @@ impl DeadLetters {
         if !options.dry_run {
             replay.marks.commit(&reading.consumer).await?;
         }
+        replay.done.forgotten = replay.known.forgotten();
         Ok(replay.done)
     }
 }
@@ -135,14 +141,19 @@ struct Replay<'o> {
     writer: Writer,
     origins: Origins,
     marks: Marks,
-    /// Where the records of all letters so far stood, in topic, partition and offset.
-    known: HashSet<(String, i32, i64)>,
+    /// Where the records of all letters so far stood.
+    known: Known,
     chunk: Vec<Letter>,
     chunk_bytes: usize,
     done: Replayed,
 }
 
 impl Replay<'_> {
+    /// Whether no letter of the same record was met before.
+    fn is_first(&mut self, letter: &DeadLetter) -> bool {
+        (self.known).insert(&letter.topic, letter.partition, letter.offset)
+    }
+
     /// Whether no more is replayed, or no more of the partition of `record`.
     fn is_over(&self, record: &crate::kafka::RecordView<'_>) -> bool {
         let is_full = self.done.full.contains(record.topic_partition());
