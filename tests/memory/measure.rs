@@ -10,8 +10,9 @@ use crate::process_status::kilobytes;
 /// Tells the child which case to run, and against which broker.
 const CASE: &str = "PAT_EVENTS_MEMORY_CASE";
 const BROKER: &str = "PAT_EVENTS_MEMORY_BROKER";
-/// How long a case may take: it is there to be found hanging.
+/// How long a case may take: it is there to be found hanging. For each GiB that it reads, so much more.
 const LIMIT: Duration = Duration::from_secs(50);
+const LIMIT_A_GIB: Duration = Duration::from_secs(120);
 const MARK: &str = "peak of the case in kB: ";
 
 /// What a process may take beyond its budget, whatever the case: code and stacks that are touched for the first time, what is kept in pools
@@ -46,18 +47,26 @@ pub async fn stays_within(budget: usize, case: &'static str, broker: String) {
     );
 }
 
+/// How many GiB the cases that read for long are to read, where that was said.
+pub fn gib() -> Option<u32> {
+    let said = std::env::var("MEMORY_GIB").ok()?;
+    Some(said.parse().expect("MEMORY_GIB is a number"))
+}
+
 /// In the child: runs the case that it was started for with `run`, and says what it took. Does nothing in the parent.
 pub fn child(run: impl AsyncFnOnce(&str, &str)) {
     let (Ok(case), Ok(broker)) = (std::env::var(CASE), std::env::var(BROKER)) else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let mut runtime = match case.starts_with("threads: ") {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime.enable_all().build().expect("a runtime");
     let before = kilobytes("VmRSS:");
     runtime.block_on(async {
-        tokio::time::timeout(LIMIT, run(&case, &broker))
+        let limit = LIMIT + LIMIT_A_GIB * gib().unwrap_or(0);
+        tokio::time::timeout(limit, run(&case, &broker))
             .await
             .expect("in time");
     });

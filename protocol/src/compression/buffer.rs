@@ -165,16 +165,38 @@ impl BufferPool {
     /// The buffer's content as shared bytes, whose memory returns to this pool with their last clone.
     ///
     /// A buffer that is much too large for its content goes back at once: a few bytes that are held for long must not hold megabytes.
-    pub fn share(&self, mut buffer: Buffer) -> Bytes {
+    pub fn share(&self, buffer: Buffer) -> Bytes {
+        let (bytes, _) = self.share_sized(buffer);
+        bytes
+    }
+
+    /// As [`share`](Self::share), and how much memory they hold.
+    pub(crate) fn share_sized(&self, mut buffer: Buffer) -> (Bytes, usize) {
         if buffer.capacity() / MAX_SPARE > buffer.len().max(WORTH_COPYING) {
             let mut fitting = Buffer::new();
             fitting.extend_from_slice(buffer.as_slice());
             self.give(std::mem::replace(&mut buffer, fitting));
         }
-        Bytes::from_owner(Pooled {
+        let memory = buffer.capacity();
+        let bytes = Bytes::from_owner(Pooled {
             buffer,
             pool: self.clone(),
-        })
+        });
+        (bytes, memory)
+    }
+
+    /// Frees unused memory until no more than `bytes` are left of it, the buffers that have been there for longest first.
+    pub fn keep_at_most(&self, bytes: usize) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = free.bytes;
+        let over = { free.buffers.iter() }.take_while(|buffer| {
+            let goes = left > bytes;
+            left -= if goes { buffer.capacity() } else { 0 };
+            goes
+        });
+        let over = over.count();
+        free.buffers.drain(..over);
+        free.bytes = left;
     }
 
     /// Bytes of unused memory the pool holds now.
@@ -249,6 +271,10 @@ mod tests {
             pool.give(buffer);
         }
         assert_eq!(pool.free_bytes(), 1000);
+        pool.keep_at_most(1000);
+        assert_eq!(pool.free_bytes(), 1000);
+        pool.keep_at_most(999);
+        assert_eq!((pool.free_bytes(), pool.take().capacity()), (0, 0));
     }
 
     #[test]

@@ -271,13 +271,13 @@ impl RecordBatch {
         if !self.header.has_possible_offsets() {
             return Err(impossible_offsets());
         }
-        let data = match self.codec()? {
-            Codec::None => self.bytes.slice(HEADER_LEN..),
+        let (data, memory) = match self.codec()? {
+            Codec::None => (self.bytes.slice(HEADER_LEN..), 0),
             codec => {
                 let mut buffer = decompressor.pool().take();
                 let records = &self.bytes[HEADER_LEN..];
                 match decompressor.decompress(codec, records, limit, &mut buffer) {
-                    Ok(()) => decompressor.pool().share(buffer),
+                    Ok(()) => decompressor.pool().share_sized(buffer),
                     Err(error) => {
                         decompressor.pool().give(buffer);
                         return Err(error.into());
@@ -285,7 +285,7 @@ impl RecordBatch {
                 }
             }
         };
-        Ok(DecodedBatch::new(self.header, data))
+        Ok(DecodedBatch::new(self.header, data, memory))
     }
 }
 

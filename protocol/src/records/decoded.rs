@@ -15,15 +15,17 @@ use super::view::{HeadersView, RecordView, take_bytes};
 pub struct DecodedBatch {
     header: BatchHeader,
     data: Bytes,
+    memory: usize,
     cursor: Cursor,
 }
 
 impl DecodedBatch {
-    /// Records of magic 2 in `data`, as `header` describes them.
-    pub(super) fn new(header: BatchHeader, data: Bytes) -> DecodedBatch {
+    /// Records of magic 2 in `data`, as `header` describes them. They hold so many bytes of `memory` of their own.
+    pub(super) fn new(header: BatchHeader, data: Bytes, memory: usize) -> DecodedBatch {
         DecodedBatch {
             header,
             data,
+            memory,
             cursor: Cursor {
                 at: 0,
                 remaining: header.record_count as u32,
@@ -50,6 +52,12 @@ impl DecodedBatch {
     /// Number of bytes of uncompressed records, read or not.
     pub fn data_len(&self) -> usize {
         self.data.len()
+    }
+
+    /// Number of bytes of memory that they hold, beside the batch that they were decoded from: what the buffer has that they were decompressed
+    /// into. 0 where they are in the batch itself.
+    pub fn memory_len(&self) -> usize {
+        self.memory
     }
 
     /// Number of bytes of the records not read yet.

@@ -231,7 +231,8 @@ fn encode<'a>(
     if !header.has_possible_offsets() {
         return Err(impossible_offsets());
     }
-    Ok(DecodedBatch::new(header, Bytes::from(records)))
+    let memory = records.capacity();
+    Ok(DecodedBatch::new(header, Bytes::from(records), memory))
 }
 
 /// Takes a message off the front of `bytes`; `at` is where it stands, for errors.

@@ -61,7 +61,7 @@ use super::observe::BrokerMetrics;
 pub(crate) use super::runtime::Backoff;
 use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
-use crate::kafka::runtime::{Budget, Mutex};
+use crate::kafka::runtime::{Budget, Decompressors, Mutex};
 
 /// One user's handle on a cluster: a producer's, a consumer's, an admin's. Cheap to clone. What is the user's own ends with its last handle:
 /// its tasks, its connections, its interest in topics; what all of them share ends with the last user.
@@ -95,6 +95,7 @@ struct Shared {
     /// What the producers may take together, and the consumers, where that is limited.
     producers_budget: Option<Arc<Budget>>,
     consumers_budget: Option<Arc<Budget>>,
+    decompressors: Arc<Decompressors>,
     tasks: Tasks,
     refreshing: AbortHandle,
     telemetry: Telemetry,
@@ -143,6 +144,7 @@ impl Cluster {
         let shared = Arc::new(Shared {
             producers_budget: budget(config.producers_buffer_bytes),
             consumers_budget: budget(config.consumers_buffer_bytes),
+            decompressors: Arc::default(),
             config: config.clone(),
             refresher,
             coordinators: Coordinators::default(),
@@ -219,6 +221,11 @@ impl Cluster {
     /// What all consumers may take together, where that is limited.
     pub fn consumers_budget(&self) -> Option<Arc<Budget>> {
         self.0.shared.consumers_budget.clone()
+    }
+
+    /// What all consumers decompress with.
+    pub fn decompressors(&self) -> Arc<Decompressors> {
+        self.0.shared.decompressors.clone()
     }
 
     /// What went on with each broker that was dialled, by node, for all users.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Answer, Cluster, Judged, Shared, Target};
 use crate::kafka::observe::telemetry::{Next, State, Told};
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Mutex, after};
 use crate::kafka::{ClientConfig, Random, Result};
 
 /// How long the last push may take.
@@ -115,7 +115,7 @@ impl Cluster {
     /// [`LAST_PUSH`].
     pub async fn tell_last(&self, timeout: Duration) {
         if self.0.shared.telemetry.begin_last() {
-            let deadline = Instant::now() + timeout.min(LAST_PUSH);
+            let deadline = after(timeout.min(LAST_PUSH));
             self.push(true, deadline).await;
         }
     }

@@ -109,9 +109,9 @@ pub enum CommitSource {
     /// What was [stored](crate::kafka::ConsumerHandle::store), and nothing where nothing was: librdkafka's `enable.auto.offset.store` = `false`.
     Stored,
     /// What was [acknowledged](crate::kafka::consumer::Acks), in any order, up to the first record that was not. Those that were beyond it are
-    /// named in the commit's metadata, and not returned again after a restart. Once they take up more than half of what brokers accept of it
-    /// by default (`offset.metadata.max.bytes` = 4,096: about 800 stretches of acknowledged records), no more records of that partition are
-    /// returned until the gaps close.
+    /// named in the commit's metadata, and not returned again after a restart. So that they always fit into what brokers accept of it by default
+    /// (`offset.metadata.max.bytes` = 4,096), no more records of a partition are returned while there are more than 24,400 offsets from the first
+    /// that was not acknowledged on, with more than a few hundred records among them that were not: until the gaps close.
     Acknowledged,
 }
 

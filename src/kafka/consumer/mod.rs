@@ -2,11 +2,15 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `consumer` | what an application polls |
+//! | `consumer` | what an application has: it begins and ends here |
+//! | `joining` | subscribing: how it becomes a member of its group |
+//! | `assigning` | partitions that are assigned by hand |
+//! | `polling` | rebalances, errors, automatic commits, and the records that were fetched |
 //! | `assignment_strategy` | by which assignors it is ready to have partitions assigned |
 //! | `hand_out` | from what was fetched to what is returned: the position moves, acknowledgements are expected |
 //! | `rebalance` | the part of a rebalance that runs inside a poll |
 //! | `handle` | everything else that can be asked of a consumer |
+//! | `log_offsets` | where logs begin and end, and what stands at a time |
 //! | `config` | what a consumer can be told |
 //! | `subscription` | names and patterns that are subscribed to, and what must be known of topics before a member joins for them |
 //! | `subscribed` | which partitions appeared since the subscription |
@@ -15,22 +19,30 @@
 //! | `partitions/` | a stream per partition |
 //! | `records/` | what a poll returns |
 //! | `state` | what polls and the tasks below share |
+//! | `lag` | how far behind it is |
+//! | `failures` | what becomes of what failed |
 //! | `fetch/` | the task that fetches from one broker, and what becomes of its responses |
 //! | `positions/` | where each partition stands, and the task that finds out where it starts |
 //! | `commit/` | commits, in order |
 //! | `wait` | waiting for a wakeup or a time |
 
+mod assigning;
 mod assignment_strategy;
 pub(crate) mod commit;
 mod config;
 #[allow(clippy::module_inception)]
 mod consumer;
+mod failures;
 mod fetch;
 mod hand_out;
 mod handle;
+mod joining;
+mod lag;
 mod listener;
+mod log_offsets;
 mod metrics;
 mod partitions;
+mod polling;
 mod positions;
 mod rebalance;
 mod records;

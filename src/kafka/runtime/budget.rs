@@ -1,11 +1,14 @@
-//! Bytes that may be in use: by one producer or consumer, and one level up by all those of a client together. In: bytes taken and returned.
-//! Out: whether there is room, a place in the queue for it, and a wake-up when there is again.
+//! Bytes that may be in use: by one producer or consumer, one level down by a reader of a partition, one level up by all users of a client
+//! together. In: bytes taken and returned. Out: whether there is room, a place in the queue for it, and a wake-up when there is again.
+//!
+//! Nobody starves for what others hold on to: a quarter of what is had in common is kept for those who have less than an equal part of that
+//! quarter. What needs more than that, and more than is left, goes by the right to an [`Excess`], which one user has at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// A byte budget.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct Budget {
     /// Those who wait come in here in the order of asking, one at a time.
     turn: Semaphore,
     freed: Notify,
+    /// Who may take more than is left.
+    excess: Arc<Semaphore>,
     /// Tells the members of a common budget that one of them waits.
     short: Notify,
     is_closed: AtomicBool,
@@ -32,6 +37,15 @@ pub(crate) struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
 }
+
+/// The right to take more than is left, which one has at a time of all that have a budget in common. It goes with what is taken by it.
+#[derive(Debug)]
+pub(crate) struct Excess {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Of what is had in common, one part of so many is kept for those who have little of it.
+const KEPT_PART: usize = 4;
 
 impl Budget {
     /// A budget of `limit` bytes, within what its user has in `common` with others.
@@ -47,6 +61,7 @@ impl Budget {
             waiting: AtomicUsize::new(0),
             turn: Semaphore::new(1),
             freed: Notify::new(),
+            excess: Arc::new(Semaphore::new(1)),
             short: Notify::new(),
             is_closed: AtomicBool::new(false),
             closed: Notify::new(),
@@ -79,13 +94,50 @@ impl Budget {
             .map_or(left, |common| left.min(common.left()))
     }
 
-    /// So much of what is left that the others keep as much as this user has then: whatever some hold on to, something is left for all.
+    /// What of it the user may have whatever the others hold on to.
+    fn entitled(&self) -> usize {
+        let share = |common: &Arc<Self>| common.share().min(self.limit);
+        self.common.as_ref().map_or(self.limit, share)
+    }
+
+    /// What each of those who have this one in common may have, whatever the others hold on to.
+    fn share(&self) -> usize {
+        self.entitled() / KEPT_PART / self.members.load(SeqCst).max(1)
+    }
+
+    /// What is left for this user: not what is kept for others, but what is kept for itself in any case.
+    ///
+    /// Whoever takes no more than that never takes what is not there: what is beyond the shares is taken while all other shares fit beside it.
     pub fn fairly_left(&self) -> usize {
-        let fair = |common: &Arc<Self>| common.left().saturating_sub(self.used()) / 2;
-        self.common
-            .as_ref()
-            .map_or(usize::MAX, fair)
-            .min(self.left())
+        let used = self.used();
+        let own = self.limit.saturating_sub(used);
+        let Some(common) = &self.common else {
+            return own;
+        };
+        let share = common.share();
+        let others = common.members.load(SeqCst).saturating_sub(1);
+        let open = common.fairly_left().saturating_sub(share * others);
+        own.min(open.max(share.saturating_sub(used)))
+    }
+
+    /// The right to take more than is left, unless somebody has it, or waits for it.
+    pub fn try_excess(&self) -> Option<Arc<Excess>> {
+        let excess = self.outermost().excess.clone();
+        let permit = excess.try_acquire_owned().ok()?;
+        Some(Arc::new(Excess { _permit: permit }))
+    }
+
+    /// Waits for the right to take more than is left, in the order of asking. Cancel safe: the place in the queue is given up with the future.
+    /// Whoever stops polling it must drop it: the right may have come to it, and nobody else has it then.
+    pub fn excess(&self) -> impl Future<Output = Arc<Excess>> + Send + use<> {
+        let excess = self.outermost().excess.clone();
+        async move {
+            match excess.acquire_owned().await {
+                Ok(permit) => Arc::new(Excess { _permit: permit }),
+                // It is never closed.
+                Err(_) => std::future::pending().await,
+            }
+        }
     }
 
     /// The common budget, if that is the one that has no room for `bytes`.
@@ -124,6 +176,11 @@ impl Budget {
         }
         self.queue(bytes, self).await?;
         let taken = Taken(self, bytes);
+        debug_assert!(
+            self.common
+                .as_ref()
+                .is_none_or(|common| common.common.is_none())
+        );
         if let Some(common) = &self.common {
             common.queue(bytes, self).await?;
         }
@@ -203,7 +260,7 @@ impl Budget {
     }
 
     fn outermost(&self) -> &Self {
-        self.common.as_deref().unwrap_or(self)
+        self.common.as_deref().map_or(self, Self::outermost)
     }
 
     /// Takes `bytes` of this level, if they are free.

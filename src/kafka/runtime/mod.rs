@@ -6,6 +6,8 @@
 //! | `budget` | bytes that may be in use, by one and by all together |
 //! | `calendar` | days since 1970 and dates |
 //! | `clock` | wall time, from the system or simulated |
+//! | `deadline` | when a time that a caller gives is over |
+//! | `decompressors` | what batches are decompressed with, and into |
 //! | `random` | seeded random numbers |
 //! | `retry` | the pauses between the repetitions of one request |
 //! | `sync` | a mutex without poison |
@@ -15,14 +17,18 @@ mod backoff;
 mod budget;
 pub(crate) mod calendar;
 mod clock;
+mod deadline;
+mod decompressors;
 mod random;
 mod retry;
 mod sync;
 pub(crate) mod tasks;
 
 pub(crate) use backoff::Backoff;
-pub(crate) use budget::{Budget, Reservation};
+pub(crate) use budget::{Budget, Excess, Reservation};
 pub use clock::Clock;
+pub(crate) use deadline::after;
+pub(crate) use decompressors::Decompressors;
 pub(crate) use random::Random;
 pub(crate) use retry::Retry;
 pub(crate) use sync::Mutex;

@@ -12,8 +12,12 @@ use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::records::Batch;
 use crate::kafka::runtime::Mutex;
 
-/// So few records in flight never take up what a commit's metadata has room for.
+/// So few records in flight are handed out whatever was finished before a restart: it is them that close the gaps.
 const NEVER_TOO_MANY: usize = 256;
+/// Nothing more is handed out until there is room for so many.
+const WORTH_TAKING: usize = 128;
+/// How far what is handed out next may reach, holes included.
+const SPARSE: u64 = 1 << 20;
 
 /// Acknowledges records of one partition, in any order, where [`commit_source`](crate::kafka::ConsumerConfig::commit_source) is
 /// [`CommitSource::Acknowledged`](crate::kafka::consumer::CommitSource::Acknowledged). Cheap to clone; may be used from any task or thread.
@@ -120,7 +124,7 @@ impl Acks {
             return 0;
         }
         let finished = finish(&mut state.tracker);
-        if state.withheld && !state.is_fragmented() {
+        if state.withheld && state.room() >= WORTH_TAKING {
             state.withheld = false;
             drop(state);
             acknowledged.ready.notify_waiters();
@@ -194,22 +198,29 @@ impl Acks {
         })?
     }
 
-    /// Whether so much is finished beyond a gap that no more is to be handed out, until less is.
-    pub(super) fn is_withheld(&self) -> bool {
-        self.with(|state| {
-            state.withheld = state.is_fragmented();
-            state.withheld
-        }) == Some(true)
+    /// How many records more may be handed out, so that whatever is acknowledged of them fits into a commit's metadata: none until the gaps
+    /// close.
+    pub(super) fn room(&self) -> usize {
+        let room = self.with(|state| {
+            let room = state.room();
+            state.withheld = room < if state.withheld { WORTH_TAKING } else { 1 };
+            if state.withheld { 0 } else { room }
+        });
+        room.unwrap_or(usize::MAX)
     }
 }
 
 impl State {
-    fn is_fragmented(&mut self) -> bool {
-        // What comes between those that were finished before can only make them fewer.
-        if self.tracker.most_stretches() < NEVER_TOO_MANY || self.tracker.knows_what_comes() {
-            return false;
-        }
-        let commit = self.tracker.commit();
-        commit.is_some_and(|commit| commit_metadata::is_half_full(commit.offset, &commit.finished))
+    fn room(&self) -> usize {
+        let tracker = &self.tracker;
+        let (span, reach) = (tracker.span(), tracker.reach());
+        let by_bits = match reach <= commit_metadata::ALWAYS_FIT {
+            true => (commit_metadata::ALWAYS_FIT - span) as usize,
+            false => 0,
+        };
+        let stretches = commit_metadata::stretches_that_fit(reach.saturating_add(SPARSE));
+        let by_stretches = stretches.saturating_sub(tracker.most_stretches());
+        let few = NEVER_TOO_MANY.saturating_sub(tracker.in_flight());
+        by_bits.max(by_stretches).max(few)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! In: a topic id and ranges of offsets. Out: text, and from any text both again. The form: `pat2:`, then base64 (RFC 4648, URL alphabet, no
 //! padding) of the 16 bytes of the id and of LEB128 numbers: how many offsets from the committed one on are unfinished, how many then are
-//! finished, and so on in turns. Where brokers have no ids, `pat1:` and the numbers alone. A thousand offsets in alternation fit; what does
-//! not fit is left out from the end, and is handled again after a restart.
+//! finished, and so on in turns. Where brokers have no ids, `pat1:` and the numbers alone. Where those are too many, `pat3:`, the id (zeros where
+//! there is none) and a bit for each offset from the committed one on, the lowest of a byte first: whatever is finished of [`ALWAYS_FIT`] offsets
+//! fits. What does not fit is left out from the end, and is handled again after a restart.
 
 use std::ops::Range;
 
@@ -11,9 +12,13 @@ use crate::kafka::TopicId;
 
 const MARK: &str = "pat1:";
 const MARK_WITH_ID: &str = "pat2:";
+const MARK_OF_BITS: &str = "pat3:";
 /// What brokers accept by default (`offset.metadata.max.bytes`).
 pub(crate) const MAX_LEN: usize = 4_096;
 const MAX_RAW_LEN: usize = (MAX_LEN - MARK.len()) / 4 * 3;
+const ID_LEN: usize = 16;
+/// So many offsets from the committed one on fit, whatever is finished of them: 24,400.
+pub(crate) const ALWAYS_FIT: u64 = (MAX_RAW_LEN - ID_LEN) as u64 * 8;
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// What such a text says.
@@ -42,6 +47,9 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
         put_number(&mut raw, range.start.abs_diff(at));
         put_number(&mut raw, range.end.abs_diff(range.start));
         if raw.len() > MAX_RAW_LEN {
+            if let Some(bits) = bits(committed, topic_id, finished) {
+                return to_text(MARK_OF_BITS, &bits);
+            }
             raw.truncate(fits);
             break;
         }
@@ -50,6 +58,10 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
     if raw.is_empty() {
         return String::new();
     }
+    to_text(mark, &raw)
+}
+
+fn to_text(mark: &str, raw: &[u8]) -> String {
     let mut text = String::with_capacity(MARK.len() + raw.len().div_ceil(3) * 4);
     text.push_str(mark);
     for chunk in raw.chunks(3) {
@@ -63,15 +75,24 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
     text
 }
 
-/// Whether more than half of the text that brokers accept is taken up by `finished`, as [`encode`] has it.
-pub(crate) fn is_half_full(committed: i64, finished: &[Range<i64>]) -> bool {
-    let mut at = committed;
-    let mut len = 0;
-    finished.iter().any(|range| {
-        len += number_len(range.start.abs_diff(at)) + number_len(range.end.abs_diff(range.start));
-        at = range.end;
-        len > MAX_RAW_LEN / 2
-    })
+/// The id, and a bit for each offset, if they fit.
+fn bits(committed: i64, topic_id: Option<TopicId>, finished: &[Range<i64>]) -> Option<Vec<u8>> {
+    let len = finished.last()?.end.abs_diff(committed);
+    if len > ALWAYS_FIT {
+        return None;
+    }
+    let mut raw = topic_id.map_or([0; ID_LEN], |id| *id.as_bytes()).to_vec();
+    raw.resize(ID_LEN + len.div_ceil(8) as usize, 0);
+    for offset in finished.iter().cloned().flatten() {
+        let at = offset.abs_diff(committed) as usize;
+        raw[ID_LEN + at / 8] |= 1 << (at % 8);
+    }
+    Some(raw)
+}
+
+/// So many stretches of finished offsets fit in any case, of the next `span` offsets.
+pub(crate) fn stretches_that_fit(span: u64) -> usize {
+    (MAX_RAW_LEN - ID_LEN) / (2 * number_len(span))
 }
 
 fn number_len(number: u64) -> usize {
@@ -84,6 +105,9 @@ pub(crate) fn decode(committed: i64, text: &str) -> Note {
 }
 
 fn read(committed: i64, text: &str) -> Option<Note> {
+    if let Some(bits) = text.strip_prefix(MARK_OF_BITS) {
+        return read_bits(committed, &unbase64(bits.as_bytes())?);
+    }
     let with_id = text.strip_prefix(MARK_WITH_ID);
     let raw = unbase64(with_id.or_else(|| text.strip_prefix(MARK))?.as_bytes())?;
     let mut raw = raw.as_slice();
@@ -106,6 +130,28 @@ fn read(committed: i64, text: &str) -> Option<Note> {
     Some(Note {
         topic_id,
         finished: ranges,
+    })
+}
+
+fn read_bits(committed: i64, raw: &[u8]) -> Option<Note> {
+    let (id, bits) = raw.split_first_chunk::<ID_LEN>()?;
+    let mut finished: Vec<Range<i64>> = Vec::new();
+    for at in 0..bits.len() * 8 {
+        if bits[at / 8] >> (at % 8) & 1 == 0 {
+            continue;
+        }
+        let offset = committed.checked_add_unsigned(at as u64)?;
+        let end = offset.checked_add(1)?;
+        match finished.last_mut() {
+            Some(last) if last.end == offset => last.end = end,
+            // The committed one is what is not finished.
+            _ if at == 0 => return None,
+            _ => finished.push(offset..end),
+        }
+    }
+    Some(Note {
+        topic_id: TopicId::from_bytes(*id),
+        finished,
     })
 }
 
@@ -182,15 +228,38 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_finished_of_as_many_offsets_as_always_fit_comes_back() {
+        let every_second = |count| (0..count).map(|i| 2 * i + 1..2 * i + 2).collect::<Vec<_>>();
+        for topic_id in [None, TopicId::from_bytes([1; 16])] {
+            for count in [1, 1_500, 2_000, ALWAYS_FIT as i64 / 2] {
+                let finished = every_second(count);
+                let text = encode(0, topic_id, &finished);
+                assert!(text.len() <= MAX_LEN);
+                assert_eq!(text.starts_with(MARK_OF_BITS), count >= 2_000);
+                assert_eq!(decode(0, &text), Note { topic_id, finished });
+            }
+        }
+        let stretches = |span: u64| {
+            let count = stretches_that_fit(span) as i64;
+            let each = span as i64 / count;
+            (0..count).map(move |i| (i + 1) * each - 1..(i + 1) * each)
+        };
+        for span in [1 << 18, 1 << 30, 1 << 50] {
+            let finished: Vec<_> = stretches(span).collect();
+            let text = encode(0, TopicId::from_bytes([1; 16]), &finished);
+            assert!(text.len() <= MAX_LEN);
+            assert_eq!(decode(0, &text).finished, finished);
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_left_out_from_the_end() {
-        let finished: Vec<_> = (0..5_000).map(|i| 2 * i + 1..2 * i + 2).collect();
+        let finished: Vec<_> = (0..15_000).map(|i| 2 * i + 1..2 * i + 2).collect();
         let text = encode(0, TopicId::from_bytes([1; 16]), &finished);
         assert!(text.len() <= MAX_LEN);
         let read = decode(0, &text).finished;
         assert!(read.len() > 1_500, "{}", read.len());
         assert_eq!(read, finished[..read.len()]);
-        assert!(is_half_full(0, &finished[..read.len() / 2 + 100]));
-        assert!(!is_half_full(0, &finished[..read.len() / 2 - 100]));
     }
 
     #[test]
@@ -208,6 +277,9 @@ mod tests {
             "pat2:",
             "pat2:AQEBAQEBAQEBAQEBAQEB",
             "pat2:AAAAAAAAAAAAAAAAAAAAAA",
+            "pat3:",
+            "pat3:AAAAAAAAAAAAAAAAAAAAAA",
+            "pat3:AAAAAAAAAAAAAAAAAAAAAAE",
         ] {
             assert_eq!(decode(0, text), Note::default(), "{text}");
         }
@@ -228,13 +300,13 @@ mod tests {
                 .collect();
             let topic_id = TopicId::from_bytes(id);
             let text = encode(committed, None, &finished);
-            prop_assert_eq!(is_half_full(committed, &finished), text.len().saturating_sub(MARK.len()) * 3 / 4 > MAX_RAW_LEN / 2);
+            prop_assert!(text.len() <= MAX_LEN);
             let note = decode(committed, &encode(committed, topic_id, &finished));
             prop_assert_eq!(note, Note { topic_id, finished });
         }
 
         #[test]
-        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat[12]:)?[A-Za-z0-9_*-]{0,40}") {
+        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat[123]:)?[A-Za-z0-9_*-]{0,40}") {
             let ranges = decode(committed, &text).finished;
             prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
             prop_assert!(ranges.iter().all(|range| range.start < range.end && range.start > committed));

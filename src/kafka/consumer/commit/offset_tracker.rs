@@ -4,11 +4,15 @@
 //! offset to commit, which never passes an unfinished record, and the commit's metadata, which names the records beyond it that are finished,
 //! so that a restart does not repeat them (see `commit_metadata`).
 //!
-//! Records that arrive together are a run. As long as they are finished in their order, a run is a counter; the first that is finished out of
-//! turn costs a bit for each.
+//! Records that arrive together are a run.
+
+mod run;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+
+pub(crate) use run::Arrival;
+use run::Run;
 
 /// The state of one partition's records between fetch and commit. Its size is bounded by that of the runs with unfinished records: between
 /// two of them, everything is finished or was never there.
@@ -41,147 +45,10 @@ pub(crate) struct Commit {
     pub finished: Vec<Range<i64>>,
 }
 
-/// Records that arrive together.
-#[derive(Clone, Debug)]
-pub(crate) enum Arrival {
-    /// At each of these offsets.
-    Dense(Range<i64>),
-    /// At these offsets, ascending.
-    Sparse(Vec<i64>),
-}
-
 /// Fewer finished runs than these are not worth a sweep.
 const SWEEP_FROM: usize = 64;
 /// How many records that arrive one by one make a run.
 const LONGEST_RUN: usize = 4_096;
-
-/// Records that arrived together.
-#[derive(Debug)]
-struct Run {
-    /// Between this offset and the first record nothing was ever there.
-    hole_from: i64,
-    records: Arrival,
-    /// So many of the first are finished.
-    done: usize,
-    /// Which of those beyond are: a bit for each, as far as any is.
-    beyond: Vec<u64>,
-    /// How many are not.
-    left: usize,
-}
-
-impl Run {
-    fn new(hole_from: i64, records: Arrival) -> Self {
-        let mut run = Self {
-            hole_from,
-            records,
-            done: 0,
-            beyond: Vec::new(),
-            left: 0,
-        };
-        run.left = run.len();
-        run
-    }
-
-    fn len(&self) -> usize {
-        match &self.records {
-            Arrival::Dense(offsets) => offsets.end.abs_diff(offsets.start) as usize,
-            Arrival::Sparse(offsets) => offsets.len(),
-        }
-    }
-
-    fn offset(&self, index: usize) -> i64 {
-        match &self.records {
-            Arrival::Dense(offsets) => offsets.start.saturating_add(index as i64),
-            Arrival::Sparse(offsets) => offsets.get(index).copied().unwrap_or(i64::MAX),
-        }
-    }
-
-    /// The offset after the last record.
-    fn end(&self) -> i64 {
-        match &self.records {
-            Arrival::Dense(offsets) => offsets.end,
-            Arrival::Sparse(offsets) => offsets.last().map_or(0, |last| last.saturating_add(1)),
-        }
-    }
-
-    fn index_of(&self, offset: i64) -> Option<usize> {
-        match &self.records {
-            Arrival::Dense(offsets) => offsets
-                .contains(&offset)
-                .then(|| offset.abs_diff(offsets.start) as usize),
-            Arrival::Sparse(offsets) => offsets.binary_search(&offset).ok(),
-        }
-    }
-
-    /// One more record, behind a hole if it does not follow the last.
-    fn push(&mut self, offset: i64) {
-        match &mut self.records {
-            Arrival::Dense(offsets) if offsets.end == offset => {
-                offsets.end = offset.saturating_add(1);
-            }
-            Arrival::Dense(offsets) => {
-                let offsets = offsets.clone().chain([offset]).collect();
-                self.records = Arrival::Sparse(offsets);
-            }
-            Arrival::Sparse(offsets) => offsets.push(offset),
-        }
-        self.left += 1;
-    }
-
-    fn is_finished(&self, index: usize) -> bool {
-        index < self.done
-            || (self.beyond.get(index / 64)).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
-    }
-
-    /// Whether the record was not finished before.
-    fn finish(&mut self, index: usize) -> bool {
-        if index == self.done {
-            self.done += 1;
-            while !self.beyond.is_empty() && self.is_finished(self.done) {
-                self.done += 1;
-            }
-        } else if self.is_finished(index) {
-            return false;
-        } else {
-            let word = index / 64;
-            if self.beyond.len() <= word {
-                self.beyond.resize(word + 1, 0);
-            }
-            self.beyond[word] |= 1 << (index % 64);
-        }
-        self.left -= 1;
-        true
-    }
-
-    /// Finishes those between two indices; how many were not before.
-    fn finish_range(&mut self, indices: Range<usize>) -> usize {
-        if self.beyond.is_empty() && indices.start <= self.done {
-            let count = indices.end.saturating_sub(self.done);
-            self.done += count;
-            self.left -= count;
-            return count;
-        }
-        indices.filter(|index| self.finish(*index)).count()
-    }
-
-    /// Each stretch of unfinished records, from its first to behind its last.
-    fn unfinished(&self, mut each: impl FnMut(Range<i64>)) {
-        let len = self.len();
-        let marked = (self.beyond.len() * 64).min(len);
-        let mut start = None;
-        for index in self.done..marked {
-            if !self.is_finished(index) {
-                start.get_or_insert(index);
-            } else if let Some(start) = start.take() {
-                each(self.offset(start)..self.offset(index - 1).saturating_add(1));
-            }
-        }
-        let unmarked = marked.max(self.done);
-        if let Some(start) = start.or((unmarked < len).then_some(unmarked)) {
-            each(self.offset(start)..self.end());
-        }
-    }
-}
 
 impl OffsetTracker {
     /// The tracker of a partition whose group has committed `committed`, and finished what is in `finished` beyond it.
@@ -287,10 +154,21 @@ impl OffsetTracker {
         remembered.find(|range| range.end > offset).cloned()
     }
 
-    /// Whether something was finished before a restart of what is still to arrive.
-    pub(crate) fn knows_what_comes(&self) -> bool {
-        let last = self.remembered.back();
-        last.is_some_and(|range| self.next.is_none_or(|next| next < range.end))
+    /// How many offsets there are from the first that is not finished on, as far as records have arrived.
+    pub(crate) fn span(&self) -> u64 {
+        self.until(self.next)
+    }
+
+    /// As [`span`](Self::span), as far as anything is known: of what was finished before a restart as well.
+    pub(crate) fn reach(&self) -> u64 {
+        let remembered = self.remembered.back().map(|range| range.end);
+        self.until(self.next.max(remembered))
+    }
+
+    fn until(&self, end: Option<i64>) -> u64 {
+        let first = self.first_unfinished().or(self.next);
+        let span = first.zip(end).map(|(first, end)| end.saturating_sub(first));
+        span.map_or(0, |span| span.max(0) as u64)
     }
 
     /// The first record in flight that is not finished.
@@ -458,214 +336,4 @@ impl OffsetTracker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    fn commit(offset: i64) -> Option<Commit> {
-        Some(Commit {
-            offset,
-            leader_epoch: None,
-            finished: Vec::new(),
-        })
-    }
-
-    #[test]
-    fn a_commit_never_passes_an_unfinished_record() {
-        let mut tracker = OffsetTracker::default();
-        assert_eq!(tracker.take_commit(), None);
-        assert!((10..14).all(|offset| tracker.arrive(offset, None)));
-        tracker.finish(11);
-        tracker.finish(13);
-        assert_eq!(tracker.take_commit().map(|commit| commit.offset), Some(10));
-        tracker.finish(10);
-        assert_eq!(tracker.take_commit().map(|commit| commit.offset), Some(12));
-        tracker.finish(12);
-        assert_eq!(tracker.take_commit(), commit(14));
-        assert_eq!(tracker.take_commit(), None);
-    }
-
-    #[test]
-    fn a_restart_repeats_nothing_that_was_finished_beyond_the_gap() {
-        let mut tracker = OffsetTracker::default();
-        (0..6).for_each(|offset| assert!(tracker.arrive(offset, None)));
-        for offset in [1, 2, 4] {
-            tracker.finish(offset);
-        }
-        let commit = tracker.take_commit().expect("something was finished");
-        assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(commit.offset, None, commit.finished.clone());
-        let again: Vec<i64> = (0..8)
-            .filter(|offset| tracker.arrive(*offset, None))
-            .collect();
-        assert_eq!(again, [0, 3, 5, 6, 7]);
-    }
-
-    #[test]
-    fn what_was_remembered_survives_a_second_restart_before_it_is_met_again() {
-        let mut tracker = OffsetTracker::default();
-        (0..10).for_each(|offset| assert!(tracker.arrive(offset, None)));
-        for offset in [2, 3, 8] {
-            tracker.finish(offset);
-        }
-        let first = tracker.take_commit().expect("something was finished");
-        let mut tracker = OffsetTracker::resume(first.offset, None, first.finished);
-        assert!(tracker.arrive(0, None));
-        assert!(tracker.arrive(1, None));
-        for offset in [0, 1] {
-            tracker.finish(offset);
-        }
-        let second = tracker.take_commit().expect("something was finished");
-        assert_eq!(second.offset, 4, "2 and 3 are finished: the next is 4");
-        let mut tracker = OffsetTracker::resume(second.offset, None, second.finished);
-        let again: Vec<i64> = (4..10)
-            .filter(|offset| tracker.arrive(*offset, None))
-            .collect();
-        assert_eq!(again, [4, 5, 6, 7, 9]);
-    }
-
-    #[test]
-    fn holes_in_the_log_hold_nothing_up() {
-        let mut tracker = OffsetTracker::default();
-        for offset in [5, 9, 20] {
-            assert!(tracker.arrive(offset, None));
-        }
-        for offset in [5, 9] {
-            tracker.finish(offset);
-        }
-        assert_eq!(tracker.take_commit(), commit(20));
-        tracker.finish(20);
-        assert_eq!(tracker.take_commit(), commit(21));
-    }
-
-    #[test]
-    fn a_first_position_is_committed_before_any_record() {
-        let mut tracker = OffsetTracker::default();
-        assert_eq!(tracker.take_commit(), None);
-        tracker.advance(7);
-        assert_eq!(tracker.take_commit(), commit(7));
-        assert_eq!(
-            OffsetTracker::resume(7, None, Vec::new()).take_commit(),
-            None
-        );
-    }
-
-    #[test]
-    fn what_holds_no_records_is_passed_once_all_before_it_is_finished() {
-        let mut tracker = OffsetTracker::default();
-        tracker.arrive(0, None);
-        tracker.advance(5);
-        assert_eq!(tracker.take_commit(), None);
-        tracker.finish(0);
-        assert_eq!(tracker.take_commit(), commit(5));
-        tracker.advance(4);
-        assert_eq!(tracker.take_commit(), None);
-        assert!(tracker.is_past(4) && !tracker.is_past(5));
-    }
-
-    #[test]
-    fn a_commit_that_failed_is_returned_again() {
-        let mut tracker = OffsetTracker::default();
-        tracker.arrive(0, None);
-        tracker.finish(0);
-        assert_eq!(tracker.take_commit(), commit(1));
-        tracker.commit_failed();
-        assert_eq!(tracker.take_commit(), commit(1));
-    }
-
-    #[test]
-    fn offsets_that_are_not_in_flight_are_passed_over() {
-        let mut tracker = OffsetTracker::default();
-        tracker.arrive(3, None);
-        tracker.finish(2);
-        tracker.finish(4);
-        assert_eq!(tracker.take_commit(), None);
-        tracker.finish(3);
-        tracker.finish(3);
-        assert_eq!(tracker.take_commit(), commit(4));
-    }
-
-    #[test]
-    fn one_slow_record_does_not_make_the_tracker_grow() {
-        let mut tracker = OffsetTracker::default();
-        tracker.arrive(0, None);
-        for offset in 1..200_000 {
-            tracker.arrive(offset, None);
-            tracker.finish(offset);
-        }
-        assert!(tracker.runs.len() <= SWEEP_FROM + 2);
-        let commit = tracker.take_commit().expect("much was finished");
-        assert_eq!(commit.offset, 0);
-        let mut tracker = OffsetTracker::resume(0, None, commit.finished.clone());
-        let again = (0..200_001).filter(|offset| tracker.arrive(*offset, None));
-        assert_eq!(again.collect::<Vec<_>>(), [0, 200_000]);
-    }
-
-    #[test]
-    fn a_commit_goes_with_the_epoch_of_the_record_before_it() {
-        let epoch =
-            |tracker: &mut OffsetTracker| tracker.take_commit().map(|commit| commit.leader_epoch);
-        let mut tracker = OffsetTracker::resume(10, Some(3), Vec::new());
-        tracker.arrive(10, Some(3));
-        tracker.arrive(11, Some(5));
-        tracker.arrive(12, Some(6));
-        tracker.finish(11);
-        assert_eq!(epoch(&mut tracker), Some(Some(3)), "up to 10, exclusive");
-        tracker.finish(10);
-        assert_eq!(epoch(&mut tracker), Some(Some(5)), "up to 12, exclusive");
-        tracker.finish(12);
-        assert_eq!(epoch(&mut tracker), Some(Some(6)));
-        assert_eq!(tracker.epochs.len(), 1);
-        let mut tracker = OffsetTracker::default();
-        tracker.arrive(0, Some(1));
-        tracker.commit_failed();
-        assert_eq!(
-            epoch(&mut tracker),
-            Some(None),
-            "nothing stands before the first record"
-        );
-    }
-
-    proptest! {
-        /// Lives of a consumer, one after the other: each handles some of what arrives and is then cut off after its last commit.
-        #[test]
-        fn across_restarts_everything_is_finished_and_nothing_twice(
-            log in prop::collection::btree_set(0i64..300, 1..80),
-            lives in prop::collection::vec((0usize..80, prop::collection::vec(any::<prop::sample::Index>(), 0..60)), 0..6),
-        ) {
-            let mut finished = BTreeSet::new();
-            let mut committed: Option<Commit> = None;
-            let last = (log.len(), vec![]);
-            let total = lives.len();
-            for (life, (arriving, finishing)) in lives.iter().chain([&last]).enumerate() {
-                let mut tracker = committed
-                    .as_ref()
-                    .map_or_else(OffsetTracker::default, |commit| OffsetTracker::resume(commit.offset, None, commit.finished.clone()));
-                let from = committed.as_ref().map_or(0, |commit| commit.offset);
-                let mut in_flight: Vec<i64> =
-                    log.range(from..).take(*arriving).copied().filter(|offset| tracker.arrive(*offset, None)).collect();
-                for offset in &in_flight {
-                    prop_assert!(!finished.contains(offset), "{offset} is handled twice");
-                }
-                let picks = finishing.iter().map(Some).chain((life == total).then_some([None; 80]).into_iter().flatten());
-                for pick in picks {
-                    if in_flight.is_empty() {
-                        break;
-                    }
-                    let at = pick.map_or(0, |pick| pick.index(in_flight.len()));
-                    let offset = in_flight.swap_remove(at);
-                    tracker.finish(offset);
-                    finished.insert(offset);
-                }
-                if let Some(commit) = tracker.take_commit() {
-                    let first_unfinished = log.iter().find(|offset| !finished.contains(offset));
-                    prop_assert!(first_unfinished.is_none_or(|first| commit.offset <= *first));
-                    prop_assert!(commit.offset >= from);
-                    committed = Some(commit);
-                }
-            }
-            prop_assert_eq!(finished, log);
-        }
-    }
-}
+mod tests;

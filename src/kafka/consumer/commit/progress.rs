@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::acks::Acks;
+use super::commit_metadata;
 use super::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::records::Batch;
 use crate::kafka::consumer::{CommitSource, OffsetAndMetadata};
@@ -168,14 +169,19 @@ impl Acknowledgements {
         self.by_partition.get(partition).cloned()
     }
 
-    /// Whether `partition` is not to be read on now, because so much is finished beyond a gap.
+    /// Whether `partition` is not to be read on now, because so much is in flight beyond a gap.
     pub fn withholds(&mut self, partition: &TopicPartition) -> bool {
-        let acks = self.by_partition.get(partition);
-        let withheld = acks.is_some_and(Acks::is_withheld);
+        let withheld = self.room(partition) == 0;
         if withheld {
             self.withheld.insert(partition.clone());
         }
         withheld
+    }
+
+    /// How many records of `partition` may be handed out now.
+    pub fn room(&self, partition: &TopicPartition) -> usize {
+        let acks = self.by_partition.get(partition);
+        acks.map_or(commit_metadata::ALWAYS_FIT as usize, Acks::room)
     }
 
     /// Those that are withheld.
@@ -185,9 +191,7 @@ impl Acknowledgements {
 
     /// Takes those that may be read on again.
     pub fn take_released(&mut self) -> Vec<TopicPartition> {
-        let by_partition = &self.by_partition;
-        let is_over =
-            |name: &TopicPartition| !by_partition.get(name).is_some_and(Acks::is_withheld);
+        let is_over = |name: &TopicPartition| self.room(name) > 0;
         let released: Vec<_> = self
             .withheld
             .iter()

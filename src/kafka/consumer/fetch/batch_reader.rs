@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use protocol::compression::{Codec, CompressionError, Decompressor};
+use protocol::compression::{Codec, CompressionError};
 use protocol::records::{BatchIter, DecodedBatch, RecordBatch, RecordError};
 
 use super::aborted::AbortedTransactions;
@@ -14,7 +14,7 @@ use super::memory::Fetched;
 use crate::kafka::consumer::Acks;
 use crate::kafka::consumer::positions::{Position, Wanted};
 use crate::kafka::consumer::records::Batch;
-use crate::kafka::runtime::{Budget, Mutex};
+use crate::kafka::runtime::{Budget, Decompressors, Excess};
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// Reads a partition's part of a response.
@@ -29,6 +29,8 @@ pub(crate) struct BatchReader {
     batches: BatchIter,
     /// The next batch, for which there was no room.
     postponed: Option<RecordBatch>,
+    /// It needs more than so many bytes.
+    needs_more_than: Option<usize>,
     open: Option<Open>,
     /// There are bytes, but not one whole batch.
     cut_off: bool,
@@ -56,12 +58,12 @@ pub(crate) enum Step {
 }
 
 /// How much of the budget the next batch may be decompressed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// What is left: there are records already to go on with.
+#[derive(Clone, Copy)]
+pub(crate) enum Room<'a> {
+    /// What is left: it can wait for more.
     Left,
-    /// As much as one batch may ever have, whatever is left: without this one there is no progress.
-    Alone,
+    /// As much as one batch may ever have, whatever is left: without this one there is no progress, and nobody else takes more than is left.
+    Alone(&'a Arc<Excess>),
 }
 
 /// What became of a batch.
@@ -72,9 +74,9 @@ enum Opened {
     NoRoom,
 }
 
-/// What readers read with: kept from batch to batch, because its memory is warm.
+/// What a reader reads with: whose bytes they are, and how many.
 pub(crate) struct BatchDecoder {
-    decompressor: Decompressor,
+    decompressors: Arc<Decompressors>,
     budget: Arc<Budget>,
     /// The most that a batch may be decompressed to.
     max_batch_bytes: usize,
@@ -83,45 +85,8 @@ pub(crate) struct BatchDecoder {
     last_len: usize,
 }
 
-/// Decoders for whoever reads, wherever: those that are not in use.
-pub(crate) struct Decoders {
-    spare: Mutex<Vec<BatchDecoder>>,
-    budget: Arc<Budget>,
-    max_batch_bytes: usize,
-    check_crcs: bool,
-}
-
-/// How many decoders are kept while nobody uses them.
-const SPARE_DECODERS: usize = 4;
-
-impl Decoders {
-    pub fn new(budget: Arc<Budget>, max_batch_bytes: usize, check_crcs: bool) -> Self {
-        Self {
-            spare: Mutex::default(),
-            budget,
-            max_batch_bytes,
-            check_crcs,
-        }
-    }
-
-    pub fn take(&self) -> BatchDecoder {
-        let spare = self.spare.lock().pop();
-        let new = || BatchDecoder::new(self.budget.clone(), self.max_batch_bytes, self.check_crcs);
-        let decoder = spare.unwrap_or_else(new);
-        // What another partition's batches came to says nothing of the next one's.
-        BatchDecoder {
-            last_len: 0,
-            ..decoder
-        }
-    }
-
-    pub fn put_back(&self, decoder: BatchDecoder) {
-        let mut spare = self.spare.lock();
-        if spare.len() < SPARE_DECODERS {
-            spare.push(decoder);
-        }
-    }
-}
+/// What a batch is taken to come to while none is known that came to more.
+const FIRST_GUESS: usize = 1 << 20;
 
 /// A response's batches of one partition, by a scan_headers at their headers.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,13 +121,60 @@ pub(crate) fn scan_headers(records: &bytes::Bytes, from: i64) -> HeaderScan {
 }
 
 impl BatchDecoder {
-    pub fn new(budget: Arc<Budget>, max_batch_bytes: usize, check_crcs: bool) -> Self {
+    pub fn new(
+        decompressors: Arc<Decompressors>,
+        budget: Arc<Budget>,
+        max_batch_bytes: usize,
+        check_crcs: bool,
+    ) -> Self {
         Self {
-            decompressor: Decompressor::new(),
+            decompressors,
             budget,
             max_batch_bytes,
             check_crcs,
             last_len: 0,
+        }
+    }
+
+    /// What is left for a batch.
+    fn left(&self) -> usize {
+        self.budget.fairly_left().min(self.max_batch_bytes)
+    }
+
+    /// Decompresses `batch` into memory that is reserved before, so that nobody else counts on it meanwhile. `None` where there is not so much.
+    fn decompress(
+        &mut self,
+        batch: &RecordBatch,
+        room: Room<'_>,
+    ) -> Result<Option<(DecodedBatch, Arc<Fetched>)>, RecordError> {
+        let (most, excess) = match room {
+            Room::Left => (self.left(), None),
+            Room::Alone(excess) => (self.max_batch_bytes, Some(excess.clone())),
+        };
+        // Most come to no more, and one that does is decompressed again.
+        let mut limit = most.min(FIRST_GUESS.max(self.last_len));
+        loop {
+            let mut reservation = self.budget.reserve(limit);
+            let decode = |one: &mut _| batch.decode(one, limit);
+            match self.decompressors.with(decode) {
+                Err(RecordError::Compression(CompressionError::TooLarge { .. }))
+                    if limit < most =>
+                {
+                    limit = most;
+                }
+                Err(RecordError::Compression(CompressionError::TooLarge { .. }))
+                    if excess.is_none() && most < self.max_batch_bytes =>
+                {
+                    return Ok(None);
+                }
+                decoded => {
+                    let records = decoded?;
+                    reservation.adjust(records.memory_len());
+                    self.last_len = records.data_len();
+                    let memory = Fetched::decompressed(reservation, excess);
+                    return Ok(Some((records, Arc::new(memory))));
+                }
+            }
         }
     }
 }
@@ -186,6 +198,7 @@ impl BatchReader {
             },
             batches: BatchIter::new(records),
             postponed: None,
+            needs_more_than: None,
             open: None,
             cut_off,
             aborted,
@@ -204,7 +217,7 @@ impl BatchReader {
         mut most: usize,
         bytes: usize,
         passed: Option<Range<i64>>,
-        room: Room,
+        room: Room<'_>,
         decoder: &mut BatchDecoder,
     ) -> Result<Step> {
         if self.open.is_none() {
@@ -217,12 +230,16 @@ impl BatchReader {
             };
             let after = after(&batch);
             match self.open_batch(&batch, room, decoder) {
-                Ok(Opened::Open(open)) => self.open = Some(open),
+                Ok(Opened::Open(open)) => {
+                    self.needs_more_than = None;
+                    self.open = Some(open);
+                }
                 Ok(Opened::Nothing) => {
                     self.pass(after);
                     return Ok(Step::Skipped);
                 }
                 Ok(Opened::NoRoom) => {
+                    self.needs_more_than = Some(decoder.left());
                     self.postponed = Some(batch);
                     return Ok(Step::NoRoom);
                 }
@@ -305,19 +322,19 @@ impl BatchReader {
     fn open_batch(
         &mut self,
         batch: &RecordBatch,
-        room: Room,
+        room: Room<'_>,
         decoder: &mut BatchDecoder,
     ) -> Result<Opened, RecordError> {
         if batch.last_offset() < self.position.offset {
             return Ok(Opened::Nothing);
         }
         let borrowed = batch.magic() == 2 && batch.codec()? == Codec::None;
-        let limit = match room {
-            Room::Left if !borrowed => decoder.budget.left(),
-            _ => decoder.max_batch_bytes,
-        };
-        if limit < decoder.last_len && room == Room::Left && !borrowed {
-            return Ok(Opened::NoRoom);
+        if let (Room::Left, false) = (room, borrowed) {
+            let left = decoder.left();
+            let is_known = self.needs_more_than.is_some_and(|known| left <= known);
+            if left < decoder.last_len || is_known {
+                return Ok(Opened::NoRoom);
+            }
         }
         if decoder.check_crcs {
             batch.verify_crc()?;
@@ -334,23 +351,20 @@ impl BatchReader {
         if hidden || batch.is_control() {
             return Ok(Opened::Nothing);
         }
-        let mut records = match batch.decode(&mut decoder.decompressor, limit) {
-            Err(RecordError::Compression(CompressionError::TooLarge { .. }))
-                if room == Room::Left =>
-            {
-                return Ok(Opened::NoRoom);
+        let (mut records, reservation) = if borrowed {
+            let limit = decoder.max_batch_bytes;
+            let decode = |one: &mut _| batch.decode(one, limit);
+            let records = decoder.decompressors.with(decode)?;
+            (records, self.reservation.clone())
+        } else {
+            match decoder.decompress(batch, room)? {
+                Some(decompressed) => decompressed,
+                None => return Ok(Opened::NoRoom),
             }
-            decoded => decoded?,
         };
         if records.header().base_offset < self.position.offset {
             records.skip_to(self.position.offset);
         }
-        let reservation = if borrowed {
-            self.reservation.clone()
-        } else {
-            decoder.last_len = records.data_len();
-            Arc::new(decoder.budget.reserve(records.data_len()).into())
-        };
         Ok(Opened::Open(Open {
             records,
             after: after(batch),

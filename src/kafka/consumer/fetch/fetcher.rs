@@ -9,17 +9,21 @@ use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use super::next_fetch::{Fetch, NextFetch};
 use super::response::{self, FrameMemory, Received};
 use super::session::FetchSession;
 use crate::kafka::cluster::Channel;
 use crate::kafka::consumer::IsolationLevel;
 use crate::kafka::consumer::partitions::STALLED_AFTER;
 use crate::kafka::consumer::positions::Wanted;
-use crate::kafka::consumer::state::{ConsumerContext, Fetch, NextFetch};
+use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::consumer::wait::wait;
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Result};
+
+/// How many bytes of buffers are kept for what comes next, though nothing is left of the budget.
+const SPARE_BYTES: usize = 2 << 20;
 
 /// Fetches from `node` until nothing is to be fetched from there. `wakeup` says that something may have changed about it.
 pub(crate) async fn run(context: Arc<ConsumerContext>, node: i32, wakeup: Arc<Notify>) {
@@ -141,6 +145,10 @@ async fn ask(
             _excess: excess,
         };
     };
+    // Buffers with nothing in them have no place beside a budget that is used up.
+    let spare = context.budget.left() + fetch.max_bytes + SPARE_BYTES;
+    connection.pool().keep_at_most(spare);
+    context.cluster.decompressors().keep_at_most(spare);
     let response = connection.call_sized(&request, api_version, deadline, on_length);
     Ok(Received {
         response: response.await?,

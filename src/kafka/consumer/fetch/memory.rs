@@ -1,17 +1,17 @@
 //! What a consumer has fetched, in its byte budget: what is on its way, what waits to be polled, what was decompressed, and what the
 //! application still holds.
 
+use std::sync::{Arc, Weak};
+
 use bytes::Bytes;
 
 use crate::kafka::net::FramePool;
-use crate::kafka::runtime::{Budget, Reservation};
+use crate::kafka::runtime::{Budget, Excess, Reservation};
 
-/// What is left to fetch into: a quarter is kept for what is fetched to be decompressed to, and to the other consumers of the client as much
-/// as this one has.
+/// What is left to fetch into: a quarter of what the consumer may have now is kept for what is fetched to be decompressed to.
 pub(crate) fn left_to_fetch(budget: &Budget) -> usize {
-    let limit = budget.limit();
-    let left = (limit - limit / 4).saturating_sub(budget.used());
-    left.min(budget.fairly_left())
+    let left = budget.fairly_left();
+    left.saturating_sub((budget.used() + left) / 4)
 }
 
 /// Records in memory; dropping it returns their bytes to the budget, and their frame to the pool.
@@ -19,24 +19,32 @@ pub(crate) fn left_to_fetch(budget: &Budget) -> usize {
 pub(crate) struct Fetched {
     reservation: Reservation,
     frame: Option<(FramePool, Bytes)>,
+    /// By what right it is more than was left.
+    _excess: Option<Arc<Excess>>,
 }
 
 impl Fetched {
     /// The bytes are those of a frame, which goes back to its pool in the end. The `Bytes` are any part of it; every other part must be dropped
     /// before this is.
     pub fn in_frame(reservation: Reservation, frame: Option<(FramePool, Bytes)>) -> Self {
-        Self { reservation, frame }
+        Self {
+            reservation,
+            frame,
+            _excess: None,
+        }
+    }
+
+    /// What was decompressed, into memory of its own; it is more than was left where it has the right to an `excess`.
+    pub fn decompressed(reservation: Reservation, excess: Option<Arc<Excess>>) -> Self {
+        Self {
+            reservation,
+            frame: None,
+            _excess: excess,
+        }
     }
 
     pub fn bytes(&self) -> usize {
         self.reservation.bytes()
-    }
-}
-
-/// What was decompressed, into memory of its own.
-impl From<Reservation> for Fetched {
-    fn from(reservation: Reservation) -> Self {
-        Self::in_frame(reservation, None)
     }
 }
 
@@ -45,5 +53,19 @@ impl Drop for Fetched {
         if let Some((pool, part)) = self.frame.take() {
             pool.recycle(part);
         }
+    }
+}
+
+/// The right of one who reads to take more than is left: had as long as anything is that was taken by it.
+#[derive(Debug, Default)]
+pub(crate) struct ExcessOf(Weak<Excess>);
+
+impl ExcessOf {
+    /// The right that was `granted` just now, or is had already, or is free.
+    pub fn take(&mut self, granted: Option<Arc<Excess>>, budget: &Budget) -> Option<Arc<Excess>> {
+        let had = || self.0.upgrade();
+        let excess = granted.or_else(had).or_else(|| budget.try_excess())?;
+        self.0 = Arc::downgrade(&excess);
+        Some(excess)
     }
 }

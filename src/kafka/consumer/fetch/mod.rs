@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `fetcher` | the task that fetches from one broker |
+//! | `next_fetch` | what it does next, by what the budget has left |
 //! | `response` | what its responses do |
 //! | `session` | what changed since the last request (KIP-227) |
 //! | `buffer` | what was fetched and not yet read, partition by partition |
@@ -15,5 +16,6 @@ pub(super) mod batch_reader;
 pub(super) mod buffer;
 pub(super) mod fetcher;
 pub(super) mod memory;
+mod next_fetch;
 mod response;
 mod session;

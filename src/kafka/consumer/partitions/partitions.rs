@@ -14,6 +14,7 @@ use super::{PartitionReader, Readers};
 use crate::kafka::consumer::state::Source;
 use crate::kafka::consumer::wait::wait;
 use crate::kafka::consumer::{Consumer, ConsumerHandle};
+use crate::kafka::runtime::after;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// How long one poll of the task waits at most; each is a sign of life for the group by itself.
@@ -58,8 +59,9 @@ impl Consumer {
     /// What a reader has returned counts as finished, for commits without named offsets, once it is asked for more: see
     /// [`PartitionReader::next`].
     ///
-    /// The budget (`buffer_bytes`) is shared by all. Where it gets short, what was fetched of partitions that are not read for 100 ms is dropped
-    /// and fetched again when their readers ask; and readers whose next batch has no room go on one at a time.
+    /// The budget (`buffer_bytes`) is shared by all; a quarter of it is kept in equal parts for readers that have less than that. Where it gets
+    /// short, what was fetched of partitions that are not read for 100 ms is dropped and fetched again when their readers ask; and readers whose
+    /// next batch has no room go on one at a time.
     ///
     /// ```no_run
     /// # async fn example() -> pat_events::kafka::Result<()> {
@@ -120,20 +122,17 @@ impl Consumer {
                 return;
             };
             readers.revoke(partitions);
-            (
-                readers.drained.clone(),
-                Instant::now().checked_add(readers.drain),
-            )
+            (readers.drained.clone(), after(readers.drain))
         };
         loop {
             let mut over = pin!(drained.notified());
             over.as_mut().enable();
             let reads = |readers: &Readers| readers.any_of(partitions);
             let waits = context.state().readers.as_ref().is_some_and(reads);
-            if !waits || until.is_some_and(|until| Instant::now() >= until) {
+            if !waits || Instant::now() >= until {
                 return;
             }
-            wait(over, until).await;
+            wait(over, Some(until)).await;
         }
     }
 }

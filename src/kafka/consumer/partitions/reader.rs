@@ -8,10 +8,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::readers::{Left, Standing, Taken};
-use crate::kafka::consumer::fetch::batch_reader::Room;
+use crate::kafka::consumer::fetch::batch_reader::{BatchDecoder, Room};
+use crate::kafka::consumer::fetch::memory::ExcessOf;
 use crate::kafka::consumer::hand_out::{ReadOn, read_on};
 use crate::kafka::consumer::positions::Position;
 use crate::kafka::consumer::{Acks, CommitSource, ConsumerHandle, Records};
+use crate::kafka::runtime::{Budget, Excess};
 use crate::kafka::{Result, TopicPartition};
 
 /// Reads one partition: see [`Consumer::into_partitions`](crate::kafka::Consumer::into_partitions). May be moved to any task or thread.
@@ -23,6 +25,10 @@ pub struct PartitionReader {
     partition: TopicPartition,
     number: u64,
     wakeup: Arc<Notify>,
+    /// Its share of the consumer's.
+    budget: Arc<Budget>,
+    decoder: BatchDecoder,
+    excess: ExcessOf,
 }
 
 /// What came of looking for records.
@@ -44,7 +50,12 @@ impl fmt::Debug for PartitionReader {
 
 impl PartitionReader {
     pub(super) fn new(handle: ConsumerHandle, taken: Taken) -> Self {
+        let context = &handle.context;
+        let budget = Budget::new(context.budget.limit(), Some(context.budget.clone()));
         Self {
+            decoder: context.decoder(&budget),
+            budget,
+            excess: ExcessOf::default(),
             handle,
             partition: taken.partition,
             number: taken.number,
@@ -84,18 +95,21 @@ impl PartitionReader {
             // Lets the fetchers of a runtime with one thread go on before this keeps it busy.
             tokio::task::yield_now().await;
         }
+        let wakeup = self.wakeup.clone();
+        let mut granted = None;
         loop {
-            let mut woken = pin!(self.wakeup.notified());
+            let mut woken = pin!(wakeup.notified());
             let mut freed = pin!(context.budget.freed());
             woken.as_mut().enable();
             freed.as_mut().enable();
-            match self.look()? {
+            match self.look(granted.take())? {
                 Look::Records(records) => return Ok(Some(records)),
                 Look::End => return Ok(None),
                 Look::Nothing => woken.await,
                 Look::NoRoom => {
                     tokio::select! {
                         biased;
+                        excess = context.budget.excess() => granted = Some(excess),
                         () = woken => {}
                         () = freed => {}
                     }
@@ -111,8 +125,8 @@ impl PartitionReader {
         }
     }
 
-    fn look(&self) -> Result<Look> {
-        let context = &self.handle.context;
+    fn look(&mut self, granted: Option<Arc<Excess>>) -> Result<Look> {
+        let context = self.handle.context.clone();
         context.check_open()?;
         match context.state().readers.as_mut() {
             None => return Ok(Look::End),
@@ -122,7 +136,7 @@ impl PartitionReader {
                 Standing::End => return Ok(Look::End),
             },
         }
-        let look = self.read();
+        let look = self.read(granted);
         let mut state = context.state();
         let busy = match &look {
             Look::Records(_) => Some(Instant::now()),
@@ -137,10 +151,9 @@ impl PartitionReader {
         Ok(look)
     }
 
-    fn read(&self) -> Look {
+    fn read(&mut self, mut granted: Option<Arc<Excess>>) -> Look {
         let context = &self.handle.context;
         let most = context.config.max_poll_records;
-        let mut decoder = context.decoders.take();
         let mut records = Records::default();
         let mut reading = None;
         let mut no_room = false;
@@ -148,40 +161,27 @@ impl PartitionReader {
             let next = context.state().next_of(&self.partition, reading.take());
             let Some(reader) = next else { break };
             let left = (most - records.count(), usize::MAX);
-            let mut read = read_on(
-                context,
-                reader,
-                &mut decoder,
-                left,
-                Room::Left,
-                &mut records,
-            );
+            let decoder = &mut self.decoder;
+            let mut read = read_on(context, reader, decoder, left, Room::Left, &mut records);
             if let ReadOn::NoRoom(reader) = read {
                 // One at a time may take what it needs, whatever is left: without it there is no progress.
-                let mut alone = context.alone.lock();
-                if !records.is_empty() || alone.strong_count() > 0 {
+                let excess = match records.is_empty() {
+                    true => self.excess.take(granted.take(), &self.budget),
+                    false => None,
+                };
+                let Some(excess) = excess else {
                     reading = Some(reader);
                     no_room = true;
                     break;
-                }
-                read = read_on(
-                    context,
-                    reader,
-                    &mut decoder,
-                    left,
-                    Room::Alone,
-                    &mut records,
-                );
-                if let Some(memory) = records.memory() {
-                    *alone = Arc::downgrade(memory);
-                }
+                };
+                let room = Room::Alone(&excess);
+                read = read_on(context, reader, decoder, left, room, &mut records);
             }
             match read {
                 ReadOn::More(reader) | ReadOn::NoRoom(reader) => reading = Some(reader),
                 ReadOn::Over => {}
             }
         }
-        context.decoders.put_back(decoder);
         let mut state = context.state();
         if let Some(reading) = reading {
             state.put_back(reading);

@@ -65,11 +65,6 @@ impl Records {
         self.bytes
     }
 
-    /// The memory that the last of them are in.
-    pub(crate) fn memory(&self) -> Option<&Arc<Fetched>> {
-        self.batches.last().map(Batch::memory)
-    }
-
     /// These partitions were read to their end, which is there.
     pub(crate) fn ended(&mut self, ends: Vec<(TopicPartition, i64)>) {
         self.ends = ends;

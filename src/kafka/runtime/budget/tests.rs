@@ -150,10 +150,61 @@ proptest! {
             }
             let sum: usize = users.iter().map(|user| user.used()).sum();
             prop_assert_eq!(sum, common.used());
-            prop_assert!(sum < TOTAL);
+            prop_assert!(sum <= TOTAL);
             for user in &users {
-                prop_assert!(user.used() > 0 || user.fairly_left() > 0);
+                prop_assert!(user.used() + user.fairly_left() >= TOTAL / 4 / 8);
             }
         }
     }
+
+    /// The same where each of the users has readers, who take from what it has.
+    #[test]
+    fn whatever_some_readers_hold_on_to_something_is_left_for_all(
+        steps in prop::collection::vec((0usize..4, 0usize..3, any::<bool>(), 0usize..=100), 1..200),
+    ) {
+        const TOTAL: usize = 1 << 20;
+        let common = Budget::new(TOTAL, None);
+        let users = [(); 4].map(|()| Budget::new(TOTAL, Some(common.clone())));
+        let readers = users.each_ref().map(|user| [(); 3].map(|()| Budget::new(TOTAL, Some(user.clone()))));
+        let mut held = [(); 4].map(|()| [(); 3].map(|()| Vec::new()));
+        for (user, reader, takes, part) in steps {
+            let held = &mut held[user][reader];
+            if takes {
+                let reader = &readers[user][reader];
+                held.push(reader.reserve(reader.fairly_left() * part / 100));
+            } else {
+                let keep = held.len() * part / 100;
+                held.truncate(keep);
+            }
+            let sum: usize = readers.iter().flatten().map(|reader| reader.used()).sum();
+            prop_assert_eq!(sum, common.used());
+            prop_assert!(sum <= TOTAL);
+            for reader in readers.iter().flatten() {
+                prop_assert!(reader.used() + reader.fairly_left() >= TOTAL / 4 / 4 / 4 / 3);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_at_a_time_takes_more_than_is_left_in_the_order_of_asking() {
+    let (_, [one, other]) = two_of(100);
+    let reader = Budget::new(100, Some(other.clone()));
+    let first = one.try_excess().expect("nobody has it");
+    assert!(reader.try_excess().is_none());
+    let waits = tokio::spawn(reader.excess());
+    tokio::task::yield_now().await;
+    let gives_up = tokio::spawn(other.excess());
+    tokio::task::yield_now().await;
+    let last = tokio::spawn(one.excess());
+    tokio::task::yield_now().await;
+    drop(first);
+    assert!(one.try_excess().is_none(), "another was waiting for it");
+    let second = at_once(waits).await.expect("at once").expect("no panic");
+    gives_up.abort();
+    tokio::task::yield_now().await;
+    assert!(!last.is_finished());
+    drop(second);
+    assert!(at_once(last).await.expect("at once").is_ok());
+    assert!(other.try_excess().is_some());
 }

@@ -103,7 +103,7 @@ fn reader(
     aborted: Option<AbortedTransactions>,
 ) -> (BatchReader, BatchDecoder) {
     let budget = Budget::new(1 << 20, None);
-    let reservation = Arc::new(budget.reserve(records.len()).into());
+    let reservation = Fetched::in_frame(budget.reserve(records.len()), None);
     let want = Wanted {
         partition: TopicPartition::new("t", 0),
         topic_id: protocol::Uuid::ZERO,
@@ -116,11 +116,16 @@ fn reader(
         scan_headers(&records, from),
         HeaderScan::Unreadable { cut_off: true }
     );
-    let reader = BatchReader::new(&want, records, cut_off, aborted, reservation);
+    let reader = BatchReader::new(&want, records, cut_off, aborted, Arc::new(reservation));
     (
         reader,
-        BatchDecoder::new(budget.clone(), budget.limit(), true),
+        BatchDecoder::new(Arc::default(), budget.clone(), budget.limit(), true),
     )
+}
+
+/// The right to take more than is left.
+fn alone(decoder: &BatchDecoder) -> Arc<Excess> {
+    decoder.budget.try_excess().expect("nobody has it")
 }
 
 /// Reads to the end, `most` at a time: offset and value of each record.
@@ -130,8 +135,9 @@ fn read_all(
     most: usize,
 ) -> Result<Vec<(i64, String)>> {
     let mut all = Vec::new();
+    let alone = alone(decoder);
     loop {
-        match reader.read(most, usize::MAX, None, Room::Alone, decoder)? {
+        match reader.read(most, usize::MAX, None, Room::Alone(&alone), decoder)? {
             Step::End => return Ok(all),
             Step::Skipped => {}
             Step::NoRoom => panic!("there is room for one batch"),
@@ -241,8 +247,9 @@ fn decompressed_bytes_count_against_the_budget_until_they_are_dropped() {
     let (mut reader, mut decoder) = reader(sealed.bytes().clone(), 0, None);
     let budget = decoder.budget.clone();
     assert_eq!(budget.left(), (1 << 20) - compressed);
-    let Ok(Step::Records(batch)) = reader.read(1, usize::MAX, None, Room::Alone, &mut decoder)
-    else {
+    let excess = alone(&decoder);
+    let room = Room::Alone(&excess);
+    let Ok(Step::Records(batch)) = reader.read(1, usize::MAX, None, room, &mut decoder) else {
         panic!("a record");
     };
     assert!(budget.left() < (1 << 20) - 50_000);
@@ -313,12 +320,14 @@ fn a_batch_for_which_nothing_is_left_waits_unless_it_is_alone() {
         assert!(matches!(read, Ok(Step::NoRoom)), "600 KB of 1 MiB are used");
     }
     assert_eq!(reader.position.offset, 2, "nothing was passed over");
-    let Ok(Step::Records(alone)) = reader.read(9, usize::MAX, None, Room::Alone, &mut decoder)
-    else {
+    let excess = alone(&decoder);
+    let room = Room::Alone(&excess);
+    let Ok(Step::Records(alone)) = reader.read(9, usize::MAX, None, room, &mut decoder) else {
         panic!("progress whatever is held");
     };
     assert_eq!(alone.next_offset, 4);
-    drop((first, alone));
+    assert!(decoder.budget.try_excess().is_none());
+    drop((first, alone, excess));
     let all = read_all(&mut reader, &mut decoder, 9).expect("readable");
     assert_eq!(all.len(), 4);
 }
@@ -330,7 +339,7 @@ fn a_read_ends_with_the_record_that_reaches_the_bytes_asked_for() {
     log.append(&[value.as_str(); 10], &SealOptions::default());
     let (mut reader, mut decoder) = reader(log.bytes.freeze(), 0, None);
     for (bytes, expected) in [(0, 1), (1, 1), (1_500, 2), (2_500, 3), (usize::MAX, 3)] {
-        let Ok(Step::Records(batch)) = reader.read(100, bytes, None, Room::Alone, &mut decoder)
+        let Ok(Step::Records(batch)) = reader.read(100, bytes, None, Room::Left, &mut decoder)
         else {
             panic!("records");
         };
@@ -338,7 +347,7 @@ fn a_read_ends_with_the_record_that_reaches_the_bytes_asked_for() {
         assert!(batch.records.unread_len() > 1_000 * expected);
     }
     assert!(matches!(
-        reader.read(100, usize::MAX, None, Room::Alone, &mut decoder),
+        reader.read(100, usize::MAX, None, Room::Left, &mut decoder),
         Ok(Step::End)
     ));
 }
