@@ -36,6 +36,7 @@ mod suite;
 mod telemetry;
 mod tokens;
 mod transcript;
+mod ways;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ fn main() {
     let fleet = Arc::new(Fleet::default());
     let trials = [
         suite::trials(&fleet),
+        ways::trials(&fleet),
         brokers::trials(&fleet),
         interop::trials(&fleet),
         telemetry::trials(&fleet),
