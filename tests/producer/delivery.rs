@@ -58,6 +58,34 @@ async fn every_codec_and_every_kind_of_acknowledgement_delivers_in_order() {
     }
 }
 
+/// The sender looked once whether more had come, and looked in vain whenever the runtime had run it twice in a row: with many partitions
+/// each batch went with a record or two in it, and cost as much as one of ten.
+#[tokio::test(start_paused = true)]
+async fn who_lets_others_run_now_and_then_fills_the_batches_of_many_partitions() {
+    const PARTITIONS: i32 = 200;
+    let broker = one_broker(PARTITIONS);
+    let producer = producer(&broker, |config| config.linger = ms(1_000)).await;
+    let sent = producer.send(Record::new("t").partition(0).value(b"warm"));
+    sent.await.unwrap();
+    let before = producer.metrics();
+    let mut deliveries = Vec::new();
+    for turn in 0..20 {
+        deliveries
+            .extend(enqueue_numbers(&producer, PARTITIONS, turn * 200..turn * 200 + 200).await);
+        tokio::task::yield_now().await;
+    }
+    producer.flush().await.unwrap();
+    deliver_all(&broker, deliveries).await;
+    let after = producer.metrics();
+    let (records, batches) = (
+        after.records_delivered - before.records_delivered,
+        after.batches_sent - before.batches_sent,
+    );
+    assert_eq!(records, 4_000);
+    // All but what was sent at once, because it came first, goes in batches of nearly 20.
+    assert!(batches <= 2 * PARTITIONS as u64, "{batches} batches");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_value_can_be_encoded_straight_into_the_batch() {
     let broker = one_broker(1);

@@ -214,6 +214,14 @@ impl ConsumerContext {
         }
     }
 
+    /// Wakes those who read of what responses brought.
+    pub fn tell_of_fetched(&self) {
+        if let Some(readers) = &mut self.state().readers {
+            readers.wake_fetched();
+        }
+        self.ready.notify_waiters();
+    }
+
     /// Where commits go by what is acknowledged: how many records of `partition` may be handed out from `offset` on, and the first stretch of
     /// those that were acknowledged before a restart, and are not to be.
     pub fn to_hand_out(
@@ -237,7 +245,14 @@ impl ConsumerState {
         self.buffers.held_by(std::slice::from_ref(partition)).0 > 0
     }
 
-    /// Something came of `partition`, or may be read on.
+    /// Something came of `partition`: its reader is told [in a moment](ConsumerContext::tell_of_fetched).
+    pub fn fetched(&mut self, partition: &TopicPartition) {
+        if let Some(readers) = &mut self.readers {
+            readers.fetched(partition);
+        }
+    }
+
+    /// `partition` may be read on.
     pub fn wake_reader(&self, partition: &TopicPartition) {
         if let Some(readers) = &self.readers {
             readers.wake(partition);

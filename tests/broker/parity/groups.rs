@@ -78,8 +78,8 @@ pub fn join(
     };
     JoinGroupRequest {
         group_id,
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
         member_id: member_id.into(),
         protocol_type: "consumer".into(),
         protocols: protocols.iter().map(protocol).collect(),

@@ -1,6 +1,7 @@
 //! The task that fetches from one broker: the next fetch is on its way while the last one is read. In: what is wanted from that broker.
 //! Out: buffered fetches, or what went wrong with a partition.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -34,7 +35,11 @@ pub(crate) async fn run(context: Arc<ConsumerContext>, node: i32, wakeup: Arc<No
     loop {
         let mut freed = pin!(context.budget.freed());
         freed.as_mut().enable();
-        match context.next_fetch(node, quiet_until) {
+        let next = context.next_fetch(node, quiet_until);
+        if !matches!(next, NextFetch::Send(_)) {
+            context.tell_of_fetched();
+        }
+        match next {
             NextFetch::Send(fetch) => {
                 let sent = Instant::now();
                 let (max_wait, full_for) = (fetch.max_wait, fetch.full_for);
@@ -49,6 +54,7 @@ pub(crate) async fn run(context: Arc<ConsumerContext>, node: i32, wakeup: Arc<No
                     false => fruitless + 1,
                 };
                 if fruitless > 1 {
+                    context.tell_of_fetched();
                     sleep(context.pause(fruitless - 1)).await;
                 }
             }
@@ -89,7 +95,20 @@ async fn fetch_once(
     fetch: Fetch,
 ) -> bool {
     let sent = Instant::now();
-    let received = ask(context, node, session, &fetch).await;
+    let received = {
+        let mut asked = pin!(ask(context, node, session, &fetch));
+        let mut told = false;
+        // The application hears of the last response when the next fetch is on its way: on a runtime with one thread, what it does with the
+        // records would hold that up.
+        let tell_when_asked = poll_fn(|task| {
+            let polled = asked.as_mut().poll(task);
+            if !std::mem::replace(&mut told, true) {
+                context.tell_of_fetched();
+            }
+            polled
+        });
+        tell_when_asked.await
+    };
     context.fetch_over();
     let error = match received {
         Ok(received) if received.response.error_code == ErrorCode::NONE => {

@@ -45,7 +45,7 @@ pub(super) struct FrameMemory {
     pub _excess: Option<Reservation>,
 }
 
-/// Takes a response to `fetch` apart. Whether anything was fetched.
+/// Takes a response to `fetch` apart. Whether anything was fetched; those who read it are to be [told](ConsumerContext::tell_of_fetched).
 pub(super) fn take(
     context: &ConsumerContext,
     node: i32,
@@ -103,9 +103,8 @@ pub(super) fn take(
         let mut state = context.state();
         state.positions.answered(&fetch.wanted);
         let answered = fetch.wanted.iter();
-        answered.for_each(|want| state.wake_reader(&want.partition));
+        answered.for_each(|want| state.fetched(&want.partition));
     }
-    context.ready.notify_waiters();
     // Of a partition that is new in a session a broker says something, unless it does nothing but throttle.
     let throttled = response.throttle_time_ms > 0;
     let is_left_out = |want: &&Wanted| !throttled && session.is_unanswered(&want.partition);
@@ -244,7 +243,7 @@ impl ResponseHandler<'_> {
             .fetched(want, next, watermarks, Instant::now());
         if fetched {
             state.buffers.push(reader);
-            state.wake_reader(&want.partition);
+            state.fetched(&want.partition);
         }
         fetched
     }

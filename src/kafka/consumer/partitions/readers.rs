@@ -24,6 +24,8 @@ pub(crate) struct Readers {
     offered: VecDeque<TopicPartition>,
     /// What is wrong, with no partition in particular or with one that nobody reads.
     errors: VecDeque<Error>,
+    /// Those of which something was fetched since readers were last woken.
+    fetched: Vec<TopicPartition>,
     last_number: u64,
     /// How long a reader may take to finish once its partition is to go.
     pub drain: Duration,
@@ -76,6 +78,7 @@ impl Readers {
             by_partition: BTreeMap::new(),
             offered: VecDeque::new(),
             errors: VecDeque::new(),
+            fetched: Vec::new(),
             last_number: 0,
             drain,
             news: Arc::default(),
@@ -128,6 +131,18 @@ impl Readers {
     pub fn wake(&self, partition: &TopicPartition) {
         if let Some(reading) = self.by_partition.get(partition) {
             reading.wakeup.notify_one();
+        }
+    }
+
+    /// Something of the partition was fetched: its reader is [woken](Self::wake_fetched) in a moment.
+    pub fn fetched(&mut self, partition: &TopicPartition) {
+        self.fetched.push(partition.clone());
+    }
+
+    /// Wakes those of whose partitions something was fetched.
+    pub fn wake_fetched(&mut self) {
+        for partition in std::mem::take(&mut self.fetched) {
+            self.wake(&partition);
         }
     }
 

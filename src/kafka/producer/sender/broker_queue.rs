@@ -11,6 +11,18 @@ use crate::kafka::Error;
 use crate::kafka::producer::partition::queue::PartitionQueue;
 use crate::kafka::runtime::Mutex;
 
+/// How many partitions are looked at to see whether more comes.
+const LOOKED_AT: usize = 16;
+
+/// How much waits for a broker. More than before when records came in between, unless batches left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Filled {
+    /// Bytes of the partitions that are ready, as far as they told.
+    pub ready: usize,
+    /// Bytes of those that were looked at, the longest waiting.
+    looked_at: usize,
+}
+
 /// A broker's share of the producer.
 #[derive(Debug)]
 pub(crate) struct BrokerQueue {
@@ -57,9 +69,17 @@ impl BrokerQueue {
         self.ready.lock().is_due(now, linger, hurry)
     }
 
-    /// Bytes of the partitions that are ready.
-    pub fn ready_bytes(&self) -> usize {
-        self.ready.lock().bytes()
+    /// How much waits. Partitions do not tell of each record, but a few of them are looked at.
+    pub fn filled(&self) -> Filled {
+        let (ready, looked_at) = {
+            let list = self.ready.lock();
+            (list.bytes(), list.first_open(LOOKED_AT))
+        };
+        let bytes = |queue: &Arc<PartitionQueue>| queue.lock().accumulator.bytes();
+        Filled {
+            ready,
+            looked_at: looked_at.iter().map(bytes).sum(),
+        }
     }
 
     /// Begins to drain partitions: see [`ReadyList::round`].

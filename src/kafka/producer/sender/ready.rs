@@ -210,6 +210,15 @@ impl<Q: Clone> ReadyList<Q> {
         self.bytes
     }
 
+    /// Up to `most` partitions with an open batch, the oldest first.
+    pub fn first_open(&self, most: usize) -> Vec<Q> {
+        let slots = self.open.iter().filter_map(|ticket| {
+            let slot = self.slots[ticket.slot].as_ref()?;
+            (slot.place == Place::Open(ticket.number)).then(|| slot.queue.clone())
+        });
+        slots.take(most).collect()
+    }
+
     /// The number that no ticket has yet: what comes in from now on is not drained in this round.
     pub fn round(&self) -> u64 {
         self.last_ticket + 1

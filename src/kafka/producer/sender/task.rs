@@ -22,6 +22,9 @@ use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// With so many bytes, others are worth waiting for, if they come at once.
 const MUCH_BYTES: usize = 8 << 10;
+/// After so many turns without more, no more is coming. The runtime runs those that yielded in turn, but not always in the same order: in
+/// one turn of two, the others may not have run yet.
+const QUIET_TURNS: u32 = 2;
 /// How many batches that do not fit into a request are passed over for smaller ones behind them.
 const MOST_WITHOUT_ROOM: usize = 8;
 
@@ -153,14 +156,14 @@ impl Sender {
     /// While nothing is in flight, what waits leaves at once; but where much waits and more comes from one turn to the next, a request
     /// costs less when it has that too. It waits for its linger time at most. False if nothing waits.
     async fn has_all_that_is_coming(&self) -> bool {
-        let mut bytes = self.broker.ready_bytes();
-        while bytes >= MUCH_BYTES && self.is_due(false).is_err() {
+        let mut filled = self.broker.filled();
+        let mut quiet_turns = 0;
+        while filled.ready >= MUCH_BYTES && quiet_turns < QUIET_TURNS && self.is_due(false).is_err()
+        {
             tokio::task::yield_now().await;
             // However little it was: a turn may have been short.
-            let before = std::mem::replace(&mut bytes, self.broker.ready_bytes());
-            if bytes <= before {
-                break;
-            }
+            let before = std::mem::replace(&mut filled, self.broker.filled());
+            quiet_turns = if filled > before { 0 } else { quiet_turns + 1 };
         }
         self.is_due(true).is_ok()
     }
