@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opentelemetry::Context as Ambient;
-use opentelemetry::trace::{TraceContextExt, Tracer as _, TracerProvider};
+use opentelemetry::trace::{FutureExt, Span as _, TraceContextExt, Tracer as _, TracerProvider};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use pat_events::broker::Broker;
 use pat_events::events::observe::Tracer;
 use pat_events::events::{
-    Attributes, Context, DeadLetters, HandlerError, ReplayOptions, dead_letter,
+    Attributes, Context, DeadLetters, HandlerError, MemoryOutbox, ReplayOptions, dead_letter,
 };
 use pat_events::kafka::{
     Client, ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition,
@@ -299,4 +299,48 @@ async fn what_is_not_sampled_is_not_recorded_anywhere_and_what_the_application_s
         parents[1].len() == 1 && parents[1][0].ends_with("-00"),
         "{parents:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_from_an_outbox_belongs_to_the_trace_in_which_it_was_encoded() {
+    let broker = shop::broker().await;
+    let receiver = Receiver::start().await;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(receiver.span_exporter())
+        .build();
+    let tracer = Some(Tracer::new(&provider));
+    let producer = shop::producer(&broker, |config| config.tracer = tracer.clone()).await;
+    let consumer = shop::consumer(&broker, |config| config.tracer = tracer);
+    let application = provider.tracer("shop");
+    let (encoded, root) = {
+        let span = application.start("place an order");
+        let root = span.span_context().clone();
+        let ambient = Ambient::current_with_span(span);
+        let order = OrderPlaced::new("o-1");
+        let encoding = producer.encode(&order).with_context(ambient);
+        (encoding.await.expect("encoded"), root)
+    };
+    let outbox = MemoryOutbox::default();
+    outbox.push(encoded);
+    let handler = Shop::default();
+    consumer.start(handler.clone()).await.expect("started");
+    assert_eq!(producer.relay(&outbox, 10).await.expect("relayed"), 1);
+    handler.attempts(1).await;
+    consumer.stop().await.expect("stopped well");
+    until(|| provider.force_flush().is_ok() && receiver.spans().len() >= 3).await;
+    let spans = receiver.spans();
+    let named = |name: &str| {
+        let mut found = spans.iter().filter(|span| span.name == name);
+        let span = found
+            .next()
+            .unwrap_or_else(|| panic!("no {name} in {spans:#?}"));
+        assert!(found.next().is_none(), "{name} twice");
+        check_span_attributes(&span.attributes);
+        span
+    };
+    let (create, process) = (named("create orders"), named("process orders"));
+    assert_eq!(create.kind(), SpanKind::Producer);
+    assert_eq!(hex(&create.parent_span_id), root.span_id().to_string());
+    assert_eq!(process.parent_span_id, create.span_id);
+    assert_eq!(hex(&process.trace_id), root.trace_id().to_string());
 }

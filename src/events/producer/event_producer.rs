@@ -256,7 +256,8 @@ impl<F: Format> EventProducer<F> {
         accepted
     }
 
-    /// Encodes an event without sending it, for an [outbox](crate::events::Outbox). Fails as [`enqueue_with`](Self::enqueue_with) does.
+    /// Encodes an event without sending it, for an [outbox](crate::events::Outbox); where there is a tracer, what handles it continues the trace
+    /// that is current now. Fails as [`enqueue_with`](Self::enqueue_with) does.
     pub async fn encode<E: Encode<F>>(&self, event: &E) -> Result<OutboxEvent> {
         let inner = &*self.0;
         (event.check()).map_err(|error| not_encoded(event.event_type(), error))?;
@@ -266,6 +267,12 @@ impl<F: Format> EventProducer<F> {
         let prepared = prepared.map_err(|error| not_encoded(event.event_type(), error))?;
         let timestamp_ms = inner.clock.now_ms();
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
+        let span = inner.spans.create(topic, || Sent {
+            id: Some(event.id().unwrap_or(envelope.id())),
+            key: event.key(),
+            len: prepared.encoded_len(),
+            custom: None,
+        });
         let (source, content_type) = (&inner.source, inner.codec.content_type());
         let headers = envelope.headers(event.event_type(), source, event.id(), content_type);
         let more = [
@@ -275,7 +282,9 @@ impl<F: Format> EventProducer<F> {
         let more = more
             .iter()
             .filter_map(|(name, it)| Some((*name, it.as_ref()?.as_bytes())));
-        let headers = headers.into_iter().chain(more).chain(prepared.header());
+        let of_trace = span.iter().flat_map(|span| span.headers());
+        let headers = headers.into_iter().chain(more);
+        let headers = headers.chain(prepared.header()).chain(of_trace);
         let mut value = vec![0; prepared.encoded_len()];
         event.write(&inner.codec, &prepared, &mut value);
         Ok(OutboxEvent::new(

@@ -28,8 +28,8 @@ const ATTEMPT: &str = "pat_events.attempt";
 
 /// Where spans go: a tracer of OpenTelemetry's. Cheap to clone.
 ///
-/// Producers of events have a span for each event that they send (`send {topic}`), until it is acknowledged, and put its context into the
-/// record's headers `traceparent` and `tracestate`. Consumers have one for each call of a handler (`process {topic}`), a child of the span
+/// Producers of events have a span for each event that they send (`send {topic}`), until it is acknowledged, or that they encode for an
+/// outbox (`create {topic}`), and put its context into the record's headers `traceparent` and `tracestate`. Consumers have one for each call of a handler (`process {topic}`), a child of the span
 /// that sent the event, with a link to the call before where it is a repetition; and one for each dead letter that they send, a child of the
 /// last call. What handlers start themselves are children of their call. The tracer's sampler decides which of them are recorded.
 ///
@@ -122,6 +122,7 @@ impl Template {
     }
 }
 
+const CREATE: &str = "create";
 const SEND: &str = "send";
 const PROCESS: &str = "process";
 
@@ -175,6 +176,19 @@ impl Spans {
             );
         }
         Some(SendSpan::new(span, event.custom.is_none()))
+    }
+
+    /// An event is created, to be sent by somebody else later: its span ends when this is dropped.
+    pub fn create<'a>(&self, topic: &str, event: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
+        let inner = self.0.as_ref()?;
+        let Sent { id, key, len, .. } = event();
+        let builder = Template::new(CREATE, topic, None).builder(SpanKind::Producer, Vec::new());
+        let mut span =
+            Ambient::map_current(|ambient| inner.tracer.0.build_with_context(builder, ambient));
+        if span.is_recording() {
+            about_message(|it| span.set_attribute(it), id, key, Some(len));
+        }
+        Some(SendSpan::new(span, true))
     }
 
     /// A handler is about to be called; the call before, with the same record, was `last`.
