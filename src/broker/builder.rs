@@ -18,6 +18,7 @@ use super::security::{Acl, Acls, Hash, SecuritySettings, TokenValidator};
 use super::server::Listener;
 #[cfg(feature = "tls-rustls")]
 use super::server::{Acceptor, BrokerTls};
+use super::share::ShareSettings;
 use super::topic_settings::TopicSettings;
 use super::wall_clock::WallClock;
 
@@ -53,6 +54,7 @@ impl Default for BrokerBuilder {
                 auto_create_topics: true,
                 topic: TopicSettings::default(),
                 groups: GroupSettings::default(),
+                shares: ShareSettings::default(),
                 fetch_max_bytes: 55 * 1024 * 1024,
                 max_request_bytes: 100 * 1024 * 1024,
                 offset_metadata_max_bytes: 4096,
@@ -158,6 +160,44 @@ impl BrokerBuilder {
     #[must_use]
     pub fn consumer_group_heartbeat_interval(mut self, interval: Duration) -> Self {
         self.settings.groups.consumer_heartbeat_interval = interval;
+        self
+    }
+
+    /// For how long a member of a share group (KIP-932) may be silent (`group.share.session.timeout.ms`). Default 45 s.
+    #[must_use]
+    pub fn share_group_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.groups.share_session_timeout = timeout;
+        self
+    }
+
+    /// How often members of share groups are to send heartbeats (`group.share.heartbeat.interval.ms`). Default 5 s.
+    #[must_use]
+    pub fn share_group_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.settings.groups.share_heartbeat_interval = interval;
+        self
+    }
+
+    /// For how long a record is locked for the member of a share group that has acquired it (`group.share.record.lock.duration.ms`). Default 30 s.
+    /// A group may have its own (`share.record.lock.duration.ms`), which clients set by IncrementalAlterConfigs.
+    #[must_use]
+    pub fn share_record_lock_duration(mut self, duration: Duration) -> Self {
+        self.settings.shares.record_lock_duration = duration;
+        self
+    }
+
+    /// How often a share group delivers a record at the most (`group.share.delivery.count.limit`). Default 5. A group may have its own
+    /// (`share.delivery.count.limit`).
+    #[must_use]
+    pub fn share_delivery_count_limit(mut self, limit: u8) -> Self {
+        self.settings.shares.delivery_count_limit = i16::from(limit.max(1));
+        self
+    }
+
+    /// Whether share groups begin at the beginning of their topics (`share.auto.offset.reset` = `earliest`), and not at the end of what there is when
+    /// a member first fetches. Default no. A group may have its own.
+    #[must_use]
+    pub fn share_groups_from_earliest(mut self, on: bool) -> Self {
+        self.settings.shares.from_earliest = on;
         self
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use super::partition::Partition;
 use super::quota::Quota;
 use super::random::Random;
 use super::security::{Security, SecuritySettings};
+use super::share::{IdPartition, SessionKey, ShareSessions, ShareSettings, Shares};
 use super::telemetry::Telemetry;
 use super::topic::{Topic, name_problem, names_collide};
 use super::topic_index::TopicIndex;
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) topic: TopicSettings,
     pub(crate) groups: GroupSettings,
+    pub(crate) shares: ShareSettings,
     /// The most that one Fetch response holds.
     pub(crate) fetch_max_bytes: usize,
     pub(crate) max_request_bytes: usize,
@@ -110,6 +112,9 @@ pub(crate) struct Cluster {
     /// Tells the keeper of the groups' time that a deadline may have come nearer.
     pub(crate) groups_changed: Notify,
     sessions: BTreeMap<i32, Mutex<FetchSessions>>,
+    /// What share groups have acquired and acknowledged.
+    pub(crate) shares: Mutex<Shares>,
+    share_sessions: BTreeMap<i32, Mutex<ShareSessions>>,
     pub(crate) faults: Mutex<Faults>,
     /// What clients have produced of late, where that is limited.
     pub(crate) produce_quota: Option<Mutex<Quota>>,
@@ -117,6 +122,7 @@ pub(crate) struct Cluster {
     pub(crate) telemetry: Mutex<Telemetry>,
     pub(crate) random: Mutex<Random>,
     next_producer_id: AtomicI64,
+    next_connection: AtomicU64,
     /// Stands for records in a response until they are written; never read.
     pub(crate) placeholder: Bytes,
 }
@@ -128,6 +134,10 @@ impl Cluster {
             .fetch_max_bytes
             .max(settings.topic.max_message_bytes);
         let sessions = endpoints
+            .iter()
+            .map(|endpoint| (endpoint.node, Mutex::default()))
+            .collect();
+        let share_sessions = endpoints
             .iter()
             .map(|endpoint| (endpoint.node, Mutex::default()))
             .collect();
@@ -159,6 +169,8 @@ impl Cluster {
             groups: Mutex::new(Groups::new(settings.groups.clone())),
             groups_changed: Notify::new(),
             sessions,
+            shares: Mutex::new(Shares::new(settings.shares.clone())),
+            share_sessions,
             faults: Mutex::default(),
             produce_quota: settings
                 .producer_byte_rate
@@ -166,6 +178,7 @@ impl Cluster {
             telemetry: Mutex::default(),
             random: Mutex::new(random),
             next_producer_id: AtomicI64::new(0),
+            next_connection: AtomicU64::new(0),
             // Zeroed memory that nobody touches costs address space only.
             placeholder: Bytes::from(vec![0; placeholder]),
             settings,
@@ -192,6 +205,51 @@ impl Cluster {
 
     pub(crate) fn sessions(&self, node: i32) -> Option<&Mutex<FetchSessions>> {
         self.sessions.get(&node)
+    }
+
+    pub(crate) fn share_sessions(&self, node: i32) -> Option<&Mutex<ShareSessions>> {
+        self.share_sessions.get(&node)
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A connection to `node` is gone: with it go the share sessions that began on it, and what was held in them is others'.
+    pub(crate) fn connection_ended(&self, node: i32, connection: u64) {
+        let Some(sessions) = self.share_sessions(node) else {
+            return;
+        };
+        let gone = lock(sessions).disconnected(connection);
+        for (key, ids) in gone {
+            self.share_session_ended(node, &key, ids);
+        }
+    }
+
+    /// What a member has held in a session with `node` is others', where that node leads still: another leader knows nothing of the session.
+    pub(crate) fn share_session_ended(
+        &self,
+        node: i32,
+        (group, member): &SessionKey,
+        mut ids: BTreeSet<IdPartition>,
+    ) {
+        ids.retain(|(id, index)| {
+            let topic = self.directory().topic_by_id(id);
+            let partition = topic.as_ref().and_then(|topic| topic.partition(*index));
+            partition.is_some_and(|partition| partition.leader == Some(node))
+        });
+        lock(&self.shares).release(group, member, &ids);
+        self.wake_share_fetches(&ids);
+    }
+
+    /// There may be something to acquire of these partitions.
+    pub(crate) fn wake_share_fetches(&self, ids: &BTreeSet<IdPartition>) {
+        for (id, index) in ids {
+            let topic = self.directory().topic_by_id(id);
+            if let Some(mut partition) = topic.as_ref().and_then(|topic| topic.partition(*index)) {
+                partition.wake();
+            }
+        }
     }
 
     pub(crate) fn next_producer_id(&self) -> i64 {
@@ -285,6 +343,7 @@ impl Cluster {
             .partitions()
             .for_each(|mut partition| partition.delete());
         lock(&self.groups).topic_deleted(name);
+        lock(&self.shares).topic_deleted(&topic.id);
         Some(topic)
     }
 
@@ -304,6 +363,9 @@ impl Cluster {
     pub(crate) fn node_stopped(&self, id: i32, now: Instant) {
         self.change_node(id, false, now, |partition| partition.node_stopped(id));
         if let Some(sessions) = self.sessions(id) {
+            lock(sessions).clear();
+        }
+        if let Some(sessions) = self.share_sessions(id) {
             lock(sessions).clear();
         }
     }
@@ -351,10 +413,12 @@ impl Cluster {
     }
 }
 
-/// Lets groups time out for as long as it runs.
+/// Lets groups, and the locks of share groups, time out for as long as it runs.
 pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
     loop {
         let next = lock(&cluster.groups).next_deadline();
+        let next_lock = lock(&cluster.shares).next_deadline();
+        let next = next.into_iter().chain(next_lock).min();
         let passed = async {
             match next {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -364,7 +428,12 @@ pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
         tokio::select! {
             biased;
             () = cluster.groups_changed.notified() => {}
-            () = passed => lock(&cluster.groups).expire(Instant::now()),
+            () = passed => {
+                let now = Instant::now();
+                lock(&cluster.groups).expire(now);
+                let given_back = lock(&cluster.shares).expire(now);
+                cluster.wake_share_fetches(&given_back);
+            }
         }
     }
 }

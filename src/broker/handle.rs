@@ -340,6 +340,14 @@ impl Broker {
         Some(self.cluster().committed(group).get(&key)?.offset)
     }
 
+    /// Up to where a share group is done with a partition: the first offset that is not acknowledged, or archived, for good. `None` before a member has
+    /// fetched from it.
+    pub fn share_start_offset(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let topic = self.cluster().directory().topic(topic)?;
+        let mut shares = lock(&self.cluster().shares);
+        Some(shares.known(group, (topic.id, partition))?.start())
+    }
+
     /// Adds a rule about requests that are to fail.
     pub fn inject(&self, fault: Fault) {
         lock(&self.cluster().faults).add(fault);

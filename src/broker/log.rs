@@ -253,6 +253,32 @@ impl Log {
         slice
     }
 
+    /// Whole batches from the one that holds `offset`, up to `max_bytes`, with `at_least_one` the first of them in any case; and the first and last
+    /// offset of each.
+    pub(crate) fn read_whole(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> (LogSlice, Vec<(i64, i64)>) {
+        let first = self
+            .batches
+            .partition_point(|batch| batch.last_offset < offset);
+        let (mut len, mut bounds) = (0, Vec::new());
+        for batch in self.batches.range(first..) {
+            let fits = len + batch.bytes.len() <= max_bytes;
+            if !(fits || at_least_one && bounds.is_empty()) {
+                break;
+            }
+            len += batch.bytes.len();
+            bounds.push((batch.base_offset, batch.last_offset));
+        }
+        match len {
+            0 => (LogSlice::default(), bounds),
+            _ => (self.read(offset, len, true, self.end_offset), bounds),
+        }
+    }
+
     /// The largest timestamp of the batch that begins at `base_offset`.
     pub(crate) fn max_timestamp_at(&self, base_offset: i64) -> Option<i64> {
         let at = self

@@ -11,6 +11,7 @@
 //! - `topic`, `topic_index`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
 //! - `transactions`: what read_committed readers see; filled by tests only, for now
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
+//! - `share/`: what share groups have acquired and acknowledged, and their sessions
 //! - `telemetry`: what clients tell of what they measure
 //! - `faults`: failures on purpose; `quota`: what clients may produce; `random`: the seed; `wall_clock`: the time of day
 //!
@@ -31,6 +32,7 @@ mod quota;
 mod random;
 mod security;
 mod server;
+mod share;
 mod telemetry;
 mod topic;
 mod topic_index;

@@ -191,6 +191,52 @@ async fn consumer_groups_live_and_are_described_in_every_version() {
 }
 
 #[tokio::test]
+async fn share_groups_live_and_are_read_in_every_version() {
+    let broker = broker();
+    let topic_id = topic_id(&broker).await;
+    ask_in_every_version(&broker, 1..=1, |_| ShareGroupHeartbeatRequest {
+        group_id: "sharers".into(),
+        member_id: "m".into(),
+        subscribed_topic_names: Some(vec!["t".into()]),
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 1..=1, |_| ShareGroupDescribeRequest {
+        group_ids: vec!["sharers".into()],
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 1..=2, |_| ShareFetchRequest {
+        group_id: Some("sharers".into()),
+        member_id: Some("m".into()),
+        max_records: 10,
+        topics: vec![share_fetch_request::FetchTopic {
+            topic_id,
+            partitions: vec![share_fetch_request::FetchPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 1..=2, |_| ShareAcknowledgeRequest {
+        group_id: Some("sharers".into()),
+        member_id: Some("m".into()),
+        share_session_epoch: 1,
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=1, |_| IncrementalAlterConfigsRequest {
+        resources: vec![incremental_alter_configs_request::AlterConfigsResource {
+            resource_type: 32,
+            resource_name: "sharers".into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_cluster_is_described_and_changed_in_every_version() {
     let broker = broker();
     ask_in_every_version(&broker, 0..=5, |_| ApiVersionsRequest {

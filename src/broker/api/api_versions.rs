@@ -4,7 +4,9 @@ use protocol::frame::encode_response;
 use protocol::messages::api_versions_response::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use protocol::messages::{ApiVersionsRequest, ConsumerGroupHeartbeatRequest};
+use protocol::messages::{
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, ShareGroupHeartbeatRequest,
+};
 use protocol::{ApiKey, ErrorCode, Message, Request, VersionRange};
 
 use super::{Api, Context, Outcome, Reply, offered};
@@ -12,6 +14,8 @@ use crate::broker::cluster::Cluster;
 
 /// The feature whose level 1 means consumer groups (KIP-848).
 const GROUP_VERSION: &str = "group.version";
+/// The same of share groups (KIP-932).
+const SHARE_VERSION: &str = "share.version";
 
 impl Api for ApiVersionsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<ApiVersionsResponse> {
@@ -37,28 +41,41 @@ impl Api for ApiVersionsRequest {
             .map(|(key, range)| api_version(key, range))
             .collect();
         context.connection.session().versions_told();
-        let has_consumer_groups = context
-            .cluster
-            .versions(
-                ConsumerGroupHeartbeatRequest::KEY,
-                ConsumerGroupHeartbeatRequest::VERSIONS,
-            )
-            .is_some();
-        let level = i16::from(has_consumer_groups);
+        let level = |key, spoken| i16::from(context.cluster.versions(key, spoken).is_some());
+        let features = [
+            (
+                GROUP_VERSION,
+                level(
+                    ConsumerGroupHeartbeatRequest::KEY,
+                    ConsumerGroupHeartbeatRequest::VERSIONS,
+                ),
+            ),
+            (
+                SHARE_VERSION,
+                level(
+                    ShareGroupHeartbeatRequest::KEY,
+                    ShareGroupHeartbeatRequest::VERSIONS,
+                ),
+            ),
+        ];
         Reply::Message(ApiVersionsResponse {
             api_keys,
-            supported_features: vec![SupportedFeatureKey {
-                name: GROUP_VERSION.to_owned(),
-                max_version: level,
-                ..Default::default()
-            }],
+            supported_features: (features.iter())
+                .map(|(name, level)| SupportedFeatureKey {
+                    name: (*name).to_owned(),
+                    max_version: *level,
+                    ..Default::default()
+                })
+                .collect(),
             finalized_features_epoch: 0,
-            finalized_features: vec![FinalizedFeatureKey {
-                name: GROUP_VERSION.to_owned(),
-                max_version_level: level,
-                min_version_level: level,
-                ..Default::default()
-            }],
+            finalized_features: (features.iter())
+                .map(|(name, level)| FinalizedFeatureKey {
+                    name: (*name).to_owned(),
+                    max_version_level: *level,
+                    min_version_level: *level,
+                    ..Default::default()
+                })
+                .collect(),
             ..Default::default()
         })
     }

@@ -4,6 +4,7 @@
 //! ask the structs that decide, and fill in the response. [`Api`] is what a file implements; the list below is what the broker speaks.
 
 mod acls;
+mod alter_group_configs;
 mod api_versions;
 mod consumer_groups;
 mod coordination;
@@ -22,6 +23,9 @@ mod produce;
 mod records_placeholder;
 mod sasl;
 mod scram_users;
+mod share_acknowledge;
+mod share_fetch;
+mod share_groups;
 mod telemetry;
 
 use std::sync::{Arc, Mutex};
@@ -34,10 +38,12 @@ use protocol::messages::{
     ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
     DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest,
-    GetTelemetrySubscriptionsRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest, PushTelemetryRequest, RequestHeader,
-    SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
+    GetTelemetrySubscriptionsRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
+    PushTelemetryRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
+    ShareAcknowledgeRequest, ShareFetchRequest, ShareGroupDescribeRequest,
+    ShareGroupHeartbeatRequest, SyncGroupRequest,
 };
 use protocol::wire::field::Structure;
 use protocol::{ApiKey, Decoder, ErrorCode, Message, Request, Uuid, VersionRange};
@@ -216,9 +222,14 @@ apis! {
     CreateAclsRequest,
     DeleteAclsRequest,
     DescribeUserScramCredentialsRequest,
+    IncrementalAlterConfigsRequest,
     AlterUserScramCredentialsRequest,
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupDescribeRequest,
+    ShareGroupHeartbeatRequest,
+    ShareGroupDescribeRequest,
+    ShareFetchRequest,
+    ShareAcknowledgeRequest,
     GetTelemetrySubscriptionsRequest,
     PushTelemetryRequest,
 }

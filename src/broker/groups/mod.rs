@@ -6,11 +6,13 @@
 //!
 //! - `classic/`: groups whose members assign the partitions among themselves
 //! - `consumer/`: groups whose partitions the broker assigns (KIP-848); a group may become one of the other kind
+//! - `share/`: groups whose members share partitions (KIP-932)
 //! - `offsets`: OffsetCommit and OffsetFetch
 
 mod classic;
 mod consumer;
 mod offsets;
+mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,10 +22,11 @@ use protocol::ErrorCode;
 use protocol::messages::consumer_group_describe_response::DescribedGroup;
 use protocol::messages::join_group_response::JoinGroupResponse;
 use protocol::messages::list_groups_response::ListedGroup;
+use protocol::messages::share_group_describe_response::DescribedGroup as DescribedShareGroup;
 use protocol::messages::sync_group_response::SyncGroupResponse;
 use protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest,
-    JoinGroupRequest, SyncGroupRequest,
+    JoinGroupRequest, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse, SyncGroupRequest,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -34,6 +37,7 @@ use classic::ClassicGroup;
 pub(crate) use consumer::Refusal;
 use consumer::{ConsumerGroup, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 pub(crate) use offsets::{Committed, CommitterIdentity, OffsetKey};
+use share::ShareGroup;
 
 /// Where an answer goes that may have to wait for other members. Whoever waits may have gone: that is no error.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
@@ -47,6 +51,8 @@ pub(crate) struct GroupSettings {
     pub(crate) max_session_timeout: Duration,
     pub(crate) consumer_session_timeout: Duration,
     pub(crate) consumer_heartbeat_interval: Duration,
+    pub(crate) share_session_timeout: Duration,
+    pub(crate) share_heartbeat_interval: Duration,
 }
 
 impl Default for GroupSettings {
@@ -57,6 +63,8 @@ impl Default for GroupSettings {
             max_session_timeout: Duration::from_secs(30 * 60),
             consumer_session_timeout: Duration::from_secs(45),
             consumer_heartbeat_interval: Duration::from_secs(5),
+            share_session_timeout: Duration::from_secs(45),
+            share_heartbeat_interval: Duration::from_secs(5),
         }
     }
 }
@@ -68,7 +76,7 @@ pub(crate) struct Client<'a> {
     pub(crate) host: &'a str,
 }
 
-/// One group of either kind.
+/// One group of any kind.
 #[derive(Debug)]
 struct Group {
     kind: Kind,
@@ -79,6 +87,7 @@ struct Group {
 enum Kind {
     Classic(ClassicGroup),
     Consumer(ConsumerGroup),
+    Share(ShareGroup),
 }
 
 /// All groups, by id.
@@ -127,6 +136,10 @@ impl Groups {
         match &mut group.kind {
             Kind::Classic(group) => group.join(joining, now, random),
             Kind::Consumer(group) => group.join(joining, topics, now, random),
+            Kind::Share(_) => {
+                let error = ErrorCode::INCONSISTENT_GROUP_PROTOCOL;
+                classic::refuse(joining.reply, joining.request.member_id, error);
+            }
         }
         group.settle(now);
     }
@@ -173,6 +186,7 @@ impl Groups {
                 // Whoever waits may have gone.
                 let _ = reply.send(answer.unwrap_or_else(classic::failed_sync));
             }
+            Ok(Kind::Share(_)) => classic::refuse_sync(reply, ErrorCode::UNKNOWN_MEMBER_ID),
             Err(error) => classic::refuse_sync(reply, error),
         }
     }
@@ -183,6 +197,7 @@ impl Groups {
         let heard = known.and_then(|group| match &mut group.kind {
             Kind::Classic(group) => group.heartbeat(request, now),
             Kind::Consumer(group) => group.classic_heartbeat(request, now),
+            Kind::Share(_) => Err(ErrorCode::UNKNOWN_MEMBER_ID),
         });
         heard.err().unwrap_or(ErrorCode::NONE)
     }
@@ -200,6 +215,7 @@ impl Groups {
             match &mut group.kind {
                 Kind::Classic(group) => group.leave(member_id, instance_id, now)?,
                 Kind::Consumer(group) => group.classic_leave(member_id, instance_id)?,
+                Kind::Share(_) => return Err(ErrorCode::UNKNOWN_MEMBER_ID),
             }
             group.settle(now);
             Ok(())
@@ -258,7 +274,8 @@ impl Groups {
             group.kind = Kind::Consumer(converted);
         }
         let Kind::Consumer(consumers) = &mut group.kind else {
-            return Err(missing());
+            let text = format!("Group {group_id} is not a consumer group.");
+            return Err((ErrorCode::GROUP_ID_NOT_FOUND, text));
         };
         let answer = match request.member_epoch {
             LEAVE_EPOCH | STATIC_LEAVE_EPOCH => consumers.leave(request),
@@ -272,6 +289,55 @@ impl Groups {
         };
         group.settle(now);
         answer
+    }
+
+    /// ShareGroupHeartbeat.
+    pub(crate) fn share_heartbeat(
+        &mut self,
+        request: &ShareGroupHeartbeatRequest,
+        client: Client<'_>,
+        topics: &Arc<TopicIndex>,
+        now: Instant,
+    ) -> Result<ShareGroupHeartbeatResponse, Refusal> {
+        share::check(request)?;
+        let group_id = &request.group_id;
+        let new = || Kind::Share(ShareGroup::new(self.settings.clone()));
+        let group = match request.member_epoch {
+            0 => self
+                .groups
+                .entry(group_id.clone())
+                .or_insert_with(|| Group {
+                    kind: new(),
+                    offsets: BTreeMap::new(),
+                }),
+            _ => self.groups.get_mut(group_id).ok_or_else(|| {
+                let text = format!("Group {group_id} not found.");
+                (ErrorCode::GROUP_ID_NOT_FOUND, text)
+            })?,
+        };
+        match &mut group.kind {
+            Kind::Share(group) => group.heartbeat(request, client, topics, now),
+            _ => {
+                let text = format!("Group {group_id} is not a share group.");
+                Err((ErrorCode::GROUP_ID_NOT_FOUND, text))
+            }
+        }
+    }
+
+    /// ShareGroupDescribe, of one group.
+    pub(crate) fn describe_share_group(&self, group_id: &str) -> DescribedShareGroup {
+        match self.groups.get(group_id).map(|group| &group.kind) {
+            Some(Kind::Share(group)) => group.describe(group_id),
+            known => DescribedShareGroup {
+                error_code: ErrorCode::GROUP_ID_NOT_FOUND,
+                error_message: Some(match known {
+                    Some(_) => format!("Group {group_id} is not a share group."),
+                    None => format!("Group {group_id} not found."),
+                }),
+                group_id: group_id.to_owned(),
+                ..Default::default()
+            },
+        }
     }
 
     /// ConsumerGroupDescribe, of one group.
@@ -301,6 +367,7 @@ impl Groups {
                 Kind::Consumer(group) => {
                     ("consumer".to_owned(), group.state().to_owned(), "consumer")
                 }
+                Kind::Share(group) => ("share".to_owned(), group.state().to_owned(), "share"),
             };
             ListedGroup {
                 group_id: id.clone(),
@@ -331,6 +398,7 @@ impl Groups {
         match &mut Self::opened(&mut self.groups, &self.settings, group_id).kind {
             Kind::Classic(group) => group.check_commit(committer, now),
             Kind::Consumer(group) => group.check_commit(committer, version),
+            Kind::Share(_) => Err(ErrorCode::GROUP_ID_NOT_FOUND),
         }
     }
 
@@ -376,6 +444,7 @@ impl Groups {
         let deadline = |group: &Group| match &group.kind {
             Kind::Classic(group) => group.next_deadline(),
             Kind::Consumer(group) => group.next_deadline(),
+            Kind::Share(group) => group.next_deadline(),
         };
         self.groups.values().filter_map(deadline).min()
     }
@@ -386,6 +455,7 @@ impl Groups {
             match &mut group.kind {
                 Kind::Classic(group) => group.expire(now),
                 Kind::Consumer(group) => group.expire(now),
+                Kind::Share(group) => group.expire(now),
             }
             group.settle(now);
         }
@@ -397,6 +467,7 @@ impl Groups {
             match &mut group.kind {
                 Kind::Classic(group) => group.coordinator_moved(now),
                 Kind::Consumer(group) => group.coordinator_moved(now),
+                Kind::Share(group) => group.coordinator_moved(now),
             }
         }
     }

@@ -29,6 +29,8 @@ const MAX_BYTES_UNAUTHENTICATED: usize = 512 * 1024;
 /// What is known of a connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// No other of the cluster has it.
+    pub(crate) id: u64,
     /// The node that it reached.
     pub(crate) node: i32,
     /// The client's address.
@@ -44,6 +46,7 @@ impl Connection {
             false => Session::open(principal),
         };
         Self {
+            id: cluster.next_connection(),
             node,
             host: host.to_string(),
             session: Mutex::new(session),
@@ -80,6 +83,10 @@ async fn serve_frames<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &Connection,
     cluster: &Arc<Cluster>,
 ) {
+    let _ends = Ends {
+        connection,
+        cluster,
+    };
     let mut buffer = BytesMut::new();
     loop {
         let max = match connection.session().is_authenticated() {
@@ -106,6 +113,19 @@ async fn serve_frames<S: AsyncRead + AsyncWrite + Unpin>(
     }
     // An orderly end, so that what was written still arrives; the peer may be gone already.
     let _ = stream.shutdown().await;
+}
+
+/// Says that a connection is gone, however it ends.
+struct Ends<'a> {
+    connection: &'a Connection,
+    cluster: &'a Cluster,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let Connection { id, node, .. } = self.connection;
+        self.cluster.connection_ended(*node, *id);
+    }
 }
 
 /// The next frame without its length; none at the end of the stream.

@@ -1,0 +1,160 @@
+//! What share groups (KIP-932) have acquired and acknowledged, partition by partition, and the sessions by which their members fetch.
+//!
+//! [`Shares`] owns what every group knows of every partition. It sees neither logs nor sockets: whoever fetches says what the log has, and is told
+//! which of it is the member's now. Nothing of it is persistent: it moves with a partition's leadership, as if it were read back from Kafka's share
+//! coordinator, where who holds a record is not kept.
+//!
+//! - `partition`: one group's view of one partition
+//! - `sessions`: who fetches what, on one node
+
+mod partition;
+mod sessions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocol::Uuid;
+use tokio::time::Instant;
+
+pub(crate) use partition::{Acknowledged, Acquired, Found, Limits, SharePartition};
+pub(crate) use sessions::{FINAL_EPOCH, INITIAL_EPOCH, SessionKey, ShareSessions};
+
+/// A partition by its topic's id.
+pub(crate) type IdPartition = (Uuid, i32);
+
+/// How share groups deliver; names and defaults are Kafka's `group.share.*` settings.
+#[derive(Clone, Debug)]
+pub(crate) struct ShareSettings {
+    /// For how long a record is its member's.
+    pub(crate) record_lock_duration: Duration,
+    /// How often a record is delivered at the most.
+    pub(crate) delivery_count_limit: i16,
+    /// How many records of a partition may be between the first that is not done with and the last that was acquired.
+    pub(crate) partition_max_record_locks: i64,
+    /// Whether groups begin at the beginning of a log (`share.auto.offset.reset`).
+    pub(crate) from_earliest: bool,
+}
+
+impl Default for ShareSettings {
+    fn default() -> Self {
+        Self {
+            record_lock_duration: Duration::from_secs(30),
+            delivery_count_limit: 5,
+            partition_max_record_locks: 2000,
+            from_earliest: false,
+        }
+    }
+}
+
+/// What a group may set for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GroupConfig {
+    pub(crate) record_lock_duration: Option<Duration>,
+    pub(crate) delivery_count_limit: Option<i16>,
+    pub(crate) partition_max_record_locks: Option<i64>,
+    pub(crate) from_earliest: Option<bool>,
+}
+
+/// All groups' views of all partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    settings: ShareSettings,
+    configs: BTreeMap<String, GroupConfig>,
+    partitions: BTreeMap<(String, IdPartition), SharePartition>,
+}
+
+impl Shares {
+    pub(crate) fn new(settings: ShareSettings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
+    /// How this group delivers.
+    pub(crate) fn settings(&self, group: &str) -> ShareSettings {
+        let settings = self.settings.clone();
+        let Some(config) = self.configs.get(group) else {
+            return settings;
+        };
+        ShareSettings {
+            record_lock_duration: (config.record_lock_duration)
+                .unwrap_or(settings.record_lock_duration),
+            delivery_count_limit: (config.delivery_count_limit)
+                .unwrap_or(settings.delivery_count_limit),
+            partition_max_record_locks: (config.partition_max_record_locks)
+                .unwrap_or(settings.partition_max_record_locks),
+            from_earliest: config.from_earliest.unwrap_or(settings.from_earliest),
+        }
+    }
+
+    /// What this group sets for itself.
+    pub(crate) fn config(&mut self, group: &str) -> &mut GroupConfig {
+        self.configs.entry(group.to_owned()).or_default()
+    }
+
+    /// The group's view of a partition, begun now where there is none, and how it delivers. `log`: where the log begins and ends, and its leader's
+    /// epoch.
+    pub(crate) fn view(
+        &mut self,
+        group: &str,
+        id: IdPartition,
+        log: (i64, i64, i32),
+    ) -> (&mut SharePartition, ShareSettings) {
+        let settings = self.settings(group);
+        let (start, end, epoch) = log;
+        let begins = match settings.from_earliest {
+            true => start,
+            false => end,
+        };
+        let view = self.partitions.entry((group.to_owned(), id));
+        let view = view.or_insert_with(|| SharePartition::new(begins, epoch));
+        view.led(log, settings.delivery_count_limit);
+        (view, settings)
+    }
+
+    /// What the group knows of a partition, if it knows it.
+    pub(crate) fn known(&mut self, group: &str, id: IdPartition) -> Option<&mut SharePartition> {
+        self.partitions.get_mut(&(group.to_owned(), id))
+    }
+
+    /// A member's session is over: what it holds is others'.
+    pub(crate) fn release(&mut self, group: &str, member: &str, ids: &BTreeSet<IdPartition>) {
+        let limit = self.settings(group).delivery_count_limit;
+        for id in ids {
+            if let Some(view) = self.known(group, *id) {
+                view.release(member, limit);
+            }
+        }
+    }
+
+    pub(crate) fn topic_deleted(&mut self, topic: &Uuid) {
+        self.partitions.retain(|(_, (id, _)), _| id != topic);
+    }
+
+    /// When a lock times out, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.partitions
+            .values()
+            .filter_map(SharePartition::next_deadline)
+            .min()
+    }
+
+    /// Lets locks time out. Returns where.
+    pub(crate) fn expire(&mut self, now: Instant) -> BTreeSet<IdPartition> {
+        let groups: BTreeSet<&String> = self.partitions.keys().map(|(group, _)| group).collect();
+        let limit = |group: &&String| self.settings(group).delivery_count_limit;
+        let limits: BTreeMap<String, i16> = groups
+            .iter()
+            .map(|group| ((*group).clone(), limit(group)))
+            .collect();
+        let mut changed = BTreeSet::new();
+        for ((group, id), view) in &mut self.partitions {
+            let limit = limits.get(group).copied().unwrap_or(i16::MAX);
+            if view.expire(now, limit) {
+                changed.insert(*id);
+            }
+        }
+        changed
+    }
+}
