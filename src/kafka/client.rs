@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, Judged, Target};
 use super::{
     Admin, BrokerMetrics, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
+    ShareConsumer, ShareConsumerConfig,
 };
 
 /// A client of one cluster. Cheap to clone; producers, consumers and admins that are created with it share its connections and what it knows
@@ -106,6 +107,16 @@ impl Client {
         config.client = self.config().clone();
         config.validate()?;
         Ok(Consumer::start(config, self.cluster.for_another()))
+    }
+
+    /// A share consumer on this client: a member of a share group (KIP-932). Needs no network before it subscribes.
+    ///
+    /// What `config` says of the client ([`ShareConsumerConfig::client`]) is replaced by this client's. Fails when the configuration makes no
+    /// sense.
+    pub fn share_consumer(&self, mut config: ShareConsumerConfig) -> Result<ShareConsumer> {
+        config.client = self.config().clone();
+        config.validate()?;
+        Ok(ShareConsumer::start(config, self.cluster.for_another()))
     }
 
     /// An admin on this client. Needs no network.

@@ -45,10 +45,11 @@ pub use config::security::{
 };
 pub use config::{ClientConfig, Secret};
 pub use consumer::{
-    AssignmentStrategies, AssignmentStrategy, Consumer, ConsumerConfig, ConsumerHandle,
-    ConsumerMetrics, GroupProtocol, IsolationLevel, MissingTopics, OffsetAndMetadata, OffsetReset,
-    OwnedRecord, PositionReset, RebalanceListener, RecordView, Records, ResetCause, ResetCounts,
-    StartOffset,
+    AcknowledgeType, AcknowledgementMode, AcquireMode, AssignmentStrategies, AssignmentStrategy,
+    Consumer, ConsumerConfig, ConsumerHandle, ConsumerMetrics, GroupProtocol, IsolationLevel,
+    MissingTopics, OffsetAndMetadata, OffsetReset, OwnedRecord, PositionReset, RebalanceListener,
+    RecordView, Records, ResetCause, ResetCounts, ShareConsumer, ShareConsumerConfig, ShareRecord,
+    ShareRecords, StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};

@@ -43,6 +43,7 @@ impl Embedded {
         let broker = Broker::builder()
             .default_partitions(6)
             .consumer_group_heartbeat_interval(Duration::from_millis(500))
+            .share_group_heartbeat_interval(Duration::from_millis(500))
             .start_tcp("127.0.0.1:0");
         let broker = runtime.block_on(broker).expect("a free port");
         Embedded {

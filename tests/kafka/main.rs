@@ -30,6 +30,7 @@ mod patterns;
 mod program;
 mod recreated;
 mod security;
+mod share;
 mod slow_members;
 mod strategies;
 mod suite;
@@ -51,6 +52,7 @@ fn main() {
     let trials = [
         suite::trials(&fleet),
         ways::trials(&fleet),
+        share::trials(&fleet),
         brokers::trials(&fleet),
         interop::trials(&fleet),
         telemetry::trials(&fleet),

@@ -269,6 +269,8 @@ impl Kafka {
             1 => {
                 "group.consumer.assignment.interval.ms=0
 group.consumer.min.assignment.interval.ms=0
+group.share.assignment.interval.ms=0
+group.share.min.assignment.interval.ms=0
 group.consumer.assignor.offload.enable=false"
             }
             _ => "",
@@ -296,6 +298,9 @@ share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 group.consumer.heartbeat.interval.ms=500
 group.consumer.min.heartbeat.interval.ms=500
+group.share.heartbeat.interval.ms=500
+group.share.min.heartbeat.interval.ms=500
+group.share.min.record.lock.duration.ms=1000
 {at_once}
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000

@@ -24,6 +24,7 @@
 //! | `fetch/` | the task that fetches from one broker, and what becomes of its responses |
 //! | `positions/` | where each partition stands, and the task that finds out where it starts |
 //! | `commit/` | commits, in order |
+//! | `share/` | the share consumer: records of a queue that several members read, acknowledged one by one |
 //! | `wait` | waiting for a wakeup or a time |
 
 mod assigning;
@@ -46,6 +47,7 @@ mod polling;
 mod positions;
 mod rebalance;
 mod records;
+mod share;
 mod state;
 mod subscribed;
 mod subscription;
@@ -65,5 +67,10 @@ pub use positions::offset_reset::{
 pub use records::{
     HeaderView, Headers, Iter, OwnedHeader, OwnedRecord, PartitionRecords, RecordStream,
     RecordView, Records, RecordsStream,
+};
+pub use share::{
+    AcknowledgeType, AcknowledgementMode, AcknowledgementResults, AcquireMode, Acquisition,
+    PendingAcknowledgements, ShareConsumer, ShareConsumerConfig, ShareIter, ShareRecord,
+    ShareRecords,
 };
 pub(crate) use subscription::LeftOutTopics;

@@ -125,11 +125,8 @@ impl GroupMember {
         wanted: Wanted,
         ready: Arc<Notify>,
     ) -> Self {
-        // Several consumers of one client are several members.
-        let mut random = cluster.random(&format!("member id {}", cluster.user()));
-        let bits = [random.next_u64(), random.next_u64()].map(u128::from);
-        let member_id = Uuid::from_u128(bits[0] << 64 | bits[1]).to_string();
-        let membership = ConsumerMembership::new(config.clone(), member_id, wanted, Instant::now());
+        let id = member_id(&cluster);
+        let membership = ConsumerMembership::new(config.clone(), id, wanted, Instant::now());
         Self::Consumer(Member::new(config, membership, cluster, ready))
     }
 
@@ -193,6 +190,13 @@ impl GroupMember {
     }
 }
 
+/// The id that a member makes itself. Several consumers of one client are several members.
+pub(super) fn member_id(cluster: &Cluster) -> String {
+    let mut random = cluster.random(&format!("member id {}", cluster.user()));
+    let bits = [random.next_u64(), random.next_u64()].map(u128::from);
+    Uuid::from_u128(bits[0] << 64 | bits[1]).to_string()
+}
+
 /// A member whose membership is `M`.
 pub(crate) struct Member<M> {
     pub(super) config: MembershipConfig,
@@ -207,8 +211,8 @@ pub(crate) struct Member<M> {
     rebalancing: Mutex<Option<Instant>>,
 }
 
-impl<M: GroupMembership> Member<M> {
-    fn new(
+impl<M> Member<M> {
+    pub(super) fn new(
         config: MembershipConfig,
         membership: M,
         cluster: Cluster,
@@ -225,11 +229,11 @@ impl<M: GroupMembership> Member<M> {
         })
     }
 
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut M) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut M) -> R) -> R {
         act(&mut self.membership.lock())
     }
 
-    pub(super) fn update<R>(&self, act: impl FnOnce(&mut M) -> R) -> R {
+    pub(crate) fn update<R>(&self, act: impl FnOnce(&mut M) -> R) -> R {
         let result = self.with(act);
         self.changed.notify_one();
         result
@@ -260,10 +264,14 @@ impl<M: GroupMembership> Member<M> {
         }
     }
 
-    /// Leaves, but no longer than the application stays away.
-    pub(super) async fn until_polled(&self, leave: impl Future<Output = ()>) {
+    /// Leaves, but no longer than the application stays away: while `is_stale` says that it does.
+    pub(super) async fn while_so(
+        &self,
+        is_stale: impl Fn(&M) -> bool,
+        leave: impl Future<Output = ()>,
+    ) {
         let woken = async {
-            while self.with(|membership| membership.is_stale()) {
+            while self.with(|membership| is_stale(membership)) {
                 self.changed.notified().await;
             }
         };
@@ -327,6 +335,13 @@ impl<M: GroupMembership> Member<M> {
     pub(super) fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
         let first = self.cluster.config().retry_backoff;
         Backoff::pause(first, longest, attempts, &mut self.random.lock())
+    }
+}
+
+impl<M: GroupMembership> Member<M> {
+    /// Leaves, but no longer than the application stays away.
+    pub(super) async fn until_polled(&self, leave: impl Future<Output = ()>) {
+        self.while_so(M::is_stale, leave).await;
     }
 }
 

@@ -106,7 +106,7 @@ const LOGS: &str =
 const OVER: &str = "librdkafka does nothing with it any more";
 const TOKENS: &str =
     "tokens come from sasl.oauthbearer.token.endpoint.url or SaslConfig::token_provider";
-const SHARE: &str = "there are no share groups yet";
+const SHARE: &str = "it is for share groups: set it by its name on a ShareConsumerConfig";
 const SOCKET: &str = "the system's own value is used";
 const TRANSACTIONS: &str =
     "there are no transactions yet, and records would be written outside of any";

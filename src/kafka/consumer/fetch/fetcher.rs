@@ -157,12 +157,7 @@ async fn ask(
     let memory = Arc::<Mutex<FrameMemory>>::default();
     let (budget, announced, max_bytes) = (context.budget.clone(), memory.clone(), fetch.max_bytes);
     let on_length = move |bytes: usize| {
-        let more = bytes.saturating_sub(max_bytes);
-        let excess = (more > 0).then(|| budget.reserve(more));
-        *announced.lock() = FrameMemory {
-            bytes,
-            _excess: excess,
-        };
+        *announced.lock() = FrameMemory::of(bytes, max_bytes, &budget);
     };
     // Buffers with nothing in them have no place beside a budget that is used up.
     let spare = context.budget.left() + fetch.max_bytes + SPARE_BYTES;

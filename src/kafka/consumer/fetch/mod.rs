@@ -19,3 +19,5 @@ pub(super) mod memory;
 mod next_fetch;
 mod response;
 mod session;
+
+pub(super) use response::FrameMemory;

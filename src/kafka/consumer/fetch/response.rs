@@ -22,7 +22,7 @@ use crate::kafka::consumer::positions::list_offsets::left_out;
 use crate::kafka::consumer::positions::{Diverged, Pace, Position, Positions, Wanted, Watermarks};
 use crate::kafka::consumer::state::ConsumerContext;
 use crate::kafka::net::{Address, FramePool};
-use crate::kafka::runtime::Reservation;
+use crate::kafka::runtime::{Budget, Reservation};
 use crate::kafka::{Error, ErrorKind, TopicPartition};
 
 /// For how long a replica that the leader named is fetched from before the leader is asked again (KIP-392).
@@ -38,11 +38,20 @@ pub(super) struct Received {
 
 /// What a long response takes up.
 #[derive(Debug, Default)]
-pub(super) struct FrameMemory {
+pub(crate) struct FrameMemory {
     /// With what is spare in its buffer. 0 where it is short.
     pub bytes: usize,
     /// Reserved from before it is read, where it is more than was asked for.
-    pub _excess: Option<Reservation>,
+    _excess: Option<Reservation>,
+}
+
+impl FrameMemory {
+    /// What is announced to take up `bytes`, where no more than `max_bytes` were asked for.
+    pub fn of(bytes: usize, max_bytes: usize, budget: &Arc<Budget>) -> Self {
+        let more = bytes.saturating_sub(max_bytes);
+        let _excess = (more > 0).then(|| budget.reserve(more));
+        Self { bytes, _excess }
+    }
 }
 
 /// Takes a response to `fetch` apart. Whether anything was fetched; those who read it are to be [told](ConsumerContext::tell_of_fetched).

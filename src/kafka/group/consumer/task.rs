@@ -3,23 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use protocol::messages::metadata_request::MetadataRequestTopic;
-use protocol::messages::{ConsumerGroupHeartbeatRequest, MetadataRequest};
-use protocol::{ErrorCode, Uuid};
+use protocol::Uuid;
+use protocol::messages::ConsumerGroupHeartbeatRequest;
 use tokio::time::Instant;
 
 use super::membership::{Action, Membership};
 use super::reconciliation::KnownTopic;
-use crate::kafka::cluster::{Channel, Judged, Metadata, Target};
+use crate::kafka::cluster::{Channel, Metadata};
+use crate::kafka::group::find_topics::{LONGEST_TOPIC_REFRESH_PAUSE, find_topics};
 use crate::kafka::group::member::{Member, status_of};
-use crate::kafka::model::names::is_topic;
-
-/// The longest pause between two questions for topics that nobody knows.
-const LONGEST_TOPIC_REFRESH_PAUSE: Duration = Duration::from_secs(5);
-/// For how long heartbeats wait for the names of topics.
-const NAMES_WITHIN: Duration = Duration::from_secs(2);
 
 impl Member<Membership> {
     /// Does what the membership wants until it has ended.
@@ -57,7 +50,9 @@ impl Member<Membership> {
             self.ready.notify_waiters();
             match action {
                 Action::Heartbeat(request) => self.heartbeat(request).await,
-                Action::FindTopics(ids) => self.find_topics(&ids).await,
+                Action::FindTopics(ids) => {
+                    find_topics(&self.cluster, &ids, self.config.request_timeout).await;
+                }
                 Action::End => break,
                 Action::Wait(until) => {
                     let until = until.into_iter().chain(next_refresh).min();
@@ -107,38 +102,6 @@ impl Member<Membership> {
         );
         // A member whose leave request is lost is removed when its session expires.
         let _ = asked.await;
-    }
-
-    /// Asks for the names of topics: they are tracked from then on, and the metadata with them comes by itself.
-    async fn find_topics(&self, ids: &[Uuid]) {
-        // It may be one that is tracked, and has come, or grown, since.
-        self.cluster.refresh();
-        let topics = ids.iter().map(|id| MetadataRequestTopic {
-            topic_id: *id,
-            name: None,
-            ..Default::default()
-        });
-        let request = MetadataRequest {
-            topics: Some(topics.collect()),
-            allow_auto_topic_creation: false,
-            ..Default::default()
-        };
-        let deadline = Instant::now() + NAMES_WITHIN.min(self.config.request_timeout);
-        let asked = self.cluster.request(
-            Target::Any,
-            deadline,
-            |_| Ok(request.clone()),
-            |answer| match answer {
-                Ok(answer) => Judged::Done(answer.response),
-                Err(error) => Judged::failed(error),
-            },
-        );
-        // Without an answer it is asked again.
-        let Ok(response) = asked.await else { return };
-        let known = response.topics.iter();
-        let known = known.filter(|topic| topic.error_code == ErrorCode::NONE);
-        let names = known.filter_map(|topic| topic.name.as_deref());
-        self.cluster.track(names.filter(|name| is_topic(name)));
     }
 }
 

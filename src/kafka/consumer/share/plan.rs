@@ -1,0 +1,235 @@
+//! What to send to a broker next. In: what is assigned and led there, what polls wait for, what is to be acknowledged. Out: one request, or what
+//! to wait for. One request at a time goes to a broker: each carries the session's next epoch.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::acquired::AcquiredReader;
+use super::config::AcquireMode;
+use super::ledger::Ledger;
+use crate::kafka::group::share::IdPartition;
+use crate::kafka::{Error, TopicPartition};
+
+/// The most errors that wait for a poll.
+const ERRORS_KEPT: usize = 16;
+
+/// Assigned partitions, with their names.
+pub(super) type Partitions = BTreeMap<IdPartition, TopicPartition>;
+
+/// What there is to do, and with whom.
+#[derive(Default)]
+pub(super) struct Work {
+    /// What is assigned, by who leads it.
+    pub leaders: BTreeMap<i32, Arc<Partitions>>,
+    pub ledger: Ledger,
+    /// What was acquired and waits to be polled.
+    pub buffers: VecDeque<AcquiredReader>,
+    /// A poll waits for records.
+    is_hungry: bool,
+    /// Everything is let go of.
+    pub is_leaving: bool,
+    pub nodes: BTreeMap<i32, Node>,
+    /// Fetches under way that acquire records.
+    pub fetching: usize,
+    /// Whom the last fetch went to, where one broker at a time is asked.
+    last_node: i32,
+    errors: VecDeque<Error>,
+}
+
+/// What is known of a broker that a task talks to.
+#[derive(Default)]
+pub(super) struct Node {
+    pub wakeup: Arc<Notify>,
+    /// A poll has found nothing since the last fetch began: one more may go, whether the poll still waits or not.
+    may_fetch: bool,
+    is_fetching: bool,
+    failures: u32,
+    failing_since: Option<Instant>,
+    paused_until: Option<Instant>,
+}
+
+/// What to do about a broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Fetch; with acknowledgements, if there is a session.
+    Fetch,
+    /// Acknowledge.
+    Acknowledge,
+    /// What is to be acknowledged cannot be: the session in which it was acquired is over.
+    GiveUp,
+    /// Close the session; what is to be acknowledged goes along.
+    Close,
+    /// Nothing until something changes, or until this time.
+    Wait(Option<Instant>),
+    /// There is nothing to do with it any more.
+    Retire,
+}
+
+impl Work {
+    /// What to do about `node`, with which there is a session or not.
+    pub fn plan(&self, node: i32, is_open: bool, mode: AcquireMode, now: Instant) -> Plan {
+        let has_acks = self.ledger.has_to_send(node);
+        if self.is_leaving {
+            return match (is_open, has_acks) {
+                (true, _) => Plan::Close,
+                (false, true) => Plan::GiveUp,
+                (false, false) => Plan::Retire,
+            };
+        }
+        let paused_until = self.nodes.get(&node).and_then(|node| node.paused_until);
+        if let Some(until) = paused_until.filter(|until| *until > now) {
+            return Plan::Wait(Some(until));
+        }
+        let led = self.leaders.get(&node);
+        let fetches =
+            self.wants(node) && (mode == AcquireMode::BatchOptimized || self.is_turn(node, now));
+        let alone = || {
+            let fetched = |id: &IdPartition| led.is_some_and(|led| led.contains_key(id));
+            self.ledger.goes_alone(node, fetched)
+        };
+        match (has_acks, is_open) {
+            (true, true) if !fetches || alone() => return Plan::Acknowledge,
+            (true, false) if !fetches => return Plan::GiveUp,
+            _ => {}
+        }
+        if fetches {
+            return Plan::Fetch;
+        }
+        match (led.is_none() && !self.ledger.has_any(node), is_open) {
+            (true, true) => Plan::Close,
+            (true, false) => Plan::Retire,
+            (false, _) => Plan::Wait(None),
+        }
+    }
+
+    /// Whether polls want what may be had there.
+    fn wants(&self, node: i32) -> bool {
+        let may_fetch = self.nodes.get(&node).is_some_and(|node| node.may_fetch);
+        let is_buffered = || self.buffers.iter().any(|it| it.place.0 == node);
+        may_fetch && self.leaders.contains_key(&node) && !is_buffered()
+    }
+
+    /// Whether it is the broker's turn, where one at a time is asked.
+    fn is_turn(&self, node: i32, now: Instant) -> bool {
+        let is_paused = |node: &i32| {
+            let paused = self.nodes.get(node).and_then(|node| node.paused_until);
+            paused.is_some_and(|until| until > now)
+        };
+        let mut candidates = self
+            .leaders
+            .keys()
+            .filter(|it| self.wants(**it) && !is_paused(it));
+        let next = candidates.clone().find(|it| **it > self.last_node);
+        self.fetching == 0 && next.or_else(|| candidates.next()) == Some(&node)
+    }
+
+    /// A task talks to `node` from now on. Returns what wakes it.
+    pub fn begin(&mut self, node: i32) -> Arc<Notify> {
+        let new = Node {
+            may_fetch: self.is_hungry,
+            ..Node::default()
+        };
+        self.nodes.entry(node).or_insert(new).wakeup.clone()
+    }
+
+    /// A poll has found nothing, and waits, or waits no more.
+    pub fn set_hungry(&mut self, is_hungry: bool, mode: AcquireMode) {
+        self.is_hungry = is_hungry;
+        // What is under way may be enough.
+        let waits = mode == AcquireMode::RecordLimit && self.fetching > 0;
+        if is_hungry && !waits {
+            let idle = self.nodes.values_mut().filter(|node| !node.is_fetching);
+            idle.for_each(|node| node.may_fetch = true);
+            self.wake_all();
+        }
+    }
+
+    /// A poll returns records: nothing more is acquired before the next one.
+    pub fn set_sated(&mut self) {
+        self.nodes
+            .values_mut()
+            .for_each(|node| node.may_fetch = false);
+    }
+
+    /// A fetch goes to `node`.
+    pub fn fetch_began(&mut self, node: i32, mode: AcquireMode) {
+        self.fetching += 1;
+        self.last_node = node;
+        for (id, other) in &mut self.nodes {
+            if *id == node || mode == AcquireMode::RecordLimit {
+                other.may_fetch = false;
+            }
+            other.is_fetching |= *id == node;
+        }
+    }
+
+    /// A fetch is over, however.
+    pub fn fetch_over(&mut self, node: i32) {
+        self.fetching = self.fetching.saturating_sub(1);
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.is_fetching = false;
+        }
+    }
+
+    /// The broker answered.
+    pub fn succeeded(&mut self, node: i32) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            (node.failures, node.failing_since, node.paused_until) = (0, None, None);
+        }
+    }
+
+    /// The broker did not answer, or with an error: it is left alone for a while, by the number of failures in a row. After `patience` polls
+    /// are told, once in that time; at once of what only a person can change.
+    pub fn failed(
+        &mut self,
+        node: i32,
+        error: Error,
+        now: Instant,
+        patience: Duration,
+        pause: impl FnOnce(u32) -> Duration,
+    ) {
+        let Some(node) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        node.failures = node.failures.saturating_add(1);
+        node.paused_until = Some(now + pause(node.failures));
+        let since = *node.failing_since.get_or_insert(now);
+        let decided = !crate::kafka::error::may_pass(&error) && node.failures == 2;
+        if decided || now.duration_since(since) >= patience {
+            node.failing_since = Some(now);
+            self.report(error);
+        }
+    }
+
+    /// A poll is to return this.
+    pub fn report(&mut self, error: Error) {
+        if self.errors.len() < ERRORS_KEPT {
+            self.errors.push_back(error);
+        }
+    }
+
+    /// What a poll has to return.
+    pub fn next_error(&mut self) -> Option<Error> {
+        self.errors.pop_front()
+    }
+
+    /// Wakes the tasks of all brokers.
+    pub fn wake_all(&self) {
+        self.nodes
+            .values()
+            .for_each(|node| node.wakeup.notify_one());
+    }
+
+    /// The brokers that a task has to talk to.
+    pub fn wanted_nodes(&self) -> BTreeSet<i32> {
+        let leaders = self.leaders.keys().copied().filter(|_| !self.is_leaving);
+        leaders.chain(self.ledger.nodes()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
