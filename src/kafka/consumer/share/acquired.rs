@@ -112,7 +112,7 @@ impl AcquiredReader {
         &mut self,
         most: usize,
         bytes: usize,
-        room: Room,
+        room: Room<'_>,
         decoder: &mut BatchDecoder,
     ) -> Read {
         let from = self.reader.position.offset;

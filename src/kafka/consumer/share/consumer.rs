@@ -16,10 +16,12 @@ use super::state::{ShareContext, Source};
 use super::ticket::{AcknowledgementResults, PendingAcknowledgements, Ticket};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::consumer::fetch::batch_reader::{BatchDecoder, Room};
+use crate::kafka::consumer::fetch::memory::ExcessOf;
 use crate::kafka::consumer::wait::wait;
 use crate::kafka::group::member::{Member, MembershipConfig};
 use crate::kafka::model::TopicPattern;
 use crate::kafka::model::names::check_topic;
+use crate::kafka::runtime::{Excess, after};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// How often, at least, a waiting poll looks whether something has been going wrong for too long.
@@ -88,6 +90,7 @@ impl AcknowledgeType {
 pub struct ShareConsumer {
     context: Arc<ShareContext>,
     decoder: BatchDecoder,
+    excess: ExcessOf,
 }
 
 impl fmt::Debug for ShareConsumer {
@@ -135,7 +138,8 @@ impl ShareConsumer {
         let context = ShareContext::new(config, cluster);
         context.spawn("share leaders", leaders::run(context.clone()));
         Self {
-            decoder: context.decoders.take(),
+            decoder: context.decoder(),
+            excess: ExcessOf::default(),
             context,
         }
     }
@@ -201,15 +205,23 @@ impl ShareConsumer {
     /// Cancel safe: what a poll that is dropped has acquired is returned by the next one.
     pub async fn poll(&mut self, timeout: Duration) -> Result<ShareRecords> {
         let context = self.context.clone();
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = after(timeout);
         context.poll_began();
         let look_around = (LOOK_AROUND.min(context.config.max_poll_interval / 2))
             .min(context.config.client.request_timeout / 20);
+        let mut granted = None;
         loop {
             let mut ready = pin!(context.ready.notified());
+            let mut freed = pin!(context.budget.freed());
             ready.as_mut().enable();
+            freed.as_mut().enable();
             let now = Instant::now();
-            let collected = self.check_for_errors(now).and_then(|()| self.collect(now));
+            let collected = self.check_for_errors(now);
+            let collected = collected.and_then(|()| self.collect(now, granted.take()));
+            let (collected, no_room) = match collected {
+                Ok((records, no_room)) => (Ok(records), no_room),
+                Err(error) => (Err(error), false),
+            };
             if !matches!(&collected, Ok(records) if records.is_empty()) {
                 // What was acknowledged goes by itself.
                 let mut work = context.work();
@@ -219,11 +231,19 @@ impl ShareConsumer {
                 return collected;
             }
             let _hungry = Hungry::new(&context);
-            if deadline.is_some_and(|deadline| now >= deadline) {
+            if now >= deadline {
                 return collected;
             }
-            let look_at = now + look_around;
-            wait(ready, Some(deadline.map_or(look_at, |at| at.min(look_at)))).await;
+            let woken = async {
+                tokio::select! {
+                    biased;
+                    excess = context.budget.excess(), if no_room => Some(excess),
+                    () = ready => None,
+                    () = freed, if no_room => None,
+                }
+            };
+            let look_at = deadline.min(now + look_around);
+            granted = timeout_at(look_at, woken).await.unwrap_or_default();
         }
     }
 
@@ -245,8 +265,13 @@ impl ShareConsumer {
         }
     }
 
-    /// Reads what was acquired, up to `max_poll_records`, or until the budget is used up. A record is held from here on.
-    fn collect(&mut self, now: Instant) -> Result<ShareRecords> {
+    /// Reads what was acquired, up to `max_poll_records`, or until the budget is used up. A record is held from here on. Also whether there is
+    /// something and no room for any of it; what is `granted` is the right to more.
+    fn collect(
+        &mut self,
+        now: Instant,
+        mut granted: Option<Arc<Excess>>,
+    ) -> Result<(ShareRecords, bool)> {
         let context = &self.context;
         let most = context.config.max_poll_records;
         let mut records = ShareRecords::default();
@@ -260,11 +285,16 @@ impl ShareConsumer {
                 // Others have it by now.
                 continue;
             }
-            let room = match records.is_empty() {
-                true => Room::Alone,
-                false => Room::Left,
-            };
-            let read = reader.read(most - records.count(), usize::MAX, room, &mut self.decoder);
+            let left = most - records.count();
+            let mut read = reader.read(left, usize::MAX, Room::Left, &mut self.decoder);
+            if let (Then::NoRoom, true) = (&read.then, records.is_empty()) {
+                let Some(excess) = self.excess.take(granted.take(), &context.budget) else {
+                    context.work().buffers.push_front(reader);
+                    return Ok((records, true));
+                };
+                let room = Room::Alone(&excess);
+                read = reader.read(left, usize::MAX, room, &mut self.decoder);
+            }
             let partition = reader.partition().clone();
             let mut work = context.work();
             work.ledger.pass(reader.place, &partition, read.passed);
@@ -293,7 +323,7 @@ impl ShareConsumer {
                 }
             }
         }
-        Ok(records)
+        Ok((records, false))
     }
 
     /// Decides what becomes of a record, which this member holds: `record` is one of a poll, or its [`Acquisition`]. The brokers hear of it with the
@@ -359,8 +389,7 @@ impl ShareConsumer {
     /// Fails with [`ErrorKind::Timeout`] when the time was not enough, with the first error of what was acknowledged otherwise. Everything else is
     /// done regardless.
     pub async fn close(self, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now().checked_add(timeout);
-        let deadline = deadline.unwrap_or_else(|| self.context.deadline());
+        let deadline = after(timeout);
         let released = timeout_at(deadline, self.release()).await;
         let left = timeout_at(deadline, async {
             if let Some(member) = self.context.member() {

@@ -13,7 +13,7 @@ use super::ledger::{ACCEPT, Place, Sent};
 use super::plan::{Plan, Work};
 use super::ticket::{PendingAcknowledgements, Ticket};
 use crate::kafka::cluster::Cluster;
-use crate::kafka::consumer::fetch::batch_reader::Decoders;
+use crate::kafka::consumer::fetch::batch_reader::BatchDecoder;
 use crate::kafka::consumer::fetch::memory::left_to_fetch;
 use crate::kafka::group::member::Member;
 use crate::kafka::group::share::membership::ShareMembership;
@@ -31,7 +31,6 @@ pub(super) struct ShareContext {
     pub budget: Arc<Budget>,
     /// Wakes polls, and the task that looks for leaders.
     pub ready: Arc<Notify>,
-    pub decoders: Decoders,
     work: Mutex<Work>,
     source: Mutex<Source>,
     /// What brokers said last of how long records are locked.
@@ -70,9 +69,7 @@ impl ShareContext {
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
         let budget = Budget::new(config.buffer_bytes, cluster.consumers_budget());
-        let max_batch_bytes = (config.buffer_bytes).max(config.client.max_frame_bytes);
         Arc::new(Self {
-            decoders: Decoders::new(budget.clone(), max_batch_bytes, config.check_crcs),
             budget,
             random: Mutex::new(config.client.random("share consumer")),
             config,
@@ -83,6 +80,19 @@ impl ShareContext {
             lock_timeout: Mutex::default(),
             tasks: Mutex::default(),
         })
+    }
+
+    /// What batches are read with.
+    pub fn decoder(&self) -> BatchDecoder {
+        let config = &self.config;
+        // As consumers of other groups have it.
+        let max_batch_bytes = (config.buffer_bytes).max(config.client.max_frame_bytes);
+        BatchDecoder::new(
+            self.cluster.decompressors(),
+            self.budget.clone(),
+            max_batch_bytes,
+            config.check_crcs,
+        )
     }
 
     pub fn work(&self) -> MutexGuard<'_, Work> {
