@@ -103,7 +103,8 @@ pub use crate::event_set;
 pub use batch::{Batch, BatchError, BatchHandler, BatchPolicy, EachBatch, each_batch};
 pub use cloudevents::CloudEvent;
 pub use consumer::{
-    CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, OldestEvent,
+    CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, EventQueue,
+    OldestEvent, QueueConfig, QueueMetrics,
 };
 pub use event::{
     AnyEvent, Dispatch, Dispatched, Encode, Event, EventId, EventKey, EventSet, RecordKind,

@@ -21,6 +21,7 @@ mod acls;
 mod brokers;
 mod check;
 mod consumer_protocol;
+mod event_queue;
 mod failover;
 mod fleet;
 mod interop;
@@ -53,6 +54,7 @@ fn main() {
         suite::trials(&fleet),
         ways::trials(&fleet),
         share::trials(&fleet),
+        event_queue::trials(&fleet),
         brokers::trials(&fleet),
         interop::trials(&fleet),
         telemetry::trials(&fleet),

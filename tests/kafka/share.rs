@@ -70,7 +70,12 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 }
 
 /// A topic of so many partitions, and a share group of its name that begins at its beginning.
-async fn queue(bootstrap: &str, name: &str, partitions: i32, more: &[(&str, &str)]) -> String {
+pub(crate) async fn queue(
+    bootstrap: &str,
+    name: &str,
+    partitions: i32,
+    more: &[(&str, &str)],
+) -> String {
     let config = ClientConfig::from_properties([("bootstrap.servers", bootstrap)]);
     let config = config.expect("good properties");
     let admin = Admin::connect(config.clone()).await.expect("connected");

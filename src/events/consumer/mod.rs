@@ -12,6 +12,7 @@
 //! | `config` | the options of a consumer of events |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
 //! | `scheduler` | which record is handled next, by whom, and how much may be in flight |
+//! | `queue/` | events as the jobs of a queue: read by a share group, each acknowledged by itself |
 //! | `metrics` | what is counted |
 //! | `lag` | how far the consumer is behind, while it runs and after its end |
 //! | `error_policy` | which errors are got over, with which pauses, and which end the consumer |
@@ -29,6 +30,7 @@ mod lag;
 mod metrics;
 mod partition;
 mod poll_loop;
+mod queue;
 mod rebalance_listener;
 mod scheduler;
 
@@ -38,3 +40,4 @@ pub use error::ConsumerError;
 pub use event_consumer::EventConsumer;
 pub(crate) use event_consumer::EventsView;
 pub use metrics::{ConsumerMetrics, OldestEvent};
+pub use queue::{EventQueue, QueueConfig, QueueMetrics};

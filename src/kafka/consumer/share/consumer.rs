@@ -376,6 +376,13 @@ impl ShareConsumer {
         self.context.lock_timeout()
     }
 
+    /// Keeps the member in its group as a poll does, where none is due.
+    pub(crate) fn keep_place(&self) {
+        if let Some(member) = self.context.member() {
+            member.polled();
+        }
+    }
+
     /// The partitions that the group has assigned to this member, as far as their leaders are known. Others may have the same.
     pub fn assignment(&self) -> Vec<TopicPartition> {
         let work = self.context.work();

@@ -10,7 +10,7 @@ use super::acquired::{Acquired, delivery_count};
 use super::ledger::Place;
 use crate::kafka::consumer::records::Batch;
 use crate::kafka::consumer::{Iter, Records};
-use crate::kafka::{RecordView, TopicPartition};
+use crate::kafka::{OwnedRecord, RecordView, TopicPartition};
 
 /// The records of one poll of a [`ShareConsumer`](super::ShareConsumer), in order of offset within each run of a partition.
 ///
@@ -123,6 +123,12 @@ impl ShareRecord<'_> {
     /// How often it has been delivered, to whichever member, this time included: 1 the first time.
     pub fn delivery_count(&self) -> i16 {
         delivery_count(&self.run.acquired, self.offset)
+    }
+
+    /// A copy of the record that outlives the [`ShareRecords`], as [`RecordView::to_owned`].
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedRecord {
+        self.record.to_owned()
     }
 
     /// What it is acknowledged by when the record itself is gone.
