@@ -1,5 +1,5 @@
-//! What fails is tried again, then written to the dead-letter topic with its reasons; when what failed is mended, it is replayed. On the
-//! embedded broker.
+//! What fails is tried again, then waits in retry topics, then is written to the dead-letter topic with its reasons; when what failed is mended, it
+//! is replayed. On the embedded broker.
 //!
 //! `cargo run --example dead_letters --features broker`
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use pat_events::events::email::{EmailDeleted, EmailEventProducer, EmailEvents};
 use pat_events::events::{
     ConsumerConfig, DeadLetterFilter, DeadLetters, EventConsumer, EventProducer, HandlerError,
-    OnFailure, ProducerConfig, ReplayOptions, RetryPolicy, each, testing,
+    OnFailure, ProducerConfig, ReplayOptions, RetryPolicy, RetryTopics, each, testing,
 };
 use pat_events::kafka::{Client, ClientConfig, OffsetReset};
 
@@ -30,6 +30,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut config = ConsumerConfig::new("", "emails", "indexer");
     config.auto_offset_reset = OffsetReset::Earliest;
+    // Afterwards it waits here, without a place in memory; what has its key waits behind it.
+    config.retry_topics = RetryTopics::after([100, 500].map(Duration::from_millis));
+    let created = config
+        .retry_topics
+        .create(&client, "emails", "indexer")
+        .await?;
+    println!("retry topics: {}", created.join(", "));
     // Each pause is about twice as long as the one before, and holds back the key of its event alone.
     config.retry = RetryPolicy::up_to(3).backoff(Duration::from_millis(20), Duration::from_secs(1));
     config.on_failure = OnFailure::DeadLetter;
@@ -50,9 +57,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     consumer.start(handler).await?;
     until(|| consumer.metrics().dead_lettered == 2).await;
     println!(
-        "{} handled, {} retries, 2 given up",
+        "{} handled, {} retries in place, {} times in a retry topic, 2 given up",
         consumer.metrics().handled,
-        consumer.metrics().retried
+        consumer.metrics().retried,
+        consumer.metrics().sent_to_retry
     );
 
     let letters = DeadLetters::on(&client, "emails.dlq");

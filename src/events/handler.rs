@@ -49,7 +49,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Which attempt this is: 1 when the record is handled for the first time since its partition came to this consumer.
+    /// Which attempt this is: 1 when the record is handled for the first time since its partition came to this consumer, or, where it was in
+    /// [retry topics](crate::events::RetryTopics), for the first time before that.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -87,7 +88,7 @@ impl<'a> Context<'a> {
         self.record
     }
 
-    /// The topic that the record was read from.
+    /// The topic that the record was read from. One that was in a retry topic meanwhile is as it was before, here and in all else.
     pub fn topic(&self) -> &'a str {
         self.record.topic
     }

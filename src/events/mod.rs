@@ -113,7 +113,8 @@ pub use failure::dead_letter;
 pub use failure::{
     CircuitPolicy, CircuitState, Classify, DEAD_LETTER_SUFFIX, DeadLetter, DeadLetterCounts,
     DeadLetterFilter, DeadLetters, FailureClass, LeftOut, OnFailure, OnSkipped, OnTooLarge,
-    OnUnknown, PurgeUpTo, Purged, ReplayOptions, Replayed, RetryPolicy,
+    OnUnknown, PurgeUpTo, Purged, ReplayOptions, Replayed, RetryPolicy, RetryTopicName,
+    RetryTopics,
 };
 pub use handler::{Context, Each, HandlerError, Undecodable, each};
 pub use outbox::{MemoryOutbox, Outbox, OutboxEvent, RelayError};

@@ -46,6 +46,14 @@ pub enum Defect {
     RestingKeyReleased,
     /// A record that waits for its next attempt counts as finished.
     RestingIsFinished,
+    /// A retry record counts as written when the producer has accepted it.
+    RetryUnacknowledged,
+    /// What comes behind an event that is under way in retry topics is handled at once.
+    LaterNotSentBehind,
+    /// After an assignment nobody looks what is under way in retry topics.
+    UnderWayNotRebuilt,
+    /// The budget of retries gets nothing back.
+    BudgetNotRefilled,
 }
 
 thread_local! {

@@ -17,6 +17,7 @@ mod process_status;
 mod rebalances;
 mod recreated;
 mod replays;
+mod retry_topics;
 mod retrying;
 mod shared_client;
 mod stopping;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::events::{
-    ConsumerConfig, ConsumerError, Context, EventConsumer, HandlerError, RawRecord, Undecodable,
+    ConsumerConfig, ConsumerError, Context, EventConsumer, HandlerError, RawRecord, RetryPolicy,
+    RetryTopics, Undecodable,
 };
 use pat_events::kafka::{self, OffsetReset};
 use tokio::time::{Instant, sleep};
@@ -16,6 +17,8 @@ use crate::harness::{
 use crate::workloads::{MORE, RECORDS, WRITE_AGAIN};
 
 const SHUTDOWN: Duration = Duration::from_secs(3);
+/// Every so many-th record fails at its first attempt, and goes to a retry topic; all behind it have its key.
+const FAILS: u32 = 16;
 /// Between two looks at what was handled.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -52,18 +55,29 @@ impl RecordHandler for Handler {
 
     async fn handle_undecodable(
         &self,
-        _: &Context<'_>,
+        context: &Context<'_>,
         record: RawRecord<'_>,
         _: Undecodable,
     ) -> Result<(), HandlerError> {
         let number = number_of(record.value);
         let number = number.ok_or_else(|| HandlerError::new("never written"))?;
+        if number.is_multiple_of(FAILS) && context.attempt() == 1 {
+            return Err(HandlerError::transient("not now"));
+        }
         self.0.lock().expect("no panic").push(number);
         Ok(())
     }
 }
 
+fn retry_topics() -> RetryTopics {
+    RetryTopics::after([Duration::from_millis(200)])
+}
+
 pub async fn handle(harness: &mut Harness) {
+    for name in retry_topics().names(TOPIC, GROUP) {
+        let created = harness.broker.create_topic(&name, PARTITIONS);
+        created.expect("a new topic");
+    }
     harness.fill(0..RECORDS);
     let client = harness.client();
     let mut config = ConsumerConfig::new(&harness.broker.bootstrap_servers(), TOPIC, GROUP);
@@ -71,6 +85,8 @@ pub async fn handle(harness: &mut Harness) {
     config.session_timeout = Duration::from_secs(6);
     config.max_poll_interval = Duration::from_secs(8);
     config.shutdown_timeout = SHUTDOWN;
+    config.retry = RetryPolicy::none();
+    config.retry_topics = retry_topics();
     config.kafka = kafka::ConsumerConfig::default();
     config.kafka.heartbeat_interval = Duration::from_millis(500);
     config.kafka.max_partition_fetch_bytes = 300;

@@ -1,5 +1,5 @@
 //! Consumers of events that are killed (SIGKILL) again and again, while handlers fail and members come and go. In: events on many keys, some of which
-//! fail for a while, and some for ever. Out: each is handled or in the topic of dead letters, each key in order; again comes only what was not
+//! fail for a while, and wait in retry topics, and some for ever. Out: each is handled or in the topic of dead letters, each key in order; again comes only what was not
 //! committed; and a replay brings the dead ones back in order.
 //!
 //! `KILLED_CONSUMERS=200000` sends so many events and kills ten times; without it 5,000, and three times.
@@ -17,10 +17,11 @@ use pat_events::broker::Broker;
 use pat_events::events::email::EmailReceived;
 use pat_events::events::prost::Message;
 use pat_events::events::{
-    ConsumerConfig, Context, DeadLetterFilter, DeadLetters, EventConsumer, EventProducer,
-    HandlerError, OnFailure, ProducerConfig, ReplayOptions, RetryPolicy, dead_letter, event_set,
+    ConsumerConfig, Context, DeadLetter, DeadLetterFilter, DeadLetters, EventConsumer,
+    EventProducer, HandlerError, OnFailure, ProducerConfig, ReplayOptions, RetryPolicy,
+    RetryTopics, dead_letter, event_set,
 };
-use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset, TopicPartition};
+use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset, RecordView, TopicPartition};
 use tokio::time::{sleep, timeout};
 
 use crate::fleet::{Fleet, Target, block_on_for};
@@ -133,12 +134,17 @@ fn consumer(bootstrap: &str, topic: &str) -> EventConsumer<Received> {
     config.auto_offset_reset = OffsetReset::Earliest;
     config.session_timeout = Duration::from_secs(6);
     config.on_failure = OnFailure::DeadLetter;
-    let (first, longest) = (Duration::from_millis(20), Duration::from_millis(100));
-    config.retry = RetryPolicy::up_to(5).backoff(first, longest);
+    // One attempt in place, and one in each retry topic.
+    config.retry = RetryPolicy::none();
+    config.retry_topics = retry_topics();
     // Failures are as they are meant, and no storm.
     config.retry.budget_per_second = 100_000;
     config.circuit.failure_percent = 0;
     EventConsumer::new(config).expect("a good configuration")
+}
+
+fn retry_topics() -> RetryTopics {
+    RetryTopics::after([200, 1_000].map(Duration::from_millis))
 }
 
 /// Writes down what it has handled, before it says so: a line for each, all members in one file.
@@ -238,6 +244,10 @@ async fn case(target: Target, size: Size, name: &str) {
         let new = NewTopic::new(name, PARTITIONS);
         admin.create_topic(&new).await.expect("created");
     }
+    let client = Client::connect(ClientConfig::new(&target.bootstrap));
+    let client = client.await.expect("connected");
+    let retries = retry_topics().create(&client, &topic, GROUP).await;
+    let retries = retries.expect("created");
     let folder = folder().join(format!("{topic}-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let notes = folder.join("handled");
@@ -250,9 +260,7 @@ async fn case(target: Target, size: Size, name: &str) {
     };
     (0..MEMBERS).for_each(|_| members.start_one());
     send_all(&target, &topic, size).await;
-    let committed = kill_again_and_again(&target, &mut members, size).await;
-    let client = Client::connect(ClientConfig::new(&target.bootstrap));
-    let client = client.await.expect("connected");
+    let committed = kill_again_and_again(&target, &mut members, &retries, size).await;
     let letters = DeadLetters::on(&client, &*dead_topic);
     let poison = |number: &u32| fate(*number) == Fate::Poison;
     let poisoned: BTreeSet<u32> = (0..size.events).filter(poison).collect();
@@ -278,18 +286,42 @@ async fn case(target: Target, size: Size, name: &str) {
     drop(members);
     in_order(&handled, size);
     let again = handled.len() - (size.events as usize - poisoned.len());
+    let mut copies: BTreeMap<(i32, i64), Vec<(&str, i64)>> = BTreeMap::new();
+    for name in &retries {
+        // What is in a retry topic says where it stood in the words of a dead letter.
+        let each = |record: &RecordView<'_>, letter: &DeadLetter| {
+            let copies = copies.entry((letter.partition, letter.offset)).or_default();
+            copies.push((name, record.offset));
+            ControlFlow::Continue(())
+        };
+        let letters = DeadLetters::on(&client, name);
+        letters
+            .read(&DeadLetterFilter::default(), each)
+            .await
+            .expect("read");
+    }
     for one in &handled {
         for (place, committed) in &committed {
-            let before = committed.get(&one.partition).copied().unwrap_or(0);
+            let is_after = |topic: &str, offset: i64| {
+                let before = committed.get(&TopicPartition::new(topic, one.partition));
+                offset >= before.copied().unwrap_or(0)
+            };
+            let mut copies = copies
+                .get(&(one.partition, one.offset))
+                .into_iter()
+                .flatten();
             assert!(
-                one.at < *place || one.offset >= before,
-                "{one:?} was handled again though {before} was committed"
+                one.at < *place
+                    || is_after(&topic, one.offset)
+                    || copies.any(|(retry, offset)| is_after(retry, *offset)),
+                "{one:?} was handled again though it was committed: {committed:?}"
             );
         }
     }
+    let waited = copies.len();
     let replayed = replay(&target, &topic, &letters, &poisoned, size).await;
     println!(
-        "{name}: {} events on {} keys, {} kills: {} handled, {again} of them again, {} dead letters, {} of them doubled, {replayed} replayed; {} s",
+        "{name}: {} events on {} keys, {} kills: {} handled, {again} of them again, {waited} in retry topics, {} dead letters, {} of them doubled, {replayed} replayed; {} s",
         size.events,
         size.keys,
         size.kills,
@@ -325,11 +357,14 @@ async fn send_all(target: &Target, topic: &str, size: Size) {
 async fn kill_again_and_again(
     target: &Target,
     members: &mut Members,
+    retries: &[String],
     size: Size,
-) -> Vec<(u64, BTreeMap<i32, i64>)> {
+) -> Vec<(u64, BTreeMap<TopicPartition, i64>)> {
     let reader = target.consumer(&[("group.id", GROUP)]).await;
-    let names: Vec<_> = (0..PARTITIONS)
-        .map(|partition| TopicPartition::new(&*members.topic, partition))
+    let topics = [members.topic.clone()].into_iter();
+    let names: Vec<_> = topics
+        .chain(retries.iter().cloned())
+        .flat_map(|topic| (0..PARTITIONS).map(move |it| TopicPartition::new(&*topic, it)))
         .collect();
     let mut committed = Vec::new();
     for kill in 0..size.kills {
@@ -355,7 +390,7 @@ async fn kill_again_and_again(
         let length = fs::metadata(&members.notes).expect("notes").len();
         let known = known
             .into_iter()
-            .map(|(name, commit)| (name.partition, commit.offset));
+            .map(|(name, commit)| (name, commit.offset));
         committed.push((length, known.collect()));
     }
     committed

@@ -7,7 +7,7 @@ use pat_events::events::codec::Protobuf;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{
     CommitPolicy, ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer, HandlerError,
-    OnFailure, RetryPolicy,
+    OnFailure, RetryPolicy, RetryTopics,
 };
 use pat_events::kafka::OffsetReset;
 use tokio::task::JoinHandle;
@@ -103,7 +103,9 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     if plan.failing.is_some() {
         config.on_failure = OnFailure::DeadLetter;
         let (first, longest) = (Duration::from_millis(50), Duration::from_secs(2));
-        config.retry = RetryPolicy::up_to(5).backoff(first, longest);
+        let retries = if plan.retry_delays.is_empty() { 5 } else { 0 };
+        config.retry = RetryPolicy::up_to(retries).backoff(first, longest);
+        config.retry_topics = RetryTopics::after(plan.retry_delays.clone());
         // Each success makes room for a retry: without that they would wait for ever.
         config.retry.budget_per_second = 1;
         config.retry.budget_percent = 100;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::broker::Broker;
-use pat_events::events::dead_letter;
+use pat_events::events::{RetryTopics, dead_letter};
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
 use protocol::records::BatchIter;
@@ -91,8 +91,8 @@ pub struct Harness {
     pub plan: Arc<Plan>,
     pub failure: FirstFailure,
     topic: Arc<Mutex<Topic>>,
-    /// How many batches of each partition of the dead letters were looked at.
-    dead: Arc<Mutex<[usize; DEAD_PARTITIONS as usize]>>,
+    /// How many batches of each partition of dead letters and retry topics were looked at.
+    dead: Arc<Mutex<BTreeMap<(String, i32), usize>>>,
     healed: Arc<(AtomicBool, Notify)>,
     epoch_ms: Clock,
     pub request_timeout: Duration,
@@ -193,41 +193,70 @@ impl Harness {
         }
     }
 
-    /// Notes which records have become dead letters since it was called last.
+    /// The topics in which events wait.
+    pub fn retry_topics(&self) -> Vec<String> {
+        let (_, group) = GROUPS[1];
+        RetryTopics::after(self.plan.retry_delays.clone()).names(TOPIC, group)
+    }
+
+    /// Notes which records have become dead letters, or are in a retry topic, since it was called last.
     pub fn record_dead(&self) {
         if self.plan.failing.is_none() {
             return;
         }
         let mut dead = self.dead.lock().expect("no holder panics");
-        let mut decompressor = Decompressor::default();
-        for (partition, seen) in (0..).zip(&mut *dead) {
-            let Some(summary) = self.broker.log(DEAD_TOPIC, partition) else {
-                return;
-            };
-            let batches = summary.batches.into_iter().skip(*seen);
-            for batch in batches.flat_map(BatchIter::new) {
-                *seen += 1;
-                let batch = batch.expect("the broker checks batches");
-                let mut records = batch
-                    .decode(&mut decompressor, 1 << 20)
-                    .expect("the broker checks batches");
-                while let Some(record) = records.next_record() {
-                    let record = record.expect("the broker checks batches");
-                    let number = |name| {
-                        let value = record.headers.get(name).and_then(|header| header.value);
-                        let text = value.and_then(|value| std::str::from_utf8(value).ok());
-                        text.and_then(|text| text.parse::<i64>().ok())
-                            .expect("it says where its record stood")
-                    };
-                    let value = record.value.and_then(|value| self.plan.format.id(value));
-                    self.recorder.record(Event::Dead {
-                        partition: number(dead_letter::ORIGIN_PARTITION) as i32,
-                        offset: number(dead_letter::ORIGIN_OFFSET),
-                        id: value.expect("all values hold an id"),
+        let retries = (self.retry_topics().into_iter()).map(|topic| (topic, MAX_PARTITIONS));
+        let topics = retries.chain([(DEAD_TOPIC.to_string(), DEAD_PARTITIONS)]);
+        for (topic, partitions) in topics {
+            for partition in 0..partitions {
+                let seen = dead.entry((topic.clone(), partition)).or_default();
+                for (partition, offset, id) in self.letters(&topic, partition, seen) {
+                    self.recorder.record(match topic == DEAD_TOPIC {
+                        true => Event::Dead {
+                            partition,
+                            offset,
+                            id,
+                        },
+                        false => Event::SentToRetry {
+                            partition,
+                            offset,
+                            id,
+                        },
                     });
                 }
             }
         }
+    }
+
+    /// Where the records stood that are in a partition of dead letters or of a retry topic, and have come since so many batches were `seen`.
+    fn letters(&self, topic: &str, partition: i32, seen: &mut usize) -> Vec<(i32, i64, Id)> {
+        let mut letters = Vec::new();
+        let mut decompressor = Decompressor::default();
+        let Some(summary) = self.broker.log(topic, partition) else {
+            return letters;
+        };
+        let batches = summary.batches.into_iter().skip(*seen);
+        for batch in batches.flat_map(BatchIter::new) {
+            *seen += 1;
+            let batch = batch.expect("the broker checks batches");
+            let mut records = batch
+                .decode(&mut decompressor, 1 << 20)
+                .expect("the broker checks batches");
+            while let Some(record) = records.next_record() {
+                let record = record.expect("the broker checks batches");
+                let number = |name| {
+                    let value = record.headers.get(name).and_then(|header| header.value);
+                    let text = value.and_then(|value| std::str::from_utf8(value).ok());
+                    text.and_then(|text| text.parse::<i64>().ok())
+                        .expect("it says where its record stood")
+                };
+                let value = record.value.and_then(|value| self.plan.format.id(value));
+                let partition = number(dead_letter::ORIGIN_PARTITION) as i32;
+                let offset = number(dead_letter::ORIGIN_OFFSET);
+                letters.push((partition, offset, value.expect("all values hold an id")));
+            }
+        }
+        letters
     }
 
     /// Notes what is committed, where that has changed.
@@ -338,6 +367,10 @@ async fn live(seed: u64) -> Outcome {
         seed: rng.next(),
     };
     harness.create(partitions);
+    for topic in harness.retry_topics() {
+        let created = harness.broker.create_topic(&topic, MAX_PARTITIONS);
+        created.expect("nothing has the name");
+    }
     let load = Load::draw(&rng, &harness.plan);
     let setup = format!(
         "{nodes} nodes, {partitions} partitions, {conditions:?}, {:?}, {load:?}, {:?}",

@@ -133,6 +133,12 @@ pub enum Event {
         offset: i64,
         id: Id,
     },
+    /// The record is in a retry topic, where it counts as finished in its own.
+    SentToRetry {
+        partition: i32,
+        offset: i64,
+        id: Id,
+    },
     /// A reader said that something fails.
     ReportsFailure {
         reader: u32,

@@ -199,6 +199,10 @@ mod planted_defects {
         plan.failing.is_some()
     }
 
+    fn retrying(plan: &Plan) -> bool {
+        !plan.retry_delays.is_empty()
+    }
+
     fn recreated(plan: &Plan) -> bool {
         plan.scenario == Scenario::TopicRecreated
     }
@@ -222,7 +226,26 @@ mod planted_defects {
         a_dead_letter_that_is_given_up_is_found: DeadLetterGivenUp in failing => Overtook { .. } | StoredUnfinished { .. } | NeverRead { .. },
         a_key_that_does_not_wait_for_a_retry_is_found: RestingKeyReleased in failing => Overtook { .. },
         a_commit_past_a_record_that_waits_for_its_retry_is_found: RestingIsFinished in failing => StoredUnfinished { .. },
+        a_retry_record_that_counts_before_it_is_written_is_found: RetryUnacknowledged in retrying => Overtook { .. } | StoredUnfinished { .. } | NeverRead { .. },
+        an_event_handled_before_one_of_its_key_in_a_retry_topic_is_found: LaterNotSentBehind in retrying => Overtook { .. },
         a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal in |plan| plan.garbled => FailedForNothing(_),
+    }
+
+    /// What nobody looked for after an assignment is taken for a copy of something else, and never handled.
+    #[test]
+    fn what_is_under_way_and_forgotten_by_a_restart_is_found() {
+        find(Defect::UnderWayNotRebuilt, retrying, |outcome| {
+            let is_lost =
+                |violation: &Violation| matches!(violation, NeverRead { .. } | Overtook { .. });
+            outcome.stuck.is_some() || outcome.violations.iter().any(is_lost)
+        });
+    }
+
+    #[test]
+    fn a_budget_of_retries_that_gets_nothing_back_is_found() {
+        find(Defect::BudgetNotRefilled, failing, |outcome| {
+            outcome.stuck.is_some()
+        });
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct Plan {
     pub security: Security,
     /// How handlers of typed consumers fail, if they do.
     pub failing: Option<Failing>,
+    /// How long events wait in retry topics; without any they are retried in place only.
+    pub retry_delays: Vec<Duration>,
     /// How the members of the group may have partitions assigned.
     pub strategies: AssignmentStrategies,
     /// For how long things happen.
@@ -220,6 +222,7 @@ impl Plan {
             grows,
             security: Security::default(),
             failing: None,
+            retry_delays: Vec::new(),
             strategies: AssignmentStrategies::default(),
             lasts: Duration::ZERO,
         };
@@ -242,10 +245,17 @@ impl Plan {
             2 => AssignmentStrategy::Sticky.into(),
             _ => AssignmentStrategy::CooperativeSticky.into(),
         };
+        let retry_delays = match rng.chance(50) && fails {
+            true => rng
+                .pick(&[[SECOND, SECOND * 5], [SECOND / 2, SECOND]])
+                .to_vec(),
+            false => Vec::new(),
+        };
         Self {
             security,
             strategies,
             failing,
+            retry_delays,
             lasts,
             ..plan
         }

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::partition::Partition;
+use crate::events::failure::Chains;
 use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
-/// Assigned partitions by name. Cheap to clone; clones share everything.
+/// Assigned partitions by name, and those of their retry topics. Cheap to clone; clones share everything.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Assigned(Arc<Mutex<Partitions>>);
+pub(crate) struct Assigned {
+    partitions: Arc<Mutex<Partitions>>,
+    /// What each of them is of.
+    pub chains: Chains,
+}
 
 #[derive(Debug, Default)]
 struct Partitions {
@@ -22,7 +27,7 @@ struct Partitions {
 impl Assigned {
     /// The partition called `name`, if it is known.
     pub(crate) fn find(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
-        self.0.lock().ours.get(name).cloned()
+        self.partitions.lock().ours.get(name).cloned()
     }
 
     /// Takes in `name`, in the topic of this id, to go on from what `tracker` says. What was known of it before no longer counts: no handler
@@ -33,9 +38,13 @@ impl Assigned {
         topic_id: Option<TopicId>,
         tracker: OffsetTracker,
     ) -> Arc<Partition> {
-        let new = Partition::new(name.clone(), topic_id, tracker);
+        let chain = self.chains.find(&name);
+        if let Some((chain, 0)) = &chain {
+            chain.set_topic(topic_id);
+        }
+        let new = Partition::new(name.clone(), topic_id, tracker).of_chain(chain);
         let new = Arc::new(new);
-        let mut partitions = self.0.lock();
+        let mut partitions = self.partitions.lock();
         partitions.orphaned.retain(|old| old.is_busy());
         if let Some(old) = partitions.ours.insert(name, new.clone()) {
             if old.is_of(topic_id) {
@@ -51,7 +60,7 @@ impl Assigned {
     /// Begins to give `names` up: no handler begins for them any more. They stay here until they are [forgotten](Assigned::forget), so
     /// that what was finished is committed, whoever comes to it.
     pub(crate) fn release(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
-        let partitions = self.0.lock();
+        let partitions = self.partitions.lock();
         let ours = names.iter().filter_map(|name| partitions.ours.get(name));
         let orphaned = partitions.orphaned.iter();
         let orphaned = orphaned.filter(|partition| names.contains(&partition.name));
@@ -62,7 +71,7 @@ impl Assigned {
 
     /// Forgets `names`.
     pub(crate) fn forget(&self, names: &[TopicPartition]) {
-        let mut partitions = self.0.lock();
+        let mut partitions = self.partitions.lock();
         names
             .iter()
             .for_each(|name| drop(partitions.ours.remove(name)));
@@ -73,24 +82,24 @@ impl Assigned {
 
     /// Those of `names` that are known.
     pub(crate) fn named(&self, names: &[TopicPartition]) -> Vec<Arc<Partition>> {
-        let partitions = self.0.lock();
+        let partitions = self.partitions.lock();
         let named = names.iter().filter_map(|name| partitions.ours.get(name));
         named.cloned().collect()
     }
 
     /// All of them but those of topics that are gone.
     pub(crate) fn ours(&self) -> Vec<Arc<Partition>> {
-        self.0.lock().ours.values().cloned().collect()
+        self.partitions.lock().ours.values().cloned().collect()
     }
 
     /// Forgets all of them.
     pub(crate) fn forget_all(&self) {
-        *self.0.lock() = Partitions::default();
+        *self.partitions.lock() = Partitions::default();
     }
 
     /// All of them, those of topics that are gone as well.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
-        let partitions = self.0.lock();
+        let partitions = self.partitions.lock();
         let all = partitions.ours.values().chain(&partitions.orphaned);
         all.cloned().collect()
     }

@@ -1,5 +1,6 @@
 //! Commits what is finished: now and then, and before a partition goes to another member.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,8 @@ pub(super) async fn commit(
     let mut recreated = Vec::new();
     let mut uncommitted = Uncommitted::default();
     let mut offsets = Vec::new();
-    for partition in partitions {
+    let mut beside = BTreeMap::new();
+    for partition in in_order(partitions) {
         if let Some(commit) = partition.take_commit() {
             let offset = OffsetAndMetadata {
                 offset: commit.offset,
@@ -122,6 +124,9 @@ pub(super) async fn commit(
                 ),
                 topic_id: partition.topic_id(),
             };
+            if let Some((chain, 1..)) = &partition.chain {
+                beside.insert(partition.name.clone(), chain.origin.clone());
+            }
             offsets.push((partition.name.clone(), offset));
             uncommitted.0.push(partition.clone());
         }
@@ -130,7 +135,9 @@ pub(super) async fn commit(
         return Ok(recreated);
     }
     // Better to repeat some after a restart than to commit nothing.
-    let mut result = consumer.commit_without_long_notes(offsets.clone()).await;
+    let mut result = consumer
+        .commit_without_long_notes(offsets.clone(), &beside)
+        .await;
     while let Err(error) = &result
         && error.kind() == ErrorKind::TopicRecreated
         && let Some(of) = offsets
@@ -142,7 +149,9 @@ pub(super) async fn commit(
         let gone = uncommitted.0.remove(of);
         gone.orphan();
         recreated.push(gone);
-        result = consumer.commit_without_long_notes(offsets.clone()).await;
+        result = consumer
+            .commit_without_long_notes(offsets.clone(), &beside)
+            .await;
     }
     match &result {
         Ok(()) => {
@@ -152,6 +161,17 @@ pub(super) async fn commit(
         Err(error) => counters.failed_to_commit(error.clone()),
     }
     result.map(|()| recreated)
+}
+
+/// Looked at in this order, and committed in one request, they say nothing of an event that happened before something that they do not say: an event
+/// of an origin is finished after those of its key that were in retry topics, and in a retry topic after it was finished in the one before.
+fn in_order(partitions: &[Arc<Partition>]) -> Vec<&Arc<Partition>> {
+    let mut ordered: Vec<_> = partitions.iter().collect();
+    ordered.sort_by_key(|partition| match partition.level() {
+        0 => 0,
+        level => u16::MAX - u16::from(level),
+    });
+    ordered
 }
 
 /// Partitions whose commit is under way. Those that are left when this is dropped are committed once more.

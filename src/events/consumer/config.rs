@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::CommitPolicy;
-use crate::events::failure::FailurePolicy;
+use crate::events::failure::{Chain, DELAYS, FailurePolicy, NAME_PATTERN, PENDING};
 use crate::events::{
     BatchPolicy, CircuitPolicy, Classify, DEAD_LETTER_SUFFIX, FailureClass, OnFailure, OnTooLarge,
-    OnUnknown, RetryPolicy, TenantFilter, Tenants,
+    OnUnknown, RetryPolicy, RetryTopics, TenantFilter, Tenants,
 };
 use crate::kafka::config::values::{
     ADDRESSES, BYTES, COUNT, FLAG, Kind, MAX_BYTES, MILLIS, NAME, POSITIVE_MILLIS, TEXT, TOPICS,
@@ -14,7 +14,7 @@ use crate::kafka::config::values::{
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::consumer::LeftOutTopics;
-use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result};
+use crate::kafka::{self, Client, Error, ErrorKind, OffsetReset, Result, TopicPartition};
 
 /// Where a consumer of events reads, as a member of which group, and how it hands events to its handler.
 ///
@@ -66,6 +66,9 @@ pub struct ConsumerConfig {
     /// `handler.retries`, `handler.retry.backoff.ms`, `handler.retry.backoff.max.ms`, `handler.retry.timeout.ms`, `retry.budget.…`: how an event is retried
     /// whose handler fails with something transient. Default: up to 10 times, after 100 ms to 10 s, for 5 min.
     pub retry: RetryPolicy,
+    /// `retry.topics`, `retry.topic.name`, `retry.pending.max`: where an event waits whose attempts in place are used up, before it is handled once
+    /// more: for long, and without a place in memory. Its key stays in order. Default: nowhere.
+    pub retry_topics: RetryTopics,
     /// `on.failure`: what becomes of an event that is not retried any more. Default: the consumer stops and says why.
     pub on_failure: OnFailure,
     /// `dead.letter.topic`: where [`OnFailure::DeadLetter`] writes to; the topic has to exist, or brokers have to create it. With
@@ -122,6 +125,7 @@ impl Default for ConsumerConfig {
             queue_bytes: 16 << 20,
             shutdown_timeout: Duration::from_secs(30),
             retry: RetryPolicy::default(),
+            retry_topics: RetryTopics::default(),
             on_failure: OnFailure::Stop,
             dead_letter_topic: None,
             dead_letters_per_second: 1_000,
@@ -176,16 +180,49 @@ impl ConsumerConfig {
             circuit: self.circuit,
             dead_letters_per_second: self.dead_letters_per_second,
             on_too_large: self.on_too_large,
+            retry_delays: self.retry_topics.delays.clone(),
         }
     }
 
-    /// What no pattern matches: this consumer's own dead letters.
+    /// What no pattern matches: this consumer's own retry topics and dead letters.
     pub(super) fn left_out(&self) -> LeftOutTopics {
+        let retries = self.retry_topics.around(&self.group_id).into_iter();
+        let retries = retries.map(|(before, behind)| LeftOutTopics::Around(before, behind));
+        LeftOutTopics::All(retries.chain([self.dead_letters_left_out()]).collect())
+    }
+
+    fn dead_letters_left_out(&self) -> LeftOutTopics {
         match (&self.on_failure, &self.dead_letter_topic) {
             (OnFailure::DeadLetter, Some(topic)) => LeftOutTopics::Named(topic.clone()),
             (OnFailure::DeadLetter, None) => LeftOutTopics::Behind(DEAD_LETTER_SUFFIX),
             _ => LeftOutTopics::None,
         }
+    }
+
+    /// The configuration of the client that reads retry topics: beside the group, and only where it is told to. A position that cannot be is an
+    /// error: what is under way would not be found any more.
+    pub(super) fn retry_client_config(&self) -> kafka::ConsumerConfig {
+        let mut config = self.client_config();
+        (config.group_id, config.group_instance_id) = (None, None);
+        config.auto_offset_reset = OffsetReset::None;
+        config
+    }
+
+    /// Fails when one of the retry topics is missing of the topics that are read by name.
+    pub(super) async fn check_retry_topics(&self, client: &Client) -> Result<()> {
+        let is_name = |topic: &&str| !topic.starts_with('^');
+        let topics = self.topics.iter().map(String::as_str).filter(is_name);
+        let topics: Vec<_> = topics.collect();
+        let retries = &self.retry_topics;
+        retries.check(client, &topics, &self.group_id).await
+    }
+
+    /// The chain of `origin`, a partition that was assigned; `None` when there are no retry topics.
+    pub(super) fn chain_of(&self, origin: &TopicPartition) -> Option<Chain> {
+        let topics = &self.retry_topics;
+        let names = topics.names(&origin.topic, &self.group_id);
+        let chain = || Chain::new(origin.clone(), names, topics.max_pending);
+        (!topics.is_empty()).then(chain)
     }
 
     /// The configuration of the client beneath.
@@ -240,6 +277,9 @@ impl Configuration for ConsumerConfig {
         "dead.letter.too.large": OnTooLarge::KIND => on_too_large;
         "retry.budget.per.second": COUNT => retry.budget_per_second;
         "retry.budget.percent": RETRIES => retry.budget_percent;
+        "retry.topics": DELAYS => retry_topics.delays;
+        "retry.topic.name": NAME_PATTERN => retry_topics.name;
+        "retry.pending.max": PENDING => retry_topics.max_pending;
         "circuit.failure.percent": PERCENT => circuit.failure_percent;
         "circuit.failures": COUNT => circuit.failures;
         "circuit.window.ms": POSITIVE_MILLIS => circuit.window;
@@ -278,6 +318,9 @@ impl Configuration for ConsumerConfig {
                     "dead.letter.topic = {dead} is one of the topics that are read: dead letters would be handled, and fail, for ever"
                 ),
             ));
+        }
+        if let Some(message) = self.retry_topics.refusal(&self.topics, &self.group_id) {
+            return Err(Error::new(ErrorKind::Config, message));
         }
         let (shutdown, poll) = (self.shutdown_timeout, self.max_poll_interval);
         if shutdown >= poll {

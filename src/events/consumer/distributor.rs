@@ -13,6 +13,7 @@ use super::partition::Partition;
 use super::scheduler::{Memory, Shared, WorkBatchBuilder};
 use crate::events::TenantFilter;
 use crate::events::cloudevents::TENANT_ID;
+use crate::events::failure::{Chain, Envelope, FailureHandling};
 use crate::events::tenants::tenant_id;
 use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
@@ -29,6 +30,8 @@ pub(super) struct Distributor {
     filter: TenantFilter,
     /// How many bytes the next poll may return.
     most: AtomicUsize,
+    /// What is done about failures: also what is known of records that were read from retry topics.
+    failing: Arc<FailureHandling>,
     /// Taken by nobody else: for sharing a future between threads only.
     state: Mutex<DistributorState>,
 }
@@ -49,6 +52,7 @@ impl Distributor {
         memory: Arc<Memory>,
         counters: Arc<Counters>,
         filter: TenantFilter,
+        failing: Arc<FailureHandling>,
     ) -> Self {
         let most = AtomicUsize::new(memory.room(0).unwrap_or(1));
         let state = Mutex::new(DistributorState {
@@ -63,6 +67,7 @@ impl Distributor {
             counters,
             filter,
             most,
+            failing,
             state,
         }
     }
@@ -74,22 +79,32 @@ impl Distributor {
 
     /// Hands out `records`, those left out that were finished before a restart, and looks for room again.
     pub(super) fn take(&self, records: &Records) {
+        self.take_until(records, |run| Some(run.next_offset()));
+        count(&self.counters.received, records.count() as u64);
+    }
+
+    /// As [`take`](Self::take), but of each partition what stands before the offset that `until` says; none of it if that is `None`. What is not
+    /// taken will not be missed: whoever calls this sees to it that it is read again.
+    pub(super) fn take_until(
+        &self,
+        records: &Records,
+        mut until: impl FnMut(PartitionRecords<'_>) -> Option<i64>,
+    ) {
         let mut state = self.state.lock();
         for run in records.partitions() {
+            let Some(next) = until(run) else {
+                continue;
+            };
             let partition = self.partition_of(run);
-            self.collect(&mut state.collected, &partition, run);
+            self.collect(&mut state.collected, &partition, run, next);
             state.busy.insert(partition.name.clone(), partition);
         }
-        count(&self.counters.received, records.count() as u64);
         self.balance(&mut state);
     }
 
-    /// Waits for room again and again, and lets go on what had to wait.
-    pub(super) async fn keep_balance(&self) -> std::convert::Infallible {
-        loop {
-            self.memory.more_room().await;
-            self.balance(&mut self.state.lock());
-        }
+    /// Looks for room, and lets go on what had to wait.
+    pub(super) fn look_for_room(&self) {
+        self.balance(&mut self.state.lock());
     }
 
     /// Lets go on what waits for room because of records of a topic that is gone: another has its name now, and has not taken any.
@@ -128,7 +143,7 @@ impl Distributor {
             match self.memory.room(held) {
                 Some(room) => {
                     most = most.min(room);
-                    if partition.set_paused(false) {
+                    if partition.set_paused(false) && !partition.is_waiting() {
                         resume.push(name.clone());
                     }
                     held > 0
@@ -178,14 +193,16 @@ impl Distributor {
         collected: &mut WorkBatchBuilder,
         partition: &Arc<Partition>,
         run: PartitionRecords<'_>,
+        next: i64,
     ) {
+        let level = partition.level();
         let (mut bytes, mut repeated, mut skipped) = (0, 0, Vec::new());
         let mut leader_epoch = None;
         let first = run.iter().next().map_or(0, |record| record.offset);
         // Asked before, so that nothing below holds up the partition's handlers.
-        let finished = partition.finished_before(first..run.next_offset());
+        let finished = partition.finished_before(first..next);
         let mut finished = finished.into_iter().peekable();
-        for record in run.iter() {
+        for record in run.iter().take_while(|record| record.offset < next) {
             let RecordView {
                 offset,
                 timestamp_ms,
@@ -200,13 +217,31 @@ impl Distributor {
                 repeated += 1;
                 continue;
             }
-            if !self.takes(&record) {
+            let envelope = match level {
+                0 => None,
+                _ => Envelope::parse(|| record.headers.raw()).filter(|it| {
+                    let chain = partition.chain.as_ref();
+                    let is_of_it = chain.is_some_and(|(chain, _)| is_of(chain, it));
+                    is_of_it && self.failing.is_ours(&it.letter)
+                }),
+            };
+            // One that is in a retry topic was taken before.
+            let takes = match level {
+                0 => self.takes(&record),
+                _ => envelope.is_some(),
+            };
+            if !takes {
                 collected.pass(offset);
                 skipped.push(offset);
                 continue;
             }
-            let headers = record.headers.raw();
+            let own = envelope.as_ref().map_or(usize::MAX, |it| it.own_headers);
+            let headers = record.headers.raw().take(own);
             bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
+            if let Some(envelope) = envelope {
+                let failures = self.failing.failures_before(&envelope.letter);
+                collected.last_was_retried(failures, Box::new(envelope.origin()));
+            }
             if collected.is_full() {
                 let next = offset.saturating_add(1);
                 partition.arrive(
@@ -219,7 +254,7 @@ impl Distributor {
                 self.workers.hand_out(partition, collected);
             }
         }
-        let (first_ms, next) = (collected.first_ms(), run.next_offset());
+        let first_ms = collected.first_ms();
         partition.arrive(collected.offsets(), first_ms, leader_epoch, next);
         partition.skip(&mut skipped);
         self.workers.hand_out(partition, collected);
@@ -248,4 +283,10 @@ impl Distributor {
                 self.assigned.put(name, run.topic_id(), tracker)
             })
     }
+}
+
+/// Whether a record of a retry topic stood in the origin of `chain`.
+pub(super) fn is_of(chain: &Chain, envelope: &Envelope) -> bool {
+    envelope.letter.topic == *chain.origin.topic
+        && envelope.letter.partition == chain.origin.partition
 }

@@ -11,9 +11,10 @@ use super::lag::LagView;
 use super::metrics::{Counters, OldestEvent};
 use super::poll_loop::PollLoop;
 use super::rebalance_listener::GroupListener;
-use super::scheduler::{Memory, Worker, Workers};
+use super::retry_reader::RetryReader;
+use super::scheduler::{Memory, Worker, Workers, Writers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
-use crate::events::failure::{DeadLetterWriter, FailureHandling};
+use crate::events::failure::{DeadLetterWriter, FailureHandling, RetryWriter};
 use crate::events::observe::{MeasuredEvents, Spans};
 use crate::events::{BatchHandler, Dispatch, EventSet, OnFailure, TenantMetrics};
 use crate::kafka::Client;
@@ -117,7 +118,7 @@ impl<S: EventSet> EventConsumer<S> {
     /// Connects to the cluster, joins the group, and hands events to `handler` from now on.
     ///
     /// Returns when the consumer runs; how it ends is what [`wait`](Self::wait) and [`stop`](Self::stop) return. Fails when no broker
-    /// answers, and when the consumer runs already. After an end it can be started again. Dropping the future before it is ready starts nothing.
+    /// answers, when a [retry topic](crate::events::RetryTopics) is missing, and when the consumer runs already. After an end it can be started again. Dropping the future before it is ready starts nothing.
     pub async fn start<H>(&self, handler: H) -> Result<(), ConsumerError>
     where
         S: Dispatch<H>,
@@ -151,6 +152,7 @@ impl<S: EventSet> EventConsumer<S> {
             None => Client::lazy(config.client_config().client)?,
         };
         client.found().await?;
+        config.check_retry_topics(&client).await?;
         let mut consumer = client.consumer(config.client_config())?;
         let spans = Spans::of_consumer(&config);
         let dead_letters = match config.on_failure {
@@ -159,6 +161,14 @@ impl<S: EventSet> EventConsumer<S> {
                 Some(DeadLetterWriter::on(&client, topic, spans.clone())?)
             }
             _ => None,
+        };
+        let retries = match config.retry_topics.is_empty() {
+            true => None,
+            false => Some(RetryWriter::on(&client)?),
+        };
+        let writers = Writers {
+            dead_letters,
+            retries,
         };
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
         let assigned = Assigned::default();
@@ -174,6 +184,17 @@ impl<S: EventSet> EventConsumer<S> {
         let failing =
             FailureHandling::new(config.failure_policy(), &config.group_id, client.config());
         let failing = Arc::new(failing);
+        let retries = match config.retry_topics.is_empty() {
+            true => None,
+            false => Some(RetryReader::new(
+                client.consumer(config.retry_client_config())?,
+                consumer.handle(),
+                assigned.clone(),
+                failing.clone(),
+                config.clone(),
+                counters.clone(),
+            )),
+        };
         let (stop, stopped) = watch::channel(false);
         let (ended, end) = watch::channel(None);
         let lag = LagView::new(consumer.handle(), assigned.clone());
@@ -204,9 +225,9 @@ impl<S: EventSet> EventConsumer<S> {
         let memory = Memory::new(config.queue_bytes);
         let workers = Workers::start(
             &worker,
-            failing,
+            failing.clone(),
             config.tenants.clone(),
-            dead_letters,
+            writers,
             spans,
             counters.clone(),
         );
@@ -218,6 +239,8 @@ impl<S: EventSet> EventConsumer<S> {
             config,
             counters,
             lag,
+            retries,
+            failing,
         };
         tokio::spawn(async move {
             let result = supervised("poll loop", poll_loop.run(stopped)).await;
@@ -301,6 +324,7 @@ impl EventsView {
             lag_time_by_partition: self.lag.times_by_partition(),
             circuit,
             circuit_opened,
+            retry_pending: self.assigned.chains.pending() as u64,
             ..self.counters.summary(self.types)
         }
     }

@@ -39,6 +39,14 @@ pub struct ConsumerMetrics {
     pub dead_letters_reduced: u64,
     /// Attempts to write dead letters that failed and are repeated.
     pub dead_letter_failures: u64,
+    /// Records that failed and were written to a [retry topic](crate::events::RetryTopics).
+    pub sent_to_retry: u64,
+    /// Records that were written to a retry topic behind another of their key, unhandled.
+    pub sent_behind: u64,
+    /// Attempts to write to retry topics that failed and are repeated.
+    pub retry_topic_failures: u64,
+    /// Records that are under way in retry topics, of the partitions that are assigned now.
+    pub retry_pending: u64,
     /// Whether records are taken in, or nothing for a while because nearly all handlers failed.
     pub circuit: CircuitState,
     /// How often nothing was taken in for a while.
@@ -51,7 +59,7 @@ pub struct ConsumerMetrics {
     pub failed_commits: u64,
     /// Polls that failed and were repeated.
     pub failed_polls: u64,
-    /// What the last poll or commit that failed did so with.
+    /// What the last poll, commit or attempt to write to a retry topic that failed did so with.
     pub last_error: Option<Error>,
     /// How often the client moved a position by itself, because there was no offset to go on from or it was not in the log any more, and
     /// how many offsets it passed over thereby, as far as that is known.
@@ -127,6 +135,9 @@ pub(crate) struct Counters {
     pub dead_lettered: AtomicU64,
     pub dead_letters_reduced: AtomicU64,
     pub dead_letter_failures: AtomicU64,
+    pub sent_to_retry: AtomicU64,
+    pub sent_behind: AtomicU64,
+    pub retry_topic_failures: AtomicU64,
     pub commits: AtomicU64,
     failed_commits: AtomicU64,
     failed_polls: AtomicU64,
@@ -146,6 +157,9 @@ impl Counters {
             dead_lettered: AtomicU64::new(0),
             dead_letters_reduced: AtomicU64::new(0),
             dead_letter_failures: AtomicU64::new(0),
+            sent_to_retry: AtomicU64::new(0),
+            sent_behind: AtomicU64::new(0),
+            retry_topic_failures: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             failed_commits: AtomicU64::new(0),
             failed_polls: AtomicU64::new(0),
@@ -157,6 +171,12 @@ impl Counters {
 
     pub(crate) fn failed_to_poll(&self, error: Error) {
         count(&self.failed_polls, 1);
+        *self.last_error.lock() = Some(error);
+    }
+
+    /// A record could not be written to a retry topic.
+    pub(crate) fn failed_to_send(&self, error: Error) {
+        count(&self.retry_topic_failures, 1);
         *self.last_error.lock() = Some(error);
     }
 
@@ -173,7 +193,7 @@ impl Counters {
         *last = Some(reset.clone());
     }
 
-    /// What the last poll or commit that failed did so with.
+    /// What failed last.
     pub(crate) fn last_error(&self) -> Option<Error> {
         self.last_error.lock().clone()
     }
@@ -222,6 +242,10 @@ impl Counters {
             dead_lettered: read(&self.dead_lettered),
             dead_letters_reduced: read(&self.dead_letters_reduced),
             dead_letter_failures: read(&self.dead_letter_failures),
+            sent_to_retry: read(&self.sent_to_retry),
+            sent_behind: read(&self.sent_behind),
+            retry_topic_failures: read(&self.retry_topic_failures),
+            retry_pending: 0,
             repeated: read(&self.repeated),
             filtered: read(&self.filtered),
             tenants: Vec::new(),

@@ -11,6 +11,7 @@
 //! | `commit_policy` | when finished offsets are committed |
 //! | `config` | the options of a consumer of events |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
+//! | `retry_reader` | retry topics read beside the group: what is under way, and what is due |
 //! | `scheduler` | which record is handled next, by whom, and how much may be in flight |
 //! | `queue/` | events as the jobs of a queue: read by a share group, each acknowledged by itself |
 //! | `metrics` | what is counted |
@@ -32,6 +33,7 @@ mod partition;
 mod poll_loop;
 mod queue;
 mod rebalance_listener;
+mod retry_reader;
 mod scheduler;
 
 pub use commit_policy::CommitPolicy;

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{MutexGuard, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::events::cancellation::Cancellation;
+use crate::events::failure::Chain;
 use crate::kafka::consumer::commit::offset_tracker::{Commit, OffsetTracker};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
@@ -30,8 +31,12 @@ pub(crate) struct Partition {
     asked_end: AtomicI64,
     /// Told when the partition is released and its last handler has ended.
     drained: Notify,
+    /// Whether its first record is not due yet, and it is paused for that.
+    waits: AtomicBool,
     /// Raised when it is released.
     pub gone: Cancellation,
+    /// The chain of retry topics that it is of, and its place there: 0 for the origin.
+    pub chain: Option<(Arc<Chain>, u8)>,
 }
 
 #[derive(Debug)]
@@ -73,8 +78,21 @@ impl Partition {
             paused: AtomicBool::new(false),
             asked_end: AtomicI64::new(-1),
             drained: Notify::new(),
+            waits: AtomicBool::new(false),
             gone: Cancellation::default(),
+            chain: None,
         }
+    }
+
+    /// The same, of a chain.
+    pub(crate) fn of_chain(mut self, chain: Option<(Arc<Chain>, u8)>) -> Self {
+        self.chain = chain;
+        self
+    }
+
+    /// Its place in its chain: 0 for an origin, and where there is no chain.
+    pub(crate) fn level(&self) -> u8 {
+        self.chain.as_ref().map_or(0, |(_, level)| *level)
     }
 
     /// The topic that its offsets are in, if that is known.
@@ -240,6 +258,16 @@ impl Partition {
     /// Whether it is paused for want of room.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether its first record is not due yet.
+    pub(crate) fn set_waiting(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Whether its first record is not due yet.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// The leader says that the log ends at `end`, while nothing is fetched.

@@ -2,6 +2,7 @@
 //! trackers' decision, how much is in flight and who handles what the scheduler's.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use super::error::ConsumerError;
 use super::error_policy::{Refusals, Rereads, retry_backoff};
 use super::lag::LagView;
 use super::metrics::Counters;
+use super::retry_reader::RetryReader;
 use super::scheduler::{Memory, Workers};
+use crate::events::failure::FailureHandling;
 use crate::kafka::consumer::ConsumerHandle;
 use crate::kafka::{Consumer, Error, ErrorKind};
 
@@ -36,6 +39,9 @@ pub(super) struct PollLoop {
     pub config: ConsumerConfig,
     pub counters: Arc<Counters>,
     pub lag: LagView,
+    /// Where there are retry topics.
+    pub retries: Option<RetryReader>,
+    pub failing: Arc<FailureHandling>,
 }
 
 impl PollLoop {
@@ -50,26 +56,43 @@ impl PollLoop {
             config,
             counters,
             lag,
+            mut retries,
+            failing,
         } = self;
         let handle = consumer.handle();
         let shared = workers.shared();
-        let distributor = Distributor::new(
-            handle.clone(),
-            assigned.clone(),
-            shared.clone(),
-            memory,
-            counters.clone(),
-            config.tenant_filter.clone(),
-        );
+        let distributor_of = |handle: ConsumerHandle| {
+            Distributor::new(
+                handle,
+                assigned.clone(),
+                shared.clone(),
+                memory.clone(),
+                counters.clone(),
+                config.tenant_filter.clone(),
+                failing.clone(),
+            )
+        };
+        let distributor = distributor_of(handle.clone());
+        let retried = retries
+            .as_ref()
+            .map(|it| distributor_of(it.consumer.handle()));
+        let distributors: Vec<_> = [&distributor].into_iter().chain(&retried).collect();
+        let read_retries = async {
+            match (&mut retries, &retried) {
+                (Some(retries), Some(distributor)) => retries.run(distributor).await,
+                _ => pending().await,
+            }
+        };
         let worked = tokio::select! {
             biased;
             // The sender is gone when the consumer of events was dropped, which is to stop as well.
             _ = stop.wait_for(|stop| *stop) => Ok(()),
             () = shared.failed() => Ok(()),
             error = commit_regularly(&handle, &assigned, &counters, &config) => Err(error),
-            never = distributor.keep_balance() => match never {},
+            never = keep_balance(&memory, &distributors) => match never {},
             never = look_after(&handle, &distributor) => match never {},
             error = work(&mut consumer, &distributor, &counters, &config) => Err(error),
+            error = read_retries => Err(error),
         };
         let deadline = Instant::now() + config.shutdown_timeout;
         let leaving = LEAVING.min(config.shutdown_timeout / 4);
@@ -90,6 +113,10 @@ impl PollLoop {
         // Nothing is left for the rebalance listener to do.
         assigned.forget_all();
         let closed = timeout_at(deadline, consumer.close()).await;
+        if let Some(retries) = retries {
+            // It holds nothing that anybody waits for.
+            let _ = timeout_at(deadline, retries.close()).await;
+        }
         stopped?;
         worked?;
         let committed = committed.unwrap_or_else(|_| {
@@ -152,6 +179,14 @@ async fn work(
             }
             Err(error) => return error,
         }
+    }
+}
+
+/// Waits for room again and again, and lets go on what had to wait.
+async fn keep_balance(memory: &Memory, distributors: &[&Distributor]) -> Infallible {
+    loop {
+        memory.more_room().await;
+        (distributors.iter()).for_each(|distributor| distributor.look_for_room());
     }
 }
 

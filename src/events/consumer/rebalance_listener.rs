@@ -62,10 +62,17 @@ impl GroupListener {
         }
         OffsetTracker::resume(commit.offset, commit.leader_epoch, note.finished)
     }
-}
 
-impl RebalanceListener for GroupListener {
-    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+    /// Goes on from what is committed of `partitions`.
+    async fn take_over(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        for chain in partitions
+            .iter()
+            .filter_map(|name| self.config.chain_of(name))
+        {
+            // Until it is known what of it is under way in retry topics. It is assigned: nothing else can be wrong.
+            let _ = consumer.pause(std::slice::from_ref(&chain.origin));
+            self.assigned.chains.put(chain);
+        }
         let (mut backoff, mut random) = retry_backoff(&self.config, "committed offsets");
         let mut refusals = Refusals::new(&self.config);
         let mut committed = loop {
@@ -81,12 +88,15 @@ impl RebalanceListener for GroupListener {
             }
         };
         for name in partitions {
+            let topic_id = committed.topics.get(&name.topic).copied();
+            if let Some((chain, _)) = self.assigned.chains.find(name) {
+                chain.set_topic(topic_id);
+            }
             if let Some(error) = committed.refused.remove(name) {
                 // The client asks on, and says so when it goes on for long. A tracker comes with the first record.
                 self.counters.failed_to_poll(error);
                 continue;
             }
-            let topic_id = committed.topics.get(&name.topic).copied();
             let tracker = match committed.found.remove(name) {
                 Some(commit) => self.resume(consumer, name, topic_id, &commit),
                 None => OffsetTracker::default(),
@@ -94,9 +104,18 @@ impl RebalanceListener for GroupListener {
             self.assigned.put(name.clone(), topic_id, tracker);
         }
     }
+}
+
+impl RebalanceListener for GroupListener {
+    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.take_over(consumer, partitions).await;
+        // Not sooner: what is in retry topics may be of a topic that is gone, which shows when it is known what the origins are.
+        self.assigned.chains.begin(partitions);
+    }
 
     async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
-        let released = self.assigned.release(partitions);
+        let all = self.assigned.chains.with_retries(partitions);
+        let released = self.assigned.release(&all);
         let drained = async {
             for partition in &released {
                 partition.drained().await;
@@ -106,8 +125,9 @@ impl RebalanceListener for GroupListener {
         let _ = timeout(self.patience(), drained).await;
         // Also what a commit that is under way holds already: this one is complete before the partitions go. What could not be committed is
         // handled again by the next reader; the commit has counted its failure.
-        let _ = commit_last(consumer, &self.assigned, partitions, &self.counters).await;
-        self.assigned.forget(partitions);
+        let _ = commit_last(consumer, &self.assigned, &all, &self.counters).await;
+        self.assigned.forget(&all);
+        self.assigned.chains.end(partitions);
     }
 
     async fn on_reset(&self, _: &ConsumerHandle, resets: &[PositionReset]) {
@@ -115,7 +135,9 @@ impl RebalanceListener for GroupListener {
     }
 
     async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
-        self.assigned.release(partitions);
-        self.assigned.forget(partitions);
+        let all = self.assigned.chains.with_retries(partitions);
+        self.assigned.release(&all);
+        self.assigned.forget(&all);
+        self.assigned.chains.end(partitions);
     }
 }

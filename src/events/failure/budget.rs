@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[cfg(planted_defects)]
+use crate::kafka::planted;
+
 /// For how many seconds tokens are kept.
 const BURST_SECONDS: f64 = 10.0;
 
@@ -15,6 +18,8 @@ pub(crate) struct TokenBucket {
     tokens: f64,
     last: Option<Instant>,
     successes: u64,
+    #[cfg(planted_defects)]
+    spent: f64,
 }
 
 impl TokenBucket {
@@ -26,6 +31,8 @@ impl TokenBucket {
             tokens: per_second * BURST_SECONDS,
             last: None,
             successes: 0,
+            #[cfg(planted_defects)]
+            spent: 0.0,
         }
     }
 
@@ -39,6 +46,16 @@ impl TokenBucket {
         let full = self.per_second * BURST_SECONDS + more;
         self.tokens = (self.tokens + passed.as_secs_f64() * self.per_second + more).min(full);
         (self.last, self.successes) = (Some(now), successes);
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::BudgetNotRefilled) {
+            self.spent += 1.0;
+            let is_left = self.spent <= self.per_second * BURST_SECONDS;
+            return if is_left {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(1_000_000)
+            };
+        }
         self.tokens -= 1.0;
         match self.tokens < 0.0 {
             true => Duration::from_secs_f64((-self.tokens / self.per_second).min(1e6)),

@@ -165,6 +165,13 @@ impl Circuit {
         }
     }
 
+    /// One that was begun came to nothing: another may begin in its place.
+    pub(crate) fn unbegun(&mut self) {
+        if let State::HalfOpen { left, .. } = &mut self.state {
+            *left = (*left + 1).min(PROBES);
+        }
+    }
+
     /// A probe went well, where so many records were `handled` in all.
     pub(crate) fn succeeded(&mut self, now: Instant, handled: u64) {
         if let State::HalfOpen { well, .. } = &mut self.state {

@@ -20,6 +20,10 @@
 //! | [`VALUE_BYTES`] | how large the value is that is not there | – | – |
 //! | [`REPLAYS`] | how often the record was replayed before: of its own headers one, as it is handled again with it | – | – |
 
+//!
+//! A record of a retry topic ([`RetryTopics`](crate::events::RetryTopics)) has the same headers, and three more: [`NOT_BEFORE`],
+//! [`RETRY_STAGE`] and [`ORIGIN_TOPIC_ID`]. One that was sent behind another of its key was not handled: its attempts are 0.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -56,6 +60,13 @@ pub const LEFT_OUT: &str = "dlq.left.out";
 pub const VALUE_BYTES: &str = "dlq.value.bytes";
 /// How often the record was replayed.
 pub const REPLAYS: &str = "dlq.replays";
+
+/// When a record of a retry topic is due, in milliseconds since 1970.
+pub const NOT_BEFORE: &str = "retry.not.before";
+/// In how many retry topics a record has waited because it failed, this one included; the others were for those of its key.
+pub const RETRY_STAGE: &str = "retry.stage";
+/// The id of the topic that a record of a retry topic was read from, as 32 hexadecimal digits; not there where brokers have no ids.
+pub const ORIGIN_TOPIC_ID: &str = "retry.origin.topic.id";
 
 /// The most bytes of an error's text in a header.
 const MAX_MESSAGE: usize = 2_048;

@@ -9,16 +9,21 @@ use tokio::time::Instant;
 use super::budget::TokenBucket;
 use super::circuit::{Circuit, Gate};
 use super::policy::{FailurePolicy, Failures, Next};
-use super::{CircuitState, DeadLetter, FailureClass, LeftOut, OnFailure, OnTooLarge};
+use super::{
+    CircuitState, DeadLetter, Envelope, FailureClass, LeftOut, OnFailure, OnTooLarge, ToRetry,
+};
 use crate::events::observe::Last;
 use crate::events::{Context, HandlerError, RawRecord};
 use crate::kafka::observe::{AfterFailure, ClientEvent, Intake, Watch, tell};
 use crate::kafka::runtime::Mutex;
-use crate::kafka::{Backoff, ClientConfig, Clock, Error, Random, TopicPartition};
+use crate::kafka::{Backoff, ClientConfig, Clock, Error, Random, TopicId, TopicPartition};
 
 /// The first and the longest pause between attempts to write a dead letter.
 const DEAD_LETTER_PAUSES: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(30));
+
+/// The most that the budget of retries puts off what goes to a retry topic.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Shared by the workers of a consumer.
 #[derive(Debug)]
@@ -48,10 +53,23 @@ pub(crate) enum Fate {
     Again(Instant),
     /// It is over: skipped.
     Skipped,
+    /// It is written to a retry topic.
+    Retry(Box<ToRetry>),
     /// It is written to the dead-letter topic, with this.
     Dead(Box<DeadLetter>),
     /// The consumer stops because of it.
     Stop,
+}
+
+/// Whether a record that failed may go to a retry topic, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// In how many retry topics it has waited because it failed.
+    pub stage: u8,
+    /// The topic that its offset is of, if that is known.
+    pub topic_id: Option<TopicId>,
+    /// Whether one more event may be under way.
+    pub is_there: bool,
 }
 
 impl FailureHandling {
@@ -74,7 +92,7 @@ impl FailureHandling {
     }
 
     /// The handler of the record in `context`, in `partition`, has failed with `error`, as often before as `failures` says: notes it there,
-    /// tells of it, and returns what becomes of the record. In all, so many records were `handled`.
+    /// tells of it, and returns what becomes of the record. In all, so many records were `handled`; `room` is there where there are retry topics.
     pub(crate) fn failed(
         &self,
         partition: &TopicPartition,
@@ -82,6 +100,7 @@ impl FailureHandling {
         error: &HandlerError,
         failures: &mut Option<Box<Failures>>,
         handled: u64,
+        room: Option<Room>,
     ) -> Fate {
         let now = Instant::now();
         let failures = failures.get_or_insert_with(|| {
@@ -97,38 +116,70 @@ impl FailureHandling {
         if class == FailureClass::Transient {
             self.change_circuit(|circuit| circuit.failed(now, handled));
         }
-        let next = {
+        let (next, delay) = {
             let limits = &mut *self.limits.lock();
-            match (self.policy).next(class, failures, now, &mut limits.random) {
-                Next::Again(pause) => Next::Again(pause.max(limits.retries.take(now, handled))),
+            let next = match (self.policy).next(class, failures, now, &mut limits.random) {
+                // After each of its retry topics it has one attempt.
+                Next::Again(_) if room.is_some_and(|room| room.stage > 0) => Next::GiveUp,
                 next => next,
+            };
+            let is_over = next == Next::GiveUp && class == FailureClass::Transient;
+            let delay = room.filter(|_| is_over).and_then(|room| {
+                let delay = self.policy.retry_delays.get(usize::from(room.stage))?;
+                Some((room, *delay))
+            });
+            match (next, delay) {
+                (Next::Again(pause), _) => {
+                    let pause = pause.max(limits.retries.take(now, handled));
+                    (Next::Again(pause), None)
+                }
+                // What there is no room for goes on where it is.
+                (_, Some((room, _))) if !room.is_there => {
+                    let pause = self.policy.retry.backoff_max;
+                    let pause = pause.max(limits.retries.take(now, handled));
+                    (Next::Again(pause), None)
+                }
+                (next, Some((room, delay))) => {
+                    let wait = limits.retries.take(now, handled).min(LONGEST_WAIT);
+                    (next, Some((room, delay + wait)))
+                }
+                (next, None) => (next, None),
             }
         };
-        let (fate, then) = match (next, &self.policy.on_failure) {
-            (Next::Again(pause), _) => (Fate::Again(now + pause), AfterFailure::Retried(pause)),
+        let letter = || DeadLetter {
+            class,
+            error_type: error.type_name().to_string(),
+            message: error.to_string(),
+            attempts: failures.count,
+            first_failure_ms: failures.first_ms,
+            last_failure_ms: self.clock.now_ms(),
+            ..self.letter_of(context.record())
+        };
+        let (fate, then) = match (next, delay, &self.policy.on_failure) {
+            (Next::Again(pause), ..) => (Fate::Again(now + pause), AfterFailure::Retried(pause)),
+            (Next::GiveUp, Some((room, delay)), _) => {
+                let envelope = Envelope {
+                    letter: letter(),
+                    not_before_ms: self.in_ms(delay),
+                    stage: room.stage + 1,
+                    topic_id: room.topic_id,
+                    own_headers: 0,
+                };
+                let to = Box::new(ToRetry {
+                    level: room.stage + 1,
+                    has_failed: true,
+                    envelope,
+                });
+                (Fate::Retry(to), AfterFailure::SentToRetryTopic(delay))
+            }
             // What tells of a failure is the application's too, and may panic as well: then the record is not given up.
-            (Next::GiveUp, OnFailure::Skip(skipped))
+            (Next::GiveUp, None, OnFailure::Skip(skipped))
                 if catch_unwind(AssertUnwindSafe(|| skipped(context, error))).is_ok() =>
             {
                 (Fate::Skipped, AfterFailure::Skipped)
             }
-            (Next::GiveUp, OnFailure::DeadLetter) => {
-                let record = context.record();
-                let letter = DeadLetter {
-                    topic: record.topic.to_string(),
-                    partition: record.partition,
-                    offset: record.offset,
-                    timestamp_ms: record.timestamp_ms,
-                    group: self.group.clone(),
-                    class,
-                    error_type: error.type_name().to_string(),
-                    message: error.to_string(),
-                    attempts: failures.count,
-                    first_failure_ms: failures.first_ms,
-                    last_failure_ms: self.clock.now_ms(),
-                    ..DeadLetter::default()
-                };
-                (Fate::Dead(Box::new(letter)), AfterFailure::DeadLettered)
+            (Next::GiveUp, None, OnFailure::DeadLetter) => {
+                (Fate::Dead(Box::new(letter())), AfterFailure::DeadLettered)
             }
             _ => (Fate::Stop, AfterFailure::Stopped),
         };
@@ -136,15 +187,90 @@ impl FailureHandling {
         fate
     }
 
-    /// A dead letter of `partition` could not be written, so often in a row: tells of it, and returns the pause before the next attempt.
-    pub(crate) fn dead_letter_failed(
+    /// What a letter of `record` says of where it stands.
+    fn letter_of(&self, record: RawRecord<'_>) -> DeadLetter {
+        DeadLetter {
+            topic: record.topic.to_string(),
+            partition: record.partition,
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            group: self.group.clone(),
+            ..DeadLetter::default()
+        }
+    }
+
+    /// What is written to the retry topic of `level`, of a record that is behind another of its key there, and has waited in `stage` of them because
+    /// it failed itself.
+    pub(crate) fn behind(
         &self,
+        record: RawRecord<'_>,
+        failures: Option<&Failures>,
+        topic_id: Option<TopicId>,
+        level: u8,
+        stage: u8,
+    ) -> Box<ToRetry> {
+        let mut letter = self.letter_of(record);
+        if let Some(failures) = failures {
+            letter.attempts = failures.count;
+            letter.first_failure_ms = failures.first_ms;
+        }
+        letter.message = "it waits for an event of its key".to_string();
+        let delay = self.policy.retry_delays.get(usize::from(level.max(1)) - 1);
+        let envelope = Envelope {
+            letter,
+            not_before_ms: self.in_ms(delay.copied().unwrap_or_default()),
+            stage,
+            topic_id,
+            own_headers: 0,
+        };
+        Box::new(ToRetry {
+            level,
+            has_failed: false,
+            envelope,
+        })
+    }
+
+    /// The time of day after `delay`.
+    fn in_ms(&self, delay: Duration) -> i64 {
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        self.clock.now_ms().saturating_add(delay_ms)
+    }
+
+    /// How long a record is to be waited for that is due then, and was read from the retry topic of `level`.
+    pub(crate) fn due_in(&self, level: u8, not_before_ms: i64) -> Duration {
+        let ms = not_before_ms.saturating_sub(self.clock.now_ms());
+        let ms = u64::try_from(ms).unwrap_or(0);
+        let delay = self.policy.retry_delays.get(usize::from(level.max(1)) - 1);
+        // Another member's clock may be wrong by any time.
+        Duration::from_millis(ms).min(delay.copied().unwrap_or_default() + LONGEST_WAIT)
+    }
+
+    /// What is known of the failures of a record that was read from a retry topic.
+    pub(crate) fn failures_before(&self, letter: &DeadLetter) -> Option<Box<Failures>> {
+        let failures = || Failures {
+            count: letter.attempts,
+            first: Instant::now(),
+            first_ms: letter.first_failure_ms,
+            last: Last::default(),
+        };
+        (letter.attempts > 0).then(|| Box::new(failures()))
+    }
+
+    /// Whether a record of a retry topic is one of this group.
+    pub(crate) fn is_ours(&self, letter: &DeadLetter) -> bool {
+        letter.group == self.group
+    }
+
+    /// A record of `partition` could not be written (`what`), so often in a row: tells of it, and returns the pause before the next attempt.
+    pub(crate) fn write_failed(
+        &self,
+        what: &'static str,
         partition: &TopicPartition,
         error: &Error,
         failures: u32,
     ) -> Duration {
         tell(&self.watch, || ClientEvent::Retry {
-            what: "writing a dead letter of",
+            what,
             partition: Some(partition),
             others: 0,
             error,
@@ -197,6 +323,11 @@ impl FailureHandling {
         let mut gate = Gate::Free;
         self.change_circuit(|circuit| gate = circuit.gate(Instant::now()));
         gate
+    }
+
+    /// What was begun as a probe was not handled: another may be.
+    pub(crate) fn probe_unused(&self) {
+        self.change_circuit(Circuit::unbegun);
     }
 
     /// A record was begun as a probe.

@@ -135,7 +135,8 @@ impl FromStr for OnTooLarge {
 /// How a record is retried whose handler fails with something [transient](FailureClass::Transient). Meanwhile the records behind it that
 /// have its key wait, and no others, and no worker waits with them. It is not committed meanwhile: a restart, or the member that gets its
 /// partition next, begins with the first attempt. So does one that follows a process which died over a record (that took all memory, or
-/// aborted): attempts are counted in memory, and such a record is not given up by itself.
+/// aborted): attempts are counted in memory, and such a record is not given up by itself. Where there are
+/// [retry topics](crate::events::RetryTopics) the record goes to the first of them after its attempts here, and is committed; there they are counted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
@@ -230,6 +231,8 @@ pub(crate) struct FailurePolicy {
     pub circuit: CircuitPolicy,
     pub dead_letters_per_second: usize,
     pub on_too_large: OnTooLarge,
+    /// How long an event waits in each retry topic.
+    pub retry_delays: Vec<Duration>,
 }
 
 impl FailurePolicy {

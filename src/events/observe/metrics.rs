@@ -69,6 +69,13 @@ impl MeasuredEvents {
                 &of::HANDLER_DEAD_LETTER_FAILURES,
                 metrics.dead_letter_failures,
             ),
+            (&of::HANDLER_SENT_TO_RETRY, metrics.sent_to_retry),
+            (&of::HANDLER_SENT_BEHIND, metrics.sent_behind),
+            (
+                &of::HANDLER_RETRY_TOPIC_FAILURES,
+                metrics.retry_topic_failures,
+            ),
+            (&of::HANDLER_RETRY_PENDING, metrics.retry_pending),
             (&of::HANDLER_CIRCUIT_OPEN, u64::from(is_open)),
             (&of::HANDLER_CIRCUIT_OPENED, metrics.circuit_opened),
             (&of::HANDLER_COMMITS, metrics.commits),

@@ -204,13 +204,14 @@ impl ConsumerHandle {
     }
 
     /// As [`commit`](Self::commit), but an offset whose note is too long for the broker is committed without it, still before every commit
-    /// that is asked for later.
+    /// that is asked for later. What is in `beside` is read by other means, and may be committed while the partition is held that it stands beside.
     pub(crate) async fn commit_without_long_notes(
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+        beside: &BTreeMap<TopicPartition, TopicPartition>,
     ) -> Result<()> {
         self.commits
-            .submit(&self.context, offsets, Notes::Optional)?
+            .submit_beside(&self.context, offsets, Notes::Optional, beside)?
             .await
     }
 

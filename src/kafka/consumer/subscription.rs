@@ -82,6 +82,27 @@ pub(crate) enum LeftOutTopics {
     Named(String),
     /// Those whose name is this behind that of another that is subscribed to.
     Behind(&'static str),
+    /// Those whose name is that of another that is subscribed to, between these.
+    Around(String, String),
+    /// All of these.
+    All(Vec<LeftOutTopics>),
+}
+
+impl LeftOutTopics {
+    /// Whether the topic called `name` is one, where `is_read` says what is subscribed to.
+    fn has(&self, name: &str, is_read: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Named(left_out) => left_out == name,
+            Self::Behind(suffix) => name.strip_suffix(suffix).is_some_and(is_read),
+            Self::Around(before, behind) => {
+                let name = name.strip_prefix(before.as_str());
+                name.and_then(|name| name.strip_suffix(behind.as_str()))
+                    .is_some_and(is_read)
+            }
+            Self::All(all) => all.iter().any(|one| one.has(name, is_read)),
+        }
+    }
 }
 
 impl Patterns {
@@ -92,11 +113,7 @@ impl Patterns {
         names: &'a BTreeSet<String>,
     ) -> impl Iterator<Item = &'a str> {
         let is_read = |name: &str| names.contains(name) || self.matches(name);
-        let leaves_out = move |name: &str| match &self.left_out {
-            LeftOutTopics::None => false,
-            LeftOutTopics::Named(left_out) => left_out == name,
-            LeftOutTopics::Behind(suffix) => name.strip_suffix(suffix).is_some_and(is_read),
-        };
+        let leaves_out = move |name: &str| self.left_out.has(name, &is_read);
         let topics = listed.iter().filter(move |(name, is_internal)| {
             (self.with_internal || !**is_internal)
                 && self.matches(name)

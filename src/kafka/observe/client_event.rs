@@ -247,6 +247,8 @@ pub enum AfterFailure {
     Retried(Duration),
     /// It is passed over.
     Skipped,
+    /// It is written to a retry topic, where it is due after this time.
+    SentToRetryTopic(Duration),
     /// It is written to a dead-letter topic.
     DeadLettered,
     /// The consumer stops because of it.
@@ -326,7 +328,7 @@ impl<'a> ClientEvent<'a> {
                 Severity::Warn
             }
             Self::HandlerFailed { then, .. } => match then {
-                AfterFailure::Retried(_) => Severity::Info,
+                AfterFailure::Retried(_) | AfterFailure::SentToRetryTopic(_) => Severity::Info,
                 AfterFailure::DeadLettered => Severity::Warn,
                 AfterFailure::Skipped | AfterFailure::Stopped => Severity::Error,
             },

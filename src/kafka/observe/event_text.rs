@@ -216,6 +216,10 @@ impl fmt::Display for ClientEvent<'_> {
                     AfterFailure::Retried(pause) => {
                         write!(f, "it is called again in {} ms", pause.as_millis())
                     }
+                    AfterFailure::SentToRetryTopic(delay) => {
+                        let ms = delay.as_millis();
+                        write!(f, "it goes to a retry topic, for {ms} ms")
+                    }
                     AfterFailure::Skipped => f.write_str("the record is skipped"),
                     AfterFailure::DeadLettered => f.write_str("it becomes a dead letter"),
                     AfterFailure::Stopped => f.write_str("the consumer stops"),

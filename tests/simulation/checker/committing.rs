@@ -104,6 +104,11 @@ pub(super) fn stored(
                 partition,
                 offset,
                 id,
+            }
+            | Event::SentToRetry {
+                partition,
+                offset,
+                id,
             } => finish(log, &mut unfinished, Group::Typed, (partition, offset, id)),
             Event::Stored {
                 group,
@@ -194,6 +199,7 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
     // What the coordinator had when a member started that is told of nothing.
     let mut stored: BTreeMap<i32, i64> = BTreeMap::new();
     let mut from: BTreeMap<(u32, i32), i64> = BTreeMap::new();
+    let mut sent: BTreeSet<(i32, i64)> = BTreeSet::new();
     for event in &history.events {
         match *event {
             Event::Created { incarnation, .. } => {
@@ -217,6 +223,9 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
                         .map(|(partition, next)| ((reader, *partition), *next)),
                 );
             }
+            Event::SentToRetry {
+                partition, offset, ..
+            } => drop(sent.insert((partition, offset))),
             Event::Begins {
                 reader,
                 partition,
@@ -226,7 +235,9 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
                 let low = from
                     .get(&(reader, partition))
                     .is_some_and(|from| offset < *from);
-                if low && log.incarnation_of(partition, offset, id) == Some(now) {
+                // What came out of a retry topic was committed when it was written there.
+                let was_sent = sent.contains(&(partition, offset));
+                if low && !was_sent && log.incarnation_of(partition, offset, id) == Some(now) {
                     found.push(Violation::BeganTooLow {
                         reader,
                         partition,

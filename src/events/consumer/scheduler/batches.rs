@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::coop;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::dead_letters::Given;
+use super::leaving::{Given, Leaving};
 use super::queues::{KeyId, Work};
 use super::work_batch::WorkItem;
-use super::workers::{End, Shared, Taken, counted};
+use super::workers::{Away, End, Shared, Taken, counted, finish, turn_of};
 use crate::events::consumer::metrics::count;
+use crate::events::failure::Chain;
 use crate::events::handler::{Panicked, TimedOut};
 use crate::events::observe::{Last, ProcessSpan};
 use crate::events::tenants::NOBODY;
@@ -52,7 +53,7 @@ pub(super) async fn work<S, B>(
     codec: Arc<S::Codec>,
     policy: BatchPolicy,
     shared: Arc<Shared>,
-    dead_letters: mpsc::UnboundedSender<Given>,
+    leaving: mpsc::UnboundedSender<Given>,
     number: usize,
 ) where
     S: EventSet,
@@ -78,20 +79,37 @@ pub(super) async fn work<S, B>(
             shared.settle(&mut taken, Vec::new(), &keys, &[]);
             continue;
         }
+        let Sorted {
+            taken,
+            places,
+            mut back,
+            aways,
+            mut kept,
+        } = sort(&shared, taken);
+        if taken.is_empty() {
+            if is_probe {
+                shared.failing().probe_unused();
+            }
+            kept.sort_unstable();
+            let mut back = back.into_iter().map(|(_, work)| work).collect();
+            shared.settle(&mut back, Vec::new(), &keys, &kept);
+            (aways.into_iter()).for_each(|away| shared.send_away(away, &leaving));
+            continue;
+        }
         let begun = Instant::now();
         let (outcomes, span) = call::<S, B>(&handler, &codec, &shared, &taken, number).await;
         counters.handler_latency.record(begun.elapsed());
 
-        let (mut back, mut delayed, mut dead) = (VecDeque::new(), Vec::new(), Vec::new());
-        let (mut kept, mut tenants_ended) = (Vec::new(), Vec::new());
+        let (mut delayed, mut left) = (Vec::new(), Vec::new());
+        let mut tenants_ended = Vec::new();
         let mut behind = None;
-        for (mut work, outcome) in taken.into_iter().zip(outcomes) {
-            let (offset, key, tenant) = (work.item.record().offset, work.key, work.tenant);
+        for ((mut work, outcome), place) in taken.into_iter().zip(outcomes).zip(places) {
+            let (offset, key, tenant) = (work.item.offset(), work.key, work.tenant);
             let partition = work.item.partition().clone();
             if behind == Some(key) || matches!(outcome, Outcome::Behind) {
                 behind = Some(key);
                 partition.end(offset, false);
-                back.push_back(work);
+                back.push((place, work));
                 continue;
             }
             let mut went_well = false;
@@ -117,7 +135,7 @@ pub(super) async fn work<S, B>(
                 tenants_ended.push((tenant, went_well));
             }
             match end {
-                End::Finished => partition.end(offset, true),
+                End::Finished => finish(&work.item),
                 End::Left => {
                     partition.end(offset, false);
                     behind = Some(key);
@@ -130,17 +148,24 @@ pub(super) async fn work<S, B>(
                 }
                 End::Dead(letter) => {
                     // It is at work until it is written.
-                    dead.push((work, letter));
+                    left.push((work, Leaving::Dead(letter)));
+                    kept.push(key);
+                    behind = Some(key);
+                }
+                End::Retry(to) => {
+                    left.push((work, Leaving::ToRetry(to)));
                     kept.push(key);
                     behind = Some(key);
                 }
             }
         }
         kept.sort_unstable();
+        back.sort_by_key(|(place, _)| *place);
+        let mut back = back.into_iter().map(|(_, work)| work).collect();
         shared.settle(&mut back, delayed, &keys, &kept);
+        (aways.into_iter()).for_each(|away| shared.send_away(away, &leaving));
         // Nobody receives them when the consumer is at its end: then they are left.
-        dead.into_iter()
-            .for_each(|given| drop(dead_letters.send(given)));
+        left.into_iter().for_each(|given| drop(leaving.send(given)));
         if !tenants_ended.is_empty() {
             let mut counts = shared.counters().tenants.lock();
             for (tenant, handled) in tenants_ended {
@@ -150,6 +175,51 @@ pub(super) async fn work<S, B>(
         // Handlers that never wait leave the thread to others now and then all the same.
         coop::consume_budget().await;
     }
+}
+
+/// What of a batch goes to the handler, and what does not.
+#[derive(Default)]
+struct Sorted {
+    taken: VecDeque<Work<WorkItem>>,
+    /// The places that they had.
+    places: Vec<usize>,
+    /// What goes back, with the place that it had.
+    back: Vec<(usize, Work<WorkItem>)>,
+    aways: Vec<Away>,
+    /// The keys of these.
+    kept: Vec<KeyId>,
+}
+
+/// Takes out what is not to be handled now because of what is under way in retry topics. Where that may concern a key, one of it is in a batch.
+fn sort(shared: &Shared, all: VecDeque<Work<WorkItem>>) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut last = None;
+    for (place, work) in all.into_iter().enumerate() {
+        let key = work.key;
+        let is_first = last.replace(key) != Some(key);
+        let partition = work.item.partition();
+        let is_concerned =
+            |(chain, level): &(Arc<Chain>, u8)| *level > 0 || chain.len() > 0 || !chain.is_ready();
+        if !is_first && partition.chain.as_ref().is_some_and(is_concerned) {
+            partition.end(work.item.offset(), false);
+            sorted.back.push((place, work));
+            continue;
+        }
+        match turn_of(&work.item) {
+            None => {
+                sorted.places.push(place);
+                sorted.taken.push_back(work);
+            }
+            Some(turn) => match shared.turn_away(turn, work) {
+                Away::Over => {}
+                away => {
+                    sorted.kept.push(key);
+                    sorted.aways.push(away);
+                }
+            },
+        }
+    }
+    sorted
 }
 
 /// Takes the records of a batch: what is ready, and what comes while it lingers.

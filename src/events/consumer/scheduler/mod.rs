@@ -12,17 +12,18 @@
 //! | `memory` | the byte budget of what is in flight, and each partition's part of it |
 //! | `workers` | the tasks that call the handler |
 //! | `batches` | the same with several records at once |
-//! | `dead_letters` | records that are given up, on their way to the dead-letter topic |
+//! | `leaving` | records on their way to a dead-letter topic or a retry topic |
 
 mod batches;
-mod dead_letters;
 mod fairness;
 mod key_queue;
+mod leaving;
 mod memory;
 mod queues;
 mod work_batch;
 mod workers;
 
+pub(crate) use leaving::Writers;
 pub(crate) use memory::Memory;
 pub(crate) use work_batch::WorkBatchBuilder;
 pub(crate) use workers::{Shared, Worker, Workers};

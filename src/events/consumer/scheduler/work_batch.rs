@@ -3,16 +3,18 @@
 //!
 //! A batch takes up memory until its last record is done with. A record that outlasts nearly all others of its batch gets a copy of its own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::memory::Memory;
 use super::queues::{KeyId, Work};
 use crate::events::cloudevents;
 use crate::events::consumer::partition::Partition;
-use crate::events::failure::Failures;
+use crate::events::failure::{EventAt, Failures, Retried};
 use crate::events::record::{RawHeaders, RawRecord, pack_header};
 use crate::events::tenants::{TenantId, hash_of, tenant_id};
 use crate::kafka::runtime::Mutex;
+use crate::kafka::{TopicId, TopicPartition};
 
 /// A batch that has grown to this is handed out, and the next one begins: as much as one stuck handler may hold on to.
 const FULL: usize = 64 << 10;
@@ -49,6 +51,10 @@ pub(crate) struct WorkItem {
     entry: Entry,
     /// How often its handler has failed, if it has.
     pub failures: Option<Box<Failures>>,
+    /// Where it stood, if it was read from a retry topic.
+    retried: Option<Box<Retried>>,
+    /// Whether no retry topic takes it: it waits here for those of its key.
+    pub is_held: bool,
 }
 
 /// Buffers, pooled.
@@ -124,6 +130,44 @@ impl WorkItem {
         (key_len.unwrap_or_default() + value_len.unwrap_or_default() + headers_len) as usize
     }
 
+    /// Its offset in its partition, whatever the record says of where it stood.
+    pub(crate) fn offset(&self) -> i64 {
+        self.entry.offset
+    }
+
+    /// In how many retry topics it has waited because it failed.
+    pub(crate) fn stage(&self) -> u8 {
+        self.retried.as_ref().map_or(0, |retried| retried.stage)
+    }
+
+    /// Whether it was read from a retry topic.
+    pub(crate) fn is_retried(&self) -> bool {
+        self.retried.is_some()
+    }
+
+    /// The event, as its chain of retry topics knows it.
+    pub(crate) fn event(&self) -> EventAt {
+        let key = self.record().key;
+        EventAt::new(key, self.topic_id(), self.record().offset)
+    }
+
+    /// The partition that the record stood in, whatever it was read from.
+    pub(crate) fn origin(&self) -> &TopicPartition {
+        match &self.batch.partition.chain {
+            Some((chain, _)) => &chain.origin,
+            None => &self.batch.partition.name,
+        }
+    }
+
+    /// The topic that the record stood in, if that is known.
+    pub(crate) fn topic_id(&self) -> Option<TopicId> {
+        match &self.retried {
+            Some(retried) => retried.topic_id,
+            None => self.batch.partition.topic_id(),
+        }
+    }
+
+    /// The record: as it stood in its own topic, where it was read from a retry topic.
     pub(crate) fn record(&self) -> RawRecord<'_> {
         let Entry {
             offset,
@@ -137,9 +181,13 @@ impl WorkItem {
         let (key, rest) = bytes.split_at(key_len.unwrap_or_default() as usize);
         let (value, rest) = rest.split_at(value_len.unwrap_or_default() as usize);
         let name = &self.batch.partition.name;
+        let (topic, partition, offset, timestamp_ms) = match &self.retried {
+            Some(it) => (&*it.topic, it.partition, it.offset, it.timestamp_ms),
+            None => (&*name.topic, name.partition, offset, timestamp_ms),
+        };
         RawRecord {
-            topic: &name.topic,
-            partition: name.partition,
+            topic,
+            partition,
             offset,
             timestamp_ms,
             key: key_len.map(|_| key),
@@ -173,6 +221,8 @@ pub(crate) struct WorkBatchBuilder {
     spare: Arc<Spare>,
     bytes: Vec<u8>,
     entries: Vec<(KeyId, TenantId, Entry)>,
+    /// Of the entries with these places.
+    retried: VecDeque<(usize, Option<Box<Failures>>, Box<Retried>)>,
     offsets: Vec<i64>,
 }
 
@@ -183,8 +233,19 @@ impl WorkBatchBuilder {
             spare: Arc::default(),
             bytes: Vec::new(),
             entries: Vec::new(),
+            retried: VecDeque::new(),
             offsets: Vec::new(),
         }
+    }
+
+    /// What was pushed last was read from a retry topic, and stood elsewhere.
+    pub(crate) fn last_was_retried(
+        &mut self,
+        failures: Option<Box<Failures>>,
+        retried: Box<Retried>,
+    ) {
+        let last = self.entries.len().saturating_sub(1);
+        self.retried.push_back((last, failures, retried));
     }
 
     /// Copies a record of `partition` in. Returns how many bytes its key, value and headers take up.
@@ -263,24 +324,35 @@ impl WorkBatchBuilder {
         let records = self.entries.len();
         let (memory, spare) = (self.memory.clone(), self.spare.clone());
         let batch = WorkBatch::new(partition.clone(), bytes, records, memory, spare);
-        self.entries
-            .drain(..)
-            .map(move |(key, tenant, entry)| Work {
+        let retried = &mut self.retried;
+        let entries = self.entries.drain(..).enumerate();
+        entries.map(move |(place, (key, tenant, entry))| {
+            let before = match retried.front() {
+                Some((of, ..)) if *of == place => retried.pop_front(),
+                _ => None,
+            };
+            let (failures, retried) = match before {
+                Some((_, failures, retried)) => (failures, Some(retried)),
+                None => (None, None),
+            };
+            Work {
                 key,
                 tenant,
                 item: WorkItem {
                     batch: batch.clone(),
                     entry,
-                    failures: None,
+                    failures,
+                    retried,
+                    is_held: false,
                 },
-            })
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::TopicPartition;
     use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 
     fn partition() -> Arc<Partition> {

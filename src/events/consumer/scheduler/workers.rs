@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, coop};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::batches;
-use super::dead_letters::{self, Given};
+use super::leaving::{self, Given, Leaving, Writers};
 use super::queues::{KeyId, Queues, Work};
 use super::work_batch::{WorkBatchBuilder, WorkItem};
 use crate::events::cancellation::Cancellation;
@@ -25,7 +25,7 @@ use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::{Counters, WorkerCounters, count};
 use crate::events::consumer::partition::Partition;
 use crate::events::failure::{
-    DeadLetter, DeadLetterWriter, FailureClass, FailureHandling, Fate, Gate,
+    DeadLetter, FailureClass, FailureHandling, Fate, Gate, Room, ToRetry, Turn,
 };
 use crate::events::handler::{Panicked, TimedOut};
 use crate::events::observe::{ProcessSpan, Spans};
@@ -115,7 +115,7 @@ impl Workers {
         worker: &Worker,
         failing: Arc<FailureHandling>,
         tenants: Tenants,
-        dead_letters: Option<DeadLetterWriter>,
+        writers: Writers,
         spans: Spans,
         counters: Arc<Counters>,
     ) -> Self {
@@ -140,8 +140,8 @@ impl Workers {
             let task = (worker.0)(shared.clone(), give.clone(), number);
             workers.spawn(format!("worker {number}"), task);
         }
-        if let Some(writer) = dead_letters {
-            let writing = dead_letters::run(shared, Arc::new(writer), given);
+        if !writers.is_empty() {
+            let writing = leaving::run(shared, Arc::new(writers), given);
             workers.spawn("dead letters".to_string(), writing);
         }
         workers
@@ -192,7 +192,8 @@ impl Shared {
         let works = collected.finish(partition);
         let (mut counts, mut queues) = (self.counters.tenants.lock(), self.queues.lock());
         for work in works {
-            if work.tenant != NOBODY {
+            // One that was in a retry topic was counted before.
+            if work.tenant != NOBODY && !work.item.is_retried() {
                 let name = work.item.record().headers.first(TENANT_ID);
                 counts.received(work.tenant, name.unwrap_or_default(), false);
             }
@@ -398,7 +399,7 @@ impl Shared {
     }
 
     /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
-    fn delay(&self, work: Work<WorkItem>, until: Instant) {
+    pub(super) fn delay(&self, work: Work<WorkItem>, until: Instant) {
         self.queues.lock().delay(work, until);
         self.more.notify_one();
     }
@@ -408,7 +409,7 @@ async fn work<S, H>(
     handler: Arc<H>,
     codec: Arc<S::Codec>,
     shared: Arc<Shared>,
-    dead_letters: mpsc::UnboundedSender<Given>,
+    leaving: mpsc::UnboundedSender<Given>,
     number: usize,
 ) where
     S: Dispatch<H>,
@@ -436,6 +437,23 @@ async fn work<S, H>(
             if shared.is_stopping() || !partition.begin() {
                 // As it is with all that has its key.
                 done.push(key);
+                continue;
+            }
+            if let Some(turn) = turn_of(item) {
+                if is_probe {
+                    shared.failing.probe_unused();
+                }
+                match shared.turn_away(turn, work) {
+                    Away::Over => {
+                        if taken.front().is_none_or(|next| next.key != key) {
+                            done.push(key);
+                        }
+                    }
+                    away => {
+                        shared.give_back(&mut done, &mut taken, &[key]);
+                        shared.send_away(away, &leaving);
+                    }
+                }
                 continue;
             }
             let (ended, span) = {
@@ -505,12 +523,13 @@ async fn work<S, H>(
             counters.handler_latency.record(ended - begun);
             begun = ended;
             handled += 1;
-            let (offset, partition) = (work.item.record().offset, work.item.partition());
+            let (offset, partition) = (work.item.offset(), work.item.partition());
             if work.tenant != NOBODY && matches!(end, End::Finished | End::Dead(_)) {
                 tenants_ended.push((work.tenant, went_well));
             }
             match end {
-                End::Finished | End::Left => partition.end(offset, end == End::Finished),
+                End::Finished => finish(&work.item),
+                End::Left => partition.end(offset, false),
                 End::Again(at) => {
                     let is_over = false;
                     #[cfg(planted_defects)]
@@ -525,7 +544,12 @@ async fn work<S, H>(
                     // It is at work until it is written.
                     shared.give_back(&mut done, &mut taken, &[key]);
                     // Nobody receives it when the consumer is at its end: then it is left.
-                    drop(dead_letters.send((work, letter)));
+                    drop(leaving.send((work, Leaving::Dead(letter))));
+                    continue;
+                }
+                End::Retry(to) => {
+                    shared.give_back(&mut done, &mut taken, &[key]);
+                    drop(leaving.send((work, Leaving::ToRetry(to))));
                     continue;
                 }
             }
@@ -544,6 +568,44 @@ async fn work<S, H>(
         limit = (AT_ONCE.as_nanos() / each.as_nanos().max(1)).clamp(1, MOST as u128) as usize;
         // Handlers that never wait leave the thread to others now and then all the same.
         coop::consume_budget().await;
+    }
+}
+
+/// How long a record waits whose turn it cannot be said to be.
+const UNDECIDED: Duration = Duration::from_millis(100);
+
+/// What becomes of a record that is not handled now.
+pub(super) enum Away {
+    /// It is finished: its key goes on.
+    Over,
+    /// It rests.
+    Rests(Work<WorkItem>, Instant),
+    /// It goes to a retry topic, and its key waits until it is there.
+    Leaves(Work<WorkItem>, Box<ToRetry>),
+}
+
+/// Whose turn it is, where the record is not to be handled now.
+pub(super) fn turn_of(item: &WorkItem) -> Option<Turn> {
+    let (chain, level) = item.partition().chain.as_ref()?;
+    if !chain.is_ready() {
+        return Some(Turn::Wait);
+    }
+    if *level == 0 && chain.len() == 0 {
+        return None;
+    }
+    let turn = chain.turn(item.event(), *level, item.is_held);
+    (turn != Turn::Handle).then_some(turn)
+}
+
+/// A record that was begun need not be handled again.
+pub(super) fn finish(item: &WorkItem) {
+    let partition = item.partition();
+    partition.end(item.offset(), true);
+    // Behind it: what comes behind it may be committed from now on.
+    if let Some((chain, _)) = &partition.chain
+        && chain.len() > 0
+    {
+        chain.finish(item.event());
     }
 }
 
@@ -566,11 +628,47 @@ pub(super) enum End {
     Left,
     /// The record is handled again, then.
     Again(Instant),
+    /// It is written to a retry topic.
+    Retry(Box<ToRetry>),
     /// It is written to the dead-letter topic, with this.
     Dead(Box<DeadLetter>),
 }
 
 impl Shared {
+    /// Sees to a record that was begun, and is not to be handled now.
+    pub(super) fn turn_away(&self, turn: Turn, work: Work<WorkItem>) -> Away {
+        let item = &work.item;
+        let partition = item.partition();
+        match turn {
+            // What its chain says of it is for another copy of it, if anything.
+            Turn::Over => {
+                partition.end(item.offset(), true);
+                Away::Over
+            }
+            Turn::Behind(level) => {
+                let failures = item.failures.as_deref();
+                let topic_id = item.topic_id();
+                let to =
+                    (self.failing).behind(item.record(), failures, topic_id, level, item.stage());
+                Away::Leaves(work, to)
+            }
+            Turn::Wait | Turn::Handle => {
+                partition.end(item.offset(), false);
+                Away::Rests(work, Instant::now() + UNDECIDED)
+            }
+        }
+    }
+
+    /// Lets a record go that was turned away; its key is kept.
+    pub(super) fn send_away(&self, away: Away, leaving: &mpsc::UnboundedSender<Given>) {
+        match away {
+            Away::Over => {}
+            Away::Rests(work, until) => self.delay(work, until),
+            // Nobody receives it when the consumer is at its end: then it is left.
+            Away::Leaves(work, to) => drop(leaving.send((work, Leaving::ToRetry(to)))),
+        }
+    }
+
     /// Sees to a record whose handler has failed; of what kind the record is, is known where the handler returned.
     #[cold]
     pub(super) fn see_to(
@@ -590,10 +688,16 @@ impl Shared {
             return End::Left;
         }
         let mut failures = item.failures.take();
-        let partition = &item.partition().name;
+        let partition = item.origin();
         let context = Context::new(item.record());
         let handled = self.counters.handled();
-        let fate = (self.failing).failed(partition, &context, &error, &mut failures, handled);
+        let event = item.event();
+        let room = item.partition().chain.as_ref().map(|(chain, _)| Room {
+            stage: item.stage(),
+            topic_id: event.topic_id,
+            is_there: chain.has_room(event),
+        });
+        let fate = (self.failing).failed(partition, &context, &error, &mut failures, handled, room);
         if let Some(failures) = &mut failures {
             failures.last = span.last();
         }
@@ -601,6 +705,13 @@ impl Shared {
             count(&counters.retried, 1);
             item.failures = failures;
             return End::Again(at);
+        }
+        if let Fate::Retry(to) = fate {
+            if let Some((chain, _)) = &item.partition().chain {
+                chain.send(event, to.level);
+            }
+            item.failures = failures;
+            return End::Retry(to);
         }
         if let Some(kind) = kind {
             counted(counters, kind, false);
@@ -612,7 +723,7 @@ impl Shared {
                 item.failures = failures;
                 return End::Dead(letter);
             }
-            Fate::Again(_) | Fate::Stop => {}
+            Fate::Again(_) | Fate::Retry(_) | Fate::Stop => {}
         }
         self.fail(ConsumerError::Handler {
             partition: partition.clone(),

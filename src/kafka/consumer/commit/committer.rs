@@ -116,11 +116,23 @@ impl Commits {
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
         notes: Notes,
     ) -> Result<PendingCommit> {
+        self.submit_beside(context, offsets, notes, &BTreeMap::new())
+    }
+
+    /// As [`submit`](Self::submit). What is in `beside` counts as held as long as the partition is that it stands beside.
+    pub fn submit_beside(
+        &self,
+        context: &ConsumerContext,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+        notes: Notes,
+        beside: &BTreeMap<TopicPartition, TopicPartition>,
+    ) -> Result<PendingCommit> {
         self.hand_in(
             context,
             &context.state(),
             offsets.into_iter().collect(),
             notes,
+            beside,
         )
     }
 
@@ -128,7 +140,8 @@ impl Commits {
     pub fn submit_progress(&self, context: &ConsumerContext) -> Result<PendingCommit> {
         let state = context.state();
         // Better to repeat some after a restart than to commit nothing.
-        self.hand_in(context, &state, state.to_commit(), Notes::Optional)
+        let beside = BTreeMap::new();
+        self.hand_in(context, &state, state.to_commit(), Notes::Optional, &beside)
     }
 
     /// Who commits, that the partitions are theirs, and which topics the offsets are of, is looked up together: the coordinator knows members
@@ -139,6 +152,7 @@ impl Commits {
         state: &ConsumerState,
         mut offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
         notes: Notes,
+        beside: &BTreeMap<TopicPartition, TopicPartition>,
     ) -> Result<PendingCommit> {
         context.cluster.tasks().check()?;
         context.group_id()?;
@@ -150,7 +164,8 @@ impl Commits {
         let (group, identity) = match &state.source {
             Source::Subscribed(group) => {
                 let identity = group.with(|membership| membership.group_metadata())?;
-                if let Some(foreign) = offsets.keys().find(|name| !state.positions.holds(name)) {
+                let holds = |name| state.positions.holds(beside.get(name).unwrap_or(name));
+                if let Some(foreign) = offsets.keys().find(|name| !holds(name)) {
                     return Err(not_held(foreign));
                 }
                 (Some(group.clone()), identity)
