@@ -9,6 +9,10 @@
 //! Events of one key stay in order: while one is under way, those behind it are sent behind it. What is under way is in a book, one for each
 //! origin partition, which is found again in the retry topics before any event of a partition is handled that was assigned.
 //!
+//! What a member writes that has lost the origin meanwhile, without knowing it, is a copy of something that its successor handles itself: the book
+//! knows it for that. One case is left in which an event comes again behind later ones of its key: such a copy arrives after the successor has
+//! looked, and the successor dies before it has come to the copy. The next member cannot tell it from what is under way.
+//!
 //! | file | what lives there |
 //! | --- | --- |
 //! | `config` | which topics there are, what they are called, and their creation |
