@@ -185,20 +185,6 @@ impl BufferPool {
         (bytes, memory)
     }
 
-    /// Frees unused memory until no more than `bytes` are left of it, the buffers that have been there for longest first.
-    pub fn keep_at_most(&self, bytes: usize) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = free.bytes;
-        let over = { free.buffers.iter() }.take_while(|buffer| {
-            let goes = left > bytes;
-            left -= if goes { buffer.capacity() } else { 0 };
-            goes
-        });
-        let over = over.count();
-        free.buffers.drain(..over);
-        free.bytes = left;
-    }
-
     /// Bytes of unused memory the pool holds now.
     pub fn free_bytes(&self) -> usize {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -271,10 +257,6 @@ mod tests {
             pool.give(buffer);
         }
         assert_eq!(pool.free_bytes(), 1000);
-        pool.keep_at_most(1000);
-        assert_eq!(pool.free_bytes(), 1000);
-        pool.keep_at_most(999);
-        assert_eq!((pool.free_bytes(), pool.take().capacity()), (0, 0));
     }
 
     #[test]

@@ -33,11 +33,6 @@ impl FramePool {
         }
     }
 
-    /// Keeps no more than `bytes` of buffers: those that no frame has fitted into for longest go first.
-    pub fn keep_at_most(&self, bytes: usize) {
-        keep(&mut self.lock(), bytes);
-    }
-
     /// Gives back a buffer.
     pub fn give_buffer(&self, mut buffer: BytesMut) {
         buffer.clear();
@@ -47,7 +42,11 @@ impl FramePool {
         }
         let mut buffers = self.lock();
         buffers.push(buffer);
-        keep(&mut buffers, MAX_KEPT_BYTES);
+        // Those that no frame has fitted into for longest go first.
+        let mut kept: usize = buffers.iter().map(BytesMut::capacity).sum();
+        while buffers.len() > MAX_BUFFERS || kept > MAX_KEPT_BYTES {
+            kept -= buffers.remove(0).capacity();
+        }
     }
 
     /// An empty buffer with room for `len` bytes if there is one, else a new one of at most `at_most` bytes.
@@ -71,13 +70,6 @@ impl FramePool {
 
     fn lock(&self) -> MutexGuard<'_, Vec<BytesMut>> {
         self.buffers.lock()
-    }
-}
-
-fn keep(buffers: &mut Vec<BytesMut>, bytes: usize) {
-    let mut kept: usize = buffers.iter().map(BytesMut::capacity).sum();
-    while buffers.len() > MAX_BUFFERS || kept > bytes {
-        kept -= buffers.remove(0).capacity();
     }
 }
 
@@ -152,9 +144,5 @@ mod tests {
             pool.recycle(Bytes::from(vec![0; MIN_BUFFER_BYTES]));
         }
         assert_eq!(pool.lock().len(), MAX_BUFFERS);
-        pool.keep_at_most(3 * MIN_BUFFER_BYTES);
-        assert_eq!(pool.lock().len(), 3);
-        pool.keep_at_most(0);
-        assert!(pool.lock().is_empty());
     }
 }

@@ -39,11 +39,6 @@ impl Decompressors {
         }
         done
     }
-
-    /// Keeps no more than `bytes` of memory with nothing in it.
-    pub fn keep_at_most(&self, bytes: usize) {
-        self.buffers.keep_at_most(bytes);
-    }
 }
 
 #[cfg(test)]
@@ -71,7 +66,6 @@ mod tests {
         assert_eq!(decompressors.buffers.free_bytes(), 0);
         drop(both);
         assert!(decompressors.buffers.free_bytes() >= 2 << 20);
-        decompressors.keep_at_most(1 << 20);
-        assert!(decompressors.buffers.free_bytes() <= 1 << 20);
+        assert!(decompressors.buffers.free_bytes() <= MAX_KEPT_BYTES);
     }
 }

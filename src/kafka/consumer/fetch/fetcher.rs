@@ -23,9 +23,6 @@ use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, Result};
 
-/// How many bytes of buffers are kept for what comes next, though nothing is left of the budget.
-const SPARE_BYTES: usize = 2 << 20;
-
 /// Fetches from `node` until nothing is to be fetched from there. `wakeup` says that something may have changed about it.
 pub(crate) async fn run(context: Arc<ConsumerContext>, node: i32, wakeup: Arc<Notify>) {
     let mut session = FetchSession::default();
@@ -159,10 +156,6 @@ async fn ask(
     let on_length = move |bytes: usize| {
         *announced.lock() = FrameMemory::of(bytes, max_bytes, &budget);
     };
-    // Buffers with nothing in them have no place beside a budget that is used up.
-    let spare = context.budget.left() + fetch.max_bytes + SPARE_BYTES;
-    connection.pool().keep_at_most(spare);
-    context.cluster.decompressors().keep_at_most(spare);
     let response = connection.call_sized(&request, api_version, deadline, on_length);
     Ok(Received {
         response: response.await?,
