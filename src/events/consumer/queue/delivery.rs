@@ -126,8 +126,10 @@ impl Shared {
             })
         });
         let handled = self.counters.handled.load(Relaxed);
-        let fate = (self.failing).failed(&partition, context, &error, &mut failures, handled);
+        // Queues have no retry topics: the brokers deliver again.
+        let fate = (self.failing).failed(&partition, context, &error, &mut failures, handled, None);
         match fate {
+            Fate::Retry(_) => Ended::Release(Instant::now()),
             Fate::Again(at) => {
                 self.counters.released.fetch_add(1, Relaxed);
                 Ended::Release(at)
@@ -185,7 +187,8 @@ impl Shared {
                 }
                 Some(Err(error)) => {
                     failures += 1;
-                    pause = (self.failing).dead_letter_failed(partition, &error, failures);
+                    let what = "writing a dead letter";
+                    pause = (self.failing).write_failed(what, partition, &error, failures);
                 }
             }
         }
