@@ -187,7 +187,7 @@ impl Shared {
                 }
                 Some(Err(error)) => {
                     failures += 1;
-                    let what = "writing a dead letter";
+                    let what = "writing a dead letter of";
                     pause = (self.failing).write_failed(what, partition, &error, failures);
                 }
             }
