@@ -12,7 +12,7 @@ use protocol::{ApiKey, VersionRange};
 use tokio::time::Instant;
 
 use super::cluster::{Cluster, Endpoint, Settings};
-use super::groups::GroupSettings;
+use super::groups::{GroupSettings, MigrationPolicy};
 use super::handle::Broker;
 use super::security::{Acl, Acls, Hash, SecuritySettings, TokenValidator};
 use super::server::Listener;
@@ -198,6 +198,14 @@ impl BrokerBuilder {
     #[must_use]
     pub fn share_groups_from_earliest(mut self, on: bool) -> Self {
         self.settings.shares.from_earliest = on;
+        self
+    }
+
+    /// Which groups may change over to the other protocol while they have members (`group.consumer.migration.policy`). Default
+    /// [`MigrationPolicy::Bidirectional`].
+    #[must_use]
+    pub fn consumer_group_migration_policy(mut self, policy: MigrationPolicy) -> Self {
+        self.settings.groups.migration_policy = policy;
         self
     }
 

@@ -44,6 +44,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use builder::BrokerBuilder;
 pub use faults::{Fault, FaultAction, Garbling};
+pub use groups::MigrationPolicy;
 pub use handle::{Broker, LogSummary};
 pub use security::{Acl, AclOperation, AclResource};
 #[cfg(feature = "tls-rustls")]

@@ -54,6 +54,12 @@ pub enum Defect {
     UnderWayNotRebuilt,
     /// The budget of retries gets nothing back.
     BudgetNotRefilled,
+    /// Commits of a member of the consumer protocol do not say in which epoch it is.
+    CommitsWithoutEpoch,
+    /// A member of the consumer protocol says that it has given partitions up before its application has.
+    RevocationAcknowledgedEarly,
+    /// A member of the consumer protocol that was put out of its group keeps its partitions.
+    FencedKeepsPartitions,
 }
 
 thread_local! {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pat_events::broker::{Broker, Fault, FaultAction};
+use pat_events::broker::{Broker, Fault, FaultAction, MigrationPolicy};
 use pat_events::kafka::{Consumer, ErrorKind, GroupProtocol, TopicPartition};
 use protocol::{ApiKey, ErrorCode};
 
@@ -93,6 +93,35 @@ async fn a_broker_without_the_protocol_is_an_error_that_names_the_setting_paced_
         texts[0].contains("group.protocol") && !errors[0].is_fatal(),
         "{texts:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_may_not_change_over_is_an_error_that_names_the_settings() {
+    let policy = MigrationPolicy::Disabled;
+    let broker = cluster(1, |it| it.consumer_group_migration_policy(policy));
+    broker.create_topic("t", 2).expect("a topic");
+    let mut classic = consumer_of(&broker, GroupProtocol::Classic).await;
+    assigned(&mut classic, 2).await;
+    let mut other = consumer_of(&broker, GroupProtocol::Consumer).await;
+    let mut errors = Vec::new();
+    for _ in 0..60 {
+        errors.extend(other.poll(ms(500)).await.err());
+        classic.poll(ms(1)).await.expect("not disturbed");
+    }
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!((1..4).contains(&errors.len()), "{texts:?}");
+    for setting in ["group.protocol", "group.consumer.migration.policy"] {
+        assert!(texts[0].contains(setting), "{texts:?}");
+    }
+    assert!(!errors[0].is_fatal() && classic.assignment().len() == 2);
+    classic.close().await.expect("left");
+    for _ in 0..100 {
+        // It may say so once more before it is over.
+        let _ = other.poll(ms(100)).await;
+    }
+    assert_eq!(other.assignment().len(), 2, "a group without members");
+    let epoch = other.generation();
+    assert!(epoch.is_some() && other.metrics().group_epoch == epoch);
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,17 +131,38 @@ impl Case {
     /// What is asked in the same way by others is not tampered with for each of them.
     /// What all clients share is tampered with to all of them, but not with every code: only some of them read answers differently.
     fn is_worth_its_time(&self) -> bool {
+        const HEARTBEAT: ApiKey = ApiKey::CONSUMER_GROUP_HEARTBEAT;
         let is_code = matches!(self.tampering.what, What::Code(..));
         let home = match self.tampering.api {
-            ApiKey::API_VERSIONS => &[Workload::Producer, Workload::Reader][..],
-            ApiKey::METADATA => &[Workload::Producer, Workload::Reader, Workload::Pattern],
+            ApiKey::API_VERSIONS => &[Workload::Producer, Workload::Reader, Workload::Auto][..],
+            ApiKey::METADATA => &[
+                Workload::Producer,
+                Workload::Reader,
+                Workload::Pattern,
+                Workload::Consumer,
+            ],
             ApiKey::FETCH | ApiKey::LIST_OFFSETS => &[Workload::Reader, Workload::Typed],
             _ => &Workload::ALL,
         };
-        let is_plain = self.workload == Workload::Plain && self.tampering.api != ApiKey::PRODUCE;
-        let is_pattern =
-            self.workload == Workload::Pattern && self.tampering.api != ApiKey::METADATA;
-        !is_plain && !is_pattern && (!is_code || home.contains(&self.workload))
+        let api = self.tampering.api;
+        let is_about = match self.workload {
+            Workload::Plain => api == ApiKey::PRODUCE,
+            Workload::Pattern => api == ApiKey::METADATA,
+            Workload::Consumer => matches!(
+                api,
+                HEARTBEAT
+                    | ApiKey::OFFSET_COMMIT
+                    | ApiKey::OFFSET_FETCH
+                    | ApiKey::FIND_COORDINATOR
+                    | ApiKey::METADATA
+            ),
+            Workload::Auto => matches!(api, ApiKey::API_VERSIONS | ApiKey::FIND_COORDINATOR),
+            Workload::BrokerPattern => matches!(api, HEARTBEAT | ApiKey::METADATA),
+            Workload::TypedConsumer => api == HEARTBEAT,
+            Workload::Admin => api != HEARTBEAT,
+            Workload::Producer | Workload::Reader | Workload::Member | Workload::Typed => true,
+        };
+        is_about && (!is_code || home.contains(&self.workload))
     }
 
     pub fn run(&self) -> Outcome {

@@ -196,6 +196,16 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "to be assigned nothing is what members beyond the number of partitions are used to",
     ),
     (
+        "ConsumerGroupHeartbeat/assignment.topic_partitions*:Empty/*",
+        "NotHealed|Silent",
+        "to be assigned nothing is what members beyond the number of partitions are used to",
+    ),
+    (
+        "ConsumerGroupHeartbeat/assignment.topic_partitions*:WithoutFirst/*",
+        "NotHealed|Silent",
+        "what else there is may be another member's",
+    ),
+    (
         "JoinGroup/frame:*ilent/for-ever/*",
         "Silent",
         "a join waits for other members for as long as the coordinator says, on another connection, that it is one",

@@ -23,6 +23,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 pub const TAMPERING: Duration = Duration::from_secs(10);
 /// How long after the end of the tampering everything has to work again.
 pub const HEALING: Duration = Duration::from_secs(30);
+/// After how long without a heartbeat a member is none any more, and how often it sends one.
+pub const SESSION: Duration = Duration::from_secs(6);
+pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The longest pause that the client grants a broker.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 /// What a call may take beyond its deadline.
@@ -114,6 +117,8 @@ impl Harness {
         let builder = Broker::builder().nodes(2).seed(7);
         let broker = builder
             .min_session_timeout(Duration::from_secs(1))
+            .consumer_group_session_timeout(SESSION)
+            .consumer_group_heartbeat_interval(HEARTBEAT)
             .auto_create_topics(false)
             // The broker reserves as much, which the count of allocated bytes has as taken.
             .fetch_max_bytes(1 << 20)

@@ -108,9 +108,14 @@ fn honest(workload: Workload) -> Vec<Case> {
 
 fn is_sampled(case: &Case) -> bool {
     // What a coordinator may say of the group to a consumer that goes on by itself is little enough to be tried whole.
-    let is_about_the_group = matches!(case.tampering.api, ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP);
-    if case.workload == Workload::Typed
-        && is_about_the_group
+    let is_about_the_group = match case.workload {
+        Workload::Typed => {
+            matches!(case.tampering.api, ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP)
+        }
+        Workload::Consumer => case.tampering.api == ApiKey::CONSUMER_GROUP_HEARTBEAT,
+        _ => false,
+    };
+    if is_about_the_group
         && matches!(
             case.tampering.what,
             What::Assignment(_) | What::Subscription(_) | What::Field(..)

@@ -8,11 +8,12 @@ use pat_events::events::{
     ConsumerConfig, ConsumerError, Context, EventConsumer, HandlerError, RawRecord, RetryPolicy,
     RetryTopics, Undecodable,
 };
-use pat_events::kafka::{self, OffsetReset};
+use pat_events::kafka::{self, GroupProtocol, OffsetReset};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{
-    GROUP, Harness, PARTITIONS, REQUEST_TIMEOUT, TOPIC, Violation, number_of, partition_of,
+    GROUP, HEARTBEAT, Harness, PARTITIONS, REQUEST_TIMEOUT, SESSION, TOPIC, Violation, number_of,
+    partition_of,
 };
 use crate::workloads::{MORE, RECORDS, WRITE_AGAIN};
 
@@ -73,7 +74,7 @@ fn retry_topics() -> RetryTopics {
     RetryTopics::after([Duration::from_millis(200)])
 }
 
-pub async fn handle(harness: &mut Harness) {
+pub async fn handle(harness: &mut Harness, protocol: GroupProtocol) {
     for name in retry_topics().names(TOPIC, GROUP) {
         let created = harness.broker.create_topic(&name, PARTITIONS);
         created.expect("a new topic");
@@ -82,13 +83,16 @@ pub async fn handle(harness: &mut Harness) {
     let client = harness.client();
     let mut config = ConsumerConfig::new(&harness.broker.bootstrap_servers(), TOPIC, GROUP);
     config.auto_offset_reset = OffsetReset::Earliest;
-    config.session_timeout = Duration::from_secs(6);
     config.max_poll_interval = Duration::from_secs(8);
     config.shutdown_timeout = SHUTDOWN;
     config.retry = RetryPolicy::none();
     config.retry_topics = retry_topics();
     config.kafka = kafka::ConsumerConfig::default();
-    config.kafka.heartbeat_interval = Duration::from_millis(500);
+    config.kafka.group_protocol = protocol;
+    if protocol != GroupProtocol::Consumer {
+        config.session_timeout = SESSION;
+        config.kafka.heartbeat_interval = HEARTBEAT;
+    }
     config.kafka.max_partition_fetch_bytes = 300;
     config.kafka.client = client;
     let consumer: EventConsumer<RecordEvents> =

@@ -8,12 +8,12 @@ mod read;
 use std::fmt;
 use std::time::Duration;
 
-use pat_events::kafka::Result;
+use pat_events::kafka::{GroupProtocol, Result};
 use tokio::time::{Instant, sleep};
 
 use self::administer::administer;
 use self::produce::produce;
-use self::read::read;
+use self::read::{Reading, read};
 use crate::harness::{Harness, TAMPERING, TOPIC};
 use crate::typed;
 
@@ -23,7 +23,6 @@ pub const RECORDS: u32 = 30;
 pub const MORE: u32 = 3;
 const BLOCK: Duration = Duration::from_secs(4);
 const DELIVERY: Duration = Duration::from_secs(6);
-const SESSION: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long after the tampering something new is written again, for readers.
@@ -41,8 +40,16 @@ pub enum Workload {
     Member,
     /// The same, subscribed to a pattern: it asks for the list of all topics.
     Pattern,
+    /// A member by the consumer protocol (KIP-848), with commits.
+    Consumer,
+    /// A member by whichever protocol the brokers say that they have.
+    Auto,
+    /// A member by the consumer protocol whose pattern the brokers match.
+    BrokerPattern,
     /// A consumer of typed events.
     Typed,
+    /// The same, by the consumer protocol.
+    TypedConsumer,
     Admin,
 }
 
@@ -54,31 +61,44 @@ impl fmt::Display for Workload {
             Workload::Reader => "reader",
             Workload::Member => "member",
             Workload::Pattern => "pattern",
+            Workload::Consumer => "consumer",
+            Workload::Auto => "auto",
+            Workload::BrokerPattern => "broker-pattern",
             Workload::Typed => "typed",
+            Workload::TypedConsumer => "typed-consumer",
             Workload::Admin => "admin",
         })
     }
 }
 
 impl Workload {
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 11] = [
         Workload::Producer,
         Workload::Plain,
         Workload::Reader,
         Workload::Member,
         Workload::Pattern,
+        Workload::Consumer,
+        Workload::Auto,
+        Workload::BrokerPattern,
         Workload::Typed,
+        Workload::TypedConsumer,
         Workload::Admin,
     ];
 
     pub async fn run(self, harness: &mut Harness) {
+        use GroupProtocol::{Auto, Classic, Consumer};
         match self {
             Workload::Producer => produce(harness, true).await,
             Workload::Plain => produce(harness, false).await,
-            Workload::Reader => read(harness, None).await,
-            Workload::Member => read(harness, Some(TOPIC)).await,
-            Workload::Pattern => read(harness, Some("^t$")).await,
-            Workload::Typed => typed::handle(harness).await,
+            Workload::Reader => read(harness, Reading::Assigned).await,
+            Workload::Member => read(harness, Reading::topics(TOPIC, Classic)).await,
+            Workload::Pattern => read(harness, Reading::topics("^t$", Classic)).await,
+            Workload::Consumer => read(harness, Reading::topics(TOPIC, Consumer)).await,
+            Workload::Auto => read(harness, Reading::topics(TOPIC, Auto)).await,
+            Workload::BrokerPattern => read(harness, Reading::BrokerPattern("t|u")).await,
+            Workload::Typed => typed::handle(harness, Classic).await,
+            Workload::TypedConsumer => typed::handle(harness, Consumer).await,
             Workload::Admin => administer(harness).await,
         }
     }

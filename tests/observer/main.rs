@@ -208,7 +208,7 @@ async fn members_that_come_and_go_are_seen_by_what_they_get_and_give() {
     poll(&mut one, 50).await;
     assert_eq!(
         one_seen.of("partitions_assigned"),
-        ["group g assigned t-0, t-1, t-2"]
+        ["group g assigned t-0, t-1, t-2, in generation 1"]
     );
     let mut other = member(&broker, &other_seen).await;
     for _ in 0..200 {

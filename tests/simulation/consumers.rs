@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use pat_events::kafka::consumer::{Consumer, ConsumerHandle, RebalanceListener};
 use pat_events::kafka::{
-    ConsumerConfig, Error, ErrorKind, OffsetReset, Records, StartOffset, TopicPartition,
+    ConsumerConfig, Error, ErrorKind, GroupProtocol, OffsetReset, Records, StartOffset,
+    TopicPartition,
 };
+use protocol::ErrorCode;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -191,10 +193,17 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
         true => OffsetReset::Latest,
         false => OffsetReset::Earliest,
     };
-    config.session_timeout = plan.session_timeout;
-    config.heartbeat_interval = plan.session_timeout / 4;
     config.max_poll_interval = plan.max_poll_interval;
-    config.partition_assignment_strategy = plan.strategies.clone();
+    if reader != ALONE {
+        config.group_protocol = plan.protocols.of(reader);
+        config.group_instance_id = plan.instance_of(reader);
+    }
+    // By the consumer protocol the brokers decide these.
+    if config.group_protocol != GroupProtocol::Consumer {
+        config.session_timeout = plan.session_timeout;
+        config.heartbeat_interval = plan.session_timeout / 4;
+        config.partition_assignment_strategy = plan.strategies.clone();
+    }
     config.fetch_max_wait = Duration::from_millis(if plan.is_long() { 2_000 } else { 200 });
     // Fewer than are fetched at once, so that what happens between polls happens in the middle of a batch.
     config.max_poll_records = *rng.pick(&[3, 50]);
@@ -217,6 +226,10 @@ async fn tolerate(harness: &Harness, reader: u32, error: Error) -> Result<(), Er
         harness.recorder.record(Event::ReportsFailure { reader });
     }
     if error.is_retriable() {
+        return Ok(());
+    }
+    // The static member that was here before did not leave: its session has to end first.
+    if harness.plan.is_static && error.server_error() == Some(ErrorCode::UNRELEASED_INSTANCE_ID) {
         return Ok(());
     }
     // One that is told of an error that it may go on after goes on.
@@ -423,14 +436,30 @@ async fn be_member(
         _ => format!("^{TOPIC}$"),
     };
     let topics = [topics.as_str()];
-    while let Err(error) = consumer.subscribe_with(&topics, ownership.clone()).await {
-        tolerate(harness, reader, error).await?;
+    let by_brokers = harness.plan.broker_patterns
+        && harness.plan.protocols.of(reader) == GroupProtocol::Consumer
+        && reader.is_multiple_of(2);
+    loop {
+        let listener = ownership.clone();
+        let subscribed = match by_brokers {
+            true => consumer.subscribe_pattern_with(TOPIC, listener).await,
+            false => consumer.subscribe_with(&topics, listener).await,
+        };
+        match subscribed {
+            Ok(()) => break,
+            Err(error) => tolerate(harness, reader, error).await?,
+        }
     }
     harness.recorder.record(Event::Starts { reader });
+    let mut epoch = None;
     loop {
         match consumer.poll(rng.millis(10, 2_000)).await {
             Ok(records) => note(harness, reader, &records),
             Err(error) => tolerate(harness, reader, error).await?,
+        }
+        let before = std::mem::replace(&mut epoch, consumer.generation());
+        if epoch != before {
+            harness.recorder.record(Event::InEpoch { reader, epoch });
         }
         pause_or_resume(&harness.recorder, consumer, reader, rng);
         if rng.chance(30) {
@@ -501,6 +530,22 @@ impl Listener {
         }
     }
 
+    fn record_epoch(&self, consumer: &ConsumerHandle) {
+        let (reader, epoch) = (self.reader, consumer.generation());
+        self.harness
+            .recorder
+            .record(Event::InEpoch { reader, epoch });
+    }
+
+    fn record_released(&self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.harness.recorder.record(Event::Released {
+                reader: self.reader,
+                partition: partition.partition,
+            });
+        }
+    }
+
     /// Takes its time, unless everything is to come to an end.
     async fn work(&self) {
         if !self.harness.plan.listener_delay.is_zero() && !self.harness.has_healed() {
@@ -511,7 +556,8 @@ impl Listener {
 }
 
 impl RebalanceListener for Listener {
-    async fn on_assigned(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+    async fn on_assigned(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.record_epoch(consumer);
         for partition in partitions {
             self.harness.recorder.record(Event::Assigned {
                 reader: self.reader,
@@ -521,9 +567,10 @@ impl RebalanceListener for Listener {
     }
 
     async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.record_epoch(consumer);
         self.record_revoked(partitions);
         if self.harness.plan.listener_delay.is_zero() {
-            return;
+            return self.record_released(partitions);
         }
         self.work().await;
         let (group, _) = GROUPS[0];
@@ -535,9 +582,11 @@ impl RebalanceListener for Listener {
                 reader: self.reader,
             });
         }
+        self.record_released(partitions);
     }
 
     async fn on_lost(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
         self.record_revoked(partitions);
+        self.record_released(partitions);
     }
 }

@@ -42,9 +42,9 @@ async fn chaos(harness: Harness, rng: Rng) {
             6 => broker.move_coordinator(rng.pick(&GROUPS).1, node),
             7 => broker.disconnect_node(node),
             8 if harness.plan.grows && rng.chance(10) => harness.grow(&rng),
-            8 if harness.plan.any_error => broker.inject(draw_any(&rng)),
+            8 if harness.plan.any_error => broker.inject(draw_any(&harness, &rng)),
             8 if harness.plan.unconfirmed => broker.inject(unconfirmed()),
-            _ => broker.inject(draw_fault(&rng)),
+            _ => broker.inject(draw_fault(&harness, &rng)),
         }
     }
 }
@@ -111,8 +111,8 @@ fn unconfirmed() -> Fault {
 }
 
 /// Any error, of any API that the clients use: once, or a few times.
-fn draw_any(rng: &Rng) -> Fault {
-    let api = rng.pick(ERRORS).api;
+fn draw_any(harness: &Harness, rng: &Rng) -> Fault {
+    let api = rng.pick(&errors_of(harness)).api;
     let error = any_error(rng);
     // Most errors say that a batch was not written: it is not, then.
     let action = match rng.chance(50) || api == ApiKey::PRODUCE {
@@ -122,8 +122,18 @@ fn draw_any(rng: &Rng) -> Fault {
     Fault::on(api, action).times(*rng.pick(&[1, 1, 5]))
 }
 
-fn draw_fault(rng: &Rng) -> Fault {
-    let errors = rng.pick(ERRORS);
+/// What may go wrong with what the clients of this run ask for.
+fn errors_of(harness: &Harness) -> Vec<&'static Errors> {
+    let of_consumers = match harness.plan.protocols.has_consumer() {
+        true => CONSUMER_GROUP_ERRORS,
+        false => &[],
+    };
+    ERRORS.iter().chain(of_consumers).collect()
+}
+
+fn draw_fault(harness: &Harness, rng: &Rng) -> Fault {
+    let errors = errors_of(harness);
+    let errors = rng.pick(&errors);
     let pause = rng.millis(1, 3_000);
     let actions = [
         FaultAction::ApplyThenDisconnect,
@@ -275,4 +285,31 @@ const ERRORS: &[Errors] = &[
         ],
         &[],
     ),
+];
+
+const HEARTBEAT: Errors = errors(
+    ApiKey::CONSUMER_GROUP_HEARTBEAT,
+    &[
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_COORDINATOR,
+        ErrorCode::FENCED_MEMBER_EPOCH,
+        ErrorCode::UNKNOWN_MEMBER_ID,
+    ],
+    &[
+        ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_COORDINATOR,
+    ],
+);
+
+/// The same, where there are members of the consumer protocol (KIP-848).
+const CONSUMER_GROUP_ERRORS: &[Errors] = &[
+    HEARTBEAT,
+    HEARTBEAT,
+    errors(
+        ApiKey::OFFSET_COMMIT,
+        &[ErrorCode::STALE_MEMBER_EPOCH, ErrorCode::UNKNOWN_MEMBER_ID],
+        &[],
+    ),
+    errors(ApiKey::OFFSET_FETCH, &[ErrorCode::STALE_MEMBER_EPOCH], &[]),
 ];

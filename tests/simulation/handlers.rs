@@ -9,7 +9,7 @@ use pat_events::events::{
     CommitPolicy, ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer, HandlerError,
     OnFailure, RetryPolicy, RetryTopics,
 };
-use pat_events::kafka::OffsetReset;
+use pat_events::kafka::{GroupProtocol, OffsetReset};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -87,14 +87,19 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     let mut config = ConsumerConfig::new("", TOPIC, group);
     config.brokers = client.bootstrap_servers.clone();
     config.kafka.client = client;
-    config.kafka.partition_assignment_strategy = plan.strategies.clone();
-    config.kafka.heartbeat_interval = plan.session_timeout / 4;
+    config.kafka.group_protocol = plan.protocols.of(reader);
+    config.kafka.group_instance_id = plan.instance_of(reader);
+    // By the consumer protocol the brokers decide these.
+    if config.kafka.group_protocol != GroupProtocol::Consumer {
+        config.session_timeout = plan.session_timeout;
+        config.kafka.heartbeat_interval = plan.session_timeout / 4;
+        config.kafka.partition_assignment_strategy = plan.strategies.clone();
+    }
     config.kafka.fetch_max_wait = Duration::from_millis(if plan.is_long() { 2_000 } else { 500 });
     config.auto_offset_reset = match plan.latest {
         true => OffsetReset::Latest,
         false => OffsetReset::Earliest,
     };
-    config.session_timeout = plan.session_timeout;
     config.max_poll_interval = plan.max_poll_interval;
     config.shutdown_timeout = plan.shutdown_timeout;
     let pause = *rng.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);

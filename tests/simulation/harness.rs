@@ -345,6 +345,8 @@ async fn live(seed: u64) -> Outcome {
         .simulated_time_ms(EPOCH_MS)
         .auto_create_topics(false)
         .max_message_bytes(MAX_MESSAGE_BYTES)
+        .consumer_group_session_timeout(plan.session_timeout)
+        .consumer_group_heartbeat_interval(plan.session_timeout / 4)
         .offset_metadata_max_bytes(plan.metadata_bytes);
     let broker = security::of_broker(&plan.security, builder).start_in_memory();
     let broker = broker.expect("certificates that can be used");
@@ -425,6 +427,8 @@ async fn live(seed: u64) -> Outcome {
         reports_failure_within_ms: (harness.request_timeout * 2 + Duration::from_secs(15))
             .as_millis() as u64,
         moves_by_itself: !harness.plan.none,
+        owned_once: harness.plan.is_owned_once(),
+        epochs_rise: harness.plan.protocols.is_one(),
     };
     let mut violations = check(&history, guarantees, &consumers::groups(&history));
     if let Some(failing) = harness.plan.failing {

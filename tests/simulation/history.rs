@@ -85,6 +85,16 @@ pub enum Event {
         reader: u32,
         partition: i32,
     },
+    /// What the member was asked to give back, or lost, is given up: others may have it.
+    Released {
+        reader: u32,
+        partition: i32,
+    },
+    /// A group's member is in this generation, or member epoch, or in none.
+    InEpoch {
+        reader: u32,
+        epoch: Option<i32>,
+    },
     /// A group's member asked to have `next` committed for the partition, or heard that it is, or is not.
     Committing {
         reader: u32,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pat_events::kafka::{AssignmentStrategies, AssignmentStrategy};
+use pat_events::kafka::{AssignmentStrategies, AssignmentStrategy, GroupProtocol};
 use protocol::ErrorCode;
 
 use crate::history::Id;
@@ -66,8 +66,69 @@ pub struct Plan {
     pub retry_delays: Vec<Duration>,
     /// How the members of the group may have partitions assigned.
     pub strategies: AssignmentStrategies,
+    /// By which protocols they are members of it.
+    pub protocols: Protocols,
+    /// Each place in the group is a static member's (KIP-345).
+    pub is_static: bool,
+    /// Some members of the consumer protocol leave it to the brokers to match a pattern.
+    pub broker_patterns: bool,
     /// For how long things happen.
     pub lasts: Duration,
+}
+
+/// By which protocols the members of a group are in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    All(GroupProtocol),
+    /// Side by side.
+    Mixed,
+    /// The first that take their places by the first, all that come after them by the second: the group changes over while it is read.
+    Changing(GroupProtocol, GroupProtocol),
+}
+
+impl Protocols {
+    fn draw(rng: &Rng) -> Self {
+        use GroupProtocol::{Auto, Classic, Consumer};
+        match rng.between(0, 99) {
+            0..30 => Self::All(Classic),
+            30..55 => Self::All(Consumer),
+            55..60 => Self::All(Auto),
+            60..75 => Self::Mixed,
+            75..90 => Self::Changing(Classic, Consumer),
+            _ => Self::Changing(Consumer, Classic),
+        }
+    }
+
+    /// By which one this member is, the `nth` in its place of the group.
+    pub fn of(self, reader: u32) -> GroupProtocol {
+        use GroupProtocol::{Auto, Classic, Consumer};
+        let (slot, nth) = (reader / 100, reader % 100);
+        match self {
+            Self::All(protocol) => protocol,
+            Self::Mixed => [Classic, Consumer, Auto][((slot + nth) % 3) as usize],
+            Self::Changing(first, _) if nth == 0 => first,
+            Self::Changing(_, then) => then,
+        }
+    }
+
+    /// Whether there are members of the classic protocol.
+    #[cfg(planted_defects)]
+    pub fn has_classic(self) -> bool {
+        match self {
+            Self::All(protocol) => protocol == GroupProtocol::Classic,
+            Self::Mixed | Self::Changing(..) => true,
+        }
+    }
+
+    /// Whether there are members of the consumer protocol (KIP-848).
+    pub fn has_consumer(self) -> bool {
+        self != Self::All(GroupProtocol::Classic)
+    }
+
+    /// Whether all are of one protocol: the group's epochs never begin anew then.
+    pub fn is_one(self) -> bool {
+        matches!(self, Self::All(_))
+    }
 }
 
 /// How handlers fail.
@@ -224,6 +285,9 @@ impl Plan {
             failing: None,
             retry_delays: Vec::new(),
             strategies: AssignmentStrategies::default(),
+            protocols: Protocols::All(GroupProtocol::Classic),
+            is_static: false,
+            broker_patterns: false,
             lasts: Duration::ZERO,
         };
         let slow = slow_handler || slow_listener;
@@ -251,11 +315,19 @@ impl Plan {
                 .to_vec(),
             false => Vec::new(),
         };
+        let protocols = Protocols::draw(rng);
+        // A classic group does not notice what happens to topics, or is left undone, while a static member of it is away.
+        let is_static = rng.chance(40) && protocols.is_one() && protocols.has_consumer();
+        // Under `latest`, what was written to topics before a member hears of them is passed over by such.
+        let broker_patterns = rng.chance(40) && !latest;
         Self {
             security,
             strategies,
             failing,
             retry_delays,
+            protocols,
+            is_static,
+            broker_patterns,
             lasts,
             ..plan
         }
@@ -285,7 +357,22 @@ impl Plan {
 
     /// Whether what a member commits in its listener_delay is in time.
     pub fn listener_is_in_time(&self) -> bool {
-        self.all_is_well() && self.listener_delay + SECOND * 5 < self.max_poll_interval
+        // While a group changes over, members are told to join again in the middle of their hooks.
+        self.all_is_well()
+            && self.protocols.is_one()
+            && self.listener_delay + SECOND * 5 < self.max_poll_interval
+    }
+
+    /// Whether no member ever loses its place in the group, so that nobody gets a partition before another has given it up.
+    pub fn is_owned_once(&self) -> bool {
+        self.all_is_well()
+            && self.protocols.is_one()
+            && (self.listener_delay.is_zero() || self.listener_is_in_time())
+    }
+
+    /// The instance id of a static member: each place in the group has one.
+    pub fn instance_of(&self, reader: u32) -> Option<String> {
+        self.is_static.then(|| format!("instance-{}", reader / 100))
     }
 
     /// Whether the run is so long that readers look less often.

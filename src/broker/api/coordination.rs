@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::{Api, Context, Reply};
+use crate::broker::groups::Client;
 use crate::broker::lock;
 use crate::broker::security::AclOperation;
 
@@ -41,10 +42,14 @@ impl Api for JoinGroupRequest {
             let topics = context.cluster.directory().index();
             let mut groups = lock(&context.cluster.groups);
             let mut random = lock(&context.cluster.random);
+            let client = Client {
+                id: context.client_id,
+                host: &format!("/{}", context.connection.host),
+            };
             groups.join(
                 self,
                 context.version,
-                context.client_id,
+                client,
                 reply,
                 &topics,
                 Instant::now(),

@@ -11,6 +11,7 @@ mod coordination;
 mod create_topics;
 mod delete_records;
 mod delete_topics;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;
@@ -36,7 +37,7 @@ use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
     AlterUserScramCredentialsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
     ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeGroupsRequest,
     DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest,
     GetTelemetrySubscriptionsRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
     InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
@@ -210,6 +211,7 @@ apis! {
     HeartbeatRequest,
     LeaveGroupRequest,
     SyncGroupRequest,
+    DescribeGroupsRequest,
     ListGroupsRequest,
     ApiVersionsRequest,
     CreateTopicsRequest,

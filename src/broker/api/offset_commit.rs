@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use protocol::ErrorCode;
 use protocol::messages::OffsetCommitRequest;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -10,6 +9,7 @@ use protocol::messages::offset_commit_request::{
 use protocol::messages::offset_commit_response::{
     OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
+use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::{Api, Context, Reply};
@@ -36,11 +36,19 @@ impl Api for OffsetCommitRequest {
             member_id: &self.member_id,
             instance_id: self.group_instance_id.as_deref(),
         };
+        let known = self.topics.iter().zip(&topics);
+        let known = known.filter_map(|(asked, topic)| Some((asked, topic.as_ref().ok()?.id)));
+        let partitions: Vec<(Uuid, i32)> = known
+            .flat_map(|(asked, id)| {
+                let partitions = asked.partitions.iter();
+                partitions.map(move |it| (id, it.partition_index))
+            })
+            .collect();
         let mut groups = lock(&context.cluster.groups);
-        if let Err(error) =
-            groups.check_commit(&self.group_id, &committer, context.version, Instant::now())
-        {
-            return Reply::Message(self.refusal(context.version, error));
+        let (version, now) = (context.version, Instant::now());
+        let checked = groups.check_commit(&self.group_id, &committer, &partitions, version, now);
+        if let Err(error) = checked {
+            return Reply::Message(self.refusal(version, error));
         }
         let commit = |(asked, topic): (&OffsetCommitRequestTopic, _)| {
             commit_topic(&self.group_id, asked, topic, &mut groups, context)

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::ErrorCode;
 use protocol::messages::consumer_group_describe_response::DescribedGroup;
+use protocol::messages::describe_groups_response;
 use protocol::messages::join_group_response::JoinGroupResponse;
 use protocol::messages::list_groups_response::ListedGroup;
 use protocol::messages::share_group_describe_response::DescribedGroup as DescribedShareGroup;
@@ -28,6 +28,7 @@ use protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatRequest,
     JoinGroupRequest, ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse, SyncGroupRequest,
 };
+use protocol::{ErrorCode, Uuid};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -53,6 +54,33 @@ pub(crate) struct GroupSettings {
     pub(crate) consumer_heartbeat_interval: Duration,
     pub(crate) share_session_timeout: Duration,
     pub(crate) share_heartbeat_interval: Duration,
+    pub(crate) migration_policy: MigrationPolicy,
+}
+
+/// Which groups with members may change over to the other protocol (`group.consumer.migration.policy`). One without members always may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MigrationPolicy {
+    /// Classic groups to consumer groups (KIP-848) when a member of that protocol joins, and back when the last such member is gone. The
+    /// default, as in Kafka.
+    #[default]
+    Bidirectional,
+    /// Classic groups to consumer groups only.
+    Upgrade,
+    /// Consumer groups to classic groups only.
+    Downgrade,
+    /// None.
+    Disabled,
+}
+
+impl MigrationPolicy {
+    fn upgrades(self) -> bool {
+        matches!(self, Self::Bidirectional | Self::Upgrade)
+    }
+
+    fn downgrades(self) -> bool {
+        matches!(self, Self::Bidirectional | Self::Downgrade)
+    }
 }
 
 impl Default for GroupSettings {
@@ -65,6 +93,7 @@ impl Default for GroupSettings {
             consumer_heartbeat_interval: Duration::from_secs(5),
             share_session_timeout: Duration::from_secs(45),
             share_heartbeat_interval: Duration::from_secs(5),
+            migration_policy: MigrationPolicy::default(),
         }
     }
 }
@@ -114,7 +143,7 @@ impl Groups {
         &mut self,
         request: JoinGroupRequest,
         version: i16,
-        client_id: &str,
+        client: Client<'_>,
         reply: Reply<JoinGroupResponse>,
         topics: &Arc<TopicIndex>,
         now: Instant,
@@ -130,7 +159,7 @@ impl Groups {
         let joining = classic::Joining {
             request,
             version,
-            client_id,
+            client,
             reply,
         };
         match &mut group.kind {
@@ -263,10 +292,12 @@ impl Groups {
             true => Self::opened(&mut self.groups, &self.settings, group_id),
             false => self.groups.get_mut(group_id).ok_or_else(missing)?,
         };
-        if let Kind::Classic(classic) = &mut group.kind {
+        if let Kind::Classic(old) = &mut group.kind {
             let settings = self.settings.clone();
+            let is_empty = old.state == classic::State::Empty;
+            let may_change = joins && (is_empty || settings.migration_policy.upgrades());
             let converted =
-                joins.then(|| ConsumerGroup::from_classic(classic, settings, topics, now));
+                may_change.then(|| ConsumerGroup::from_classic(old, settings, topics, now));
             let converted = converted.flatten().ok_or_else(|| {
                 let text = format!("Group {group_id} is not a consumer group.");
                 (ErrorCode::GROUP_ID_NOT_FOUND, text)
@@ -356,6 +387,18 @@ impl Groups {
         }
     }
 
+    /// DescribeGroups, of one group: only classic groups are described by it (from version 6 on with an error for all others, KIP-1043).
+    pub(crate) fn describe_classic_group(
+        &self,
+        group_id: &str,
+        version: i16,
+    ) -> describe_groups_response::DescribedGroup {
+        match self.groups.get(group_id).map(|group| &group.kind) {
+            Some(Kind::Classic(group)) => group.describe(group_id),
+            known => classic::not_described(group_id, known.is_some(), version),
+        }
+    }
+
     /// ListGroups: every group, its type and its state.
     pub(crate) fn list(&self) -> impl Iterator<Item = ListedGroup> {
         self.groups.iter().map(|(id, group)| {
@@ -379,11 +422,13 @@ impl Groups {
         })
     }
 
-    /// Whether this committer may commit now; opens a group without members for one that manages its partitions itself.
+    /// Whether this committer may commit offsets of these partitions now; opens a group without members for one that manages its partitions
+    /// itself.
     pub(crate) fn check_commit(
         &mut self,
         group_id: &str,
         committer: &CommitterIdentity<'_>,
+        partitions: &[(Uuid, i32)],
         version: i16,
         now: Instant,
     ) -> Result<(), ErrorCode> {
@@ -397,7 +442,7 @@ impl Groups {
         }
         match &mut Self::opened(&mut self.groups, &self.settings, group_id).kind {
             Kind::Classic(group) => group.check_commit(committer, now),
-            Kind::Consumer(group) => group.check_commit(committer, version),
+            Kind::Consumer(group) => group.check_commit(committer, partitions, version),
             Kind::Share(_) => Err(ErrorCode::GROUP_ID_NOT_FOUND),
         }
     }
@@ -487,6 +532,7 @@ impl Group {
     fn settle(&mut self, now: Instant) {
         if let Kind::Consumer(group) = &self.kind
             && group.is_classic()
+            && group.settings.migration_policy.downgrades()
         {
             self.kind = Kind::Classic(group.to_classic(now));
         }

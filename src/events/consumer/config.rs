@@ -45,7 +45,8 @@ pub struct ConsumerConfig {
     pub group_id: String,
     /// `auto.offset.reset`: where to begin without a commit: `earliest`, `latest` or `none`. Default latest.
     pub auto_offset_reset: OffsetReset,
-    /// `session.timeout.ms`: a member that is silent for so long is dead to the group. Default 10 s.
+    /// `session.timeout.ms`: a member that is silent for so long is dead to the group. Default 10 s. With `group.protocol` = `consumer` the
+    /// brokers decide that, and it cannot be set.
     pub session_timeout: Duration,
     /// `max.poll.interval.ms`: for so long the group waits for this member in a rebalance, and lets handlers at work finish for a quarter of
     /// it (for [`shutdown_timeout`](ConsumerConfig::shutdown_timeout), if that is longer). Slow handlers do not cost the place in the
@@ -231,7 +232,11 @@ impl ConsumerConfig {
         config.client.bootstrap_servers.clone_from(&self.brokers);
         config.group_id = Some(self.group_id.clone());
         config.auto_offset_reset = self.auto_offset_reset;
-        config.session_timeout = self.session_timeout;
+        // By the consumer protocol the brokers say how long a session is: what nobody has set says nothing then.
+        let is_set = self.session_timeout != Self::default().session_timeout;
+        if is_set || config.group_protocol != kafka::GroupProtocol::Consumer {
+            config.session_timeout = self.session_timeout;
+        }
         config.max_poll_interval = self.max_poll_interval;
         // The client knows what was fetched, not what is finished: this consumer commits.
         config.enable_auto_commit = false;
@@ -389,6 +394,24 @@ mod tests {
         assert_eq!(config.auto_offset_reset, OffsetReset::None);
         assert_eq!(config.session_timeout, Duration::from_secs(45));
         assert_eq!((config.concurrency, config.kafka.fetch_min_bytes), (3, 7));
+    }
+
+    #[test]
+    fn the_brokers_decide_of_sessions_by_the_consumer_protocol_and_what_is_set_is_refused() {
+        let ready = [
+            ("bootstrap.servers", "a:1"),
+            ("topics", "t"),
+            ("group.id", "g"),
+            ("group.protocol", "consumer"),
+        ];
+        let config = ConsumerConfig::from_properties(ready).expect("good properties");
+        config.client_config().validate().expect("nothing is set");
+        let pairs = [&ready[..], &[("session.timeout.ms", "6000")]].concat();
+        let error = match ConsumerConfig::from_properties(pairs) {
+            Ok(config) => config.client_config().validate().expect_err("set"),
+            Err(error) => error,
+        };
+        assert!(error.to_string().contains("session.timeout.ms"), "{error}");
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl ConsumerContext {
             bytes_held: self.budget.used(),
             resets,
             assigned: assignment.len(),
+            group_epoch: self.membership().1,
             lag: (of_each.clone())
                 .filter_map(|partition| Some((partition.clone(), self.lag(partition)?)))
                 .collect(),

@@ -26,6 +26,8 @@ pub struct ConsumerMetrics {
     pub poll_time: Duration,
     /// How many partitions are assigned.
     pub assigned: usize,
+    /// The generation, or by the consumer protocol the epoch, in which the consumer is a member of its group; `None` while it is none.
+    pub group_epoch: Option<i32>,
     /// From sending a fetch to its response, what the broker waited for new records included.
     pub fetch_latency: Latency,
     /// [`lag`](super::ConsumerHandle::lag) of each assigned partition of which it is known.

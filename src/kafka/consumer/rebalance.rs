@@ -80,9 +80,12 @@ impl Consumer {
         }
         context.counters.rebalances.fetch_add(1, Ordering::Relaxed);
         let config = &context.config;
+        let (protocol, epoch) = context.membership();
         config.client.tell(|| ClientEvent::PartitionsAssigned {
             group: config.group_id.as_deref().unwrap_or_default(),
             partitions,
+            protocol,
+            epoch,
         });
         let mut state = context.state();
         state.positions.listener_first(false);
@@ -109,9 +112,20 @@ impl Consumer {
         }
         let (group, partitions) = (context.config.group_id.as_deref(), &held[..]);
         let group = group.unwrap_or_default();
+        let (protocol, epoch) = context.membership();
         context.config.client.tell(|| match lost {
-            true => ClientEvent::PartitionsLost { group, partitions },
-            false => ClientEvent::PartitionsRevoked { group, partitions },
+            true => ClientEvent::PartitionsLost {
+                group,
+                partitions,
+                protocol,
+                epoch,
+            },
+            false => ClientEvent::PartitionsRevoked {
+                group,
+                partitions,
+                protocol,
+                epoch,
+            },
         });
     }
 

@@ -26,7 +26,7 @@ use super::{CommitSource, ConsumerConfig};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
 use crate::kafka::runtime::{Budget, Mutex, after};
-use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, GroupProtocol, Random, Result, TopicPartition};
 
 /// Everything but the part that only `poll` touches.
 pub(crate) struct ConsumerContext {
@@ -120,6 +120,18 @@ impl ConsumerContext {
     pub fn reset_timestamp(&self) -> Option<i64> {
         let now_ms = self.config.client.clock.now_ms();
         self.config.auto_offset_reset.timestamp(now_ms)
+    }
+
+    /// By which protocol the consumer is, or will be, a member of its group, and in which generation or member epoch it is one.
+    pub fn membership(&self) -> (GroupProtocol, Option<i32>) {
+        match self.group() {
+            Some(group) => {
+                let metadata = group.with(|membership| membership.group_metadata());
+                let epoch = metadata.ok().map(|metadata| metadata.generation);
+                (group.protocol(), epoch)
+            }
+            None => (self.config.group_protocol, None),
+        }
     }
 
     /// How long a broker that has nothing to fetch waits before it says so.

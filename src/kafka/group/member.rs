@@ -13,11 +13,11 @@ use super::classic::membership::Membership as ClassicMembership;
 use super::consumer::membership::Membership as ConsumerMembership;
 use super::duty::Duty;
 use super::group_metadata::GroupMetadata;
-use super::missing_topics::TopicStatus;
+use super::missing_topics::{MissingTopics, TopicStatus};
 use crate::kafka::cluster::{Channel, Cluster, Metadata, Target};
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
-use crate::kafka::{Backoff, Error, ErrorKind, Random, Result};
+use crate::kafka::{Backoff, Error, ErrorKind, GroupProtocol, Random, Result};
 
 /// Who the member is and how patient everybody is.
 #[derive(Clone, Debug)]
@@ -51,6 +51,9 @@ pub(crate) trait GroupMembership: Send {
 
     /// Whether the application has to poll before the member rejoins.
     fn is_stale(&self) -> bool;
+
+    /// Subscribed topics that are not there.
+    fn missing_topics(&mut self) -> &mut MissingTopics;
 
     /// What a poll has to do next; the same until it is done.
     fn begin_duty(&mut self) -> Option<Duty>;
@@ -128,6 +131,14 @@ impl GroupMember {
         let id = member_id(&cluster);
         let membership = ConsumerMembership::new(config.clone(), id, wanted, Instant::now());
         Self::Consumer(Member::new(config, membership, cluster, ready))
+    }
+
+    /// Which protocol it speaks.
+    pub fn protocol(&self) -> GroupProtocol {
+        match self {
+            Self::Classic(_) => GroupProtocol::Classic,
+            Self::Consumer(_) => GroupProtocol::Consumer,
+        }
     }
 
     /// Does what the membership wants until it has ended.

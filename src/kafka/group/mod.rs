@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `member` | the handle that polls use, and what the tasks of both protocols share |
+//! | `task` | the loop of a member's task, for both |
 //! | `classic` | the classic protocol: one member, the leader, assigns the partitions |
 //! | `consumer` | the consumer protocol (KIP-848): the broker assigns |
 //! | `share` | the share group protocol (KIP-932): the broker assigns, and several members may have the same partition |
@@ -21,3 +22,4 @@ pub(crate) mod group_metadata;
 pub(crate) mod member;
 pub(crate) mod missing_topics;
 pub(crate) mod share;
+mod task;

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::kafka::{
-    Address, Error, ErrorKind, PositionReset, ResetCause, TopicPartition, WriteOutcome,
+    Address, Error, ErrorKind, GroupProtocol, PositionReset, ResetCause, TopicPartition,
+    WriteOutcome,
 };
 
 /// Something that happened to a client. [`Display`](std::fmt::Display) says it in a line.
@@ -136,6 +137,10 @@ pub enum ClientEvent<'a> {
         group: &'a str,
         /// Those that came.
         partitions: &'a [TopicPartition],
+        /// By which protocol it is a member.
+        protocol: GroupProtocol,
+        /// In which generation, or by the consumer protocol in which member epoch, it is as it says so; `None` while it has none.
+        epoch: Option<i32>,
     },
     /// A member of a group gave partitions back, for others to get.
     #[non_exhaustive]
@@ -144,6 +149,10 @@ pub enum ClientEvent<'a> {
         group: &'a str,
         /// Those that went.
         partitions: &'a [TopicPartition],
+        /// By which protocol it is a member.
+        protocol: GroupProtocol,
+        /// In which generation, or by the consumer protocol in which member epoch, it is as it says so; `None` while it has none.
+        epoch: Option<i32>,
     },
     /// A member of a group lost its partitions: the coordinator did not hear from it, or it was not polled.
     #[non_exhaustive]
@@ -152,6 +161,10 @@ pub enum ClientEvent<'a> {
         group: &'a str,
         /// Those that went.
         partitions: &'a [TopicPartition],
+        /// By which protocol it is a member.
+        protocol: GroupProtocol,
+        /// In which generation, or by the consumer protocol in which member epoch, it is as it says so; `None` while it has none.
+        epoch: Option<i32>,
     },
     /// Offsets could not be committed.
     #[non_exhaustive]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{AfterFailure, ClientEvent, Intake};
-use crate::kafka::{Address, TopicPartition, WriteOutcome};
+use crate::kafka::{Address, GroupProtocol, TopicPartition, WriteOutcome};
 
 impl fmt::Display for ClientEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,13 +126,27 @@ impl fmt::Display for ClientEvent<'_> {
                     took.as_millis()
                 )
             }
-            Self::PartitionsAssigned { group, partitions } => {
-                write!(f, "group {group} assigned {}", List(partitions))
+            Self::PartitionsAssigned {
+                group,
+                partitions,
+                protocol,
+                epoch,
+            } => {
+                let epoch = Epoch(*protocol, *epoch);
+                write!(f, "group {group} assigned {}{epoch}", List(partitions))
             }
-            Self::PartitionsRevoked { group, partitions } => {
-                write!(f, "group {group} revoked {}", List(partitions))
+            Self::PartitionsRevoked {
+                group,
+                partitions,
+                protocol,
+                epoch,
+            } => {
+                let epoch = Epoch(*protocol, *epoch);
+                write!(f, "group {group} revoked {}{epoch}", List(partitions))
             }
-            Self::PartitionsLost { group, partitions } => {
+            Self::PartitionsLost {
+                group, partitions, ..
+            } => {
                 write!(
                     f,
                     "group {group} took {} away: the coordinator did not hear from this member in time",
@@ -249,6 +263,19 @@ impl fmt::Display for Times {
         match self.0 {
             ..=1 => f.write_str("once"),
             times => write!(f, "{times} times in a row"),
+        }
+    }
+}
+
+/// In which generation, or member epoch, something was.
+struct Epoch(GroupProtocol, Option<i32>);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(_, None) => Ok(()),
+            Self(GroupProtocol::Consumer, Some(epoch)) => write!(f, ", in member epoch {epoch}"),
+            Self(_, Some(generation)) => write!(f, ", in generation {generation}"),
         }
     }
 }

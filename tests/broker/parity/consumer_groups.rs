@@ -4,11 +4,12 @@ use bytes::Bytes;
 use protocol::messages::consumer_group_describe_response::DescribedGroup;
 use protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use protocol::messages::leave_group_request::MemberIdentity;
+use protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-    ConsumerProtocolSubscription, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    OffsetFetchRequest,
+    ConsumerProtocolSubscription, DescribeGroupsRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, OffsetFetchRequest,
 };
 use protocol::{Encoder, Message, Uuid};
 
@@ -161,21 +162,41 @@ async fn two_members(session: &mut Session, topic_id: Uuid) {
     )
     .await;
     describe(session, &group).await;
-    // That of an epoch before is taken by Kafka where the member had the partition then (KIP-1251), and never by the embedded broker.
-    let epochs = [first.member_epoch, first.member_epoch + 1, -1];
-    for (version, member_epoch) in epochs.into_iter().flat_map(|it| [(8, it), (9, it)]) {
-        let request = commit(&group, member_epoch, "first", None, &topic);
-        // Which one is the coordinator's choice.
-        let partition = left[0];
-        let mut request = request;
+    // That of an epoch before is taken where the member had the partition then, and has it still (KIP-1251).
+    let epochs = [0, 1, -1, -2].map(|it| first.member_epoch + it);
+    let epochs = epochs.into_iter().chain([-1]);
+    // Which one is the coordinator's choice.
+    let partition = left[0];
+    for (version, member_epoch) in epochs.flat_map(|it| [(8, it), (9, it)]) {
+        let mut request = commit(&group, member_epoch, "first", None, &topic);
         request.topics[0].partitions[0].partition_index = partition;
         let response = session.ask(version, &request).await;
         let said = response.topics[0].partitions[0].error_code;
         let epoch = member_epoch - first.member_epoch;
         session.say(&format!("commit v{version} in epoch {epoch:+}"), said);
     }
+    let gone = had.iter().find(|it| !left.contains(it)).expect("fewer");
+    for (what, epoch, partitions) in [
+        ("one that went, in the epoch before", -1, vec![*gone]),
+        ("one that went, in this epoch", 0, vec![*gone]),
+        ("both, in the epoch before", -1, vec![partition, *gone]),
+    ] {
+        let member_epoch = first.member_epoch + epoch;
+        let mut request = commit(&group, member_epoch, "first", None, &topic);
+        let asked = request.topics[0].partitions.remove(0);
+        let of = |partition_index: &i32| OffsetCommitRequestPartition {
+            partition_index: *partition_index,
+            ..asked.clone()
+        };
+        request.topics[0].partitions = partitions.iter().map(of).collect();
+        let response = session.ask(9, &request).await;
+        let said = response.topics[0].partitions.iter();
+        let said: Vec<_> = said.map(|it| it.error_code).collect();
+        session.say(&format!("commit of {what}"), said);
+    }
     for (member_id, member_epoch) in [
         (Some("first"), first.member_epoch),
+        (Some("first"), first.member_epoch - 1),
         (Some("first"), first.member_epoch + 1),
         (Some("nobody"), 1),
         (None, -1),
@@ -279,6 +300,33 @@ async fn describe(session: &mut Session, group: &str) {
         .map(|it| (&it.protocol_type, &it.group_state, &it.group_type))
         .collect();
     session.say("listed", mine);
+    for version in [5, 6] {
+        let request = DescribeGroupsRequest {
+            groups: vec![group.into(), session.name("not there")],
+            ..Default::default()
+        };
+        let response = session.ask(version, &request).await;
+        for id in &request.groups {
+            let described = response.groups.iter().find(|it| it.group_id == *id);
+            let described = described.expect("a description of each");
+            let members = described.members.iter();
+            let members = members.map(|it| {
+                let says = [&it.member_metadata, &it.member_assignment].map(|it| !it.is_empty());
+                (it.group_instance_id.clone(), it.client_host.clone(), says)
+            });
+            let what = (
+                described.error_code,
+                &described.group_state,
+                &described.protocol_type,
+                &described.protocol_data,
+            );
+            let members: Vec<_> = members.collect();
+            session.say(
+                &format!("described v{version} as a classic group"),
+                (what, members),
+            );
+        }
+    }
 }
 
 async fn static_members(session: &mut Session, topic_id: Uuid) {

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use pat_events::kafka::{Admin, NewTopic, Result};
+use pat_events::kafka::{Client, NewTopic, Result, Target};
 use protocol::ErrorCode;
+use protocol::messages::{ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest};
 use tokio::time::{Instant, sleep};
 
 use super::{PAUSE, connect};
-use crate::harness::{Harness, REQUEST_TIMEOUT, TOPIC, Violation};
+use crate::harness::{GROUP, Harness, REQUEST_TIMEOUT, TOPIC, Violation};
 
 pub(super) async fn administer(harness: &mut Harness) {
     let config = harness.client();
-    let mut admin = connect(harness, REQUEST_TIMEOUT, || Admin::connect(config.clone())).await;
+    let mut client = connect(harness, REQUEST_TIMEOUT, || Client::connect(config.clone())).await;
     let mut rounds = 0;
-    while let Some(admin) = &admin {
-        let is_done = administer_once(harness, admin).await;
+    while let Some(client) = &client {
+        let is_done = administer_once(harness, client).await;
         harness.notes.is_done_under_tampering |= is_done;
         rounds += 1;
         // Once more, since something may be repeated.
@@ -26,11 +27,11 @@ pub(super) async fn administer(harness: &mut Harness) {
     harness.heal();
     let healed_at = Instant::now();
     loop {
-        if admin.is_none() {
-            admin = connect(harness, REQUEST_TIMEOUT, || Admin::connect(config.clone())).await;
+        if client.is_none() {
+            client = connect(harness, REQUEST_TIMEOUT, || Client::connect(config.clone())).await;
         }
-        if let Some(admin) = &admin
-            && administer_once(harness, admin).await
+        if let Some(client) = &client
+            && administer_once(harness, client).await
         {
             break;
         }
@@ -45,7 +46,8 @@ pub(super) async fn administer(harness: &mut Harness) {
 }
 
 /// Whether everything that an administrator does once worked.
-async fn administer_once(harness: &mut Harness, admin: &Admin) -> bool {
+async fn administer_once(harness: &mut Harness, client: &Client) -> bool {
+    let admin = client.admin();
     let mut failures = 0;
     let bound = REQUEST_TIMEOUT;
     let new = [NewTopic::new("new", 1), NewTopic::new("newer", 2)];
@@ -104,7 +106,45 @@ async fn administer_once(harness: &mut Harness, admin: &Admin) -> bool {
         versions.map(|versions| vec![versions.map(drop)]),
         &[],
     );
+    failures += describe_group(harness, client).await;
     failures == 0
+}
+
+/// Asks for a consumer group that has a member: what the answers say is the caller's to read. Says how many requests came to nothing.
+async fn describe_group(harness: &mut Harness, client: &Client) -> usize {
+    let coordinator = Target::GroupCoordinator(GROUP);
+    let joining = ConsumerGroupHeartbeatRequest {
+        group_id: GROUP.to_owned(),
+        member_id: "described".to_owned(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_names: Some(vec![TOPIC.to_owned()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let joined = client.request(coordinator, &joining);
+    let joined = harness.call("join", REQUEST_TIMEOUT, joined).await;
+    let asked = ConsumerGroupDescribeRequest {
+        group_ids: vec![GROUP.to_owned()],
+        ..Default::default()
+    };
+    let described = client.request(coordinator, &asked);
+    let described = harness
+        .call("describe group", REQUEST_TIMEOUT, described)
+        .await;
+    if let Some(Ok(described)) = &described
+        && !harness.is_tampering()
+    {
+        let has_member = described.groups.iter().any(|group| {
+            group.group_id == GROUP && group.members.iter().any(|it| it.member_id == "described")
+        });
+        if !has_member {
+            let text = format!("the group is described as {described:?}");
+            harness.violation(Violation::Untrue(text));
+        }
+    }
+    let joined = joined.map(|joined| vec![joined.map(drop)]);
+    let described = described.map(|described| vec![described.map(drop)]);
+    note(harness, "join", joined, &[]) + note(harness, "describe group", described, &[])
 }
 
 fn flat<T>(results: Result<BTreeMap<String, Result<T>>>) -> Vec<Result<()>> {

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pat_events::kafka::{
-    Consumer, ConsumerConfig, ErrorKind, OffsetReset, Records, StartOffset, TopicPartition,
+    Consumer, ConsumerConfig, ErrorKind, GroupProtocol, OffsetReset, Records, StartOffset,
+    TopicPartition,
 };
 use tokio::time::{Instant, sleep};
 
-use super::{MORE, PAUSE, POLL, RECORDS, SESSION, WRITE_AGAIN};
+use super::{MORE, PAUSE, POLL, RECORDS, WRITE_AGAIN};
 use crate::harness::{
-    GROUP, HEALING, Harness, PARTITIONS, REQUEST_TIMEOUT, TOPIC, Violation, number_of, partition_of,
+    GROUP, HEALING, HEARTBEAT, Harness, PARTITIONS, REQUEST_TIMEOUT, SESSION, TOPIC, Violation,
+    number_of, partition_of,
 };
 
 /// What a consumer has handed out.
@@ -52,16 +54,52 @@ fn all_partitions() -> impl Iterator<Item = TopicPartition> {
     (0..PARTITIONS).map(|partition| TopicPartition::new(TOPIC, partition))
 }
 
-/// As a member of a group with this subscription, or by assignment.
-pub(super) async fn read(harness: &mut Harness, subscription: Option<&str>) {
-    let in_group = subscription.is_some();
+/// How a consumer comes by what it reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reading {
+    Assigned,
+    /// As a member of a group that subscribes to this.
+    Topics {
+        subscription: &'static str,
+        protocol: GroupProtocol,
+    },
+    /// As a member of a group that subscribes to what matches, as the brokers see it.
+    BrokerPattern(&'static str),
+}
+
+impl Reading {
+    pub(super) fn topics(subscription: &'static str, protocol: GroupProtocol) -> Self {
+        Self::Topics {
+            subscription,
+            protocol,
+        }
+    }
+
+    fn in_group(self) -> bool {
+        !matches!(self, Self::Assigned)
+    }
+
+    fn protocol(self) -> GroupProtocol {
+        match self {
+            Self::Assigned => GroupProtocol::Classic,
+            Self::Topics { protocol, .. } => protocol,
+            Self::BrokerPattern(_) => GroupProtocol::Consumer,
+        }
+    }
+}
+
+pub(super) async fn read(harness: &mut Harness, reading: Reading) {
+    let in_group = reading.in_group();
     harness.fill(0..RECORDS);
     let mut config = ConsumerConfig::default();
     config.client = harness.client();
     config.group_id = in_group.then(|| GROUP.to_owned());
     config.auto_offset_reset = OffsetReset::Earliest;
-    config.session_timeout = SESSION;
-    config.heartbeat_interval = Duration::from_millis(500);
+    config.group_protocol = reading.protocol();
+    if config.group_protocol != GroupProtocol::Consumer {
+        config.session_timeout = SESSION;
+        config.heartbeat_interval = HEARTBEAT;
+    }
     config.max_poll_interval = Duration::from_secs(8);
     // Several fetches and polls, though there is little.
     config.max_poll_records = 7;
@@ -75,7 +113,7 @@ pub(super) async fn read(harness: &mut Harness, subscription: Option<&str>) {
         if !step(
             harness,
             &config,
-            subscription,
+            reading,
             &mut consumer,
             &mut is_subscribed,
             &mut seen,
@@ -111,7 +149,7 @@ pub(super) async fn read(harness: &mut Harness, subscription: Option<&str>) {
         step(
             harness,
             &config,
-            subscription,
+            reading,
             &mut consumer,
             &mut is_subscribed,
             &mut seen,
@@ -145,7 +183,7 @@ pub(super) async fn read(harness: &mut Harness, subscription: Option<&str>) {
 async fn step(
     harness: &mut Harness,
     config: &ConsumerConfig,
-    subscription: Option<&str>,
+    reading: Reading,
     consumer: &mut Option<Consumer>,
     is_subscribed: &mut bool,
     seen: &mut Seen,
@@ -167,20 +205,21 @@ async fn step(
         let starts: Vec<_> = all_partitions()
             .map(|partition| (partition, StartOffset::Earliest))
             .collect();
-        let result = if let Some(subscription) = subscription {
-            let topics = [subscription];
-            let subscribing = alive.subscribe(&topics);
-            harness
-                .call("subscribe", REQUEST_TIMEOUT, subscribing)
-                .await
-        } else {
-            let assigning = alive.assign(&starts);
-            harness.call("assign", REQUEST_TIMEOUT, assigning).await
+        let call = match reading.in_group() {
+            true => "subscribe",
+            false => "assign",
         };
-        match result {
+        let beginning = async {
+            match reading {
+                Reading::Assigned => alive.assign(&starts).await,
+                Reading::Topics { subscription, .. } => alive.subscribe(&[subscription]).await,
+                Reading::BrokerPattern(pattern) => alive.subscribe_pattern(pattern).await,
+            }
+        };
+        match harness.call(call, REQUEST_TIMEOUT, beginning).await {
             Some(Ok(())) => *is_subscribed = true,
             Some(Err(error)) => {
-                harness.error(subscription.map_or("assign", |_| "subscribe"), &error);
+                harness.error(call, &error);
                 sleep(PAUSE).await;
             }
             None => return false,
@@ -192,7 +231,7 @@ async fn step(
             let is_empty = records.is_empty();
             seen.take(&records);
             drop(records);
-            if subscription.is_some() && !is_empty {
+            if reading.in_group() && !is_empty {
                 commit(harness, alive).await;
             }
         }

@@ -2,11 +2,13 @@
 //!
 //! - `writing`: what producers were told, against the logs
 //! - `reading`: what readers were given, against the logs
+//! - `owning`: who had which partition when
 //! - `committing`: what was committed, and where members begin
 //! - `handling`: what handlers of typed consumers did
 
 mod committing;
 mod handling;
+mod owning;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,10 @@ pub struct Guarantees {
     pub reports_failure_within_ms: u64,
     /// The reader that is in no group goes on by itself in a topic that was created anew.
     pub moves_by_itself: bool,
+    /// Nobody gets a partition before whoever had it has given it up, or is gone.
+    pub owned_once: bool,
+    /// The group's epochs never begin anew.
+    pub epochs_rise: bool,
 }
 
 /// A rule that did not hold.
@@ -78,6 +84,8 @@ pub enum Violation {
         partition: i32,
         offset: i64,
     },
+    /// Another had the partition already, or has got it by now in the same epoch.
+    OwnedTwice { reader: u32, partition: i32 },
     /// A record came out of a partition that was paused.
     NotSilent {
         reader: u32,
@@ -155,6 +163,7 @@ pub fn check(history: &History, guarantees: Guarantees, groups: &[Vec<u32>]) -> 
     writing::order(history, guarantees, &mut found);
     reading::readers(history, &log, guarantees, &mut found);
     reading::failures_reported(history, guarantees, &mut found);
+    owning::once(history, guarantees, &mut found);
     committing::stored(history, &log, guarantees, &mut found);
     for group in groups {
         reading::everything_read(history, &log, group, &mut found);

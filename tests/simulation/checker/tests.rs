@@ -10,6 +10,8 @@ const NOTHING: Guarantees = Guarantees {
     delivery_ms: 1_000,
     reports_failure_within_ms: 1_000,
     moves_by_itself: true,
+    owned_once: false,
+    epochs_rise: false,
 };
 
 const IDEMPOTENT: Guarantees = Guarantees {
@@ -730,4 +732,54 @@ fn a_record_that_fails_holds_up_its_key_and_the_commit_until_it_is_handled_or_de
     ]
     .concat();
     assert_eq!(judged(&late), [overtook]);
+}
+
+#[test]
+fn a_partition_of_two_members_is_found() {
+    let (one, other, partition) = (7, 8, 0);
+    let given = |reader, epoch| {
+        let epoch = Some(epoch);
+        let assigned = Event::Assigned { reader, partition };
+        [Event::InEpoch { reader, epoch }, assigned]
+    };
+    let released = Event::Released {
+        reader: one,
+        partition,
+    };
+    let enters = |epoch| Event::InEpoch {
+        reader: one,
+        epoch: Some(epoch),
+    };
+    let well = Guarantees {
+        owned_once: true,
+        ..NOTHING
+    };
+    let rising = Guarantees {
+        epochs_rise: true,
+        ..NOTHING
+    };
+    let judged = |guarantees, events: &[&[Event]]| {
+        let found = check(&history(events.concat(), &[]), guarantees, &[]);
+        found.iter().for_each(|it| {
+            assert!(matches!(it, Violation::OwnedTwice { .. }), "{it:?}");
+        });
+        found.len()
+    };
+    let handed_over = [&given(one, 2)[..], &[released], &given(other, 3)];
+    assert_eq!(judged(well, &handed_over), 0);
+    assert_eq!(judged(rising, &handed_over), 0);
+    // One that does not know that it is none any more has it in its own epoch only.
+    let silent = [&given(one, 2)[..], &given(other, 3)].concat();
+    assert_eq!(judged(rising, &[&silent]), 0);
+    assert_eq!(judged(well, &[&silent]), 1, "where nobody is silent");
+    assert_eq!(judged(NOTHING, &[&silent, &[enters(4)]]), 1);
+    assert_eq!(judged(NOTHING, &[&silent, &[released, enters(4)]]), 0);
+    let gone = Event::Stops { reader: one };
+    assert_eq!(
+        judged(well, &[&given(one, 2), &[gone], &given(other, 2)]),
+        0
+    );
+    let same = [&given(one, 3)[..], &given(other, 3)].concat();
+    assert_eq!(judged(rising, &[&same]), 1);
+    assert_eq!(judged(NOTHING, &[&same]), 0, "the group began anew");
 }

@@ -26,6 +26,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) client_id: String,
+    pub(crate) client_host: String,
     pub(crate) instance_id: Option<String>,
     pub(crate) rebalance_timeout: Duration,
     pub(crate) session_timeout: Duration,

@@ -9,7 +9,7 @@ use protocol::messages::join_group_response::JoinGroupResponse;
 use tokio::time::Instant;
 
 use super::group::{ClassicGroup, Member, State, millis};
-use crate::broker::groups::Reply;
+use crate::broker::groups::{Client, Reply};
 use crate::broker::random::Random;
 
 /// A first join can't heartbeat yet, as it doesn't know its member id: Kafka gives it this long.
@@ -19,7 +19,7 @@ const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub(crate) struct Joining<'a> {
     pub(crate) request: JoinGroupRequest,
     pub(crate) version: i16,
-    pub(crate) client_id: &'a str,
+    pub(crate) client: Client<'a>,
     pub(crate) reply: Reply<JoinGroupResponse>,
 }
 
@@ -40,7 +40,8 @@ impl Joining<'_> {
             timeout_ms => millis(timeout_ms),
         };
         Member {
-            client_id: self.client_id.to_owned(),
+            client_id: self.client.id.to_owned(),
+            client_host: self.client.host.to_owned(),
             instance_id: self.request.group_instance_id.clone(),
             rebalance_timeout,
             session_timeout,
@@ -92,7 +93,7 @@ impl ClassicGroup {
         let prefix = request
             .group_instance_id
             .as_deref()
-            .unwrap_or(joining.client_id);
+            .unwrap_or(joining.client.id);
         let member_id = format!("{prefix}-{}", uuid_text(random));
         let known_static = request
             .group_instance_id

@@ -11,7 +11,7 @@ use protocol::messages::{
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::broker::groups::{GroupSettings, Groups};
+use crate::broker::groups::{Client, GroupSettings, Groups};
 use crate::broker::random::Random;
 
 const SESSION: Duration = Duration::from_secs(10);
@@ -67,7 +67,10 @@ impl World {
         self.groups.join(
             request,
             version,
-            "client",
+            Client {
+                id: "client",
+                host: "/127.0.0.1",
+            },
             reply,
             &Arc::default(),
             self.now,

@@ -70,7 +70,8 @@ impl ConsumerGroup {
         let session_timeout = classic::millis(request.session_timeout_ms);
         member.instance_id = request.group_instance_id.clone().or(member.instance_id);
         member.rack = subscription.rack_id.or(member.rack);
-        member.client_id = joining.client_id.to_owned();
+        member.client_id = joining.client.id.to_owned();
+        member.client_host = joining.client.host.to_owned();
         member.rebalance_timeout = match request.rebalance_timeout_ms {
             -1 => session_timeout,
             timeout_ms => classic::millis(timeout_ms),

@@ -47,6 +47,8 @@ impl ConsumerGroup {
             let subscription = subscription(offered.clone())?;
             let assigned = assigned(member.assignment.clone(), topics)?;
             converted.target.insert(id.clone(), assigned.clone());
+            let assigned_in = assigned.iter().map(|it| (*it, group.generation));
+            let assigned_in = assigned_in.collect();
             if let Some(instance) = &member.instance_id {
                 let instances = &mut converted.static_members;
                 instances.insert(instance.clone(), id.clone());
@@ -55,6 +57,7 @@ impl ConsumerGroup {
                 instance_id: member.instance_id.clone(),
                 rack: subscription.rack_id,
                 client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
                 rebalance_timeout: member.rebalance_timeout,
                 subscription: Subscription {
                     topics: subscription.topics.into_iter().collect(),
@@ -63,6 +66,7 @@ impl ConsumerGroup {
                 epoch: group.generation,
                 previous_epoch: group.generation,
                 assigned,
+                assigned_in,
                 session_end: Some(now + member.session_timeout),
                 classic: Some(ClassicSide {
                     session_timeout: member.session_timeout,
@@ -97,6 +101,7 @@ impl ConsumerGroup {
             group.leader.get_or_insert_with(|| id.clone());
             let member = classic::Member {
                 client_id: member.client_id.clone(),
+                client_host: member.client_host.clone(),
                 instance_id: member.instance_id.clone(),
                 rebalance_timeout: member.rebalance_timeout,
                 session_timeout: side.session_timeout,

@@ -30,7 +30,7 @@ pub(super) fn refused<T>(code: ErrorCode, text: impl Into<String>) -> Result<T, 
 /// A group whose partitions the broker assigns.
 #[derive(Debug)]
 pub(crate) struct ConsumerGroup {
-    pub(super) settings: GroupSettings,
+    pub(crate) settings: GroupSettings,
     pub(super) epoch: i32,
     pub(super) members: BTreeMap<String, Member>,
     /// Instance id → member id (KIP-345).
@@ -391,10 +391,11 @@ impl ConsumerGroup {
         }
     }
 
-    /// Whether this one may commit.
+    /// Whether this one may commit offsets of these partitions: all of them, or none.
     pub(crate) fn check_commit(
         &self,
         committer: &CommitterIdentity<'_>,
+        partitions: &[(Uuid, i32)],
         version: i16,
     ) -> Result<(), ErrorCode> {
         if committer.generation < 0 && self.members.is_empty() {
@@ -405,7 +406,10 @@ impl ConsumerGroup {
         if member.classic.is_none() && version < 9 {
             return Err(ErrorCode::UNSUPPORTED_VERSION);
         }
-        check_member_epoch(member, committer.generation)
+        match member.may_commit(committer.generation, partitions) {
+            true => Ok(()),
+            false => check_member_epoch(member, committer.generation),
+        }
     }
 
     /// Whether this one may ask for what is committed.

@@ -7,7 +7,7 @@
 //! What a member has to give up is taken out of its assignment first; it stays in its epoch until it has said that it owns that no more.
 //! What it is to get is added once nobody else holds it. So no partition is ever assigned twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +66,8 @@ pub(crate) struct Member {
     pub(crate) state: State,
     pub(crate) assigned: Partitions,
     pub(crate) pending_revocation: Partitions,
+    /// The epoch in which it was assigned each partition that it holds: offsets may be committed in it and in all later ones (KIP-1251).
+    pub(crate) assigned_in: BTreeMap<(Uuid, i32), i32>,
     /// When it is taken for dead.
     pub(crate) session_end: Option<Instant>,
     /// By when it must have given up what it has to.
@@ -105,6 +107,7 @@ impl Member {
         let revoked: Partitions = self.assigned.difference(target).copied().collect();
         if !revoked.is_empty() && owns(&revoked) {
             self.enter(State::UnrevokedPartitions, epoch);
+            (self.assigned_in).retain(|it, _| kept.contains(it) || revoked.contains(it));
             self.assigned = kept;
             self.pending_revocation = revoked;
             self.rebalance_deadline = Some(now + self.rebalance_timeout);
@@ -119,10 +122,23 @@ impl Member {
             false => State::UnreleasedPartitions,
         };
         self.enter(state, target_epoch);
+        self.pending_revocation.clear();
+        self.assigned_in.retain(|it, _| kept.contains(it));
+        (self.assigned_in).extend(free.iter().map(|it| (*it, target_epoch)));
         self.assigned = kept;
         self.assigned.extend(free);
-        self.pending_revocation.clear();
         self.rebalance_deadline = None;
+    }
+
+    /// Whether it may commit an offset of each of these in this epoch: the one that it has, or one that is over, if it held the partition then
+    /// and has it still.
+    pub(crate) fn may_commit(&self, epoch: i32, partitions: &[(Uuid, i32)]) -> bool {
+        let held_then = |it| {
+            self.assigned_in
+                .get(it)
+                .is_some_and(|since| *since <= epoch)
+        };
+        epoch == self.epoch || epoch < self.epoch && partitions.iter().all(held_then)
     }
 
     fn enter(&mut self, state: State, epoch: i32) {

@@ -20,13 +20,19 @@ use tokio::time::Instant;
 use super::convert;
 use super::group::by_topic;
 use super::member::{LEAVE_EPOCH, Partitions, STATIC_LEAVE_EPOCH};
-use crate::broker::groups::{Client, CommitterIdentity, GroupSettings, Groups, Kind};
+use crate::broker::groups::{
+    Client, CommitterIdentity, GroupSettings, Groups, Kind, MigrationPolicy,
+};
 use crate::broker::random::Random;
 use crate::broker::topic_index::TopicIndex;
 
 const SESSION: Duration = Duration::from_secs(45);
 const REBALANCE: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_secs(1);
+const CLIENT: Client<'static> = Client {
+    id: "client",
+    host: "/127.0.0.1",
+};
 
 /// A client in a group.
 #[derive(Clone, Debug, Default)]
@@ -65,8 +71,12 @@ fn counts(counts: &[i32]) -> Arc<TopicIndex> {
 
 impl World {
     fn new() -> Self {
+        Self::with(GroupSettings::default())
+    }
+
+    fn with(settings: GroupSettings) -> Self {
         Self {
-            groups: Groups::new(GroupSettings::default()),
+            groups: Groups::new(settings),
             random: Random::new(1),
             now: Instant::now(),
             topics: counts(&[4, 3]),
@@ -111,13 +121,9 @@ impl World {
         &mut self,
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<ConsumerGroupHeartbeatResponse, ErrorCode> {
-        let client = Client {
-            id: "client",
-            host: "/127.0.0.1",
-        };
         let sent = self.groups.consumer_heartbeat(
             request,
-            client,
+            CLIENT,
             &self.topics,
             BTreeMap::new(),
             self.now,
@@ -231,7 +237,7 @@ impl World {
         let (reply, mut joined) = oneshot::channel();
         let (topics, now) = (self.topics.clone(), self.now);
         self.groups
-            .join(join, 3, "client", reply, &topics, now, &mut self.random);
+            .join(join, 3, CLIENT, reply, &topics, now, &mut self.random);
         // In a classic group it would wait for others: not what is looked at here, so it is taken for one that is slow.
         let Ok(joined) = joined.try_recv() else {
             return self.check();
@@ -518,7 +524,9 @@ async fn a_static_member_that_comes_back_has_what_it_had_and_one_that_did_not_go
 async fn commits_and_fetches_of_offsets_are_checked_by_the_members_epoch() {
     let mut world = pair([false, false]);
     let (id, epoch) = (world.members[0].id.clone(), world.members[0].epoch);
-    let mut check = |member_id: &str, generation, version| {
+    let share = |member: usize| *world.members[member].owned.first().expect("its share");
+    let [kept, gone] = [0, 1].map(share);
+    let mut check = |member_id: &str, generation, version, partitions: &[(Uuid, i32)]| {
         let committer = CommitterIdentity {
             generation,
             member_id,
@@ -527,17 +535,22 @@ async fn commits_and_fetches_of_offsets_are_checked_by_the_members_epoch() {
         let now = world.now;
         world
             .groups
-            .check_commit("g", &committer, version, now)
+            .check_commit("g", &committer, partitions, version, now)
             .err()
     };
-    assert_eq!(check(&id, epoch, 9), None);
-    assert_eq!(check(&id, epoch, 8), Some(ErrorCode::UNSUPPORTED_VERSION));
-    assert_eq!(
-        check(&id, epoch - 1, 9),
-        Some(ErrorCode::STALE_MEMBER_EPOCH)
-    );
-    assert_eq!(check("other", epoch, 9), Some(ErrorCode::UNKNOWN_MEMBER_ID));
-    assert_eq!(check("", -1, 9), Some(ErrorCode::UNKNOWN_MEMBER_ID));
+    assert_eq!(check(&id, epoch, 9, &[kept, gone]), None);
+    let old = Some(ErrorCode::UNSUPPORTED_VERSION);
+    assert_eq!(check(&id, epoch, 8, &[kept]), old);
+    let stale = Some(ErrorCode::STALE_MEMBER_EPOCH);
+    assert_eq!(check(&id, epoch + 1, 9, &[kept]), stale);
+    // It had both in the epoch before, and has one of them still (KIP-1251).
+    assert_eq!(check(&id, epoch - 1, 9, &[kept]), None);
+    assert_eq!(check(&id, epoch - 1, 9, &[gone]), stale);
+    assert_eq!(check(&id, epoch - 1, 9, &[kept, gone]), stale);
+    assert_eq!(check(&id, 0, 9, &[kept]), stale, "from before it had it");
+    let unknown = Some(ErrorCode::UNKNOWN_MEMBER_ID);
+    assert_eq!(check("other", epoch, 9, &[kept]), unknown);
+    assert_eq!(check("", -1, 9, &[kept]), unknown);
     let fetch = |member_id, epoch| world.groups.check_fetch("g", member_id, epoch).err();
     assert_eq!((fetch(Some(&id), epoch), fetch(None, -1)), (None, None));
     assert_eq!(
@@ -575,6 +588,44 @@ async fn a_group_goes_from_classic_to_consumer_and_back_while_members_keep_what_
     world.add(true, false, &["t1"]);
     world.turn(0, false);
     assert!(world.is_classic(), "an empty group becomes either");
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_with_members_change_over_as_the_policy_has_it() {
+    for (policy, up, down) in [
+        (MigrationPolicy::Bidirectional, true, true),
+        (MigrationPolicy::Upgrade, true, false),
+        (MigrationPolicy::Downgrade, false, true),
+        (MigrationPolicy::Disabled, false, false),
+    ] {
+        let settings = || GroupSettings {
+            migration_policy: policy,
+            ..GroupSettings::default()
+        };
+        let mut world = World::with(settings());
+        world.add(true, false, &["t1"]);
+        world.turn(0, false);
+        let new = world.request(&Model {
+            id: "new".into(),
+            topics: vec!["t1".into()],
+            ..Model::default()
+        });
+        let refused = (!up).then_some(ErrorCode::GROUP_ID_NOT_FOUND);
+        assert_eq!(world.send(&new).err(), refused, "{policy:?}");
+        assert_eq!(world.is_classic(), !up, "{policy:?}");
+
+        let mut world = World::with(settings());
+        world.add(false, false, &["t1"]);
+        world.turn(0, false);
+        world.add(true, false, &["t1"]);
+        world.settle();
+        world.leave(0, false);
+        assert_eq!(world.is_classic(), down, "{policy:?}");
+        if !down {
+            world.settle();
+            assert_eq!(world.members[0].owned.len(), 4, "{policy:?}: reads all");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -280,11 +280,22 @@ impl Commit {
                 ..Default::default()
             });
         }
+        #[cfg(planted_defects)]
+        let identity = match self.group {
+            Some(GroupMember::Consumer(_))
+                if planted::is_planted(planted::Defect::CommitsWithoutEpoch) =>
+            {
+                &GroupMetadata::standalone()
+            }
+            _ => &self.identity,
+        };
+        #[cfg(not(planted_defects))]
+        let identity = &self.identity;
         OffsetCommitRequest {
             group_id: group.to_string(),
-            generation_id_or_member_epoch: self.identity.generation,
-            member_id: self.identity.member_id.clone(),
-            group_instance_id: self.identity.instance_id.clone(),
+            generation_id_or_member_epoch: identity.generation,
+            member_id: identity.member_id.clone(),
+            group_instance_id: identity.instance_id.clone(),
             topics: topics.into_values().collect(),
             ..Default::default()
         }

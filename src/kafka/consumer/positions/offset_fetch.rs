@@ -242,10 +242,14 @@ fn read(
         plain(response)
     };
     if error != ErrorCode::NONE {
-        // Also a member that is none any more: it will be told so by its heartbeat, and asks as another then.
-        return Err(Error::server(error, None)
-            .api(ApiKey::OFFSET_FETCH)
-            .not_the_end());
+        let refused = Error::server(error, None).api(ApiKey::OFFSET_FETCH);
+        return Err(match error {
+            // It will be told more by its heartbeat, and asks in its next epoch then.
+            ErrorCode::STALE_MEMBER_EPOCH
+            | ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::FENCED_MEMBER_EPOCH => refused.tried_on(),
+            _ => refused.not_the_end(),
+        });
     }
     let mut committed = Committed {
         topics: asked

@@ -210,16 +210,6 @@ impl Membership {
             .update(&self.topics, awaits_more, status, now, pause);
     }
 
-    /// When to ask for missing topics again.
-    pub fn next_refresh(&self) -> Option<Instant> {
-        self.missing_topics.next_refresh()
-    }
-
-    /// Whether to ask for missing topics now.
-    pub fn refresh_due(&mut self, now: Instant) -> bool {
-        self.missing_topics.refresh_due(now)
-    }
-
     /// Notes who the coordinator is, for errors to name.
     pub fn set_coordinator(&mut self, node: i32, address: &Address) {
         self.coordinator = Some((node, address.clone()));
@@ -301,6 +291,10 @@ impl GroupMembership for Membership {
 
     fn is_stale(&self) -> bool {
         matches!(self.state, State::Stale)
+    }
+
+    fn missing_topics(&mut self) -> &mut MissingTopics {
+        &mut self.missing_topics
     }
 
     fn begin_duty(&mut self) -> Option<Duty> {

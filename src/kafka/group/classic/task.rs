@@ -1,5 +1,5 @@
-//! The task that talks to the coordinator for a member of the classic protocol. In: the requests that the membership wants sent. Out: the
-//! coordinator's responses, handed to the membership.
+//! What the task of a member of the classic protocol sends. In: the requests that the membership wants sent. Out: the coordinator's responses,
+//! handed to the membership.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,73 +14,82 @@ use super::membership::{Action, Membership};
 use super::response_checks::is_beyond;
 use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
 use crate::kafka::group::member::{Member, count_of, status_of};
+use crate::kafka::group::task::{Next, Protocol};
 use crate::kafka::net::Connection;
 use crate::kafka::{Error, Result};
 
 /// How much longer than the other members may take to join the response to a join is awaited.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
-/// The longest pause between two refreshes for topics that do not exist.
-const LONGEST_TOPIC_REFRESH_PAUSE: Duration = Duration::from_secs(5);
+
+impl Protocol for Membership {
+    type Topics = Arc<Metadata>;
+    type Action = Action;
+    type Leave = LeaveGroupRequest;
+
+    fn topics_of(metadata: &Arc<Metadata>) -> Arc<Metadata> {
+        metadata.clone()
+    }
+
+    fn take_topics(
+        &mut self,
+        known: &Arc<Metadata>,
+        now: Instant,
+        pause: impl Fn(u32) -> Duration,
+    ) {
+        self.on_topics(
+            |topics| {
+                let with_racks = topics.values().any(|topic| !topic.racks.is_empty());
+                topics_of(known, topics.keys().map(|topic| &**topic), with_racks)
+            },
+            now,
+        );
+        self.on_topic_status(|topic| status_of(known, topic), now, pause);
+    }
+
+    fn next_action(&mut self, now: Instant) -> Action {
+        self.next_action(now)
+    }
+
+    fn leave_if_stale(&mut self, now: Instant) -> Option<LeaveGroupRequest> {
+        self.leave_if_stale(now)
+    }
+
+    fn leave(&mut self) -> Option<LeaveGroupRequest> {
+        self.leave()
+    }
+
+    async fn carry_out(member: &Member<Self>, action: Action) -> Next {
+        match action {
+            Action::Join(request) => member.join(request).await,
+            Action::DescribeTopics { topics, with_racks } => {
+                member.describe_topics(topics, with_racks).await;
+            }
+            Action::Sync(request) => member.sync(request).await,
+            Action::Heartbeat(request) => member.heartbeat(request).await,
+            Action::Wait(until) => return Next::Wait(until),
+            Action::End => return Next::End,
+        }
+        Next::Act
+    }
+
+    /// On a connection of another purpose, since a join may be waiting on the usual one.
+    async fn tell_of_leaving(member: &Member<Self>, leave: LeaveGroupRequest) {
+        let build = |version| {
+            let mut leave = leave.clone();
+            match version < LeaveGroupRequest::MEMBERS_FROM {
+                true => leave.members.clear(),
+                false => leave.member_id.clear(),
+            }
+            Ok(leave)
+        };
+        let deadline = member.deadline();
+        let (cluster, target) = (&member.cluster, member.target());
+        let asked = cluster.ask(target, Channel::Shared, i16::MAX, deadline, build);
+        let _ = asked.await;
+    }
+}
 
 impl Member<Membership> {
-    /// Does what the membership wants until it has ended.
-    pub(in crate::kafka::group) async fn run(self: Arc<Self>) {
-        let mut metadata = self.cluster.watch();
-        loop {
-            let known = metadata.borrow_and_update().clone();
-            let now = Instant::now();
-            let (stale, action, next_refresh) = self.with(|membership| {
-                membership.on_topics(
-                    |topics| {
-                        let with_racks = topics.values().any(|topic| !topic.racks.is_empty());
-                        topics_of(&known, topics.keys().map(|topic| &**topic), with_racks)
-                    },
-                    now,
-                );
-                membership.on_topic_status(
-                    |topic| status_of(&known, topic),
-                    now,
-                    |refreshes| self.pause_up_to(refreshes, LONGEST_TOPIC_REFRESH_PAUSE),
-                );
-                if membership.refresh_due(now) {
-                    self.cluster.refresh();
-                }
-                let leave = membership.leave_if_stale(now);
-                let action = if leave.is_some() {
-                    Action::Wait(Some(now))
-                } else {
-                    membership.next_action(now)
-                };
-                (leave, action, membership.next_refresh())
-            });
-            if let Some(request) = stale {
-                self.until_polled(self.leave(request)).await;
-            }
-            self.ready.notify_waiters();
-            match action {
-                Action::Join(request) => self.join(request).await,
-                Action::DescribeTopics { topics, with_racks } => {
-                    self.describe_topics(topics, with_racks).await;
-                }
-                Action::Sync(request) => self.sync(request).await,
-                Action::Heartbeat(request) => self.heartbeat(request).await,
-                Action::End => break,
-                Action::Wait(until) => {
-                    let until = until.into_iter().chain(next_refresh).min();
-                    self.wait(&mut metadata, until).await;
-                }
-            }
-        }
-        self.ready.notify_waiters();
-    }
-
-    /// Leaves for good. A static member, or one that never joined, just ends.
-    pub(in crate::kafka::group) async fn close(&self) {
-        if let Some(request) = self.update(Membership::leave) {
-            self.leave(request).await;
-        }
-    }
-
     /// Only a join may take as long as the group's other members do; meanwhile the coordinator is asked whether it is still there.
     async fn join(&self, request: JoinGroupRequest) {
         self.rebalance_began(Instant::now());
@@ -171,24 +180,6 @@ impl Member<Membership> {
                 self.with(|membership| membership.heartbeat_failed(error, now, pause));
             }
         }
-    }
-
-    /// Tells the coordinator; its response changes nothing. On a connection of another purpose, since a join may be waiting on the usual one.
-    async fn leave(&self, request: LeaveGroupRequest) {
-        let build = |version| {
-            let mut request = request.clone();
-            match version < LeaveGroupRequest::MEMBERS_FROM {
-                true => request.members.clear(),
-                false => request.member_id.clear(),
-            }
-            Ok(request)
-        };
-        let deadline = self.deadline();
-        let asked = self
-            .cluster
-            .ask(self.target(), Channel::Shared, i16::MAX, deadline, build);
-        // A member whose leave request is lost is removed when its session expires.
-        let _ = asked.await;
     }
 
     /// Learns the partition counts of the group's topics from metadata that is newer than the join, so that a topic is only left out when it

@@ -24,6 +24,8 @@ use crate::kafka::group::failure_tracker::FailureTracker;
 use crate::kafka::group::group_metadata::GroupMetadata;
 use crate::kafka::group::member::{GroupMembership, MembershipConfig, Wanted, not_now};
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Address, Error, ErrorKind, Result};
 
 /// The epoch of a request that joins, and the one by which a member leaves: a static one for a while.
@@ -71,7 +73,8 @@ pub(crate) struct Membership {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     wanted: Wanted,
-    owned: BTreeSet<IdPartition>,
+    /// What it owns, or is about to: the coordinator gives nobody else what it says so of.
+    claimed: BTreeSet<IdPartition>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -163,16 +166,6 @@ impl Membership {
             .update(topics, false, status, now, pause);
     }
 
-    /// When to ask for missing topics again.
-    pub fn next_refresh(&self) -> Option<Instant> {
-        self.missing_topics.next_refresh()
-    }
-
-    /// Whether to ask for missing topics now.
-    pub fn refresh_due(&mut self, now: Instant) -> bool {
-        self.missing_topics.refresh_due(now)
-    }
-
     /// What to do now. A request that it returns counts as sent.
     pub fn next_action(&mut self, now: Instant) -> Action {
         match self.state {
@@ -209,7 +202,7 @@ impl Membership {
     fn now_told(&self) -> Told {
         Told {
             wanted: self.wanted.clone(),
-            owned: self.reconciliation.owned(&self.duties),
+            claimed: self.reconciliation.claimed(&self.duties),
         }
     }
 
@@ -224,7 +217,7 @@ impl Membership {
             self.answered = 0;
         }
         let wants_other = told.is_none_or(|told| told.wanted != telling.wanted);
-        let owns_other = told.is_none_or(|told| told.owned != telling.owned);
+        let claims_other = told.is_none_or(|told| told.claimed != telling.claimed);
         let mut request = self.request(self.epoch);
         if all {
             request.rack_id.clone_from(&self.config.rack);
@@ -239,9 +232,9 @@ impl Membership {
             let none = || before.then(String::new);
             request.subscribed_topic_regex = telling.wanted.pattern.clone().or_else(none);
         }
-        if owns_other {
+        if claims_other {
             let mut topics: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
-            for (id, partition) in &telling.owned {
+            for (id, partition) in &telling.claimed {
                 topics.entry(*id).or_default().push(*partition);
             }
             let topics = topics
@@ -252,6 +245,10 @@ impl Membership {
                     ..Default::default()
                 });
             request.topic_partitions = Some(topics.collect());
+        }
+        #[cfg(planted_defects)]
+        if self.epoch == JOIN_EPOCH && planted::is_planted(planted::Defect::FencedKeepsPartitions) {
+            request.topic_partitions = Some(Vec::new());
         }
         self.telling = Some(telling);
         Action::Heartbeat(request)
@@ -333,8 +330,10 @@ impl Membership {
         self.answered += 1;
         self.next_heartbeat = now + self.interval;
         if response.member_epoch == JOIN_EPOCH {
-            // The group has not decided anything yet: it goes on joining.
+            // The group has not decided anything yet: it goes on joining, and says so when that lasts.
             let at = self.next_heartbeat;
+            self.failures
+                .failed(self.named(undecided()), now, |_| at - now);
             if self.state != State::Member {
                 self.state = State::Joining { at };
             }
@@ -375,7 +374,11 @@ impl Membership {
             return wrong("the id of another member".to_string());
         }
         let Some(assignment) = &response.assignment else {
-            return Ok(None);
+            let is_joining = self.epoch == JOIN_EPOCH && response.member_epoch != JOIN_EPOCH;
+            return match is_joining {
+                true => wrong("no assignment to a member that joins".to_string()),
+                false => Ok(None),
+            };
         };
         let mut assigned = BTreeSet::new();
         for topic in &assignment.topic_partitions {
@@ -412,6 +415,12 @@ impl Membership {
             1 => Duration::ZERO,
             _ => pause(attempts - 1),
         });
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::FencedKeepsPartitions) {
+            (self.epoch, self.told) = (JOIN_EPOCH, None);
+            self.state = State::Joining { at };
+            return;
+        }
         self.forget_epoch();
         self.next_heartbeat = at;
         self.state = match self.duties.is_giving_up() {
@@ -439,6 +448,8 @@ impl Membership {
         let error = Error::server(code, message).api(ApiKey::CONSUMER_GROUP_HEARTBEAT);
         let error = match code {
             ErrorCode::UNSUPPORTED_VERSION => not_spoken(&error),
+            // Nobody else is told so who joins: a group that is not there is created.
+            ErrorCode::GROUP_ID_NOT_FOUND if self.epoch == JOIN_EPOCH => stays_classic(&error),
             _ => error,
         };
         match code {
@@ -515,6 +526,10 @@ impl GroupMembership for Membership {
 
     fn is_stale(&self) -> bool {
         self.state == State::Stale
+    }
+
+    fn missing_topics(&mut self) -> &mut MissingTopics {
+        &mut self.missing_topics
     }
 
     fn begin_duty(&mut self) -> Option<Duty> {
@@ -616,6 +631,20 @@ fn not_spoken(error: &Error) -> Error {
         .because(error.clone())
         .api(ApiKey::CONSUMER_GROUP_HEARTBEAT)
         .tried_on()
+}
+
+/// The error of a coordinator that takes its time: assignments may be delayed, and put together (KIP-1263).
+fn undecided() -> Error {
+    let message = "the group's coordinator has not decided yet what the member is to read";
+    Error::new(ErrorKind::Rebalance, message).api(ApiKey::CONSUMER_GROUP_HEARTBEAT)
+}
+
+/// The error of a group that has members of the classic protocol and does not change over: it names the settings.
+fn stays_classic(error: &Error) -> Error {
+    let message = "the group has members of the classic protocol, and the brokers do not let it change over (group.consumer.migration.policy): set group.protocol to classic, or wait until it has no members";
+    Error::new(ErrorKind::Config, message)
+        .because(error.clone())
+        .api(ApiKey::CONSUMER_GROUP_HEARTBEAT)
 }
 
 fn millis(duration: Duration) -> i32 {

@@ -9,4 +9,4 @@
 
 pub(crate) mod membership;
 mod reconciliation;
-pub(super) mod task;
+mod task;

@@ -10,6 +10,8 @@ use protocol::Uuid;
 
 use crate::kafka::TopicPartition;
 use crate::kafka::group::duty::Duties;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 
 /// A partition by its topic's id.
 pub(super) type IdPartition = (Uuid, i32);
@@ -78,6 +80,19 @@ impl Reconciliation {
         let owned = duties.owned().iter();
         let owned = owned.filter_map(|it| Some((*self.ids.get(it)?, it.partition)));
         owned.collect()
+    }
+
+    /// What others must not have yet: all that was assigned, be it that the application is only about to own it, and what it has not given up.
+    pub fn claimed(&self, duties: &Duties) -> BTreeSet<IdPartition> {
+        let held = duties.held();
+        let held = held.iter();
+        #[cfg(planted_defects)]
+        let held = held.filter(|it| {
+            let is_early = planted::is_planted(planted::Defect::RevocationAcknowledgedEarly);
+            !is_early || !duties.giving_up().contains(*it)
+        });
+        let held = held.filter_map(|it| Some((*self.ids.get(it)?, it.partition)));
+        held.chain(self.assigned.iter().copied()).collect()
     }
 
     /// The topics whose names, or partitions, are to be found before all that was assigned can be read.

@@ -69,6 +69,7 @@ catalogue! {
     CONSUMER_BYTES Counter "pat_events.consumer.consumed" "By" "Bytes of messages that polls have returned, uncompressed"
     CONSUMER_POLL_TIME Counter "pat_events.consumer.poll.time" "s" "Time that polls have waited"
     CONSUMER_ASSIGNED Gauge "pat_events.consumer.assigned" "{partition}" "Partitions that are assigned"
+    CONSUMER_GROUP_EPOCH Gauge "pat_events.consumer.group.epoch" "{epoch}" "The generation, or the member epoch, in which the consumer is a member of its group"
     CONSUMER_BUFFER_USED Gauge "pat_events.consumer.buffer.used" "By" "Bytes of the consumer's buffer in use"
     CONSUMER_LAG Gauge "pat_events.consumer.lag" "{message}" "Messages of a partition that polls have not returned"
     CONSUMER_LAG_TIME Gauge "pat_events.consumer.lag.time" "s" "The age of the last message of a partition that a poll has returned; 0 where there are no others"

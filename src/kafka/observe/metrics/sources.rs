@@ -139,6 +139,9 @@ pub(crate) fn of_consumer(to: &mut Recorder<'_>, metrics: &ConsumerMetrics) {
     ] {
         to.count(what, &[], count);
     }
+    if let Some(epoch) = metrics.group_epoch.and_then(|it| u64::try_from(it).ok()) {
+        to.count(&of::CONSUMER_GROUP_EPOCH, &[], epoch);
+    }
     to.latency(
         &of::CONSUMER_REBALANCE_DURATION,
         &[],

@@ -129,11 +129,7 @@ async fn a_member_joins_with_all_there_is_to_say_and_then_says_what_is_new() {
     assert_eq!(join.subscribed_topic_names, Some(vec!["t".to_string()]));
     assert!(member.group_metadata().is_err(), "in no epoch");
     hear(&mut member, accepted(3, Some(&[0, 1])), now);
-    assert_eq!(
-        member.next_action(now),
-        Action::Wait(Some(now + Duration::from_secs(5)))
-    );
-    assert_eq!(poll(&mut member, now), [Duty::Assign(partitions(&[0, 1]))]);
+    // Before the application has them, so that nobody else gets them meanwhile.
     let news = sent(&mut member, now);
     assert_eq!((news.member_epoch, owned(&news)), (3, Some(vec![0, 1])));
     assert_eq!(
@@ -144,6 +140,10 @@ async fn a_member_joins_with_all_there_is_to_say_and_then_says_what_is_new() {
         (None, -1)
     );
     hear(&mut member, accepted(4, None), now);
+    let wait = Action::Wait(Some(now + Duration::from_secs(5)));
+    assert_eq!(member.next_action(now), wait);
+    assert_eq!(poll(&mut member, now), [Duty::Assign(partitions(&[0, 1]))]);
+    assert_eq!(member.next_action(now), wait, "it has said so");
     assert_eq!(member.group_metadata().expect("a member").generation, 4);
     let later = now + Duration::from_secs(5);
     assert_eq!(owned(&sent(&mut member, later)), None, "nothing is new");
@@ -151,6 +151,48 @@ async fn a_member_joins_with_all_there_is_to_say_and_then_says_what_is_new() {
     member.resubscribe(of(&["t", "u"]), later);
     let news = sent(&mut member, later);
     assert_eq!(news.subscribed_topic_names.map(|it| it.len()), Some(2));
+}
+
+#[tokio::test]
+async fn a_coordinator_that_assigns_nothing_at_all_is_reported_while_the_member_goes_on_joining() {
+    for (epoch, partitions) in [(0, Some(&[][..])), (3, None)] {
+        let start = Instant::now();
+        let mut member = new(start);
+        let mut reported = Vec::new();
+        for second in 0..40 {
+            let now = start + Duration::from_secs(second);
+            if let Action::Heartbeat(request) = member.next_action(now) {
+                assert_eq!(request.member_epoch, 0, "it joins");
+                hear(&mut member, accepted(epoch, partitions), now);
+            }
+            reported.extend(member.error(now).map(|error| (second, error)));
+        }
+        let (second, error) = &reported[0];
+        assert!(*second >= 30 && reported.len() == 1, "{reported:?}");
+        assert!(error.is_retriable() && !error.is_fatal(), "{error}");
+    }
+}
+
+/// One that says of what it was assigned that it does not own it gives the coordinator leave to assign it to another, while the application is
+/// about to begin with it.
+#[tokio::test]
+async fn what_the_application_is_about_to_own_is_never_said_to_be_free() {
+    let now = Instant::now();
+    let mut member = new(now);
+    sent(&mut member, now);
+    hear(&mut member, accepted(3, Some(&[0, 1])), now);
+    sent(&mut member, now);
+    let lost = Error::new(ErrorKind::Disconnected, "gone");
+    hear(&mut member, Err(lost), now);
+    let all = sent(&mut member, now + PAUSE);
+    assert_eq!(
+        (all.rebalance_timeout_ms, owned(&all)),
+        (300_000, Some(vec![0, 1]))
+    );
+    // What is taken away before the application had it is given up at once.
+    hear(&mut member, accepted(3, Some(&[0])), now + PAUSE);
+    assert_eq!(owned(&sent(&mut member, now + PAUSE)), Some(vec![0]));
+    assert_eq!(poll(&mut member, now), [Duty::Assign(partitions(&[0]))]);
 }
 
 #[tokio::test]
@@ -393,7 +435,7 @@ async fn who_does_not_poll_leaves_and_comes_back_and_a_static_member_leaves_for_
         assert!(!member.polled(late), "its partitions come first");
         assert_eq!(poll(&mut member, late), [Duty::Lost(partitions(&[0]))]);
         assert_eq!(sent(&mut member, late).member_epoch, JOIN_EPOCH);
-        hear(&mut member, accepted(5, None), late);
+        hear(&mut member, accepted(5, Some(&[0])), late);
         assert_eq!(member.leave().expect("a request").member_epoch, epoch);
         assert_eq!(member.next_action(late), Action::End);
     }
@@ -430,7 +472,7 @@ enum Step {
 }
 
 proptest! {
-    /// Between the member and a coordinator that sees only its requests: what it says that it owns is what the application owns.
+    /// Between the member and a coordinator that sees only its requests: what it says that it owns is what the application owns, or is about to.
     #[test]
     fn the_application_owns_what_was_assigned_in_the_end(steps in prop::collection::vec(prop_oneof![
         prop::collection::btree_set(0..8i32, 0..5).prop_map(Step::Assign),
@@ -454,8 +496,9 @@ proptest! {
                             prop_assert_eq!(owned(&request), Some(vec![]), "all was given up");
                             joined = true;
                         } else if let Some(owned) = owned(&request) {
-                            let held: Vec<i32> = member.duties.owned().iter().map(|it| it.partition).collect();
-                            prop_assert_eq!(owned, held);
+                            let claimed = member.reconciliation.claimed(&member.duties);
+                            let claimed: Vec<i32> = claimed.iter().map(|it| it.1).collect();
+                            prop_assert_eq!(owned, claimed);
                         }
                         let all: Vec<i32> = target.iter().copied().collect();
                         let answer = match step {
