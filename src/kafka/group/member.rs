@@ -13,7 +13,7 @@ use super::classic::membership::Membership as ClassicMembership;
 use super::consumer::membership::Membership as ConsumerMembership;
 use super::duty::Duty;
 use super::group_metadata::GroupMetadata;
-use super::missing_topics::{MissingTopics, TopicStatus};
+use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, Metadata, Target};
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
@@ -48,12 +48,6 @@ pub(crate) struct Wanted {
 pub(crate) trait GroupMembership: Send {
     /// The application polled. Whether that makes a stale member rejoin.
     fn polled(&mut self, now: Instant) -> bool;
-
-    /// Whether the application has to poll before the member rejoins.
-    fn is_stale(&self) -> bool;
-
-    /// Subscribed topics that are not there.
-    fn missing_topics(&mut self) -> &mut MissingTopics;
 
     /// What a poll has to do next; the same until it is done.
     fn begin_duty(&mut self) -> Option<Duty>;
@@ -214,7 +208,7 @@ pub(crate) struct Member<M> {
     pub(super) cluster: Cluster,
     membership: Mutex<M>,
     /// Wakes the task.
-    changed: Notify,
+    pub(super) changed: Notify,
     /// Wakes polls.
     pub(super) ready: Arc<Notify>,
     random: Mutex<Random>,
@@ -275,24 +269,6 @@ impl<M> Member<M> {
         }
     }
 
-    /// Leaves, but no longer than the application stays away: while `is_stale` says that it does.
-    pub(super) async fn while_so(
-        &self,
-        is_stale: impl Fn(&M) -> bool,
-        leave: impl Future<Output = ()>,
-    ) {
-        let woken = async {
-            while self.with(|membership| is_stale(membership)) {
-                self.changed.notified().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = leave => {}
-            () = woken => {}
-        }
-    }
-
     /// The connection to the coordinator for what may take long there.
     pub(super) async fn connect(&self, deadline: Instant) -> Result<Connection> {
         let connected = self
@@ -313,6 +289,14 @@ impl<M> Member<M> {
     ) -> Result<R::Response> {
         let answer = connection.call(request, deadline).await;
         answer.inspect_err(|_| self.abandon(connection))
+    }
+
+    /// Tells the coordinator, behind whatever it was told before; what it answers changes nothing.
+    pub(super) async fn tell<R: Request + Clone>(&self, request: R) {
+        let build = |_| Ok(request.clone());
+        let (target, channel) = (self.target(), Channel::Coordinator);
+        let asked = (self.cluster).ask(target, channel, i16::MAX, self.deadline(), build);
+        let _ = asked.await;
     }
 
     pub(super) fn abandon(&self, connection: &Connection) {
@@ -346,13 +330,6 @@ impl<M> Member<M> {
     pub(super) fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
         let first = self.cluster.config().retry_backoff;
         Backoff::pause(first, longest, attempts, &mut self.random.lock())
-    }
-}
-
-impl<M: GroupMembership> Member<M> {
-    /// Leaves, but no longer than the application stays away.
-    pub(super) async fn until_polled(&self, leave: impl Future<Output = ()>) {
-        self.while_so(M::is_stale, leave).await;
     }
 }
 

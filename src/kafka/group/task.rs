@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::find_topics::LONGEST_TOPIC_REFRESH_PAUSE;
-use super::member::{GroupMembership, Member};
+use super::member::Member;
+use super::missing_topics::MissingTopics;
 use crate::kafka::cluster::Metadata;
 
 /// What the task does after an action.
@@ -21,13 +22,19 @@ pub(crate) enum Next {
 }
 
 /// What a membership's protocol does by itself.
-pub(crate) trait Protocol: GroupMembership + Sized {
+pub(crate) trait Protocol: Send + Sized {
     /// The metadata, as this protocol looks at it.
     type Topics: Send;
     /// What to do next.
     type Action: Send;
     /// The request to leave.
     type Leave: Send;
+
+    /// Whether the application has to poll before the member rejoins.
+    fn is_stale(&self) -> bool;
+
+    /// Subscribed topics that are not there.
+    fn missing_topics(&mut self) -> &mut MissingTopics;
 
     /// What is made of newer metadata, once.
     fn topics_of(metadata: &Arc<Metadata>) -> Self::Topics;
@@ -56,7 +63,7 @@ pub(crate) trait Protocol: GroupMembership + Sized {
 
 impl<M: Protocol> Member<M> {
     /// Does what the membership wants until it has ended.
-    pub(super) async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>) {
         let mut metadata = self.cluster.watch();
         let mut known = metadata.borrow_and_update().clone();
         let mut topics = M::topics_of(&known);
@@ -83,7 +90,7 @@ impl<M: Protocol> Member<M> {
                 Ok(action) => action,
                 Err(leave) => {
                     self.ready.notify_waiters();
-                    self.until_polled(M::tell_of_leaving(&self, leave)).await;
+                    self.while_stale(M::tell_of_leaving(&self, leave)).await;
                     continue;
                 }
             };
@@ -100,8 +107,22 @@ impl<M: Protocol> Member<M> {
         self.ready.notify_waiters();
     }
 
+    /// Leaves, but no longer than the application stays away.
+    async fn while_stale(&self, leave: impl Future<Output = ()>) {
+        let woken = async {
+            while self.with(|membership| membership.is_stale()) {
+                self.changed.notified().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = leave => {}
+            () = woken => {}
+        }
+    }
+
     /// Leaves for good. A static member goes for a while, and one that never joined just ends.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         if let Some(leave) = self.update(M::leave) {
             M::tell_of_leaving(self, leave).await;
         }

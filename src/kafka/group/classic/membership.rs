@@ -277,6 +277,16 @@ impl Membership {
         self.generation = NO_GENERATION;
         self.assigned_topics = None;
     }
+
+    /// Whether the application has to poll before the member rejoins.
+    pub fn is_stale(&self) -> bool {
+        matches!(self.state, State::Stale)
+    }
+
+    /// Subscribed topics that are not there.
+    pub fn missing_topics(&mut self) -> &mut MissingTopics {
+        &mut self.missing_topics
+    }
 }
 
 impl GroupMembership for Membership {
@@ -287,14 +297,6 @@ impl GroupMembership for Membership {
             self.state = State::Unjoined { join_at: now };
         }
         wakes
-    }
-
-    fn is_stale(&self) -> bool {
-        matches!(self.state, State::Stale)
-    }
-
-    fn missing_topics(&mut self) -> &mut MissingTopics {
-        &mut self.missing_topics
     }
 
     fn begin_duty(&mut self) -> Option<Duty> {

@@ -14,6 +14,7 @@ use super::membership::{Action, Membership};
 use super::response_checks::is_beyond;
 use crate::kafka::cluster::{Channel, CoordinatorKind, Metadata};
 use crate::kafka::group::member::{Member, count_of, status_of};
+use crate::kafka::group::missing_topics::MissingTopics;
 use crate::kafka::group::task::{Next, Protocol};
 use crate::kafka::net::Connection;
 use crate::kafka::{Error, Result};
@@ -25,6 +26,14 @@ impl Protocol for Membership {
     type Topics = Arc<Metadata>;
     type Action = Action;
     type Leave = LeaveGroupRequest;
+
+    fn is_stale(&self) -> bool {
+        self.is_stale()
+    }
+
+    fn missing_topics(&mut self) -> &mut MissingTopics {
+        self.missing_topics()
+    }
 
     fn topics_of(metadata: &Arc<Metadata>) -> Arc<Metadata> {
         metadata.clone()

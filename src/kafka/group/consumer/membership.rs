@@ -512,6 +512,16 @@ impl Membership {
             })
         })
     }
+
+    /// Whether the application has to poll before the member rejoins.
+    pub fn is_stale(&self) -> bool {
+        self.state == State::Stale
+    }
+
+    /// Subscribed topics that are not there.
+    pub fn missing_topics(&mut self) -> &mut MissingTopics {
+        &mut self.missing_topics
+    }
 }
 
 impl GroupMembership for Membership {
@@ -522,14 +532,6 @@ impl GroupMembership for Membership {
             self.state = State::Joining { at: now };
         }
         wakes
-    }
-
-    fn is_stale(&self) -> bool {
-        self.state == State::Stale
-    }
-
-    fn missing_topics(&mut self) -> &mut MissingTopics {
-        &mut self.missing_topics
     }
 
     fn begin_duty(&mut self) -> Option<Duty> {

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::membership::{Action, Membership};
 use super::reconciliation::KnownTopic;
-use crate::kafka::cluster::{Channel, Metadata};
+use crate::kafka::cluster::Metadata;
 use crate::kafka::group::find_topics::find_topics;
 use crate::kafka::group::member::{Member, status_of};
+use crate::kafka::group::missing_topics::MissingTopics;
 use crate::kafka::group::task::{Next, Protocol};
 
 /// The topics that are known, by id as well.
@@ -26,6 +27,14 @@ impl Protocol for Membership {
     type Topics = KnownTopics;
     type Action = Action;
     type Leave = ConsumerGroupHeartbeatRequest;
+
+    fn is_stale(&self) -> bool {
+        self.is_stale()
+    }
+
+    fn missing_topics(&mut self) -> &mut MissingTopics {
+        self.missing_topics()
+    }
 
     fn topics_of(metadata: &Arc<Metadata>) -> KnownTopics {
         let topics = metadata.topics.values();
@@ -72,13 +81,8 @@ impl Protocol for Membership {
         Next::Act
     }
 
-    /// Behind whatever the coordinator was told before.
     async fn tell_of_leaving(member: &Member<Self>, leave: ConsumerGroupHeartbeatRequest) {
-        let build = |_| Ok(leave.clone());
-        let deadline = member.deadline();
-        let (cluster, target) = (&member.cluster, member.target());
-        let asked = cluster.ask(target, Channel::Coordinator, i16::MAX, deadline, build);
-        let _ = asked.await;
+        member.tell(leave).await;
     }
 }
 

@@ -171,14 +171,9 @@ impl ShareMembership {
             .update(&self.topics, false, status, now, pause);
     }
 
-    /// When to ask for missing topics again.
-    pub fn next_refresh(&self) -> Option<Instant> {
-        self.missing_topics.next_refresh()
-    }
-
-    /// Whether to ask for missing topics now.
-    pub fn refresh_due(&mut self, now: Instant) -> bool {
-        self.missing_topics.refresh_due(now)
+    /// Subscribed topics that are not there.
+    pub fn missing_topics(&mut self) -> &mut MissingTopics {
+        &mut self.missing_topics
     }
 
     /// What to do now. A request that it returns counts as sent.
