@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use pat_events::broker::{Fault, FaultAction};
 use pat_events::kafka::{
-    Consumer, ConsumerHandle, ErrorKind, OffsetAndMetadata, RebalanceListener, StartOffset,
-    TopicPartition,
+    AssignmentStrategy, Consumer, ConsumerConfig, ConsumerHandle, ErrorKind, OffsetAndMetadata,
+    RebalanceListener, StartOffset, TopicPartition,
 };
 use protocol::ApiKey;
 
@@ -718,4 +718,44 @@ async fn an_assignment_asks_for_committed_offsets_once_also_when_its_listener_do
     expected.sort_unstable();
     assert_eq!(all, expected);
     assert_eq!(wire.requests(ApiKey::OFFSET_FETCH), 1);
+}
+
+/// Who had joined a rebalance could not commit, and said so: what it had read of partitions that stayed its own was read again by others.
+#[tokio::test(start_paused = true)]
+async fn closing_in_the_middle_of_a_rebalance_waits_for_the_generation_in_which_it_can_commit() {
+    let broker = one_broker(2);
+    for partition in 0..2 {
+        fill(&broker, partition, 0..100, 100);
+    }
+    let cooperative = |config: &mut ConsumerConfig| {
+        config.partition_assignment_strategy = AssignmentStrategy::CooperativeSticky.into();
+        (config.enable_auto_commit, config.auto_commit_interval) = (true, ms(600_000));
+    };
+    let mut one = member(&broker, cooperative).await;
+    let mut read = 0;
+    while read < 200 {
+        read += one.poll(ms(100)).await.expect("a poll").count();
+    }
+    broker.inject(Fault::on(ApiKey::JOIN_GROUP, FaultAction::Delay(ms(5_000))).always());
+    let joining = tokio::spawn({
+        let other = member(&broker, cooperative).await;
+        async move {
+            let mut other = other;
+            other.poll(ms(60_000)).await.map(|records| records.count())
+        }
+    });
+    // The other has got its id after five seconds; this one has joined again by itself then, and its answer is on its way.
+    tokio::time::sleep(ms(9_000)).await;
+    let error = one.handle().commit_sync().await.expect_err("it has joined");
+    assert_eq!(error.kind(), ErrorKind::Rebalance);
+    broker.clear_faults();
+    one.close().await.expect("committed, and left");
+    joining.abort();
+    let admin = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+    let partitions = [tp(0), tp(1)];
+    let committed = admin.committed(&partitions).await.expect("offsets");
+    assert!(
+        partitions.iter().all(|it| committed[it].offset == 100),
+        "{committed:?}"
+    );
 }

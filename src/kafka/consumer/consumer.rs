@@ -132,7 +132,8 @@ impl Consumer {
     ///
     /// Dropping the future before it is done may leave everything as it was, to be let go of by the next call.
     pub async fn unsubscribe(&mut self) -> Result<()> {
-        let committed = self.commit_finished(self.context().deadline()).await;
+        let deadline = self.context().deadline();
+        let committed = self.commit_before_leaving(deadline).await;
         self.prepare_to_leave().await;
         self.leave().await;
         committed
@@ -142,13 +143,14 @@ impl Consumer {
     /// leaves the group, so that its partitions go to others at once. Where nothing else lives on its client, brokers that want to know are told
     /// a last time what was measured.
     ///
-    /// Takes up to the request timeout, of which the commit gets half, and the listener what is left of three quarters. The error is that
+    /// Takes up to the request timeout, of which the commit gets half (in the middle of a rebalance it waits for the next generation, if it has
+    /// something to commit), and the listener what is left of three quarters. The error is that
     /// of the last commit; everything else is done regardless.
     pub async fn close(mut self) -> Result<()> {
         let patience = self.context().config.client.request_timeout;
         let now = Instant::now();
         // None of them takes the time of those after it.
-        let committed = self.commit_finished(now + patience / 2).await;
+        let committed = self.commit_before_leaving(now + patience / 2).await;
         let prepared = timeout_at(now + patience * 3 / 4, self.prepare_to_leave()).await;
         let left = timeout_at(now + patience, self.leave()).await;
         let rest = patience.saturating_sub(now.elapsed());

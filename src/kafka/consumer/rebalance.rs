@@ -1,14 +1,20 @@
 //! The part of a rebalance that runs inside polls: the duties of the group, carried out one after the other, and the listener that is told.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::wait::wait;
 use super::{CommitSource, Consumer, StartOffset};
-use crate::kafka::TopicPartition;
 use crate::kafka::group::duty::Duty;
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::{ErrorKind, Result, TopicPartition};
+
+/// How often who leaves in a rebalance looks whether it can commit.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 impl Consumer {
     /// Does what the group wants of this poll. A duty that a dropped poll has begun is begun again: the listener is told anew, of what is
@@ -46,6 +52,27 @@ impl Consumer {
                 }
             }
             group.update(|membership| membership.duty_done(&duty, Instant::now()));
+        }
+    }
+
+    /// Commits everything that polls have returned, as [`commit_finished`](Self::commit_finished) does. Who has joined a rebalance cannot commit
+    /// until the group has its next generation: takes part in it until then, as polls do, unless what this member had is lost already.
+    pub(super) async fn commit_before_leaving(&mut self, deadline: Instant) -> Result<()> {
+        let context = self.context().clone();
+        loop {
+            let mut ready = pin!(context.ready.notified());
+            ready.as_mut().enable();
+            let committed = self.commit_finished(deadline).await;
+            let (now, group) = (Instant::now(), context.group());
+            let can_wait = now < deadline
+                && group.is_some_and(|group| !group.with(|membership| membership.has_lost()));
+            match committed {
+                Err(error) if error.kind() == ErrorKind::Rebalance && can_wait => {
+                    let _ = timeout_at(deadline, self.take_part_in_rebalance(now)).await;
+                    wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
+                }
+                committed => return committed,
+            }
         }
     }
 
