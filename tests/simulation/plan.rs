@@ -275,7 +275,8 @@ impl Plan {
             refused_percent: if refused || compacted { 10 } else { 0 },
             compacted,
             quota: quota.then(|| rng.millis(500, 5_000)),
-            garbled: rng.chance(25) && calm,
+            // What is refused after an answer that could not be read may have been written by the attempt before.
+            garbled: rng.chance(25) && calm && !refused && !compacted,
             unconfirmed: rng.chance(25) && !typed && scenario != Scenario::Outage,
             metadata_bytes: if rng.chance(40) && typed { 8 } else { 4_096 },
             any_error: rng.chance(40) && scenario == Scenario::Chaos,

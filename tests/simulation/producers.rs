@@ -68,6 +68,10 @@ impl Load {
         if plan.work.slow_percent > 0 {
             load.records = load.records.min(60);
         }
+        if !plan.retry_delays.is_empty() {
+            // With one key each event waits for all before it.
+            load.records = load.records.min(100);
+        }
         if plan.all_is_well() {
             // Long enough that nothing fails for it.
             load.delivery_timeout = Duration::from_secs(120);

@@ -107,8 +107,19 @@ impl PollLoop {
             .iter()
             .map(|ours| ours.name.clone())
             .collect();
-        let committing = commit_last(&handle, &assigned, &names, &counters);
-        let committed = timeout_at(deadline - leaving / 2, committing).await;
+        let by = deadline - leaving / 2;
+        let committing = async {
+            loop {
+                let committed = commit_last(&handle, &assigned, &names, &counters).await;
+                // Who has joined a rebalance can commit in the next generation.
+                let is_early =
+                    matches!(&committed, Err(error) if error.kind() == ErrorKind::Rebalance);
+                if !is_early || !consumer.rebalance_for_a_moment(by).await {
+                    return committed;
+                }
+            }
+        };
+        let committed = timeout_at(by, committing).await;
         lag.end(&handle, &assigned);
         // Nothing is left for the rebalance listener to do.
         assigned.forget_all();

@@ -58,22 +58,29 @@ impl Consumer {
     /// Commits everything that polls have returned, as [`commit_finished`](Self::commit_finished) does. Who has joined a rebalance cannot commit
     /// until the group has its next generation: takes part in it until then, as polls do, unless what this member had is lost already.
     pub(super) async fn commit_before_leaving(&mut self, deadline: Instant) -> Result<()> {
-        let context = self.context().clone();
         loop {
-            let mut ready = pin!(context.ready.notified());
-            ready.as_mut().enable();
             let committed = self.commit_finished(deadline).await;
-            let (now, group) = (Instant::now(), context.group());
-            let can_wait = now < deadline
-                && group.is_some_and(|group| !group.with(|membership| membership.has_lost()));
-            match committed {
-                Err(error) if error.kind() == ErrorKind::Rebalance && can_wait => {
-                    let _ = timeout_at(deadline, self.take_part_in_rebalance(now)).await;
-                    wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
-                }
-                committed => return committed,
+            let is_early = matches!(&committed, Err(error) if error.kind() == ErrorKind::Rebalance);
+            if !is_early || !self.rebalance_for_a_moment(deadline).await {
+                return committed;
             }
         }
+    }
+
+    /// Takes part in a rebalance for a moment, until `deadline` at most, so that this member can commit again. `false` when that is of no use.
+    pub(crate) async fn rebalance_for_a_moment(&mut self, deadline: Instant) -> bool {
+        let context = self.context().clone();
+        let now = Instant::now();
+        let holds =
+            (context.group()).is_some_and(|group| !group.with(|membership| membership.has_lost()));
+        if now >= deadline || !holds {
+            return false;
+        }
+        let mut ready = pin!(context.ready.notified());
+        ready.as_mut().enable();
+        let _ = timeout_at(deadline, self.take_part_in_rebalance(now)).await;
+        wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
+        true
     }
 
     /// Tells the listener, and waits for commits under way, its own among them.

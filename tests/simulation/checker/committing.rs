@@ -127,7 +127,10 @@ pub(super) fn stored(
                     });
                 }
                 let before = stored.insert((group, partition), next);
-                if guarantees.all_is_well && before.is_some_and(|before| before > next) {
+                // A group that goes over from the classic protocol takes from its members what was assigned to them last: what a cooperative
+                // one is still to give up goes to another at once, as it does in Kafka.
+                let rises = guarantees.all_is_well && guarantees.epochs_rise;
+                if rises && before.is_some_and(|before| before > next) {
                     found.push(Violation::StoredFell {
                         group,
                         partition,

@@ -23,7 +23,7 @@ use crate::history::{Event, Group, History, Id, Incarnation};
 pub struct Guarantees {
     /// Nothing twice, and order kept whatever happens.
     pub idempotent: bool,
-    /// Nothing that is good fails, and nothing that is committed falls back.
+    /// Nothing that is good fails, and nothing that a group of one protocol has committed falls back.
     pub all_is_well: bool,
     /// Every event is handled once.
     pub handled_once: bool,
@@ -35,7 +35,7 @@ pub struct Guarantees {
     pub moves_by_itself: bool,
     /// Nobody gets a partition before whoever had it has given it up, or is gone.
     pub owned_once: bool,
-    /// The group's epochs never begin anew.
+    /// The group's epochs never begin anew: it does not change its protocol.
     pub epochs_rise: bool,
 }
 

@@ -463,6 +463,7 @@ fn a_stored_commit_that_passes_the_unfinished_or_falls_is_found() {
     };
     let well = Guarantees {
         all_is_well: true,
+        epochs_rise: true,
         ..NOTHING
     };
     let judged = |events: &[Event]| {
