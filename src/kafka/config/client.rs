@@ -53,8 +53,11 @@ pub struct ClientConfig {
     /// records (`linger`). Default no limit but each one's own.
     pub producers_buffer_bytes: Option<usize>,
     /// `consumers.buffer.memory`: the most memory, in bytes, that what all consumers of one [`Client`](crate::kafka::Client) have fetched and
-    /// decompressed may take together, each within its own `buffer_bytes`. None takes more than it leaves to all others, and each may have one
-    /// fetch on its way, and one batch open, whatever the others hold. Default no limit but each one's own.
+    /// decompressed may take together, each within its own `buffer_bytes`. A quarter is kept for those who have little of it; what needs more
+    /// than is left is read by one consumer at a time, in the order of asking. Default no limit but each one's own.
+    ///
+    /// What the allocator keeps of memory that was freed comes on top. glibc's keeps much where several threads allocate large buffers: for a
+    /// process with a tight limit set `MALLOC_MMAP_THRESHOLD_=262144` in its environment, or take another allocator.
     pub consumers_buffer_bytes: Option<usize>,
     /// `security.protocol`, `ssl.*`, `sasl.*`: how connections are protected, and who the client says it is. Default plaintext, nobody.
     pub security: SecurityConfig,

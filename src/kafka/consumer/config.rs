@@ -198,7 +198,8 @@ pub struct ConsumerConfig {
     pub client_rack: Option<String>,
     /// `buffer.memory`: the bytes, compressed and decompressed together, that the consumer may hold: on their way, waiting to be
     /// polled, and in [`Records`](crate::kafka::Records) not yet dropped. A poll ends when it is used up, before `max_poll_records`; a batch
-    /// that needs more than is left, or than all of it, is read alone. One batch may decompress to as much as this or
+    /// that needs more than is left, or than all of it, is read alone (one at a time of all consumers of a client that has
+    /// [`consumers_buffer_bytes`](crate::kafka::ClientConfig::consumers_buffer_bytes)). One batch may decompress to as much as this or
     /// `receive.message.max.bytes` (128 MiB), whichever is more; decompressing it takes up to five times its size for a moment. Default
     /// 32 MiB.
     pub buffer_bytes: usize,
