@@ -12,7 +12,7 @@ impl Consumer {
     /// the partitions are not shared with anybody.
     ///
     /// Fails when a topic or partition does not exist, by the request timeout. One whose topic is deleted later stays assigned, as in Java's
-    /// client: polls say so ([`ErrorKind::UnknownTopicOrPartition`], every request timeout), the brokers are asked for it at most every 30 s,
+    /// client: polls say so ([`ErrorKind::UnknownTopicOrPartition`](crate::kafka::ErrorKind::UnknownTopicOrPartition), every request timeout), the brokers are asked for it at most every 30 s,
     /// and if the topic is created again, it is read from its beginning.
     pub async fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
         self.assign_to(partitions, true).await

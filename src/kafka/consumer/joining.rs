@@ -19,7 +19,7 @@ impl Consumer {
     /// One that begins with `^` is a pattern, as in librdkafka: a regular expression for all topics whose names begin as it says; end it
     /// with `$` to match whole names, as Java's client does. What matches is looked up whenever the metadata is refreshed
     /// (`metadata.max.age.ms`): topics come and go, each time with a rebalance. Topics that are the brokers' own are left out, unless
-    /// [`exclude_internal_topics`](ConsumerConfig::exclude_internal_topics) is off. A topic that came later is read from its beginning.
+    /// [`exclude_internal_topics`](crate::kafka::ConsumerConfig::exclude_internal_topics) is off. A topic that came later is read from its beginning.
     ///
     /// Waits until the brokers have said what they know of the topics. One that does not exist holds up no other: it is read once it exists,
     /// and [`poll`](Self::poll) returns an error that names it, once, with [`ErrorKind::UnknownTopicOrPartition`]; under

@@ -27,7 +27,7 @@ impl Consumer {
     ///
     /// # Errors
     /// A batch that cannot be read ([`ErrorKind::CorruptBatch`]) is an error that names partition and offset, told again every
-    /// `retry_backoff_max`: [`seek`](ConsumerHandle::seek) to [`Error::resume_offset`] to go on without it; other partitions go on in the
+    /// `retry_backoff_max`: [`seek`](crate::kafka::ConsumerHandle::seek) to [`Error::resume_offset`] to go on without it; other partitions go on in the
     /// meantime. So is, where `auto_offset_reset` is `none`, an offset that is out of range or missing, and a topic that was re-created
     /// ([`ErrorKind::TopicRecreated`]). What has been failing for `request_timeout` is an error
     /// as well, though it is tried on. Where [`Error::is_fatal`] says so, the consumer is of no use any more; otherwise poll again.
@@ -39,7 +39,7 @@ impl Consumer {
     }
 
     /// As [`poll`](Self::poll), but returns no more records than it takes to reach `max_bytes` bytes, uncompressed: none if that is 0. What
-    /// counts is what it says when there are records; [`ConsumerHandle::wake`] is to be called when it rises.
+    /// counts is what it says when there are records; `ConsumerHandle::wake` is to be called when it rises.
     pub(crate) async fn poll_within(
         &mut self,
         timeout: Duration,
