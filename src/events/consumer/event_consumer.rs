@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::assigned::Assigned;
@@ -12,6 +11,7 @@ use super::metrics::{Counters, OldestEvent};
 use super::poll_loop::PollLoop;
 use super::rebalance_listener::GroupListener;
 use super::retry_reader::RetryReader;
+use super::run::Run;
 use super::scheduler::{Memory, Worker, Workers, Writers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::failure::{DeadLetterWriter, FailureHandling, RetryWriter};
@@ -19,7 +19,6 @@ use crate::events::observe::{MeasuredEvents, Spans};
 use crate::events::{BatchHandler, Dispatch, EventSet, OnFailure, TenantMetrics};
 use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
-use crate::kafka::runtime::tasks::supervised;
 
 /// Reads the events of the set `S` as a member of a group, and hands each to a handler: one key in order, different keys at once.
 ///
@@ -31,16 +30,7 @@ pub struct EventConsumer<S: EventSet> {
     codec: Arc<S::Codec>,
     /// What it shares with others; `None` when it has a client to itself.
     client: Option<Client>,
-    run: Mutex<Option<Run>>,
-}
-
-/// From one start to the end that follows it.
-#[derive(Clone)]
-struct Run {
-    stop: watch::Sender<bool>,
-    /// How it ended; `None` while it runs.
-    end: watch::Receiver<Option<Result<(), ConsumerError>>>,
-    view: EventsView,
+    run: Mutex<Option<Run<EventsView>>>,
 }
 
 /// What can be seen of a run.
@@ -195,10 +185,8 @@ impl<S: EventSet> EventConsumer<S> {
                 counters.clone(),
             )),
         };
-        let (stop, stopped) = watch::channel(false);
-        let (ended, end) = watch::channel(None);
         let lag = LagView::new(consumer.handle(), assigned.clone());
-        {
+        let begun = {
             let mut run = self.run.lock();
             if run.as_ref().is_some_and(Run::is_running) {
                 return Err(ConsumerError::Started);
@@ -220,8 +208,10 @@ impl<S: EventSet> EventConsumer<S> {
                 },
                 view: view.clone(),
             });
-            *run = Some(Run { stop, end, view });
-        }
+            let (begins, begun) = Run::new(view);
+            *run = Some(begins);
+            begun
+        };
         let memory = Memory::new(config.queue_bytes);
         let workers = Workers::start(
             &worker,
@@ -242,12 +232,7 @@ impl<S: EventSet> EventConsumer<S> {
             retries,
             failing,
         };
-        tokio::spawn(async move {
-            let result = supervised("poll loop", poll_loop.run(stopped)).await;
-            let result = result.unwrap_or_else(|error| Err(error.into()));
-            // Nobody waits any more when the consumer was dropped.
-            let _ = ended.send(Some(result));
-        });
+        begun.spawn("poll loop", |stopped| poll_loop.run(stopped));
         Ok(())
     }
 
@@ -268,8 +253,7 @@ impl<S: EventSet> EventConsumer<S> {
         let Some(run) = self.run.lock().clone() else {
             return Ok(());
         };
-        run.stop.send_replace(true);
-        run.ended().await
+        run.stop().await
     }
 
     /// [Starts](Self::start) the consumer, and [stops](Self::stop) it when `until` is ready, such as a signal to the process. Returns how it
@@ -342,19 +326,6 @@ fn oldest_of(assigned: &Assigned) -> Option<OldestEvent> {
         })
     });
     oldest.max_by_key(|event| event.age)
-}
-
-impl Run {
-    fn is_running(&self) -> bool {
-        self.end.borrow().is_none() && self.end.has_changed().is_ok()
-    }
-
-    async fn ended(mut self) -> Result<(), ConsumerError> {
-        match self.end.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or(Ok(())),
-            Err(_) => Err(ConsumerError::Gone),
-        }
-    }
 }
 
 impl<S: EventSet> fmt::Debug for EventConsumer<S> {

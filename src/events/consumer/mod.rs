@@ -3,6 +3,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `event_consumer` | the consumer as the application holds it: start, wait, stop |
+//! | `run` | from one start to the end that follows it: stop, wait |
 //! | `poll_loop` | the loop that polls, and the end of a consumer |
 //! | `distributor` | a poll's records handed to the scheduler; partitions without room held back |
 //! | `rebalance_listener` | partitions that come and go with the group |
@@ -34,6 +35,7 @@ mod poll_loop;
 mod queue;
 mod rebalance_listener;
 mod retry_reader;
+mod run;
 mod scheduler;
 
 pub use commit_policy::CommitPolicy;

@@ -11,7 +11,6 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::commit::Progress;
@@ -25,6 +24,7 @@ use super::subscribed::Subscribed;
 use super::{CommitSource, ConsumerConfig};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::group::member::GroupMember;
+use crate::kafka::runtime::tasks::OwnTasks;
 use crate::kafka::runtime::{Budget, Mutex, after};
 use crate::kafka::{Error, ErrorKind, GroupProtocol, Random, Result, TopicPartition};
 
@@ -40,7 +40,7 @@ pub(crate) struct ConsumerContext {
     pub counters: Arc<Counters>,
     state: Mutex<ConsumerState>,
     pub random: Mutex<Random>,
-    tasks: Mutex<Vec<AbortHandle>>,
+    tasks: OwnTasks,
 }
 
 /// What is behind the lock.
@@ -94,7 +94,7 @@ impl ConsumerContext {
                 progress,
                 ..ConsumerState::default()
             }),
-            tasks: Mutex::default(),
+            tasks: OwnTasks::default(),
         })
     }
 
@@ -153,17 +153,12 @@ impl ConsumerContext {
         name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let handle = self.cluster.tasks().spawn(name, task);
-        let mut tasks = self.tasks.lock();
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(handle);
+        self.tasks.spawn(self.cluster.tasks(), name, task);
     }
 
     /// Ends every task.
     pub fn stop(&self) {
-        self.cluster.tasks().end();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.iter().for_each(AbortHandle::abort);
+        self.tasks.end(self.cluster.tasks());
     }
 
     /// The group, for what needs one.

@@ -17,7 +17,7 @@ use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, Metadata, Target};
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::Mutex;
-use crate::kafka::{Backoff, Error, ErrorKind, GroupProtocol, Random, Result};
+use crate::kafka::{Address, Backoff, Error, ErrorKind, GroupProtocol, Random, Result};
 
 /// Who the member is and how patient everybody is.
 #[derive(Clone, Debug)]
@@ -289,6 +289,19 @@ impl<M> Member<M> {
     ) -> Result<R::Response> {
         let answer = connection.call(request, deadline).await;
         answer.inspect_err(|_| self.abandon(connection))
+    }
+
+    /// Sends a heartbeat to the coordinator, which is `found` before it answers.
+    pub(super) async fn beat<R: Request>(
+        &self,
+        request: &R,
+        deadline: Instant,
+        found: impl FnOnce(&mut M, i32, &Address),
+    ) -> Result<R::Response> {
+        let connection = self.connect(deadline).await?;
+        let (node, address) = connection.broker();
+        self.with(|membership| found(membership, node, address));
+        self.call(&connection, request, deadline).await
     }
 
     /// Tells the coordinator, behind whatever it was told before; what it answers changes nothing.

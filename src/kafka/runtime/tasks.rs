@@ -26,6 +26,32 @@ pub(crate) mod tests;
 #[derive(Clone)]
 pub(crate) struct Tasks(Arc<Inner>);
 
+/// The tasks of one consumer, which end with it.
+#[derive(Default)]
+pub(crate) struct OwnTasks(Mutex<Vec<AbortHandle>>);
+
+impl OwnTasks {
+    /// As [`Tasks::spawn`].
+    pub fn spawn(
+        &self,
+        tasks: &Tasks,
+        name: impl Into<Cow<'static, str>>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let handle = tasks.spawn(name, task);
+        let mut own = self.0.lock();
+        own.retain(|task| !task.is_finished());
+        own.push(handle);
+    }
+
+    /// Ends each of them; `tasks` is over.
+    pub fn end(&self, tasks: &Tasks) {
+        tasks.end();
+        let own = std::mem::take(&mut *self.0.lock());
+        own.iter().for_each(AbortHandle::abort);
+    }
+}
+
 struct Inner {
     runtime: Handle,
     /// The tasks that these depend on: those of the client.

@@ -583,7 +583,7 @@ fn partitions_of(topics: &[OwnedTopic]) -> Partitions {
 }
 
 /// Partitions as messages have them, by topic.
-pub(super) fn by_topic<T>(partitions: &Partitions, topic: impl Fn(Uuid, Vec<i32>) -> T) -> Vec<T> {
+pub(crate) fn by_topic<T>(partitions: &Partitions, topic: impl Fn(Uuid, Vec<i32>) -> T) -> Vec<T> {
     let mut topics: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
     for (id, partition) in partitions {
         topics.entry(*id).or_default().push(*partition);
@@ -594,6 +594,7 @@ pub(super) fn by_topic<T>(partitions: &Partitions, topic: impl Fn(Uuid, Vec<i32>
         .collect()
 }
 
-fn millis(duration: Duration) -> i32 {
+/// As messages have it.
+pub(crate) fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

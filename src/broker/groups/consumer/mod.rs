@@ -16,5 +16,5 @@ mod member;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use group::{ConsumerGroup, Refusal, check};
+pub(crate) use group::{ConsumerGroup, Refusal, by_topic, check, millis};
 pub(crate) use member::{LEAVE_EPOCH, STATIC_LEAVE_EPOCH};

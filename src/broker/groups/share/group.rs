@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use protocol::messages::share_group_describe_response::{
     Assignment as DescribedAssignment, DescribedGroup, Member as DescribedMember,
@@ -15,6 +14,7 @@ use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::assignor;
+use crate::broker::groups::consumer::{by_topic, millis};
 use crate::broker::groups::{Client, GroupSettings, Refusal};
 use crate::broker::share::IdPartition;
 use crate::broker::topic_index::TopicIndex;
@@ -283,20 +283,4 @@ fn check_epoch(member: &Member, epoch: i32) -> Result<(), Refusal> {
 fn unknown<T>(member_id: &str) -> Result<T, Refusal> {
     let text = format!("Member {member_id} is not a member of the group.");
     Err((ErrorCode::UNKNOWN_MEMBER_ID, text))
-}
-
-/// Partitions as messages have them, by topic.
-fn by_topic<T>(partitions: &BTreeSet<IdPartition>, topic: impl Fn(Uuid, Vec<i32>) -> T) -> Vec<T> {
-    let mut topics: BTreeMap<Uuid, Vec<i32>> = BTreeMap::new();
-    for (id, partition) in partitions {
-        topics.entry(*id).or_default().push(*partition);
-    }
-    topics
-        .into_iter()
-        .map(|(id, partitions)| topic(id, partitions))
-        .collect()
-}
-
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

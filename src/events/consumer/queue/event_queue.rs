@@ -4,18 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::watch;
-
 use super::config::QueueConfig;
 use super::delivery::{Counters, Shared};
 use super::queue_loop::QueueLoop;
 use crate::events::cancellation::Cancellation;
 use crate::events::consumer::ConsumerError;
+use crate::events::consumer::run::Run;
 use crate::events::failure::{DeadLetterWriter, FailureHandling};
 use crate::events::observe::Spans;
 use crate::events::{Dispatch, EventSet, OnFailure};
 use crate::kafka::runtime::Mutex;
-use crate::kafka::runtime::tasks::supervised;
 use crate::kafka::{self, Client};
 
 /// Reads the events of the set `S` as a member of a share group (KIP-932), and hands each to a handler: a queue of jobs. Any number of members work
@@ -46,15 +44,7 @@ pub struct EventQueue<S: EventSet> {
     config: QueueConfig,
     codec: Arc<S::Codec>,
     client: Client,
-    run: Mutex<Option<Run>>,
-}
-
-/// From one start to the end that follows it.
-#[derive(Clone)]
-struct Run {
-    stop: watch::Sender<bool>,
-    end: watch::Receiver<Option<Result<(), ConsumerError>>>,
-    counters: Arc<Counters>,
+    run: Mutex<Option<Run<Arc<Counters>>>>,
 }
 
 /// What a queue has done since its last start.
@@ -144,19 +134,15 @@ impl<S: EventSet> EventQueue<S> {
             gone: Cancellation::default(),
             counters: counters.clone(),
         };
-        let (stop, stopped) = watch::channel(false);
-        let (ended, end) = watch::channel(None);
-        {
+        let begun = {
             let mut run = self.run.lock();
             if run.as_ref().is_some_and(Run::is_running) {
                 return Err(ConsumerError::Started);
             }
-            *run = Some(Run {
-                stop,
-                end,
-                counters,
-            });
-        }
+            let (begins, begun) = Run::new(counters);
+            *run = Some(begins);
+            begun
+        };
         let queue = QueueLoop::<S, H> {
             consumer,
             handler: Arc::new(handler),
@@ -165,12 +151,7 @@ impl<S: EventSet> EventQueue<S> {
             concurrency: events.concurrency,
             shutdown_timeout: events.shutdown_timeout,
         };
-        tokio::spawn(async move {
-            let result = supervised("event queue", queue.run(stopped)).await;
-            let result = result.unwrap_or_else(|error| Err(error.into()));
-            // Nobody waits any more when the queue was dropped.
-            let _ = ended.send(Some(result));
-        });
+        begun.spawn("event queue", |stopped| queue.run(stopped));
         Ok(())
     }
 
@@ -191,8 +172,7 @@ impl<S: EventSet> EventQueue<S> {
         let Some(run) = self.run.lock().clone() else {
             return Ok(());
         };
-        run.stop.send_replace(true);
-        run.ended().await
+        run.stop().await
     }
 
     /// Whether the queue was started and has not ended.
@@ -204,7 +184,7 @@ impl<S: EventSet> EventQueue<S> {
     pub fn metrics(&self) -> QueueMetrics {
         let run = self.run.lock().clone();
         run.map_or_else(QueueMetrics::default, |run| {
-            let counters = &run.counters;
+            let counters = &run.view;
             QueueMetrics {
                 handled: counters.handled.load(Relaxed),
                 released: counters.released.load(Relaxed),
@@ -212,18 +192,5 @@ impl<S: EventSet> EventQueue<S> {
                 dead_lettered: counters.dead_lettered.load(Relaxed),
             }
         })
-    }
-}
-
-impl Run {
-    fn is_running(&self) -> bool {
-        self.end.borrow().is_none() && self.end.has_changed().is_ok()
-    }
-
-    async fn ended(mut self) -> Result<(), ConsumerError> {
-        match self.end.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or(Ok(())),
-            Err(_) => Err(ConsumerError::Gone),
-        }
     }
 }

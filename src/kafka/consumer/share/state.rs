@@ -5,7 +5,6 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::config::{AcknowledgementMode, ShareConsumerConfig};
@@ -18,6 +17,7 @@ use crate::kafka::consumer::fetch::memory::left_to_fetch;
 use crate::kafka::group::member::Member;
 use crate::kafka::group::share::membership::ShareMembership;
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::runtime::tasks::OwnTasks;
 use crate::kafka::runtime::{Budget, Mutex, Reservation};
 use crate::kafka::{Backoff, Error, ErrorKind, Random, Result};
 
@@ -36,7 +36,7 @@ pub(super) struct ShareContext {
     /// What brokers said last of how long records are locked.
     lock_timeout: Mutex<Option<Duration>>,
     random: Mutex<Random>,
-    tasks: Mutex<Vec<AbortHandle>>,
+    tasks: OwnTasks,
 }
 
 /// Where partitions come from.
@@ -78,7 +78,7 @@ impl ShareContext {
             work: Mutex::default(),
             source: Mutex::default(),
             lock_timeout: Mutex::default(),
-            tasks: Mutex::default(),
+            tasks: OwnTasks::default(),
         })
     }
 
@@ -144,17 +144,12 @@ impl ShareContext {
         name: impl Into<Cow<'static, str>>,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let handle = self.cluster.tasks().spawn(name, task);
-        let mut tasks = self.tasks.lock();
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(handle);
+        self.tasks.spawn(self.cluster.tasks(), name, task);
     }
 
     /// Ends every task.
     pub fn stop(&self) {
-        self.cluster.tasks().end();
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        tasks.iter().for_each(AbortHandle::abort);
+        self.tasks.end(self.cluster.tasks());
     }
 
     /// Fails once the consumer is closed, and once one of its tasks has failed.

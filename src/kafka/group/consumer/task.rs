@@ -89,12 +89,7 @@ impl Protocol for Membership {
 impl Member<Membership> {
     async fn heartbeat(&self, request: ConsumerGroupHeartbeatRequest) {
         let deadline = self.with(|membership| membership.heartbeat_deadline(Instant::now()));
-        let answer = async {
-            let connection = self.connect(deadline).await?;
-            let (node, address) = connection.broker();
-            self.with(|membership| membership.set_coordinator(node, address));
-            self.call(&connection, &request, deadline).await
-        };
+        let answer = self.beat(&request, deadline, Membership::set_coordinator);
         let answer = answer.await;
         let answer = answer.inspect(|response| self.note_error(response.error_code));
         let is_reconciling = self.with(|membership| {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Uuid;
-use protocol::messages::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
+use protocol::messages::ShareGroupHeartbeatRequest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::membership::{Action, ShareMembership};
-use crate::kafka::Result;
 use crate::kafka::cluster::{Cluster, Metadata};
 use crate::kafka::group::find_topics::find_topics;
 use crate::kafka::group::member::{Member, MembershipConfig, member_id, status_of};
@@ -111,13 +110,8 @@ impl Member<ShareMembership> {
 
     async fn heartbeat(&self, request: ShareGroupHeartbeatRequest) {
         let deadline = self.with(|membership| membership.heartbeat_deadline(Instant::now()));
-        let answer: Result<ShareGroupHeartbeatResponse> = async {
-            let connection = self.connect(deadline).await?;
-            let (node, address) = connection.broker();
-            self.with(|membership| membership.set_coordinator(node, address));
-            self.call(&connection, &request, deadline).await
-        }
-        .await;
+        let answer = self.beat(&request, deadline, ShareMembership::set_coordinator);
+        let answer = answer.await;
         let answer = answer.inspect(|response| self.note_error(response.error_code));
         self.with(|membership| {
             membership.on_response(answer, Instant::now(), |attempts| self.pause(attempts));

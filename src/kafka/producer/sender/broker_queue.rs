@@ -18,7 +18,7 @@ const LOOKED_AT: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Filled {
     /// Bytes of the partitions that are ready, as far as they told.
-    pub ready: usize,
+    ready: usize,
     /// Bytes of those that were looked at, the longest waiting.
     looked_at: usize,
 }
@@ -69,17 +69,20 @@ impl BrokerQueue {
         self.ready.lock().is_due(now, linger, hurry)
     }
 
-    /// How much waits. Partitions do not tell of each record, but a few of them are looked at.
-    pub fn filled(&self) -> Filled {
+    /// How much waits, if it is `least` bytes or more. Partitions do not tell of each record, but a few of them are looked at.
+    pub fn filled(&self, least: usize) -> Option<Filled> {
         let (ready, looked_at) = {
             let list = self.ready.lock();
+            if list.bytes() < least {
+                return None;
+            }
             (list.bytes(), list.first_open(LOOKED_AT))
         };
         let bytes = |queue: &Arc<PartitionQueue>| queue.lock().accumulator.bytes();
-        Filled {
+        Some(Filled {
             ready,
             looked_at: looked_at.iter().map(bytes).sum(),
-        }
+        })
     }
 
     /// Begins to drain partitions: see [`ReadyList::round`].

@@ -156,14 +156,20 @@ impl Sender {
     /// While nothing is in flight, what waits leaves at once; but where much waits and more comes from one turn to the next, a request
     /// costs less when it has that too. It waits for its linger time at most. False if nothing waits.
     async fn has_all_that_is_coming(&self) -> bool {
-        let mut filled = self.broker.filled();
+        let mut filled = self.broker.filled(MUCH_BYTES);
         let mut quiet_turns = 0;
-        while filled.ready >= MUCH_BYTES && quiet_turns < QUIET_TURNS && self.is_due(false).is_err()
+        while let Some(before) = filled
+            && quiet_turns < QUIET_TURNS
+            && self.is_due(false).is_err()
         {
             tokio::task::yield_now().await;
             // However little it was: a turn may have been short.
-            let before = std::mem::replace(&mut filled, self.broker.filled());
-            quiet_turns = if filled > before { 0 } else { quiet_turns + 1 };
+            filled = self.broker.filled(MUCH_BYTES);
+            quiet_turns = if filled > Some(before) {
+                0
+            } else {
+                quiet_turns + 1
+            };
         }
         self.is_due(true).is_ok()
     }
