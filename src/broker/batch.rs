@@ -10,8 +10,8 @@ use protocol::compression::{Codec, Decompressor};
 use protocol::messages::ProduceRequest;
 use protocol::records::{BatchIter, RecordBatch, set_log_append_time};
 
-use super::log::NewBatch;
 use super::producers::Sequenced;
+use super::storage::NewBatch;
 use super::topic_settings::TopicSettings;
 
 /// Where a batch says which format it has.

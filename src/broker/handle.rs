@@ -20,6 +20,7 @@ use super::cluster::{Cluster, Endpoint, NewTopic, keep_groups_time};
 use super::faults::Fault;
 use super::lock;
 use super::server::{Command, IN_MEMORY_BUFFER_BYTES, Listener, run_node};
+use super::storage::StoredBatch;
 use super::telemetry::PushedTelemetry;
 use super::topic::Topic;
 
@@ -307,7 +308,9 @@ impl Broker {
         self.with_partition(topic, partition, |partition| {
             let mut appended = 0;
             for batch in BatchIter::new(batches).map_while(Result::ok) {
-                partition.append_unchecked(&batch);
+                if partition.append_unchecked(&batch).is_err() {
+                    break;
+                }
                 appended += 1;
             }
             appended
@@ -323,10 +326,8 @@ impl Broker {
             size_bytes: partition.log.size_bytes(),
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
-            batches: partition
-                .log
-                .batches()
-                .map(|batch| batch.to_bytes())
+            batches: (partition.log.batches().unwrap_or_default().iter())
+                .map(StoredBatch::to_bytes)
                 .collect(),
         })
     }

@@ -1,101 +1,12 @@
-//! The log of one partition, in memory: record batches exactly as they came.
+//! The log of one partition: record batches exactly as they came, and which offsets they have.
 //!
 //! In: validated batches, a leader epoch. Out: slices of them by offset or by time. A batch's base offset and leader epoch are the
-//! only bytes that a broker changes; both lie in its first 16 bytes, so those are written afresh when it is served, and the
-//! rest is shared with the request it arrived in: neither appending nor reading copies records.
+//! only bytes that a broker changes. Where the batches are kept is a [`LogStore`]'s business: by default in memory, where neither appending nor
+//! reading copies records.
 
-use std::collections::VecDeque;
+use std::io;
 
-use bytes::{BufMut, Bytes, BytesMut};
-
-/// Bytes of a batch that are written afresh when it is served: base offset, length, leader epoch.
-const PATCHED_BYTES: usize = 16;
-
-/// What the log needs to know of a batch before it is appended.
-#[derive(Clone, Debug)]
-pub(crate) struct NewBatch {
-    /// The whole batch, header included.
-    pub(crate) bytes: Bytes,
-    /// Offset of the last record, relative to the first.
-    pub(crate) last_offset_delta: i32,
-    pub(crate) max_timestamp_ms: i64,
-}
-
-/// A batch in the log.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredBatch {
-    pub(crate) base_offset: i64,
-    pub(crate) last_offset: i64,
-    pub(crate) leader_epoch: i32,
-    pub(crate) max_timestamp_ms: i64,
-    /// The largest timestamp from the log's beginning up to here: never falls, so it can be searched.
-    highest_timestamp_ms: i64,
-    /// As it came: the first 16 bytes are the producer's.
-    pub(crate) bytes: Bytes,
-}
-
-impl StoredBatch {
-    fn patched_head(&self) -> [u8; PATCHED_BYTES] {
-        let mut head = [0; PATCHED_BYTES];
-        head[..8].copy_from_slice(&self.base_offset.to_be_bytes());
-        head[8..12].copy_from_slice(&self.bytes[8..12]);
-        head[12..].copy_from_slice(&self.leader_epoch.to_be_bytes());
-        head
-    }
-
-    /// The batch as a consumer sees it, copied together.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.bytes.len());
-        out.put_slice(&self.patched_head());
-        out.put_slice(&self.bytes[PATCHED_BYTES..]);
-        out.freeze()
-    }
-}
-
-/// A run of batches as read for a fetch: pieces to be written one after the other.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LogSlice {
-    pub(crate) len: usize,
-    /// The offset after the last batch of which there is something.
-    pub(crate) end_offset: i64,
-    pieces: Vec<Piece>,
-}
-
-#[derive(Clone, Debug)]
-struct Piece {
-    head: [u8; PATCHED_BYTES],
-    tail: Bytes,
-}
-
-impl LogSlice {
-    /// Appends all pieces: tails of at least `min_segment` bytes by reference, smaller ones and heads copied.
-    pub(crate) fn write(
-        self,
-        min_segment: usize,
-        scratch: &mut BytesMut,
-        segments: &mut Vec<Bytes>,
-    ) {
-        let mut remaining = self.len;
-        for piece in self.pieces {
-            scratch.put_slice(&piece.head[..remaining.min(PATCHED_BYTES)]);
-            remaining = remaining.saturating_sub(PATCHED_BYTES);
-            remaining -= piece.tail.len();
-            if piece.tail.len() < min_segment {
-                scratch.put_slice(&piece.tail);
-            } else {
-                segments.push(scratch.split().freeze());
-                segments.push(piece.tail);
-            }
-        }
-    }
-
-    /// All pieces copied together.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.len);
-        self.clone().write(usize::MAX, &mut out, &mut Vec::new());
-        out.freeze()
-    }
-}
+use super::storage::{LogSlice, LogStore, MemoryStore, NewBatch, ReadRange, StoredBatch};
 
 /// Where a leader epoch's records begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -105,13 +16,24 @@ struct EpochStart {
 }
 
 /// One partition's batches, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Log {
-    batches: VecDeque<StoredBatch>,
+    store: Box<dyn LogStore>,
     start_offset: i64,
     end_offset: i64,
-    size_bytes: u64,
     epochs: Vec<EpochStart>,
+}
+
+/// In memory.
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            store: Box::new(MemoryStore::default()),
+            start_offset: 0,
+            end_offset: 0,
+            epochs: Vec::new(),
+        }
+    }
 }
 
 impl Log {
@@ -126,11 +48,12 @@ impl Log {
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.store.size_bytes()
     }
 
-    pub(crate) fn batches(&self) -> impl Iterator<Item = &StoredBatch> {
-        self.batches.iter()
+    /// All batches, for those who look into a log from outside.
+    pub(crate) fn batches(&self) -> io::Result<Vec<StoredBatch>> {
+        self.store.batches()
     }
 
     /// A leader begins an epoch here; epochs without a record leave no trace.
@@ -144,47 +67,33 @@ impl Log {
         });
     }
 
-    /// Appends a batch and returns the offset of its first record.
-    pub(crate) fn append(&mut self, batch: NewBatch, leader_epoch: i32) -> i64 {
+    /// Appends a batch and returns the offset of its first record. After an error nothing has changed.
+    pub(crate) fn append(&mut self, batch: NewBatch, leader_epoch: i32) -> io::Result<i64> {
         let base_offset = self.end_offset;
         let last_offset = base_offset + i64::from(batch.last_offset_delta);
-        let highest = self
-            .batches
-            .back()
-            .map_or(i64::MIN, |last| last.highest_timestamp_ms);
-        self.size_bytes += batch.bytes.len() as u64;
-        self.end_offset = last_offset + 1;
-        self.batches.push_back(StoredBatch {
+        self.store.append(StoredBatch {
             base_offset,
             last_offset,
             leader_epoch,
             max_timestamp_ms: batch.max_timestamp_ms,
-            highest_timestamp_ms: highest.max(batch.max_timestamp_ms),
             bytes: batch.bytes,
-        });
-        base_offset
+        })?;
+        self.end_offset = last_offset + 1;
+        Ok(base_offset)
     }
 
     /// Drops the oldest batches until at most `max_bytes` are left; the newest batch always stays.
     pub(crate) fn retain(&mut self, max_bytes: u64) {
-        while self.size_bytes > max_bytes && self.batches.len() > 1 {
-            let Some(dropped) = self.batches.pop_front() else {
-                return;
-            };
-            self.size_bytes -= dropped.bytes.len() as u64;
-            self.start_offset = dropped.last_offset + 1;
+        if let Some(start_offset) = self.store.retain(max_bytes) {
+            self.start_offset = self.start_offset.max(start_offset);
         }
         self.forget_epochs();
     }
 
-    /// Moves the log's beginning up to `offset`, which it never goes back from, and drops the batches that lie before it.
+    /// Moves the log's beginning up to `offset`, which it never goes back from, and drops what lies before it.
     pub(crate) fn delete_before(&mut self, offset: i64) {
         self.start_offset = self.start_offset.max(offset);
-        while let Some(dropped) =
-            (self.batches).pop_front_if(|batch| batch.last_offset < self.start_offset)
-        {
-            self.size_bytes -= dropped.bytes.len() as u64;
-        }
+        self.store.delete_before(self.start_offset);
         self.forget_epochs();
     }
 
@@ -199,22 +108,17 @@ impl Log {
     }
 
     /// Drops every batch that has a record at or beyond `offset`, as a replica does that follows an unclean leader.
-    pub(crate) fn truncate(&mut self, offset: i64) {
-        while let Some(last) = self
-            .batches
-            .back()
-            .filter(|last| last.last_offset >= offset)
-        {
-            self.size_bytes -= last.bytes.len() as u64;
-            self.end_offset = last.base_offset;
-            self.batches.pop_back();
+    pub(crate) fn truncate(&mut self, offset: i64) -> io::Result<()> {
+        if let Some(end_offset) = self.store.truncate(offset)? {
+            self.end_offset = end_offset;
         }
         let end_offset = self.end_offset;
         self.epochs.retain(|epoch| epoch.start_offset < end_offset);
+        Ok(())
     }
 
-    /// Batches from the one that holds `offset`, up to `max_bytes`. Like Kafka's, the slice may end within a batch, but never within
-    /// its first: when that does not fit, nothing is returned, or with `at_least_one` the whole of it.
+    /// Batches from the one that holds `offset`, as far as they end before `end_offset`, up to `max_bytes`. Like Kafka's, the slice may end within a
+    /// batch, but never within its first: when that does not fit, nothing is returned, or with `at_least_one` the whole of it.
     pub(crate) fn read(
         &self,
         offset: i64,
@@ -222,69 +126,29 @@ impl Log {
         at_least_one: bool,
         end_offset: i64,
     ) -> LogSlice {
-        let mut slice = LogSlice::default();
-        let first = self
-            .batches
-            .partition_point(|batch| batch.last_offset < offset);
-        for batch in self
-            .batches
-            .range(first..)
-            .take_while(|batch| batch.last_offset < end_offset)
-        {
-            let room = match slice.len {
-                0 if at_least_one => max_bytes.max(batch.bytes.len()),
-                _ => max_bytes.saturating_sub(slice.len),
-            };
-            let length = batch.bytes.len().min(room);
-            if length == 0 || (slice.len == 0 && length < batch.bytes.len()) {
-                break;
-            }
-            let tail = batch.bytes.slice(PATCHED_BYTES..length.max(PATCHED_BYTES));
-            slice.pieces.push(Piece {
-                head: batch.patched_head(),
-                tail,
-            });
-            slice.len += length;
-            slice.end_offset = batch.last_offset + 1;
-            if length < batch.bytes.len() {
-                break;
-            }
-        }
-        slice
+        self.store.read(&ReadRange {
+            offset,
+            end_offset,
+            max_bytes,
+            at_least_one,
+            whole: false,
+        })
     }
 
-    /// Whole batches from the one that holds `offset`, up to `max_bytes`, with `at_least_one` the first of them in any case; and the first and last
-    /// offset of each.
-    pub(crate) fn read_whole(
-        &self,
-        offset: i64,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> (LogSlice, Vec<(i64, i64)>) {
-        let first = self
-            .batches
-            .partition_point(|batch| batch.last_offset < offset);
-        let (mut len, mut bounds) = (0, Vec::new());
-        for batch in self.batches.range(first..) {
-            let fits = len + batch.bytes.len() <= max_bytes;
-            if !(fits || at_least_one && bounds.is_empty()) {
-                break;
-            }
-            len += batch.bytes.len();
-            bounds.push((batch.base_offset, batch.last_offset));
-        }
-        match len {
-            0 => (LogSlice::default(), bounds),
-            _ => (self.read(offset, len, true, self.end_offset), bounds),
-        }
+    /// Whole batches from the one that holds `offset`, up to `max_bytes`, with `at_least_one` the first of them in any case; with their bounds.
+    pub(crate) fn read_whole(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> LogSlice {
+        self.store.read(&ReadRange {
+            offset,
+            end_offset: self.end_offset,
+            max_bytes,
+            at_least_one,
+            whole: true,
+        })
     }
 
     /// The largest timestamp of the batch that begins at `base_offset`.
-    pub(crate) fn max_timestamp_at(&self, base_offset: i64) -> Option<i64> {
-        let at = self
-            .batches
-            .binary_search_by_key(&base_offset, |batch| batch.base_offset);
-        Some(self.batches.get(at.ok()?)?.max_timestamp_ms)
+    pub(crate) fn max_timestamp_at(&self, base_offset: i64) -> io::Result<Option<i64>> {
+        self.store.max_timestamp_at(base_offset)
     }
 
     /// The leader epoch of the record at `offset`, if it is known.
@@ -308,29 +172,23 @@ impl Log {
     }
 
     /// The first batch that has a record with at least this timestamp.
-    pub(crate) fn first_batch_since(&self, timestamp_ms: i64) -> Option<&StoredBatch> {
-        let first = self
-            .batches
-            .partition_point(|batch| batch.highest_timestamp_ms < timestamp_ms);
-        // Batches that retention has dropped still count into the highest timestamp, so this one may be too old itself.
-        self.batches
-            .range(first..)
-            .find(|batch| batch.max_timestamp_ms >= timestamp_ms)
+    pub(crate) fn first_batch_since(&self, timestamp_ms: i64) -> io::Result<Option<StoredBatch>> {
+        self.store.first_batch_since(timestamp_ms)
     }
 
     /// The first batch that has the largest timestamp of the log.
-    pub(crate) fn newest_batch(&self) -> Option<&StoredBatch> {
-        let newest = self
-            .batches
-            .iter()
-            .map(|batch| batch.max_timestamp_ms)
-            .max()?;
-        self.first_batch_since(newest)
+    pub(crate) fn newest_batch(&self) -> io::Result<Option<StoredBatch>> {
+        match self.store.max_timestamp_ms() {
+            Some(newest) => self.store.first_batch_since(newest),
+            None => Ok(None),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::{Bytes, BytesMut};
+
     use super::*;
 
     fn batch(size: usize, records: i32, max_timestamp_ms: i64) -> NewBatch {
@@ -343,11 +201,15 @@ mod tests {
         }
     }
 
+    fn append(log: &mut Log, batch: NewBatch, leader_epoch: i32) -> i64 {
+        log.append(batch, leader_epoch).expect("memory takes it")
+    }
+
     fn log_of(sizes: &[usize]) -> Log {
         let mut log = Log::default();
         log.begin_epoch(0);
         for (index, size) in sizes.iter().enumerate() {
-            log.append(batch(*size, 10, index as i64), 0);
+            append(&mut log, batch(*size, 10, index as i64), 0);
         }
         log
     }
@@ -356,7 +218,7 @@ mod tests {
     fn what_stands_before_an_offset_is_deleted_and_the_beginning_never_goes_back() {
         let mut log = log_of(&[100, 100, 100]);
         log.begin_epoch(1);
-        log.append(batch(100, 10, 9), 1);
+        append(&mut log, batch(100, 10, 9), 1);
         log.delete_before(15);
         assert_eq!((log.start_offset(), log.size_bytes()), (15, 300));
         // Readers get the batch that the beginning lies in.
@@ -368,14 +230,14 @@ mod tests {
         assert_eq!((log.epoch_at(29), log.epoch_at(30)), (None, Some(1)));
         log.delete_before(40);
         assert_eq!((log.start_offset(), log.size_bytes()), (40, 0));
-        assert_eq!(log.append(batch(100, 10, 9), 1), 40);
+        assert_eq!(append(&mut log, batch(100, 10, 9), 1), 40);
     }
 
     #[test]
     fn offsets_count_records_and_the_served_head_carries_them() {
         let mut log = log_of(&[100]);
         log.begin_epoch(2);
-        assert_eq!(log.append(batch(80, 3, 5), 2), 10);
+        assert_eq!(append(&mut log, batch(80, 3, 5), 2), 10);
         assert_eq!(log.end_offset(), 13);
         let bytes = log.read(11, 1000, false, 13).to_bytes();
         assert_eq!(bytes.len(), 80);
@@ -428,14 +290,14 @@ mod tests {
         let mut log = log_of(&[100, 100]);
         log.begin_epoch(2);
         log.begin_epoch(3);
-        log.append(batch(100, 5, 0), 3);
+        append(&mut log, batch(100, 5, 0), 3);
         assert_eq!(log.end_of_epoch(0), Some((0, 20)));
         assert_eq!(log.end_of_epoch(2), Some((0, 20)));
         assert_eq!(log.end_of_epoch(3), Some((3, 25)));
         assert_eq!(log.end_of_epoch(4), None);
         assert_eq!(log.epoch_at(19), Some(0));
         assert_eq!(log.epoch_at(20), Some(3));
-        log.truncate(22);
+        log.truncate(22).expect("memory can");
         assert_eq!((log.end_offset(), log.end_of_epoch(0)), (20, Some((0, 20))));
     }
 
@@ -443,22 +305,18 @@ mod tests {
     fn time_finds_the_first_batch_with_such_a_record() {
         let mut log = Log::default();
         for timestamp_ms in [10, 30, 20, 30] {
-            log.append(batch(100, 1, timestamp_ms), 0);
+            append(&mut log, batch(100, 1, timestamp_ms), 0);
         }
-        assert_eq!(
-            log.first_batch_since(5).map(|batch| batch.base_offset),
-            Some(0)
-        );
-        assert_eq!(
-            log.first_batch_since(11).map(|batch| batch.base_offset),
-            Some(1)
-        );
-        assert!(log.first_batch_since(31).is_none());
+        let since = |log: &Log, timestamp_ms| {
+            let found = log.first_batch_since(timestamp_ms).expect("memory can");
+            found.map(|batch| batch.base_offset)
+        };
+        assert_eq!(since(&log, 5), Some(0));
+        assert_eq!(since(&log, 11), Some(1));
+        assert_eq!(since(&log, 31), None);
         log.retain(200);
-        assert_eq!(
-            log.first_batch_since(25).map(|batch| batch.base_offset),
-            Some(3)
-        );
-        assert_eq!(log.newest_batch().map(|batch| batch.base_offset), Some(3));
+        assert_eq!(since(&log, 25), Some(3));
+        let newest = log.newest_batch().expect("memory can");
+        assert_eq!(newest.map(|batch| batch.base_offset), Some(3));
     }
 }

@@ -9,6 +9,7 @@
 //! - `security/`: who clients are, and what they may do
 //! - `cluster`: what the nodes share, and the story of the locks
 //! - `topic`, `topic_index`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
+//! - `storage/`: where a log's batches are kept
 //! - `transactions`: what read_committed readers see; filled by tests only, for now
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
 //! - `share/`: what share groups have acquired and acknowledged, and their sessions
@@ -33,6 +34,7 @@ mod random;
 mod security;
 mod server;
 mod share;
+mod storage;
 mod telemetry;
 mod topic;
 mod topic_index;

@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::batch::{self, ProducedBatch};
-use super::log::{Log, LogSlice};
+use super::log::Log;
 use super::producers::{Producers, Verdict};
+use super::storage::{LogSlice, storage_error};
 use super::transactions::{Aborted, Transactions};
 
 /// A partition's state; see the module.
@@ -125,11 +126,13 @@ impl Partition {
             return Ok(Appended {
                 base_offset,
                 log_start_offset: self.log.start_offset(),
-                max_timestamp_ms: self.log.max_timestamp_at(base_offset),
+                max_timestamp_ms: (self.log.max_timestamp_at(base_offset))
+                    .map_err(storage_error)?,
             });
         }
         let max_timestamp_ms = Some(produced.batch.max_timestamp_ms);
-        let base_offset = self.log.append(produced.batch, self.leader_epoch);
+        let base_offset =
+            (self.log.append(produced.batch, self.leader_epoch)).map_err(storage_error)?;
         if let Some(sequenced) = &produced.sequenced {
             self.producers.appended(sequenced, base_offset, now);
         }
@@ -143,10 +146,12 @@ impl Partition {
     }
 
     /// Appends whatever it is, for tests.
-    pub(crate) fn append_unchecked(&mut self, batch: &RecordBatch) {
-        let base_offset = self.log.append(batch::stored(batch), self.leader_epoch);
+    pub(crate) fn append_unchecked(&mut self, batch: &RecordBatch) -> Result<(), ErrorCode> {
+        let base_offset =
+            (self.log.append(batch::stored(batch), self.leader_epoch)).map_err(storage_error)?;
         self.transactions.appended(batch, base_offset);
         self.wake();
+        Ok(())
     }
 
     /// Drops the oldest batches, and what is known of them.
@@ -169,7 +174,8 @@ impl Partition {
 
     /// Cuts the log off, under a new leader epoch; what producers wrote beyond its end is forgotten.
     pub(crate) fn truncate(&mut self, offset: i64) {
-        self.log.truncate(offset);
+        // What cannot be cut off stays: of a log in memory everything can.
+        let _ = self.log.truncate(offset);
         self.transactions.truncate(self.log.end_offset());
         self.producers.truncate(self.log.end_offset());
         self.lead(self.leader);

@@ -10,9 +10,9 @@ use protocol::messages::list_offsets_response::{
 use protocol::records::RecordBatch;
 
 use super::{Api, Context, Reply};
-use crate::broker::log::StoredBatch;
 use crate::broker::partition::Partition;
 use crate::broker::security::AclOperation;
+use crate::broker::storage::{StoredBatch, storage_error};
 
 const READ_COMMITTED: i8 = 1;
 
@@ -148,15 +148,15 @@ fn find(
         LATEST_TIERED => NOTHING,
         EARLIEST_PENDING_UPLOAD => NOTHING,
         MAX_TIMESTAMP => {
-            let newest = log.newest_batch();
+            let newest = log.newest_batch().map_err(storage_error)?;
             newest
-                .and_then(|batch| record_since(batch, batch.max_timestamp_ms, log.start_offset()))
+                .and_then(|batch| record_since(&batch, batch.max_timestamp_ms, log.start_offset()))
                 .unwrap_or(NOTHING)
         }
         timestamp => {
-            let batch = log.first_batch_since(timestamp);
+            let batch = log.first_batch_since(timestamp).map_err(storage_error)?;
             batch
-                .and_then(|batch| record_since(batch, timestamp, log.start_offset()))
+                .and_then(|batch| record_since(&batch, timestamp, log.start_offset()))
                 .unwrap_or(NOTHING)
         }
     };

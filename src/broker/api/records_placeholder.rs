@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use protocol::wire::encoder::SEGMENT_BYTES;
 
-use crate::broker::log::LogSlice;
+use crate::broker::storage::LogSlice;
 
 /// The placeholders of one response, in order.
 #[derive(Debug)]

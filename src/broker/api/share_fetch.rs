@@ -16,11 +16,11 @@ use tokio::time::{Duration, Instant, timeout_at};
 use super::records_placeholder::RecordsPlaceholders;
 use super::{Api, Context, Reply};
 use crate::broker::lock;
-use crate::broker::log::LogSlice;
 use crate::broker::security::AclOperation;
 use crate::broker::share::{
     Acknowledged, Acquired, FINAL_EPOCH, Found, INITIAL_EPOCH, IdPartition, Limits, SessionKey,
 };
+use crate::broker::storage::LogSlice;
 
 /// The acquire mode in which no record more than asked for is acquired.
 const RECORD_LIMIT: i8 = 1;
@@ -278,7 +278,7 @@ impl<'a> Fetching<'a> {
         let Found::At(offset) = found else {
             return Ok(nothing);
         };
-        let (slice, batches) = {
+        let slice = {
             let partition = find()?;
             partition.check_leader(self.context.node, -1)?;
             partition.log.read_whole(offset, room, at_least_one)
@@ -292,8 +292,8 @@ impl<'a> Fetching<'a> {
             lock_for: settings.record_lock_duration,
         };
         Ok(Got {
+            acquired: view.acquire(member, &slice.bounds, limits, Instant::now()),
             records: slice,
-            acquired: view.acquire(member, &batches, limits, Instant::now()),
         })
     }
 }

@@ -1,0 +1,22 @@
+//! Where the batches of a partition are kept.
+//!
+//! - `log_store`: [`LogStore`], what a log asks of that place, and what goes in and comes out
+//! - `slice`: [`LogSlice`], batches as they were read
+//! - `memory`: batches exactly as they came, shared with the requests that brought them
+
+mod log_store;
+mod memory;
+mod slice;
+
+use std::io;
+
+use protocol::ErrorCode;
+
+pub(crate) use log_store::{LogStore, NewBatch, ReadRange, StoredBatch};
+pub(crate) use memory::MemoryStore;
+pub(crate) use slice::LogSlice;
+
+/// What clients hear when a place where batches are kept fails; it has been said there what has happened.
+pub(crate) fn storage_error(_: io::Error) -> ErrorCode {
+    ErrorCode::KAFKA_STORAGE_ERROR
+}
