@@ -16,6 +16,9 @@ use super::topic_settings::TopicSettings;
 
 /// Where a batch says which format it has.
 const MAGIC_AT: usize = 16;
+/// Where it says whether it belongs to a transaction, in two bytes; and the bit of the second.
+const ATTRIBUTES_AT: usize = 21;
+const TRANSACTIONAL: u8 = 0x10;
 /// The most that one batch is decompressed to where its records are checked.
 const MAX_DECOMPRESSED_BYTES: usize = 1 << 30;
 /// The timestamp of a record that has none.
@@ -65,6 +68,7 @@ pub(crate) struct ProducedBatch {
     pub(crate) batch: NewBatch,
     /// None without idempotence.
     pub(crate) sequenced: Option<Sequenced>,
+    pub(crate) is_transactional: bool,
 }
 
 /// Checks the records of one partition of a Produce request that comes in at `now_ms` (milliseconds since 1970).
@@ -98,19 +102,24 @@ pub(crate) fn check(
     if batch.bytes().len() > settings.segment_bytes {
         return Err(ErrorCode::RECORD_LIST_TOO_LARGE.into());
     }
-    let sequenced = (batch.producer_id() >= 0).then(|| Sequenced {
-        producer_id: batch.producer_id(),
-        epoch: batch.producer_epoch(),
-        first: batch.base_sequence(),
-        last_offset_delta: batch.header().last_offset_delta,
-    });
     Ok(ProducedBatch {
         batch: match settings.log_append_time {
             true => appended_at(&batch, now_ms),
             false => stored(&batch),
         },
-        sequenced,
+        sequenced: Sequenced::of(&batch),
+        is_transactional: batch.is_transactional(),
     })
+}
+
+/// The batch of these records that belongs to a transaction, if there is one.
+pub(crate) fn transactional(records: &Bytes) -> Option<RecordBatch> {
+    // Most do not, and that is quickly seen.
+    if records.get(ATTRIBUTES_AT + 1)? & TRANSACTIONAL == 0 || records.get(MAGIC_AT) != Some(&2) {
+        return None;
+    }
+    let first = BatchIter::new(records.clone()).next()?.ok()?;
+    first.is_transactional().then_some(first)
 }
 
 fn check_batch(batch: &RecordBatch, version: i16, settings: &TopicSettings) -> Result<(), Refusal> {
@@ -126,10 +135,6 @@ fn check_batch(batch: &RecordBatch, version: i16, settings: &TopicSettings) -> R
                 ..ErrorCode::UNKNOWN_SERVER_ERROR.into()
             });
         }
-    }
-    if batch.is_transactional() {
-        // The request names no transactional id: one that does is refused as a whole.
-        return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
     }
     if batch.base_offset() != 0 {
         return Err(rejected("the base offset of a batch must be 0"));

@@ -20,6 +20,7 @@ use super::server::Listener;
 use super::server::{Acceptor, BrokerTls};
 use super::share::ShareSettings;
 use super::topic_settings::TopicSettings;
+use super::transactions::{TransactionSettings, TransactionVersion};
 use super::wall_clock::WallClock;
 
 /// The port that in-memory nodes say they have.
@@ -55,6 +56,7 @@ impl Default for BrokerBuilder {
                 topic: TopicSettings::default(),
                 groups: GroupSettings::default(),
                 shares: ShareSettings::default(),
+                transactions: TransactionSettings::default(),
                 fetch_max_bytes: 55 * 1024 * 1024,
                 max_request_bytes: 100 * 1024 * 1024,
                 offset_metadata_max_bytes: 4096,
@@ -206,6 +208,52 @@ impl BrokerBuilder {
     #[must_use]
     pub fn consumer_group_migration_policy(mut self, policy: MigrationPolicy) -> Self {
         self.settings.groups.migration_policy = policy;
+        self
+    }
+
+    /// The level of the feature `transaction.version`, 0 to 2. Default 2: partitions come into transactions with their records, and each transaction
+    /// has an epoch of its own (KIP-890). With less, clients take the older flow.
+    #[must_use]
+    pub fn transaction_version(mut self, level: u8) -> Self {
+        let level = i8::try_from(level.min(2)).unwrap_or(2);
+        self.settings.transactions.version = TransactionVersion(level);
+        self
+    }
+
+    /// The longest timeout that transactions may have (`transaction.max.timeout.ms`). Default 15 minutes. A transaction is aborted as soon as its
+    /// timeout has passed (Kafka looks every 10 s).
+    #[must_use]
+    pub fn transaction_max_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.transactions.max_timeout = timeout;
+        self
+    }
+
+    /// For how long a transactional id is remembered that nobody uses (`transactional.id.expiration.ms`). Default 7 days.
+    #[must_use]
+    pub fn transactional_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.transactions.id_expiration = time;
+        self
+    }
+
+    /// For how long partitions remember a producer that does not write (`producer.id.expiration.ms`). Default 1 day.
+    #[must_use]
+    pub fn producer_id_expiration(mut self, time: Duration) -> Self {
+        self.settings.transactions.producer_id_expiration = time;
+        self
+    }
+
+    /// Lets others coordinate transactions, which then have no timeout (KIP-939, `transaction.two.phase.commit.enable`), and offers the version of
+    /// InitProducerId that says so, which Kafka 4.4 does with `unstable.api.versions.enable`. Default: no.
+    #[must_use]
+    pub fn two_phase_commit(mut self) -> Self {
+        self.settings.transactions.two_phase_commit = true;
+        self
+    }
+
+    /// How long a coordinator of transactional ids that takes over from another node answers COORDINATOR_LOAD_IN_PROGRESS. Default 0.
+    #[must_use]
+    pub fn coordinator_load_time(mut self, time: Duration) -> Self {
+        self.settings.transactions.load_time = time;
         self
     }
 

@@ -27,6 +27,7 @@ use super::telemetry::Telemetry;
 use super::topic::{Topic, name_problem, names_collide};
 use super::topic_index::TopicIndex;
 use super::topic_settings::TopicSettings;
+use super::transactions::{Moment, TransactionCoordinator, TransactionSettings};
 use super::wall_clock::WallClock;
 
 /// What the whole cluster is set to.
@@ -38,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) topic: TopicSettings,
     pub(crate) groups: GroupSettings,
     pub(crate) shares: ShareSettings,
+    pub(crate) transactions: TransactionSettings,
     /// The most that one Fetch response holds.
     pub(crate) fetch_max_bytes: usize,
     pub(crate) max_request_bytes: usize,
@@ -109,7 +111,8 @@ pub(crate) struct Cluster {
     pub(crate) acceptor: Option<super::server::Acceptor>,
     directory: RwLock<Directory>,
     pub(crate) groups: Mutex<Groups>,
-    /// Tells the keeper of the groups' time that a deadline may have come nearer.
+    pub(crate) transactions: Mutex<TransactionCoordinator>,
+    /// Tells the keeper of the time of groups and transactions that a deadline may have come nearer.
     pub(crate) groups_changed: Notify,
     sessions: BTreeMap<i32, Mutex<FetchSessions>>,
     /// What share groups have acquired and acknowledged.
@@ -167,6 +170,7 @@ impl Cluster {
             #[cfg(feature = "tls-rustls")]
             acceptor: None,
             groups: Mutex::new(Groups::new(settings.groups.clone())),
+            transactions: Mutex::new(TransactionCoordinator::new(settings.transactions.clone())),
             groups_changed: Notify::new(),
             sessions,
             shares: Mutex::new(Shares::new(settings.shares.clone())),
@@ -252,6 +256,14 @@ impl Cluster {
         }
     }
 
+    /// What time it is.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            instant: Instant::now(),
+            ms: self.settings.wall_clock.now_ms(),
+        }
+    }
+
     pub(crate) fn next_producer_id(&self) -> i64 {
         self.next_producer_id.fetch_add(1, Ordering::Relaxed)
     }
@@ -264,6 +276,14 @@ impl Cluster {
         if is_telemetry && !self.settings.client_telemetry {
             return None;
         }
+        let two_phase_commit = self.settings.transactions.two_phase_commit;
+        let spoken = match api {
+            ApiKey::INIT_PRODUCER_ID if !two_phase_commit => {
+                let without = VersionRange { min: 0, max: 5 };
+                spoken.intersection(without)?
+            }
+            _ => spoken,
+        };
         match self.settings.versions.get(&api) {
             Some(restricted) => restricted
                 .as_ref()
@@ -278,8 +298,10 @@ impl Cluster {
         let mut directory = self.directory_mut();
         directory.check_free(&new.name)?;
         let topic = Arc::new(Topic::new(new.name.clone(), id, new.settings, new.replicas));
+        let expiration = self.settings.transactions.producer_id_expiration;
         // Nobody else knows these partitions yet, so locking them here can't meet anyone.
         for mut partition in topic.partitions() {
+            partition.producers.set_expiration(expiration);
             for node in directory.nodes.values().filter(|node| !node.running) {
                 partition.node_stopped(node.endpoint.node);
             }
@@ -305,6 +327,10 @@ impl Cluster {
         let replication = self.settings.default_replication_factor;
         let replicas = directory.place(total, replication);
         let grown = topic.grown(replicas.into_iter().rev().take(missing).rev().collect());
+        let expiration = self.settings.transactions.producer_id_expiration;
+        for mut partition in grown.partitions().skip(topic.partition_count()) {
+            partition.producers.set_expiration(expiration);
+        }
         for node in directory.nodes.values().filter(|node| !node.running) {
             // Those that there were know already.
             for mut partition in grown.partitions().skip(topic.partition_count()) {
@@ -343,6 +369,8 @@ impl Cluster {
             .partitions()
             .for_each(|mut partition| partition.delete());
         lock(&self.groups).topic_deleted(name);
+        lock(&self.transactions).retry_markers(Instant::now());
+        self.groups_changed.notify_one();
         lock(&self.shares).topic_deleted(&topic.id);
         Some(topic)
     }
@@ -376,20 +404,18 @@ impl Cluster {
     }
 
     fn change_node(&self, id: i32, running: bool, now: Instant, change: impl Fn(&mut Partition)) {
-        let group_ids = lock(&self.groups).ids();
+        let mut ids = lock(&self.groups).ids();
+        ids.append(&mut lock(&self.transactions).ids());
         let mut moved = BTreeSet::new();
         let topics: Vec<_> = {
             let mut directory = self.directory_mut();
-            let before: Vec<_> = group_ids
-                .iter()
-                .map(|id| directory.coordinator_id(id))
-                .collect();
+            let before: Vec<_> = ids.iter().map(|id| directory.coordinator_id(id)).collect();
             if let Some(node) = directory.nodes.get_mut(&id) {
                 node.running = running;
             }
-            for (group_id, before) in group_ids.into_iter().zip(before) {
-                if directory.coordinator_id(&group_id) != before {
-                    moved.insert(group_id);
+            for (id, before) in ids.into_iter().zip(before) {
+                if directory.coordinator_id(&id) != before {
+                    moved.insert(id);
                 }
             }
             directory.topics.values().cloned().collect()
@@ -400,6 +426,11 @@ impl Cluster {
                 .for_each(|mut partition| change(&mut partition));
         }
         lock(&self.groups).coordinator_moved(|id| moved.contains(id), now);
+        {
+            let mut transactions = lock(&self.transactions);
+            transactions.coordinator_moved(|id| moved.contains(id), now);
+            transactions.retry_markers(now);
+        }
         self.groups_changed.notify_one();
     }
 
@@ -409,16 +440,22 @@ impl Cluster {
             .coordinators
             .insert(key.to_owned(), node);
         lock(&self.groups).coordinator_moved(|id| id == key, now);
+        lock(&self.transactions).coordinator_moved(|id| id == key, now);
         self.groups_changed.notify_one();
     }
 }
 
-/// Lets groups, and the locks of share groups, time out for as long as it runs.
+/// Lets groups, the locks of share groups, and transactions time out for as long as it runs, and writes markers that had to wait.
 pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
     loop {
         let next = lock(&cluster.groups).next_deadline();
         let next_lock = lock(&cluster.shares).next_deadline();
-        let next = next.into_iter().chain(next_lock).min();
+        let next_transaction = lock(&cluster.transactions).next_deadline();
+        let next = next
+            .into_iter()
+            .chain(next_lock)
+            .chain(next_transaction)
+            .min();
         let passed = async {
             match next {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -433,6 +470,8 @@ pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
                 lock(&cluster.groups).expire(now);
                 let given_back = lock(&cluster.shares).expire(now);
                 cluster.wake_share_fetches(&given_back);
+                lock(&cluster.transactions).expire(cluster.moment());
+                cluster.write_markers();
             }
         }
     }

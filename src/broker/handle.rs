@@ -268,12 +268,12 @@ impl Broker {
         .unwrap_or(false)
     }
 
-    /// Makes a node the coordinator of a group; who waits in it hears of it.
+    /// Makes a node the coordinator of a group, or of a transactional id; who waits in the group hears of it.
     pub fn move_coordinator(&self, group: &str, node: i32) {
         self.cluster().move_coordinator(group, node, Instant::now());
     }
 
-    /// The node that coordinates a group now.
+    /// The node that coordinates a group, or a transactional id, now.
     pub fn coordinator(&self, group: &str) -> Option<i32> {
         self.cluster()
             .directory()
@@ -295,6 +295,11 @@ impl Broker {
             partition.retain(bytes);
             partition.wake();
         });
+    }
+
+    /// Raises the epoch of the producer of a transactional id, as so many transactions would; false when there is none. At 32,766 it is exhausted.
+    pub fn skip_to_producer_epoch(&self, transactional_id: &str, epoch: i16) -> bool {
+        lock(&self.cluster().transactions).skip_to_epoch(transactional_id, epoch)
     }
 
     /// Forgets what a partition knows of idempotent producers, as when their state has expired.

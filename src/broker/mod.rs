@@ -10,7 +10,7 @@
 //! - `cluster`: what the nodes share, and the story of the locks
 //! - `topic`, `topic_index`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
 //! - `storage/`: where a log's batches are kept
-//! - `transactions`: what read_committed readers see; filled by tests only, for now
+//! - `transactions/`: who coordinates them, what of them is in partitions, and how they end
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
 //! - `share/`: what share groups have acquired and acknowledged, and their sessions
 //! - `telemetry`: what clients tell of what they measure

@@ -4,6 +4,8 @@
 //! partition changes under its one lock, so an append can't slip past a change of leaders. The nodes are in one process and share
 //! the log: what is appended is replicated at once, the high watermark is the log's end, and a new leader misses nothing.
 
+mod transactional;
+
 use std::sync::{Arc, Weak};
 
 use protocol::ErrorCode;
@@ -13,9 +15,10 @@ use tokio::time::Instant;
 
 use super::batch::{self, ProducedBatch};
 use super::log::Log;
-use super::producers::{Producers, Verdict};
+use super::producers::Producers;
 use super::storage::{LogSlice, storage_error};
-use super::transactions::{Aborted, Transactions};
+use super::transactions::{Aborted, Guard, PartitionTransactions, Verifications};
+pub(crate) use transactional::MarkerOptions;
 
 /// A partition's state; see the module.
 #[derive(Debug)]
@@ -26,7 +29,8 @@ pub(crate) struct Partition {
     pub(crate) isr: Vec<i32>,
     pub(crate) log: Log,
     pub(crate) producers: Producers,
-    transactions: Transactions,
+    transactions: PartitionTransactions,
+    verifications: Verifications,
     waiters: Vec<Weak<Notify>>,
     deleted: bool,
 }
@@ -38,6 +42,16 @@ pub(crate) struct Appended {
     pub(crate) log_start_offset: i64,
     /// The largest timestamp of the batch; of one that was there already, as long as the log holds it.
     pub(crate) max_timestamp_ms: Option<i64>,
+}
+
+/// What an append has to keep to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppendOptions {
+    pub(crate) min_in_sync: usize,
+    pub(crate) retention_bytes: u64,
+    /// What a batch that opens a transaction relies on.
+    pub(crate) guard: Option<Guard>,
+    pub(crate) now: Instant,
 }
 
 /// What a fetch asks of a partition.
@@ -77,7 +91,8 @@ impl Partition {
             replicas,
             log,
             producers: Producers::default(),
-            transactions: Transactions::default(),
+            transactions: PartitionTransactions::default(),
+            verifications: Verifications::default(),
             waiters: Vec::new(),
             deleted: false,
         }
@@ -112,17 +127,13 @@ impl Partition {
         &mut self,
         node: i32,
         produced: ProducedBatch,
-        min_in_sync: usize,
-        retention_bytes: u64,
-        now: Instant,
+        options: &AppendOptions,
     ) -> Result<Appended, ErrorCode> {
         self.check_leader(node, -1)?;
-        if self.isr.len() < min_in_sync {
+        if self.isr.len() < options.min_in_sync {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
-        if let Some(sequenced) = &produced.sequenced
-            && let Verdict::Duplicate { base_offset } = self.producers.check(sequenced)?
-        {
+        if let Some(base_offset) = self.check_producer(&produced, options)? {
             return Ok(Appended {
                 base_offset,
                 log_start_offset: self.log.start_offset(),
@@ -130,18 +141,22 @@ impl Partition {
                     .map_err(storage_error)?,
             });
         }
-        let max_timestamp_ms = Some(produced.batch.max_timestamp_ms);
+        let max_timestamp_ms = produced.batch.max_timestamp_ms;
         let base_offset =
             (self.log.append(produced.batch, self.leader_epoch)).map_err(storage_error)?;
         if let Some(sequenced) = &produced.sequenced {
-            self.producers.appended(sequenced, base_offset, now);
+            (self.producers).appended(sequenced, base_offset, max_timestamp_ms, options.now);
+            if produced.is_transactional {
+                self.transactions.begin(sequenced.producer_id, base_offset);
+                self.verifications.end(sequenced.producer_id);
+            }
         }
-        self.retain(retention_bytes);
+        self.retain(options.retention_bytes);
         self.wake();
         Ok(Appended {
             base_offset,
             log_start_offset: self.log.start_offset(),
-            max_timestamp_ms,
+            max_timestamp_ms: Some(max_timestamp_ms),
         })
     }
 
@@ -183,7 +198,9 @@ impl Partition {
 
     /// Up to where read_committed readers may read.
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.transactions.last_stable_offset(self.log.end_offset())
+        let stable = self.transactions.last_stable_offset(self.log.end_offset());
+        // What an open transaction begins with may have been deleted.
+        stable.max(self.log.start_offset())
     }
 
     /// Reads for a fetch.

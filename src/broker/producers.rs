@@ -1,18 +1,24 @@
-//! What a partition remembers of idempotent producers (KIP-98), by Kafka 4's rules.
+//! What a partition remembers of idempotent and transactional producers (KIP-98), by Kafka 4's rules.
 //!
-//! In: producer id, epoch and sequences of a batch. Out: append it, it is a duplicate of an earlier one, or an error.
+//! In: producer id, epoch and sequences of a batch; markers that end transactions. Out: append it, it is a duplicate of an earlier one, or an error.
 //! A producer that is not known may begin with any sequence (KIP-360): Kafka no longer answers UNKNOWN_PRODUCER_ID here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::ErrorCode;
+use protocol::messages::describe_producers_response::ProducerState;
+use protocol::records::RecordBatch;
 use tokio::time::Instant;
+
+use super::transactions::Marker;
 
 /// As many batches as a producer may have in flight are remembered to recognise duplicates.
 const REMEMBERED_BATCHES: usize = 5;
-/// Kafka's `producer.id.expiration.ms`.
+/// Kafka's default of `producer.id.expiration.ms`.
 const EXPIRATION: Duration = Duration::from_secs(24 * 60 * 60);
+/// Stands for no epoch of a coordinator.
+const NO_COORDINATOR_EPOCH: i32 = -1;
 /// Expired producers are looked for once there are this many.
 const PRODUCERS_BEFORE_EXPIRY: usize = 1000;
 
@@ -27,6 +33,16 @@ pub(crate) struct Sequenced {
 }
 
 impl Sequenced {
+    /// Of a batch; none without idempotence.
+    pub(crate) fn of(batch: &RecordBatch) -> Option<Self> {
+        (batch.producer_id() >= 0).then(|| Self {
+            producer_id: batch.producer_id(),
+            epoch: batch.producer_epoch(),
+            first: batch.base_sequence(),
+            last_offset_delta: batch.header().last_offset_delta,
+        })
+    }
+
     fn last(&self) -> i32 {
         // Sequences are 31 bits wide.
         ((i64::from(self.first) + i64::from(self.last_offset_delta)) & i64::from(i32::MAX)) as i32
@@ -46,8 +62,14 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 struct Producer {
     epoch: i16,
+    /// Of this epoch; none after a marker that began it.
     batches: VecDeque<Remembered>,
     last_append: Instant,
+    /// The largest timestamp of what it wrote last.
+    last_timestamp_ms: i64,
+    /// Of its last marker.
+    coordinator_epoch: i32,
+    marker_offset: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -58,12 +80,58 @@ struct Remembered {
 }
 
 /// The producers of one partition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Producers {
     producers: BTreeMap<i64, Producer>,
+    expiration: Duration,
+}
+
+impl Default for Producers {
+    fn default() -> Self {
+        Self {
+            producers: BTreeMap::new(),
+            expiration: EXPIRATION,
+        }
+    }
 }
 
 impl Producers {
+    /// With this `producer.id.expiration.ms`.
+    pub(crate) fn set_expiration(&mut self, expiration: Duration) {
+        self.expiration = expiration;
+    }
+
+    pub(crate) fn expiration(&self) -> Duration {
+        self.expiration
+    }
+
+    /// The epoch that a producer has written in last, if it is known.
+    pub(crate) fn epoch(&self, producer_id: i64) -> Option<i16> {
+        Some(self.producers.get(&producer_id)?.epoch)
+    }
+
+    /// Whether no batch of the producer's epoch is known.
+    pub(crate) fn is_new(&self, producer_id: i64) -> bool {
+        let known = self.producers.get(&producer_id);
+        known.is_none_or(|producer| producer.batches.is_empty())
+    }
+
+    /// Where a batch is in the log, if it is one of the last of its producer.
+    pub(crate) fn duplicate(&self, batch: &Sequenced) -> Option<i64> {
+        let producer = self.producers.get(&batch.producer_id)?;
+        let same = |known: &&Remembered| known.first == batch.first && known.last == batch.last();
+        let known = producer.batches.iter().find(same)?;
+        (producer.epoch == batch.epoch).then_some(known.base_offset)
+    }
+
+    /// Forgets who has not written for long, but for those who have a transaction open.
+    pub(crate) fn expire(&mut self, is_open: impl Fn(i64) -> bool, now: Instant) {
+        let expiration = self.expiration;
+        self.producers.retain(|id, producer| {
+            now.duration_since(producer.last_append) < expiration || is_open(*id)
+        });
+    }
+
     /// Whether a batch may be appended. Errors are Kafka's: INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER.
     pub(crate) fn check(&self, batch: &Sequenced) -> Result<Verdict, ErrorCode> {
         let Some(producer) = self.producers.get(&batch.producer_id) else {
@@ -79,38 +147,25 @@ impl Producers {
                 Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
             };
         }
-        let same = |known: &&Remembered| known.first == batch.first && known.last == batch.last();
-        if let Some(known) = producer.batches.iter().find(same) {
-            return Ok(Verdict::Duplicate {
-                base_offset: known.base_offset,
-            });
+        if let Some(base_offset) = self.duplicate(batch) {
+            return Ok(Verdict::Duplicate { base_offset });
         }
-        match producer.batches.back() {
-            Some(newest) if batch.first != next_sequence(newest.last) => {
-                Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
-            }
-            _ => Ok(Verdict::Append),
+        let expected = producer.batches.back();
+        match batch.first == expected.map_or(0, |newest| next_sequence(newest.last)) {
+            true => Ok(Verdict::Append),
+            false => Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
         }
     }
 
-    /// Remembers a batch that was appended at `base_offset`.
-    pub(crate) fn appended(&mut self, batch: &Sequenced, base_offset: i64, now: Instant) {
-        if self.producers.len() >= PRODUCERS_BEFORE_EXPIRY {
-            self.producers
-                .retain(|_, producer| now.duration_since(producer.last_append) < EXPIRATION);
-        }
-        let producer = self
-            .producers
-            .entry(batch.producer_id)
-            .or_insert_with(|| Producer {
-                epoch: batch.epoch,
-                batches: VecDeque::with_capacity(REMEMBERED_BATCHES),
-                last_append: now,
-            });
-        if producer.epoch != batch.epoch {
-            producer.epoch = batch.epoch;
-            producer.batches.clear();
-        }
+    /// Remembers a batch that was appended at `base_offset`; `timestamp_ms`: its largest timestamp.
+    pub(crate) fn appended(
+        &mut self,
+        batch: &Sequenced,
+        base_offset: i64,
+        timestamp_ms: i64,
+        now: Instant,
+    ) {
+        let producer = self.written(batch.producer_id, batch.epoch, timestamp_ms, now);
         if producer.batches.len() == REMEMBERED_BATCHES {
             producer.batches.pop_front();
         }
@@ -119,16 +174,70 @@ impl Producers {
             last: batch.last(),
             base_offset,
         });
-        producer.last_append = now;
     }
 
-    /// Forgets the batches at or past the log's new end, and whoever has none left, as Kafka does that rebuilds this from the log.
+    /// Whether a marker may be appended. Errors are Kafka's: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
+    pub(crate) fn check_marker(&self, marker: &Marker) -> Result<(), ErrorCode> {
+        let known = self.producers.get(&marker.producer.id);
+        marker.check(
+            known.map(|known| known.epoch),
+            known.map(|known| known.coordinator_epoch),
+        )
+    }
+
+    /// Remembers a marker that was appended at `offset`.
+    pub(crate) fn marked(&mut self, marker: &Marker, offset: i64, timestamp_ms: i64, now: Instant) {
+        let producer = self.written(marker.producer.id, marker.producer.epoch, timestamp_ms, now);
+        producer.coordinator_epoch = marker.coordinator_epoch;
+        producer.marker_offset = Some(offset);
+    }
+
+    fn written(&mut self, id: i64, epoch: i16, timestamp_ms: i64, now: Instant) -> &mut Producer {
+        let producer = self.producers.entry(id).or_insert_with(|| Producer {
+            epoch,
+            batches: VecDeque::with_capacity(REMEMBERED_BATCHES),
+            last_append: now,
+            last_timestamp_ms: timestamp_ms,
+            coordinator_epoch: NO_COORDINATOR_EPOCH,
+            marker_offset: None,
+        });
+        if producer.epoch != epoch {
+            producer.epoch = epoch;
+            producer.batches.clear();
+        }
+        (producer.last_append, producer.last_timestamp_ms) = (now, timestamp_ms);
+        producer
+    }
+
+    /// Whether it is time to look for those who have not written for long: there are many, or this one is asked for.
+    pub(crate) fn expiry_is_due(&self, producer_id: i64, now: Instant) -> bool {
+        let known = self.producers.get(&producer_id);
+        let expired = |known: &Producer| now.duration_since(known.last_append) >= self.expiration;
+        known.is_some_and(expired) || self.producers.len() >= PRODUCERS_BEFORE_EXPIRY
+    }
+
+    /// What DescribeProducers says; where each one's open transaction begins is known elsewhere.
+    pub(crate) fn describe(&self) -> impl Iterator<Item = ProducerState> {
+        self.producers.iter().map(|(id, producer)| ProducerState {
+            producer_id: *id,
+            producer_epoch: i32::from(producer.epoch),
+            last_sequence: producer.batches.back().map_or(-1, |newest| newest.last),
+            last_timestamp: producer.last_timestamp_ms,
+            coordinator_epoch: producer.coordinator_epoch,
+            ..Default::default()
+        })
+    }
+
+    /// Forgets what is at or past the log's new end: batches, and whoever has none left or a marker there.
     pub(crate) fn truncate(&mut self, end_offset: i64) {
         self.producers.retain(|_, producer| {
             producer
                 .batches
                 .retain(|batch| batch.base_offset < end_offset);
-            !producer.batches.is_empty()
+            match producer.marker_offset {
+                Some(offset) => offset < end_offset,
+                None => !producer.batches.is_empty(),
+            }
         });
     }
 
@@ -145,6 +254,7 @@ fn next_sequence(last: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::transactions::{ProducerIdAndEpoch, TransactionVersion};
 
     fn batch(epoch: i16, first: i32, records: i32) -> Sequenced {
         Sequenced {
@@ -157,7 +267,7 @@ mod tests {
 
     fn append(producers: &mut Producers, batch: Sequenced, base_offset: i64) {
         assert_eq!(producers.check(&batch), Ok(Verdict::Append));
-        producers.appended(&batch, base_offset, Instant::now());
+        producers.appended(&batch, base_offset, 1_000, Instant::now());
     }
 
     #[test]
@@ -230,21 +340,69 @@ mod tests {
         append(&mut exact, batch(0, 0, 1), 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn producers_expire_once_there_are_many() {
+    #[test]
+    fn producers_expire_unless_they_have_a_transaction_open() {
         let mut producers = Producers::default();
+        let now = Instant::now();
         for id in 0..PRODUCERS_BEFORE_EXPIRY as i64 {
-            producers.appended(
-                &Sequenced {
-                    producer_id: id,
-                    ..batch(0, 0, 1)
-                },
-                0,
-                Instant::now(),
-            );
+            assert!(!producers.expiry_is_due(3, now));
+            let batch = Sequenced {
+                producer_id: id,
+                ..batch(0, 0, 1)
+            };
+            producers.appended(&batch, 0, 1_000, now);
         }
-        tokio::time::advance(EXPIRATION).await;
-        producers.appended(&batch(0, 1, 1), 1, Instant::now());
-        assert_eq!(producers.producers.len(), 1);
+        assert!(producers.expiry_is_due(3, now));
+        producers.expire(|id| id == 3, now + EXPIRATION);
+        assert_eq!(producers.producers.keys().collect::<Vec<_>>(), [&3]);
+        assert_eq!((producers.epoch(3), producers.epoch(4)), (Some(0), None));
+    }
+
+    fn marker(epoch: i16, coordinator_epoch: i32, version: TransactionVersion) -> Marker {
+        Marker {
+            producer: ProducerIdAndEpoch { id: 9, epoch },
+            commit: true,
+            coordinator_epoch,
+            version,
+        }
+    }
+
+    #[test]
+    fn a_marker_with_a_new_epoch_fences_and_the_next_transaction_begins_at_zero() {
+        let mut producers = Producers::default();
+        append(&mut producers, batch(0, 0, 5), 0);
+        let v2 = TransactionVersion::V2;
+        let late = Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+        assert_eq!(producers.check_marker(&marker(0, 0, v2)), late);
+        assert_eq!(producers.check_marker(&marker(1, 0, v2)), Ok(()));
+        producers.marked(&marker(1, 0, v2), 5, 2_000, Instant::now());
+        assert_eq!(producers.check_marker(&marker(1, 0, v2)), late);
+        assert!(producers.is_new(9));
+        assert_eq!(
+            producers.check(&batch(0, 5, 1)),
+            Err(ErrorCode::INVALID_PRODUCER_EPOCH)
+        );
+        assert_eq!(
+            producers.check(&batch(1, 5, 1)),
+            Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+        );
+        append(&mut producers, batch(1, 0, 1), 6);
+    }
+
+    #[test]
+    fn a_marker_of_the_older_rules_has_the_epoch_and_sequences_go_on() {
+        let mut producers = Producers::default();
+        append(&mut producers, batch(0, 0, 5), 0);
+        let v0 = TransactionVersion::V0;
+        assert_eq!(producers.check_marker(&marker(0, 3, v0)), Ok(()));
+        producers.marked(&marker(0, 3, v0), 5, 2_000, Instant::now());
+        assert_eq!(
+            producers.check_marker(&marker(0, 2, v0)),
+            Err(ErrorCode::TRANSACTION_COORDINATOR_FENCED)
+        );
+        append(&mut producers, batch(0, 5, 1), 6);
+        let state = producers.describe().next().expect("one");
+        assert_eq!((state.coordinator_epoch, state.last_sequence), (3, 5));
+        assert_eq!((state.last_timestamp, state.producer_epoch), (1_000, 0));
     }
 }

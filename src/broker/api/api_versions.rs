@@ -16,6 +16,9 @@ use crate::broker::cluster::Cluster;
 const GROUP_VERSION: &str = "group.version";
 /// The same of share groups (KIP-932).
 const SHARE_VERSION: &str = "share.version";
+/// The feature whose level 2 means that each transaction has an epoch of its own (KIP-890).
+const TRANSACTION_VERSION: &str = "transaction.version";
+const TRANSACTION_VERSION_MAX: i16 = 2;
 
 impl Api for ApiVersionsRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<ApiVersionsResponse> {
@@ -42,34 +45,37 @@ impl Api for ApiVersionsRequest {
             .collect();
         context.connection.session().versions_told();
         let level = |key, spoken| i16::from(context.cluster.versions(key, spoken).is_some());
+        let group_version = level(
+            ConsumerGroupHeartbeatRequest::KEY,
+            ConsumerGroupHeartbeatRequest::VERSIONS,
+        );
+        let share_version = level(
+            ShareGroupHeartbeatRequest::KEY,
+            ShareGroupHeartbeatRequest::VERSIONS,
+        );
+        let transaction_version = context.cluster.settings.transactions.version;
+        // What is supported, and what holds.
         let features = [
+            (GROUP_VERSION, group_version, group_version),
+            (SHARE_VERSION, share_version, share_version),
             (
-                GROUP_VERSION,
-                level(
-                    ConsumerGroupHeartbeatRequest::KEY,
-                    ConsumerGroupHeartbeatRequest::VERSIONS,
-                ),
-            ),
-            (
-                SHARE_VERSION,
-                level(
-                    ShareGroupHeartbeatRequest::KEY,
-                    ShareGroupHeartbeatRequest::VERSIONS,
-                ),
+                TRANSACTION_VERSION,
+                TRANSACTION_VERSION_MAX,
+                i16::from(transaction_version.0),
             ),
         ];
         Reply::Message(ApiVersionsResponse {
             api_keys,
             supported_features: (features.iter())
-                .map(|(name, level)| SupportedFeatureKey {
+                .map(|(name, max, _)| SupportedFeatureKey {
                     name: (*name).to_owned(),
-                    max_version: *level,
+                    max_version: *max,
                     ..Default::default()
                 })
                 .collect(),
             finalized_features_epoch: 0,
             finalized_features: (features.iter())
-                .map(|(name, level)| FinalizedFeatureKey {
+                .map(|(name, _, level)| FinalizedFeatureKey {
                     name: (*name).to_owned(),
                     max_version_level: *level,
                     min_version_level: *level,

@@ -1,44 +1,37 @@
-//! InitProducerId: ids for idempotent producers (KIP-98, KIP-360).
+//! InitProducerId: ids and epochs for idempotent and transactional producers (KIP-98, KIP-360, KIP-939).
 
 use protocol::messages::InitProducerIdRequest;
 use protocol::messages::init_producer_id_response::InitProducerIdResponse;
 use protocol::{ErrorCode, VersionRange};
 
 use super::{Api, Context, Reply};
+use crate::broker::lock;
 use crate::broker::security::{AclOperation, ResourceKind};
+use crate::broker::transactions::{InitRequest, ProducerIdAndEpoch};
+
+/// Before it there was no PRODUCER_FENCED.
+const PRODUCER_FENCED_FROM: i16 = 4;
 
 impl Api for InitProducerIdRequest {
-    // Version 6 is marked as not yet stable in Kafka 4.4.
-    const OFFERED: VersionRange = VersionRange { min: 0, max: 5 };
+    // Version 6 is marked as not yet stable in Kafka 4.4; it is offered on demand.
+    const OFFERED: VersionRange = VersionRange { min: 0, max: 6 };
 
     async fn handle(self, context: &Context<'_>) -> Reply<InitProducerIdResponse> {
-        let refused = match self.transactional_id.as_deref() {
-            Some(id) if !context.allows(AclOperation::Write, ResourceKind::TransactionalId, id) => {
-                Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+        let given = init(&self, context);
+        if self.transactional_id.is_some() {
+            context.cluster.write_markers();
+            context.cluster.groups_changed.notify_one();
+        }
+        Reply::Message(match given {
+            Ok(producer) => InitProducerIdResponse {
+                producer_id: producer.id,
+                producer_epoch: producer.epoch,
+                ..Default::default()
+            },
+            Err(ErrorCode::PRODUCER_FENCED) if context.version < PRODUCER_FENCED_FROM => {
+                self.refusal(context.version, ErrorCode::INVALID_PRODUCER_EPOCH)
             }
-            None if !may_be_idempotent(context) => Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
-            _ => None,
-        };
-        if let Some(error) = refused {
-            return Reply::Message(self.refusal(context.version, error));
-        }
-        let half_named = (self.producer_id == -1) != (self.producer_epoch == -1);
-        let error = match self.transactional_id.as_deref() {
-            _ if half_named => ErrorCode::INVALID_REQUEST,
-            None => ErrorCode::NONE,
-            Some("") => ErrorCode::INVALID_REQUEST,
-            // Transactions are not offered, nor are their APIs.
-            Some(_) => ErrorCode::UNSUPPORTED_VERSION,
-        };
-        if error != ErrorCode::NONE {
-            return Reply::Message(self.refusal(context.version, error));
-        }
-        // Whoever comes back with an id gets a new one: without transactions there is nothing to carry over.
-        let producer_id = context.cluster.next_producer_id();
-        Reply::Message(InitProducerIdResponse {
-            producer_id,
-            producer_epoch: 0,
-            ..Default::default()
+            Err(error) => self.refusal(context.version, error),
         })
     }
 
@@ -49,6 +42,38 @@ impl Api for InitProducerIdRequest {
             ..Default::default()
         }
     }
+}
+
+fn init(
+    request: &InitProducerIdRequest,
+    context: &Context<'_>,
+) -> Result<ProducerIdAndEpoch, ErrorCode> {
+    match request.transactional_id.as_deref() {
+        Some(id) => context.check_transactional_id(AclOperation::Write, id)?,
+        None if !may_be_idempotent(context) => return Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
+        None => {}
+    }
+    let expected = match (request.producer_id, request.producer_epoch) {
+        (-1, -1) => None,
+        (-1, _) | (_, -1) => return Err(ErrorCode::INVALID_REQUEST),
+        (id, epoch) => Some(ProducerIdAndEpoch { id, epoch }),
+    };
+    let cluster = context.cluster;
+    let Some(id) = request.transactional_id.as_deref() else {
+        // Whoever comes back with an id gets a new one: without transactions there is nothing to carry over.
+        let id = cluster.next_producer_id();
+        return Ok(ProducerIdAndEpoch { id, epoch: 0 });
+    };
+    let asked = InitRequest {
+        timeout_ms: request.transaction_timeout_ms,
+        expected,
+        two_phase_commit: request.enable2_pc,
+        keep_prepared: request.keep_prepared_txn,
+    };
+    lock(&cluster.transactions).check_init(id, &asked)?;
+    context.check_coordinator(id)?;
+    let now = cluster.moment();
+    lock(&cluster.transactions).init(id, &asked, || cluster.next_producer_id(), now)
 }
 
 /// Whoever may write to any topic may do so idempotently (KIP-679).

@@ -126,13 +126,13 @@ fn find(
     }
     partition.check_leader(context.node, asked.current_leader_epoch)?;
     let log = &partition.log;
+    let end = match read_committed {
+        true => partition.last_stable_offset(),
+        false => log.end_offset(),
+    };
     let found = match asked.timestamp {
         LATEST => Found {
-            offset: if read_committed {
-                partition.last_stable_offset()
-            } else {
-                log.end_offset()
-            },
+            offset: end,
             timestamp: -1,
             leader_epoch: partition.leader_epoch,
         },
@@ -151,12 +151,14 @@ fn find(
             let newest = log.newest_batch().map_err(storage_error)?;
             newest
                 .and_then(|batch| record_since(&batch, batch.max_timestamp_ms, log.start_offset()))
+                .filter(|found| found.offset < end)
                 .unwrap_or(NOTHING)
         }
         timestamp => {
             let batch = log.first_batch_since(timestamp).map_err(storage_error)?;
             batch
                 .and_then(|batch| record_since(&batch, timestamp, log.start_offset()))
+                .filter(|found| found.offset < end)
                 .unwrap_or(NOTHING)
         }
     };

@@ -4,6 +4,8 @@
 //! ask the structs that decide, and fill in the response. [`Api`] is what a file implements; the list below is what the broker speaks.
 
 mod acls;
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_group_configs;
 mod api_versions;
 mod consumer_groups;
@@ -12,11 +14,15 @@ mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod describe_groups;
+mod describe_producers;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
@@ -28,6 +34,8 @@ mod share_acknowledge;
 mod share_fetch;
 mod share_groups;
 mod telemetry;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,16 +43,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
-    AlterUserScramCredentialsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeGroupsRequest,
-    DescribeUserScramCredentialsRequest, FetchRequest, FindCoordinatorRequest,
-    GetTelemetrySubscriptionsRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
-    PushTelemetryRequest, RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest,
-    ShareAcknowledgeRequest, ShareFetchRequest, ShareGroupDescribeRequest,
-    ShareGroupHeartbeatRequest, SyncGroupRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterUserScramCredentialsRequest,
+    ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, DescribeGroupsRequest, DescribeProducersRequest,
+    DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, EndTxnRequest, FetchRequest,
+    FindCoordinatorRequest, GetTelemetrySubscriptionsRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, PushTelemetryRequest, RequestHeader,
+    SaslAuthenticateRequest, SaslHandshakeRequest, ShareAcknowledgeRequest, ShareFetchRequest,
+    ShareGroupDescribeRequest, ShareGroupHeartbeatRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use protocol::wire::field::Structure;
 use protocol::{ApiKey, Decoder, ErrorCode, Message, Request, Uuid, VersionRange};
@@ -104,6 +114,13 @@ impl Context<'_> {
         match self.allows(operation, ResourceKind::Group, id) {
             true => Ok(()),
             false => Err(ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        }
+    }
+
+    fn check_transactional_id(&self, operation: AclOperation, id: &str) -> Result<(), ErrorCode> {
+        match self.allows(operation, ResourceKind::TransactionalId, id) {
+            true => Ok(()),
+            false => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
         }
     }
 
@@ -218,6 +235,14 @@ apis! {
     DeleteTopicsRequest,
     DeleteRecordsRequest,
     InitProducerIdRequest,
+    AddPartitionsToTxnRequest,
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest,
+    DescribeProducersRequest,
+    DescribeTransactionsRequest,
+    ListTransactionsRequest,
     SaslHandshakeRequest,
     SaslAuthenticateRequest,
     DescribeAclsRequest,

@@ -19,7 +19,7 @@ impl Api for OffsetFetchRequest {
     async fn handle(self, context: &Context<'_>) -> Reply<OffsetFetchResponse> {
         let groups = asked_groups(&self, context.version)
             .iter()
-            .map(|group| fetch(group, context))
+            .map(|group| fetch(group, self.require_stable, context))
             .collect();
         Reply::Message(for_version(groups, context.version))
     }
@@ -86,7 +86,11 @@ fn for_version(mut groups: Vec<OffsetFetchResponseGroup>, version: i16) -> Offse
     }
 }
 
-fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchResponseGroup {
+fn fetch(
+    asked: &OffsetFetchRequestGroup,
+    require_stable: bool,
+    context: &Context<'_>,
+) -> OffsetFetchResponseGroup {
     let checked = context
         .check_group(AclOperation::Describe, &asked.group_id)
         .and_then(|()| context.check_coordinator(&asked.group_id))
@@ -114,10 +118,38 @@ fn fetch(asked: &OffsetFetchRequestGroup, context: &Context<'_>) -> OffsetFetchR
             topics
         }
     };
-    OffsetFetchResponseGroup {
+    let mut response = OffsetFetchResponseGroup {
         group_id: asked.group_id.clone(),
         topics,
         ..Default::default()
+    };
+    if require_stable {
+        hide_unstable(&mut response, context);
+    }
+    response
+}
+
+/// Takes back what the end of a transaction may change (KIP-447).
+fn hide_unstable(response: &mut OffsetFetchResponseGroup, context: &Context<'_>) {
+    let name = |topic: &OffsetFetchResponseTopics| match topic.name.is_empty() {
+        true => {
+            let topic = context.cluster.directory().topic_by_id(&topic.topic_id)?;
+            Some(topic.name.clone())
+        }
+        false => Some(topic.name.clone()),
+    };
+    let names: Vec<_> = response.topics.iter().map(name).collect();
+    let groups = lock(&context.cluster.groups);
+    for (topic, name) in response.topics.iter_mut().zip(names) {
+        let Some(name) = name else { continue };
+        for answered in &mut topic.partitions {
+            let partition = answered.partition_index;
+            let topic = name.clone();
+            let is_pending = groups.is_pending(&response.group_id, &OffsetKey { topic, partition });
+            if is_pending && answered.error_code == ErrorCode::NONE {
+                *answered = nothing(partition, ErrorCode::UNSTABLE_OFFSET_COMMIT);
+            }
+        }
     }
 }
 

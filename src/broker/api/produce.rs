@@ -1,5 +1,7 @@
 //! Produce: checks batches and appends them.
 
+mod transactional;
+
 use std::borrow::Cow;
 use std::sync::Mutex;
 
@@ -15,9 +17,11 @@ use tokio::time::Instant;
 use super::{Api, Context, Reply};
 use crate::broker::batch::{self, Refusal};
 use crate::broker::cluster::Cluster;
+use crate::broker::partition::AppendOptions;
 use crate::broker::quota::Quota;
-use crate::broker::security::{AclOperation, ResourceKind};
+use crate::broker::security::AclOperation;
 use crate::broker::topic::Topic;
+use transactional::{Enlisted, enlist};
 
 impl Api for ProduceRequest {
     // Versions 0 to 2 are offered, for the sake of old librdkafka, and not spoken (KAFKA-18659).
@@ -25,19 +29,19 @@ impl Api for ProduceRequest {
 
     async fn handle(self, context: &Context<'_>) -> Reply<ProduceResponse> {
         let acks = self.acks;
-        if !(-1..=1).contains(&acks) {
-            return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_REQUIRED_ACKS));
-        }
-        if let Some(id) = &self.transactional_id {
-            if !context.allows(AclOperation::Write, ResourceKind::TransactionalId, id) {
-                let error = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-                return Reply::Message(self.refusal(context.version, error));
-            }
-            return Reply::Message(self.refusal(context.version, ErrorCode::INVALID_TXN_STATE));
-        }
+        let enlisted = match (-1..=1).contains(&acks) {
+            true => enlist(&self, context).await,
+            false => Err(ErrorCode::INVALID_REQUIRED_ACKS),
+        };
+        let enlisted = match enlisted {
+            Ok(enlisted) => enlisted,
+            Err(_) if acks == 0 => return Reply::Disconnect,
+            Err(error) => return Reply::Message(self.refusal(context.version, error)),
+        };
         let mut response = ProduceResponse::default();
         for topic in self.topic_data {
-            let answered = produce_topic(topic, acks, context, &mut response.node_endpoints);
+            let endpoints = &mut response.node_endpoints;
+            let answered = produce_topic(topic, acks, &enlisted, context, endpoints);
             response.responses.push(answered);
         }
         if acks != 0 {
@@ -90,6 +94,7 @@ impl Api for ProduceRequest {
 fn produce_topic(
     data: TopicProduceData,
     acks: i16,
+    enlisted: &Enlisted,
     context: &Context<'_>,
     endpoints: &mut Vec<NodeEndpoint>,
 ) -> TopicProduceResponse {
@@ -104,7 +109,7 @@ fn produce_topic(
         let index = partition.index;
         partition_responses.push(match &topic {
             Err(error) => failed(index, (*error).into()),
-            Ok(topic) => match append(topic, partition, acks, context) {
+            Ok(topic) => match append(topic, partition, acks, enlisted, context) {
                 Ok(response) => response,
                 Err(refusal) if refusal.error == ErrorCode::NOT_LEADER_OR_FOLLOWER => {
                     not_leader(topic, index, context, endpoints)
@@ -125,8 +130,10 @@ fn append(
     topic: &Topic,
     data: PartitionProduceData,
     acks: i16,
+    enlisted: &Enlisted,
     context: &Context<'_>,
 ) -> Result<PartitionProduceResponse, Refusal> {
+    let guard = enlisted.guard(&topic.name, data.index)?;
     let settings = &topic.settings;
     // The CRC is the expensive part: before the lock.
     let now_ms = context.cluster.settings.wall_clock.now_ms();
@@ -150,16 +157,17 @@ fn append(
     } else {
         0
     };
-    let appended = partition.append(
-        context.node,
-        produced,
+    let options = AppendOptions {
         min_in_sync,
-        settings.retention_bytes,
-        Instant::now(),
-    );
-    let appended = match appended {
+        retention_bytes: settings.retention_bytes,
+        guard,
+        now: Instant::now(),
+    };
+    let appended = match partition.append(context.node, produced, &options) {
         Err(
-            error @ (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::INVALID_PRODUCER_EPOCH),
+            error @ (ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+            | ErrorCode::INVALID_PRODUCER_EPOCH
+            | ErrorCode::INVALID_TXN_STATE),
         ) => {
             return Ok(late(error.into()));
         }

@@ -7,12 +7,14 @@
 //! - `classic/`: groups whose members assign the partitions among themselves
 //! - `consumer/`: groups whose partitions the broker assigns (KIP-848); a group may become one of the other kind
 //! - `share/`: groups whose members share partitions (KIP-932)
-//! - `offsets`: OffsetCommit and OffsetFetch
+//! - `offsets`: OffsetCommit and OffsetFetch; `transactional`: TxnOffsetCommit; `pending_offsets`: what waits for the end of transactions
 
 mod classic;
 mod consumer;
 mod offsets;
+mod pending_offsets;
 mod share;
+mod transactional;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,10 +36,12 @@ use tokio::time::Instant;
 
 use super::random::Random;
 use super::topic_index::TopicIndex;
+use super::transactions::OffsetsLog;
 use classic::ClassicGroup;
 pub(crate) use consumer::Refusal;
 use consumer::{ConsumerGroup, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 pub(crate) use offsets::{Committed, CommitterIdentity, OffsetKey};
+use pending_offsets::PendingOffsets;
 use share::ShareGroup;
 
 /// Where an answer goes that may have to wait for other members. Whoever waits may have gone: that is no error.
@@ -124,13 +128,17 @@ enum Kind {
 pub(crate) struct Groups {
     settings: GroupSettings,
     groups: BTreeMap<String, Group>,
+    /// What was committed in transactions that have not ended.
+    pending: PendingOffsets,
+    /// Which producers have committed.
+    offsets_log: OffsetsLog,
 }
 
 impl Groups {
     pub(crate) fn new(settings: GroupSettings) -> Self {
         Self {
             settings,
-            groups: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -462,6 +470,7 @@ impl Groups {
 
     /// Stores an offset, after [`Groups::check_commit`].
     pub(crate) fn commit(&mut self, group_id: &str, key: OffsetKey, committed: Committed) {
+        self.pending.overtaken(group_id, &key);
         if let Some(group) = self.groups.get_mut(group_id) {
             group.offsets.insert(key, committed);
         }
@@ -477,6 +486,7 @@ impl Groups {
         for group in self.groups.values_mut() {
             group.offsets.retain(|key, _| key.topic != topic);
         }
+        self.pending.topic_deleted(topic);
     }
 
     /// The ids of all groups.

@@ -1,7 +1,6 @@
 //! What a partition knows of transactions (KIP-98): where read_committed readers have to stop, and what they have to skip.
 //!
-//! In: each batch that is appended. Out: the last stable offset, and the aborted transactions in a range. Clients can't write transactions here, as
-//! their APIs are not offered; tests put them into a log with [`Broker::append_unchecked`](super::Broker::append_unchecked).
+//! In: batches that open transactions, and markers that end them. Out: the last stable offset, and the aborted transactions in a range.
 
 use std::collections::BTreeMap;
 
@@ -21,33 +20,49 @@ pub(crate) struct Aborted {
 
 /// The transactions of one partition.
 #[derive(Debug, Default)]
-pub(crate) struct Transactions {
+pub(crate) struct PartitionTransactions {
     /// Producer → the first offset of its open transaction.
     open: BTreeMap<i64, i64>,
     /// By their markers.
     aborted: Vec<Aborted>,
 }
 
-impl Transactions {
-    /// Takes note of a batch whose first record got this offset.
+impl PartitionTransactions {
+    /// Takes note of a batch whose first record got this offset, whatever it is.
     pub(crate) fn appended(&mut self, batch: &RecordBatch, base_offset: i64) {
+        let producer_id = batch.producer_id();
         if !batch.is_transactional() {
             return;
         }
         if !batch.is_control() {
-            self.open.entry(batch.producer_id()).or_insert(base_offset);
-            return;
+            return self.begin(producer_id, base_offset);
         }
-        let first_offset = match (marker(batch), self.open.remove(&batch.producer_id())) {
-            (Some(ControlRecord::Abort { .. }), Some(first_offset)) => first_offset,
-            _ => return,
+        let aborts = matches!(marker(batch), Some(ControlRecord::Abort { .. }));
+        self.end(producer_id, !aborts, base_offset);
+    }
+
+    /// A producer has written at this offset in a transaction.
+    pub(crate) fn begin(&mut self, producer_id: i64, offset: i64) {
+        self.open.entry(producer_id).or_insert(offset);
+    }
+
+    /// A producer's marker was written at this offset.
+    pub(crate) fn end(&mut self, producer_id: i64, commit: bool, offset: i64) {
+        let Some(first_offset) = self.open.remove(&producer_id) else {
+            return;
         };
-        let producer_id = batch.producer_id();
-        self.aborted.push(Aborted {
-            producer_id,
-            first_offset,
-            last_offset: base_offset,
-        });
+        if !commit {
+            self.aborted.push(Aborted {
+                producer_id,
+                first_offset,
+                last_offset: offset,
+            });
+        }
+    }
+
+    /// Where a producer's open transaction begins.
+    pub(crate) fn open_since(&self, producer_id: i64) -> Option<i64> {
+        self.open.get(&producer_id).copied()
     }
 
     /// The offset up to which every transaction has ended.
@@ -141,7 +156,7 @@ mod tests {
 
     #[test]
     fn readers_stop_at_the_first_open_transaction_and_skip_the_aborted_ones() {
-        let mut transactions = Transactions::default();
+        let mut transactions = PartitionTransactions::default();
         let mut stable = Vec::new();
         let history = [
             (1, None),
@@ -171,7 +186,7 @@ mod tests {
 
     #[test]
     fn retention_and_truncation_forget() {
-        let mut transactions = Transactions::default();
+        let mut transactions = PartitionTransactions::default();
         for (offset, marker) in [None, ABORT, None, ABORT].into_iter().enumerate() {
             transactions.appended(&batch(1, marker), offset as i64);
         }
