@@ -11,7 +11,7 @@ use crate::kafka::runtime::Mutex;
 const MAX_BUFFERS: usize = 8;
 
 /// The most bytes that are kept in all: huge responses must not stay in memory for ever.
-const MAX_KEPT_BYTES: usize = 16 << 20;
+const MAX_KEPT_BYTES: usize = 14 << 20;
 
 /// How many times larger than its frame a buffer may be: a short frame that is held for long must not hold megabytes.
 const MAX_SPARE: usize = 2;
@@ -37,7 +37,7 @@ impl FramePool {
     pub fn give_buffer(&self, mut buffer: BytesMut) {
         buffer.clear();
         // A slice knows of its allocation no more than its own end: ask for the front back.
-        if !buffer.try_reclaim(MIN_BUFFER_BYTES) {
+        if !buffer.try_reclaim(MIN_BUFFER_BYTES) || buffer.capacity() > MAX_KEPT_BYTES {
             return;
         }
         let mut buffers = self.lock();
@@ -47,6 +47,13 @@ impl FramePool {
         while buffers.len() > MAX_BUFFERS || kept > MAX_KEPT_BYTES {
             kept -= buffers.remove(0).capacity();
         }
+    }
+
+    /// How large a buffer of its own a frame of `len` bytes gets: by up to an eighth larger, so that the next frame of about that length fits
+    /// into it as well.
+    pub fn room_for(len: usize) -> usize {
+        let step = (len / 16).next_power_of_two();
+        len.next_multiple_of(step)
     }
 
     /// An empty buffer with room for `len` bytes if there is one, else a new one of at most `at_most` bytes.
@@ -63,7 +70,7 @@ impl FramePool {
             Some((index, _)) => buffers.remove(index),
             None => {
                 drop(buffers);
-                BytesMut::with_capacity(len.min(at_most))
+                BytesMut::with_capacity(Self::room_for(len).min(at_most))
             }
         }
     }
@@ -136,10 +143,31 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_about_the_same_length_share_a_buffer() {
+        for len in [1, 7, 100_000, 12_600_000, 16 << 20, (16 << 20) + 1] {
+            let room = FramePool::room_for(len);
+            assert!(
+                (len..=len + len.div_ceil(8)).contains(&room),
+                "{len}: {room}"
+            );
+        }
+        let pool = FramePool::default();
+        pool.give_buffer(pool.take(12_590_000, usize::MAX));
+        assert!(pool.take(12_610_000, 0).capacity() > 0);
+    }
+
+    #[test]
     fn the_pool_keeps_a_bounded_number_of_bounded_buffers() {
         let pool = FramePool::default();
         pool.recycle(Bytes::from(vec![0; MAX_KEPT_BYTES + 1]));
         assert!(pool.lock().is_empty());
+        pool.recycle(Bytes::from(vec![0; MAX_KEPT_BYTES]));
+        pool.recycle(Bytes::from(vec![0; MAX_KEPT_BYTES + 1]));
+        assert_eq!(
+            pool.lock().len(),
+            1,
+            "it makes no other go that is not kept itself"
+        );
         for _ in 0..2 * MAX_BUFFERS {
             pool.recycle(Bytes::from(vec![0; MIN_BUFFER_BYTES]));
         }

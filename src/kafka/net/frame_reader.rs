@@ -70,14 +70,14 @@ impl FrameReader {
                 return Poll::Ready(Ok(Some(frame)));
             }
             if let (false, Some((buffer, len))) = (begun, &self.long) {
-                announced(buffer.capacity().max(*len));
+                announced(buffer.capacity().max(FramePool::room_for(*len)));
             }
             let read = match &mut self.long {
                 Some((buffer, len)) => {
-                    let missing = *len - buffer.len();
                     if buffer.len() == buffer.capacity() {
-                        buffer.reserve(missing.min(buffer.len().max(FIRST_BYTES)));
+                        grow(buffer, *len);
                     }
+                    let missing = *len - buffer.len();
                     ready!(poll_read_into(cx, stream, buffer, missing))
                 }
                 None => {
@@ -167,6 +167,20 @@ impl FrameReader {
             )),
         }
     }
+}
+
+/// Makes a full buffer of a frame of `len` bytes twice as large, and no larger than the frame needs: `BytesMut` itself would go on doubling.
+/// The memory of a `Vec` is extended where it is, if it can be: old and new need not be there together.
+fn grow(buffer: &mut BytesMut, len: usize) {
+    let twice = (2 * buffer.len()).max(FIRST_BYTES);
+    let capacity = if twice < len {
+        twice
+    } else {
+        FramePool::room_for(len)
+    };
+    let mut bytes = Vec::from(std::mem::take(buffer));
+    bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
+    *buffer = BytesMut::from(Bytes::from(bytes));
 }
 
 /// Reads at most `limit` bytes onto the end of `buffer`, within its capacity.

@@ -14,6 +14,11 @@ pub(crate) fn left_to_fetch(budget: &Budget) -> usize {
     left.saturating_sub((budget.used() + left) / 4)
 }
 
+/// What there is to fetch into while nothing is in use.
+pub(crate) fn most_to_fetch(budget: &Budget) -> usize {
+    budget.fair_limit() - budget.fair_limit() / 4
+}
+
 /// Records in memory; dropping it returns their bytes to the budget, and their frame to the pool.
 #[derive(Debug)]
 pub(crate) struct Fetched {

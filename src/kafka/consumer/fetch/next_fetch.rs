@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::memory::left_to_fetch;
+use super::memory::{left_to_fetch, most_to_fetch};
 use crate::kafka::TopicPartition;
 use crate::kafka::consumer::positions::{Plan, Wanted};
 use crate::kafka::consumer::state::{ConsumerContext, ConsumerState};
@@ -90,7 +90,7 @@ impl ConsumerContext {
 
     /// How many bytes a fetch of so many partitions may ask for now.
     ///
-    /// Half of the budget at most, so that the next fetch has room while this one is read; with more than two brokers so little that those
+    /// Half at most of what may be fetched into, so that the next fetch has room while this one is read, and as much as this one; with more than two brokers so little that those
     /// that have no news, and wait at their brokers for some, leave room for the others. Whatever is in use, one fetch may go when nothing
     /// else is on its way or waiting: memory that the application holds on to slows the consumer down but cannot stop it. It asks for little
     /// then.
@@ -103,7 +103,7 @@ impl ConsumerContext {
             .config
             .fetch_max_bytes
             .min(each.saturating_mul(partitions))
-            .min(self.budget.fair_limit() / parts / others.max(1));
+            .min(most_to_fetch(&self.budget) / parts / others.max(1));
         let least = each.min(most);
         let mut left = left_to_fetch(&self.budget);
         if left < least {
