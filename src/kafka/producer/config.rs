@@ -32,6 +32,9 @@ pub struct ProducerConfig {
     /// `batch.size`: the most bytes of records in one batch, before compression; a record that is larger gets a batch of its own. For a
     /// topic whose brokers take less it becomes less when they first refuse a batch; after five minutes without a refusal it is tried again.
     /// Default 512 KiB.
+    ///
+    /// zstd takes larger tables beyond 128 KiB: about a sixth more time for a hundredth fewer bytes. Where CPU counts for more than round trips,
+    /// 128 KiB is best for it.
     pub batch_bytes: usize,
     /// `batch.records`: the most records in one batch. Default no limit but the bytes.
     pub batch_records: Option<usize>,
