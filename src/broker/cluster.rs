@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -18,11 +18,14 @@ use super::faults::Faults;
 use super::fetch_session::FetchSessions;
 use super::groups::{Committed, GroupSettings, Groups, OffsetKey};
 use super::lock;
+use super::log::Log;
 use super::partition::Partition;
+use super::producer_ids::ProducerIds;
 use super::quota::Quota;
 use super::random::Random;
 use super::security::{Security, SecuritySettings};
 use super::share::{IdPartition, SessionKey, ShareSessions, ShareSettings, Shares};
+use super::storage::{Change, DataDir, DirectoryStore, Key, TopicNote, storage_error};
 use super::telemetry::Telemetry;
 use super::topic::{Topic, name_problem, names_collide};
 use super::topic_index::TopicIndex;
@@ -82,13 +85,13 @@ struct Node {
 #[derive(Debug)]
 pub(crate) struct Directory {
     nodes: BTreeMap<i32, Node>,
-    topics: BTreeMap<String, Arc<Topic>>,
+    pub(super) topics: BTreeMap<String, Arc<Topic>>,
     /// Of the topics as they are, once somebody has asked for it.
     index: OnceLock<Arc<TopicIndex>>,
-    names: BTreeMap<Uuid, String>,
+    pub(super) names: BTreeMap<Uuid, String>,
     coordinators: BTreeMap<String, i32>,
     /// Topics created so far: leaders of one begin where those of the last one did not.
-    created: usize,
+    pub(super) created: usize,
 }
 
 /// A topic to be created.
@@ -106,6 +109,8 @@ pub(crate) struct Cluster {
     pub(crate) id: String,
     pub(crate) settings: Settings,
     pub(crate) security: Security,
+    /// Where everything is kept that outlives the broker; nothing does without one.
+    pub(crate) data: Option<Arc<DataDir>>,
     /// Encrypts connections; none where they are not.
     #[cfg(feature = "tls-rustls")]
     pub(crate) acceptor: Option<super::server::Acceptor>,
@@ -124,7 +129,7 @@ pub(crate) struct Cluster {
     /// What clients have told of what they measure.
     pub(crate) telemetry: Mutex<Telemetry>,
     pub(crate) random: Mutex<Random>,
-    next_producer_id: AtomicI64,
+    pub(super) producer_ids: Mutex<ProducerIds>,
     next_connection: AtomicU64,
     /// Stands for records in a response until they are written; never read.
     pub(crate) placeholder: Bytes,
@@ -167,6 +172,7 @@ impl Cluster {
                 created: 0,
             }),
             security: Security::new(std::mem::take(&mut settings.security)),
+            data: None,
             #[cfg(feature = "tls-rustls")]
             acceptor: None,
             groups: Mutex::new(Groups::new(settings.groups.clone())),
@@ -181,7 +187,7 @@ impl Cluster {
                 .map(|rate| Mutex::new(Quota::new(rate))),
             telemetry: Mutex::default(),
             random: Mutex::new(random),
-            next_producer_id: AtomicI64::new(0),
+            producer_ids: Mutex::default(),
             next_connection: AtomicU64::new(0),
             // Zeroed memory that nobody touches costs address space only.
             placeholder: Bytes::from(vec![0; placeholder]),
@@ -191,8 +197,9 @@ impl Cluster {
 
     /// With this on every connection.
     #[cfg(feature = "tls-rustls")]
-    pub(crate) fn encrypted(self, acceptor: Option<super::server::Acceptor>) -> Self {
-        Self { acceptor, ..self }
+    pub(crate) fn encrypted(mut self, acceptor: Option<super::server::Acceptor>) -> Self {
+        self.acceptor = acceptor;
+        self
     }
 
     pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
@@ -201,7 +208,7 @@ impl Cluster {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
+    pub(super) fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
         self.directory
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -264,8 +271,68 @@ impl Cluster {
         }
     }
 
+    /// A producer id that was never given away. With a data directory [`ensure_producer_ids`](Self::ensure_producer_ids) comes before.
     pub(crate) fn next_producer_id(&self) -> i64 {
-        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+        lock(&self.producer_ids).next()
+    }
+
+    /// Sees to it that there are producer ids for a request. May block.
+    pub(crate) fn ensure_producer_ids(&self) -> Result<(), ErrorCode> {
+        lock(&self.producer_ids).ensure(|changes| self.keep(changes))
+    }
+
+    /// Keeps changes of what outlives the broker, all or none; without a data directory nothing does. May block.
+    pub(crate) fn keep(&self, changes: &[Change]) -> Result<(), ErrorCode> {
+        match &self.data {
+            Some(data) if !changes.is_empty() => data.write(changes).map_err(storage_error),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`keep`](Self::keep), with one change that is only made where it is kept.
+    pub(crate) fn keep_with(&self, change: impl FnOnce() -> Change) -> Result<(), ErrorCode> {
+        match self.data {
+            Some(_) => self.keep(&[change()]),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the batches of a new topic's partitions go.
+    fn new_partitions(
+        &self,
+        (name, id, settings): (&str, Uuid, &TopicSettings),
+        replicas: Vec<Vec<i32>>,
+        first: usize,
+    ) -> Vec<Partition> {
+        let new = |(index, replicas): (i32, Vec<i32>)| {
+            let log = match &self.data {
+                Some(data) => {
+                    let folder = settings.folder(name, id, index);
+                    Log::kept_in(Box::new(DirectoryStore::new(data.clone(), &folder)))
+                }
+                None => Log::default(),
+            };
+            Partition::new(replicas, log)
+        };
+        let first = i32::try_from(first).unwrap_or(i32::MAX);
+        (first..).zip(replicas).map(new).collect()
+    }
+
+    /// Keeps what a topic is, with so many partitions.
+    fn keep_topic(
+        &self,
+        (name, id, settings): (&str, Uuid, &TopicSettings),
+        replicas: Vec<Vec<i32>>,
+    ) -> Result<(), ErrorCode> {
+        if self.data.is_none() {
+            return Ok(());
+        }
+        let note = TopicNote {
+            name: name.to_owned(),
+            replicas,
+            configs: settings.configs.clone(),
+        };
+        self.keep(&[Change::put(&Key::Topic(id), &note.to_bytes())])
     }
 
     /// The versions in which an API is offered; none when it is not.
@@ -297,7 +364,10 @@ impl Cluster {
         let id = lock(&self.random).uuid();
         let mut directory = self.directory_mut();
         directory.check_free(&new.name)?;
-        let topic = Arc::new(Topic::new(new.name.clone(), id, new.settings, new.replicas));
+        let of = (new.name.as_str(), id, &new.settings);
+        self.keep_topic(of, new.replicas.clone())?;
+        let partitions = self.new_partitions(of, new.replicas, 0);
+        let topic = Arc::new(Topic::new(new.name.clone(), id, new.settings, partitions));
         let expiration = self.settings.transactions.producer_id_expiration;
         // Nobody else knows these partitions yet, so locking them here can't meet anyone.
         for mut partition in topic.partitions() {
@@ -325,8 +395,17 @@ impl Cluster {
             .filter(|missing| *missing > 0)
             .ok_or(ErrorCode::INVALID_PARTITIONS)?;
         let replication = self.settings.default_replication_factor;
-        let replicas = directory.place(total, replication);
-        let grown = topic.grown(replicas.into_iter().rev().take(missing).rev().collect());
+        let placed = directory.place(total, replication);
+        let new: Vec<_> = placed.into_iter().skip(topic.partition_count()).collect();
+        debug_assert_eq!(new.len(), missing);
+        let of = (name, topic.id, &topic.settings);
+        if self.data.is_some() {
+            let old = topic
+                .partitions()
+                .map(|partition| partition.replicas.clone());
+            self.keep_topic(of, old.chain(new.iter().cloned()).collect())?;
+        }
+        let grown = topic.grown(self.new_partitions(of, new, topic.partition_count()));
         let expiration = self.settings.transactions.producer_id_expiration;
         for mut partition in grown.partitions().skip(topic.partition_count()) {
             partition.producers.set_expiration(expiration);
@@ -356,15 +435,23 @@ impl Cluster {
         })
     }
 
-    /// Deletes a topic and what was committed for it.
-    pub(crate) fn delete_topic(&self, name: &str) -> Option<Arc<Topic>> {
+    /// Deletes a topic and what was committed for it; fails when there is none. May block.
+    pub(crate) fn delete_topic(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
         let topic = {
             let mut directory = self.directory_mut();
-            let topic = directory.topics.remove(name)?;
+            let topic = directory
+                .topic(name)
+                .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+            self.forget_topic(&topic)?;
+            directory.topics.remove(name);
             directory.names.remove(&topic.id);
             directory.index.take();
             topic
         };
+        if let Some(data) = &self.data {
+            // Files go when it is sure that nothing will look for them.
+            data.settle().map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)?;
+        }
         topic
             .partitions()
             .for_each(|mut partition| partition.delete());
@@ -372,7 +459,18 @@ impl Cluster {
         lock(&self.transactions).retry_markers(Instant::now());
         self.groups_changed.notify_one();
         lock(&self.shares).topic_deleted(&topic.id);
-        Some(topic)
+        Ok(topic)
+    }
+
+    fn forget_topic(&self, topic: &Topic) -> Result<(), ErrorCode> {
+        let Some(data) = &self.data else {
+            return Ok(());
+        };
+        let id = topic.id;
+        self.keep(&[Change::remove(&Key::Topic(id))])?;
+        // What else is known of it means nothing at the next start, without the topic.
+        data.forget(|key| key.topic_id() != Some(id));
+        Ok(())
     }
 
     /// What a group has committed for the topics that there are.
@@ -442,6 +540,14 @@ impl Cluster {
         lock(&self.groups).coordinator_moved(|id| id == key, now);
         lock(&self.transactions).coordinator_moved(|id| id == key, now);
         self.groups_changed.notify_one();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(data) = &self.data {
+            data.close();
+        }
     }
 }
 

@@ -206,7 +206,13 @@ impl Broker {
                 .with(configs.iter().copied())
                 .map_err(invalid)?,
         };
-        match self.cluster().create_topic(new) {
+        let settled = |topic| match &self.cluster().data {
+            Some(data) => {
+                (data.settle().map(|()| topic)).map_err(|_| ErrorCode::KAFKA_STORAGE_ERROR)
+            }
+            None => Ok(topic),
+        };
+        match self.cluster().create_topic(new).and_then(settled) {
             Ok(_) => Ok(()),
             Err(ErrorCode::TOPIC_ALREADY_EXISTS) => {
                 Err(io::Error::new(io::ErrorKind::AlreadyExists, name))
@@ -243,7 +249,7 @@ impl Broker {
 
     /// Deletes a topic; false when there is none.
     pub fn delete_topic(&self, name: &str) -> bool {
-        self.cluster().delete_topic(name).is_some()
+        self.cluster().delete_topic(name).is_ok()
     }
 
     /// The names of all topics.
@@ -429,12 +435,22 @@ impl Broker {
         Ok(())
     }
 
-    /// Stops all nodes. The handle still tells what was in the logs.
+    /// Stops all nodes. The handle still tells what was in the logs. A data directory is free afterwards: everything that was written is on the disk.
     pub async fn shutdown(&self) {
         for id in self.node_ids() {
             self.stop_node(id).await;
         }
         self.inner.groups_time.abort();
+        if let Some(data) = &self.cluster().data {
+            data.close();
+            data.closed().await;
+        }
+    }
+
+    /// What keeps the broker from writing to its data directory at present, such as a full disk: clients get KAFKA_STORAGE_ERROR then. None while all is well, and
+    /// without a directory.
+    pub fn storage_problem(&self) -> Option<String> {
+        self.cluster().data.as_ref()?.problem()
     }
 
     fn cluster(&self) -> &Arc<Cluster> {
@@ -475,6 +491,10 @@ impl Running {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.groups_time.abort();
+        // Connections may hold on to the cluster for a while. Its thread goes on until all is on the disk.
+        if let Some(data) = &self.cluster.data {
+            data.close();
+        }
         for node in self.nodes.values() {
             if let Some(running) = lock(&node.running).take() {
                 running.task.abort();

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use protocol::records::RecordBatch;
+
 use super::storage::{LogSlice, LogStore, MemoryStore, NewBatch, ReadRange, StoredBatch};
 
 /// Where a leader epoch's records begin.
@@ -27,16 +29,57 @@ pub(crate) struct Log {
 /// In memory.
 impl Default for Log {
     fn default() -> Self {
+        Self::kept_in(Box::new(MemoryStore::default()))
+    }
+}
+
+impl Log {
+    /// An empty log in a place of its own.
+    pub(crate) fn kept_in(store: Box<dyn LogStore>) -> Self {
         Self {
-            store: Box::new(MemoryStore::default()),
+            store,
             start_offset: 0,
             end_offset: 0,
             epochs: Vec::new(),
         }
     }
-}
 
-impl Log {
+    /// Takes note of a batch that a log had before its broker ended: the first, and then each.
+    pub(crate) fn replay(&mut self, batch: &RecordBatch) {
+        self.end_offset = batch.base_offset();
+        let epoch = batch.partition_leader_epoch();
+        if self.epochs.last().is_none_or(|last| last.epoch != epoch) {
+            self.begin_epoch(epoch);
+        }
+        self.end_offset = batch.last_offset() + 1;
+    }
+
+    /// Takes over the place where those batches are; the log goes from `start_offset` to `end_offset`.
+    pub(crate) fn restored(
+        &mut self,
+        store: Box<dyn LogStore>,
+        (start_offset, end_offset): (i64, i64),
+    ) {
+        self.store = store;
+        (self.start_offset, self.end_offset) = (start_offset, end_offset);
+        self.forget_epochs();
+    }
+
+    /// The newest epoch of a record, as far as one was appended.
+    pub(crate) fn newest_epoch(&self) -> Option<i32> {
+        self.epochs.last().map(|last| last.epoch)
+    }
+
+    /// Keeps where the log begins, and in which epoch its leader is, where anything outlives the broker.
+    pub(crate) fn note(&mut self, leader_epoch: i32) -> io::Result<()> {
+        self.store.note(self.start_offset, leader_epoch)
+    }
+
+    /// The topic is deleted.
+    pub(crate) fn delete(&mut self) {
+        self.store.delete();
+    }
+
     /// The oldest offset that can be read.
     pub(crate) fn start_offset(&self) -> i64 {
         self.start_offset
@@ -178,7 +221,7 @@ impl Log {
 
     /// The first batch that has the largest timestamp of the log.
     pub(crate) fn newest_batch(&self) -> io::Result<Option<StoredBatch>> {
-        match self.store.max_timestamp_ms() {
+        match self.store.max_timestamp_ms()? {
             Some(newest) => self.store.first_batch_since(newest),
             None => Ok(None),
         }

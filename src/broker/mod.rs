@@ -1,7 +1,8 @@
 //! An embedded Kafka: an in-process cluster of one or several nodes that speaks the real protocol, over TCP or in memory.
 //!
 //! For demos, for fast tests, and for simulation: with a seed, a paused clock and in-memory connections a run on one thread is
-//! the same each time. Logs live in memory and are bounded by [`BrokerBuilder::retention_bytes`].
+//! the same each time. Logs live in memory and are bounded by [`BrokerBuilder::retention_bytes`]; with [`BrokerBuilder::data`] they live in files,
+//! and a broker that is started again goes on where another ended, however that was.
 //!
 //! The house, from the wire inwards:
 //! - `builder`, `handle`: what users see: [`BrokerBuilder`], [`Broker`]
@@ -9,7 +10,8 @@
 //! - `security/`: who clients are, and what they may do
 //! - `cluster`: what the nodes share, and the story of the locks
 //! - `topic`, `topic_index`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
-//! - `storage/`: where a log's batches are kept
+//! - `storage/`: where a log's batches are kept: in memory, or in a data directory with everything else that outlives a broker
+//! - `restore`: what a broker takes back from there; `producer_ids`: those that were given away
 //! - `transactions/`: who coordinates them, what of them is in partitions, and how they end
 //! - `groups/`, `fetch_session`: consumer groups and fetch sessions
 //! - `share/`: what share groups have acquired and acknowledged, and their sessions
@@ -28,9 +30,11 @@ mod groups;
 mod handle;
 mod log;
 mod partition;
+mod producer_ids;
 mod producers;
 mod quota;
 mod random;
+mod restore;
 mod security;
 mod server;
 mod share;
@@ -51,10 +55,15 @@ pub use handle::{Broker, LogSummary};
 pub use security::{Acl, AclOperation, AclResource};
 #[cfg(feature = "tls-rustls")]
 pub use server::BrokerTls;
+pub use storage::FsyncPolicy;
 pub use telemetry::PushedTelemetry;
 
 // What of the protocol stands in signatures here.
 pub use protocol::{ApiKey, ErrorCode};
+
+/// What reads a data directory's files, for the fuzz targets.
+#[cfg(fuzzing)]
+pub use storage::fuzzing;
 
 /// Locks; what a panicking holder left behind is still consistent, as every step is complete in itself.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,6 +6,7 @@
 
 mod transactional;
 
+use std::io;
 use std::sync::{Arc, Weak};
 
 use protocol::ErrorCode;
@@ -15,9 +16,9 @@ use tokio::time::Instant;
 
 use super::batch::{self, ProducedBatch};
 use super::log::Log;
-use super::producers::Producers;
-use super::storage::{LogSlice, storage_error};
-use super::transactions::{Aborted, Guard, PartitionTransactions, Verifications};
+use super::producers::{Producers, Sequenced};
+use super::storage::{LogSlice, LogStore, storage_error};
+use super::transactions::{Aborted, Guard, Marker, PartitionTransactions, Verifications};
 pub(crate) use transactional::MarkerOptions;
 
 /// A partition's state; see the module.
@@ -79,10 +80,23 @@ pub(crate) struct Read {
     pub(crate) aborted: Option<Vec<Aborted>>,
 }
 
+impl Read {
+    /// With records that are in files, which are read without the partition's lock.
+    pub(crate) async fn loaded(mut self) -> io::Result<Self> {
+        if self.records.is_unread() {
+            self.records = self.records.loaded().await?;
+            let end_offset = self.records.end_offset;
+            if let Some(aborted) = &mut self.aborted {
+                aborted.retain(|aborted| aborted.first_offset < end_offset);
+            }
+        }
+        Ok(self)
+    }
+}
+
 impl Partition {
     /// A new partition, led by the first of its replicas.
-    pub(crate) fn new(replicas: Vec<i32>) -> Self {
-        let mut log = Log::default();
+    pub(crate) fn new(replicas: Vec<i32>, mut log: Log) -> Self {
         log.begin_epoch(0);
         Self {
             leader: replicas.first().copied(),
@@ -96,6 +110,41 @@ impl Partition {
             waiters: Vec::new(),
             deleted: false,
         }
+    }
+
+    /// A partition whose log had batches before its broker ended, each of which [`replay`](Self::replay) is to be shown, before the log is
+    /// [restored](Self::restored).
+    pub(crate) fn to_be_replayed(replicas: Vec<i32>) -> Self {
+        Self {
+            log: Log::default(),
+            ..Self::new(replicas, Log::default())
+        }
+    }
+
+    /// Takes note of the next batch that the log had.
+    pub(crate) fn replay(&mut self, batch: &RecordBatch, now: Instant) {
+        self.log.replay(batch);
+        let (offset, timestamp_ms) = (batch.base_offset(), batch.max_timestamp());
+        if let Some(marker) = Marker::of(batch) {
+            (self.producers).marked(&marker, offset, timestamp_ms, now);
+        } else if let Some(sequenced) = Sequenced::of(batch).filter(|_| !batch.is_control()) {
+            (self.producers).appended(&sequenced, offset, timestamp_ms, now);
+        }
+        self.transactions.appended(batch, offset);
+    }
+
+    /// Takes over the place where those batches are. The epoch is that of a new leader, after `noted` and every one of a record.
+    pub(crate) fn restored(
+        &mut self,
+        store: Box<dyn LogStore>,
+        bounds: (i64, i64),
+        noted: Option<i32>,
+    ) {
+        self.log.restored(store, bounds);
+        self.transactions.retain_from(self.log.start_offset());
+        let newest = self.log.newest_epoch().max(noted).unwrap_or(0);
+        self.leader_epoch = newest.saturating_add(1);
+        self.log.begin_epoch(self.leader_epoch);
     }
 
     /// Whether `node` leads, in the epoch that the client believes in; -1 stands for any.
@@ -184,6 +233,7 @@ impl Partition {
         }
         self.log.delete_before(offset);
         self.transactions.retain_from(self.log.start_offset());
+        self.log.note(self.leader_epoch).map_err(storage_error)?;
         Ok(self.log.start_offset())
     }
 
@@ -239,7 +289,9 @@ impl Partition {
             request.at_least_one,
             end,
         );
-        if request.read_committed && read.records.len > 0 {
+        if request.read_committed && read.records.is_unread() {
+            read.aborted = Some(self.transactions.aborted(request.fetch_offset, end));
+        } else if request.read_committed && read.records.len > 0 {
             read.aborted = Some(
                 self.transactions
                     .aborted(request.fetch_offset, read.records.end_offset),
@@ -271,6 +323,8 @@ impl Partition {
         if node.is_some() {
             self.log.begin_epoch(self.leader_epoch);
         }
+        // What could not be noted is known from the records that are appended; and the data directory says that it failed.
+        let _ = self.log.note(self.leader_epoch);
         self.wake();
     }
 
@@ -307,6 +361,7 @@ impl Partition {
     /// The topic is gone: requests that still hold it find nothing.
     pub(crate) fn delete(&mut self) {
         self.deleted = true;
+        self.log.delete();
         self.wake();
     }
 }

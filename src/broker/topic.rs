@@ -26,25 +26,20 @@ impl Topic {
         name: String,
         id: Uuid,
         settings: TopicSettings,
-        replicas: Vec<Vec<i32>>,
+        partitions: impl IntoIterator<Item = Partition>,
     ) -> Self {
-        let partitions = replicas
-            .into_iter()
-            .map(|replicas| Arc::new(Mutex::new(Partition::new(replicas))))
-            .collect();
+        let partitions = partitions.into_iter();
         Self {
             name,
             id,
             settings,
-            partitions,
+            partitions: partitions.map(|it| Arc::new(Mutex::new(it))).collect(),
         }
     }
 
     /// The same topic with more partitions: those that it has stay what they are.
-    pub(crate) fn grown(&self, replicas: Vec<Vec<i32>>) -> Self {
-        let new = replicas
-            .into_iter()
-            .map(|replicas| Arc::new(Mutex::new(Partition::new(replicas))));
+    pub(crate) fn grown(&self, partitions: impl IntoIterator<Item = Partition>) -> Self {
+        let new = partitions.into_iter().map(|it| Arc::new(Mutex::new(it)));
         Self {
             name: self.name.clone(),
             id: self.id,

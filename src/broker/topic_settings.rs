@@ -2,10 +2,14 @@
 //!
 //! In: names and values as a client gives them. Out: [`TopicSettings`], or what Kafka would refuse, with words for people. What Kafka
 //! takes and this broker could not keep to (another codec than the producer's, tiered storage) is refused as well: a setting that is taken
-//! holds. Settings of files, segments and the times at which Kafka cleans them up are taken and change nothing, since nothing here is a
-//! file: a log is bounded by `retention.bytes` alone, and a compacted topic keeps what its compaction might have removed.
+//! holds. Of the settings of files, segments and the times at which Kafka cleans them up `segment.bytes` bounds files in a data directory; the others are taken and change nothing:
+//! a log is bounded by `retention.bytes` alone, and a compacted topic keeps what its compaction might have removed.
 
 use std::collections::BTreeMap;
+
+use protocol::Uuid;
+
+use super::storage::PartitionFolder;
 
 /// Which values a setting takes.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +128,17 @@ impl TopicSettings {
             settings.retention_bytes = self.retention_bytes;
         }
         Ok(settings)
+    }
+
+    /// Where a partition of a topic with these settings is kept, in a data directory.
+    pub(crate) fn folder(&self, topic: &str, topic_id: Uuid, partition: i32) -> PartitionFolder {
+        PartitionFolder {
+            topic: topic.to_owned(),
+            topic_id,
+            partition,
+            segment_bytes: self.segment_bytes as u64,
+            retention_bytes: self.retention_bytes,
+        }
     }
 
     /// Whether old records are deleted, and may be on demand.

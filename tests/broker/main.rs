@@ -5,6 +5,7 @@
 //! - [`transactions`]: transactions from their first epoch to what readers see
 //! - the others: what Kafka can't be asked to do, or what its transcripts can't show
 
+mod data;
 mod faults;
 mod fetching;
 mod nodes;

@@ -25,6 +25,7 @@ mod event_queue;
 mod failover;
 mod fleet;
 mod interop;
+mod killed_broker;
 mod killed_consumers;
 mod one_client;
 mod patterns;
@@ -67,6 +68,7 @@ fn main() {
         transcript::trials(&fleet),
         failover::trials(&fleet),
         killed_consumers::trials(&fleet),
+        killed_broker::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

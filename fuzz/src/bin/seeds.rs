@@ -17,7 +17,7 @@ use protocol::messages::{
     APIS, ApiVersionsRequest, ApiVersionsResponse, BLOBS, RequestHeader, ResponseHeader,
     SaslAuthenticateResponse, SaslHandshakeResponse,
 };
-use protocol::records::{BatchBuilder, ControlRecord, HEADER_LEN, SealOptions};
+use protocol::records::{BatchBuilder, ControlRecord, HEADER_LEN, SealOptions, assign_offsets};
 use protocol::{ApiKey, Encoder, Message, sample};
 
 const SAMPLES: u64 = 4;
@@ -134,8 +134,42 @@ fn main() -> io::Result<()> {
     written += security_text()?;
     written += sasl_frames()?;
     written += batches()?;
+    written += segments()?;
     println!("{written} seeds in {}", corpus("*").display());
     Ok(())
+}
+
+/// Files of a data directory: whole, and with what is left of a write that was cut off.
+fn segments() -> io::Result<usize> {
+    let mut segment = Vec::new();
+    for index in 0..3i64 {
+        let mut builder = BatchBuilder::new(Vec::new());
+        for _ in 0..2 {
+            builder
+                .append(index, Some(b"key"), Some(b"value"), [])
+                .map_err(io::Error::other)?;
+        }
+        let none = &mut Compressor::new(Default::default());
+        let mut batch = builder
+            .seal(&SealOptions::default(), none)
+            .into_bytes()
+            .to_vec();
+        assign_offsets(&mut batch, 2 * index, 0).map_err(io::Error::other)?;
+        segment.extend(batch);
+    }
+    let metadata = pat_events::broker::fuzzing::sample_metadata_log(&["a", "b"]);
+    let mut written = 0;
+    for (name, kind, bytes) in [
+        ("last", 0, &segment[..]),
+        ("last-torn", 0, &segment[..segment.len() - 7]),
+        ("middle", 1, &segment[..]),
+        ("metadata", 2, &metadata[..]),
+        ("metadata-torn", 2, &metadata[..metadata.len() - 1]),
+    ] {
+        let kind: u8 = kind;
+        written += write("segments", name, &[&[kind][..], bytes].concat())?;
+    }
+    Ok(written)
 }
 
 fn security_text() -> io::Result<usize> {

@@ -14,6 +14,7 @@ use protocol::messages::{CreateAclsRequest, DeleteAclsRequest, DescribeAclsReque
 
 use super::{Api, Context, Reply};
 use crate::broker::security::{Acl, AclOperation, AclResource, Acls, CLUSTER_NAME, ResourceKind};
+use crate::broker::storage::{Change, Key, flag_to_bytes};
 
 /// In a filter: any kind, pattern, operation, permission.
 const ANY: i8 = 1;
@@ -41,16 +42,18 @@ impl Context<'_> {
 }
 
 impl Api for CreateAclsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<CreateAclsResponse> {
         let created = context.with_acls(AclOperation::Alter, |acls| {
             let create = |creation| {
-                let error_code = match rule(creation) {
-                    Some(rule) => {
-                        acls.rules.insert(rule);
-                        ErrorCode::NONE
-                    }
-                    None => ErrorCode::INVALID_REQUEST,
-                };
+                let created = rule(creation).ok_or(ErrorCode::INVALID_REQUEST);
+                let created = created.and_then(|rule| {
+                    context.cluster.keep(&[kept(&rule, true)])?;
+                    acls.rules.insert(rule);
+                    Ok(())
+                });
+                let error_code = created.err().unwrap_or(ErrorCode::NONE);
                 AclCreationResult {
                     error_code,
                     ..Default::default()
@@ -123,10 +126,20 @@ impl Api for DescribeAclsRequest {
 }
 
 impl Api for DeleteAclsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<DeleteAclsResponse> {
         let deleted = context.with_acls(AclOperation::Alter, |acls| {
             let delete = |asked: &DeleteAclsFilter| {
                 let filter = Filter::of(asked);
+                let matching = acls.rules.iter().filter(|rule| filter.matches(rule));
+                let changes: Vec<_> = matching.map(|rule| kept(rule, false)).collect();
+                if let Err(error_code) = context.cluster.keep(&changes) {
+                    return DeleteAclsFilterResult {
+                        error_code,
+                        ..Default::default()
+                    };
+                }
                 let matching = acls.rules.extract_if(.., |rule| filter.matches(rule));
                 DeleteAclsFilterResult {
                     matching_acls: matching.map(deleted).collect(),
@@ -154,6 +167,11 @@ impl Api for DeleteAclsRequest {
             ..Default::default()
         }
     }
+}
+
+/// That a rule is there, or is no more: one of the settings would be there again otherwise.
+fn kept(rule: &Acl, is_there: bool) -> Change {
+    Change::put(&Key::Acl(rule.note()), &flag_to_bytes(is_there))
 }
 
 /// The rule that is asked for, if there can be one of this kind.

@@ -18,6 +18,8 @@ use crate::broker::transactions::{
 const PRODUCER_FENCED_FROM: i16 = 2;
 
 impl Api for AddOffsetsToTxnRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<AddOffsetsToTxnResponse> {
         let error = match add(&self, context) {
             Ok(()) => ErrorCode::NONE,

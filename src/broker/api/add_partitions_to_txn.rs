@@ -35,6 +35,8 @@ pub(super) fn before_producer_fenced(error: ErrorCode, version: i16, from: i16) 
 }
 
 impl Api for AddPartitionsToTxnRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<AddPartitionsToTxnResponse> {
         let version = context.version;
         if version < OF_BROKERS_FROM {

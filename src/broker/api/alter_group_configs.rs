@@ -14,6 +14,7 @@ use super::{Api, Context, Reply};
 use crate::broker::lock;
 use crate::broker::security::AclOperation;
 use crate::broker::share::GroupConfig;
+use crate::broker::storage::{Change, Key};
 
 /// The type of resource that a group is.
 const GROUP: i8 = 32;
@@ -23,6 +24,8 @@ const DELETE: i8 = 1;
 type Refusal = (ErrorCode, String);
 
 impl Api for IncrementalAlterConfigsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<IncrementalAlterConfigsResponse> {
         let responses = self.resources.iter().map(|resource| {
             let altered = alter(resource, self.validate_only, context);
@@ -85,6 +88,10 @@ fn alter(
         apply(&mut config, change)?;
     }
     if !validate_only {
+        let key = Key::GroupConfig(group.clone());
+        let change = Change::put(&key, &config.note().to_bytes());
+        let kept = context.cluster.keep(&[change]);
+        kept.map_err(|error| (error, String::new()))?;
         *shares.config(group) = config;
     }
     Ok(())

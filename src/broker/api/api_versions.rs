@@ -21,6 +21,8 @@ const TRANSACTION_VERSION: &str = "transaction.version";
 const TRANSACTION_VERSION_MAX: i16 = 2;
 
 impl Api for ApiVersionsRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<ApiVersionsResponse> {
         match (self.cluster_id.as_ref(), self.node_id) {
             (None, -1) => {}

@@ -18,6 +18,8 @@ use crate::broker::security::AclOperation;
 use crate::broker::topic_index::TopicIndex;
 
 impl Api for ConsumerGroupHeartbeatRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<ConsumerGroupHeartbeatResponse> {
         let answer = heartbeat(&self, context);
         context.cluster.groups_changed.notify_one();

@@ -114,6 +114,8 @@ impl Api for SyncGroupRequest {
 }
 
 impl Api for HeartbeatRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<HeartbeatResponse> {
         let error = match context.check_member(&self.group_id) {
             Ok(()) => lock(&context.cluster.groups).heartbeat(&self, Instant::now()),

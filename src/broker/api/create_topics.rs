@@ -23,6 +23,8 @@ const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 const MAX_PARTITIONS: i32 = 10_000;
 
 impl Api for CreateTopicsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<CreateTopicsResponse> {
         let twice = duplicates(self.topics.iter().map(|topic| topic.name.as_str()));
         let create = |topic: &CreatableTopic| {

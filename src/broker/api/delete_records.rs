@@ -14,6 +14,8 @@ use crate::broker::security::AclOperation;
 const NONE: i64 = -1;
 
 impl Api for DeleteRecordsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<DeleteRecordsResponse> {
         Reply::Message(self.answer(|topic, asked| {
             let topic = context.topic(&topic.name, None, AclOperation::Delete)?;

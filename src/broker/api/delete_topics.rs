@@ -10,6 +10,8 @@ use super::{Api, Context, Reply};
 use crate::broker::security::{AclOperation, ResourceKind};
 
 impl Api for DeleteTopicsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<DeleteTopicsResponse> {
         let asked = asked(&self, context.version);
         let twice = duplicates(
@@ -89,12 +91,13 @@ fn delete(asked: &DeleteTopicState, context: &Context<'_>) -> DeletableTopicResu
         ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
     };
     match context.cluster.delete_topic(&name) {
-        Some(topic) => DeletableTopicResult {
+        Ok(topic) => DeletableTopicResult {
             name: Some(topic.name.clone()),
             topic_id: topic.id,
             ..Default::default()
         },
-        None => failed(asked, unknown),
+        Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) => failed(asked, unknown),
+        Err(error) => failed(asked, error),
     }
 }
 

@@ -16,6 +16,8 @@ const NEXT_EPOCH_FROM: i16 = 5;
 const PRODUCER_FENCED_FROM: i16 = 2;
 
 impl Api for EndTxnRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<EndTxnResponse> {
         let ended = end(&self, context);
         context.cluster.write_markers();
@@ -49,6 +51,7 @@ fn end(request: &EndTxnRequest, context: &Context<'_>) -> Result<ProducerIdAndEp
         false => TransactionVersion::V0,
     };
     let cluster = context.cluster;
+    cluster.ensure_producer_ids()?;
     let (new_id, now) = (|| cluster.next_producer_id(), cluster.moment());
     lock(&cluster.transactions).end(id, producer, request.committed, version, new_id, now)
 }

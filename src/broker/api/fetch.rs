@@ -1,5 +1,6 @@
 //! Fetch: reads batches, and waits for more of them (KIP-74, KIP-227, KIP-320, KIP-392's fields without its replicas, KIP-951).
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::broker::fetch_session::{Answered, Context as Session, PartitionKey, W
 use crate::broker::lock;
 use crate::broker::partition::{Read, ReadRequest};
 use crate::broker::security::AclOperation;
+use crate::broker::storage::storage_error;
 use crate::broker::transactions::Aborted;
 
 const READ_COMMITTED: i8 = 1;
@@ -163,7 +165,7 @@ async fn read_until_enough(
 ) -> Vec<Outcome> {
     let mut waiter = None;
     loop {
-        let outcomes = read_all(wanted, limits, context, waiter.as_ref());
+        let outcomes = read_all(wanted, limits, context, waiter.as_ref()).await;
         let bytes: usize = outcomes.iter().flatten().map(|read| read.records.len).sum();
         let has_news = |outcome: &Outcome| {
             outcome
@@ -185,7 +187,7 @@ async fn read_until_enough(
     }
 }
 
-fn read_all(
+async fn read_all(
     wanted: &[Wanted],
     limits: &Limits,
     context: &Context<'_>,
@@ -194,7 +196,8 @@ fn read_all(
     let (mut room, mut nothing_yet) = (limits.max_bytes, true);
     let mut outcomes = Vec::with_capacity(wanted.len());
     for wanted in wanted {
-        let outcome = read_partition(wanted, limits, room, nothing_yet, context, waiter);
+        let read = || read_partition(wanted, limits, room, nothing_yet, context, waiter);
+        let outcome = loaded(read).await;
         if let Ok(read) = &outcome {
             room = room.saturating_sub(read.records.len);
             nothing_yet &= read.records.len == 0;
@@ -202,6 +205,17 @@ fn read_all(
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// Reads, with the records that are in files. Where retention, or the end of the topic, was faster, the partition is asked once more, and says so.
+async fn loaded(read: impl Fn() -> Outcome) -> Outcome {
+    match read()?.loaded().await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let read = read()?.loaded().await;
+            read.map_err(|error| storage_error(error).into())
+        }
+        read => read.map_err(|error| storage_error(error).into()),
+    }
 }
 
 fn read_partition(

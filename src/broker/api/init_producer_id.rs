@@ -16,6 +16,8 @@ impl Api for InitProducerIdRequest {
     // Version 6 is marked as not yet stable in Kafka 4.4; it is offered on demand.
     const OFFERED: VersionRange = VersionRange { min: 0, max: 6 };
 
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<InitProducerIdResponse> {
         let given = init(&self, context);
         if self.transactional_id.is_some() {
@@ -53,6 +55,7 @@ fn init(
         None if !may_be_idempotent(context) => return Err(ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
         None => {}
     }
+    context.cluster.ensure_producer_ids()?;
     let expected = match (request.producer_id, request.producer_epoch) {
         (-1, -1) => None,
         (-1, _) | (_, -1) => return Err(ErrorCode::INVALID_REQUEST),

@@ -27,6 +27,8 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const MAX_DECOMPRESSED_BYTES: usize = 1 << 30;
 
 impl Api for ListOffsetsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<ListOffsetsResponse> {
         let read_committed = self.isolation_level == READ_COMMITTED;
         let topics = self

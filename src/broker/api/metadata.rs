@@ -17,6 +17,8 @@ use crate::broker::security::{AclOperation, CLUSTER_NAME, ResourceKind};
 use crate::broker::topic::{Topic, name_problem};
 
 impl Api for MetadataRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<MetadataResponse> {
         let cluster = context.cluster;
         let auto_create = self.allow_auto_topic_creation && cluster.settings.auto_create_topics;

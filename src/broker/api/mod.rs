@@ -58,6 +58,7 @@ use protocol::messages::{
 };
 use protocol::wire::field::Structure;
 use protocol::{ApiKey, Decoder, ErrorCode, Message, Request, Uuid, VersionRange};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
@@ -86,7 +87,7 @@ pub(super) enum Outcome {
 pub(super) struct Context<'a> {
     pub(super) cluster: &'a Arc<Cluster>,
     pub(super) node: i32,
-    pub(super) connection: &'a Connection,
+    pub(super) connection: &'a Arc<Connection>,
     pub(super) version: i16,
     pub(super) client_id: &'a str,
 }
@@ -187,6 +188,12 @@ trait Api: Request {
         None
     }
 
+    /// Whether handling it reads or writes what a data directory has: it is done where that holds up nobody, then.
+    const USES_FILES: bool = false;
+
+    /// Whether its answer may rest on what was written, and has to wait until that is on the disk.
+    const RESTS_ON_FILES: bool = true;
+
     /// Whether the client reads an answer at all.
     fn is_answered(&self) -> bool {
         true
@@ -205,7 +212,7 @@ macro_rules! apis {
             header: &RequestHeader,
             body: Decoder,
             cluster: &Arc<Cluster>,
-            connection: &Connection,
+            connection: &Arc<Connection>,
         ) -> Outcome {
             match ApiKey(header.request_api_key) {
                 $(key if key == $request::KEY => serve::<$request>(header, body, cluster, connection).await,)*
@@ -265,7 +272,7 @@ apis! {
 pub(super) async fn answer(
     frame: Bytes,
     cluster: &Arc<Cluster>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
 ) -> Outcome {
     if connection.session().takes_raw_message() {
         return answer_raw(&frame, cluster, connection);
@@ -296,7 +303,7 @@ async fn serve<R: Api>(
     header: &RequestHeader,
     mut body: Decoder,
     cluster: &Arc<Cluster>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
 ) -> Outcome {
     let (version, correlation_id) = (header.request_api_version, header.correlation_id);
     let admission = connection.session().admit(R::KEY, Instant::now());
@@ -337,10 +344,18 @@ async fn serve<R: Api>(
         .map(|(quota, bytes)| lock(quota).charge(client_id, bytes, Instant::now()));
     let faults = lock(&cluster.faults).matching(R::KEY, node);
     let (mut reply, throttle) = if faults.is_empty() {
-        (request.handle(&context).await, Duration::ZERO)
+        (handle(request, &context).await, Duration::ZERO)
     } else {
         handle_with_faults(request, &context, &faults).await
     };
+    if R::RESTS_ON_FILES
+        && let Some(data) = &cluster.data
+        && matches!(reply, Reply::Message(_) | Reply::WithRecords(..))
+        && data.settled().await.is_err()
+    {
+        // Whether it will be there after a restart, nobody knows.
+        return Outcome::Disconnect;
+    }
     let throttle = throttle.max(over_quota.unwrap_or_default());
     let mute_until = (!throttle.is_zero()).then(|| Instant::now() + throttle);
     if let Reply::Message(response) | Reply::WithRecords(response, _) = &mut reply
@@ -371,6 +386,29 @@ async fn serve<R: Api>(
         },
         Err(_) => Outcome::Disconnect,
     }
+}
+
+/// Does what the request asks for; what may wait for files is done where that holds up no other task.
+async fn handle<R: Api>(request: R, context: &Context<'_>) -> Reply<R::Response> {
+    if !R::USES_FILES || context.cluster.data.is_none() {
+        return request.handle(context).await;
+    }
+    let (cluster, connection) = (context.cluster.clone(), context.connection.clone());
+    let (node, version) = (context.node, context.version);
+    let client_id = context.client_id.to_owned();
+    let runtime = Handle::current();
+    let handled = tokio::task::spawn_blocking(move || {
+        let context = Context {
+            cluster: &cluster,
+            node,
+            connection: &connection,
+            version,
+            client_id: &client_id,
+        };
+        runtime.block_on(request.handle(&context))
+    });
+    // It has panicked, or its runtime is at its end.
+    handled.await.unwrap_or(Reply::Disconnect)
 }
 
 async fn handle_with_faults<R: Api>(
@@ -405,7 +443,7 @@ async fn handle_with_faults<R: Api>(
         }
     }
     let applied = if applies {
-        request.handle(context).await
+        handle(request, context).await
     } else {
         Reply::Nothing
     };

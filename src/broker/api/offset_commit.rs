@@ -19,6 +19,8 @@ use crate::broker::security::AclOperation;
 use crate::broker::topic::Topic;
 
 impl Api for OffsetCommitRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<OffsetCommitResponse> {
         let checked = context
             .check_group(AclOperation::Read, &self.group_id)
@@ -103,17 +105,18 @@ fn commit_topic(
             topic: topic.name.clone(),
             partition: partition.partition_index,
         };
-        let leader_epoch = partition.committed_leader_epoch;
-        groups.commit(
-            group_id,
-            key,
-            Committed {
-                topic_id: topic.id,
-                offset: partition.committed_offset,
-                leader_epoch,
-                metadata,
-            },
-        );
+        let committed = Committed {
+            topic_id: topic.id,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata,
+        };
+        let kept = (context.cluster).keep_with(|| committed.change(group_id, &key));
+        if kept.is_err() {
+            // As Kafka's coordinators say it: clients look for another then, and try again.
+            return ErrorCode::NOT_COORDINATOR;
+        }
+        groups.commit(group_id, key, committed);
         ErrorCode::NONE
     })
 }

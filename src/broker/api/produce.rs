@@ -27,6 +27,8 @@ impl Api for ProduceRequest {
     // Versions 0 to 2 are offered, for the sake of old librdkafka, and not spoken (KAFKA-18659).
     const OFFERED: VersionRange = VersionRange { min: 0, max: 13 };
 
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<ProduceResponse> {
         let acks = self.acks;
         let enlisted = match (-1..=1).contains(&acks) {

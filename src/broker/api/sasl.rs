@@ -12,6 +12,8 @@ use crate::broker::security::SaslReply;
 use crate::broker::server::Connection;
 
 impl Api for SaslHandshakeRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<SaslHandshakeResponse> {
         let security = &context.cluster.security;
         let error_code = context.connection.session().handshake(
@@ -36,6 +38,8 @@ impl Api for SaslHandshakeRequest {
 }
 
 impl Api for SaslAuthenticateRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<SaslAuthenticateResponse> {
         let answered = authenticate(&self.auth_bytes, context.cluster, context.connection);
         Reply::Message(match answered {

@@ -17,6 +17,7 @@ use protocol::messages::{AlterUserScramCredentialsRequest, DescribeUserScramCred
 
 use super::{Api, Context, Reply};
 use crate::broker::security::{AclOperation, Credential, Hash, ITERATIONS, ScramUsers};
+use crate::broker::storage::{Change, Key, ScramNote};
 
 const MOST_ITERATIONS: u32 = 16_384;
 
@@ -42,10 +43,25 @@ const TWICE: Refusal = (
     "A user credential cannot be altered twice in the same request",
 );
 
+const NOT_KEPT: &str = "The disk of the broker failed";
+
 /// What becomes of a user, of its credential for one hash.
 enum Alteration {
     Delete(Hash),
     Set(Hash, Credential),
+}
+
+impl Alteration {
+    /// As it is kept: without a value, that there is no such user, even where the settings name one.
+    fn change(&self, user: &str) -> Change {
+        let key = |hash: &Hash| Key::ScramUser(hash.code(), user.to_owned());
+        match self {
+            Alteration::Delete(hash) => Change::put(&key(hash), &[]),
+            Alteration::Set(hash, credential) => {
+                Change::put(&key(hash), &ScramNote::from(credential).to_bytes())
+            }
+        }
+    }
 }
 
 /// What becomes of each user that a request names.
@@ -99,6 +115,8 @@ fn upsertion(asked: &ScramCredentialUpsertion) -> Result<Alteration, Refusal> {
 }
 
 impl Api for AlterUserScramCredentialsRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<AlterUserScramCredentialsResponse> {
         if !context.allows_cluster(AclOperation::Alter) {
             let error = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
@@ -115,7 +133,12 @@ impl Api for AlterUserScramCredentialsRequest {
             alterations.note(asked.name, checked);
         }
         let alter = |(user, altered): (String, Result<Alteration, Refusal>)| {
-            let refusal = match altered {
+            let kept = altered.and_then(|alteration| {
+                let change = alteration.change(&user);
+                let kept = context.cluster.keep(&[change]);
+                kept.map(|()| alteration).map_err(|error| (error, NOT_KEPT))
+            });
+            let refusal = match kept {
                 Ok(Alteration::Delete(hash)) => {
                     users.delete(hash, user.clone());
                     None

@@ -20,7 +20,7 @@ use crate::broker::security::AclOperation;
 use crate::broker::share::{
     Acknowledged, Acquired, FINAL_EPOCH, Found, INITIAL_EPOCH, IdPartition, Limits, SessionKey,
 };
-use crate::broker::storage::LogSlice;
+use crate::broker::storage::{LogSlice, storage_error};
 
 /// The acquire mode in which no record more than asked for is acquired.
 const RECORD_LIMIT: i8 = 1;
@@ -205,7 +205,7 @@ impl<'a> Fetching<'a> {
     async fn until_something(&self) -> BTreeMap<IdPartition, Result<Got, ErrorCode>> {
         let mut waiter = None;
         loop {
-            let outcomes = self.acquire_all(waiter.as_ref());
+            let outcomes = self.acquire_all(waiter.as_ref()).await;
             if !outcomes.is_empty() || self.wanted.is_empty() || Instant::now() >= self.deadline {
                 return outcomes;
             }
@@ -217,7 +217,7 @@ impl<'a> Fetching<'a> {
         }
     }
 
-    fn acquire_all(
+    async fn acquire_all(
         &self,
         waiter: Option<&Arc<Notify>>,
     ) -> BTreeMap<IdPartition, Result<Got, ErrorCode>> {
@@ -227,7 +227,8 @@ impl<'a> Fetching<'a> {
             if left == 0 {
                 break;
             }
-            let outcome = self.acquire(*id, room, left, outcomes.is_empty(), waiter);
+            let acquired = self.acquire(*id, room, left, outcomes.is_empty(), waiter);
+            let outcome = acquired.await;
             if let Ok(got) = &outcome {
                 let count = |run: &Acquired| usize::try_from(run.last - run.first + 1).unwrap_or(0);
                 left = left.saturating_sub(got.acquired.iter().map(count).sum());
@@ -242,7 +243,7 @@ impl<'a> Fetching<'a> {
 
     /// What the log has and what the group has done with it are two things, each with its lock: what another member has acquired in between is
     /// not acquired.
-    fn acquire(
+    async fn acquire(
         &self,
         id: IdPartition,
         room: usize,
@@ -283,6 +284,7 @@ impl<'a> Fetching<'a> {
             partition.check_leader(self.context.node, -1)?;
             partition.log.read_whole(offset, room, at_least_one)
         };
+        let slice = slice.loaded().await.map_err(storage_error)?;
         let mut shares = lock(&self.context.cluster.shares);
         let (view, settings) = shares.view(group, id, log);
         let limits = Limits {

@@ -14,6 +14,8 @@ use crate::broker::lock;
 use crate::broker::security::AclOperation;
 
 impl Api for ShareGroupHeartbeatRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<ShareGroupHeartbeatResponse> {
         let answer = heartbeat(&self, context);
         context.cluster.groups_changed.notify_one();

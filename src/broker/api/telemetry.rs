@@ -11,6 +11,8 @@ use crate::broker::lock;
 use crate::broker::telemetry::MAX_BYTES;
 
 impl Api for GetTelemetrySubscriptionsRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<GetTelemetrySubscriptionsResponse> {
         let telemetry = lock(&context.cluster.telemetry);
         let client_instance_id = match self.client_instance_id.is_zero() {
@@ -33,6 +35,8 @@ impl Api for GetTelemetrySubscriptionsRequest {
 }
 
 impl Api for PushTelemetryRequest {
+    const RESTS_ON_FILES: bool = false;
+
     async fn handle(self, context: &Context<'_>) -> Reply<PushTelemetryResponse> {
         let mut telemetry = lock(&context.cluster.telemetry);
         let taken = telemetry.take(&self, context.client_id, Instant::now());

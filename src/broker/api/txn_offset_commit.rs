@@ -30,6 +30,8 @@ const LOADING_FROM: i16 = 2;
 type Checked = Result<(OffsetKey, Committed), ErrorCode>;
 
 impl Api for TxnOffsetCommitRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<TxnOffsetCommitResponse> {
         let checked = context
             .check_transactional_id(AclOperation::Write, &self.transactional_id)

@@ -15,6 +15,8 @@ use crate::broker::transactions::{
 };
 
 impl Api for WriteTxnMarkersRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<WriteTxnMarkersResponse> {
         let is_allowed = context.allows_cluster(AclOperation::Alter)
             || context.allows_cluster(AclOperation::ClusterAction);

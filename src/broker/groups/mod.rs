@@ -476,6 +476,12 @@ impl Groups {
         }
     }
 
+    /// Takes back an offset that a group had committed before its broker ended.
+    pub(crate) fn restore(&mut self, group_id: &str, key: OffsetKey, committed: Committed) {
+        let group = Self::opened(&mut self.groups, &self.settings, group_id);
+        group.offsets.insert(key, committed);
+    }
+
     /// A group's offsets; none when it is unknown.
     pub(crate) fn offsets(&self, group_id: &str) -> Option<&BTreeMap<OffsetKey, Committed>> {
         self.groups.get(group_id).map(|group| &group.offsets)

@@ -4,6 +4,7 @@ use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::classic::{ClassicGroup, State};
+use crate::broker::storage::{Change, Key, OffsetNote};
 
 /// The partition that an offset was committed for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,19 @@ pub(crate) struct Committed {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
+}
+
+impl Committed {
+    /// As it is kept.
+    pub(crate) fn change(&self, group_id: &str, key: &OffsetKey) -> Change {
+        let note = OffsetNote {
+            offset: self.offset,
+            leader_epoch: self.leader_epoch,
+            metadata: self.metadata.clone(),
+        };
+        let key = Key::Offset(group_id.to_owned(), self.topic_id, key.partition);
+        Change::put(&key, &note.to_bytes())
+    }
 }
 
 /// Who commits: a member of a generation, or with -1 and an empty id someone who assigns partitions to themselves.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::broker::storage::AclNote;
+
 /// Any host, in a rule; any name, in a resource.
 const ANY: &str = "*";
 /// Every user, in a rule.
@@ -55,6 +57,34 @@ impl Acl {
             host: host.into(),
             ..self
         }
+    }
+
+    /// As it is kept.
+    pub(crate) fn note(&self) -> AclNote {
+        AclNote {
+            kind: self.resource.kind.code(),
+            name: self.resource.name.clone(),
+            prefixed: self.resource.prefixed,
+            principal: self.principal.clone(),
+            host: self.host.clone(),
+            operation: self.operation.code(),
+            allows: self.allows,
+        }
+    }
+
+    /// As it was kept; none where it means nothing.
+    pub(crate) fn of(note: AclNote) -> Option<Self> {
+        Some(Self {
+            resource: AclResource {
+                kind: ResourceKind::from_code(note.kind)?,
+                name: note.name,
+                prefixed: note.prefixed,
+            },
+            principal: note.principal,
+            host: note.host,
+            operation: AclOperation::from_code(note.operation)?,
+            allows: note.allows,
+        })
     }
 
     fn concerns(&self, asker: &Asker<'_>) -> bool {

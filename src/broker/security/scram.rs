@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256, Sha512};
 use super::sasl::{Login, Step};
 use crate::broker::lock;
 use crate::broker::random::Random;
+use crate::broker::storage::ScramNote;
 
 /// The fewest iterations that Kafka takes, and as many as its tools choose.
 pub(crate) const ITERATIONS: u32 = 4_096;
@@ -89,6 +90,22 @@ impl Credential {
         Self::salted(hash, salt, ITERATIONS, &salted)
     }
 
+    /// As it was kept.
+    pub(crate) fn of(note: ScramNote) -> Self {
+        let ScramNote {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+        } = note;
+        Self {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+        }
+    }
+
     /// Of a password that was salted elsewhere.
     pub(crate) fn salted(hash: Hash, salt: Vec<u8>, iterations: u32, salted: &[u8]) -> Self {
         Self {
@@ -96,6 +113,18 @@ impl Credential {
             iterations,
             stored_key: hash.hash(&hash.hmac(salted, b"Client Key")),
             server_key: hash.hmac(salted, b"Server Key"),
+        }
+    }
+}
+
+/// As it is kept.
+impl From<&Credential> for ScramNote {
+    fn from(credential: &Credential) -> Self {
+        Self {
+            salt: credential.salt.clone(),
+            iterations: credential.iterations,
+            stored_key: credential.stored_key.clone(),
+            server_key: credential.server_key.clone(),
         }
     }
 }

@@ -69,18 +69,19 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     #[cfg(feature = "tls-rustls")]
     if let Some(acceptor) = &cluster.acceptor {
         if let Some((stream, principal)) = acceptor.accept(stream).await {
-            let connection = Connection::new(node, host, principal, &cluster);
+            let connection = Arc::new(Connection::new(node, host, principal, &cluster));
             serve_frames(stream, &connection, &cluster).await;
         }
         return;
     }
-    let connection = Connection::new(node, host, Principal::anonymous(), &cluster);
+    let principal = Principal::anonymous();
+    let connection = Arc::new(Connection::new(node, host, principal, &cluster));
     serve_frames(stream, &connection, &cluster).await;
 }
 
 async fn serve_frames<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     cluster: &Arc<Cluster>,
 ) {
     let _ends = Ends {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use protocol::Uuid;
 use tokio::time::Instant;
 
+use super::storage::GroupConfigNote;
 pub(crate) use partition::{Acknowledged, Acquired, Found, Limits, SharePartition};
 pub(crate) use sessions::{FINAL_EPOCH, INITIAL_EPOCH, SessionKey, ShareSessions};
 
@@ -53,6 +54,31 @@ pub(crate) struct GroupConfig {
     pub(crate) delivery_count_limit: Option<i16>,
     pub(crate) partition_max_record_locks: Option<i64>,
     pub(crate) from_earliest: Option<bool>,
+}
+
+impl GroupConfig {
+    /// As it is kept.
+    pub(crate) fn note(&self) -> GroupConfigNote {
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        GroupConfigNote {
+            record_lock_duration_ms: self.record_lock_duration.map(millis),
+            delivery_count_limit: self.delivery_count_limit.map(i64::from),
+            partition_max_record_locks: self.partition_max_record_locks,
+            from_earliest: self.from_earliest,
+        }
+    }
+
+    /// As it was kept.
+    pub(crate) fn of(note: &GroupConfigNote) -> Self {
+        let millis = |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        Self {
+            record_lock_duration: note.record_lock_duration_ms.map(millis),
+            delivery_count_limit: (note.delivery_count_limit)
+                .and_then(|limit| i16::try_from(limit).ok()),
+            partition_max_record_locks: note.partition_max_record_locks,
+            from_earliest: note.from_earliest,
+        }
+    }
 }
 
 /// All groups' views of all partitions.
@@ -126,6 +152,13 @@ impl Shares {
                 view.release(member, limit);
             }
         }
+    }
+
+    /// Takes back how far a group was done with a partition before its broker ended: what it had acquired beyond that is delivered again.
+    pub(crate) fn restore(&mut self, group: &str, id: IdPartition, start: i64) {
+        // Whatever epoch the leader has, it knows of no locks.
+        let view = SharePartition::new(start, -1);
+        self.partitions.insert((group.to_owned(), id), view);
     }
 
     pub(crate) fn topic_deleted(&mut self, topic: &Uuid) {

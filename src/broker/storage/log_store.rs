@@ -88,8 +88,16 @@ pub(crate) trait LogStore: fmt::Debug + Send {
     fn first_batch_since(&self, timestamp_ms: i64) -> io::Result<Option<StoredBatch>>;
 
     /// The largest timestamp of all batches.
-    fn max_timestamp_ms(&self) -> Option<i64>;
+    fn max_timestamp_ms(&self) -> io::Result<Option<i64>>;
 
     /// All batches, for those who look into a log from outside.
     fn batches(&self) -> io::Result<Vec<StoredBatch>>;
+
+    /// Keeps what the batches do not say, where anything outlives the broker.
+    fn note(&mut self, _start_offset: i64, _leader_epoch: i32) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The topic is deleted: nothing is read or appended any more.
+    fn delete(&mut self) {}
 }

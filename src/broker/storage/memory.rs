@@ -127,9 +127,9 @@ impl LogStore for MemoryStore {
         Ok(found.map(|kept| kept.batch.clone()))
     }
 
-    fn max_timestamp_ms(&self) -> Option<i64> {
+    fn max_timestamp_ms(&self) -> io::Result<Option<i64>> {
         let timestamps = self.batches.iter().map(|kept| kept.batch.max_timestamp_ms);
-        timestamps.max()
+        Ok(timestamps.max())
     }
 
     fn batches(&self) -> io::Result<Vec<StoredBatch>> {

@@ -3,7 +3,9 @@
 //! - `log_store`: [`LogStore`], what a log asks of that place, and what goes in and comes out
 //! - `slice`: [`LogSlice`], batches as they were read
 //! - `memory`: batches exactly as they came, shared with the requests that brought them
+//! - `directory/`: batches in files, and everything else of a broker that outlives it
 
+mod directory;
 mod log_store;
 mod memory;
 mod slice;
@@ -12,6 +14,13 @@ use std::io;
 
 use protocol::ErrorCode;
 
+pub use directory::FsyncPolicy;
+#[cfg(fuzzing)]
+pub use directory::fuzzing;
+pub(crate) use directory::{
+    AclNote, Change, DataDir, DirectoryStore, GroupConfigNote, Key, OffsetNote, PartitionFolder,
+    PartitionNote, ScramNote, TopicNote, flag_to_bytes, number_to_bytes, read_flag, read_number,
+};
 pub(crate) use log_store::{LogStore, NewBatch, ReadRange, StoredBatch};
 pub(crate) use memory::MemoryStore;
 pub(crate) use slice::LogSlice;

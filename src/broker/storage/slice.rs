@@ -1,6 +1,10 @@
 //! Batches as they were read from a log: pieces to be written one after the other.
 
+use std::io;
+
 use bytes::{BufMut, Bytes, BytesMut};
+
+use super::directory::FileRead;
 
 /// Bytes of a batch that are written afresh when it is served: base offset, length, leader epoch.
 pub(super) const PATCHED_BYTES: usize = 16;
@@ -14,6 +18,8 @@ pub(crate) struct LogSlice {
     /// The first and last offset of each batch, where whole ones were asked for.
     pub(crate) bounds: Vec<(i64, i64)>,
     pieces: Vec<Piece>,
+    /// Where it is, as long as it was not read.
+    unread: Option<Box<FileRead>>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,6 +29,28 @@ struct Piece {
 }
 
 impl LogSlice {
+    /// What is in files, and is still to be read by [`loaded`](Self::loaded).
+    pub(super) fn unread(read: FileRead) -> Self {
+        Self {
+            unread: Some(Box::new(read)),
+            ..Self::default()
+        }
+    }
+
+    /// Reads what is in files, where that holds up nobody; what is in memory is there already. Must not be called with a lock held.
+    pub(crate) async fn loaded(self) -> io::Result<Self> {
+        let Some(read) = self.unread else {
+            return Ok(self);
+        };
+        let done = tokio::task::spawn_blocking(move || read.load()).await;
+        done.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+
+    /// Whether it is still to be read.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.is_some()
+    }
+
     /// Adds what begins with `head` and goes on with `tail`, `len` bytes together: only the last may have less than its head. `end_offset` is the
     /// offset after its last batch.
     pub(super) fn push(

@@ -1,10 +1,13 @@
 //! The control batch that ends a transaction in a partition (KIP-98).
 
 use protocol::ErrorCode;
-use protocol::compression::{Compression, Compressor};
+use protocol::compression::{Compression, Compressor, Decompressor};
 use protocol::records::{BatchBuilder, ControlRecord, RecordBatch, SealOptions};
 
 use super::{ProducerIdAndEpoch, TransactionVersion};
+
+/// A marker is a few bytes.
+const MAX_BYTES: usize = 1024;
 
 /// What a coordinator writes to each partition of a transaction that ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,29 @@ impl Marker {
             true => Err(ErrorCode::TRANSACTION_COORDINATOR_FENCED),
             false => Ok(()),
         }
+    }
+
+    /// The marker that a batch is, as a log has it; none where it is something else. By which rules it was written is not in it.
+    pub(crate) fn of(batch: &RecordBatch) -> Option<Self> {
+        if !batch.is_control() || !batch.is_transactional() {
+            return None;
+        }
+        let decoded = batch.decode(&mut Decompressor::new(), MAX_BYTES).ok()?;
+        let record = decoded.records().next()?.ok()?;
+        let (commit, coordinator_epoch) = match ControlRecord::parse(record.key, record.value) {
+            Ok(ControlRecord::Commit { coordinator_epoch }) => (true, coordinator_epoch),
+            Ok(ControlRecord::Abort { coordinator_epoch }) => (false, coordinator_epoch),
+            _ => return None,
+        };
+        Some(Self {
+            producer: ProducerIdAndEpoch {
+                id: batch.producer_id(),
+                epoch: batch.producer_epoch(),
+            },
+            commit,
+            coordinator_epoch,
+            version: TransactionVersion::V0,
+        })
     }
 
     /// The batch, written at this time.

@@ -1,0 +1,501 @@
+//! What the metadata log has: keys and values, and how they are written. A key begins with the number of its kind, a value with its version.
+//!
+//! Of each key the newest value counts; a key without a value is gone. A value that is added to later gets another version, and both are read.
+
+use std::collections::BTreeMap;
+
+use protocol::Uuid;
+
+/// Names a piece of state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Topic(Uuid),
+    /// What is known of a partition beside its batches.
+    Partition(Uuid, i32),
+    /// What a group has committed for a partition.
+    Offset(String, Uuid, i32),
+    /// Up to where producer ids are given away.
+    ProducerIds,
+    /// A user of SCRAM, by the number of its mechanism.
+    ScramUser(i8, String),
+    /// A rule, by what it says.
+    Acl(AclNote),
+    /// What a group sets for itself.
+    GroupConfig(String),
+    /// How far a share group is done with a partition.
+    ShareStart(String, Uuid, i32),
+    /// A transactional id; its value is the transaction coordinator's business.
+    Transaction(String),
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TopicNote {
+    pub(crate) name: String,
+    pub(crate) replicas: Vec<Vec<i32>>,
+    pub(crate) configs: BTreeMap<String, String>,
+}
+
+/// A partition, beside its batches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PartitionNote {
+    pub(crate) start_offset: i64,
+    pub(crate) leader_epoch: i32,
+}
+
+/// A committed offset.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OffsetNote {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+}
+
+/// A credential of SCRAM.
+#[derive(Clone, PartialEq)]
+pub(crate) struct ScramNote {
+    pub(crate) salt: Vec<u8>,
+    pub(crate) iterations: u32,
+    pub(crate) stored_key: Vec<u8>,
+    pub(crate) server_key: Vec<u8>,
+}
+
+/// A rule, in the protocol's numbers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct AclNote {
+    pub(crate) kind: i8,
+    pub(crate) name: String,
+    pub(crate) prefixed: bool,
+    pub(crate) principal: String,
+    pub(crate) host: String,
+    pub(crate) operation: i8,
+    pub(crate) allows: bool,
+}
+
+/// What a group sets for itself, in the words of clients.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct GroupConfigNote {
+    pub(crate) record_lock_duration_ms: Option<i64>,
+    pub(crate) delivery_count_limit: Option<i64>,
+    pub(crate) partition_max_record_locks: Option<i64>,
+    pub(crate) from_earliest: Option<bool>,
+}
+
+/// A key's new value, or that it is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Option<Vec<u8>>,
+}
+
+impl Change {
+    pub(crate) fn put(key: &Key, value: &[u8]) -> Self {
+        Self {
+            key: key.to_bytes(),
+            value: Some(value.to_vec()),
+        }
+    }
+
+    pub(crate) fn remove(key: &Key) -> Self {
+        Self {
+            key: key.to_bytes(),
+            value: None,
+        }
+    }
+}
+
+impl Key {
+    /// The topic that this is about.
+    pub(crate) fn topic_id(&self) -> Option<Uuid> {
+        match self {
+            Key::Topic(id)
+            | Key::Partition(id, _)
+            | Key::Offset(_, id, _)
+            | Key::ShareStart(_, id, _) => Some(*id),
+            _ => None,
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        match self {
+            Key::Topic(id) => out.i8(0).uuid(id),
+            Key::Partition(id, index) => out.i8(1).uuid(id).i32(*index),
+            Key::Offset(group, id, index) => out.i8(2).text(group).uuid(id).i32(*index),
+            Key::ProducerIds => out.i8(3),
+            Key::ScramUser(mechanism, name) => out.i8(4).i8(*mechanism).text(name),
+            Key::Acl(rule) => {
+                out.i8(5).i8(rule.kind).text(&rule.name).flag(rule.prefixed);
+                out.text(&rule.principal).text(&rule.host);
+                out.i8(rule.operation).flag(rule.allows)
+            }
+            Key::GroupConfig(group) => out.i8(6).text(group),
+            Key::ShareStart(group, id, index) => out.i8(7).text(group).uuid(id).i32(*index),
+            Key::Transaction(id) => out.i8(8).text(id),
+        };
+        out.0
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let key = match from.i8()? {
+            0 => Key::Topic(from.uuid()?),
+            1 => Key::Partition(from.uuid()?, from.i32()?),
+            2 => Key::Offset(from.text()?, from.uuid()?, from.i32()?),
+            3 => Key::ProducerIds,
+            4 => Key::ScramUser(from.i8()?, from.text()?),
+            5 => Key::Acl(AclNote {
+                kind: from.i8()?,
+                name: from.text()?,
+                prefixed: from.flag()?,
+                principal: from.text()?,
+                host: from.text()?,
+                operation: from.i8()?,
+                allows: from.flag()?,
+            }),
+            6 => Key::GroupConfig(from.text()?),
+            7 => Key::ShareStart(from.text()?, from.uuid()?, from.i32()?),
+            8 => Key::Transaction(from.text()?),
+            _ => return None,
+        };
+        from.ends().then_some(key)
+    }
+}
+
+impl TopicNote {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).text(&self.name).count(self.replicas.len());
+        for replicas in &self.replicas {
+            out.count(replicas.len());
+            for id in replicas {
+                out.i32(*id);
+            }
+        }
+        out.count(self.configs.len());
+        for (name, value) in &self.configs {
+            out.text(name).text(value);
+        }
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        let name = from.text()?;
+        let mut replicas = Vec::new();
+        for _ in 0..from.count()? {
+            let count = from.count()?;
+            let ids: Option<Vec<i32>> = (0..count).map(|_| from.i32()).collect();
+            replicas.push(ids?);
+        }
+        let mut configs = BTreeMap::new();
+        for _ in 0..from.count()? {
+            configs.insert(from.text()?, from.text()?);
+        }
+        let note = Self {
+            name,
+            replicas,
+            configs,
+        };
+        from.ends().then_some(note)
+    }
+}
+
+impl PartitionNote {
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).i64(self.start_offset).i32(self.leader_epoch);
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        let note = Self {
+            start_offset: from.i64().filter(|offset| *offset >= 0)?,
+            leader_epoch: from.i32().filter(|epoch| (0..i32::MAX).contains(epoch))?,
+        };
+        from.ends().then_some(note)
+    }
+}
+
+impl OffsetNote {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).i64(self.offset).i32(self.leader_epoch);
+        out.text(&self.metadata);
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        let note = Self {
+            offset: from.i64()?,
+            leader_epoch: from.i32()?,
+            metadata: from.text()?,
+        };
+        from.ends().then_some(note)
+    }
+}
+
+impl ScramNote {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).bytes(&self.salt).count(self.iterations as usize);
+        out.bytes(&self.stored_key).bytes(&self.server_key);
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        let note = Self {
+            salt: from.bytes()?.to_vec(),
+            iterations: from.count()?,
+            stored_key: from.bytes()?.to_vec(),
+            server_key: from.bytes()?.to_vec(),
+        };
+        from.ends().then_some(note)
+    }
+}
+
+impl GroupConfigNote {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).number(self.record_lock_duration_ms);
+        out.number(self.delivery_count_limit);
+        out.number(self.partition_max_record_locks);
+        out.number(self.from_earliest.map(i64::from));
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        let note = Self {
+            record_lock_duration_ms: from.number()?,
+            delivery_count_limit: from.number()?,
+            partition_max_record_locks: from.number()?,
+            from_earliest: from.number()?.map(|flag| flag != 0),
+        };
+        from.ends().then_some(note)
+    }
+}
+
+/// A number alone: the value of [`Key::ProducerIds`] and [`Key::ShareStart`].
+pub(crate) fn number_to_bytes(number: i64) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.i8(0).i64(number);
+    out.0
+}
+
+/// Reads a number alone.
+pub(crate) fn read_number(bytes: &[u8]) -> Option<i64> {
+    let mut from = Reader::of_version(bytes, 0)?;
+    let number = from.i64().filter(|number| *number >= 0)?;
+    from.ends().then_some(number)
+}
+
+/// A flag alone: whether what the settings or a client have brought is still there; the value of [`Key::Acl`].
+pub(crate) fn flag_to_bytes(flag: bool) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.i8(0).flag(flag);
+    out.0
+}
+
+/// Reads a flag alone.
+pub(crate) fn read_flag(bytes: &[u8]) -> Option<bool> {
+    let mut from = Reader::of_version(bytes, 0)?;
+    let flag = from.flag()?;
+    from.ends().then_some(flag)
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn i8(&mut self, number: i8) -> &mut Self {
+        self.raw(&number.to_be_bytes())
+    }
+
+    fn i32(&mut self, number: i32) -> &mut Self {
+        self.raw(&number.to_be_bytes())
+    }
+
+    fn i64(&mut self, number: i64) -> &mut Self {
+        self.raw(&number.to_be_bytes())
+    }
+
+    fn flag(&mut self, flag: bool) -> &mut Self {
+        self.i8(i8::from(flag))
+    }
+
+    fn number(&mut self, number: Option<i64>) -> &mut Self {
+        match number {
+            None => self.flag(false),
+            Some(number) => self.flag(true).i64(number),
+        }
+    }
+
+    fn uuid(&mut self, id: &Uuid) -> &mut Self {
+        self.raw(&id.0)
+    }
+
+    fn count(&mut self, count: usize) -> &mut Self {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.raw(&count.to_be_bytes())
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.count(bytes.len()).raw(bytes)
+    }
+
+    fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn of_version(bytes: &'a [u8], version: i8) -> Option<Self> {
+        let mut from = Self(bytes);
+        (from.i8()? == version).then_some(from)
+    }
+
+    fn ends(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn i8(&mut self) -> Option<i8> {
+        self.array().map(i8::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Option<i32> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.i8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn number(&mut self) -> Option<Option<i64>> {
+        match self.flag()? {
+            false => Some(None),
+            true => self.i64().map(Some),
+        }
+    }
+
+    fn uuid(&mut self) -> Option<Uuid> {
+        self.array().map(Uuid)
+    }
+
+    fn count(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?.to_vec()).ok()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.count()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_read_as_it_was_written() {
+        let id = Uuid::from_u128(7);
+        let acl = AclNote {
+            kind: 2,
+            name: "emails".to_owned(),
+            prefixed: true,
+            principal: "User:ä".to_owned(),
+            host: "*".to_owned(),
+            operation: 3,
+            allows: false,
+        };
+        for key in [
+            Key::Topic(id),
+            Key::Partition(id, 3),
+            Key::Offset("group".to_owned(), id, 4),
+            Key::ProducerIds,
+            Key::ScramUser(1, String::new()),
+            Key::Acl(acl),
+            Key::GroupConfig("group".to_owned()),
+            Key::ShareStart("group".to_owned(), id, 0),
+            Key::Transaction("id".to_owned()),
+        ] {
+            let bytes = key.to_bytes();
+            assert_eq!(Key::read(&bytes), Some(key.clone()));
+            for cut in 0..bytes.len() {
+                assert_eq!(Key::read(&bytes[..cut]), None, "{key:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_value_is_read_as_it_was_written_and_never_cut_off() {
+        fn check<T: PartialEq>(value: &T, bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>) {
+            assert!(read(bytes).as_ref() == Some(value));
+            for cut in 0..bytes.len() {
+                assert!(read(&bytes[..cut]).is_none(), "cut at {cut}");
+            }
+        }
+        let topic = TopicNote {
+            name: "emails".to_owned(),
+            replicas: vec![vec![1, 2], vec![2, 1]],
+            configs: BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
+        };
+        check(&topic, &topic.to_bytes(), TopicNote::read);
+        let partition = PartitionNote {
+            start_offset: 9,
+            leader_epoch: 4,
+        };
+        check(&partition, &partition.to_bytes(), PartitionNote::read);
+        let offset = OffsetNote {
+            offset: -1,
+            leader_epoch: -1,
+            metadata: "seen".to_owned(),
+        };
+        check(&offset, &offset.to_bytes(), OffsetNote::read);
+        let user = ScramNote {
+            salt: vec![1, 2],
+            iterations: 4096,
+            stored_key: vec![3],
+            server_key: vec![],
+        };
+        check(&user, &user.to_bytes(), ScramNote::read);
+        let config = GroupConfigNote {
+            record_lock_duration_ms: Some(1),
+            from_earliest: Some(true),
+            ..Default::default()
+        };
+        check(&config, &config.to_bytes(), GroupConfigNote::read);
+        check(&7, &number_to_bytes(7), read_number);
+        check(&true, &flag_to_bytes(true), read_flag);
+    }
+}
