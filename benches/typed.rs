@@ -4,6 +4,8 @@
 //! pat-events broker --listen 127.0.0.1:19092 &
 //! cargo bench --bench typed -- 127.0.0.1:19092
 //! ```
+//!
+//! `traced` is Protobuf with all that an operator turns on: spans of which one in a hundred is sampled, and metrics that are read each second.
 
 #[path = "support/cpu.rs"]
 mod cpu;
@@ -15,8 +17,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
 use pat_events::events::codec::{Avro, Confluent, Protobuf, RegistryConfig, SubjectNameStrategy};
 use pat_events::events::email::*;
+use pat_events::events::observe::Tracer;
 use pat_events::events::prost::Message;
 use pat_events::events::prost_types::Timestamp;
 use pat_events::events::{
@@ -24,7 +29,10 @@ use pat_events::events::{
     HandlerError, ProducerConfig, event_set,
 };
 use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset};
+use pat_events::kafka::observe::PrometheusServer;
 use stand_in::StandIn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 const EVENTS: usize = 1_000_000;
@@ -102,18 +110,59 @@ fn told(name: &str, way: &str, before: Duration) {
     println!("{name:24} {way:4} {rate:12.0} events a CPU-second, {nanos:7.0} ns each");
 }
 
-async fn both_ways<S>(brokers: &str, name: &str, codec: impl Fn() -> S::Codec)
-where
+/// Spans that are of no more interest.
+#[derive(Debug)]
+struct Nowhere;
+
+impl SpanExporter for Nowhere {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        std::hint::black_box(batch);
+        Ok(())
+    }
+}
+
+/// One span in a hundred is sampled, by the trace; what belongs to a sampled one always.
+fn tracer() -> Tracer {
+    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(0.01)));
+    let provider = SdkTracerProvider::builder().with_sampler(sampler);
+    Tracer::new(&provider.with_batch_exporter(Nowhere).build())
+}
+
+/// Reads the metrics each second, as Prometheus does every ten or so.
+async fn read_metrics(server: PrometheusServer) -> std::io::Result<()> {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut stream = TcpStream::connect(server.local_addr()).await?;
+        let request = "GET /metrics HTTP/1.1\r\nhost: service\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).await?;
+        assert!(text.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+async fn both_ways<S>(
+    brokers: &str,
+    name: &str,
+    tracer: Option<Tracer>,
+    codec: impl Fn() -> S::Codec,
+) where
     S: EventSet + Dispatch<Counting>,
     EmailReceived: Encode<S::Codec>,
 {
     let topic = format!("typed-{name}-{}", std::process::id()).replace(' ', "-");
-    let client = Client::lazy(ClientConfig::new(brokers)).expect("complete");
+    let config = ClientConfig::new(brokers);
+    if tracer.is_some() {
+        let server = PrometheusServer::bind("127.0.0.1:0", &config.metrics).await;
+        tokio::spawn(read_metrics(server.expect("a free port")));
+    }
+    let client = Client::lazy(config).expect("complete");
     let new = NewTopic::new(&topic, PARTITIONS);
     client.admin().create_topics(&[new]).await.expect("created");
     let events: Vec<EmailReceived> = (0..40_000).map(event).collect();
-    let producer = EventProducer::with_codec(ProducerConfig::new(brokers, &topic), codec());
-    let producer = producer.await.expect("connected");
+    let mut config = ProducerConfig::new(brokers, &topic);
+    config.tracer = tracer.clone();
+    let producer = EventProducer::with_codec_on(&client, config, codec()).expect("complete");
     for event in &events[..6] {
         producer.send(event).await.expect("sent");
     }
@@ -133,7 +182,8 @@ where
 
     let mut config = ConsumerConfig::new(brokers, &topic, "typed");
     config.auto_offset_reset = OffsetReset::Earliest;
-    let consumer = EventConsumer::<S>::with_codec(config, codec()).expect("complete");
+    config.tracer = tracer;
+    let consumer = EventConsumer::<S>::with_codec_on(&client, config, codec()).expect("complete");
     let handler = Counting::default();
     let before = used();
     consumer.start(handler.clone()).await.expect("started");
@@ -154,7 +204,10 @@ fn main() {
     runtime.block_on(async {
         println!("events of {} bytes in Protobuf", event(1).encoded_len());
         if wanted("protobuf") {
-            both_ways::<Plain>(&brokers, "protobuf", || Protobuf).await;
+            both_ways::<Plain>(&brokers, "protobuf", None, || Protobuf).await;
+        }
+        if wanted("traced") {
+            both_ways::<Plain>(&brokers, "protobuf traced", Some(tracer()), || Protobuf).await;
         }
         if wanted("ids") {
             let registry = StandIn::start().await;
@@ -162,10 +215,10 @@ fn main() {
             config.auto_register = true;
             config.subject_name_strategy = SubjectNameStrategy::TopicRecord;
             let codec = || Confluent::new(Protobuf, config.clone()).expect("complete");
-            both_ways::<Registered>(&brokers, "protobuf with ids", codec).await;
+            both_ways::<Registered>(&brokers, "protobuf with ids", None, codec).await;
         }
         if wanted("avro") {
-            both_ways::<InAvro>(&brokers, "avro", || Avro).await;
+            both_ways::<InAvro>(&brokers, "avro", None, || Avro).await;
         }
     });
 }

@@ -396,6 +396,23 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
+/// Nobody knows what the handler did: so many processes ended, or lost their place in the group, while it was at work on this one record alone.
+#[derive(Debug)]
+pub(crate) struct KilledProcesses(pub u32);
+
+impl fmt::Display for KilledProcesses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} processes died, or lost their place in the group, while this record alone was with its handler: it is not handled any more \
+             (handler.deaths)",
+            self.0
+        )
+    }
+}
+
+impl Error for KilledProcesses {}
+
 /// The handler took longer than it may.
 #[derive(Debug)]
 pub(crate) struct TimedOut(pub Duration);

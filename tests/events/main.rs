@@ -8,6 +8,7 @@ mod commits;
 #[path = "../support/connections.rs"]
 mod connections;
 mod dead_letters;
+mod deaths;
 mod errors;
 mod handlers;
 mod memory;

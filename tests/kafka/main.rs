@@ -21,6 +21,7 @@ mod acls;
 mod brokers;
 mod check;
 mod consumer_protocol;
+mod deadly_events;
 mod event_queue;
 mod failover;
 mod fleet;
@@ -49,6 +50,7 @@ use fleet::Fleet;
 
 fn main() {
     killed_consumers::be_one_if_asked();
+    deadly_events::be_one_if_asked();
     let arguments = Arguments::from_args();
     let fleet = Arc::new(Fleet::default());
     let trials = [
@@ -69,6 +71,7 @@ fn main() {
         failover::trials(&fleet),
         killed_consumers::trials(&fleet),
         killed_broker::trials(),
+        deadly_events::trials(&fleet),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

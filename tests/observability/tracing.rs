@@ -12,7 +12,8 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use pat_events::broker::Broker;
 use pat_events::events::observe::Tracer;
 use pat_events::events::{
-    Attributes, Context, DeadLetters, HandlerError, MemoryOutbox, ReplayOptions, dead_letter,
+    Attributes, Context, DeadLetters, HandlerError, MemoryOutbox, ReplayOptions, RetryPolicy,
+    RetryTopics, dead_letter,
 };
 use pat_events::kafka::{
     Client, ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition,
@@ -241,6 +242,52 @@ async fn one_trace_leads_from_the_sender_over_a_retry_and_a_dead_letter_to_who_f
     let counted = [(dead_letter::REPLAYS.to_string(), b"1".to_vec())];
     let expected = [&before[0][..], &counted].concat();
     assert_eq!(after, [before[0].clone(), expected]);
+    provider.shutdown().expect("shut down");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_after_a_retry_topic_is_of_the_same_trace_with_a_link_to_the_call_before() {
+    let broker = shop::broker().await;
+    let receiver = Receiver::start().await;
+    let provider = SdkTracerProvider::builder().with_batch_exporter(receiver.span_exporter());
+    let provider = provider.build();
+    let tracer = Tracer::new(&provider);
+    let topics = RetryTopics::after([Duration::from_millis(50)]);
+    let client = Client::connect(ClientConfig::new(&broker.bootstrap_servers()));
+    let client = client.await.expect("connected");
+    let created = topics.create(&client, "orders", "shop").await;
+    created.expect("created");
+    let producer = shop::producer(&broker, |config| config.tracer = Some(tracer.clone())).await;
+    let consumer = shop::consumer(&broker, |config| {
+        config.tracer = Some(tracer.clone());
+        config.retry = RetryPolicy::none();
+        config.retry_topics = topics.clone();
+    });
+    let handler = Traced::default();
+    consumer.start(handler.clone()).await.expect("started");
+    let order = OrderPlaced {
+        failures: 1,
+        ..OrderPlaced::new("o-1")
+    };
+    producer.send_order_placed(&order).await.expect("written");
+    handler.shop.attempts(2).await;
+    consumer.stop().await.expect("stopped well");
+    assert_eq!(consumer.metrics().sent_to_retry, 1);
+    until(|| provider.force_flush().is_ok() && receiver.spans().len() >= 3).await;
+    let spans = receiver.spans();
+    let find = |name: &str, attempt: Option<&str>| -> &Span {
+        let found = spans.iter().find(|span| {
+            let nth = attribute(&span.attributes, "pat_events.attempt");
+            span.name == name && nth.as_deref() == attempt
+        });
+        found.unwrap_or_else(|| panic!("{name} {attempt:?} in {spans:#?}"))
+    };
+    let send = find("send orders", None);
+    let first = find("process orders", Some("1"));
+    let second = find("process orders", Some("2"));
+    assert_eq!(second.trace_id, send.trace_id);
+    let linked: Vec<_> = second.links.iter().map(|link| &link.span_id).collect();
+    assert_eq!(linked, [&send.span_id, &first.span_id], "{second:#?}");
     provider.shutdown().expect("shut down");
 }
 

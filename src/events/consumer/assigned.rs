@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
+use super::death_watch::DeathWatch;
+use super::deaths::Deaths;
 use super::partition::Partition;
 use crate::events::failure::Chains;
 use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
@@ -10,11 +14,13 @@ use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
 /// Assigned partitions by name, and those of their retry topics. Cheap to clone; clones share everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Assigned {
     partitions: Arc<Mutex<Partitions>>,
     /// What each of them is of.
     pub chains: Chains,
+    /// Whose turn it is to be handled alone.
+    pub watch: Arc<DeathWatch>,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +31,15 @@ struct Partitions {
 }
 
 impl Assigned {
+    /// None, of a consumer that gives records up over which so many processes have died; 0: it does not.
+    pub(crate) fn new(deaths: u32) -> Self {
+        Self {
+            partitions: Arc::default(),
+            chains: Chains::default(),
+            watch: Arc::new(DeathWatch::new(deaths)),
+        }
+    }
+
     /// The partition called `name`, if it is known.
     pub(crate) fn find(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
         self.partitions.lock().ours.get(name).cloned()
@@ -38,11 +53,24 @@ impl Assigned {
         topic_id: Option<TopicId>,
         tracker: OffsetTracker,
     ) -> Arc<Partition> {
+        self.put_after(name, topic_id, tracker, (0, &[]))
+    }
+
+    /// As [`put`](Self::put), after a commit of this offset, which says this of [deaths](Deaths::new).
+    pub(crate) fn put_after(
+        &self,
+        name: TopicPartition,
+        topic_id: Option<TopicId>,
+        tracker: OffsetTracker,
+        (committed, note): (i64, &[u64]),
+    ) -> Arc<Partition> {
         let chain = self.chains.find(&name);
         if let Some((chain, 0)) = &chain {
             chain.set_topic(topic_id);
         }
-        let new = Partition::new(name.clone(), topic_id, tracker).of_chain(chain);
+        let deaths = Deaths::new(self.watch.limit, committed, note, Instant::now());
+        let new = Partition::new(name.clone(), topic_id, tracker);
+        let new = new.of_chain(chain).watched(&self.watch, deaths);
         let new = Arc::new(new);
         let mut partitions = self.partitions.lock();
         partitions.orphaned.retain(|old| old.is_busy());

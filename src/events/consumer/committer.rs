@@ -32,12 +32,20 @@ pub(super) async fn commit_regularly(
     let mut refusals = Refusals::new(config);
     let mut next = Instant::now();
     let mut pause = Duration::ZERO;
+    let watch = &assigned.watch;
     loop {
         next = next.max(Instant::now() - every) + every.max(pause);
-        sleep_until(next).await;
+        tokio::select! {
+            biased;
+            () = sleep_until(next) => {}
+            // One that has just failed waits for its pause, whoever wants it.
+            () = watch.want(), if pause.is_zero() => next = Instant::now(),
+        }
+        let wanted = watch.wanted();
         catch_up(consumer, assigned);
         pause = match commit(consumer, &assigned.ours(), counters).await {
             Ok(_) => {
+                watch.done(wanted);
                 backoff.succeeded();
                 refusals.succeeded();
                 Duration::ZERO
@@ -77,10 +85,15 @@ pub(super) async fn commit_last(
     counters: &Counters,
 ) -> Result<()> {
     catch_up(consumer, assigned);
-    let partitions = assigned.named(names);
-    partitions
-        .iter()
-        .for_each(|partition| partition.commit_failed());
+    let close = || {
+        let partitions = assigned.named(names);
+        for partition in &partitions {
+            partition.close();
+            partition.commit_failed();
+        }
+        partitions
+    };
+    let partitions = close();
     let recreated = commit(consumer, &partitions, counters).await?;
     let give_up = Instant::now() + FIND_BEGINNING;
     for partition in &recreated {
@@ -94,7 +107,7 @@ pub(super) async fn commit_last(
     }
     if !recreated.is_empty() {
         catch_up(consumer, assigned);
-        commit(consumer, &assigned.named(names), counters).await?;
+        commit(consumer, &close(), counters).await?;
     }
     Ok(())
 }
@@ -113,14 +126,15 @@ pub(super) async fn commit(
     let mut offsets = Vec::new();
     let mut beside = BTreeMap::new();
     for partition in in_order(partitions) {
-        if let Some(commit) = partition.take_commit() {
+        if let Some((commit, deaths)) = partition.take_commit() {
             let offset = OffsetAndMetadata {
                 offset: commit.offset,
                 leader_epoch: commit.leader_epoch,
-                metadata: commit_metadata::encode(
+                metadata: commit_metadata::encode_with(
                     commit.offset,
                     partition.topic_id(),
                     &commit.finished,
+                    &deaths,
                 ),
                 topic_id: partition.topic_id(),
             };
@@ -156,7 +170,8 @@ pub(super) async fn commit(
     match &result {
         Ok(()) => {
             count(&counters.commits, 1);
-            uncommitted.0.clear();
+            let committed = std::mem::take(&mut uncommitted.0);
+            committed.iter().for_each(|partition| partition.open());
         }
         Err(error) => counters.failed_to_commit(error.clone()),
     }

@@ -94,6 +94,12 @@ pub struct ConsumerConfig {
     /// `handler.timeout.ms`: how long a call of a handler may take; then it is dropped, which counts as a transient failure. A handler that
     /// never yields to others cannot be dropped. Default: no limit.
     pub handler_timeout: Option<Duration>,
+    /// `handler.deaths`: how many processes an event may take with it before it is not handled any more, as one whose handler aborts or takes all
+    /// memory does: then it goes where [`on_failure`](ConsumerConfig::on_failure) says, as poison. Who takes a partition over twice in a row from
+    /// members that did not end by themselves, and finished no event before the first that waits, handles its events one at a time, each after a commit that
+    /// names it, so that it is known which one kills; for 10,000 events or five minutes at the most. A stop and a rebalance are ends. 0: that is not
+    /// counted, and no commit is made before the first event. Default 3.
+    pub handler_deaths: usize,
     /// `handler.batch.events`, `handler.batch.bytes`, `handler.batch.linger.ms`: how many events a [`BatchHandler`](crate::events::BatchHandler)
     /// is called with. Default: what there is, 500 events or 1 MiB at the most.
     pub batch: BatchPolicy,
@@ -136,6 +142,7 @@ impl Default for ConsumerConfig {
             on_panic: FailureClass::Poison,
             classify: Classify::default(),
             handler_timeout: None,
+            handler_deaths: 3,
             batch: BatchPolicy::default(),
             #[cfg(feature = "otel")]
             tracer: None,
@@ -273,6 +280,7 @@ impl Configuration for ConsumerConfig {
         "handler.retry.backoff.max.ms": POSITIVE_MILLIS => retry.backoff_max;
         "handler.retry.timeout.ms": MILLIS => retry.timeout;
         "handler.timeout.ms": POSITIVE_MILLIS => handler_timeout;
+        "handler.deaths": RETRIES => handler_deaths;
         "handler.batch.events": COUNT => batch.max_events;
         "handler.batch.bytes": BYTES => batch.max_bytes;
         "handler.batch.linger.ms": MILLIS => batch.linger;

@@ -239,7 +239,7 @@ impl Distributor {
             let headers = record.headers.raw().take(own);
             bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
             if let Some(envelope) = envelope {
-                let failures = self.failing.failures_before(&envelope.letter);
+                let failures = self.failing.failures_before(&envelope);
                 collected.last_was_retried(failures, Box::new(envelope.origin()));
             }
             if collected.is_full() {

@@ -161,7 +161,7 @@ impl<S: EventSet> EventConsumer<S> {
             retries,
         };
         let counters = Arc::new(Counters::new(config.concurrency, S::TYPES.len()));
-        let assigned = Assigned::default();
+        let assigned = Assigned::new(u32::try_from(config.handler_deaths).unwrap_or(u32::MAX));
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         let listener = GroupListener {
             assigned: assigned.clone(),

@@ -12,6 +12,8 @@
 //! | `commit_policy` | when finished offsets are committed |
 //! | `config` | the options of a consumer of events |
 //! | `partition` | one assigned partition: its tracker, its running handlers, whether it is still ours |
+//! | `deaths` | how often processes have died over a partition's records: which are handled alone, and which not any more |
+//! | `death_watch` | whose turn it is to be handled alone, and commits that are wanted at once |
 //! | `retry_reader` | retry topics read beside the group: what is under way, and what is due |
 //! | `scheduler` | which record is handled next, by whom, and how much may be in flight |
 //! | `queue/` | events as the jobs of a queue: read by a share group, each acknowledged by itself |
@@ -24,6 +26,8 @@ mod assigned;
 mod commit_policy;
 mod committer;
 mod config;
+mod death_watch;
+mod deaths;
 mod distributor;
 mod error;
 mod error_policy;

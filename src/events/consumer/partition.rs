@@ -8,6 +8,8 @@ use std::sync::{Arc, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::death_watch::DeathWatch;
+use super::deaths::Deaths;
 use crate::events::cancellation::Cancellation;
 use crate::events::failure::Chain;
 use crate::kafka::consumer::commit::offset_tracker::{Commit, OffsetTracker};
@@ -37,6 +39,10 @@ pub(crate) struct Partition {
     pub gone: Cancellation,
     /// The chain of retry topics that it is of, and its place there: 0 for the origin.
     pub chain: Option<(Arc<Chain>, u8)>,
+    /// Whose turn it is, where a record may have to be handled alone, or no commit says that the partition is open.
+    pub watch: Option<Arc<DeathWatch>>,
+    /// Whether that is so, for a look without the lock.
+    is_watched: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -52,6 +58,20 @@ struct State {
     abandoned: bool,
     /// Whether the topic is gone: what is in flight is handled, but there is nothing to commit it in.
     orphaned: bool,
+    deaths: Deaths,
+    opening: Opening,
+    /// Whether it goes, or the consumer stops: what is committed from now on says that it is closed.
+    is_closing: bool,
+}
+
+/// Whether a commit says that the partition is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// No record has come whose handler might kill the process.
+    Unasked,
+    /// A record has been waiting since then.
+    Waits(Instant),
+    Open,
 }
 
 impl Partition {
@@ -73,6 +93,9 @@ impl Partition {
                 released: false,
                 abandoned: false,
                 orphaned: false,
+                deaths: Deaths::new(0, 0, &[], Instant::now()),
+                opening: Opening::Open,
+                is_closing: false,
             }),
             held: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
@@ -81,7 +104,81 @@ impl Partition {
             waits: AtomicBool::new(false),
             gone: Cancellation::default(),
             chain: None,
+            watch: None,
+            is_watched: AtomicBool::new(false),
         }
+    }
+
+    /// The same, with what is known of deaths over its records.
+    pub(super) fn watched(mut self, watch: &Arc<DeathWatch>, deaths: Deaths) -> Self {
+        if deaths.counts() {
+            let mut state = self.state.lock();
+            (state.deaths, state.opening) = (deaths, Opening::Unasked);
+            drop(state);
+            self.is_watched = AtomicBool::new(true);
+            self.watch = Some(watch.clone());
+        }
+        self
+    }
+
+    /// Who is to be asked for the turn of a record, where it may have to be handled alone.
+    pub(super) fn watch(&self) -> Option<&DeathWatch> {
+        match self.is_watched() {
+            true => self.watch.as_deref(),
+            false => None,
+        }
+    }
+
+    /// Whether a record may have to be handled alone, or no commit says that the partition is open.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is open. Where it is not, whoever asks waits for it from now on, and the next commit has it.
+    pub(super) fn opening(&self, now: Instant) -> Opening {
+        let mut state = self.lock();
+        if state.opening == Opening::Unasked {
+            state.opening = Opening::Waits(now);
+        }
+        if state.opening != Opening::Open {
+            state.tracker.commit_failed();
+        }
+        state.opening
+    }
+
+    /// A commit says that it is open, or could not be waited for.
+    pub(super) fn open(&self) {
+        let mut state = self.lock();
+        state.opening = Opening::Open;
+        self.look_at(&state);
+    }
+
+    /// As [`Deaths::suspicious`].
+    pub(super) fn suspicious(&self) -> Option<u32> {
+        self.lock().deaths.suspicious()
+    }
+
+    /// As [`Deaths::is_alone`].
+    pub(super) fn is_alone(&self, offset: i64, now: Instant) -> bool {
+        self.lock().deaths.is_alone(offset, now)
+    }
+
+    /// As [`Deaths::begin`]. The next commit has it.
+    pub(super) fn begin_alone(&self, offset: i64) -> Result<(), u32> {
+        let mut state = self.lock();
+        state.deaths.begin(offset)?;
+        state.tracker.commit_failed();
+        Ok(())
+    }
+
+    fn look_at(&self, state: &State) {
+        let is_watched = state.opening != Opening::Open || state.deaths.is_watchful();
+        self.is_watched.store(is_watched, Ordering::Relaxed);
+    }
+
+    /// From now on commits say that it is closed.
+    pub(super) fn close(&self) {
+        self.lock().is_closing = true;
     }
 
     /// The same, of a chain.
@@ -178,6 +275,10 @@ impl Partition {
         if finished {
             state.tracker.finish(offset);
         }
+        if self.is_watched() {
+            state.deaths.end(offset);
+            self.look_at(&state);
+        }
         if state.released && state.running == 0 {
             self.drained.notify_waiters();
         }
@@ -218,13 +319,18 @@ impl Partition {
         state.running == 0 || state.abandoned
     }
 
-    /// As [`OffsetTracker::take_commit`].
-    pub(crate) fn take_commit(&self) -> Option<Commit> {
-        let mut state = self.lock();
-        match state.orphaned {
-            true => None,
-            false => state.tracker.take_commit(),
+    /// As [`OffsetTracker::take_commit`], and what is to be known again of [deaths](Deaths::note).
+    pub(crate) fn take_commit(&self) -> Option<(Commit, Vec<u64>)> {
+        let state = &mut *self.lock();
+        if state.orphaned {
+            return None;
         }
+        let commit = state.tracker.take_commit()?;
+        let note = (state.deaths).note(commit.offset, state.is_closing, Instant::now());
+        if self.is_watched() {
+            self.look_at(state);
+        }
+        Some((commit, note))
     }
 
     /// As [`OffsetTracker::commit_failed`].
@@ -340,7 +446,10 @@ mod tests {
             partition.end(1, true);
         };
         tokio::join!(partition.drained(), ended);
-        assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(2));
+        assert_eq!(
+            partition.take_commit().map(|(commit, _)| commit.offset),
+            Some(2)
+        );
     }
 
     #[tokio::test]
@@ -360,7 +469,10 @@ mod tests {
         partition.end(0, false);
         assert!(partition.begin());
         partition.end(1, true);
-        assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(0));
+        assert_eq!(
+            partition.take_commit().map(|(commit, _)| commit.offset),
+            Some(0)
+        );
     }
 
     #[tokio::test(start_paused = true)]

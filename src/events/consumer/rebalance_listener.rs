@@ -10,9 +10,11 @@ use super::committer::commit_last;
 use super::config::ConsumerConfig;
 use super::error_policy::{Refusals, retry_backoff};
 use super::metrics::Counters;
+use super::partition::Partition;
 use crate::kafka::consumer::commit::commit_metadata;
 use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, OffsetAndMetadata, PositionReset, RebalanceListener};
+use crate::kafka::observe::{ClientEvent, tell};
 use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 
 /// How long single partitions whose committed offsets cannot be had hold up the others.
@@ -45,7 +47,7 @@ impl GroupListener {
         name: &TopicPartition,
         topic_id: Option<TopicId>,
         commit: &OffsetAndMetadata,
-    ) -> OffsetTracker {
+    ) -> (OffsetTracker, Vec<u64>) {
         let note = commit_metadata::decode(commit.offset, &commit.metadata);
         if let (Some(then), Some(now)) = (note.topic_id, topic_id)
             && then != now
@@ -58,9 +60,10 @@ impl GroupListener {
             self.counters.failed_to_poll(error);
             // It is assigned: nothing else can be wrong.
             let _ = consumer.seek_to_beginning(name);
-            return OffsetTracker::default();
+            return (OffsetTracker::default(), Vec::new());
         }
-        OffsetTracker::resume(commit.offset, commit.leader_epoch, note.finished)
+        let tracker = OffsetTracker::resume(commit.offset, commit.leader_epoch, note.finished);
+        (tracker, note.more)
     }
 
     /// Goes on from what is committed of `partitions`.
@@ -97,11 +100,34 @@ impl GroupListener {
                 self.counters.failed_to_poll(error);
                 continue;
             }
-            let tracker = match committed.found.remove(name) {
-                Some(commit) => self.resume(consumer, name, topic_id, &commit),
-                None => OffsetTracker::default(),
+            let Some(commit) = committed.found.remove(name) else {
+                let tracker = OffsetTracker::default();
+                self.assigned.put(name.clone(), topic_id, tracker);
+                continue;
             };
-            self.assigned.put(name.clone(), topic_id, tracker);
+            let (tracker, deaths) = self.resume(consumer, name, topic_id, &commit);
+            let deaths = (commit.offset, &deaths[..]);
+            let partition = (self.assigned).put_after(name.clone(), topic_id, tracker, deaths);
+            self.open(&partition);
+        }
+    }
+
+    /// Sees to it that a commit says soon that the partition is open, and tells where its records are handled one at a time.
+    fn open(&self, partition: &Partition) {
+        if !partition.is_watched() {
+            return;
+        }
+        partition.commit_failed();
+        self.assigned.watch.ask();
+        if let Some(starts) = partition.suspicious() {
+            let (group, partition) = (&self.config.group_id, &partition.name);
+            tell(&self.config.kafka.client.observer, || {
+                ClientEvent::HandledOneByOne {
+                    group,
+                    partition,
+                    starts,
+                }
+            });
         }
     }
 }

@@ -20,7 +20,7 @@ use super::distributor::{Distributor, is_of};
 use super::error_policy::{Refusals, Rereads, retry_backoff};
 use super::metrics::Counters;
 use crate::events::failure::{Chain, Envelope, EventAt, FailureHandling};
-use crate::kafka::consumer::commit::commit_metadata;
+use crate::kafka::consumer::commit::commit_metadata::{self, Note};
 use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
 #[cfg(planted_defects)]
@@ -71,6 +71,8 @@ struct Level {
     start: i64,
     leader_epoch: Option<i32>,
     finished: Vec<Range<i64>>,
+    /// What the commit says of deaths.
+    deaths: Vec<u64>,
     /// Up to where it is looked through.
     end: i64,
     is_looked_through: bool,
@@ -360,9 +362,9 @@ impl RetryReader {
             for level in &mut reading.levels {
                 let finished = std::mem::take(&mut level.finished);
                 let tracker = OffsetTracker::resume(level.start, level.leader_epoch, finished);
-                let partition = self
-                    .assigned
-                    .put(level.name.clone(), level.topic_id, tracker);
+                let deaths = (level.start, &level.deaths[..]);
+                let partition =
+                    (self.assigned).put_after(level.name.clone(), level.topic_id, tracker, deaths);
                 // Committed once more, so that brokers do not forget it.
                 partition.commit_failed();
                 let _ = self.consumer.seek(&level.name, level.start);
@@ -436,16 +438,17 @@ async fn find_begin(
                 note.topic_id.is_none() || topic_id.is_none() || note.topic_id == topic_id;
             is_of_this && (begin..=end).contains(&commit.offset)
         });
-        let (start, leader_epoch, finished) = match found {
-            Some((commit, note)) => (commit.offset, commit.leader_epoch, note.finished),
-            None => (begin, None, Vec::new()),
+        let (start, leader_epoch, note) = match found {
+            Some((commit, note)) => (commit.offset, commit.leader_epoch, note),
+            None => (begin, None, Note::default()),
         };
         Level {
             name: name.clone(),
             topic_id,
             start,
             leader_epoch,
-            finished,
+            finished: note.finished,
+            deaths: note.more,
             end,
             is_looked_through: false,
             due: None,

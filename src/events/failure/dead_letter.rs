@@ -21,8 +21,11 @@
 //! | [`REPLAYS`] | how often the record was replayed before: of its own headers one, as it is handled again with it | – | – |
 
 //!
-//! A record of a retry topic ([`RetryTopics`](crate::events::RetryTopics)) has the same headers, and three more: [`NOT_BEFORE`],
-//! [`RETRY_STAGE`] and [`ORIGIN_TOPIC_ID`]. One that was sent behind another of its key was not handled: its attempts are 0.
+//! An event that is given up because processes died over it (`handler.deaths`) is `poison`, its [`ERROR_TYPE`] ends with `KilledProcesses`, and its
+//! [`ATTEMPTS`] count each of them as a call.
+//!
+//! A record of a retry topic ([`RetryTopics`](crate::events::RetryTopics)) has the same headers, and up to four more: [`NOT_BEFORE`],
+//! [`RETRY_STAGE`], [`ORIGIN_TOPIC_ID`] and [`RETRY_TRACEPARENT`]. One that was sent behind another of its key was not handled: its attempts are 0.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,6 +70,10 @@ pub const NOT_BEFORE: &str = "retry.not.before";
 pub const RETRY_STAGE: &str = "retry.stage";
 /// The id of the topic that a record of a retry topic was read from, as 32 hexadecimal digits; not there where brokers have no ids.
 pub const ORIGIN_TOPIC_ID: &str = "retry.origin.topic.id";
+
+/// The span of the last call of the handler that failed for a record of a retry topic, as W3C Trace Context writes it: the next call has a link to it. Not
+/// there where no spans are recorded.
+pub const RETRY_TRACEPARENT: &str = "retry.traceparent";
 
 /// The most bytes of an error's text in a header.
 const MAX_MESSAGE: usize = 2_048;

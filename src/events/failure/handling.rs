@@ -103,14 +103,7 @@ impl FailureHandling {
         room: Option<Room>,
     ) -> Fate {
         let now = Instant::now();
-        let failures = failures.get_or_insert_with(|| {
-            Box::new(Failures {
-                count: 0,
-                first: now,
-                first_ms: self.clock.now_ms(),
-                last: Last::default(),
-            })
-        });
+        let failures = failures.get_or_insert_with(|| self.no_failures());
         failures.count = failures.count.saturating_add(1);
         let class = self.policy.class(error);
         if class == FailureClass::Transient {
@@ -163,6 +156,7 @@ impl FailureHandling {
                     not_before_ms: self.in_ms(delay),
                     stage: room.stage + 1,
                     topic_id: room.topic_id,
+                    traceparent: None,
                     own_headers: 0,
                 };
                 let to = Box::new(ToRetry {
@@ -185,6 +179,21 @@ impl FailureHandling {
         };
         self.tell(partition, context, (class, error), failures.count, then);
         fate
+    }
+
+    fn no_failures(&self) -> Box<Failures> {
+        Box::new(Failures {
+            count: 0,
+            first: Instant::now(),
+            first_ms: self.clock.now_ms(),
+            last: Last::default(),
+        })
+    }
+
+    /// So many processes have died over a record: all but the last are noted here, that one fails as others do.
+    pub(crate) fn died(&self, failures: &mut Option<Box<Failures>>, deaths: u32) {
+        let failures = failures.get_or_insert_with(|| self.no_failures());
+        failures.count = failures.count.saturating_add(deaths.saturating_sub(1));
     }
 
     /// What a letter of `record` says of where it stands.
@@ -221,6 +230,7 @@ impl FailureHandling {
             not_before_ms: self.in_ms(delay.copied().unwrap_or_default()),
             stage,
             topic_id,
+            traceparent: failures.and_then(|failures| failures.last.traceparent()),
             own_headers: 0,
         };
         Box::new(ToRetry {
@@ -246,12 +256,13 @@ impl FailureHandling {
     }
 
     /// What is known of the failures of a record that was read from a retry topic.
-    pub(crate) fn failures_before(&self, letter: &DeadLetter) -> Option<Box<Failures>> {
+    pub(crate) fn failures_before(&self, envelope: &Envelope) -> Option<Box<Failures>> {
+        let letter = &envelope.letter;
         let failures = || Failures {
             count: letter.attempts,
             first: Instant::now(),
             first_ms: letter.first_failure_ms,
-            last: Last::default(),
+            last: Last::of(envelope.traceparent.as_deref()),
         };
         (letter.attempts > 0).then(|| Box::new(failures()))
     }

@@ -134,8 +134,8 @@ impl FromStr for OnTooLarge {
 
 /// How a record is retried whose handler fails with something [transient](FailureClass::Transient). Meanwhile the records behind it that
 /// have its key wait, and no others, and no worker waits with them. It is not committed meanwhile: a restart, or the member that gets its
-/// partition next, begins with the first attempt. So does one that follows a process which died over a record (that took all memory, or
-/// aborted): attempts are counted in memory, and such a record is not given up by itself. Where there are
+/// partition next, begins with the first attempt. Attempts that end the process (it aborts, or takes all memory) are counted apart from these, and over
+/// restarts ([`handler_deaths`](crate::events::ConsumerConfig::handler_deaths)). Where there are
 /// [retry topics](crate::events::RetryTopics) the record goes to the first of them after its attempts here, and is committed; there they are counted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -238,6 +238,16 @@ pub enum ClientEvent<'a> {
         /// What it does now.
         intake: Intake,
     },
+    /// A consumer of events handles a partition's records one at a time, as those who had it before ended again and again without an end.
+    #[non_exhaustive]
+    HandledOneByOne {
+        /// The group that it is a member of.
+        group: &'a str,
+        /// The partition.
+        partition: &'a TopicPartition,
+        /// How often it was taken over in a row from somebody who came to no end, and to no commit beyond the first record.
+        starts: u32,
+    },
 }
 
 /// Whether a consumer takes in records.
@@ -308,6 +318,7 @@ impl<'a> ClientEvent<'a> {
             Self::HandlerFailed { .. } => "handler_failed",
             Self::DeadLetterTooLarge { .. } => "dead_letter_too_large",
             Self::IntakeChanged { .. } => "intake_changed",
+            Self::HandledOneByOne { .. } => "handled_one_by_one",
             Self::DeprecatedField { .. } => "deprecated_field",
         }
     }
@@ -332,6 +343,7 @@ impl<'a> ClientEvent<'a> {
             | Self::CommitFailed { retried: true, .. }
             | Self::FallingBehind { .. }
             | Self::DeadLetterTooLarge { .. }
+            | Self::HandledOneByOne { .. }
             | Self::DeprecatedField { .. } => Severity::Warn,
             Self::PositionReset { reset } => match reset.cause {
                 ResetCause::NoCommittedOffset | ResetCause::NewPartition => Severity::Info,
@@ -380,6 +392,7 @@ impl<'a> ClientEvent<'a> {
             | Self::BatchWritten { partition, .. }
             | Self::FallingBehind { partition, .. }
             | Self::DeadLetterTooLarge { partition, .. }
+            | Self::HandledOneByOne { partition, .. }
             | Self::HandlerFailed { partition, .. } => Some(partition),
             Self::Retry { partition, .. } => *partition,
             Self::PositionReset { reset } => Some(&reset.partition),
@@ -396,6 +409,7 @@ impl<'a> ClientEvent<'a> {
             | Self::CommitFailed { group, .. }
             | Self::HandlerFailed { group, .. }
             | Self::DeadLetterTooLarge { group, .. }
+            | Self::HandledOneByOne { group, .. }
             | Self::IntakeChanged { group, .. } => Some(group),
             _ => None,
         }

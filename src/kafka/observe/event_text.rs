@@ -201,6 +201,15 @@ impl fmt::Display for ClientEvent<'_> {
                 "the dead letter of {partition} offset {offset} is too large for its topic, and is written without {without}, \
                  for as long as {partition} keeps the record the only copy of it: {error}"
             ),
+            Self::HandledOneByOne {
+                group,
+                partition,
+                starts,
+            } => write!(
+                f,
+                "the member of group {group} handles the records of {partition} one at a time: {starts} members in a row that had it died, or lost \
+                 their place, before they had finished the first of them"
+            ),
             Self::IntakeChanged { group, intake } => {
                 write!(f, "the member of group {group} ")?;
                 match intake {

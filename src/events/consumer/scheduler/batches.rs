@@ -18,6 +18,7 @@ use super::leaving::{Given, Leaving};
 use super::queues::{KeyId, Work};
 use super::work_batch::WorkItem;
 use super::workers::{Away, End, Shared, Taken, counted, finish, turn_of};
+use crate::events::consumer::death_watch::TurnAlone;
 use crate::events::consumer::metrics::count;
 use crate::events::failure::Chain;
 use crate::events::handler::{Panicked, TimedOut};
@@ -38,6 +39,8 @@ enum Outcome {
     Failed(Arc<HandlerError>),
     /// It stands behind one of its key that could not be read, and was not handled.
     Behind,
+    /// So many processes have died over it: it was not handled.
+    Deadly(u32),
 }
 
 /// What a record was found to be, before the handler is called.
@@ -96,8 +99,33 @@ pub(super) async fn work<S, B>(
             (aways.into_iter()).for_each(|away| shared.send_away(away, &leaving));
             continue;
         }
+        let (alone, deaths) = match turn_alone(&shared, &taken).await {
+            TurnAlone::Free => (None, None),
+            TurnAlone::Alone(permit) => (Some(permit), None),
+            TurnAlone::GivenUp(deaths) => (None, Some(deaths)),
+            rests => {
+                if is_probe {
+                    shared.failing().probe_unused();
+                }
+                let end =
+                    |work: &Work<WorkItem>| work.item.partition().end(work.item.offset(), false);
+                taken.iter().for_each(end);
+                let mut delayed = Vec::new();
+                if let TurnAlone::Rests(until) = rests {
+                    kept.extend(taken.iter().map(|work| work.key));
+                    delayed.extend(taken.into_iter().map(|work| (work, until)));
+                }
+                kept.sort_unstable();
+                let mut back = back.into_iter().map(|(_, work)| work).collect();
+                shared.settle(&mut back, delayed, &keys, &kept);
+                (aways.into_iter()).for_each(|away| shared.send_away(away, &leaving));
+                continue;
+            }
+        };
         let begun = Instant::now();
-        let (outcomes, span) = call::<S, B>(&handler, &codec, &shared, &taken, number).await;
+        let (outcomes, span) =
+            call::<S, B>(&handler, &codec, &shared, &taken, deaths, number).await;
+        drop(alone);
         counters.handler_latency.record(begun.elapsed());
 
         let (mut delayed, mut left) = (Vec::new(), Vec::new());
@@ -128,6 +156,9 @@ pub(super) async fn work<S, B>(
                 }
                 Outcome::Failed(error) => {
                     shared.see_to(counters, &mut work.item, None, error, &span)
+                }
+                Outcome::Deadly(deaths) => {
+                    shared.see_to_deaths(counters, &mut work.item, deaths, &span)
                 }
                 Outcome::Behind => End::Left,
             };
@@ -222,6 +253,17 @@ fn sort(shared: &Shared, all: VecDeque<Work<WorkItem>>) -> Sorted {
     sorted
 }
 
+/// Whose turn it is: a record that may have to be handled alone is alone in its batch.
+async fn turn_alone(shared: &Shared, taken: &VecDeque<Work<WorkItem>>) -> TurnAlone {
+    if let Some(Work { item, .. }) = taken.front()
+        && let Some(watch) = item.partition().watch()
+    {
+        let given_up = [shared.stopping(), &item.partition().gone];
+        return watch.turn(item.partition(), item.offset(), given_up).await;
+    }
+    TurnAlone::Free
+}
+
 /// Takes the records of a batch: what is ready, and what comes while it lingers.
 async fn collect(
     shared: &Shared,
@@ -261,20 +303,24 @@ async fn collect(
 
 fn is_full(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> bool {
     let bytes = taken.iter().map(|work| work.item.len()).sum::<usize>();
-    taken.len() >= policy.max_events
-        || bytes >= policy.max_bytes
-        || taken.iter().any(|work| work.item.failures.is_some())
+    taken.len() >= policy.max_events || bytes >= policy.max_bytes || taken.iter().any(is_alone)
 }
 
-/// How many of these, from the front, may be in one batch. What has failed before is alone.
+/// Whether a record has a batch to itself: what has failed before, and what may have to be handled alone.
+fn is_alone(work: &Work<WorkItem>) -> bool {
+    work.item.failures.is_some() || work.item.partition().is_watched()
+}
+
+/// How many of these, from the front, may be in one batch.
 fn fitting(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> usize {
     let mut bytes = 0;
     let mut alone = false;
     let fits = |work: &&Work<WorkItem>| {
         let is_first = bytes == 0;
         bytes += work.item.len().max(1);
-        let fits = is_first || !alone && work.item.failures.is_none() && bytes <= policy.max_bytes;
-        alone = work.item.failures.is_some();
+        let is_alone = is_alone(work);
+        let fits = is_first || !alone && !is_alone && bytes <= policy.max_bytes;
+        alone = is_alone;
         fits
     };
     taken
@@ -284,12 +330,13 @@ fn fitting(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> usize {
         .count()
 }
 
-/// Reads the records of `taken`, and calls the handler with those that are events of the set.
+/// Reads the records of `taken`, and calls the handler with those that are events of the set; not with one over which so many processes have died.
 async fn call<S, B>(
     handler: &B,
     codec: &S::Codec,
     shared: &Shared,
     taken: &VecDeque<Work<WorkItem>>,
+    deaths: Option<u32>,
     number: usize,
 ) -> (Vec<Outcome>, ProcessSpan)
 where
@@ -308,6 +355,10 @@ where
         .map(|work| work.item.failures.as_ref().map(|before| &before.last));
     let calls: Vec<(&Context<'_>, Option<&Last>)> = contexts.iter().zip(lasts).collect();
     let span = shared.spans().process_batch(&calls);
+    if let Some(deaths) = deaths {
+        let outcomes = taken.iter().map(|_| Outcome::Deadly(deaths));
+        return (outcomes.collect(), span);
+    }
     let handling = async {
         let (mut reads, mut events) = (Vec::with_capacity(taken.len()), Vec::new());
         let mut behind = None;

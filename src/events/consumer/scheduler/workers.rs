@@ -21,13 +21,14 @@ use super::queues::{KeyId, Queues, Work};
 use super::work_batch::{WorkBatchBuilder, WorkItem};
 use crate::events::cancellation::Cancellation;
 use crate::events::cloudevents::TENANT_ID;
+use crate::events::consumer::death_watch::TurnAlone;
 use crate::events::consumer::error::ConsumerError;
 use crate::events::consumer::metrics::{Counters, WorkerCounters, count};
 use crate::events::consumer::partition::Partition;
 use crate::events::failure::{
     DeadLetter, FailureClass, FailureHandling, Fate, Gate, Room, ToRetry, Turn,
 };
-use crate::events::handler::{Panicked, TimedOut};
+use crate::events::handler::{KilledProcesses, Panicked, TimedOut};
 use crate::events::observe::{ProcessSpan, Spans};
 use crate::events::tenants::{NOBODY, Tenants};
 use crate::events::{
@@ -456,6 +457,31 @@ async fn work<S, H>(
                 }
                 continue;
             }
+            let (mut alone, mut deaths) = (None, None);
+            if let Some(watch) = partition.watch() {
+                // It waits for a commit, perhaps.
+                shared.give_back(&mut done, &mut taken, &[key]);
+                let given_up = [&shared.stopping, &partition.gone];
+                match watch.turn(partition, item.offset(), given_up).await {
+                    TurnAlone::Free => {}
+                    TurnAlone::Alone(permit) => alone = Some(permit),
+                    TurnAlone::GivenUp(all) => deaths = Some(all),
+                    TurnAlone::Rests(until) => {
+                        partition.end(item.offset(), false);
+                        if is_probe {
+                            shared.failing.probe_unused();
+                        }
+                        shared.delay(work, until);
+                        continue;
+                    }
+                    TurnAlone::Over => {
+                        partition.end(item.offset(), false);
+                        done.push(key);
+                        continue;
+                    }
+                }
+                begun = Instant::now();
+            }
             let (ended, span) = {
                 let attempt = item.failures.as_ref().map_or(1, |before| before.count + 1);
                 let policy = &shared.failing.policy;
@@ -470,6 +496,9 @@ async fn work<S, H>(
                 let mut handling = pin!(caught(S::dispatch(&handler, &codec, &context)));
                 let (mut waits, mut timer) = (false, None);
                 let ended = poll_fn(|task| {
+                    if deaths.is_some() {
+                        return Poll::Ready(None);
+                    }
                     let polled = {
                         let _current = span.enter();
                         handling.as_mut().poll(task)
@@ -512,6 +541,10 @@ async fn work<S, H>(
                     let error = HandlerError::of(Panicked(panic), Some(class));
                     shared.see_to(counters, &mut work.item, None, error, &span)
                 }
+                None if deaths.is_some() => {
+                    let deaths = deaths.unwrap_or_default();
+                    shared.see_to_deaths(counters, &mut work.item, deaths, &span)
+                }
                 None => {
                     count(&counters.timed_out, 1);
                     let limit = shared.failing.policy.handler_timeout.unwrap_or_default();
@@ -519,6 +552,7 @@ async fn work<S, H>(
                     shared.see_to(counters, &mut work.item, None, error, &span)
                 }
             };
+            drop(alone);
             let ended = Instant::now();
             counters.handler_latency.record(ended - begun);
             begun = ended;
@@ -669,6 +703,20 @@ impl Shared {
         }
     }
 
+    /// Sees to a record over which so many processes have died.
+    #[cold]
+    pub(super) fn see_to_deaths(
+        &self,
+        counters: &WorkerCounters,
+        item: &mut WorkItem,
+        deaths: u32,
+        span: &ProcessSpan,
+    ) -> End {
+        self.failing.died(&mut item.failures, deaths);
+        let error = HandlerError::poison(KilledProcesses(deaths));
+        self.see_to(counters, item, None, error, span)
+    }
+
     /// Sees to a record whose handler has failed; of what kind the record is, is known where the handler returned.
     #[cold]
     pub(super) fn see_to(
@@ -706,7 +754,8 @@ impl Shared {
             item.failures = failures;
             return End::Again(at);
         }
-        if let Fate::Retry(to) = fate {
+        if let Fate::Retry(mut to) = fate {
+            to.envelope.traceparent = failures.as_ref().and_then(|it| it.last.traceparent());
             if let Some((chain, _)) = &item.partition().chain {
                 chain.send(event, to.level);
             }

@@ -2,7 +2,9 @@
 //! topic its offset is.
 
 use crate::events::DeadLetter;
-use crate::events::dead_letter::{NOT_BEFORE, ORIGIN_TOPIC, ORIGIN_TOPIC_ID, RETRY_STAGE};
+use crate::events::dead_letter::{
+    NOT_BEFORE, ORIGIN_TOPIC, ORIGIN_TOPIC_ID, RETRY_STAGE, RETRY_TRACEPARENT,
+};
 use crate::kafka::TopicId;
 
 /// A retry record's headers.
@@ -14,6 +16,8 @@ pub(crate) struct Envelope {
     /// In how many retry topics it has waited because it failed, this one included.
     pub stage: u8,
     pub topic_id: Option<TopicId>,
+    /// The span of the last call that failed, as a `traceparent`.
+    pub traceparent: Option<String>,
     /// How many headers of its own it has: those in front.
     pub own_headers: usize,
 }
@@ -68,6 +72,7 @@ impl Envelope {
             not_before_ms: value_of(NOT_BEFORE)?.parse().ok()?,
             stage: value_of(RETRY_STAGE)?.parse().ok()?,
             topic_id,
+            traceparent: value_of(RETRY_TRACEPARENT).map(str::to_string),
             own_headers,
         })
     }
@@ -80,6 +85,9 @@ impl Envelope {
         if let Some(id) = self.topic_id {
             let id = u128::from_be_bytes(*id.as_bytes());
             headers.push((ORIGIN_TOPIC_ID, format!("{id:032x}")));
+        }
+        if let Some(span) = &self.traceparent {
+            headers.push((RETRY_TRACEPARENT, span.clone()));
         }
         headers
     }
@@ -131,6 +139,7 @@ mod tests {
             not_before_ms: 1_800_000_000_000,
             stage: 1,
             topic_id,
+            traceparent: topic_id.map(|_| "00-…".to_string()),
             own_headers: 0,
         }
     }
@@ -142,7 +151,10 @@ mod tests {
             let one = envelope(3, topic_id);
             let read = parse(&on_the_wire(own.clone(), &one)).expect("a retry record");
             assert_eq!((read.own_headers, read.topic_id), (2, topic_id));
-            assert_eq!(read.letter, one.letter);
+            assert_eq!(
+                (&read.letter, &read.traceparent),
+                (&one.letter, &one.traceparent)
+            );
             assert_eq!((read.not_before_ms, read.stage), (one.not_before_ms, 1));
         }
     }

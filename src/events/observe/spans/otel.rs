@@ -30,7 +30,7 @@ const ATTEMPT: &str = "pat_events.attempt";
 ///
 /// Producers of events have a span for each event that they send (`send {topic}`), until it is acknowledged, or that they encode for an
 /// outbox (`create {topic}`), and put its context into the record's headers `traceparent` and `tracestate`. Consumers have one for each call of a handler (`process {topic}`), a child of the span
-/// that sent the event, with a link to the call before where it is a repetition; and one for each dead letter that they send, a child of the
+/// that sent the event, with a link to the call before where it is a repetition, also across a retry topic; and one for each dead letter that they send, a child of the
 /// last call. What handlers start themselves are children of their call. The tracer's sampler decides which of them are recorded.
 ///
 /// ```
@@ -427,3 +427,16 @@ impl Drop for ProcessSpan {
 /// The span of the last call of a handler for a record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Last(Option<SpanContext>);
+
+impl Last {
+    /// The one that a `traceparent` names.
+    pub fn of(traceparent: Option<&str>) -> Self {
+        Self(traceparent.and_then(|span| trace_context::read(span.as_bytes(), None)))
+    }
+
+    /// It, for a record that waits elsewhere meanwhile; `None` where there is no span.
+    pub fn traceparent(&self) -> Option<String> {
+        let span = self.0.as_ref().filter(|span| span.is_valid())?;
+        String::from_utf8(trace_context::traceparent(span).to_vec()).ok()
+    }
+}

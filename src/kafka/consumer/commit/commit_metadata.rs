@@ -5,6 +5,9 @@
 //! finished, and so on in turns. Where brokers have no ids, `pat1:` and the numbers alone. Where those are too many, `pat3:`, the id (zeros where
 //! there is none) and a bit for each offset from the committed one on, the lowest of a byte first: whatever is finished of [`ALWAYS_FIT`] offsets
 //! fits. What does not fit is left out from the end, and is handled again after a restart.
+//!
+//! Behind a full stop may follow what else is to be known again after a restart: LEB128 numbers, in base64 as well. What they mean is the business
+//! of whoever commits them; everyone else passes over them.
 
 use std::ops::Range;
 
@@ -13,12 +16,19 @@ use crate::kafka::TopicId;
 const MARK: &str = "pat1:";
 const MARK_WITH_ID: &str = "pat2:";
 const MARK_OF_BITS: &str = "pat3:";
+const MORE: char = '.';
 /// What brokers accept by default (`offset.metadata.max.bytes`).
 pub(crate) const MAX_LEN: usize = 4_096;
-const MAX_RAW_LEN: usize = (MAX_LEN - MARK.len()) / 4 * 3;
+const MAX_RAW_LEN: usize = raw_len(MAX_LEN);
 const ID_LEN: usize = 16;
 /// So many offsets from the committed one on fit, whatever is finished of them: 24,400.
 pub(crate) const ALWAYS_FIT: u64 = (MAX_RAW_LEN - ID_LEN) as u64 * 8;
+
+/// How many bytes fit into a text of this length.
+const fn raw_len(len: usize) -> usize {
+    (len - MARK.len()) / 4 * 3
+}
+
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// What such a text says.
@@ -28,11 +38,46 @@ pub(crate) struct Note {
     pub topic_id: Option<TopicId>,
     /// What is finished beyond the offset: ascending, apart from each other, none empty.
     pub finished: Vec<Range<i64>>,
+    /// What else whoever committed it wanted to know again.
+    pub more: Vec<u64>,
 }
 
 /// The text for an offset in `topic_id` with `finished` beyond it (ascending, apart from each other, none empty, all after `committed`);
 /// empty when there is neither.
 pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Range<i64>]) -> String {
+    within(MAX_LEN, committed, topic_id, finished)
+}
+
+/// As [`encode`], with `more` behind it: a few numbers below 2^63.
+pub(crate) fn encode_with(
+    committed: i64,
+    topic_id: Option<TopicId>,
+    finished: &[Range<i64>],
+    more: &[u64],
+) -> String {
+    if more.is_empty() {
+        return encode(committed, topic_id, finished);
+    }
+    let mut raw = Vec::new();
+    more.iter().for_each(|number| put_number(&mut raw, *number));
+    let mut behind = String::from(MORE);
+    to_base64(&raw, &mut behind);
+    let room = MAX_LEN.saturating_sub(behind.len()).max(MARK.len());
+    let mut text = within(room, committed, topic_id, finished);
+    if text.is_empty() {
+        text.push_str(MARK);
+    }
+    text + &behind
+}
+
+/// The text, which has no more than `most` bytes.
+fn within(
+    most: usize,
+    committed: i64,
+    topic_id: Option<TopicId>,
+    finished: &[Range<i64>],
+) -> String {
+    let most = raw_len(most);
     let mut raw = Vec::new();
     let mark = match &topic_id {
         Some(id) => {
@@ -46,8 +91,8 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
         let fits = raw.len();
         put_number(&mut raw, range.start.abs_diff(at));
         put_number(&mut raw, range.end.abs_diff(range.start));
-        if raw.len() > MAX_RAW_LEN {
-            if let Some(bits) = bits(committed, topic_id, finished) {
+        if raw.len() > most {
+            if let Some(bits) = bits(most, committed, topic_id, finished) {
                 return to_text(MARK_OF_BITS, &bits);
             }
             raw.truncate(fits);
@@ -64,6 +109,11 @@ pub(crate) fn encode(committed: i64, topic_id: Option<TopicId>, finished: &[Rang
 fn to_text(mark: &str, raw: &[u8]) -> String {
     let mut text = String::with_capacity(MARK.len() + raw.len().div_ceil(3) * 4);
     text.push_str(mark);
+    to_base64(raw, &mut text);
+    text
+}
+
+fn to_base64(raw: &[u8], text: &mut String) {
     for chunk in raw.chunks(3) {
         let bits = chunk.iter().enumerate().fold(0u32, |bits, (i, byte)| {
             bits | u32::from(*byte) << (16 - 8 * i)
@@ -72,13 +122,17 @@ fn to_text(mark: &str, raw: &[u8]) -> String {
             text.push(char::from(BASE64[(bits >> (18 - 6 * i)) as usize & 63]));
         }
     }
-    text
 }
 
-/// The id, and a bit for each offset, if they fit.
-fn bits(committed: i64, topic_id: Option<TopicId>, finished: &[Range<i64>]) -> Option<Vec<u8>> {
+/// The id, and a bit for each offset, if they fit into `most` bytes.
+fn bits(
+    most: usize,
+    committed: i64,
+    topic_id: Option<TopicId>,
+    finished: &[Range<i64>],
+) -> Option<Vec<u8>> {
     let len = finished.last()?.end.abs_diff(committed);
-    if len > ALWAYS_FIT {
+    if len > (most.saturating_sub(ID_LEN) as u64) * 8 {
         return None;
     }
     let mut raw = topic_id.map_or([0; ID_LEN], |id| *id.as_bytes()).to_vec();
@@ -105,6 +159,17 @@ pub(crate) fn decode(committed: i64, text: &str) -> Note {
 }
 
 fn read(committed: i64, text: &str) -> Option<Note> {
+    let (text, more) = text.split_once(MORE).unwrap_or((text, ""));
+    let more = unbase64(more.as_bytes())?;
+    let mut more = more.as_slice();
+    let mut note = read_finished(committed, text)?;
+    while !more.is_empty() {
+        note.more.push(take_number(&mut more)?);
+    }
+    Some(note)
+}
+
+fn read_finished(committed: i64, text: &str) -> Option<Note> {
     if let Some(bits) = text.strip_prefix(MARK_OF_BITS) {
         return read_bits(committed, &unbase64(bits.as_bytes())?);
     }
@@ -130,6 +195,7 @@ fn read(committed: i64, text: &str) -> Option<Note> {
     Some(Note {
         topic_id,
         finished: ranges,
+        more: Vec::new(),
     })
 }
 
@@ -152,6 +218,7 @@ fn read_bits(committed: i64, raw: &[u8]) -> Option<Note> {
     Some(Note {
         topic_id: TopicId::from_bytes(*id),
         finished,
+        more: Vec::new(),
     })
 }
 
@@ -213,6 +280,12 @@ mod tests {
         let finished = [12..15, 315..316];
         assert_eq!(encode(10, None, &finished), "pat1:AgOsAgE");
         assert_eq!(decode(10, "pat1:AgOsAgE").finished, finished);
+        assert_eq!(
+            encode_with(10, None, &finished, &[3, 300]),
+            "pat1:AgOsAgE.A6wC"
+        );
+        assert_eq!(encode_with(10, None, &[], &[0]), "pat1:.AA");
+        assert_eq!(decode(10, "pat1:.AA").more, [0]);
         let topic_id = TopicId::from_bytes([1; 16]);
         for (finished, text) in [
             (&finished[..], "pat2:AQEBAQEBAQEBAQEBAQEBAQIDrAIB"),
@@ -222,6 +295,7 @@ mod tests {
             let note = Note {
                 topic_id,
                 finished: finished.to_vec(),
+                more: Vec::new(),
             };
             assert_eq!(decode(10, text), note);
         }
@@ -236,7 +310,8 @@ mod tests {
                 let text = encode(0, topic_id, &finished);
                 assert!(text.len() <= MAX_LEN);
                 assert_eq!(text.starts_with(MARK_OF_BITS), count >= 2_000);
-                assert_eq!(decode(0, &text), Note { topic_id, finished });
+                let note = decode(0, &text);
+                assert_eq!((note.topic_id, note.finished), (topic_id, finished));
             }
         }
         let stretches = |span: u64| {
@@ -280,6 +355,9 @@ mod tests {
             "pat3:",
             "pat3:AAAAAAAAAAAAAAAAAAAAAA",
             "pat3:AAAAAAAAAAAAAAAAAAAAAAE",
+            "pat1:AgM.gA",
+            "pat1:AgM.*",
+            "pat1:AgM.AA.AA",
         ] {
             assert_eq!(decode(0, text), Note::default(), "{text}");
         }
@@ -302,11 +380,27 @@ mod tests {
             let text = encode(committed, None, &finished);
             prop_assert!(text.len() <= MAX_LEN);
             let note = decode(committed, &encode(committed, topic_id, &finished));
-            prop_assert_eq!(note, Note { topic_id, finished });
+            prop_assert_eq!((note.topic_id, note.finished), (topic_id, finished));
         }
 
         #[test]
-        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat[123]:)?[A-Za-z0-9_*-]{0,40}") {
+        fn numbers_behind_the_ranges_come_back_and_leave_them_room(
+            id: [u8; 16],
+            count in 0i64..4_000,
+            more in prop::collection::vec(0u64..1 << 62, 1..20),
+        ) {
+            let finished: Vec<_> = (0..count).map(|i| 2 * i + 1..2 * i + 2).collect();
+            for topic_id in [None, TopicId::from_bytes(id)] {
+                let text = encode_with(0, topic_id, &finished, &more);
+                prop_assert!(text.len() <= MAX_LEN);
+                let note = decode(0, &text);
+                prop_assert_eq!(&note.more, &more);
+                prop_assert_eq!((note.topic_id, &note.finished), (topic_id, &finished));
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_passed_over(committed: i64, text in "(pat[123]:)?[A-Za-z0-9_*.-]{0,40}") {
             let ranges = decode(committed, &text).finished;
             prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
             prop_assert!(ranges.iter().all(|range| range.start < range.end && range.start > committed));

@@ -171,7 +171,9 @@ impl Setup {
     }
 
     fn committable(&self) -> Option<i64> {
-        self.partition.take_commit().map(|commit| commit.offset)
+        self.partition
+            .take_commit()
+            .map(|(commit, _)| commit.offset)
     }
 }
 
@@ -387,7 +389,10 @@ async fn a_panicking_handler_stops_the_consumer_and_its_record_is_not_committed(
         "{text}"
     );
     assert!(text.contains("asked for"), "{text}");
-    assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(2));
+    assert_eq!(
+        partition.take_commit().map(|(commit, _)| commit.offset),
+        Some(2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,7 +427,10 @@ async fn stopping_finishes_what_has_begun_and_begins_nothing() {
     sleep(Duration::from_millis(75)).await;
     let partition = setup.partition.clone();
     assert!(setup.stop().await.is_ok());
-    assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(2));
+    assert_eq!(
+        partition.take_commit().map(|(commit, _)| commit.offset),
+        Some(2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -507,7 +515,10 @@ async fn poison_is_not_retried_and_what_is_fatal_stops_whatever_the_policy() {
     let partition = setup.partition.clone();
     let error = setup.stop().await.expect_err("fatal").to_string();
     assert!(error.contains("offset 3: gone"), "{error}");
-    assert_eq!(partition.take_commit().map(|commit| commit.offset), Some(3));
+    assert_eq!(
+        partition.take_commit().map(|(commit, _)| commit.offset),
+        Some(3)
+    );
 }
 
 #[tokio::test(start_paused = true)]
