@@ -28,8 +28,8 @@ use pat_events::events::{
     ConsumerConfig, Context, Dispatch, Encode, EventConsumer, EventProducer, EventSet,
     HandlerError, ProducerConfig, event_set,
 };
-use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset};
 use pat_events::kafka::observe::PrometheusServer;
+use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset};
 use stand_in::StandIn;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

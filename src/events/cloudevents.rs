@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::record::RawHeaders;
 use crate::kafka::Random;
 use crate::kafka::runtime::calendar::date_and_time;
 
@@ -67,18 +68,16 @@ impl<'a> CloudEvent<'a> {
     ) -> Result<Self, CloudEventError> {
         let mut attributes = Attributes::default();
         for (name, value) in headers {
-            attributes.take(name.as_ref().as_bytes(), value)?;
+            attributes.take(name.as_ref().as_bytes(), text(value))?;
         }
         attributes.finish()
     }
 
     /// As [`parse`](Self::parse), for names as they were written: none of those that count needs to be looked at as text.
-    pub(crate) fn parse_raw<'n>(
-        headers: impl Iterator<Item = (&'n [u8], Option<&'a [u8]>)>,
-    ) -> Result<Self, CloudEventError> {
+    pub(crate) fn parse_raw(headers: RawHeaders<'a>) -> Result<Self, CloudEventError> {
         let mut attributes = Attributes::default();
-        for (name, value) in headers {
-            attributes.take(name, value)?;
+        for (name, _, text) in headers.texts() {
+            attributes.take(name, text)?;
         }
         attributes.finish()
     }
@@ -92,7 +91,8 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    fn take(&mut self, name: &[u8], value: Option<&'a [u8]>) -> Result<(), CloudEventError> {
+    /// Takes a header by its value, as far as that is text.
+    fn take(&mut self, name: &[u8], value: Option<&'a str>) -> Result<(), CloudEventError> {
         let event = &mut self.event;
         let (name, attribute) = match name {
             b"ce_specversion" => ("ce_specversion", &mut self.version),
@@ -104,21 +104,21 @@ impl<'a> Attributes<'a> {
             b"ce_dataschema" => ("ce_dataschema", &mut event.data_schema),
             b"content-type" => (CONTENT_TYPE, &mut event.content_type),
             b"ce_tenantid" => {
-                event.tenant_id = event.tenant_id.or(text(value));
+                event.tenant_id = event.tenant_id.or(value);
                 return Ok(());
             }
             b"ce_traceparent" => {
-                event.traceparent = event.traceparent.or(text(value));
+                event.traceparent = event.traceparent.or(value);
                 return Ok(());
             }
             b"ce_tracestate" => {
-                event.tracestate = event.tracestate.or(text(value));
+                event.tracestate = event.tracestate.or(value);
                 return Ok(());
             }
             _ => return Ok(()),
         };
-        let text = text(value).ok_or(CloudEventError::NotText(name))?;
-        match attribute.replace(text) {
+        let value = value.ok_or(CloudEventError::NotText(name))?;
+        match attribute.replace(value) {
             Some(_) => Err(CloudEventError::Repeated(name)),
             None => Ok(()),
         }

@@ -27,7 +27,7 @@ impl<'a> Context<'a> {
     pub fn new(record: RawRecord<'a>) -> Self {
         Self {
             record,
-            cloud_event: CloudEvent::parse_raw(record.headers.raw()),
+            cloud_event: CloudEvent::parse_raw(record.headers),
             attempt: 1,
             on_unknown: OnUnknown::default(),
             cancellations: None,

@@ -33,8 +33,11 @@ pub(crate) struct Queues<T> {
     keys: HashMap<KeyId, Key, ByHash>,
     turns: Turns,
     limits_version: u64,
-    /// Keys that wait for their next attempt, the first of them on top.
-    delays: BinaryHeap<Reverse<(Instant, KeyId)>>,
+    /// Keys that wait for their next attempt, the first of them on top; of those that wait until the same time the one that has waited for longest, so that
+    /// the order does not depend on what they are called.
+    delays: BinaryHeap<Reverse<(Instant, u64, KeyId)>>,
+    /// How many have waited so far.
+    delayed: u64,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,7 @@ impl<T> Default for Queues<T> {
             turns: Turns::default(),
             limits_version: 0,
             delays: BinaryHeap::new(),
+            delayed: 0,
         }
     }
 }
@@ -85,7 +89,7 @@ impl<T> Queues<T> {
     /// Takes up to `limit` records that may be handled now, those of one key behind each other, and appends them to `out`. Their keys are
     /// taken until they are [finished](Queues::finish), [delayed](Queues::delay) or [given back](Queues::give_back).
     pub(super) fn take(&mut self, now: Instant, limit: usize, out: &mut VecDeque<Work<T>>) {
-        while let Some(Reverse((at, key))) = self.delays.peek().copied()
+        while let Some(Reverse((at, _, key))) = self.delays.peek().copied()
             && at <= now
         {
             self.delays.pop();
@@ -164,13 +168,14 @@ impl<T> Queues<T> {
             if let Some(tenant) = entry.taken_for.take() {
                 self.turns.release(tenant);
             }
-            self.delays.push(Reverse((until, key)));
+            self.delays.push(Reverse((until, self.delayed, key)));
+            self.delayed += 1;
         }
     }
 
     /// When the next key has rested for long enough, or the next tenant has waited.
     pub(super) fn next_delay(&self) -> Option<Instant> {
-        let rested = self.delays.peek().map(|Reverse((at, _))| *at);
+        let rested = self.delays.peek().map(|Reverse((at, ..))| *at);
         rested.into_iter().chain(self.turns.next_wait()).min()
     }
 

@@ -28,7 +28,8 @@ const SPARE_BYTES: usize = 2 << 20;
 pub(crate) struct WorkBatch {
     partition: Arc<Partition>,
     bytes: Vec<u8>,
-    records: usize,
+    /// Where its records stand in the bytes.
+    entries: Vec<Entry>,
     memory: Arc<Memory>,
     spare: Arc<Spare>,
 }
@@ -44,17 +45,18 @@ struct Entry {
     headers_len: u32,
 }
 
-/// A record that is to be handled.
+/// A record that is to be handled. Small: it goes from hand to hand.
 #[derive(Debug)]
 pub(crate) struct WorkItem {
     batch: Arc<WorkBatch>,
-    entry: Entry,
+    /// Which of the batch it is.
+    place: u32,
+    /// Whether no retry topic takes it: it waits here for those of its key.
+    pub is_held: bool,
     /// How often its handler has failed, if it has.
     pub failures: Option<Box<Failures>>,
     /// Where it stood, if it was read from a retry topic.
     retried: Option<Box<Retried>>,
-    /// Whether no retry topic takes it: it waits here for those of its key.
-    pub is_held: bool,
 }
 
 /// Buffers, pooled.
@@ -83,14 +85,14 @@ impl WorkBatch {
     fn new(
         partition: Arc<Partition>,
         bytes: Vec<u8>,
-        records: usize,
+        entries: Vec<Entry>,
         memory: Arc<Memory>,
         spare: Arc<Spare>,
     ) -> Arc<Self> {
         let batch = Self {
             partition,
             bytes,
-            records,
+            entries,
             memory,
             spare,
         };
@@ -101,7 +103,8 @@ impl WorkBatch {
 
     /// How much memory the records take up, in bytes.
     fn size(&self) -> usize {
-        self.bytes.len() + self.records * size_of::<Work<WorkItem>>()
+        let each = size_of::<Work<WorkItem>>() + size_of::<Entry>();
+        self.bytes.len() + self.entries.len() * each
     }
 }
 
@@ -119,6 +122,10 @@ impl WorkItem {
         &self.batch.partition
     }
 
+    fn entry(&self) -> Entry {
+        self.batch.entries[self.place as usize]
+    }
+
     /// How many bytes its key, value and headers take up.
     pub(super) fn len(&self) -> usize {
         let Entry {
@@ -126,13 +133,13 @@ impl WorkItem {
             value_len,
             headers_len,
             ..
-        } = self.entry;
+        } = self.entry();
         (key_len.unwrap_or_default() + value_len.unwrap_or_default() + headers_len) as usize
     }
 
     /// Its offset in its partition, whatever the record says of where it stood.
     pub(crate) fn offset(&self) -> i64 {
-        self.entry.offset
+        self.entry().offset
     }
 
     /// In how many retry topics it has waited because it failed.
@@ -176,7 +183,7 @@ impl WorkItem {
             key_len,
             value_len,
             headers_len,
-        } = self.entry;
+        } = self.entry();
         let bytes = &self.batch.bytes[start as usize..];
         let (key, rest) = bytes.split_at(key_len.unwrap_or_default() as usize);
         let (value, rest) = rest.split_at(value_len.unwrap_or_default() as usize);
@@ -199,15 +206,16 @@ impl WorkItem {
     /// Copies the record out of its batch, if that is kept for hardly anything else.
     pub(crate) fn leave_if_left_behind(&mut self) {
         let batch = &self.batch;
-        if Arc::strong_count(batch) * LEFT_BEHIND > batch.records {
+        if Arc::strong_count(batch) * LEFT_BEHIND > batch.entries.len() {
             return;
         }
-        let bytes = batch.bytes[self.entry.start as usize..][..self.len()].to_vec();
-        self.entry.start = 0;
+        let entry = self.entry();
+        let bytes = batch.bytes[entry.start as usize..][..self.len()].to_vec();
+        self.place = 0;
         self.batch = WorkBatch::new(
             batch.partition.clone(),
             bytes,
-            1,
+            vec![Entry { start: 0, ..entry }],
             batch.memory.clone(),
             batch.spare.clone(),
         );
@@ -220,7 +228,9 @@ pub(crate) struct WorkBatchBuilder {
     memory: Arc<Memory>,
     spare: Arc<Spare>,
     bytes: Vec<u8>,
-    entries: Vec<(KeyId, TenantId, Entry)>,
+    entries: Vec<Entry>,
+    /// The key and the tenant of each.
+    whose: Vec<(KeyId, TenantId)>,
     /// Of the entries with these places.
     retried: VecDeque<(usize, Option<Box<Failures>>, Box<Retried>)>,
     offsets: Vec<i64>,
@@ -233,6 +243,7 @@ impl WorkBatchBuilder {
             spare: Arc::default(),
             bytes: Vec::new(),
             entries: Vec::new(),
+            whose: Vec::new(),
             retried: VecDeque::new(),
             offsets: Vec::new(),
         }
@@ -284,7 +295,8 @@ impl WorkBatchBuilder {
         };
         let key = hash_of(&(partition.id, key));
         let tenant = tenant_id(tenant);
-        self.entries.push((key, tenant, entry));
+        self.entries.push(entry);
+        self.whose.push((key, tenant));
         self.offsets.push(offset);
         self.bytes.len() - start
     }
@@ -306,7 +318,7 @@ impl WorkBatchBuilder {
     /// The timestamp of the first that is to be handled; -1 when there is none.
     pub(crate) fn first_ms(&self) -> i64 {
         let first = self.entries.first();
-        first.map_or(-1, |(_, _, entry)| entry.timestamp_ms)
+        first.map_or(-1, |entry| entry.timestamp_ms)
     }
 
     /// Forgets the offsets. Whether there is nothing else.
@@ -322,11 +334,12 @@ impl WorkBatchBuilder {
     ) -> impl Iterator<Item = Work<WorkItem>> {
         let bytes = std::mem::take(&mut self.bytes);
         let records = self.entries.len();
+        let entries = std::mem::replace(&mut self.entries, Vec::with_capacity(records));
         let (memory, spare) = (self.memory.clone(), self.spare.clone());
-        let batch = WorkBatch::new(partition.clone(), bytes, records, memory, spare);
+        let batch = WorkBatch::new(partition.clone(), bytes, entries, memory, spare);
         let retried = &mut self.retried;
-        let entries = self.entries.drain(..).enumerate();
-        entries.map(move |(place, (key, tenant, entry))| {
+        let whose = self.whose.drain(..).enumerate();
+        whose.map(move |(place, (key, tenant))| {
             let before = match retried.front() {
                 Some((of, ..)) if *of == place => retried.pop_front(),
                 _ => None,
@@ -340,10 +353,11 @@ impl WorkBatchBuilder {
                 tenant,
                 item: WorkItem {
                     batch: batch.clone(),
-                    entry,
+                    // A batch has fewer bytes than there are numbers.
+                    place: place as u32,
+                    is_held: false,
                     failures,
                     retried,
-                    is_held: false,
                 },
             }
         })
