@@ -7,6 +7,7 @@ use pat_events::kafka::observe::metrics::{Description, MetricKind};
 use serde_json::Value;
 
 use crate::conventions::all;
+use crate::promtool;
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/observability");
@@ -163,6 +164,8 @@ fn every_alert_has_an_expression_over_metrics_that_there_are_and_says_what_is_wr
         alerts.len() >= 10 && expressions == alerts.len(),
         "{alerts:?}"
     );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/observability/alerts.yml");
+    promtool::check_rules(&file.to_string_lossy());
     let summaries = rules.matches("summary:").count();
     let severities = rules.matches("labels: {severity:").count();
     assert_eq!((summaries, severities), (alerts.len(), alerts.len()));

@@ -10,6 +10,7 @@
 //! | `otel_metrics` | metrics through OpenTelemetry's SDK |
 //! | `otlp` | a receiver of OTLP |
 //! | `prometheus` | a strict reader of Prometheus' text |
+//! | `promtool` | what Prometheus' own checker says, where it is there |
 //! | `shop` | the events of these tests, and handlers that fail as they are told |
 //! | `telemetry` | what brokers are told that ask (KIP-714) |
 //! | `tracing` | traces of events, over a retry and a dead letter |
@@ -23,6 +24,7 @@ mod metrics;
 mod otel_metrics;
 mod otlp;
 mod prometheus;
+mod promtool;
 mod shop;
 mod telemetry;
 mod tracing;

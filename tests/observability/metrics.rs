@@ -14,6 +14,7 @@ use crate::conventions::{all, check_attributes};
 use crate::http::ask;
 use crate::in_memory::InMemory;
 use crate::prometheus::{Family, read};
+use crate::promtool;
 use crate::shop::{self, OrderPlaced, OrderProducer, Shop, until};
 
 /// The values of the points of a metric, added up: a histogram by how many there are.
@@ -100,6 +101,7 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
     assert_eq!(status, 200);
     let content_type = format!("content-type: {PROMETHEUS_CONTENT_TYPE}");
     assert!(headers.contains(&content_type), "{headers}");
+    promtool::check_metrics(&body);
     let families = read(&body);
     let names: Vec<_> = families.keys().cloned().collect();
     let mut expected: Vec<_> = all().map(|it| it.prometheus_name()).collect();
