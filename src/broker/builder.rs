@@ -115,7 +115,7 @@ impl BrokerBuilder {
     }
 
     /// Keeps everything in this directory, which is created where there is none, so that a broker that is started with it later goes on where
-    /// this one ends, however that was: topics and their records, committed offsets, what is known of idempotent producers, users of SCRAM, rules and settings that
+    /// this one ends, however that was: topics and their records, committed offsets, what is known of producers and their transactions, users of SCRAM, rules and settings that
     /// clients have changed. Members of groups join again. One process at a time can use it; another is refused.
     ///
     /// Records are read from the files: what the broker holds in memory does not grow with them, but for about 40 bytes for each 100 KiB. Default:

@@ -577,10 +577,20 @@ pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
                 let given_back = lock(&cluster.shares).expire(now);
                 cluster.wake_share_fetches(&given_back);
                 lock(&cluster.transactions).expire(cluster.moment());
-                cluster.write_markers();
+                write_markers(&cluster).await;
             }
         }
     }
+}
+
+/// Writes markers where that holds up nobody.
+async fn write_markers(cluster: &Arc<Cluster>) {
+    if cluster.data.is_none() {
+        return cluster.write_markers();
+    }
+    let cluster = cluster.clone();
+    // One that panics is tried again.
+    let _ = tokio::task::spawn_blocking(move || cluster.write_markers()).await;
 }
 
 impl Directory {

@@ -63,7 +63,9 @@ pub use protocol::{ApiKey, ErrorCode};
 
 /// What reads a data directory's files, for the fuzz targets.
 #[cfg(fuzzing)]
-pub use storage::fuzzing;
+pub mod fuzzing {
+    pub use super::storage::fuzzing::{metadata_log, sample_metadata_log, segment};
+}
 
 /// Locks; what a panicking holder left behind is still consistent, as every step is complete in itself.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

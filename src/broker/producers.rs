@@ -110,6 +110,12 @@ impl Producers {
         Some(self.producers.get(&producer_id)?.epoch)
     }
 
+    /// The epoch of the coordinator of a producer's last marker; 0 without one.
+    pub(crate) fn coordinator_epoch(&self, producer_id: i64) -> i32 {
+        let known = self.producers.get(&producer_id);
+        known.map_or(0, |known| known.coordinator_epoch.max(0))
+    }
+
     /// Whether no batch of the producer's epoch is known.
     pub(crate) fn is_new(&self, producer_id: i64) -> bool {
         let known = self.producers.get(&producer_id);

@@ -1,6 +1,6 @@
 //! What a broker takes back from its data directory when it starts.
 //!
-//! In: keys and values, and the folders of partitions. Out: topics with their logs, what was committed, producer ids, users, rules. Members of groups are not among
+//! In: keys and values, and the folders of partitions. Out: topics with their logs, what was committed, producer ids, transactions, users, rules. Members of groups are not among
 //! it: they join again, as they do when a coordinator moves. What the settings say counts until a client has changed it.
 
 use std::collections::BTreeMap;
@@ -20,11 +20,12 @@ use super::producer_ids::ProducerIds;
 use super::security::{Acl, Credential, Hash};
 use super::share::GroupConfig;
 use super::storage::{
-    Change, DataDir, DirectoryStore, GroupConfigNote, Key, OffsetNote, PartitionNote, ScramNote,
-    TopicNote, read_flag, read_number,
+    Change, DataDir, DirectoryStore, GroupConfigNote, Key, OffsetNote, PartitionNote,
+    PendingOffsetNote, ScramNote, TopicNote, TransactionNote, read_flag, read_number,
 };
 use super::topic::Topic;
 use super::topic_settings::TopicSettings;
+use super::transactions::ProducerIdAndEpoch;
 
 /// Notes that are written at once.
 const NOTES_AT_ONCE: usize = 1000;
@@ -43,6 +44,7 @@ impl Cluster {
         // From here on it is closed with the cluster, whatever happens.
         self.data = Some(data.clone());
         data.cluster_id().clone_into(&mut self.id);
+        lock(&self.transactions).is_kept();
         let values = data.values()?;
         let unreadable = |what: &str| data.unreadable(what);
         let (mut topics, mut notes) = (Vec::new(), BTreeMap::new());
@@ -79,6 +81,7 @@ impl Cluster {
             self.take_back(key, &value)
                 .ok_or_else(|| unreadable("a value"))?;
         }
+        self.abort_forgotten()?;
         let directory = self.directory();
         data.forget(|key| {
             key.topic_id()
@@ -114,31 +117,51 @@ impl Cluster {
         })
     }
 
+    fn offset_key(&self, topic_id: &Uuid, partition: i32) -> Option<OffsetKey> {
+        let topic = self.directory().topic_by_id(topic_id)?;
+        Some(OffsetKey {
+            topic: topic.name.clone(),
+            partition,
+        })
+    }
+
+    /// Ends the transactions of which logs have something and the coordinator has nothing: the disk had not yet taken that when the machine failed.
+    fn abort_forgotten(&self) -> io::Result<()> {
+        let topics: Vec<_> = self.directory().topics().cloned().collect();
+        let (transactions, now) = (lock(&self.transactions), self.moment());
+        for topic in topics {
+            for (index, mut partition) in (0..).zip(topic.partitions()) {
+                let place = (topic.name.clone(), index);
+                let is_known = |id| transactions.covers(id, &place);
+                let aborted = partition.abort_forgotten(is_known, now);
+                aborted.map_err(|error| io::Error::other(format!("{}: {error}", topic.name)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// None where the value cannot be read.
     fn take_back(&self, key: Key, value: &[u8]) -> Option<()> {
         match key {
             // They are there already.
             Key::Topic(_) | Key::Partition(..) => {}
             Key::Offset(group, id, partition) => {
-                let OffsetNote {
-                    offset,
-                    leader_epoch,
-                    metadata,
-                } = OffsetNote::read(value)?;
-                let Some(topic) = self.directory().topic_by_id(&id) else {
-                    return Some(());
+                let committed = Committed::of(id, OffsetNote::read(value)?);
+                if let Some(key) = self.offset_key(&id, partition) {
+                    lock(&self.groups).restore(&group, key, committed);
+                }
+            }
+            Key::PendingOffset(group, producer_id, id, partition) => {
+                let PendingOffsetNote { epoch, offset } = PendingOffsetNote::read(value)?;
+                let producer = ProducerIdAndEpoch {
+                    id: producer_id,
+                    epoch,
                 };
-                let key = OffsetKey {
-                    topic: topic.name.clone(),
-                    partition,
-                };
-                let committed = Committed {
-                    topic_id: id,
-                    offset,
-                    leader_epoch,
-                    metadata,
-                };
-                lock(&self.groups).restore(&group, key, committed);
+                let committed = Committed::of(id, offset);
+                if let Some(key) = self.offset_key(&id, partition) {
+                    let now = Instant::now();
+                    lock(&self.groups).restore_pending(&group, producer, key, committed, now);
+                }
             }
             Key::ProducerIds => {
                 *lock(&self.producer_ids) = ProducerIds::from(read_number(value)?);
@@ -170,7 +193,11 @@ impl Cluster {
                     lock(&self.shares).restore(&group, (id, partition), start);
                 }
             }
-            Key::Transaction(_) => {}
+            Key::Transaction(id) => {
+                let (note, now) = (TransactionNote::read(value)?, self.moment());
+                let restored = lock(&self.transactions).restore(&id, note, now);
+                return restored.then_some(());
+            }
         }
         Some(())
     }

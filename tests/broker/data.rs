@@ -18,9 +18,11 @@ use protocol::messages::{
     CreateAclsRequest, DescribeAclsRequest, FetchRequest, IncrementalAlterConfigsRequest,
     InitProducerIdRequest, OffsetCommitRequest,
 };
+use protocol::records::BatchIter;
 
 use crate::parity::produce_request;
 use crate::raw::{Raw, batch, sequenced};
+use crate::transactions::producer::{Producer, V2_PRODUCE};
 
 /// A folder for one test, which goes with it.
 pub struct Folder(PathBuf);
@@ -367,4 +369,96 @@ async fn a_disk_that_takes_nothing_is_told_to_clients_and_taken_up_again_when_it
     let taken = produce(&mut raw, sequenced(7, 0, 0, 2)).await;
     assert_eq!(taken, (ErrorCode::NONE, 0), "nothing of it was there");
     assert_eq!(broker.storage_problem(), None);
+}
+
+#[tokio::test]
+async fn transactions_go_on_or_end_as_they_were_decided_after_a_restart() {
+    let folder = Folder::new("transactions");
+    let broker = start(folder.builder());
+    broker.create_topic("t", 1).expect("created");
+    let mut committed = Producer::begun(&broker, 1, "committed").await;
+    let mut open = Producer::begun(&broker, 1, "open").await;
+    for producer in [&mut committed, &mut open] {
+        let produced = producer.produce(V2_PRODUCE, "t", 0).await;
+        assert_eq!(produced, ErrorCode::NONE);
+    }
+    let waits = committed.commit_offset(5, "g", "t", 7).await;
+    assert_eq!(waits, ErrorCode::NONE);
+    broker.shutdown().await;
+
+    // Both are under way: they go on where they were.
+    let broker = start(folder.builder());
+    let dial = |broker| Raw::dial(broker, 1).expect("a connection");
+    (committed.raw, open.raw) = (dial(&broker), dial(&broker));
+    assert_eq!(broker.committed_offset("g", "t", 0), None);
+    assert_eq!(committed.ends("t").await, (2, 0));
+    let ongoing = (ErrorCode::NONE, "Ongoing".to_owned());
+    assert_eq!(committed.state().await, ongoing);
+    let produced = committed.produce(V2_PRODUCE, "t", 0).await;
+    assert_eq!(produced, ErrorCode::NONE);
+    assert_eq!(committed.end(5, true).await, ErrorCode::NONE);
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(7));
+    broker.shutdown().await;
+
+    let broker = start(folder.builder());
+    (committed.raw, open.raw) = (dial(&broker), dial(&broker));
+    assert_eq!(broker.committed_offset("g", "t", 0), Some(7));
+    let complete = (ErrorCode::NONE, "CompleteCommit".to_owned());
+    assert_eq!(committed.state().await, complete);
+    assert_eq!(
+        open.ends("t").await,
+        (4, 1),
+        "two records, one more, a marker"
+    );
+    // The next transaction of the first one begins where its epoch and its sequences are.
+    let produced = committed.produce(V2_PRODUCE, "t", 0).await;
+    assert_eq!(produced, ErrorCode::NONE);
+    assert_eq!(committed.end(5, false).await, ErrorCode::NONE);
+    // Another with the id of the other aborts that, and has an epoch of its own.
+    let mut again = Producer::new(&broker, 1, "open");
+    while again.init().await == ErrorCode::CONCURRENT_TRANSACTIONS {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (end, stable) = again.ends("t").await;
+    assert_eq!((end, stable), (7, 7));
+    let fenced = open.produce(V2_PRODUCE, "t", 0).await;
+    assert_eq!(fenced, ErrorCode::INVALID_PRODUCER_EPOCH);
+    broker.shutdown().await;
+
+    // What readers have to skip is there again, from the log.
+    let broker = start(folder.builder());
+    again.raw = dial(&broker);
+    let seen = again.read("t", 0).await;
+    assert_eq!((seen.last_stable_offset, seen.batches), (7, 7));
+    let aborted = [(open.id, 1), (committed.id, 4)];
+    let mut found = seen.aborted;
+    found.sort_by_key(|(_, first)| *first);
+    assert_eq!(found, aborted);
+}
+
+#[tokio::test]
+async fn a_transaction_that_only_a_log_knows_is_aborted_at_the_start() {
+    let folder = Folder::new("forgotten");
+    let broker = start(folder.builder());
+    broker.create_topic("t", 1).expect("created");
+    let mut lost = Producer::begun(&broker, 1, "lost").await;
+    assert_eq!(lost.produce(V2_PRODUCE, "t", 0).await, ErrorCode::NONE);
+    broker.shutdown().await;
+    // As when the machine fails before the disk has taken what the coordinator wrote.
+    let metadata = folder.path().join("metadata.log");
+    let bytes = fs::read(&metadata).expect("read");
+    let mut kept = 0;
+    for batch in BatchIter::strict(bytes::Bytes::from(bytes.clone())) {
+        let batch = batch.expect("a batch");
+        let is_about_it = batch.bytes().windows(4).any(|it| it == b"lost");
+        if is_about_it {
+            break;
+        }
+        kept += batch.bytes().len();
+    }
+    fs::write(&metadata, &bytes[..kept]).expect("written");
+    let broker = start(folder.builder());
+    lost.raw = Raw::dial(&broker, 1).expect("a connection");
+    assert_eq!(lost.ends("t").await, (2, 2));
+    assert_eq!(lost.read("t", 0).await.aborted, [(lost.id, 0)]);
 }

@@ -44,5 +44,6 @@ fn add(request: &AddOffsetsToTxnRequest, context: &Context<'_>) -> Result<(), Er
     let partition = offsets_partition(&request.group_id);
     let partitions = BTreeSet::from([(OFFSETS_TOPIC.to_owned(), partition)]);
     let (version, now) = (TransactionVersion::V0, context.cluster.moment());
-    lock(&context.cluster.transactions).add(id, producer, &partitions, version, now)
+    lock(&context.cluster.transactions).add(id, producer, &partitions, version, now)?;
+    context.cluster.keep_transactions()
 }

@@ -149,6 +149,7 @@ fn try_add(
     }
     transactions.add(id, producer, &partitions, version, now)?;
     drop(transactions);
+    context.cluster.keep_transactions()?;
     context.cluster.groups_changed.notify_one();
     Ok(BTreeMap::new())
 }

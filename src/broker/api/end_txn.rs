@@ -53,5 +53,8 @@ fn end(request: &EndTxnRequest, context: &Context<'_>) -> Result<ProducerIdAndEp
     let cluster = context.cluster;
     cluster.ensure_producer_ids()?;
     let (new_id, now) = (|| cluster.next_producer_id(), cluster.moment());
-    lock(&cluster.transactions).end(id, producer, request.committed, version, new_id, now)
+    let committed = request.committed;
+    let ended = lock(&cluster.transactions).end(id, producer, committed, version, new_id, now);
+    cluster.keep_transactions()?;
+    ended
 }

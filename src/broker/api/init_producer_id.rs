@@ -76,7 +76,10 @@ fn init(
     lock(&cluster.transactions).check_init(id, &asked)?;
     context.check_coordinator(id)?;
     let now = cluster.moment();
-    lock(&cluster.transactions).init(id, &asked, || cluster.next_producer_id(), now)
+    let new_id = || cluster.next_producer_id();
+    let given = lock(&cluster.transactions).init(id, &asked, new_id, now);
+    cluster.keep_transactions()?;
+    given
 }
 
 /// Whoever may write to any topic may do so idempotently (KIP-679).

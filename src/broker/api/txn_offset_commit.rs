@@ -172,8 +172,16 @@ async fn commit(
     if offsets.is_empty() {
         return Ok(());
     }
+    let changes: Vec<_> = match cluster.data {
+        Some(_) => (offsets.iter())
+            .map(|(key, committed)| committed.pending_change(group_id, producer, key))
+            .collect(),
+        None => Vec::new(),
+    };
     let now = Instant::now();
-    groups.commit_in_transaction(group_id, producer, guard, offsets, expiration, now)
+    groups.commit_in_transaction(group_id, producer, guard, offsets, expiration, now)?;
+    let kept = cluster.keep(&changes);
+    kept.map_err(|_| ErrorCode::COORDINATOR_NOT_AVAILABLE)
 }
 
 /// An error as clients of this version know it, who are to try again where it may pass.

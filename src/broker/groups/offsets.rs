@@ -4,7 +4,8 @@ use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
 use super::classic::{ClassicGroup, State};
-use crate::broker::storage::{Change, Key, OffsetNote};
+use crate::broker::storage::{Change, Key, OffsetNote, PendingOffsetNote};
+use crate::broker::transactions::ProducerIdAndEpoch;
 
 /// The partition that an offset was committed for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,13 +27,50 @@ pub(crate) struct Committed {
 impl Committed {
     /// As it is kept.
     pub(crate) fn change(&self, group_id: &str, key: &OffsetKey) -> Change {
-        let note = OffsetNote {
+        let key = Key::Offset(group_id.to_owned(), self.topic_id, key.partition);
+        Change::put(&key, &self.note().to_bytes())
+    }
+
+    /// As it is kept while it waits for the end of a transaction.
+    pub(crate) fn pending_change(
+        &self,
+        group_id: &str,
+        producer: ProducerIdAndEpoch,
+        key: &OffsetKey,
+    ) -> Change {
+        let note = PendingOffsetNote {
+            epoch: producer.epoch,
+            offset: self.note(),
+        };
+        let key = self.pending_key(group_id, producer.id, key);
+        Change::put(&key, &note.to_bytes())
+    }
+
+    pub(super) fn pending_key(&self, group_id: &str, producer_id: i64, key: &OffsetKey) -> Key {
+        Key::PendingOffset(
+            group_id.to_owned(),
+            producer_id,
+            self.topic_id,
+            key.partition,
+        )
+    }
+
+    fn note(&self) -> OffsetNote {
+        OffsetNote {
             offset: self.offset,
             leader_epoch: self.leader_epoch,
             metadata: self.metadata.clone(),
-        };
-        let key = Key::Offset(group_id.to_owned(), self.topic_id, key.partition);
-        Change::put(&key, &note.to_bytes())
+        }
+    }
+
+    /// As it was kept.
+    pub(crate) fn of(topic_id: Uuid, note: OffsetNote) -> Self {
+        Self {
+            topic_id,
+            offset: note.offset,
+            leader_epoch: note.leader_epoch,
+            metadata: note.metadata,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Committed, OffsetKey};
+use crate::broker::storage::Change;
 use crate::broker::transactions::offsets_partition;
 
 #[derive(Debug)]
@@ -64,6 +65,31 @@ impl PendingOffsets {
                 pending.is_overtaken = true;
             }
         }
+    }
+
+    /// What has to be kept before [`end`](Self::end).
+    pub(super) fn changes_at_end(
+        &self,
+        producer_id: i64,
+        partition: i32,
+        commit: bool,
+    ) -> Vec<Change> {
+        let groups = self.by_producer.get(&producer_id).into_iter().flatten();
+        let mut changes = Vec::new();
+        for (group_id, pending) in groups.filter(|(id, _)| offsets_partition(id) == partition) {
+            for (key, pending) in pending {
+                let committed = &pending.committed;
+                changes.push(Change::remove(&committed.pending_key(
+                    group_id,
+                    producer_id,
+                    key,
+                )));
+                if commit && !pending.is_overtaken {
+                    changes.push(committed.change(group_id, key));
+                }
+            }
+        }
+        changes
     }
 
     /// A producer's transaction has ended for the groups of one partition: what is committed now.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::classic::{ClassicGroup, State};
 use super::{Committed, CommitterIdentity, Groups, Kind, OffsetKey};
+use crate::broker::storage::Change;
 use crate::broker::transactions::{Guard, Marker, ProducerIdAndEpoch, offsets_partition};
 
 /// From this version of OffsetCommit on members of consumer groups may commit; in transactions they always may.
@@ -72,6 +73,33 @@ impl Groups {
     /// Whether the end of a transaction may change what a group has committed for a partition.
     pub(crate) fn is_pending(&self, group_id: &str, key: &OffsetKey) -> bool {
         self.pending.is_pending(group_id, key)
+    }
+
+    /// What has to be kept before such a marker is taken.
+    pub(crate) fn changes_at_end(
+        &self,
+        partition: i32,
+        marker: &Marker,
+    ) -> Result<Vec<Change>, ErrorCode> {
+        self.offsets_log.check_end(partition, marker)?;
+        Ok(self
+            .pending
+            .changes_at_end(marker.producer.id, partition, marker.commit))
+    }
+
+    /// Takes back an offset that waited for the end of a transaction when the broker ended.
+    pub(crate) fn restore_pending(
+        &mut self,
+        group_id: &str,
+        producer: ProducerIdAndEpoch,
+        key: OffsetKey,
+        committed: Committed,
+        now: Instant,
+    ) {
+        Self::opened(&mut self.groups, &self.settings, group_id);
+        self.offsets_log
+            .restore(offsets_partition(group_id), producer, now);
+        self.pending.add(group_id, producer.id, key, committed);
     }
 
     /// A marker for the groups whose offsets are in this partition.

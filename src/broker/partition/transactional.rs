@@ -7,7 +7,7 @@ use super::{AppendOptions, Partition};
 use crate::broker::batch::{self, ProducedBatch};
 use crate::broker::producers::Verdict;
 use crate::broker::storage::storage_error;
-use crate::broker::transactions::{Guard, Marker, Moment, ProducerIdAndEpoch};
+use crate::broker::transactions::{Guard, Marker, Moment, ProducerIdAndEpoch, TransactionVersion};
 
 /// What a marker has to keep to.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +115,34 @@ impl Partition {
         self.verifications.end(marker.producer.id);
         self.retain(options.retention_bytes);
         self.wake();
+        Ok(())
+    }
+
+    /// Aborts the transactions that are open here and in none of a coordinator's: it has never heard of them, so nobody will end them.
+    pub(crate) fn abort_forgotten(
+        &mut self,
+        is_known: impl Fn(i64) -> bool,
+        now: Moment,
+    ) -> Result<(), ErrorCode> {
+        for id in self.transactions.open_producers() {
+            let (Some(epoch), false) = (self.producers.epoch(id), is_known(id)) else {
+                continue;
+            };
+            let marker = Marker {
+                producer: ProducerIdAndEpoch { id, epoch },
+                commit: false,
+                coordinator_epoch: self.producers.coordinator_epoch(id),
+                version: TransactionVersion::V0,
+            };
+            let options = MarkerOptions {
+                min_in_sync: 0,
+                retention_bytes: u64::MAX,
+                now,
+            };
+            if let Some(leader) = self.leader {
+                self.append_marker(leader, &marker, &options)?;
+            }
+        }
         Ok(())
     }
 

@@ -19,7 +19,8 @@ pub use directory::FsyncPolicy;
 pub use directory::fuzzing;
 pub(crate) use directory::{
     AclNote, Change, DataDir, DirectoryStore, GroupConfigNote, Key, OffsetNote, PartitionFolder,
-    PartitionNote, ScramNote, TopicNote, flag_to_bytes, number_to_bytes, read_flag, read_number,
+    PartitionNote, PendingOffsetNote, ScramNote, TopicNote, TransactionNote, flag_to_bytes,
+    number_to_bytes, read_flag, read_number,
 };
 pub(crate) use log_store::{LogStore, NewBatch, ReadRange, StoredBatch};
 pub(crate) use memory::MemoryStore;

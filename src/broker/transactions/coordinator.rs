@@ -15,6 +15,7 @@ use super::{
     Enlistment, InitProducer, Marker, Moment, ProducerIdAndEpoch, State, Transaction,
     TransactionPartition, TransactionVersion,
 };
+use crate::broker::storage::{Change, Key, TransactionNote};
 
 /// How long a marker that could not be written waits.
 const MARKER_RETRY: Duration = Duration::from_millis(100);
@@ -74,6 +75,8 @@ pub(crate) struct Ending {
 pub(crate) struct TransactionCoordinator {
     settings: TransactionSettings,
     transactions: BTreeMap<String, Transaction>,
+    /// Where they are kept: what has changed since.
+    changed: Option<BTreeSet<String>>,
 }
 
 impl TransactionCoordinator {
@@ -81,6 +84,57 @@ impl TransactionCoordinator {
         Self {
             settings,
             transactions: BTreeMap::new(),
+            changed: None,
+        }
+    }
+
+    /// From now on [`changes`](Self::changes) tells what has to be kept.
+    pub(crate) fn is_kept(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// Takes back an id that was kept. False where that means nothing.
+    pub(crate) fn restore(&mut self, id: &str, note: TransactionNote, now: Moment) -> bool {
+        let restored = Transaction::of(note, now);
+        let restored = restored.map(|transaction| {
+            self.transactions.insert(id.to_owned(), transaction);
+            self.note_change(id);
+        });
+        restored.is_some()
+    }
+
+    /// Whether a producer has this partition in a transaction.
+    pub(crate) fn covers(&self, producer_id: i64, partition: &TransactionPartition) -> bool {
+        self.transactions.values().any(|transaction| {
+            let is_open = transaction.state == State::Ongoing || transaction.is_ending();
+            is_open
+                && transaction.producer.id == producer_id
+                && transaction.partitions.contains(partition)
+        })
+    }
+
+    /// What has to be kept, until [`kept`](Self::kept) is told that it is.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let change = |id: &String| {
+            let key = Key::Transaction(id.clone());
+            match self.transactions.get(id) {
+                Some(transaction) => Change::put(&key, &transaction.note().to_bytes()),
+                None => Change::remove(&key),
+            }
+        };
+        self.changed.iter().flatten().map(change).collect()
+    }
+
+    /// The changes are kept.
+    pub(crate) fn kept(&mut self) {
+        if let Some(changed) = &mut self.changed {
+            changed.clear();
+        }
+    }
+
+    fn note_change(&mut self, id: &str) {
+        if let Some(changed) = &mut self.changed {
+            changed.insert(id.to_owned());
         }
     }
 
@@ -129,6 +183,7 @@ impl TransactionCoordinator {
         let given = transaction.init(&asked, self.settings.version, new_id, now);
         // Without partitions there is no marker to wait for.
         transaction.complete(now);
+        self.note_change(id);
         given
     }
 
@@ -141,7 +196,9 @@ impl TransactionCoordinator {
         version: TransactionVersion,
         now: Moment,
     ) -> Result<(), ErrorCode> {
-        self.known(id, now)?.add(producer, partitions, version, now)
+        let added = self.known(id, now)?.add(producer, partitions, version, now);
+        self.note_change(id);
+        added
     }
 
     /// Whether partitions are in a transaction: what is refused, and why.
@@ -192,6 +249,7 @@ impl TransactionCoordinator {
         let transaction = self.known(id, now)?;
         let ended = transaction.end(producer, commit, version, new_id, now);
         transaction.complete(now);
+        self.note_change(id);
         ended
     }
 
@@ -299,6 +357,7 @@ impl TransactionCoordinator {
             transaction.markers_due = transaction.markers_due.min(until);
         }
         transaction.complete(now);
+        self.note_change(&ending.transactional_id);
     }
 
     /// Markers are tried at once: there may be leaders again.
@@ -327,13 +386,19 @@ impl TransactionCoordinator {
             id_expiration,
             ..
         } = self.settings;
-        self.transactions.retain(|_, transaction| {
-            if transaction.timeout().is_some_and(|at| at <= now.instant) {
+        let changed = &mut self.changed;
+        self.transactions.retain(|id, transaction| {
+            let is_late = transaction.timeout().is_some_and(|at| at <= now.instant);
+            if is_late {
                 transaction.abort(version, now);
                 transaction.complete(now);
             }
             let expiry = transaction.expiry(id_expiration);
-            expiry.is_none_or(|at| at > now.instant)
+            let is_in_use = expiry.is_none_or(|at| at > now.instant);
+            if let Some(changed) = changed.as_mut().filter(|_| is_late || !is_in_use) {
+                changed.insert(id.clone());
+            }
+            is_in_use
         });
     }
 
@@ -345,8 +410,11 @@ impl TransactionCoordinator {
     /// What a move of the coordinator does.
     pub(crate) fn coordinator_moved(&mut self, moved: impl Fn(&str) -> bool, now: Instant) {
         let load_time = self.settings.load_time;
-        for (_, transaction) in self.transactions.iter_mut().filter(|(id, _)| moved(id)) {
+        for (id, transaction) in self.transactions.iter_mut().filter(|(id, _)| moved(id)) {
             transaction.moved(load_time, now);
+            if let Some(changed) = &mut self.changed {
+                changed.insert(id.clone());
+            }
         }
     }
 

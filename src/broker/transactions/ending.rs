@@ -24,10 +24,32 @@ enum Fate {
 }
 
 impl Cluster {
-    /// Writes all markers that are due, as far as there are leaders to write them to.
+    /// Keeps what transactions have come to, where anything outlives the broker.
+    pub(crate) fn keep_transactions(&self) -> Result<(), ErrorCode> {
+        if self.data.is_none() {
+            return Ok(());
+        }
+        let mut transactions = lock(&self.transactions);
+        let kept = self.keep(&transactions.changes());
+        kept.map_err(|_| ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+        transactions.kept();
+        Ok(())
+    }
+
+    /// Whether it is sure that a transaction ends as it was decided, before anybody sees it.
+    fn is_decided(&self) -> bool {
+        let is_kept = self.keep_transactions().is_ok();
+        is_kept && self.data.as_ref().is_none_or(|data| data.settle().is_ok())
+    }
+
+    /// Writes all markers that are due, as far as there are leaders to write them to. Blocks where there is a data directory.
     pub(crate) fn write_markers(&self) {
         let now = self.moment();
         let due = lock(&self.transactions).due_markers(now);
+        // What cannot be kept now is tried again with the markers.
+        if !due.is_empty() && !self.is_decided() {
+            return;
+        }
         for ending in &due {
             if self
                 .directory()
@@ -37,6 +59,8 @@ impl Cluster {
                 self.write_markers_of(ending, now);
             }
         }
+        // What is not kept of this is done once more after a restart, and changes nothing then.
+        let _ = self.keep_transactions();
         if !due.is_empty() {
             self.groups_changed.notify_one();
         }
@@ -121,7 +145,11 @@ impl Cluster {
         now: Moment,
     ) -> Result<(), ErrorCode> {
         if topic == OFFSETS_TOPIC {
-            return lock(&self.groups).end_transaction(*index, marker, now.instant);
+            let mut groups = lock(&self.groups);
+            if self.data.is_some() {
+                self.keep(&groups.changes_at_end(*index, marker)?)?;
+            }
+            return groups.end_transaction(*index, marker, now.instant);
         }
         let topic = self.directory().topic(topic);
         let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;

@@ -97,6 +97,9 @@ impl Cluster {
         }
         let now = self.moment();
         let mut refused = lock(&self.transactions).enlist(id, producer, partitions, how, now);
+        if let Err(error) = self.keep_transactions() {
+            return all(error);
+        }
         self.groups_changed.notify_one();
         for error in refused.values_mut() {
             *error = how.translate(*error);

@@ -99,6 +99,28 @@ impl OffsetsLog {
         Ok(())
     }
 
+    /// Takes back a transaction that was open when the broker ended.
+    pub(crate) fn restore(&mut self, index: i32, producer: ProducerIdAndEpoch, now: Instant) {
+        let open = Producer {
+            epoch: producer.epoch,
+            coordinator_epoch: -1,
+            is_open: true,
+            last_append: now,
+        };
+        let partition = self.partitions.entry(index).or_default();
+        partition.producers.insert(producer.id, open);
+    }
+
+    /// Whether a producer's transaction may be ended so.
+    pub(crate) fn check_end(&self, index: i32, marker: &Marker) -> Result<(), ErrorCode> {
+        let partition = self.partitions.get(&index);
+        let known = partition.and_then(|partition| partition.producers.get(&marker.producer.id));
+        marker.check(
+            known.map(|known| known.epoch),
+            known.map(|known| known.coordinator_epoch),
+        )
+    }
+
     /// Ends a producer's transaction.
     pub(crate) fn end(
         &mut self,
@@ -106,12 +128,8 @@ impl OffsetsLog {
         marker: &Marker,
         now: Instant,
     ) -> Result<(), ErrorCode> {
+        self.check_end(index, marker)?;
         let partition = self.partitions.entry(index).or_default();
-        let known = partition.producers.get(&marker.producer.id);
-        marker.check(
-            known.map(|known| known.epoch),
-            known.map(|known| known.coordinator_epoch),
-        )?;
         partition.verifications.end(marker.producer.id);
         let ended = Producer {
             epoch: marker.producer.epoch,

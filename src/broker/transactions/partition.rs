@@ -60,6 +60,11 @@ impl PartitionTransactions {
         }
     }
 
+    /// Who has a transaction open.
+    pub(crate) fn open_producers(&self) -> Vec<i64> {
+        self.open.keys().copied().collect()
+    }
+
     /// Where a producer's open transaction begins.
     pub(crate) fn open_since(&self, producer_id: i64) -> Option<i64> {
         self.open.get(&producer_id).copied()

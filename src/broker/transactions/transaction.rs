@@ -4,6 +4,7 @@
 //! What is asked for while the markers of a transaction are written is answered with CONCURRENT_TRANSACTIONS.
 
 mod end;
+mod note;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

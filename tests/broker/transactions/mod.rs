@@ -8,4 +8,4 @@
 mod asking;
 mod coordinators;
 mod flows;
-mod producer;
+pub mod producer;

@@ -21,7 +21,7 @@ pub fn metadata_log(bytes: &[u8]) -> Option<(usize, usize)> {
     // What can be read is written as it was.
     for key in read.values.keys() {
         let again = super::Key::read(key)?.to_bytes();
-        assert_eq!(again, key);
+        assert_eq!(again, key[..]);
     }
     Some((keys, usize::try_from(read.len).ok()?))
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::compression::{Compression, Compressor, Decompressor};
+use protocol::compression::{Codec, Compression, Compressor, Decompressor};
 use protocol::records::{BatchBuilder, RecordBatch, SealOptions, assign_offsets};
 
 use super::files::{FileId, PositionedFile, ReadAt};
@@ -50,7 +50,7 @@ pub(super) struct MetadataLog {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Read {
     pub(super) values: Values,
-    len: u64,
+    pub(super) len: u64,
     next_offset: i64,
 }
 
@@ -78,6 +78,9 @@ pub(super) fn read<R: ReadAt + ?Sized>(source: &R, len: u64) -> io::Result<Resul
 }
 
 fn apply(values: &mut Values, batch: &RecordBatch) -> bool {
+    if !matches!(batch.codec(), Ok(Codec::None)) {
+        return false;
+    }
     let Ok(records) = batch.decode(&mut Decompressor::new(), MAX_DECOMPRESSED_BYTES) else {
         return false;
     };

@@ -47,8 +47,8 @@ pub use flusher::FsyncPolicy;
 pub(crate) use flusher::Unsettled;
 pub(crate) use read::FileRead;
 pub(crate) use records::{
-    AclNote, Change, GroupConfigNote, Key, OffsetNote, PartitionNote, ScramNote, TopicNote,
-    flag_to_bytes, number_to_bytes, read_flag, read_number,
+    AclNote, Change, GroupConfigNote, Key, OffsetNote, PartitionNote, PendingOffsetNote, ScramNote,
+    TopicNote, TransactionNote, flag_to_bytes, number_to_bytes, read_flag, read_number,
 };
 pub(crate) use store::{DirectoryStore, PartitionFolder};
 
@@ -285,7 +285,7 @@ fn check_ours(path: &Path) -> io::Result<()> {
         if !NOT_OURS
             .iter()
             .chain(&[LOCK_NAME, "meta.properties.new"])
-            .any(|it| may_be(it))
+            .any(may_be)
         {
             let text = format!(
                 "{}: this is no data directory of this broker, and not empty ({} is in it): name another",

@@ -24,8 +24,10 @@ pub(crate) enum Key {
     GroupConfig(String),
     /// How far a share group is done with a partition.
     ShareStart(String, Uuid, i32),
-    /// A transactional id; its value is the transaction coordinator's business.
+    /// A transactional id.
     Transaction(String),
+    /// What a producer has committed for a partition in a transaction that has not ended: group, producer id, topic, partition.
+    PendingOffset(String, i64, Uuid, i32),
 }
 
 /// A topic.
@@ -49,6 +51,30 @@ pub(crate) struct OffsetNote {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
+}
+
+/// An offset that counts once the transaction of its producer's epoch is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PendingOffsetNote {
+    pub(crate) epoch: i16,
+    pub(crate) offset: OffsetNote,
+}
+
+/// A transactional id.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TransactionNote {
+    pub(crate) producer_id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) previous_id: i64,
+    pub(crate) next_id: i64,
+    pub(crate) last_epoch: i16,
+    pub(crate) timeout_ms: i32,
+    /// Its number.
+    pub(crate) state: i8,
+    pub(crate) start_ms: i64,
+    pub(crate) version: i8,
+    pub(crate) coordinator_epoch: i32,
+    pub(crate) partitions: Vec<(String, i32)>,
 }
 
 /// A credential of SCRAM.
@@ -111,7 +137,8 @@ impl Key {
             Key::Topic(id)
             | Key::Partition(id, _)
             | Key::Offset(_, id, _)
-            | Key::ShareStart(_, id, _) => Some(*id),
+            | Key::ShareStart(_, id, _)
+            | Key::PendingOffset(_, _, id, _) => Some(*id),
             _ => None,
         }
     }
@@ -132,6 +159,10 @@ impl Key {
             Key::GroupConfig(group) => out.i8(6).text(group),
             Key::ShareStart(group, id, index) => out.i8(7).text(group).uuid(id).i32(*index),
             Key::Transaction(id) => out.i8(8).text(id),
+            Key::PendingOffset(group, producer_id, id, index) => {
+                out.i8(9).text(group).i64(*producer_id);
+                out.uuid(id).i32(*index)
+            }
         };
         out.0
     }
@@ -156,6 +187,7 @@ impl Key {
             6 => Key::GroupConfig(from.text()?),
             7 => Key::ShareStart(from.text()?, from.uuid()?, from.i32()?),
             8 => Key::Transaction(from.text()?),
+            9 => Key::PendingOffset(from.text()?, from.i64()?, from.uuid()?, from.i32()?),
             _ => return None,
         };
         from.ends().then_some(key)
@@ -233,6 +265,59 @@ impl OffsetNote {
             leader_epoch: from.i32()?,
             metadata: from.text()?,
         };
+        from.ends().then_some(note)
+    }
+}
+
+impl PendingOffsetNote {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).i32(i32::from(self.epoch));
+        out.raw(&self.offset.to_bytes());
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        Some(Self {
+            epoch: from.i16()?,
+            offset: OffsetNote::read(from.0)?,
+        })
+    }
+}
+
+impl TransactionNote {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.i8(0).i64(self.producer_id).i32(i32::from(self.epoch));
+        out.i64(self.previous_id).i64(self.next_id);
+        out.i32(i32::from(self.last_epoch)).i32(self.timeout_ms);
+        out.i8(self.state).i64(self.start_ms).i8(self.version);
+        out.i32(self.coordinator_epoch).count(self.partitions.len());
+        for (topic, index) in &self.partitions {
+            out.text(topic).i32(*index);
+        }
+        out.0
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::of_version(bytes, 0)?;
+        let mut note = Self {
+            producer_id: from.i64()?,
+            epoch: from.i16()?,
+            previous_id: from.i64()?,
+            next_id: from.i64()?,
+            last_epoch: from.i16()?,
+            timeout_ms: from.i32()?,
+            state: from.i8()?,
+            start_ms: from.i64()?,
+            version: from.i8()?,
+            coordinator_epoch: from.i32().filter(|epoch| *epoch < i32::MAX)?,
+            partitions: Vec::new(),
+        };
+        for _ in 0..from.count()? {
+            note.partitions.push((from.text()?, from.i32()?));
+        }
         from.ends().then_some(note)
     }
 }
@@ -383,6 +468,11 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
+    /// A number of 16 bits, in 32.
+    fn i16(&mut self) -> Option<i16> {
+        i16::try_from(self.i32()?).ok()
+    }
+
     fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_be_bytes)
     }
@@ -448,6 +538,7 @@ mod tests {
             Key::GroupConfig("group".to_owned()),
             Key::ShareStart("group".to_owned(), id, 0),
             Key::Transaction("id".to_owned()),
+            Key::PendingOffset("group".to_owned(), 7, id, 1),
         ] {
             let bytes = key.to_bytes();
             assert_eq!(Key::read(&bytes), Some(key.clone()));
@@ -482,6 +573,22 @@ mod tests {
             metadata: "seen".to_owned(),
         };
         check(&offset, &offset.to_bytes(), OffsetNote::read);
+        let pending = PendingOffsetNote { epoch: 3, offset };
+        check(&pending, &pending.to_bytes(), PendingOffsetNote::read);
+        let transaction = TransactionNote {
+            producer_id: 1,
+            epoch: -1,
+            previous_id: -1,
+            next_id: 9,
+            last_epoch: 2,
+            timeout_ms: 60_000,
+            state: 2,
+            start_ms: -1,
+            version: 2,
+            coordinator_epoch: 4,
+            partitions: vec![("emails".to_owned(), 3)],
+        };
+        check(&transaction, &transaction.to_bytes(), TransactionNote::read);
         let user = ScramNote {
             salt: vec![1, 2],
             iterations: 4096,
