@@ -36,7 +36,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::{ErrorCode, Request};
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -61,7 +60,7 @@ use super::observe::BrokerMetrics;
 pub(crate) use super::runtime::Backoff;
 use super::runtime::tasks::Tasks;
 use super::{ClientConfig, Error, ErrorKind, Random, Result};
-use crate::kafka::runtime::{Budget, Decompressors, Mutex};
+use crate::kafka::runtime::{Budget, Decompressors, Mutex, Watcher};
 
 /// One user's handle on a cluster: a producer's, a consumer's, an admin's. Cheap to clone. What is the user's own ends with its last handle:
 /// its tasks, its connections, its interest in topics; what all of them share ends with the last user.
@@ -244,7 +243,7 @@ impl Cluster {
     }
 
     /// Changes of what is known.
-    pub fn watch(&self) -> watch::Receiver<Arc<Metadata>> {
+    pub fn watch(&self) -> Watcher<Arc<Metadata>> {
         self.refresher().watch()
     }
 
@@ -274,9 +273,9 @@ impl Cluster {
         let mut waiting = self.refresher().wait_for(name);
         let (mut changes, mut refreshes) = (self.watch(), self.refresher().refreshes());
         loop {
-            refreshes.mark_unchanged();
+            refreshes.skip();
             self.0.tasks.check()?;
-            let metadata = changes.borrow_and_update().clone();
+            let metadata = changes.look().clone();
             if let Some(topic) = metadata.topic(name) {
                 waiting.came();
                 return Ok(topic.clone());

@@ -9,7 +9,7 @@ use protocol::ErrorCode;
 use protocol::Request;
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{MetadataRequest, MetadataResponse};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::changes::tell_changes;
@@ -22,7 +22,7 @@ use super::{Backoff, Metadata};
 use crate::kafka::error::may_pass;
 use crate::kafka::net::Connection;
 use crate::kafka::observe::ClientEvent;
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Mutex, Watched, Watcher};
 use crate::kafka::{Address, ClientConfig, Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// How long one broker is asked alone, before the next one is asked beside it.
@@ -43,14 +43,14 @@ pub(super) struct Refresher {
     config: ClientConfig,
     bootstrap: Vec<Address>,
     connections: ConnectionPool,
-    metadata: watch::Sender<Arc<Metadata>>,
+    metadata: Watched<Arc<Metadata>>,
     /// Locked for the moment of a merge, inside the metadata's own lock.
     doubts: Mutex<LeaderDoubts>,
     plan: Mutex<RefreshPlan>,
     /// Wakes the task: the plan has changed.
     planned: Notify,
     /// The last request that was fulfilled: by a refresh that began after it.
-    fulfilled: watch::Sender<u64>,
+    fulfilled: Watched<u64>,
     /// Held by the one who looks for the cluster: the others wait for what comes of it.
     bootstrapping: Semaphore,
     random: Mutex<Random>,
@@ -101,11 +101,11 @@ impl Refresher {
             config: config.clone(),
             bootstrap: config.bootstrap_addresses()?,
             connections,
-            metadata: watch::Sender::default(),
+            metadata: Watched::default(),
             doubts: Mutex::new(LeaderDoubts::new(config.retry_backoff_max)),
             plan: Mutex::new(RefreshPlan::new(config, Instant::now())),
             planned: Notify::new(),
-            fulfilled: watch::Sender::default(),
+            fulfilled: Watched::default(),
             bootstrapping: Semaphore::new(1),
             random: Mutex::new(config.random("metadata")),
         })
@@ -119,19 +119,19 @@ impl Refresher {
         self.metadata.borrow().clone()
     }
 
-    pub fn watch(&self) -> watch::Receiver<Arc<Metadata>> {
-        self.metadata.subscribe()
+    pub fn watch(&self) -> Watcher<Arc<Metadata>> {
+        self.metadata.watch()
     }
 
     /// The refreshes that succeeded, whether they brought anything new or not.
-    pub fn refreshes(&self) -> watch::Receiver<u64> {
-        self.fulfilled.subscribe()
+    pub fn refreshes(&self) -> Watcher<u64> {
+        self.fulfilled.watch()
     }
 
     /// Lets those who wait look again: what they wait for does not come any more.
     pub fn wake_all(&self) {
-        self.metadata.send_modify(|_| {});
-        self.fulfilled.send_modify(|_| {});
+        self.metadata.touch();
+        self.fulfilled.touch();
     }
 
     /// Requests a refresh of everything; returns the request's number.
@@ -149,9 +149,9 @@ impl Refresher {
 
     pub async fn refreshed(&self, deadline: Instant) -> Result<Arc<Metadata>> {
         let number = self.request();
-        let mut fulfilled = self.fulfilled.subscribe();
+        let mut fulfilled = self.fulfilled.watch();
         let tasks = self.connections.tasks();
-        let waiting = fulfilled.wait_for(|done| *done >= number || tasks.failure().is_some());
+        let waiting = fulfilled.until(|done| *done >= number || tasks.failure().is_some());
         let waited = timeout_at(deadline, waiting).await;
         tasks.check()?;
         match waited {
@@ -210,7 +210,7 @@ impl Refresher {
     /// Publishes what `news` returns for what is known; false when that is nothing.
     pub fn learn(&self, news: impl FnOnce(&Metadata) -> Option<Metadata>) -> bool {
         let mut change = None;
-        let is_news = self.metadata.send_if_modified(|known| match news(known) {
+        let is_news = self.metadata.change(|known| match news(known) {
             Some(next) => {
                 let next = Arc::new(next);
                 let before = std::mem::replace(known, next.clone());
@@ -264,7 +264,7 @@ impl Refresher {
             match refreshed {
                 Ok(()) => {
                     plan.succeeded(&refresh, Instant::now(), &mut random);
-                    self.fulfilled.send_replace(refresh.number);
+                    self.fulfilled.set(refresh.number);
                 }
                 Err(error) => {
                     plan.failed(error.clone(), began, Instant::now(), &mut random);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ErrorCode, Request, Uuid};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::classic::assignor::Assignor;
@@ -16,7 +16,7 @@ use super::group_metadata::GroupMetadata;
 use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, Metadata, Target};
 use crate::kafka::net::Connection;
-use crate::kafka::runtime::Mutex;
+use crate::kafka::runtime::{Mutex, Watcher};
 use crate::kafka::{Address, Backoff, Error, ErrorKind, GroupProtocol, Random, Result};
 
 /// Who the member is and how patient everybody is.
@@ -250,11 +250,7 @@ impl<M> Member<M> {
     }
 
     /// Waits until something changes, or until this time.
-    pub(super) async fn wait(
-        &self,
-        metadata: &mut watch::Receiver<Arc<Metadata>>,
-        until: Option<Instant>,
-    ) {
+    pub(super) async fn wait(&self, metadata: &mut Watcher<Arc<Metadata>>, until: Option<Instant>) {
         let passed = async {
             match until {
                 Some(until) => sleep_until(until).await,

@@ -65,10 +65,10 @@ impl<M: Protocol> Member<M> {
     /// Does what the membership wants until it has ended.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut metadata = self.cluster.watch();
-        let mut known = metadata.borrow_and_update().clone();
+        let mut known = metadata.look().clone();
         let mut topics = M::topics_of(&known);
         loop {
-            let newest = metadata.borrow_and_update().clone();
+            let newest = metadata.look().clone();
             if !Arc::ptr_eq(&known, &newest) {
                 topics = M::topics_of(&newest);
                 known = newest;

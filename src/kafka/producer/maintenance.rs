@@ -20,7 +20,7 @@ const TICK_MIN: Duration = Duration::from_millis(5);
 pub(super) async fn run(shared: Arc<ProducerState>) {
     let shared = &shared;
     let mut metadata = shared.cluster.watch();
-    let mut known = metadata.borrow_and_update().clone();
+    let mut known = metadata.look().clone();
     let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
     let mut next = Instant::now() + tick;
     let mut producer_id: Option<BoxFuture<'static, Result<ProducerIdAndEpoch>>> = None;
@@ -42,7 +42,7 @@ pub(super) async fn run(shared: Arc<ProducerState>) {
                 if changed.is_err() {
                     break;
                 }
-                let newest = metadata.borrow_and_update().clone();
+                let newest = metadata.look().clone();
                 let followed = shared.follow_changes(&known, &newest);
                 known = newest;
                 if !followed && shared.producer_id().is_some() {

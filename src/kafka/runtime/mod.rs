@@ -12,6 +12,7 @@
 //! | `retry` | the pauses between the repetitions of one request |
 //! | `sync` | a mutex without poison |
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
+//! | `watched` | a value, and those who wait for changes of it |
 
 mod backoff;
 mod budget;
@@ -23,6 +24,7 @@ mod random;
 mod retry;
 mod sync;
 pub(crate) mod tasks;
+mod watched;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use budget::{Budget, Excess, Reservation};
@@ -32,3 +34,4 @@ pub(crate) use decompressors::Decompressors;
 pub(crate) use random::Random;
 pub(crate) use retry::Retry;
 pub(crate) use sync::Mutex;
+pub(crate) use watched::{Watched, Watcher};

@@ -28,7 +28,7 @@ pub(crate) async fn run(context: Arc<ConsumerContext>) {
     let mut metadata = context.cluster.watch();
     let mut asking = JoinSet::new();
     loop {
-        let known = metadata.borrow_and_update().clone();
+        let known = metadata.look().clone();
         let (moved, questions) = {
             let mut state = context.state();
             state.subscribed.learn(&known);

@@ -20,7 +20,7 @@ pub(super) async fn run(context: Arc<ShareContext>) {
     loop {
         let mut ready = pin!(context.ready.notified());
         ready.as_mut().enable();
-        let newest = metadata.borrow_and_update().clone();
+        let newest = metadata.look().clone();
         let wanted = context
             .member()
             .map(|member| member.with(|it| it.assigned().clone()));

@@ -52,6 +52,22 @@ fn a_delayed_record_comes_before_those_behind_it_and_delays_no_other_key() {
     assert_eq!(queues.next_delay(), None);
 }
 
+/// Whatever their hashes are: these are others in each run.
+#[test]
+fn keys_that_rest_until_the_same_time_come_in_the_order_in_which_they_began_to() {
+    let now = Instant::now();
+    let soon = now + Duration::from_secs(1);
+    for keys in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
+        let mut queues = queues(keys.map(|key| (key, 0, 0)));
+        let mut taken = VecDeque::new();
+        queues.take(now, 9, &mut taken);
+        for work in taken {
+            queues.delay(work, soon);
+        }
+        assert_eq!(take(&mut queues, soon, 9), keys.map(|key| (key, 0)));
+    }
+}
+
 #[test]
 fn tenants_take_turns_whatever_each_has_to_do() {
     let now = Instant::now();
