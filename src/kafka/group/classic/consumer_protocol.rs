@@ -82,7 +82,10 @@ pub(crate) fn decode_subscription(bytes: Bytes) -> Result<Subscription> {
 }
 
 /// What the leader tells a member.
-pub(crate) fn encode_assignment(assignment: &Assignment) -> Result<Bytes> {
+pub(crate) fn encode_assignment(
+    assignment: &Assignment,
+    user_data: Option<Bytes>,
+) -> Result<Bytes> {
     let assigned_partitions = assignment
         .iter()
         .map(|(topic, partitions)| AssignedTopic {
@@ -93,6 +96,7 @@ pub(crate) fn encode_assignment(assignment: &Assignment) -> Result<Bytes> {
         .collect();
     encode(&ConsumerProtocolAssignment {
         assigned_partitions,
+        user_data,
         ..Default::default()
     })
     .map_err(|error| unreadable("assignment", error))
@@ -106,6 +110,11 @@ pub(crate) fn decode_assignment(bytes: Bytes) -> Result<Vec<TopicPartition>> {
     Ok(named(
         assigned.into_iter().map(|it| (it.topic, it.partitions)),
     ))
+}
+
+/// What its leader has added to an assignment, if that can be read.
+pub(crate) fn assignment_user_data(bytes: Bytes) -> Option<Bytes> {
+    decode::<ConsumerProtocolAssignment>(bytes).ok()?.user_data
 }
 
 /// The partitions of each topic, one by one.
@@ -183,11 +192,14 @@ mod tests {
     #[test]
     fn an_assignment_round_trips() {
         let assignment = Assignment::from([("t".into(), vec![0, 2])]);
-        let bytes = encode_assignment(&assignment).expect("encodes");
+        let user_data = Some(Bytes::from_static(b"more"));
+        let bytes = encode_assignment(&assignment, user_data.clone()).expect("encodes");
         let expected = [TopicPartition::new("t", 0), TopicPartition::new("t", 2)];
-        assert_eq!(decode_assignment(bytes).expect("decodes"), expected);
-        let nothing = encode_assignment(&Assignment::new()).expect("encodes");
-        assert_eq!(decode_assignment(nothing).expect("decodes"), []);
+        assert_eq!(decode_assignment(bytes.clone()).expect("decodes"), expected);
+        assert_eq!(assignment_user_data(bytes), user_data);
+        let nothing = encode_assignment(&Assignment::new(), None).expect("encodes");
+        assert_eq!(decode_assignment(nothing.clone()).expect("decodes"), []);
+        assert_eq!(assignment_user_data(nothing), None);
     }
 
     #[test]

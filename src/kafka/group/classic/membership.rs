@@ -50,10 +50,14 @@ pub(crate) struct Membership {
     member_id: String,
     generation: i32,
     duties: Duties,
+    /// What it said that it owned when it joined: what is withheld of that is others' once it has joined again.
+    claimed: BTreeSet<TopicPartition>,
     /// What it was assigned last, and in which generation: sticky assignors tell the leader.
     last_assignment: (Vec<TopicPartition>, i32),
     /// The topics as they were when this member, as leader, assigned them: a change triggers a rebalance.
     assigned_topics: Option<GroupTopics>,
+    /// When it joined again because of what was in the making before it came back.
+    looked_back_at: Option<Instant>,
     last_poll: Instant,
     next_heartbeat: Instant,
     /// When the last heartbeat was sent that the coordinator accepted.
@@ -130,8 +134,10 @@ impl Membership {
             member_id: String::new(),
             generation: NO_GENERATION,
             duties: Duties::default(),
+            claimed: BTreeSet::new(),
             last_assignment: (Vec::new(), NO_GENERATION),
             assigned_topics: None,
+            looked_back_at: None,
             last_poll: now,
             next_heartbeat: now,
             session_start: now,

@@ -6,9 +6,11 @@
 //! | `task` | the task that talks to the coordinator |
 //! | `assignor` | who gets which partition |
 //! | `consumer_protocol` | what members exchange: subscriptions and assignments |
+//! | `assignment_note` | what a leader leaves with a static member's assignment |
 //! | `sticky_user_data` | what members of the sticky assignors add to that |
 //! | `response_checks` | whether a response fits its request |
 
+mod assignment_note;
 pub(crate) mod assignor;
 pub(crate) mod consumer_protocol;
 pub(crate) mod membership;

@@ -36,6 +36,7 @@ impl Membership {
     pub(super) fn join(&mut self, now: Instant) -> Action {
         let (assigned, generation) = &self.last_assignment;
         let owned = self.duties.held();
+        self.claimed.clone_from(&owned);
         let protocols = self.assignors.iter().map(|assignor| {
             let subscription = Subscription {
                 topics: self.topics.clone(),

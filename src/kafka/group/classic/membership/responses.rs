@@ -1,6 +1,6 @@
 //! What a response of the coordinator means for the member, and what its absence does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use protocol::messages::{JoinGroupResponse, SyncGroupResponse};
@@ -8,6 +8,7 @@ use protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use super::{Membership, State};
+use crate::kafka::group::classic::assignment_note::{AssignmentNote, fingerprint};
 use crate::kafka::group::classic::assignor::{GroupTopics, Member};
 use crate::kafka::group::classic::consumer_protocol;
 use crate::kafka::group::classic::response_checks;
@@ -65,12 +66,25 @@ impl Membership {
                 true => BTreeMap::new(),
                 false => assignor.assign(members, &topics),
             };
+            // Who is restarted has nothing else to go by.
+            let notes: BTreeMap<&String, _> = { members.iter() }
+                .filter(|member| member.instance_id.is_some())
+                .filter_map(
+                    |Member {
+                         id, subscription, ..
+                     }| {
+                        let assigned = assignments.get(id)?;
+                        Some((id, AssignmentNote::of(&topics, subscription, assigned)))
+                    },
+                )
+                .collect();
             let assignments: Result<BTreeMap<_, _>> = assignments
                 .iter()
                 .map(|(id, assignment)| {
+                    let note = notes.get(id).map(|note| note.encode());
                     Ok((
                         id.clone(),
-                        consumer_protocol::encode_assignment(assignment)?,
+                        consumer_protocol::encode_assignment(assignment, note)?,
                     ))
                 })
                 .collect();
@@ -104,8 +118,12 @@ impl Membership {
         }
         match answer {
             Ok(response) if response.error_code == ErrorCode::NONE => {
+                let note = self.note_in(&response);
                 match self.read_assignment(response, count_of) {
-                    Ok(assigned) => self.become_stable(assigned, now),
+                    Ok(assigned) => {
+                        self.become_stable(assigned, now);
+                        self.look_back(note, now);
+                    }
                     Err(error) => self.rejoin_after_pause(self.named(error), now, pause),
                 }
             }
@@ -124,6 +142,31 @@ impl Membership {
             .map_err(|error| error.api(ApiKey::SYNC_GROUP))?;
         response_checks::check_assignment(&assigned, &self.joined_topics, count_of)?;
         Ok(assigned)
+    }
+
+    /// What the leader has noted of a static member's assignment.
+    fn note_in(&self, response: &SyncGroupResponse) -> Option<AssignmentNote> {
+        let bytes = self.is_static().then(|| response.assignment.clone())?;
+        AssignmentNote::decode(&consumer_protocol::assignment_user_data(bytes)?)
+    }
+
+    /// One that came back was given the assignment of before without a rebalance: it asks for one if the topics are others by now, which its
+    /// leader alone would notice, or if others wait for what it was about to give up.
+    fn look_back(&mut self, note: Option<AssignmentNote>, now: Instant) {
+        let (State::Stable, Some(note)) = (&self.state, note) else {
+            return;
+        };
+        let topics = self.assigned_topics.as_ref();
+        let is_outdated = topics.is_some_and(|topics| fingerprint(topics) != note.topics);
+        if !is_outdated && !note.gives_up {
+            return;
+        }
+        // A coordinator that goes on telling the same is not asked again and again.
+        let before = self.looked_back_at.replace(now);
+        self.rebalance(now, false);
+        if let (State::Unjoined { join_at }, Some(before)) = (&mut self.state, before) {
+            *join_at = now.max(before + self.config.heartbeat_interval);
+        }
     }
 
     /// The response to a heartbeat that was sent at `sent`. One that says a rebalance is in progress renews the session like any other.
@@ -337,6 +380,9 @@ impl Membership {
         self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
         self.last_assignment = (assigned.clone(), self.generation);
+        let claimed = std::mem::take(&mut self.claimed);
+        let named: BTreeSet<&TopicPartition> = assigned.iter().collect();
+        let is_withheld = claimed.iter().any(|it| !named.contains(it));
         let gives_up = match self.is_cooperative() {
             true => self.duties.become_owner(assigned),
             false => {
@@ -348,5 +394,9 @@ impl Membership {
             true => State::Revoking { lost: false },
             false => State::Stable,
         };
+        if is_withheld && !gives_up {
+            // The application had not taken it over yet: there is nothing to wait for.
+            self.rebalance(now, false);
+        }
     }
 }

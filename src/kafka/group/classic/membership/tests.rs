@@ -69,7 +69,7 @@ fn joined_as(member_id: &str, leader: &str, generation_id: i32) -> Result<JoinGr
 fn synced_with(partitions: &[i32]) -> Result<SyncGroupResponse> {
     let share = Assignment::from([("t".into(), partitions.to_vec())]);
     Ok(SyncGroupResponse {
-        assignment: consumer_protocol::encode_assignment(&share).expect("encodes"),
+        assignment: consumer_protocol::encode_assignment(&share, None).expect("encodes"),
         ..Default::default()
     })
 }
@@ -489,7 +489,7 @@ async fn a_response_that_does_not_fit_is_named_and_the_member_rejoins() {
     let other_topic = || {
         let share = Assignment::from([("u".into(), vec![0])]);
         Ok(SyncGroupResponse {
-            assignment: consumer_protocol::encode_assignment(&share).expect("encodes"),
+            assignment: consumer_protocol::encode_assignment(&share, None).expect("encodes"),
             ..Default::default()
         })
     };
@@ -622,6 +622,52 @@ async fn a_static_leader_that_came_back_assigns_nothing_and_notices_new_partitio
     assert_eq!(given_up(&mut member), None);
     member.on_topics(|_| GroupTopics::from([("t".into(), 4.into())]), now);
     assert_eq!(given_up(&mut member), Some(false));
+}
+
+/// What was added while it was away, nobody else has noticed.
+#[tokio::test]
+async fn a_static_leader_that_came_back_notices_partitions_that_were_added_meanwhile() {
+    let now = Instant::now();
+    let member = || {
+        let topics = vec!["t".to_string()];
+        let mut member = Membership::new(config(Some("x")), vec![Box::new(Range)], topics, now);
+        assert!(matches!(member.next_action(now), Action::Join(_)));
+        member
+    };
+    let joined = |id: &str, skip_assignment| {
+        let mut answer = joined_as("a", "a", 1).expect("an answer");
+        answer.members[0].group_instance_id = Some("x".to_string());
+        answer.members[0].member_id = id.to_string();
+        (answer.member_id, answer.leader) = (id.to_string(), id.to_string());
+        Ok(JoinGroupResponse {
+            skip_assignment,
+            ..answer
+        })
+    };
+    let counts = |count: i32| Ok(GroupTopics::from([("t".into(), count.into())]));
+    let mut before = member();
+    before.on_join_response(joined("a", false), now, |_| PAUSE);
+    before.next_action(now);
+    before.assign(counts(2), now, |_| PAUSE);
+    let Action::Sync(sync) = before.next_action(now) else {
+        panic!("syncs")
+    };
+    let assigned_before = sync.assignments.into_iter().find(|it| it.member_id == "a");
+    let assigned_before = assigned_before.expect("it is in the group").assignment;
+    for (count, joins) in [(2, false), (3, true)] {
+        let mut back = member();
+        back.on_join_response(joined("c", true), now, |_| PAUSE);
+        back.next_action(now);
+        back.assign(counts(count), now, |_| PAUSE);
+        back.next_action(now);
+        let synced = SyncGroupResponse {
+            assignment: assigned_before.clone(),
+            ..Default::default()
+        };
+        back.on_sync_response(Ok(synced), unknown, now, |_| PAUSE);
+        let next = back.next_action(now);
+        assert_eq!(matches!(next, Action::Join(_)), joins, "{next:?}");
+    }
 }
 
 #[tokio::test]

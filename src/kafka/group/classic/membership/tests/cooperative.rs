@@ -45,16 +45,27 @@ impl Group {
 
     /// A member does the first thing that it has to do.
     fn step(&mut self, index: usize) {
+        let member = &mut self.members[index].0;
+        match member.begin_duty() {
+            Some(duty) => member.duty_done(&duty, self.now),
+            None => self.join(index),
+        }
+        self.nothing_is_owned_twice();
+        self.form_generation_if_all_joined();
+    }
+
+    /// A member joins if it has to, though its application may not have polled.
+    fn join(&mut self, index: usize) {
         let (member, joining) = &mut self.members[index];
-        if let Some(duty) = member.begin_duty() {
-            member.duty_done(&duty, self.now);
-        } else if joining.is_none()
+        if joining.is_none()
             && let Action::Join(join) = member.next_action(self.now)
         {
             *joining = Some(join);
             self.tell_others();
         }
-        self.nothing_is_owned_twice();
+    }
+
+    fn form_generation_if_all_joined(&mut self) {
         if self.members.iter().all(|(_, joining)| joining.is_some()) {
             self.form_generation();
         }
@@ -159,6 +170,96 @@ async fn members_keep_what_stays_theirs_while_others_join() {
     assert!(group.members[0].0.duties.owned().is_subset(&before));
 }
 
+/// Nobody gets what is withheld from a member until it has joined once more.
+#[tokio::test]
+async fn what_is_withheld_before_the_application_took_it_over_goes_to_another_at_once() {
+    let mut group = Group::new(4, Instant::now());
+    group.add();
+    group.join(0);
+    group.form_generation_if_all_joined();
+    assert_eq!(group.owned(), [0], "the application has not polled");
+    group.add();
+    group.join(0);
+    group.join(1);
+    group.form_generation_if_all_joined();
+    group.settle();
+    assert_eq!(group.owned(), [2, 2]);
+}
+
+/// Between giving up and joining again it is restarted: whoever comes back joins in its place.
+#[tokio::test]
+async fn a_static_member_that_comes_back_in_the_middle_of_giving_up_joins_once_more() {
+    let now = Instant::now();
+    let subscription = |owned: &[i32]| {
+        let owned = owned.iter().map(|it| TopicPartition::new("t", *it));
+        let subscription = Subscription {
+            topics: vec!["t".to_string()],
+            owned: owned.collect(),
+            generation: 1,
+            ..Subscription::default()
+        };
+        consumer_protocol::encode_subscription(subscription).expect("encodes")
+    };
+    let listed = |id: &str, instance: Option<&str>, owned: &[i32]| JoinGroupResponseMember {
+        member_id: id.to_string(),
+        group_instance_id: instance.map(str::to_string),
+        metadata: subscription(owned),
+        ..Default::default()
+    };
+    let joined = |id: &str, members: Vec<JoinGroupResponseMember>| JoinGroupResponse {
+        generation_id: 2,
+        protocol_name: Some("cooperative-sticky".to_string()),
+        leader: "b".to_string(),
+        member_id: id.to_string(),
+        members,
+        ..Default::default()
+    };
+    let member = |instance: Option<&str>| {
+        let assignors: Vec<Box<dyn Assignor>> = vec![Box::new(CooperativeSticky)];
+        let mut member = Membership::new(config(instance), assignors, vec!["t".to_string()], now);
+        assert!(matches!(member.next_action(now), Action::Join(_)));
+        member
+    };
+    let mut leader = member(None);
+    let members = vec![listed("a", Some("x"), &[0, 1]), listed("b", None, &[])];
+    leader.on_join_response(Ok(joined("b", members)), now, |_| PAUSE);
+    leader.next_action(now);
+    leader.assign(Ok(GroupTopics::from([("t".into(), 2.into())])), now, |_| {
+        PAUSE
+    });
+    let Action::Sync(sync) = leader.next_action(now) else {
+        panic!("syncs")
+    };
+    let of_a = sync.assignments.into_iter().find(|it| it.member_id == "a");
+    let of_a = of_a.expect("it is in the group").assignment;
+
+    let mut back = member(Some("x"));
+    let again = |back: &mut Membership, at| match back.next_action(at) {
+        Action::Join(join) => {
+            let told = join.protocols[0].metadata.clone();
+            consumer_protocol::decode_subscription(told).expect("decodes")
+        }
+        other => panic!("joins again: {other:?}"),
+    };
+    let synced = || {
+        Ok(SyncGroupResponse {
+            assignment: of_a.clone(),
+            ..Default::default()
+        })
+    };
+    back.on_join_response(Ok(joined("c", Vec::new())), now, |_| PAUSE);
+    back.next_action(now);
+    back.on_sync_response(synced(), unknown, now, |_| PAUSE);
+    let told = again(&mut back, now);
+    assert_eq!((told.owned.len(), told.generation), (1, 2), "{told:?}");
+    // Told the same by a coordinator that is not right in the head, it does not ask on and on.
+    back.on_join_response(Ok(joined("c", Vec::new())), now, |_| PAUSE);
+    back.next_action(now);
+    back.on_sync_response(synced(), unknown, now, |_| PAUSE);
+    assert!(matches!(back.next_action(now), Action::Wait(Some(_))));
+    again(&mut back, now + Duration::from_secs(3));
+}
+
 #[tokio::test]
 async fn what_is_lost_with_the_membership_is_lost_though_the_member_is_cooperative() {
     let mut group = Group::new(2, Instant::now());
@@ -260,6 +361,11 @@ proptest! {
                     2 => {
                         group.topics.insert("t".into(), (partitions + which as i32).into());
                         group.tell_others();
+                    }
+                    // Its application is busy: what it was assigned is not taken over.
+                    3 | 4 => {
+                        group.join(which % count);
+                        group.form_generation_if_all_joined();
                     }
                     _ => group.step(which % count),
                 }
