@@ -27,6 +27,9 @@ use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 /// How often, at least, a waiting poll looks whether something has been going wrong for too long.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
+/// For how many times its lock a record counts as held that nobody acknowledges: the brokers' clocks are not ours.
+const KEPT_FOR: u32 = 3;
+
 /// What becomes of a record that is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -275,8 +278,8 @@ impl ShareConsumer {
         let context = &self.context;
         let most = context.config.max_poll_records;
         let mut records = ShareRecords::default();
-        // The application may take as long as that, and longer where it renews.
-        let kept_for = context.lock_timeout().unwrap_or_default().saturating_mul(2);
+        let kept_for = context.lock_timeout().unwrap_or_default();
+        let kept_for = kept_for.saturating_mul(KEPT_FOR - 1);
         while records.count() < most {
             let Some(mut reader) = context.work().buffers.pop_front() else {
                 break;
@@ -340,11 +343,17 @@ impl ShareConsumer {
         }
         let record = record.into();
         let (place, offset) = (record.place, record.offset());
-        match context
-            .work()
-            .ledger
-            .acknowledge(place, offset, what.kind())
-        {
+        let is_held = {
+            let mut work = context.work();
+            let is_held = work.ledger.acknowledge(place, offset, what.kind());
+            if is_held && what == AcknowledgeType::Renew {
+                let kept_for = context.lock_timeout().unwrap_or_default();
+                let expires = Instant::now() + kept_for.saturating_mul(KEPT_FOR);
+                work.ledger.keep(place, offset, expires);
+            }
+            is_held
+        };
+        match is_held {
             true => Ok(()),
             false => {
                 let TopicPartition { topic, partition } = record.topic_partition();

@@ -155,6 +155,14 @@ impl Ledger {
         is_held
     }
 
+    /// The lock of a record that is held begins anew: it is over by `expires`.
+    pub fn keep(&mut self, place: Place, offset: i64, expires: Instant) {
+        let held = self.places.get_mut(&place);
+        if let Some(known) = held.and_then(|entry| entry.held.get_mut(&offset)) {
+            *known = expires.max(*known);
+        }
+    }
+
     /// Acknowledges all that the application holds in the same way.
     pub fn acknowledge_all(&mut self, kind: i8) {
         for entry in self.places.values_mut() {

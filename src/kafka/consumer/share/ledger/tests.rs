@@ -85,6 +85,23 @@ fn records_whose_locks_are_over_are_forgotten() {
     assert!(!ledger.has_any(NODE) && !ledger.acknowledge(place(0), 1, ACCEPT));
 }
 
+/// However often: a handler may be at work for longer than any lock.
+#[test]
+fn what_is_locked_anew_is_held_for_longer() {
+    let (mut ledger, expires) = holding(0..2);
+    for nth in 1..10 {
+        let later = expires + Duration::from_secs(60) * nth;
+        ledger.keep(place(0), 1, later);
+        ledger.keep(place(0), 1, expires);
+        ledger.keep(place(0), 7, later);
+        ledger.expire(later - Duration::from_millis(1));
+        assert!(ledger.acknowledge(place(0), 1, RENEW));
+        assert!(!ledger.acknowledge(place(0), 0, RENEW), "it timed out");
+        assert!(!ledger.acknowledge(place(0), 7, RENEW), "nobody held it");
+    }
+    assert!(ledger.acknowledge(place(0), 1, ACCEPT));
+}
+
 #[tokio::test]
 async fn a_ticket_waits_for_what_is_sent_and_what_is_under_way_and_the_error_counts() {
     let tasks = Tasks::new().expect("in a runtime");
