@@ -61,6 +61,39 @@ async fn a_commit_that_may_not_be_made_ends_the_consumer() {
     );
 }
 
+/// A handler that is stuck when that happens does not hide why it ends.
+#[tokio::test]
+async fn what_ends_a_consumer_is_told_before_what_that_did_to_its_handlers() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    let consumer = consumer_with(&broker, |config| {
+        config.shutdown_timeout = Duration::from_millis(500);
+    });
+    let handler = Handler {
+        stuck_key: Some("stuck"),
+        ..Handler::default()
+    };
+    consumer.start(handler).await.expect("started");
+    let stuck = producer.send_email_received(&email("stuck", 0)).await;
+    stuck.expect("written");
+    broker.inject(
+        Fault::on(
+            ApiKey::OFFSET_COMMIT,
+            FaultAction::Answer(ErrorCode::GROUP_AUTHORIZATION_FAILED),
+        )
+        .always(),
+    );
+    send_numbers(&producer, 3, 0..1).await;
+    let error = timeout(PATIENCE, consumer.wait())
+        .await
+        .expect("ends by itself")
+        .expect_err("no commit");
+    assert!(
+        matches!(&error, ConsumerError::Kafka(error) if error.kind() == ErrorKind::Authorization),
+        "{error}"
+    );
+}
+
 #[tokio::test]
 async fn latest_does_not_lose_what_arrives_between_two_starts() {
     let broker = broker().await;

@@ -128,8 +128,9 @@ impl PollLoop {
             // It holds nothing that anybody waits for.
             let _ = timeout_at(deadline, retries.close()).await;
         }
-        stopped?;
+        // What ended it comes before what that did to handlers at work.
         worked?;
+        stopped?;
         let committed = committed.unwrap_or_else(|_| {
             Err(too_late(
                 &counters,
