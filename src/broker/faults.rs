@@ -2,6 +2,8 @@
 //!
 //! In: rules, and each request's API and node. Out: what is to happen to that request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,6 +70,7 @@ pub struct Fault {
     skip: u64,
     times: u64,
     action: FaultAction,
+    counter: Option<Arc<AtomicU64>>,
 }
 
 impl Fault {
@@ -79,6 +82,7 @@ impl Fault {
             skip: 0,
             times: 1,
             action,
+            counter: None,
         }
     }
 
@@ -105,6 +109,15 @@ impl Fault {
     pub fn times(self, requests: u64) -> Self {
         Self {
             times: requests,
+            ..self
+        }
+    }
+
+    /// Counts the requests that it matches, from now on.
+    #[must_use]
+    pub fn counted(self, counter: Arc<AtomicU64>) -> Self {
+        Self {
+            counter: Some(counter),
             ..self
         }
     }
@@ -148,6 +161,9 @@ impl Faults {
                 rule.skip -= 1;
             } else if rule.times > 0 {
                 rule.times -= 1;
+                if let Some(counter) = &rule.counter {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
                 actions.push(rule.action);
             }
         }
@@ -163,11 +179,13 @@ mod tests {
     #[test]
     fn a_rule_matches_its_requests_and_no_others() {
         let mut faults = Faults::default();
+        let counter = Arc::<AtomicU64>::default();
         faults.add(
             Fault::on(ApiKey::PRODUCE, FaultAction::Disconnect)
                 .at_node(2)
                 .after(1)
-                .times(2),
+                .times(2)
+                .counted(counter.clone()),
         );
         let mut matched = |api, node| !faults.matching(api, node).is_empty();
         assert!(!matched(ApiKey::FETCH, 2));
@@ -177,6 +195,7 @@ mod tests {
         assert!(matched(ApiKey::PRODUCE, 2));
         assert!(!matched(ApiKey::PRODUCE, 2));
         assert_eq!(faults.pending(), 0);
+        assert_eq!(counter.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -60,6 +60,12 @@ pub enum Defect {
     RevocationAcknowledgedEarly,
     /// A member of the consumer protocol that was put out of its group keeps its partitions.
     FencedKeepsPartitions,
+    /// What a broker has refused, or never answered, counts as acknowledged.
+    RefusedCountsAsAcknowledged,
+    /// What one poll does not return of what was acquired is acknowledged as if there were no records.
+    RestOfFetchIsGap,
+    /// A queue does not lock anew what its handlers are at work on.
+    LocksNotRenewed,
 }
 
 thread_local! {

@@ -20,6 +20,7 @@ use crate::harness::{GROUPS, Harness, TOPIC};
 use crate::history::{Event, Group, History, Id, Incarnation, Recorder};
 use crate::plan::Scenario;
 use crate::rng::Rng;
+use crate::sharing::FIRST_SHARING;
 
 /// The reader that is in no group.
 pub const ALONE: u32 = 1_000;
@@ -43,7 +44,7 @@ pub fn groups(history: &History) -> Vec<Vec<u32>> {
         .collect();
     let (members, typed): (Vec<u32>, Vec<u32>) = readers
         .into_iter()
-        .filter(|reader| *reader >= FIRST_MEMBER)
+        .filter(|reader| (FIRST_MEMBER..FIRST_SHARING).contains(reader))
         .partition(|reader| *reader < FIRST_TYPED);
     [vec![ALONE], members, typed]
         .into_iter()
@@ -221,7 +222,7 @@ async fn connect(config: ConsumerConfig) -> Consumer {
 }
 
 /// Takes note of a failed poll. Fails when the consumer is of no use any more, or fails by what nothing has brought about.
-async fn tolerate(harness: &Harness, reader: u32, error: Error) -> Result<(), Error> {
+pub async fn tolerate(harness: &Harness, reader: u32, error: Error) -> Result<(), Error> {
     if harness.plan.scenario == Scenario::Outage {
         harness.recorder.record(Event::ReportsFailure { reader });
     }

@@ -7,7 +7,7 @@ use pat_events::broker::{Fault, FaultAction, Garbling};
 use protocol::{ApiKey, ErrorCode};
 use tokio::time::sleep;
 
-use crate::harness::{GROUPS, Harness, TOPIC};
+use crate::harness::{Harness, TOPIC};
 use crate::history::Event;
 use crate::plan::{Scenario, any_error};
 use crate::rng::Rng;
@@ -29,31 +29,45 @@ async fn chaos(harness: Harness, rng: Rng) {
     loop {
         sleep(rng.millis(1, pause_ms)).await;
         let node = *rng.pick(&broker.node_ids());
+        let count = |what: &str| harness.tally.count(format!("brokers: {what}"));
         match rng.between(0, 9) {
             0..=2 => {
                 let partition = rng.between(0, harness.partitions() as u64 - 1) as i32;
+                count("leader moves");
                 broker.move_leader(TOPIC, partition, node);
             }
-            3 => broker.stop_node(node).await,
-            4..=5 => broker
-                .start_node(node)
-                .await
-                .expect("memory has no ports to lose"),
-            6 => broker.move_coordinator(rng.pick(&GROUPS).1, node),
-            7 => broker.disconnect_node(node),
+            3 => {
+                count("node stops");
+                broker.stop_node(node).await;
+            }
+            4..=5 => {
+                count("node starts");
+                let started = broker.start_node(node).await;
+                started.expect("memory has no ports to lose");
+            }
+            6 => {
+                count("coordinator moves");
+                let groups = harness.groups();
+                broker.move_coordinator(rng.pick::<&str>(&groups), node);
+            }
+            7 => {
+                count("node ends all connections");
+                broker.disconnect_node(node);
+            }
             8 if harness.plan.grows && rng.chance(10) => harness.grow(&rng),
-            8 if harness.plan.any_error => broker.inject(draw_any(&harness, &rng)),
-            8 if harness.plan.unconfirmed => broker.inject(unconfirmed()),
-            _ => broker.inject(draw_fault(&harness, &rng)),
+            8 if harness.plan.any_error => draw_any(&harness, &rng),
+            8 if harness.plan.unconfirmed => unconfirmed(&harness),
+            _ => draw_fault(&harness, &rng),
         }
     }
 }
 
 /// Does what happens on a good day.
 async fn calm(harness: Harness, rng: Rng) {
-    let (broker, plan) = (&harness.broker, &harness.plan);
+    let plan = &harness.plan;
     if let Some(wait) = plan.quota {
-        broker.inject(Fault::on(ApiKey::PRODUCE, FaultAction::Throttle(wait)).times(12));
+        let throttled = Fault::on(ApiKey::PRODUCE, FaultAction::Throttle(wait)).times(12);
+        harness.inject("Produce is throttled", throttled);
     }
     loop {
         sleep(rng.millis(200, 4_000)).await;
@@ -62,12 +76,10 @@ async fn calm(harness: Harness, rng: Rng) {
             1 if plan.garbled => {
                 let how =
                     *rng.pick(&[Garbling::CorrelationId, Garbling::CutShort, Garbling::Noise]);
-                broker.inject(Fault::on(
-                    ApiKey::PRODUCE,
-                    FaultAction::ApplyThenGarble(how),
-                ));
+                let garbled = Fault::on(ApiKey::PRODUCE, FaultAction::ApplyThenGarble(how));
+                harness.inject("Produce is answered by what nobody can read", garbled);
             }
-            2 if plan.unconfirmed => broker.inject(unconfirmed()),
+            2 if plan.unconfirmed => unconfirmed(&harness),
             _ => {}
         }
     }
@@ -101,37 +113,61 @@ async fn outage(harness: Harness, rng: Rng) {
     for node in harness.broker.node_ids() {
         harness.broker.stop_node(node).await;
     }
+    harness.tally.count("brokers: all stop for long");
     harness.recorder.record(Event::Down);
     sleep(Duration::MAX).await;
 }
 
 /// An answer to a commit that does not say what was committed.
-fn unconfirmed() -> Fault {
-    Fault::on(ApiKey::OFFSET_COMMIT, FaultAction::AnswerNothing)
+fn unconfirmed(harness: &Harness) {
+    let fault = Fault::on(ApiKey::OFFSET_COMMIT, FaultAction::AnswerNothing);
+    harness.inject("OffsetCommit is answered by nothing", fault);
 }
 
 /// Any error, of any API that the clients use: once, or a few times.
-fn draw_any(harness: &Harness, rng: &Rng) -> Fault {
+fn draw_any(harness: &Harness, rng: &Rng) {
     let api = rng.pick(&errors_of(harness)).api;
     let error = any_error(rng);
-    // Most errors say that a batch was not written: it is not, then.
-    let action = match rng.chance(50) || api == ApiKey::PRODUCE {
+    // Most errors say that a batch was not written, or nothing was acknowledged: it is not, then.
+    let is_believed = [
+        ApiKey::PRODUCE,
+        ApiKey::SHARE_FETCH,
+        ApiKey::SHARE_ACKNOWLEDGE,
+    ];
+    let action = match rng.chance(50) || is_believed.contains(&api) {
         true => FaultAction::Answer(error),
         false => FaultAction::ApplyThenAnswer(error),
     };
-    Fault::on(api, action).times(*rng.pick(&[1, 1, 5]))
+    let fault = Fault::on(api, action).times(*rng.pick(&[1, 1, 5]));
+    harness.tally.count("requests: some other error is drawn");
+    harness.inject(&described(api, action), fault);
+}
+
+/// What happens to a request of this API.
+fn described(api: ApiKey, action: FaultAction) -> String {
+    let what = match action {
+        FaultAction::ApplyThenDisconnect => "is done and not answered",
+        FaultAction::Disconnect => "is not read, the connection ends",
+        FaultAction::Delay(_) => "is answered late",
+        FaultAction::Throttle(_) => "is throttled",
+        FaultAction::Answer(_) => "is refused",
+        FaultAction::ApplyThenAnswer(_) => "is done, and then said to have failed",
+        _ => "is answered in some other way",
+    };
+    format!("{api} {what}")
 }
 
 /// What may go wrong with what the clients of this run ask for.
 fn errors_of(harness: &Harness) -> Vec<&'static Errors> {
-    let of_consumers = match harness.plan.protocols.has_consumer() {
-        true => CONSUMER_GROUP_ERRORS,
-        false => &[],
-    };
-    ERRORS.iter().chain(of_consumers).collect()
+    let of = |is: bool, errors: &'static [Errors]| if is { errors } else { &[] };
+    let of_consumers = of(harness.plan.protocols.has_consumer(), CONSUMER_GROUP_ERRORS);
+    let of_sharing = of(harness.plan.sharing.is_some(), SHARE_GROUP_ERRORS);
+    (ERRORS.iter().chain(of_consumers))
+        .chain(of_sharing)
+        .collect()
 }
 
-fn draw_fault(harness: &Harness, rng: &Rng) -> Fault {
+fn draw_fault(harness: &Harness, rng: &Rng) {
     let errors = errors_of(harness);
     let errors = rng.pick(&errors);
     let pause = rng.millis(1, 3_000);
@@ -148,7 +184,9 @@ fn draw_fault(harness: &Harness, rng: &Rng) -> Fault {
         .copied()
         .map(FaultAction::ApplyThenAnswer);
     let actions: Vec<_> = actions.into_iter().chain(instead).chain(after).collect();
-    Fault::on(errors.api, *rng.pick(&actions)).times(rng.between(1, 4))
+    let action = *rng.pick(&actions);
+    let fault = Fault::on(errors.api, action).times(rng.between(1, 4));
+    harness.inject(&described(errors.api, action), fault);
 }
 
 /// An API, and the errors that it may be answered with by brokers that get over them: instead of doing what was asked, and after it.
@@ -312,4 +350,42 @@ const CONSUMER_GROUP_ERRORS: &[Errors] = &[
         &[],
     ),
     errors(ApiKey::OFFSET_FETCH, &[ErrorCode::STALE_MEMBER_EPOCH], &[]),
+];
+
+/// The same, where there is a share group (KIP-932).
+const SHARE_GROUP_ERRORS: &[Errors] = &[
+    errors(
+        ApiKey::SHARE_FETCH,
+        &[
+            ErrorCode::SHARE_SESSION_NOT_FOUND,
+            ErrorCode::INVALID_SHARE_SESSION_EPOCH,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ],
+        &[],
+    ),
+    errors(
+        ApiKey::SHARE_ACKNOWLEDGE,
+        &[
+            ErrorCode::SHARE_SESSION_NOT_FOUND,
+            ErrorCode::INVALID_SHARE_SESSION_EPOCH,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ],
+        &[],
+    ),
+    errors(
+        ApiKey::SHARE_GROUP_HEARTBEAT,
+        &[
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::FENCED_MEMBER_EPOCH,
+            ErrorCode::UNKNOWN_MEMBER_ID,
+        ],
+        &[
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            ErrorCode::NOT_COORDINATOR,
+        ],
+    ),
 ];

@@ -1,13 +1,14 @@
 //! Typed consumers of a run, and their handlers, which take now little time and now much. In the group one takes the place of the other,
 //! in good order or as if the machine had died.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pat_events::events::codec::Protobuf;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{
-    CommitPolicy, ConsumerConfig, ConsumerError, Context, Dispatch, EventConsumer, HandlerError,
-    OnFailure, RetryPolicy, RetryTopics,
+    Batch, BatchError, BatchHandler, CommitPolicy, ConsumerConfig, ConsumerError, Context,
+    Dispatch, EventConsumer, HandlerError, OnFailure, RetryPolicy, RetryTopics,
 };
 use pat_events::kafka::{GroupProtocol, OffsetReset};
 use tokio::task::JoinHandle;
@@ -105,6 +106,10 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     let pause = *rng.pick(&[Duration::from_millis(100), Duration::from_secs(1)]);
     config.commit = CommitPolicy::prompt(pause);
     config.concurrency = rng.between(1, 16) as usize;
+    if let Some(most) = plan.batched {
+        config.batch.max_events = most;
+        config.batch.linger = *rng.pick(&[Duration::ZERO, Duration::from_millis(200)]);
+    }
     if plan.failing.is_some() {
         config.on_failure = OnFailure::DeadLetter;
         let (first, longest) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -136,7 +141,11 @@ async fn be_member<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
             rng: rng.fork(),
         };
         // No broker may be there yet.
-        if let Err(error) = consumer.start(Handler(work)).await {
+        let started = match harness.plan.batched {
+            None => consumer.start(Handler(work)).await,
+            Some(_) => consumer.start_batches(work).await,
+        };
+        if let Err(error) = started {
             if let ConsumerError::Kafka(error) = &error
                 && (error.is_retriable() || harness.plan.any_error)
             {
@@ -170,6 +179,37 @@ struct Work {
 
 impl Handle for Work {
     async fn handle(&self, context: &Context<'_>) -> Result<(), HandlerError> {
+        let id = self.begin(context);
+        self.take_time().await;
+        self.end(context, id)
+    }
+}
+
+/// One event after the other, with its time taken for all of them.
+impl<S: Send + Sync> BatchHandler<S> for Work {
+    async fn handle_batch(&self, batch: Batch<'_, S>) -> Result<(), BatchError> {
+        self.take_time().await;
+        let mut failed: Vec<(usize, HandlerError)> = Vec::new();
+        let mut keys: BTreeSet<(i32, &[u8])> = BTreeSet::new();
+        for (place, (context, _)) in batch.iter().enumerate() {
+            let key = (context.partition(), context.key().unwrap_or_default());
+            // What is behind one of its key that failed comes again.
+            if keys.contains(&key) {
+                continue;
+            }
+            let id = self.begin(context);
+            if let Err(error) = self.end(context, id) {
+                keys.insert(key);
+                failed.push((place, error));
+            }
+        }
+        BatchError::of(failed)
+    }
+}
+
+impl Work {
+    /// Notes that an event's turn has come.
+    fn begin(&self, context: &Context<'_>) -> Id {
         let (reader, partition, offset) = (self.reader, context.partition(), context.offset());
         let format = self.harness.plan.format;
         let value = context.record().value;
@@ -183,6 +223,11 @@ impl Handle for Work {
             offset,
             id,
         });
+        id
+    }
+
+    /// Takes now little time, and now much.
+    async fn take_time(&self) {
         let work = self.harness.plan.work;
         if !self.harness.has_healed() && self.rng.chance(work.slow_percent) {
             let longest = work.slow.as_millis() as u64;
@@ -190,6 +235,11 @@ impl Handle for Work {
         } else if self.rng.chance(30) {
             sleep(self.rng.millis(0, 20)).await;
         }
+    }
+
+    /// Notes how it went with an event.
+    fn end(&self, context: &Context<'_>, id: Id) -> Result<(), HandlerError> {
+        let (reader, partition, offset) = (self.reader, context.partition(), context.offset());
         let fate = (self.harness.plan.failing).map_or(Fate::Good, |failing| failing.fate(id));
         let error = match fate {
             Fate::Poison => Some(HandlerError::poison("it will never do")),

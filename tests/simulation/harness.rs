@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pat_events::broker::Broker;
+use pat_events::broker::{Broker, Fault};
 use pat_events::events::{RetryTopics, dead_letter};
 use pat_events::kafka::{ClientConfig, Clock};
 use protocol::compression::Decompressor;
@@ -15,15 +15,17 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::checker::{Guarantees, Violation, check};
+use crate::checker::{Guarantees, SharingGuarantees, Violation, check};
 use crate::consumers;
 use crate::faults;
 use crate::history::{Event, Group, History, Id, Incarnation, Recorder};
+use crate::mix::Tally;
 use crate::network::Network;
 use crate::plan::{Failing, Fate, Plan, Scenario};
 use crate::producers::{self, Load};
 use crate::rng::Rng;
 use crate::security;
+use crate::sharing;
 
 pub const TOPIC: &str = "events";
 /// Where the dead letters of its records go.
@@ -48,6 +50,8 @@ pub struct Outcome {
     pub setup: String,
     pub history: History,
     pub violations: Vec<Violation>,
+    /// What there was in it.
+    pub tally: Tally,
     /// Nothing moved any more, or something took longer than [`PATIENCE`] after everything had healed.
     pub stuck: Option<String>,
 }
@@ -90,6 +94,7 @@ pub struct Harness {
     pub recorder: Recorder,
     pub plan: Arc<Plan>,
     pub failure: FirstFailure,
+    pub tally: Tally,
     topic: Arc<Mutex<Topic>>,
     /// How many batches of each partition of dead letters and retry topics were looked at.
     dead: Arc<Mutex<BTreeMap<(String, i32), usize>>>,
@@ -152,6 +157,7 @@ impl Harness {
         let log = self.present();
         self.topic().past.extend(log);
         assert!(self.broker.delete_topic(TOPIC), "it was there");
+        self.tally.count("brokers: topic deleted and created anew");
         let mut topic = self.topic();
         topic.partitions = 0;
         topic.stored.clear();
@@ -181,6 +187,7 @@ impl Harness {
             .add_partitions(TOPIC, partitions)
             .expect("it has fewer");
         self.topic().partitions = partitions;
+        self.tally.count("brokers: partitions are added");
         self.recorder.record(Event::Grown { partitions });
     }
 
@@ -197,6 +204,38 @@ impl Harness {
     pub fn retry_topics(&self) -> Vec<String> {
         let (_, group) = GROUPS[1];
         RetryTopics::after(self.plan.retry_delays.clone()).names(TOPIC, group)
+    }
+
+    /// The groups that a coordinator has.
+    pub fn groups(&self) -> Vec<&'static str> {
+        let groups = GROUPS.iter().map(|(_, name)| *name);
+        let sharing = self.plan.sharing.map(|_| sharing::GROUP);
+        groups.chain(sharing).collect()
+    }
+
+    /// Lets requests meet a fault, which is called so.
+    pub fn inject(&self, what: &str, fault: Fault) {
+        let counter = self.tally.counter(format!("requests: {what}"));
+        self.broker.inject(fault.counted(counter));
+    }
+
+    /// Notes which records have become dead letters of the share group's queues since it was called last.
+    pub fn record_shared(&self) {
+        if !self.plan.sharing.is_some_and(|sharing| sharing.queues) {
+            return;
+        }
+        let mut dead = self.dead.lock().expect("no holder panics");
+        for partition in 0..DEAD_PARTITIONS {
+            let place = (sharing::DEAD_TOPIC.to_string(), partition);
+            let seen = dead.entry(place).or_default();
+            for (partition, offset, id) in self.letters(sharing::DEAD_TOPIC, partition, seen) {
+                self.recorder.record(Event::QueueDead {
+                    partition,
+                    offset,
+                    id,
+                });
+            }
+        }
     }
 
     /// Notes which records have become dead letters, or are in a retry topic, since it was called last.
@@ -262,6 +301,7 @@ impl Harness {
     /// Notes what is committed, where that has changed.
     pub fn record_committed(&self) {
         self.record_dead();
+        self.record_shared();
         let mut topic = self.topic();
         for (group, name) in GROUPS {
             for partition in 0..topic.partitions {
@@ -347,12 +387,26 @@ async fn live(seed: u64) -> Outcome {
         .max_message_bytes(MAX_MESSAGE_BYTES)
         .consumer_group_session_timeout(plan.session_timeout)
         .consumer_group_heartbeat_interval(plan.session_timeout / 4)
+        .share_group_session_timeout(plan.session_timeout)
+        .share_group_heartbeat_interval(plan.session_timeout / 4)
+        .share_groups_from_earliest(true)
         .offset_metadata_max_bytes(plan.metadata_bytes);
+    let builder = match plan.sharing {
+        Some(sharing) => builder
+            .share_record_lock_duration(sharing.lock)
+            .share_delivery_count_limit(sharing.delivery_limit),
+        None => builder,
+    };
     let broker = security::of_broker(&plan.security, builder).start_in_memory();
     let broker = broker.expect("certificates that can be used");
     let conditions = plan.conditions(&rng);
+    let tally = Tally::default();
+    for feature in plan.features() {
+        tally.count(feature);
+    }
     let harness = Harness {
-        network: Network::new(broker.clone(), rng.fork(), conditions),
+        network: Network::new(broker.clone(), rng.fork(), conditions, tally.clone()),
+        tally,
         broker,
         recorder: Recorder::new(),
         plan: Arc::new(plan),
@@ -373,6 +427,12 @@ async fn live(seed: u64) -> Outcome {
         let created = harness.broker.create_topic(&topic, MAX_PARTITIONS);
         created.expect("nothing has the name");
     }
+    if harness.plan.sharing.is_some_and(|sharing| sharing.queues) {
+        let created = harness
+            .broker
+            .create_topic(sharing::DEAD_TOPIC, DEAD_PARTITIONS);
+        created.expect("nothing has the name");
+    }
     let load = Load::draw(&rng, &harness.plan);
     let setup = format!(
         "{nodes} nodes, {partitions} partitions, {conditions:?}, {:?}, {load:?}, {:?}",
@@ -381,6 +441,8 @@ async fn live(seed: u64) -> Outcome {
 
     let dead_topic = tokio::spawn(harness.clone().create_dead_topic());
     let readers = consumers::Readers::start(&harness, &rng);
+    // Of its own: what else is drawn is what it was without.
+    let members = sharing::Members::start(&harness, &Rng::new(!seed));
     let looking = tokio::spawn(poll_committed(harness.clone()));
     let mut stuck = None;
     if harness.plan.latest && !readers.have_begun(&harness).await {
@@ -407,10 +469,11 @@ async fn live(seed: u64) -> Outcome {
     harness.healed.0.store(true, Ordering::Relaxed);
     harness.healed.1.notify_waiters();
     let stuck = match stuck {
-        None => settle(&harness, sending, &readers).await.err(),
+        None => settle(&harness, sending, &readers, &members).await.err(),
         stuck => stuck,
     };
     let ended = readers.stop().await;
+    members.stop().await;
     let stuck = stuck.or(ended.err());
     looking.abort();
     harness.record_committed();
@@ -429,14 +492,33 @@ async fn live(seed: u64) -> Outcome {
         moves_by_itself: !harness.plan.none,
         owned_once: harness.plan.is_owned_once(),
         epochs_rise: harness.plan.protocols.is_one(),
+        sharing: harness.plan.sharing.map(|sharing| SharingGuarantees {
+            is_held_alone: harness.plan.is_held_alone(),
+            lock_ms: sharing.lock.as_millis() as u64,
+            delivery_limit: u32::from(sharing.delivery_limit),
+        }),
     };
     let mut violations = check(&history, guarantees, &consumers::groups(&history));
     if let Some(failing) = harness.plan.failing {
-        violations.extend(dead_for_nothing(&history, failing));
+        violations.extend(dead_for_nothing(&history, failing, false));
     }
+    if let Some(sharing) = harness.plan.sharing {
+        violations.extend(dead_for_nothing(&history, sharing.failing, true));
+    }
+    for event in &history.events {
+        harness
+            .tally
+            .add(format!("applications: {}", event.name()), 1);
+    }
+    let outcome = stuck.is_none() && violations.is_empty();
+    harness.tally.count(match outcome {
+        true => "outcome: clean",
+        false => "outcome: failed",
+    });
     Outcome {
         seed,
         setup,
+        tally: harness.tally.clone(),
         history,
         violations,
         stuck,
@@ -444,9 +526,14 @@ async fn live(seed: u64) -> Outcome {
 }
 
 /// Records that became dead letters and would have been handled.
-fn dead_for_nothing(history: &History, failing: Failing) -> impl Iterator<Item = Violation> {
-    let dead = history.events.iter().filter_map(|event| match *event {
-        Event::Dead { id, .. } => Some(id),
+fn dead_for_nothing(
+    history: &History,
+    failing: Failing,
+    of_queue: bool,
+) -> impl Iterator<Item = Violation> {
+    let dead = history.events.iter().filter_map(move |event| match *event {
+        Event::Dead { id, .. } if !of_queue => Some(id),
+        Event::QueueDead { id, .. } if of_queue => Some(id),
         _ => None,
     });
     let good = dead.filter(move |id| failing.fate(*id) != Fate::Poison);
@@ -488,6 +575,7 @@ async fn settle(
     harness: &Harness,
     mut sending: JoinSet<Result<(), String>>,
     readers: &consumers::Readers,
+    members: &sharing::Members,
 ) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     while let Some(ended) = timeout(PATIENCE, sending.join_next())
@@ -496,16 +584,20 @@ async fn settle(
     {
         ended.map_err(|error| format!("a producer's task failed: {error}"))??;
     }
-    let mut progress = readers.progress();
+    let (mut progress, mut have_read) = (readers.progress(), false);
     while Instant::now() < deadline {
         if let Some(failure) = harness.failure.get() {
             return Err(failure);
         }
         // The log of now: what a producer has given up may still have been on its way.
-        if progress.have_read(&harness.recorder, &harness.present()) {
+        have_read = progress.have_read(&harness.recorder, &harness.present());
+        if have_read && members.are_done(harness) {
             return Ok(());
         }
         sleep(Duration::from_millis(500)).await;
     }
-    Err("the readers do not reach the end".to_string())
+    Err(match have_read {
+        true => "the share group does not reach the end".to_string(),
+        false => "the readers do not reach the end".to_string(),
+    })
 }

@@ -36,6 +36,16 @@ pub enum Group {
     Typed,
 }
 
+/// What a member of a share group has decided of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    Accept,
+    Release,
+    Reject,
+    /// Its lock begins anew.
+    Renew,
+}
+
 /// One thing that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -149,6 +159,38 @@ pub enum Event {
         offset: i64,
         id: Id,
     },
+    /// A member of the share group was given the record: so often has it been delivered with that.
+    Acquired {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        id: Id,
+        count: u32,
+    },
+    /// A member of the share group has decided what becomes of this delivery, or heard whether the brokers have taken that.
+    Decides {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        id: Id,
+        count: u32,
+        how: Decision,
+    },
+    Settled {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        id: Id,
+        count: u32,
+        how: Decision,
+        done: bool,
+    },
+    /// The record is in the topic of dead letters of the share group's queues.
+    QueueDead {
+        partition: i32,
+        offset: i64,
+        id: Id,
+    },
     /// A reader said that something fails.
     ReportsFailure {
         reader: u32,
@@ -170,6 +212,15 @@ pub enum Event {
     /// No broker runs from now on, or all run again.
     Down,
     Up,
+}
+
+impl Event {
+    /// Which of them it is.
+    pub fn name(&self) -> String {
+        let text = format!("{self:?}");
+        let end = text.find(|letter: char| !letter.is_alphabetic());
+        text[..end.unwrap_or(text.len())].to_string()
+    }
 }
 
 /// All that happened, when (in milliseconds since the start), and the logs of all incarnations of the topic as they stand at the end, or stood when

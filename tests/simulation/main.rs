@@ -5,16 +5,18 @@
 //! | --- | --- |
 //! | `plan` | what a run is about: its scenario, and the few faults that it has |
 //! | `harness` | one run: set up, inject faults, heal, demand progress |
-//! | `producers`, `consumers`, `handlers` | the applications: raw and typed |
+//! | `producers`, `consumers`, `handlers`, `sharing` | the applications: raw and typed, in groups of each protocol and in share groups |
 //! | `record_format` | what their records look like |
 //! | `network` | delays, stalls, cuts at any byte |
 //! | `faults` | leaders, coordinators, nodes and topics that come and go, errors of every API, quotas, outages |
 //! | `security` | TLS and SASL, in some of the runs, with sessions that end |
 //! | `history`, `checker` | what the applications saw, and whether that is right |
+//! | `mix` | what is really drawn, in a table |
 //! | `rng` | random numbers, all from one seed |
 //!
 //! `cargo test --test simulation` runs some seeds. `SEED=n` runs one, twice, and prints its hash and what came of it, with `EVENTS=1` all that
-//! happened, too; `SEEDS=1000` runs so many, from `FIRST_SEED` (0) on. A seed that fails is printed with how to run it again.
+//! happened, too; `SEEDS=1000` runs so many, from `FIRST_SEED` (0) on, and with `MIX=1` prints what these had of plans and faults. A seed that fails is
+//! printed with how to run it again; with `ALL=1` the others run on.
 //!
 //! `RUSTFLAGS="--cfg planted_defects" cargo test --test simulation` builds defects into the client that the simulation must then find.
 //!
@@ -35,18 +37,21 @@ mod faults;
 mod handlers;
 mod harness;
 mod history;
+mod mix;
 mod network;
 mod plan;
 mod producers;
 mod record_format;
 mod rng;
 mod security;
+mod sharing;
 
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::harness::{Outcome, run};
+use crate::mix::Mix;
 
 /// How many seeds a plain test run takes.
 const SEEDS: u64 = 200;
@@ -94,7 +99,16 @@ fn nothing_is_lost_doubled_reordered_or_stuck() {
     }
     let first = variable("FIRST_SEED").unwrap_or(0);
     let seeds = first..first + variable("SEEDS").unwrap_or(SEEDS);
-    let (events, written) = run_all(seeds.clone());
+    let Sum {
+        events,
+        written,
+        mix,
+        failed,
+    } = run_all(seeds.clone());
+    if std::env::var_os("MIX").is_some() {
+        println!("{mix}");
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
     println!("seeds {seeds:?}: no violation in {events} events, {written} records written");
     assert!(
         written > 0,
@@ -102,34 +116,61 @@ fn nothing_is_lost_doubled_reordered_or_stuck() {
     );
 }
 
-/// Runs all of these seeds, on a thread for each core: a seed lives on one thread alone. Returns how much happened, and how many records were
-/// written; panics at the first that is not clean.
-fn run_all(seeds: Range<u64>) -> (usize, usize) {
+/// What came of many seeds.
+#[derive(Default)]
+struct Sum {
+    events: usize,
+    written: usize,
+    mix: Mix,
+    failed: Vec<u64>,
+}
+
+impl Sum {
+    fn merge(&mut self, other: Self) {
+        self.events += other.events;
+        self.written += other.written;
+        self.mix.merge(other.mix);
+        self.failed.extend(other.failed);
+    }
+}
+
+/// Runs all of these seeds, on a thread for each core: a seed lives on one thread alone. Ends with the first that is not clean, unless all are to
+/// run.
+fn run_all(seeds: Range<u64>) -> Sum {
     let next = AtomicU64::new(seeds.start);
+    let all = std::env::var_os("ALL").is_some();
     let run_some = || {
-        let (mut events, mut written) = (0, 0);
+        let mut sum = Sum::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds.end {
-                return (events, written);
+                return sum;
             }
             let outcome = run(seed);
-            events += outcome.history.events.len();
-            written += outcome.history.log.len();
+            sum.events += outcome.history.events.len();
+            sum.written += outcome.history.log.len();
+            sum.mix.add(&outcome.tally);
             if !outcome.is_clean() {
-                next.store(seeds.end, Ordering::Relaxed);
-                panic!("{}", report(&outcome));
+                println!("{}", report(&outcome));
+                sum.failed.push(seed);
+                if !all {
+                    next.store(seeds.end, Ordering::Relaxed);
+                }
             }
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(run_some)).collect();
-        let ended = running.into_iter().map(|thread| thread.join());
-        ended.fold((0, 0), |all, one| match one {
-            Ok(one) => (all.0 + one.0, all.1 + one.1),
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        let mut sum = Sum::default();
+        for thread in running {
+            match thread.join() {
+                Ok(one) => sum.merge(one),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        sum.failed.sort_unstable();
+        sum
     })
 }
 
@@ -207,6 +248,10 @@ mod planted_defects {
         !plan.retry_delays.is_empty()
     }
 
+    fn sharing(plan: &Plan, queues: bool) -> bool {
+        plan.sharing.is_some_and(|sharing| sharing.queues == queues)
+    }
+
     fn recreated(plan: &Plan) -> bool {
         plan.scenario == Scenario::TopicRecreated
     }
@@ -235,6 +280,9 @@ mod planted_defects {
         commits_without_the_members_epoch_are_found: CommitsWithoutEpoch in |plan| plan.listener_is_in_time() && !plan.listener_delay.is_zero() && plan.protocols.has_consumer() => CommitRefused { .. },
         a_revocation_acknowledged_before_the_hand_over_is_found: RevocationAcknowledgedEarly in |plan| plan.is_owned_once() && !plan.typed && plan.protocols.has_consumer() => OwnedTwice { .. },
         a_fenced_member_that_keeps_its_partitions_is_found: FencedKeepsPartitions in |plan| chaos(plan) && !plan.typed && plan.protocols.has_consumer() => OwnedTwice { .. },
+        a_refused_acknowledgement_that_counts_is_found: RefusedCountsAsAcknowledged in |plan| chaos(plan) && sharing(plan, false) => CameAgain { .. },
+        records_of_a_share_group_that_no_poll_returns_are_found: RestOfFetchIsGap in |plan| sharing(plan, false) => NeverDone { .. },
+        a_lock_that_ends_before_a_handler_does_is_found: LocksNotRenewed in |plan| plan.is_held_alone() && sharing(plan, true) => HeldTwice { .. },
         a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal in |plan| plan.garbled => FailedForNothing(_),
     }
 

@@ -11,6 +11,7 @@ use pat_events::kafka::Transport;
 use pat_events::kafka::net::{Address, BoxFuture, BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::mix::Tally;
 use crate::rng::Rng;
 
 /// How bad the network is; drawn for each run.
@@ -58,15 +59,17 @@ pub struct Network {
     rng: Rng,
     conditions: NetworkConditions,
     healed: Arc<AtomicBool>,
+    tally: Tally,
 }
 
 impl Network {
-    pub fn new(broker: Broker, rng: Rng, conditions: NetworkConditions) -> Self {
+    pub fn new(broker: Broker, rng: Rng, conditions: NetworkConditions, tally: Tally) -> Self {
         Self {
             broker,
             rng,
             conditions,
             healed: Arc::new(AtomicBool::new(false)),
+            tally,
         }
     }
 
@@ -101,9 +104,11 @@ impl Transport for Network {
             if !network.is_healed() {
                 tokio::time::sleep(rng.millis(0, network.conditions.delay_ms)).await;
                 if rng.chance(network.conditions.refused_percent) {
+                    network.tally.count("network: connection refused");
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
             }
+            network.tally.count("network: connection");
             let (from_server, to_server) =
                 tokio::io::split(network.broker.dial(address.host(), address.port())?);
             let (client, near) = tokio::io::duplex(16 * 1024);
@@ -147,6 +152,7 @@ impl Pipe {
             if !self.network.is_healed() {
                 tokio::time::sleep(self.rng.millis(0, self.network.conditions.delay_ms)).await;
                 if self.stall_after.is_some_and(|at| carried >= at) {
+                    self.network.tally.count("network: connection falls silent");
                     self.stall().await;
                 }
             }
@@ -159,6 +165,7 @@ impl Pipe {
             to.write_all(bytes).await?;
             carried += bytes.len() as u64;
             if cut.is_some() {
+                self.network.tally.count("network: connection cut");
                 return Ok(());
             }
         }

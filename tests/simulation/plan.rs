@@ -72,8 +72,45 @@ pub struct Plan {
     pub is_static: bool,
     /// Some members of the consumer protocol leave it to the brokers to match a pattern.
     pub broker_patterns: bool,
+    /// Handlers of typed consumers are called with batches of so many events.
+    pub batched: Option<usize>,
+    /// The share group that reads as well, if there is one.
+    pub sharing: Option<Sharing>,
     /// For how long things happen.
     pub lasts: Duration,
+}
+
+/// A share group (KIP-932), and how its members work.
+#[derive(Clone, Copy, Debug)]
+pub struct Sharing {
+    /// They are queues of events; otherwise they are polled.
+    pub queues: bool,
+    pub members: u32,
+    /// For how long a record is its member's.
+    pub lock: Duration,
+    /// How often a record is delivered at the most.
+    pub delivery_limit: u8,
+    pub slow_percent: u64,
+    pub slow: Duration,
+    /// How handlers of queues fail.
+    pub failing: Failing,
+}
+
+impl Sharing {
+    fn draw(rng: &Rng, format: RecordFormat, lasts: Duration) -> Self {
+        let slow = *rng.pick(&[SECOND / 2, SECOND * 2, SECOND * 12, SECOND * 60]);
+        let is_long = lasts > SECOND * 20;
+        Self {
+            queues: rng.chance(50) && format != RecordFormat::Raw,
+            members: rng.between(1, 3) as u32,
+            lock: *rng.pick(&[SECOND * 3, SECOND * 10, SECOND * 30]),
+            // Where deliveries are lost on their way they count all the same.
+            delivery_limit: 200,
+            slow_percent: *rng.pick(&[2, 20]),
+            slow: if is_long { slow } else { slow.min(SECOND * 2) },
+            failing: Failing::draw(rng, lasts),
+        }
+    }
 }
 
 /// By which protocols the members of a group are in it.
@@ -289,6 +326,8 @@ impl Plan {
             protocols: Protocols::All(GroupProtocol::Classic),
             is_static: false,
             broker_patterns: false,
+            batched: None,
+            sharing: None,
             lasts: Duration::ZERO,
         };
         let slow = slow_handler || slow_listener;
@@ -317,11 +356,14 @@ impl Plan {
             false => Vec::new(),
         };
         let protocols = Protocols::draw(rng);
-        // A classic group does not notice what happens to topics, or is left undone, while a static member of it is away.
-        let is_static = rng.chance(40) && protocols.is_one() && protocols.has_consumer();
+        let is_static = rng.chance(40);
         // Under `latest`, what was written to topics before a member hears of them is passed over by such.
         let broker_patterns = rng.chance(40) && !latest;
+        let batched = (rng.chance(25) && typed).then(|| rng.between(1, 10) as usize);
+        let sharing = (rng.chance(25)).then(|| Sharing::draw(rng, format, lasts));
         Self {
+            batched,
+            sharing,
             security,
             strategies,
             failing,
@@ -348,9 +390,11 @@ impl Plan {
     }
 
     /// Whether every event is handled once: all members stop in good order, all handlers are done before anybody loses patience, and so are dead
-    /// letters, which brokers do not delay; and a commit has room to say what is finished beyond it.
+    /// letters, which brokers do not delay; and a commit has room to say what is finished beyond it. In a group that changes over, a member may be refused
+    /// that has done nothing wrong: when the last one of the consumer protocol goes, the group's generation is the epoch that others have come to.
     pub fn is_handled_once(&self) -> bool {
         self.all_is_well()
+            && self.protocols.is_one()
             && self.work.slow < self.shutdown_timeout.min(self.max_poll_interval / 2)
             && self.metadata_bytes >= 4_096
             && (self.failing.is_none() || !self.garbled && self.quota.is_none())
@@ -371,9 +415,71 @@ impl Plan {
             && (self.listener_delay.is_zero() || self.listener_is_in_time())
     }
 
+    /// Whether a record is one member's of the share group until it lets go of it, or dies: no connection ends, to whose session a record would belong,
+    /// and nobody is at work for longer than locks last.
+    pub fn is_held_alone(&self) -> bool {
+        self.sharing.is_some_and(|sharing| {
+            let is_prompt = sharing.queues || sharing.slow <= sharing.lock / 4;
+            self.all_is_well() && !self.security.is_on() && is_prompt
+        })
+    }
+
     /// The instance id of a static member: each place in the group has one.
     pub fn instance_of(&self, reader: u32) -> Option<String> {
         self.is_static.then(|| format!("instance-{}", reader / 100))
+    }
+
+    /// What there is in this run, by kind, for the table of what is drawn.
+    pub fn features(&self) -> Vec<String> {
+        let mut all = vec![
+            format!("plan: scenario {:?}", self.scenario),
+            format!("plan: records {:?}", self.format),
+            format!("plan: protocols {:?}", self.protocols),
+        ];
+        let assignors = self.strategies.as_slice().iter();
+        all.extend(assignors.map(|it| format!("plan: assignor {}", it.name())));
+        let sharing = self.sharing;
+        let is = [
+            (self.typed, "typed consumers"),
+            (self.batched.is_some(), "typed consumers, with batches"),
+            (self.failing.is_some(), "typed consumers, failing handlers"),
+            (
+                !self.retry_delays.is_empty(),
+                "typed consumers, retry topics",
+            ),
+            (self.work.slow_percent > 0, "typed consumers, slow handlers"),
+            (!self.typed, "polled consumers"),
+            (
+                !self.listener_delay.is_zero(),
+                "polled consumers, slow hooks",
+            ),
+            (self.is_static, "static members"),
+            (self.broker_patterns, "patterns that brokers match"),
+            (sharing.is_some_and(|it| !it.queues), "share group, polled"),
+            (
+                sharing.is_some_and(|it| it.queues),
+                "share group, queues of events",
+            ),
+            (self.latest, "group begins at the end"),
+            (self.none, "reader that never moves by itself"),
+            (self.compacted, "compacted topic"),
+            (self.quota.is_some(), "quota"),
+            (self.garbled, "garbled answers"),
+            (self.unconfirmed, "unconfirmed commits"),
+            (
+                self.metadata_bytes < 4_096,
+                "hardly any metadata of commits",
+            ),
+            (self.any_error, "any error"),
+            (self.cancelled_percent > 0, "sends given up"),
+            (self.grows, "partitions are added"),
+            (self.security.tls, "TLS"),
+        ];
+        let is = is.into_iter().filter_map(|(is, what)| is.then_some(what));
+        all.extend(is.map(|what| format!("plan: {what}")));
+        let mechanism = self.security.mechanism;
+        all.extend(mechanism.map(|name| format!("plan: SASL {name}")));
+        all
     }
 
     /// Whether the run is so long that readers look less often.

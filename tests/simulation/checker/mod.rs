@@ -5,11 +5,13 @@
 //! - `owning`: who had which partition when
 //! - `committing`: what was committed, and where members begin
 //! - `handling`: what handlers of typed consumers did
+//! - `sharing`: what the members of a share group were given, and what they decided
 
 mod committing;
 mod handling;
 mod owning;
 mod reading;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -37,6 +39,19 @@ pub struct Guarantees {
     pub owned_once: bool,
     /// The group's epochs never begin anew: it does not change its protocol.
     pub epochs_rise: bool,
+    /// Where there is a share group.
+    pub sharing: Option<SharingGuarantees>,
+}
+
+/// What a run promises of its share group.
+#[derive(Clone, Copy, Debug)]
+pub struct SharingGuarantees {
+    /// A record is one member's until it lets go of it, or is gone.
+    pub is_held_alone: bool,
+    /// For how long a record is its member's, unless that locks it for longer.
+    pub lock_ms: u64,
+    /// How often a record is delivered at the most.
+    pub delivery_limit: u32,
 }
 
 /// A rule that did not hold.
@@ -150,6 +165,36 @@ pub enum Violation {
     DeadForNothing(Id),
     /// Handled again, though it was finished, and nobody died or lost patience.
     HandledTwice { partition: i32, offset: i64 },
+    /// One delivery of a record was given to members of a share group twice.
+    DeliveredTwice {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        count: u32,
+    },
+    /// A member was given a record that another one held.
+    HeldTwice {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// An earlier delivery of a record came behind a later one.
+    CountFell {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+        count: u32,
+    },
+    /// A record was delivered again though it was done with.
+    CameAgain { partition: i32, offset: i64 },
+    /// What a member has decided in time was refused.
+    DecisionRefused {
+        reader: u32,
+        partition: i32,
+        offset: i64,
+    },
+    /// The share group passed a record that nobody has accepted or rejected.
+    NeverDone { partition: i32, offset: i64 },
 }
 
 /// Every violation of every rule.
@@ -171,6 +216,9 @@ pub fn check(history: &History, guarantees: Guarantees, groups: &[Vec<u32>]) -> 
         committing::progress(history, &log, group, &mut found);
     }
     handling::order(history, &log, &mut found);
+    if let Some(guarantees) = guarantees.sharing {
+        sharing::deliveries(history, &log, guarantees, &mut found);
+    }
     if guarantees.handled_once {
         handling::once(history, &log, &mut found);
     }

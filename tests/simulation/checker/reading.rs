@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Guarantees, Log, Violation};
 use crate::consumers::FIRST_TYPED;
 use crate::history::{Event, History, Incarnation};
+use crate::sharing::FIRST_QUEUE;
 
 /// Where a reader stands in a partition.
 #[derive(Clone, Copy)]
@@ -182,7 +183,8 @@ pub(super) fn failures_reported(
     let mut silent: Option<(u64, BTreeSet<u32>)> = None;
     for (event, at) in history.events.iter().zip(&history.times) {
         match *event {
-            Event::Starts { reader } => {
+            // Whatever a queue's polls fail by, its handlers never hear of.
+            Event::Starts { reader } if reader < FIRST_QUEUE => {
                 running.insert(reader);
             }
             Event::Stops { reader } => {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::history::ReportedOutcome;
 
+mod sharing;
+
 const NOTHING: Guarantees = Guarantees {
     idempotent: false,
     all_is_well: false,
@@ -12,6 +14,7 @@ const NOTHING: Guarantees = Guarantees {
     moves_by_itself: true,
     owned_once: false,
     epochs_rise: false,
+    sharing: None,
 };
 
 const IDEMPOTENT: Guarantees = Guarantees {

@@ -13,6 +13,8 @@ use super::delivery::{Ended, Shared, deliver};
 use crate::events::Dispatch;
 use crate::events::consumer::ConsumerError;
 use crate::kafka::consumer::Acquisition;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{AcknowledgeType, Error, ErrorKind, OwnedRecord, ShareConsumer, ShareRecords};
 
 /// How long one poll waits.
@@ -181,6 +183,10 @@ where
 
     /// Locks what is held for longer.
     fn renew(&mut self, held: &mut Held) {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::LocksNotRenewed) {
+            return;
+        }
         held.all.retain(|_, acquisition| {
             let renewed = self
                 .consumer

@@ -17,6 +17,8 @@ use crate::kafka::consumer::fetch::batch_reader::{BatchDecoder, BatchReader, Roo
 use crate::kafka::consumer::fetch::memory::Fetched;
 use crate::kafka::consumer::positions::Wanted;
 use crate::kafka::consumer::records::Batch;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::{Error, Result, TopicPartition};
 
 /// Offsets that were acquired, and how often they have been delivered, this time included.
@@ -151,6 +153,16 @@ impl AcquiredReader {
             }
         };
         let is_over = self.acquired.last().is_none_or(|last| last.last < to);
+        #[cfg(planted_defects)]
+        if records.is_some() && planted::is_planted(planted::Defect::RestOfFetchIsGap) {
+            let rest = self.between(to, i64::MAX, GAP);
+            let passed = passed.into_iter().chain(rest).collect();
+            return Read {
+                records,
+                passed,
+                then: Then::Over,
+            };
+        }
         Read {
             records,
             passed,

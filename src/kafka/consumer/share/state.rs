@@ -17,6 +17,8 @@ use crate::kafka::consumer::fetch::memory::left_to_fetch;
 use crate::kafka::group::member::Member;
 use crate::kafka::group::share::membership::ShareMembership;
 use crate::kafka::observe::ClientEvent;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::runtime::tasks::OwnTasks;
 use crate::kafka::runtime::{Budget, Mutex, Reservation};
 use crate::kafka::{Backoff, Error, ErrorKind, Random, Result};
@@ -223,6 +225,11 @@ impl ShareContext {
         if let Err(error) = &result {
             self.tell_failed(error);
         }
+        #[cfg(planted_defects)]
+        let result = match planted::is_planted(planted::Defect::RefusedCountsAsAcknowledged) {
+            true => Ok(()),
+            false => result,
+        };
         self.work().ledger.answered(place, &result);
     }
 
