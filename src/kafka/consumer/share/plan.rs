@@ -99,7 +99,9 @@ impl Work {
         if fetches {
             return Plan::Fetch;
         }
-        match (led.is_none() && !self.ledger.has_any(node), is_open) {
+        // What waits to be polled was acquired in the session, and would be others' at its end.
+        let holds = self.ledger.has_any(node) || self.is_buffered(node);
+        match (led.is_none() && !holds, is_open) {
             (true, true) => Plan::Close,
             (true, false) => Plan::Retire,
             (false, _) => Plan::Wait(None),
@@ -109,8 +111,12 @@ impl Work {
     /// Whether polls want what may be had there.
     fn wants(&self, node: i32) -> bool {
         let may_fetch = self.nodes.get(&node).is_some_and(|node| node.may_fetch);
-        let is_buffered = || self.buffers.iter().any(|it| it.place.0 == node);
-        may_fetch && self.leaders.contains_key(&node) && !is_buffered()
+        may_fetch && self.leaders.contains_key(&node) && !self.is_buffered(node)
+    }
+
+    /// Whether something that was acquired there waits to be polled.
+    fn is_buffered(&self, node: i32) -> bool {
+        self.buffers.iter().any(|it| it.place.0 == node)
     }
 
     /// Whether it is the broker's turn, where one at a time is asked.

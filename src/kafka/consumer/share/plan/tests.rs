@@ -1,8 +1,11 @@
 use protocol::Uuid;
 
+use super::super::acquired::Acquired;
 use super::super::ledger::{ACCEPT, RENEW};
 use super::*;
 use crate::kafka::ErrorKind;
+use crate::kafka::consumer::fetch::memory::Fetched;
+use crate::kafka::runtime::Budget;
 
 const BATCHES: AcquireMode = AcquireMode::BatchOptimized;
 const LIMIT: AcquireMode = AcquireMode::RecordLimit;
@@ -134,6 +137,31 @@ fn acknowledgements_go_along_with_a_fetch_and_alone_where_they_cannot() {
         Plan::Acknowledge,
         "no fetch renews"
     );
+}
+
+/// The end of the session would give it to others, and a poll to the application.
+#[test]
+fn a_session_goes_on_while_what_was_acquired_in_it_waits_to_be_polled() {
+    let now = Instant::now();
+    let mut work = led_by([1]);
+    let one = Acquired {
+        first: 0,
+        last: 0,
+        delivery_count: 1,
+    };
+    let reservation = Budget::new(1 << 20, None).reserve(0);
+    work.buffers.push_back(AcquiredReader::new(
+        (1, id(1)),
+        partition(1),
+        [one].into(),
+        bytes::Bytes::new(),
+        now + Duration::from_secs(30),
+        Arc::new(Fetched::in_frame(reservation, None)),
+    ));
+    work.leaders.clear();
+    assert_eq!(work.plan(1, true, BATCHES, now), Plan::Wait(None));
+    work.buffers.clear();
+    assert_eq!(work.plan(1, true, BATCHES, now), Plan::Close);
 }
 
 #[test]
