@@ -14,7 +14,7 @@ use pat_events::kafka::{GroupProtocol, OffsetReset};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::consumers::leaves_at;
+use crate::consumers::{is_fenced_by_the_past, leaves_at};
 use crate::harness::{GROUPS, Harness, TOPIC};
 use crate::history::{Event, Id};
 use crate::plan::{Fate, Scenario};
@@ -50,6 +50,7 @@ async fn run_members<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
                 sleep(Duration::from_millis(500)).await;
                 continue;
             }
+            Err(ConsumerError::Kafka(error)) if is_fenced_by_the_past(&harness, &error) => continue,
             Err(error) => {
                 return harness
                     .failure

@@ -124,7 +124,10 @@ where
             let Some((number, record)) = held.waiting.pop_front() else {
                 return;
             };
-            let deliveries = held.all.get(&number).map_or(1, Acquisition::delivery_count);
+            // One whose lock could not be renewed is others' by now.
+            let Some(deliveries) = held.all.get(&number).map(Acquisition::delivery_count) else {
+                continue;
+            };
             let delivery = deliver::<S, H>(
                 self.handler.clone(),
                 self.codec.clone(),
