@@ -147,6 +147,9 @@ async fn be_member<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
             Some(_) => consumer.start_batches(work).await,
         };
         if let Err(error) = started {
+            if harness.plan.scenario == Scenario::Outage {
+                harness.recorder.record(Event::ReportsFailure { reader });
+            }
             if let ConsumerError::Kafka(error) = &error
                 && (error.is_retriable() || harness.plan.any_error)
             {
