@@ -46,7 +46,9 @@ async fn run_members<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
         harness.recorder.record(Event::Stops { reader });
         match lived {
             // What is refused again and again may end it; an application starts it anew.
-            Err(ConsumerError::Kafka(error)) if harness.plan.any_error && !error.is_fatal() => {
+            Err(ConsumerError::Kafka(error) | ConsumerError::DeadLetterTooLarge { error, .. })
+                if harness.plan.any_error && !error.is_fatal() =>
+            {
                 sleep(Duration::from_millis(500)).await;
                 continue;
             }

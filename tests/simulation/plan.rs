@@ -97,9 +97,10 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    fn draw(rng: &Rng, format: RecordFormat, lasts: Duration) -> Self {
+    fn draw(rng: &Rng, scenario: Scenario, format: RecordFormat, lasts: Duration) -> Self {
         let slow = *rng.pick(&[SECOND / 2, SECOND * 2, SECOND * 12, SECOND * 60]);
-        let is_long = lasts > SECOND * 20;
+        // Who does not poll for long does not hear that no broker runs.
+        let is_long = lasts > SECOND * 20 && scenario != Scenario::Outage;
         Self {
             queues: rng.chance(50) && format != RecordFormat::Raw,
             members: rng.between(1, 3) as u32,
@@ -360,7 +361,7 @@ impl Plan {
         // Under `latest`, what was written to topics before a member hears of them is passed over by such.
         let broker_patterns = rng.chance(40) && !latest;
         let batched = (rng.chance(25) && typed).then(|| rng.between(1, 10) as usize);
-        let sharing = (rng.chance(25)).then(|| Sharing::draw(rng, format, lasts));
+        let sharing = (rng.chance(25)).then(|| Sharing::draw(rng, scenario, format, lasts));
         Self {
             batched,
             sharing,

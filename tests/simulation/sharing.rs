@@ -346,7 +346,9 @@ async fn run_queues<S: Dispatch<Handler<Work>, Codec = Protobuf>>(
         harness.recorder.record(Event::Stops { reader });
         match lived {
             // What is refused again and again may end it; an application starts it anew.
-            Err(ConsumerError::Kafka(error)) if is_passing(&harness, &error) => {
+            Err(ConsumerError::Kafka(error) | ConsumerError::DeadLetterTooLarge { error, .. })
+                if is_passing(&harness, &error) =>
+            {
                 sleep(Duration::from_millis(500)).await;
                 continue;
             }
