@@ -198,10 +198,17 @@ impl Spans {
         };
         let record = context.record();
         let creation = creation_of(record);
-        let links = [creation.clone(), last.and_then(|last| last.0.clone())];
-        let links = links.into_iter().flatten().map(Link::with_context);
+        let last = last.and_then(|last| last.0.clone());
+        let mut links = Vec::with_capacity(usize::from(last.is_some()) + 1);
+        links.extend(
+            creation
+                .clone()
+                .into_iter()
+                .chain(last)
+                .map(Link::with_context),
+        );
         let template = inner.template(PROCESS, record.topic);
-        let builder = template.builder(SpanKind::Consumer, links.collect());
+        let builder = template.builder(SpanKind::Consumer, links);
         let parent = match creation {
             Some(creation) => Ambient::new().with_remote_span_context(creation),
             None => Ambient::new(),

@@ -56,7 +56,11 @@ pub(super) fn read(traceparent: &[u8], tracestate: Option<&[u8]>) -> Option<Span
 
 /// Two hexadecimal digits, in lower case.
 fn number(digits: &[u8]) -> Option<u8> {
-    let digit = |digit: u8| HEX.iter().position(|it| *it == digit).map(|it| it as u8);
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
     Some(digit(digits[0])? << 4 | digit(digits[1])?)
 }
 
