@@ -14,9 +14,13 @@ use protocol::messages::incremental_alter_configs_request::{
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use protocol::messages::share_acknowledge_request::{
+    AcknowledgePartition, AcknowledgeTopic, AcknowledgementBatch,
+};
 use protocol::messages::{
     CreateAclsRequest, DescribeAclsRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, OffsetCommitRequest,
+    InitProducerIdRequest, OffsetCommitRequest, ShareAcknowledgeRequest, ShareFetchRequest,
+    ShareGroupHeartbeatRequest, share_fetch_request,
 };
 use protocol::records::BatchIter;
 
@@ -461,4 +465,65 @@ async fn a_transaction_that_only_a_log_knows_is_aborted_at_the_start() {
     lost.raw = Raw::dial(&broker, 1).expect("a connection");
     assert_eq!(lost.ends("t").await, (2, 2));
     assert_eq!(lost.read("t", 0).await.aborted, [(lost.id, 0)]);
+}
+
+#[tokio::test]
+async fn a_share_group_goes_on_where_it_was_done_after_a_restart() {
+    let folder = Folder::new("shared");
+    let builder = || folder.builder().share_groups_from_earliest(true);
+    let broker = start(builder());
+    broker.create_topic("t", 1).expect("created");
+    let mut raw = Raw::dial(&broker, 1).expect("a connection");
+    assert_eq!(produce(&mut raw, batch(5)).await.0, ErrorCode::NONE);
+    let heartbeat = ShareGroupHeartbeatRequest {
+        group_id: "sharers".into(),
+        member_id: "m".into(),
+        subscribed_topic_names: Some(vec!["t".into()]),
+        ..Default::default()
+    };
+    let joined = raw.call(1, &heartbeat).await.expect("an answer");
+    let assigned = joined.assignment.expect("an assignment").topic_partitions;
+    let topic_id = assigned[0].topic_id;
+    let fetch = ShareFetchRequest {
+        group_id: Some("sharers".into()),
+        member_id: Some("m".into()),
+        max_records: 10,
+        max_bytes: 100_000,
+        topics: vec![share_fetch_request::FetchTopic {
+            topic_id,
+            partitions: vec![share_fetch_request::FetchPartition::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let fetched = raw.call(1, &fetch).await.expect("an answer");
+    let partition = &fetched.responses[0].partitions[0];
+    let acquired = &partition.acquired_records[0];
+    assert_eq!((acquired.first_offset, acquired.last_offset), (0, 4));
+    let acknowledge = ShareAcknowledgeRequest {
+        group_id: Some("sharers".into()),
+        member_id: Some("m".into()),
+        share_session_epoch: 1,
+        topics: vec![AcknowledgeTopic {
+            topic_id,
+            partitions: vec![AcknowledgePartition {
+                acknowledgement_batches: vec![AcknowledgementBatch {
+                    first_offset: 0,
+                    last_offset: 2,
+                    acknowledge_types: vec![1],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let answer = raw.call(1, &acknowledge).await.expect("an answer");
+    let answer = &answer.responses[0].partitions[0];
+    assert_eq!(answer.error_code, ErrorCode::NONE);
+    assert_eq!(broker.share_start_offset("sharers", "t", 0), Some(3));
+    broker.shutdown().await;
+    let broker = start(builder());
+    assert_eq!(broker.share_start_offset("sharers", "t", 0), Some(3));
 }

@@ -13,12 +13,14 @@ use tokio::time::Instant;
 use super::{Api, Context, Reply};
 use crate::broker::lock;
 use crate::broker::security::AclOperation;
-use crate::broker::share::{Acknowledged, FINAL_EPOCH, IdPartition, SessionKey};
+use crate::broker::share::{Acknowledged, FINAL_EPOCH, IdPartition, SessionKey, Shares};
 
 /// Acknowledges that a member is still at work on a record.
 const RENEW: i8 = 4;
 
 impl Api for ShareAcknowledgeRequest {
+    const USES_FILES: bool = true;
+
     async fn handle(self, context: &Context<'_>) -> Reply<ShareAcknowledgeResponse> {
         let key = match context.share_member(self.group_id.as_deref(), self.member_id.as_deref()) {
             Ok(key) => key,
@@ -148,7 +150,12 @@ impl Context<'_> {
             let view = shares.known(group, id);
             let view = view.ok_or(ErrorCode::INVALID_RECORD_STATE)?;
             let until = Instant::now() + settings.record_lock_duration;
+            let before = view.start();
             view.acknowledge(member, runs, settings.delivery_count_limit, until)?;
+            let start = view.start();
+            if start != before {
+                (self.cluster).keep_with(|| Shares::start_change(group, id, start))?;
+            }
         }
         self.cluster.wake_share_fetches(&BTreeSet::from([id]));
         Ok(())

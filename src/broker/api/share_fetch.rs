@@ -19,6 +19,7 @@ use crate::broker::lock;
 use crate::broker::security::AclOperation;
 use crate::broker::share::{
     Acknowledged, Acquired, FINAL_EPOCH, Found, INITIAL_EPOCH, IdPartition, Limits, SessionKey,
+    Shares,
 };
 use crate::broker::storage::{LogSlice, storage_error};
 
@@ -272,8 +273,15 @@ impl<'a> Fetching<'a> {
         };
         let (group, member) = self.key;
         let found = {
-            let mut shares = lock(&self.context.cluster.shares);
+            let cluster = self.context.cluster;
+            let mut shares = lock(&cluster.shares);
+            let is_new = shares.known(group, id).is_none();
             let (view, settings) = shares.view(group, id, log);
+            if is_new {
+                // Where a group begins it goes on, whatever the log has by then.
+                let start = view.start();
+                cluster.keep_with(|| Shares::start_change(group, id, start))?;
+            }
             view.next(settings.partition_max_record_locks)
         };
         let Found::At(offset) = found else {

@@ -1,8 +1,8 @@
 //! What share groups (KIP-932) have acquired and acknowledged, partition by partition, and the sessions by which their members fetch.
 //!
 //! [`Shares`] owns what every group knows of every partition. It sees neither logs nor sockets: whoever fetches says what the log has, and is told
-//! which of it is the member's now. Nothing of it is persistent: it moves with a partition's leadership, as if it were read back from Kafka's share
-//! coordinator, where who holds a record is not kept.
+//! which of it is the member's now. It moves with a partition's leadership, as if it were read back from Kafka's share
+//! coordinator, where who holds a record is not kept. In a data directory there is how far each group is done; what it had done beyond that is delivered again.
 //!
 //! - `partition`: one group's view of one partition
 //! - `sessions`: who fetches what, on one node
@@ -16,7 +16,7 @@ use std::time::Duration;
 use protocol::Uuid;
 use tokio::time::Instant;
 
-use super::storage::GroupConfigNote;
+use super::storage::{Change, GroupConfigNote, Key, number_to_bytes};
 pub(crate) use partition::{Acknowledged, Acquired, Found, Limits, SharePartition};
 pub(crate) use sessions::{FINAL_EPOCH, INITIAL_EPOCH, SessionKey, ShareSessions};
 
@@ -152,6 +152,12 @@ impl Shares {
                 view.release(member, limit);
             }
         }
+    }
+
+    /// How far a group is done with a partition, as it is kept.
+    pub(crate) fn start_change(group: &str, (topic, partition): IdPartition, start: i64) -> Change {
+        let key = Key::ShareStart(group.to_owned(), topic, partition);
+        Change::put(&key, &number_to_bytes(start))
     }
 
     /// Takes back how far a group was done with a partition before its broker ended: what it had acquired beyond that is delivered again.
