@@ -67,6 +67,7 @@ impl Default for BrokerBuilder {
                 fetch_max_bytes: 55 * 1024 * 1024,
                 max_request_bytes: 100 * 1024 * 1024,
                 offset_metadata_max_bytes: 4096,
+                first_producer_epoch: 0,
                 versions: BTreeMap::new(),
                 producer_byte_rate: None,
                 wall_clock: WallClock::System,
@@ -289,6 +290,14 @@ impl BrokerBuilder {
     #[must_use]
     pub fn offset_metadata_max_bytes(mut self, bytes: usize) -> Self {
         self.settings.offset_metadata_max_bytes = bytes;
+        self
+    }
+
+    /// The epoch that a new producer id of an idempotent producer comes with; Kafka's is always 0. Near `i16::MAX` it shows what producers do
+    /// that have used up their epochs. Default 0.
+    #[must_use]
+    pub fn first_producer_epoch(mut self, epoch: i16) -> Self {
+        self.settings.first_producer_epoch = epoch;
         self
     }
 

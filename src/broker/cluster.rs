@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) max_request_bytes: usize,
     /// Kafka's `offset.metadata.max.bytes`.
     pub(crate) offset_metadata_max_bytes: usize,
+    /// The epoch of a new producer id.
+    pub(crate) first_producer_epoch: i16,
     /// APIs that are offered in fewer versions than we could speak, or not at all.
     pub(crate) versions: BTreeMap<ApiKey, Option<VersionRange>>,
     /// Bytes a second that each client id may produce.

@@ -34,9 +34,9 @@ use tokio::sync::oneshot;
 
 use super::consumer::{LogBounds, OffsetAndTimestamp};
 use super::{
-    ConsumerConfig, ConsumerHandle, Delivery, Error, ErrorKind, OffsetAndMetadata, ProducerConfig,
-    ProducerMetrics, RebalanceListener, Record, RecordMetadata, Records, Result, StartOffset,
-    TopicPartition, consumer, producer,
+    CloseReport, ConsumerConfig, ConsumerHandle, Delivery, Error, ErrorKind, OffsetAndMetadata,
+    ProducerConfig, ProducerMetrics, RebalanceListener, Record, RecordMetadata, Records, Result,
+    StartOffset, TopicPartition, consumer, producer,
 };
 
 /// A runtime on a thread of its own, which ends with this.
@@ -225,6 +225,12 @@ impl Producer {
     /// As [`kafka::Producer::close`](crate::kafka::Producer::close).
     pub fn close(&self, timeout: Duration) -> Result<()> {
         self.runtime.wait(self.producer.close(timeout))
+    }
+
+    /// As [`kafka::Producer::close_and_report`](crate::kafka::Producer::close_and_report).
+    pub fn close_and_report(&self, timeout: Duration) -> Result<CloseReport> {
+        let closing = async { Ok(self.producer.close_and_report(timeout).await) };
+        self.runtime.wait(closing)
     }
 
     /// As [`kafka::Producer::metrics`](crate::kafka::Producer::metrics).

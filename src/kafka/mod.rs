@@ -58,7 +58,8 @@ pub use observe::{
     AfterFailure, BrokerMetrics, ClientEvent, Intake, Latency, Metrics, Observer, Severity, Sizes,
 };
 pub use producer::{
-    Acks, Delivery, Partitioner, Permit, Producer, ProducerConfig, ProducerMetrics, RecordMetadata,
+    Acks, CloseReport, Delivery, Partitioner, Permit, Producer, ProducerConfig, ProducerMetrics,
+    RecordMetadata, TopicSettings, UnsentRecords,
 };
 pub use runtime::Clock;
 pub(crate) use runtime::{Backoff, Random};

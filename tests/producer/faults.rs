@@ -101,6 +101,21 @@ async fn a_broker_that_forgets_the_producer_is_recovered_from() {
     assert_exactly_once_in_order(&broker, 3, 10_000);
 }
 
+/// Dekaf #3341: a producer that had come to epoch 32767 looped for ever.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_begins_with_its_last_epoch_goes_on_under_a_new_id() {
+    let broker = cluster(1, |builder| builder.first_producer_epoch(i16::MAX));
+    broker.create_topic("t", 3).unwrap();
+    let producer = producer(&broker, |config| config.batch_bytes = 2_000).await;
+    for round in 0..10u32 {
+        let code = ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER;
+        broker.inject(produce(FaultAction::Answer(code)).after(u64::from(round % 4)));
+        let deliveries = enqueue_numbers(&producer, 3, round * 1_000..(round + 1) * 1_000).await;
+        deliver_all(&broker, deliveries).await;
+    }
+    assert_exactly_once_in_order(&broker, 3, 10_000);
+}
+
 #[tokio::test(start_paused = true)]
 async fn sequence_errors_in_the_middle_of_a_pipeline_are_recovered_from() {
     let broker = one_broker(3);

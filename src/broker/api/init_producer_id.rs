@@ -65,7 +65,8 @@ fn init(
     let Some(id) = request.transactional_id.as_deref() else {
         // Whoever comes back with an id gets a new one: without transactions there is nothing to carry over.
         let id = cluster.next_producer_id();
-        return Ok(ProducerIdAndEpoch { id, epoch: 0 });
+        let epoch = cluster.settings.first_producer_epoch;
+        return Ok(ProducerIdAndEpoch { id, epoch });
     };
     let asked = InitRequest {
         timeout_ms: request.transaction_timeout_ms,

@@ -12,8 +12,8 @@ use crate::events::outbox::waves;
 use crate::events::{Encode, Outbox, OutboxEvent, RelayError, TenantRouting};
 use crate::kafka::observe::{ClientEvent, Watch, tell};
 use crate::kafka::{
-    Client, Clock, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics, Record,
-    RecordMetadata, Result,
+    Client, Clock, CloseReport, Delivery, Error, ErrorKind, Header, Producer, ProducerMetrics,
+    Record, RecordMetadata, Result,
 };
 
 /// Sends events to a topic, encoded by the codec `F`. Cheap to clone; clones share everything.
@@ -370,6 +370,12 @@ impl<F: Format> EventProducer<F> {
     /// Flushes, no longer than `timeout`, and ends the producer for all its clones.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
         self.0.producer.close(timeout).await
+    }
+
+    /// As [`close`](Self::close), and returns what was left when the time was over: see
+    /// [`kafka::Producer::close_and_report`](crate::kafka::Producer::close_and_report).
+    pub async fn close_and_report(&self, timeout: Duration) -> CloseReport {
+        self.0.producer.close_and_report(timeout).await
     }
 
     /// What was sent, delivered and failed so far, in which batches, and how long it took.

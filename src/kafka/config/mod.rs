@@ -25,6 +25,8 @@ pub use client::ClientConfig;
 pub(crate) use files::read_bounded;
 pub(crate) use librdkafka::is_of_another;
 pub use properties::variable_name;
-pub(crate) use properties::{Configuration, Property, properties, property_names, set_by_name};
+pub(crate) use properties::{
+    Configuration, Property, is_option, properties, property_names, set_by_name, set_property,
+};
 pub use properties_file::PropertiesFile;
 pub use secret::Secret;

@@ -51,6 +51,16 @@ pub(crate) trait Configuration: Default + 'static {
     /// The base; `None` when it rests on nothing.
     fn base(&mut self) -> Option<&mut Self::Base>;
 
+    /// Whether a name that is in no row is an option all the same: one of many alike.
+    fn is_alike(_name: &str) -> bool {
+        false
+    }
+
+    /// Sets such an option; `None` if `name` is none.
+    fn set_alike(&mut self, _name: &str, _value: &str) -> Option<Result<()>> {
+        None
+    }
+
     /// Checks what no single value can show, and the base.
     fn check(&self) -> Result<()>;
 
@@ -124,10 +134,10 @@ macro_rules! set_by_name {
                 path: impl AsRef<std::path::Path>,
             ) -> crate::kafka::Result<Self> {
                 let mut config = Self::default();
-                let names = Self::property_names();
                 let file = crate::kafka::config::PropertiesFile::read(path)?;
                 file.each(|name, value| {
-                    match !names.contains(&name) && crate::kafka::config::is_of_another(name) {
+                    let is_own = crate::kafka::config::is_option::<Self>(name);
+                    match !is_own && crate::kafka::config::is_of_another(name) {
                         true => Ok(()),
                         false => config.set(name, value),
                     }
@@ -169,6 +179,13 @@ pub(crate) fn property_names<C: Configuration>() -> Vec<&'static str> {
     names
 }
 
+/// Whether `C`, or one of its bases, has an option called `name`.
+pub(crate) fn is_option<C: Configuration>(name: &str) -> bool {
+    C::PROPERTIES.iter().any(|row| row.name == name)
+        || C::is_alike(name)
+        || (C::default().base().is_some() && is_option::<C::Base>(name))
+}
+
 /// Whether the values of the property called `name` are secrets.
 pub(super) fn is_secret<C: Configuration>(name: &str) -> bool {
     match C::PROPERTIES.iter().find(|row| row.name == name) {
@@ -184,9 +201,23 @@ pub fn variable_name(name: &str) -> String {
 
 fn set_known<C: Configuration>(config: &mut C, name: &str, value: &str) -> Option<Result<()>> {
     if let Some(row) = C::PROPERTIES.iter().find(|row| row.name == name) {
-        return Some((row.set)(config, value).ok_or_else(|| not_allowed(row, &quoted(value))));
+        return Some(set_property(config, row, name, value));
+    }
+    if let Some(result) = config.set_alike(name, value) {
+        return Some(result);
     }
     set_known(config.base()?, name, value)
+}
+
+/// Sets the property of this row, which the user called `name`.
+pub(crate) fn set_property<C>(
+    config: &mut C,
+    row: &Property<C>,
+    name: &str,
+    value: &str,
+) -> Result<()> {
+    (row.set)(config, value)
+        .ok_or_else(|| refused(name, &quoted(value), row.is_secret, row.allowed))
 }
 
 fn not_allowed<C>(row: &Property<C>, value: &str) -> Error {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::kafka::{
-    Address, Error, ErrorKind, GroupProtocol, PositionReset, ResetCause, TopicPartition,
+    Address, Error, ErrorKind, GroupProtocol, PositionReset, Record, ResetCause, TopicPartition,
     WriteOutcome,
 };
 
@@ -118,6 +118,19 @@ pub enum ClientEvent<'a> {
         /// Whether they may be written nevertheless.
         outcome: WriteOutcome,
     },
+    /// A producer has accepted a record, which is on its way into a batch: what comes of it is told with the batch. Told by producers whose
+    /// observer [wants records](super::Observer::wants_records), and by no others; perhaps a little after the batch was written.
+    #[non_exhaustive]
+    RecordAccepted {
+        /// The partition that was chosen for it.
+        partition: &'a TopicPartition,
+        /// The record as it was handed in, without its value where that was encoded straight into the batch, as values of events are.
+        record: &'a Record<'a>,
+        /// The most bytes that it takes in a batch.
+        bytes: usize,
+        /// Its timestamp, in milliseconds since 1970.
+        timestamp_ms: i64,
+    },
     /// A batch was written.
     #[non_exhaustive]
     BatchWritten {
@@ -125,6 +138,8 @@ pub enum ClientEvent<'a> {
         partition: &'a TopicPartition,
         /// How many records.
         records: usize,
+        /// The offset of the first one, where the broker told.
+        base_offset: Option<i64>,
         /// Their bytes, before compression.
         bytes: usize,
         /// From its first record to its acknowledgement.
@@ -308,6 +323,7 @@ impl<'a> ClientEvent<'a> {
             Self::MetadataFailed { .. } => "metadata_failed",
             Self::Retry { .. } => "retry",
             Self::BatchFailed { .. } => "batch_failed",
+            Self::RecordAccepted { .. } => "record_accepted",
             Self::BatchWritten { .. } => "batch_written",
             Self::PartitionsAssigned { .. } => "partitions_assigned",
             Self::PartitionsRevoked { .. } => "partitions_revoked",
@@ -326,7 +342,7 @@ impl<'a> ClientEvent<'a> {
     /// How much it should be noticed.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::BatchWritten { .. } => Severity::Trace,
+            Self::RecordAccepted { .. } | Self::BatchWritten { .. } => Severity::Trace,
             Self::Disconnected { expected: true, .. } => Severity::Debug,
             Self::Connected { .. }
             | Self::Throttled { .. }
@@ -390,6 +406,7 @@ impl<'a> ClientEvent<'a> {
             Self::LeaderMoved { partition, .. }
             | Self::BatchFailed { partition, .. }
             | Self::BatchWritten { partition, .. }
+            | Self::RecordAccepted { partition, .. }
             | Self::FallingBehind { partition, .. }
             | Self::DeadLetterTooLarge { partition, .. }
             | Self::HandledOneByOne { partition, .. }

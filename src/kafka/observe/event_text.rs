@@ -114,11 +114,20 @@ impl fmt::Display for ClientEvent<'_> {
                 };
                 write!(f, "{records} records for {partition} {fate}: {error}")
             }
+            Self::RecordAccepted {
+                partition, bytes, ..
+            } => {
+                write!(
+                    f,
+                    "a record of up to {bytes} bytes was accepted for {partition}"
+                )
+            }
             Self::BatchWritten {
                 partition,
                 records,
                 bytes,
                 took,
+                ..
             } => {
                 write!(
                     f,

@@ -17,6 +17,13 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn on_event(&self, event: &ClientEvent<'_>) {
         let _ = event;
     }
+
+    /// Whether producers tell of each record that they accept, as [`ClientEvent::RecordAccepted`]: what an interceptor of Java's sees. It is
+    /// told by whoever enqueues the record, before that returns, and costs what the observer makes of it. Asked once, when a producer is
+    /// created. Default false: then it costs nothing.
+    fn wants_records(&self) -> bool {
+        false
+    }
 }
 
 /// The observer of a client, if it has one.

@@ -13,11 +13,11 @@ use super::partitioner::Partitioner;
 use super::producer::Producer;
 use super::topics::Topic;
 use crate::kafka::model::check_topic_name;
+use crate::kafka::observe::ClientEvent;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::runtime::Reservation;
-
-use crate::kafka::{Error, ErrorKind, Record, Result, WriteOutcome};
+use crate::kafka::{Error, ErrorKind, Record, Result, TopicPartition, WriteOutcome};
 
 /// Why a record is not accepted, or not yet.
 pub(super) enum NotAdmitted {
@@ -238,18 +238,30 @@ impl Producer {
         if appended.is_news && (queue.publish(&mut state) || shared.owes_a_turn()) {
             state.gate.slow_down();
         }
+        drop(state);
+        if shared.tells_of_records {
+            self.tell_of_record(record, partition, measured.size, timestamp_ms);
+        }
         let delivery = Delivery::new(appended.completion, appended.index, timestamp_ms);
         Ok(delivery)
+    }
+
+    #[cold]
+    fn tell_of_record(&self, record: &Record<'_>, partition: i32, bytes: usize, timestamp_ms: i64) {
+        if let Some(observer) = &self.shared.config.client.observer {
+            observer.on_event(&ClientEvent::RecordAccepted {
+                partition: &TopicPartition::new(record.topic, partition),
+                record,
+                bytes,
+                timestamp_ms,
+            });
+        }
     }
 
     #[inline]
     fn partition(&self, record: &Record<'_>, topic: &Topic, size: usize) -> i32 {
         let count = topic.partition_count();
-        match (
-            record.partition,
-            &self.shared.config.partitioner,
-            record.key,
-        ) {
+        match (record.partition, &topic.rules.partitioner, record.key) {
             (Some(partition), _, _) => partition,
             (None, Partitioner::Custom(custom), _) => custom.partition(record, count),
             (None, by_hash, key) => by_hash.of_key(key, count).unwrap_or_else(|| {
@@ -280,7 +292,7 @@ impl Producer {
                 NotAdmitted::UnknownPartition(count)
             };
         }
-        if let Partitioner::Custom(custom) = &self.shared.config.partitioner
+        if let Partitioner::Custom(custom) = &topic.rules.partitioner
             && !(0..count).contains(&partition)
         {
             return invalid(format!(

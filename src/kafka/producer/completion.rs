@@ -6,6 +6,8 @@
 use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{Error, ErrorKind, Result, WriteOutcome};
 
@@ -158,7 +160,12 @@ impl Completion {
         let mut ticket = Ticket::default();
         std::future::poll_fn(move |context| {
             let mut state = self.lock();
-            if state.parts > 0 {
+            let is_open = state.parts > 0;
+            #[cfg(planted_defects)]
+            let is_open = is_open
+                && !(planted::is_planted(planted::Defect::FlushForgetsParts)
+                    && !state.known().is_empty());
+            if is_open {
                 state.wait(&mut ticket, context.waker());
                 return Poll::Pending;
             }

@@ -1,5 +1,6 @@
 //! What a producer can be told, by field, by Java-style property or by environment variable.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use protocol::compression::Compression;
 
 use super::partition::sequenced::{Discipline, Rules};
 use super::partitioner::Partitioner;
+use super::topic_settings::{self, TopicSettings};
 use crate::kafka::config::values::{
     BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
 };
@@ -59,6 +61,8 @@ pub struct ProducerConfig {
     pub retries: u32,
     /// `partitioner`: which partition a record goes to. Default murmur2 of the key; sticky without one.
     pub partitioner: Partitioner,
+    /// What is otherwise for some topics, by name: `topic.NAME.compression.type` and so on. Default nothing.
+    pub topics: BTreeMap<String, TopicSettings>,
 }
 
 /// Whose acknowledgement makes a record delivered: all that a Produce request can ask for.
@@ -118,6 +122,7 @@ impl Default for ProducerConfig {
             max_block: Duration::from_secs(60),
             retries: u32::MAX,
             partitioner: Partitioner::Default,
+            topics: BTreeMap::new(),
         }
     }
 }
@@ -184,6 +189,14 @@ impl Configuration for ProducerConfig {
         Some(&mut self.client)
     }
 
+    fn is_alike(name: &str) -> bool {
+        topic_settings::is_of_topic(name)
+    }
+
+    fn set_alike(&mut self, name: &str, value: &str) -> Option<Result<()>> {
+        topic_settings::set(&mut self.topics, name, value)
+    }
+
     fn check(&self) -> Result<()> {
         self.client.validate()?;
         let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
@@ -220,7 +233,7 @@ impl Configuration for ProducerConfig {
                 self.linger.as_millis()
             ));
         }
-        Ok(())
+        topic_settings::check(self)
     }
 }
 

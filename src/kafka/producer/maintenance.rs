@@ -9,8 +9,8 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::producer_id::{self, ProducerIdAndEpoch};
 use super::sender::task::is_final;
 use super::state::ProducerState;
+use crate::kafka::Result;
 use crate::kafka::net::BoxFuture;
-use crate::kafka::{Error, ErrorKind, Result};
 
 /// How often deadlines are looked at, at most.
 const TICK_MAX: Duration = Duration::from_millis(250);
@@ -21,7 +21,11 @@ pub(super) async fn run(shared: Arc<ProducerState>) {
     let shared = &shared;
     let mut metadata = shared.cluster.watch();
     let mut known = metadata.look().clone();
-    let tick = (shared.config.delivery_timeout / 20).clamp(TICK_MIN, TICK_MAX);
+    let of_topics = shared.config.topics.values();
+    let shortest = of_topics
+        .filter_map(|topic| topic.delivery_timeout)
+        .fold(shared.config.delivery_timeout, Duration::min);
+    let tick = (shortest / 20).clamp(TICK_MIN, TICK_MAX);
     let mut next = Instant::now() + tick;
     let mut producer_id: Option<BoxFuture<'static, Result<ProducerIdAndEpoch>>> = None;
     // Between one producer id that is of no use, or an error instead of one, and the next.
@@ -121,21 +125,16 @@ fn is_busy(shared: &ProducerState) -> bool {
 
 fn expire(shared: &ProducerState, tick: Duration) {
     let now = Instant::now();
-    let timeout = shared.config.delivery_timeout;
-    // The records of a batch share the time of the last one: what cannot be sent must not go on taking records.
-    let age = shared.config.linger.max(tick).max(timeout / 50);
     let no_producer_id = shared.lack_of_producer_id();
     let no_producer_id = no_producer_id.as_ref();
     let memory = &shared.memory;
     for queue in shared.queues() {
-        let mut cause = None;
-        let reason = |obstacle| cause.insert(shared.overdue(&queue, obstacle)).clone();
-        let lost = queue.expire(now, age, timeout, memory, no_producer_id, reason);
-        let error = cause.unwrap_or_else(|| {
-            let text = "the records were not acknowledged within delivery.timeout.ms";
-            Error::new(ErrorKind::Timeout, text)
-        });
-        shared.records_failed(&queue, lost, &error);
+        let (linger, timeout) = (queue.settings.linger, queue.settings.delivery_timeout);
+        // The records of a batch share the time of the last one: what cannot be sent must not go on taking records.
+        let age = linger.max(tick).max(timeout / 50);
+        let reason = |obstacle| shared.overdue(&queue, obstacle);
+        let given_up = queue.expire(now, age, timeout, memory, no_producer_id, reason);
+        shared.records_failed(&queue, &given_up);
     }
 }
 

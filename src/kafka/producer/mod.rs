@@ -6,6 +6,7 @@
 //! | `admission` | the handle's other half: how a record is accepted |
 //! | `permit` | room for a record, reserved before it is there |
 //! | `config` | what a producer can be told |
+//! | `topic_settings` | what is otherwise for some topics |
 //! | `partitioner` | which partition a record goes to |
 //! | `memory` | the memory budget of batches, with fair admission, and pooled buffers |
 //! | `delivery` | how a record's outcome gets back to the application |
@@ -16,6 +17,7 @@
 //! | `producer_id` | producer id and epoch, and how to obtain them |
 //! | `maintenance` | the task that follows metadata and deadlines |
 //! | `timestamps` | wall time, read once a millisecond |
+//! | `unsent` | what is left of its records when a producer is closed |
 //! | `state` | what all of them share |
 //! | `metrics` | what is counted |
 
@@ -38,7 +40,9 @@ mod producer_id;
 mod sender;
 mod state;
 mod timestamps;
+mod topic_settings;
 mod topics;
+mod unsent;
 
 pub use config::{Acks, ProducerConfig};
 pub use delivery::{Delivery, RecordMetadata};
@@ -46,3 +50,6 @@ pub use metrics::ProducerMetrics;
 pub use partitioner::{Partition, Partitioner, murmur2, partition_of_key};
 pub use permit::Permit;
 pub use producer::Producer;
+pub use topic_settings::TopicSettings;
+pub(crate) use topic_settings::is_of_topic;
+pub use unsent::{CloseReport, UnsentRecords};

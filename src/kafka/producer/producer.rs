@@ -10,6 +10,7 @@ use super::config::ProducerConfig;
 use super::delivery::{Delivery, RecordMetadata};
 use super::metrics::{MeasuredProducer, ProducerMetrics};
 use super::state::ProducerState;
+use super::unsent::CloseReport;
 use super::{maintenance, producer_id};
 use crate::kafka::cluster::Cluster;
 use crate::kafka::{Error, ErrorKind, Record, Result};
@@ -17,7 +18,12 @@ use crate::kafka::{Error, ErrorKind, Record, Result};
 /// Writes records to Kafka.
 ///
 /// Cheap to clone; clones share connections, batches and memory. Records that one task hands in for one partition are written in that
-/// order. A producer that is dropped goes on delivering what it has accepted in the background, as long as its runtime lives; call
+/// order.
+///
+/// A record is for a topic's *name*: where the topic is deleted and created anew while records wait, they go to the new one, in their order,
+/// as Kafka's own producer has it. Only what may be in the deleted topic's log already is not sent again: its outcome is reported as unknown.
+///
+/// A producer that is dropped goes on delivering what it has accepted in the background, as long as its runtime lives; call
 /// [`close`](Producer::close) to wait for that.
 ///
 /// ```no_run
@@ -176,28 +182,36 @@ impl Producer {
     /// are told a last time what was measured, within `timeout` too.
     ///
     /// Fails with the first failure among them; with [`ErrorKind::Timeout`] after `timeout`: then what was not sent fails with
-    /// [`ErrorKind::Closed`], not written, and what was in flight with the same, outcome unknown. Dropping the future leaves the producer
+    /// [`ErrorKind::Closed`], not written, and what was in flight with the same, outcome unknown;
+    /// [`close_and_report`](Producer::close_and_report) says how much that is of which partitions. Dropping the future leaves the producer
     /// closing in the background.
     pub async fn close(&self, timeout: Duration) -> Result<()> {
+        self.close_and_report(timeout).await.result(timeout)
+    }
+
+    /// As [`close`](Producer::close), and returns what was left, by partition: how many records were certainly not written when the time was
+    /// over, and how many may have been. Which ones, their deliveries say.
+    ///
+    /// What is in flight when the time is over counts as unknown, though its answer may come in the same moment. Waits for no longer than
+    /// `timeout`, also where no broker answers.
+    pub async fn close_and_report(&self, timeout: Duration) -> CloseReport {
         let begun = Instant::now();
         self.shared.begin_closing();
-        let result = tokio::time::timeout(timeout, self.flush()).await;
-        let in_time = result.is_ok();
-        self.shared.stop(&Error::new(
+        let flushed = tokio::time::timeout(timeout, self.flush()).await;
+        let is_late = flushed.is_err();
+        let unsent = self.shared.stop(&Error::new(
             ErrorKind::Closed,
             "the producer was closed before the record was sent",
         ));
-        if in_time {
+        if !is_late {
             let left = timeout.saturating_sub(begun.elapsed());
             self.shared.cluster.finish(left).await;
-            return result.unwrap_or(Ok(()));
         }
-        Err(Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "the producer was closed after {timeout:?} with records not delivered: see their deliveries"
-            ),
-        ))
+        CloseReport {
+            failure: flushed.unwrap_or(Ok(())).err(),
+            unsent,
+            is_late,
+        }
     }
 
     /// What the producer has done so far, and what it holds now.

@@ -12,6 +12,7 @@ use super::config::ProducerConfig;
 use super::memory::MemoryBudget;
 use super::metrics::{Counters, ProducerMetrics, add};
 use super::partition::accumulator::Limits;
+use super::partition::given_up::GivenUp;
 use super::partition::queue::{Gate, Obstacle, PartitionQueue, Route};
 use super::partition::sequenced::{Leader, Rules};
 use super::partitioner::Sticky;
@@ -20,7 +21,9 @@ use super::sender::broker_queue::BrokerQueue;
 use super::sender::ready::Enough;
 use super::sender::task::Sender;
 use super::timestamps::Timestamps;
+use super::topic_settings::TopicRules;
 use super::topics::{Topic, Topics};
+use super::unsent::UnsentRecords;
 use crate::kafka::cluster::{Channel, Cluster, Metadata, PartitionMetadata, TopicMetadata};
 use crate::kafka::observe::ClientEvent;
 use crate::kafka::runtime::{Budget, Mutex};
@@ -41,8 +44,9 @@ pub(super) struct ProducerState {
     pub timestamps: Timestamps,
     /// Wakes the maintenance.
     pub maintenance: Notify,
+    /// The observer wants to hear of each record.
+    pub tells_of_records: bool,
     rules: Rules,
-    limits: Limits,
     phase: AtomicU8,
     producer_id: Mutex<Option<ProducerIdAndEpoch>>,
     /// Why there is no new producer id, where one is needed.
@@ -62,23 +66,22 @@ const STOPPED: u8 = 2;
 
 impl ProducerState {
     pub fn new(config: ProducerConfig, cluster: Cluster) -> Self {
-        let batch_records = config
-            .batch_records
-            .and_then(|records| u32::try_from(records).ok());
+        let of_topics = config.topics.values();
+        let batch_bytes = of_topics
+            .filter_map(|topic| topic.batch_bytes)
+            .fold(config.batch_bytes, usize::max);
         Self {
             topics: Topics::new(),
             memory: MemoryBudget::within(
                 Budget::new(config.buffer_bytes, cluster.producers_budget()),
-                config.batch_bytes.min(config.max_request_bytes),
+                batch_bytes.min(config.max_request_bytes),
             ),
             counters: Arc::default(),
             timestamps: Timestamps::new(config.client.clock),
             maintenance: Notify::new(),
+            tells_of_records: (config.client.observer.as_ref())
+                .is_some_and(|observer| observer.wants_records()),
             rules: config.rules(),
-            limits: Limits {
-                batch_bytes: config.batch_bytes.min(config.max_request_bytes),
-                batch_records: batch_records.unwrap_or(u32::MAX),
-            },
             phase: AtomicU8::new(RUNNING),
             producer_id: Mutex::default(),
             no_producer_id: Mutex::default(),
@@ -128,20 +131,31 @@ impl ProducerState {
         failure.unwrap_or_else(|| Error::new(ErrorKind::Closed, "the producer is closed"))
     }
 
-    /// Ends everything: what is not in flight fails with `error`, and what is in flight as "outcome unknown".
-    pub fn stop(&self, error: &Error) {
+    /// Ends everything: what is not in flight fails with `error`, and what is in flight as "outcome unknown". Returns what that is.
+    pub fn stop(&self, error: &Error) -> Vec<UnsentRecords> {
         let queues = {
             let _no_new_queues = self.brokers.lock();
             self.phase.store(STOPPED, SeqCst);
             self.queues()
         };
         self.memory.bytes.close();
+        let mut unsent = Vec::new();
         for queue in queues {
-            let lost = queue.abandon(error, &self.memory);
-            add(&self.counters.records_failed, lost);
+            let (given_up, in_flight) = queue.abandon(error, &self.memory);
+            self.records_failed(&queue, &given_up);
+            let not_written = given_up.not_written();
+            let unknown = given_up.records() - not_written + in_flight;
+            if not_written + unknown > 0 {
+                unsent.push(UnsentRecords {
+                    partition: TopicPartition::new(queue.topic.clone(), queue.partition),
+                    not_written,
+                    unknown,
+                });
+            }
         }
         self.maintenance.notify_one();
         self.wake_senders();
+        unsent
     }
 
     /// Closes every open batch, so that all are sent soon, and returns those whose outcome is not known.
@@ -240,9 +254,16 @@ impl ProducerState {
     }
 
     /// Counts records that are given up, and tells the observer why.
-    pub fn records_failed(&self, queue: &PartitionQueue, records: u64, error: &Error) {
+    pub fn records_failed(&self, queue: &PartitionQueue, given_up: &GivenUp) {
+        for (records, error) in given_up.batches() {
+            self.failed(queue, records, error);
+        }
+    }
+
+    /// As [`records_failed`](Self::records_failed), for some records of a batch.
+    pub fn failed(&self, queue: &PartitionQueue, records: u64, error: &Error) {
         add(&self.counters.records_failed, records);
-        if let Some(observer) = self.config.client.observer.as_ref().filter(|_| records > 0) {
+        if let Some(observer) = &self.config.client.observer {
             observer.on_event(&ClientEvent::BatchFailed {
                 partition: &TopicPartition::new(queue.topic.clone(), queue.partition),
                 records: usize::try_from(records).unwrap_or(usize::MAX),
@@ -274,8 +295,7 @@ impl ProducerState {
     pub fn forget_old_limits(&self, now: Instant) {
         let topics = self.topics.all();
         for topic in topics.iter().filter(|topic| topic.has_old_limit(now)) {
-            let bytes = self.limits.batch_bytes;
-            topic.forget_limit(bytes);
+            let bytes = topic.forget_limit();
             topic.queues().for_each(|queue| queue.limit_batches(bytes));
         }
     }
@@ -284,8 +304,8 @@ impl ProducerState {
     pub fn refuse_all(&self, error: &Error) {
         for queue in self.queues() {
             if queue.lock().sequencer.wants_producer_id() {
-                let lost = queue.refuse(error, &self.memory);
-                add(&self.counters.records_failed, lost);
+                let given_up = queue.refuse(error, &self.memory);
+                self.records_failed(&queue, &given_up);
             }
         }
     }
@@ -293,8 +313,8 @@ impl ProducerState {
     /// Fails what waits for a broker that will never take it.
     pub fn refuse(&self, broker: &BrokerQueue, error: &Error) {
         for queue in broker.queues() {
-            let lost = queue.refuse(error, &self.memory);
-            add(&self.counters.records_failed, lost);
+            let given_up = queue.refuse(error, &self.memory);
+            self.records_failed(&queue, &given_up);
         }
     }
 
@@ -318,34 +338,34 @@ impl ProducerState {
         let newest = self.cluster.metadata();
         let metadata = newest.topic(&metadata.name).unwrap_or(metadata);
         let topic = self.topics.find_or_insert(&metadata.name, || {
+            let rules = TopicRules::of(&self.config, &metadata.name);
             let mut random = self.random.lock();
-            let share = self.limits.batch_bytes.min(STICKY_BYTES);
+            let share = rules.limits.batch_bytes.min(STICKY_BYTES);
             let sticky = Sticky::new(share, &mut random);
-            let batch_bytes = self.limits.batch_bytes;
-            Topic::new(
-                metadata.name.clone(),
-                sticky,
-                batch_bytes,
-                metadata.partitions.len(),
-                |partition| self.new_queue(metadata, partition, batch_bytes),
-            )
+            let make = |partition| self.new_queue(metadata, partition, &rules, rules.limits);
+            let count = metadata.partitions.len();
+            Topic::new(metadata.name.clone(), rules.clone(), sticky, count, make)
         });
         topic.resize(metadata.partitions.len(), |partition| {
-            self.new_queue(metadata, partition, topic.batch_bytes())
+            let limits = Limits {
+                batch_bytes: topic.batch_bytes(),
+                ..topic.rules.limits
+            };
+            self.new_queue(metadata, partition, &topic.rules, limits)
         });
         for (partition, queue) in metadata.partitions.iter().zip(topic.queues()) {
-            let lost = queue.change(&self.memory, |state| {
+            let given_up = queue.change(&self.memory, |state| {
                 if state.topic_id != metadata.id && !metadata.id.is_zero() {
                     if !state.topic_id.is_zero() {
                         state.sequencer.topic_recreated();
                         // Its settings may be others.
-                        topic.forget_limit(self.limits.batch_bytes);
-                        state.accumulator.limit(self.limits.batch_bytes);
+                        let bytes = topic.forget_limit();
+                        state.accumulator.limit(bytes);
                     }
                     state.topic_id = metadata.id;
                 }
             });
-            add(&self.counters.records_failed, lost);
+            self.records_failed(queue, &given_up);
             self.route(&mut brokers, queue, partition);
         }
         topic.followed(metadata);
@@ -359,17 +379,15 @@ impl ProducerState {
         &self,
         metadata: &TopicMetadata,
         partition: i32,
-        batch_bytes: usize,
+        rules: &TopicRules,
+        limits: Limits,
     ) -> PartitionQueue {
-        let limits = Limits {
-            batch_bytes,
-            ..self.limits
-        };
         let queue = PartitionQueue::new(
             metadata.name.clone(),
             partition,
             metadata.id,
             limits,
+            rules.partition,
             self.rules,
         );
         if let Some(producer_id) = self.producer_id() {

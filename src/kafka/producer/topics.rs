@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant};
 
 use super::partition::queue::PartitionQueue;
 use super::partitioner::Sticky;
+use super::topic_settings::TopicRules;
 use crate::kafka::cluster::TopicMetadata;
 use crate::kafka::runtime::Mutex;
 
@@ -34,6 +35,7 @@ struct Link {
 #[derive(Debug)]
 pub(super) struct Topic {
     pub name: Arc<str>,
+    pub rules: TopicRules,
     pub sticky: Sticky,
     /// How many partitions metadata shows now; there are queues for all of them.
     count: AtomicI32,
@@ -110,11 +112,11 @@ impl Topics {
 }
 
 impl Topic {
-    /// A topic with `count` partitions, whose queues `make` makes, and batches of up to `batch_bytes`.
+    /// A topic with `count` partitions, whose queues `make` makes.
     pub fn new(
         name: Arc<str>,
+        rules: TopicRules,
         sticky: Sticky,
-        batch_bytes: usize,
         count: usize,
         make: impl FnMut(i32) -> PartitionQueue,
     ) -> Self {
@@ -122,7 +124,8 @@ impl Topic {
             name,
             sticky,
             count: AtomicI32::new(count as i32),
-            batch_bytes: AtomicUsize::new(batch_bytes),
+            batch_bytes: AtomicUsize::new(rules.limits.batch_bytes),
+            rules,
             refused: Mutex::default(),
             first: Segment::new(0, count, make),
             followed: Mutex::default(),
@@ -177,10 +180,12 @@ impl Topic {
             .is_some_and(|refused| refused + LIMIT_AGE <= now)
     }
 
-    /// The broker's limit may be another one now: takes the configured one until it refuses a batch again.
-    pub fn forget_limit(&self, batch_bytes: usize) {
+    /// The broker's limit may be another one now: takes the configured one, which is returned, until it refuses a batch again.
+    pub fn forget_limit(&self) -> usize {
         *self.refused() = None;
+        let batch_bytes = self.rules.limits.batch_bytes;
         self.batch_bytes.store(batch_bytes, Relaxed);
+        batch_bytes
     }
 
     fn refused(&self) -> MutexGuard<'_, Option<Instant>> {

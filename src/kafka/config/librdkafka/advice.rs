@@ -4,6 +4,7 @@ use super::Role;
 use super::table::{Row, TABLE};
 use crate::kafka::config::properties::nearest;
 use crate::kafka::model::names::quoted;
+use crate::kafka::producer::is_of_topic;
 use crate::kafka::{ClientConfig, ConsumerConfig, Error, ErrorKind, ProducerConfig};
 
 const KERBEROS: &str = "Kerberos is not there: no well-kept library speaks it without C (SECURITY.md says what there is instead)";
@@ -57,7 +58,7 @@ pub(super) fn other_row(name: &str) -> Option<&'static Row> {
 /// Which clients have an option of this name.
 fn owner(name: &str) -> Option<Role> {
     let in_client = ClientConfig::property_names().contains(&name);
-    let in_producer = ProducerConfig::property_names().contains(&name);
+    let in_producer = ProducerConfig::property_names().contains(&name) || is_of_topic(name);
     let in_consumer = ConsumerConfig::property_names().contains(&name);
     match (in_client, in_producer, in_consumer) {
         (true, ..) | (_, true, true) => Some(Role::Any),
@@ -102,7 +103,20 @@ pub(crate) fn advice(name: &str, is_known: impl Fn(&str) -> bool) -> Option<Stri
             (None, None) => "librdkafka has it; from_librdkafka says what it becomes".to_string(),
         });
     }
+    if is_for_one_topic(name) {
+        return Some("a topic has none of its own: one request has batches of many topics".into());
+    }
     only_java(name).map(|advice| format!("Java has it; here {advice}"))
+}
+
+/// Whether the name asks for a producer's option for a single topic.
+fn is_for_one_topic(name: &str) -> bool {
+    let options = ProducerConfig::property_names();
+    let ends_with = |option: &&str| {
+        name.strip_suffix(*option)
+            .is_some_and(|rest| rest.ends_with('.'))
+    };
+    name.starts_with("topic.") && options.iter().any(ends_with)
 }
 
 /// Of an option of all clients that can be set to one value only, because that is what happens: the value, and why.

@@ -10,9 +10,10 @@ use tokio::time::{Duration, Instant};
 
 use super::accumulator::{Accumulator, Limits};
 use super::batch::ProducerBatch;
-use super::sequenced::{Leader, Rules, SendDecision, Sequenced};
+use super::given_up::GivenUp;
+use super::sequenced::{Leader, PartitionSettings, Rules, SendDecision, Sequenced};
 use super::sequencer::PartitionSequencer;
-use crate::kafka::producer::completion::{Completion, Part, Written};
+use crate::kafka::producer::completion::{Completion, Written};
 use crate::kafka::producer::memory::MemoryBudget;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::producer::sender::broker_queue::BrokerQueue;
@@ -32,6 +33,7 @@ pub(crate) type SequencedBatch = Sequenced<ProducerBatch>;
 pub(crate) struct PartitionQueue {
     pub topic: Arc<str>,
     pub partition: i32,
+    pub settings: PartitionSettings,
     /// Bytes that wait, so that a sender can pass over a partition without locking it.
     waiting: AtomicUsize,
     /// Whether there is a leader to send to.
@@ -129,6 +131,7 @@ impl PartitionQueue {
         partition: i32,
         topic_id: Uuid,
         limits: Limits,
+        settings: PartitionSettings,
         rules: Rules,
     ) -> Self {
         Self {
@@ -147,6 +150,7 @@ impl PartitionQueue {
             }),
             topic,
             partition,
+            settings,
         }
     }
 
@@ -195,7 +199,7 @@ impl PartitionQueue {
         let Some(route) = &state.route else {
             return false;
         };
-        let readiness = state.readiness(route.leader);
+        let readiness = state.readiness(route.leader, &self.settings);
         if state.published == readiness {
             return false;
         }
@@ -255,22 +259,22 @@ impl PartitionQueue {
         self.publish(state);
     }
 
-    /// An attempt succeeded. Returns how many records of other batches failed for good by that.
+    /// An attempt succeeded. Returns the other batches that are given up by that.
     pub fn written(
         &self,
         batch: SequencedBatch,
         leader: Leader,
         written: Written,
         memory: &MemoryBudget,
-    ) -> u64 {
+    ) -> GivenUp {
         let (batch, lost) = self.with(|state| state.sequencer.written(batch, leader));
         batch.release(memory).resolve(Ok(written));
         // At once, as long as the completion is in the processor's cache.
         self.lock().forget_resolved();
-        drop_lost(lost, memory)
+        GivenUp::resolve(lost, memory)
     }
 
-    /// An attempt failed. Returns how many records failed for good.
+    /// An attempt failed. Returns what is given up.
     pub fn failed(
         &self,
         batch: SequencedBatch,
@@ -279,27 +283,32 @@ impl PartitionQueue {
         now: Instant,
         backoff: Duration,
         memory: &MemoryBudget,
-    ) -> u64 {
+    ) -> GivenUp {
         self.change(memory, |state| {
             state.sequencer.failed(batch, outcome, error, now, backoff);
         })
     }
 
-    /// A batch was refused for some of its records, which were taken out; `count` records are left. Returns how many records of other
-    /// batches failed for good by that.
-    pub fn records_removed(&self, batch: SequencedBatch, count: u32, memory: &MemoryBudget) -> u64 {
+    /// A batch was refused for some of its records, which were taken out; `count` records are left. Returns the other batches that
+    /// are given up by that.
+    pub fn records_removed(
+        &self,
+        batch: SequencedBatch,
+        count: u32,
+        memory: &MemoryBudget,
+    ) -> GivenUp {
         let (nothing, lost) = self.with(|state| state.sequencer.records_removed(batch, count));
         if let Some(batch) = nothing {
             // There is no record left that would hear of it.
             drop(batch.release(memory));
         }
-        drop_lost(lost, memory)
+        GivenUp::resolve(lost, memory)
     }
 
-    /// Changes the state, and resolves what was given up by that; returns the number of records that failed.
-    pub fn change(&self, memory: &MemoryBudget, change: impl FnOnce(&mut State)) -> u64 {
+    /// Changes the state, and resolves what is given up by that.
+    pub fn change(&self, memory: &MemoryBudget, change: impl FnOnce(&mut State)) -> GivenUp {
         let ((), lost) = self.with(change);
-        drop_lost(lost, memory)
+        GivenUp::resolve(lost, memory)
     }
 
     /// Changes the state, and sees to what follows from that. Returns what `change` does, and what was given up by it.
@@ -314,7 +323,7 @@ impl PartitionQueue {
         (changed, state.sequencer.given_up())
     }
 
-    /// Fails what waits for longer than it may; returns the number of records. `reason` says why they could not be sent, `no_producer_id` why
+    /// Fails what waits for longer than it may. `reason` says why they could not be sent, `no_producer_id` why
     /// there is no producer id. An open batch that has waited for `age` is closed.
     pub fn expire(
         &self,
@@ -324,10 +333,10 @@ impl PartitionQueue {
         memory: &MemoryBudget,
         no_producer_id: Option<&Error>,
         reason: impl FnOnce(Obstacle) -> Error,
-    ) -> u64 {
+    ) -> GivenUp {
         let mut fresh = Vec::new();
         let mut obstacle = None;
-        let lost = self.change(memory, |state| {
+        let mut given_up = self.change(memory, |state| {
             if let Some(limit) = now.checked_sub(age) {
                 state.accumulator.close_old(limit, now, memory);
             }
@@ -339,10 +348,11 @@ impl PartitionQueue {
                 obstacle = Some(state.obstacle());
             }
         });
-        let Some(error) = obstacle.map(reason) else {
-            return lost;
-        };
-        lost + self.fail(fresh.into_iter().map(ProducerBatch::from), memory, &error)
+        if let Some(error) = obstacle.map(reason) {
+            let fresh = fresh.into_iter().map(ProducerBatch::from);
+            given_up.refuse(fresh, memory, &error);
+        }
+        given_up
     }
 
     /// Whether records are waiting, and if so, what for.
@@ -355,41 +365,27 @@ impl PartitionQueue {
         self.lock().accumulator.limit(bytes);
     }
 
-    /// Fails everything that is not in flight, and accepts and sends no more; returns the number of records.
-    pub fn abandon(&self, error: &Error, memory: &MemoryBudget) -> u64 {
+    /// Fails everything that is not in flight, and accepts and sends no more. Returns also how many records are in flight.
+    pub fn abandon(&self, error: &Error, memory: &MemoryBudget) -> (GivenUp, u64) {
         {
             let mut state = self.lock();
             state.gate = Gate::Closed;
             state.ended.get_or_insert_with(|| error.clone());
         }
-        self.refuse(error, memory)
+        let given_up = self.refuse(error, memory);
+        (given_up, self.lock().sequencer.in_flight_records())
     }
 
-    /// Fails everything that is not in flight; returns the number of records.
-    pub fn refuse(&self, error: &Error, memory: &MemoryBudget) -> u64 {
+    /// Fails everything that is not in flight.
+    pub fn refuse(&self, error: &Error, memory: &MemoryBudget) -> GivenUp {
         let mut fresh = Vec::new();
-        let lost = self.change(memory, |state| {
+        let mut given_up = self.change(memory, |state| {
             state.sequencer.abandon(error);
             let now = Instant::now();
             fresh.extend(std::iter::from_fn(|| state.accumulator.take(now, memory)));
         });
-        lost + self.fail(fresh.into_iter().map(ProducerBatch::from), memory, error)
-    }
-
-    fn fail(
-        &self,
-        batches: impl Iterator<Item = ProducerBatch>,
-        memory: &MemoryBudget,
-        error: &Error,
-    ) -> u64 {
-        batches.fold(0, |failed, batch| {
-            let count = batch.count();
-            let error = error
-                .clone()
-                .topic_partition(self.topic.clone(), self.partition);
-            batch.release(memory).resolve(Err(error));
-            failed + u64::from(count)
-        })
+        given_up.refuse(fresh.into_iter().map(ProducerBatch::from), memory, error);
+        given_up
     }
 
     /// Closes the open batch, so that it is sent soon, and returns the batches whose outcome is to be awaited.
@@ -419,7 +415,7 @@ impl State {
     }
 
     /// What the partition has for `leader`.
-    fn readiness(&self, leader: Leader) -> Readiness {
+    fn readiness(&self, leader: Leader, settings: &PartitionSettings) -> Readiness {
         let (bytes, has_retries) = (self.accumulator.bytes(), self.sequencer.has_retries());
         if (bytes == 0 && !has_retries) || self.sequencer.is_blocked(leader) {
             return Readiness::Nothing;
@@ -433,7 +429,7 @@ impl State {
             },
             None => Readiness::Ready {
                 bytes,
-                since: self.accumulator.oldest(),
+                since: self.accumulator.oldest().map(|since| settings.as_if(since)),
                 urgent: self.accumulator.has_closed(),
             },
         }
@@ -476,17 +472,6 @@ impl State {
         self.forget_resolved();
         !self.unresolved.is_empty()
     }
-}
-
-fn drop_lost(lost: Vec<(SequencedBatch, Error)>, memory: &MemoryBudget) -> u64 {
-    lost.into_iter().fold(0, |failed, (batch, error)| {
-        let count = u64::from(batch.count);
-        let part: Part = batch.content.release(memory);
-        let (topic, partition) = (part.completion().topic.clone(), part.completion().partition);
-        let result: Result<Written> = Err(error.topic_partition(topic, partition));
-        part.resolve(result);
-        failed + count
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A batch with its place in its partition and its sequence number, and the rules that keep batches in order.
 
-use tokio::time::Instant;
+use protocol::compression::Compression;
+use tokio::time::{Duration, Instant};
 
 use crate::kafka::Error;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
@@ -27,6 +28,26 @@ pub(crate) struct Rules {
     pub max_in_flight: usize,
     /// How often a batch is sent again.
     pub retries: u32,
+}
+
+/// What a producer was told of the partitions of one topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartitionSettings {
+    pub compression: Compression,
+    /// The longest a record waits for more records.
+    pub linger: Duration,
+    /// How much longer, or shorter, than in partitions of other topics.
+    pub more_patient: Duration,
+    pub less_patient: Duration,
+    pub delivery_timeout: Duration,
+}
+
+impl PartitionSettings {
+    /// Since when a record would have waited, with the patience of all partitions, that has waited since `since` with this one's.
+    pub fn as_if(&self, since: Instant) -> Instant {
+        let later = since + self.more_patient;
+        later.checked_sub(self.less_patient).unwrap_or(later)
+    }
 }
 
 /// What keeps a retry from overtaking, or being overtaken.

@@ -49,6 +49,8 @@ pub(crate) struct PartitionSequencer<T> {
     next_sequence: i32,
     next_order: u64,
     in_flight: usize,
+    /// The records of the batches in flight.
+    in_flight_records: u64,
     /// Where those in flight are.
     node: Option<i32>,
     /// To be sent again, in order.
@@ -74,6 +76,7 @@ impl<T> PartitionSequencer<T> {
             next_sequence: 0,
             next_order: 0,
             in_flight: 0,
+            in_flight_records: 0,
             node: None,
             retry: VecDeque::new(),
             confirmed_leader: None,
@@ -128,12 +131,26 @@ impl<T> PartitionSequencer<T> {
     }
 
     fn allowance(&self, leader: Leader) -> usize {
+        #[cfg(planted_defects)]
+        if self.allows_several_by_mistake() {
+            return self.rules.max_in_flight;
+        }
         match self.rules.discipline {
             Discipline::Sequences if self.confirmed_leader == Some(leader) => {
                 self.rules.max_in_flight
             }
             Discipline::Sequences | Discipline::OneByOne => 1,
             Discipline::NoRetries => self.rules.max_in_flight,
+        }
+    }
+
+    #[cfg(planted_defects)]
+    fn allows_several_by_mistake(&self) -> bool {
+        use planted::Defect::{SeveralToFreshLeader, SeveralWithoutSequences};
+        match self.rules.discipline {
+            Discipline::Sequences => planted::is_planted(SeveralToFreshLeader),
+            Discipline::OneByOne => planted::is_planted(SeveralWithoutSequences),
+            Discipline::NoRetries => false,
         }
     }
 
@@ -201,12 +218,19 @@ impl<T> PartitionSequencer<T> {
         }
         batch.attempts += 1;
         self.in_flight += 1;
+        self.in_flight_records += u64::from(batch.count);
         self.node = Some(leader.node);
+    }
+
+    /// Something is known of a batch of `count` records that was in flight.
+    fn arrive(&mut self, count: u32) {
+        self.in_flight -= 1;
+        self.in_flight_records -= u64::from(count);
     }
 
     /// An attempt at `leader` succeeded, or turned out to repeat a success.
     pub fn written(&mut self, batch: Sequenced<T>, leader: Leader) -> T {
-        self.in_flight -= 1;
+        self.arrive(batch.count);
         self.last_failure = None;
         self.search.1 = 0;
         if self.gap.is_none() && self.retry.is_empty() {
@@ -229,7 +253,7 @@ impl<T> PartitionSequencer<T> {
         now: Instant,
         backoff: Duration,
     ) {
-        self.in_flight -= 1;
+        self.arrive(batch.count);
         self.confirmed_leader = None;
         let first = self
             .retry
@@ -243,6 +267,10 @@ impl<T> PartitionSequencer<T> {
             ProduceOutcome::Retry(WriteOutcome::Unknown)
             | ProduceOutcome::Fail(WriteOutcome::Unknown) => {
                 batch.maybe_written = true;
+                #[cfg(planted_defects)]
+                if planted::is_planted(planted::Defect::UnknownIsNotWritten) {
+                    batch.maybe_written = false;
+                }
             }
             _ => {}
         }
@@ -287,7 +315,7 @@ impl<T> PartitionSequencer<T> {
     /// An attempt was refused for some of its records, which were taken out; it was certainly not applied. What is left, `count` records,
     /// takes its place under new sequences; if nothing is, the content comes back.
     pub fn records_removed(&mut self, mut batch: Sequenced<T>, count: u32) -> Option<T> {
-        self.in_flight -= 1;
+        self.arrive(batch.count);
         self.confirmed_leader = None;
         if let Some(sequence) = batch.sequence {
             self.open_gap(&batch, Some(sequence.base_sequence), false);
@@ -306,7 +334,7 @@ impl<T> PartitionSequencer<T> {
 
     /// An attempt was refused for the batch's size, and its first `count` records were cut off as `front`: both parts take its place.
     pub fn split(&mut self, mut rest: Sequenced<T>, count: u32, front: T) {
-        self.in_flight -= 1;
+        self.arrive(rest.count);
         self.confirmed_leader = None;
         let front = Sequenced {
             order: rest.order,
@@ -359,11 +387,20 @@ impl<T> PartitionSequencer<T> {
     /// The partition has a new leader: no reason to wait before trying it.
     pub fn leader_changed(&mut self) {
         self.not_before = None;
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::SequenceLostWithLeader) {
+            self.next_sequence = 0;
+        }
     }
 
     /// The batches that will not be tried again, with the reason; its outcome is right for each.
     pub fn given_up(&mut self) -> Vec<(Sequenced<T>, Error)> {
         std::mem::take(&mut self.given_up)
+    }
+
+    /// How many records are in flight.
+    pub fn in_flight_records(&self) -> u64 {
+        self.in_flight_records
     }
 
     /// Why nothing of the partition was taken lately.
@@ -386,6 +423,11 @@ impl<T> PartitionSequencer<T> {
     fn give_up(&mut self, batch: Sequenced<T>, error: Error) {
         if let Some(sequence) = batch.sequence {
             let resume = (!batch.maybe_written).then_some(sequence.base_sequence);
+            #[cfg(planted_defects)]
+            let resume = match planted::is_planted(planted::Defect::MaybeWrittenSequenceReused) {
+                true => Some(sequence.base_sequence),
+                false => resume,
+            };
             self.open_gap(&batch, resume, false);
         }
         let error = match error.outcome() {
@@ -426,7 +468,11 @@ impl<T> PartitionSequencer<T> {
 
     /// Closes a gap, once nothing of the partition is in flight and nothing from before the gap is left to repeat.
     fn settle(&mut self) {
-        if self.in_flight > 0 {
+        let is_in_flight = self.in_flight > 0;
+        #[cfg(planted_defects)]
+        let is_in_flight =
+            is_in_flight && !planted::is_planted(planted::Defect::EpochBumpedInFlight);
+        if is_in_flight {
             return;
         }
         self.node = None;
@@ -448,6 +494,10 @@ impl<T> PartitionSequencer<T> {
         {
             return;
         }
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::OutOfSequenceEnds) && gap.resume.is_none() {
+            return;
+        }
         self.gap = None;
         match gap.resume {
             Some(sequence) if self.retry.iter().all(|batch| !batch.maybe_written) => {
@@ -455,6 +505,10 @@ impl<T> PartitionSequencer<T> {
             }
             _ => {
                 self.next_epoch(gap.fenced);
+                #[cfg(planted_defects)]
+                if planted::is_planted(planted::Defect::SequenceNotReset) {
+                    return self.renumber(self.next_sequence);
+                }
                 self.renumber(0);
             }
         }
@@ -480,6 +534,11 @@ impl<T> PartitionSequencer<T> {
         let Some(producer_id) = self.producer_id else {
             return;
         };
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::EpochNotExhausted) && producer_id.epoch == i16::MAX
+        {
+            return;
+        }
         self.producer_id = match producer_id.epoch.checked_add(1) {
             Some(epoch) if !fenced => Some(ProducerIdAndEpoch {
                 epoch,

@@ -167,11 +167,10 @@ impl Sender {
         };
         let attempts = item.batch.attempts;
         let (code, failed) = (answer.error_code, refused.len() as u32);
-        let lost = item
-            .queue
-            .records_removed(item.batch, count - failed, &self.shared.memory);
-        let failed = lost + u64::from(failed);
-        add(&self.shared.counters.records_failed, failed);
+        let shared = &self.shared;
+        let given_up = (item.queue).records_removed(item.batch, count - failed, &shared.memory);
+        shared.records_failed(&item.queue, &given_up);
+        let mut told = failed;
         for (part, refused) in parts.into_iter().zip(refused) {
             let text = refused.message.or_else(|| answer.error_message.clone());
             let error = self
@@ -179,6 +178,10 @@ impl Sender {
                 .topic_partition(item.to.topic.clone(), item.to.partition)
                 .attempt(attempts)
                 .with_outcome(WriteOutcome::NotWritten);
+            if told > 0 {
+                // Once for all of them: each has its own reason, but they are of one batch.
+                shared.failed(&item.queue, u64::from(std::mem::take(&mut told)), &error);
+            }
             part.resolve(Err(error));
         }
     }
@@ -203,7 +206,8 @@ impl Sender {
         append_time_ms: Option<i64>,
         now: Instant,
     ) {
-        let (counters, content) = (&self.shared.counters, &item.batch.content);
+        let (shared, content) = (&self.shared, &item.batch.content);
+        let counters = &shared.counters;
         add(&counters.records_delivered, u64::from(item.batch.count));
         add(&counters.bytes_delivered, content.uncompressed_len() as u64);
         counters.delivery_latency.record(now - content.opened);
@@ -213,6 +217,7 @@ impl Sender {
             observer.on_event(&ClientEvent::BatchWritten {
                 partition: &item.to.partition(),
                 records: item.batch.count as usize,
+                base_offset,
                 bytes: content.uncompressed_len(),
                 took: now - content.opened,
             });
@@ -221,10 +226,8 @@ impl Sender {
             base_offset,
             append_time_ms,
         };
-        let lost = item
-            .queue
-            .written(item.batch, item.leader, written, &self.shared.memory);
-        add(&counters.records_failed, lost);
+        let given_up = (item.queue).written(item.batch, item.leader, written, &shared.memory);
+        shared.records_failed(&item.queue, &given_up);
     }
 
     /// Cuts the refused batch in two, which take its place.
@@ -250,10 +253,10 @@ impl Sender {
         front: ProducerBatch,
     ) {
         add(&self.shared.counters.splits, 1);
-        let lost = queue.change(&self.shared.memory, |state| {
+        let given_up = queue.change(&self.shared.memory, |state| {
             state.sequencer.split(rest, front.count(), front);
         });
-        add(&self.shared.counters.records_failed, lost);
+        self.shared.records_failed(queue, &given_up);
     }
 
     pub(super) fn fail_all(&mut self, batches: Vec<RequestBatch>, error: &Error) {
@@ -262,7 +265,7 @@ impl Sender {
         let mut repeated = Vec::new();
         for item in batches {
             let (to, failures) = (item.to.clone(), item.batch.attempts);
-            if self.give_back(item, outcome, error.clone(), now) == 0 {
+            if self.give_back(item, outcome, error.clone(), now) {
                 repeated.push((to, failures));
             }
         }
@@ -271,7 +274,7 @@ impl Sender {
 
     fn fail(&mut self, item: RequestBatch, outcome: ProduceOutcome, error: Error, now: Instant) {
         let (to, failures) = (item.to.clone(), item.batch.attempts);
-        if self.give_back(item, outcome, error.clone(), now) == 0 {
+        if self.give_back(item, outcome, error.clone(), now) {
             self.tell_of_retry(&[(to, failures)], &error);
         }
     }
@@ -289,25 +292,19 @@ impl Sender {
         }
     }
 
-    /// Returns the batch to its queue, which repeats it or gives it up; returns how many records are given up.
+    /// Returns the batch to its queue, which repeats it or gives it up; true if it is repeated, and nothing is given up.
     fn give_back(
         &mut self,
         item: RequestBatch,
         outcome: ProduceOutcome,
         error: Error,
         now: Instant,
-    ) -> u64 {
+    ) -> bool {
         let backoff = self.backoff(item.batch.attempts);
-        let lost = item.queue.failed(
-            item.batch,
-            outcome,
-            error.clone(),
-            now,
-            backoff,
-            &self.shared.memory,
-        );
-        self.shared.records_failed(&item.queue, lost, &error);
-        lost
+        let memory = &self.shared.memory;
+        let given_up = (item.queue).failed(item.batch, outcome, error, now, backoff, memory);
+        self.shared.records_failed(&item.queue, &given_up);
+        given_up.is_empty()
     }
 
     fn explain(&self, error: Error) -> Error {

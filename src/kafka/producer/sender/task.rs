@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use protocol::compression::{Codec, Compressor, Decompressor};
+use protocol::compression::{Codec, Compression, Compressor, Decompressor};
 use protocol::messages::{ProduceRequest, ProduceResponse};
 use tokio::time::{Instant, sleep_until};
 
@@ -37,7 +37,8 @@ pub(crate) struct Sender {
     pub(super) in_flight: VecDeque<InFlightRequest>,
     /// An empty list for the batches of a request: with many partitions it is a long one.
     pub(super) spare: Vec<RequestBatch>,
-    compressor: Compressor,
+    /// One for each compression that topics are written with.
+    compressors: Vec<Compressor>,
     pub(super) decompressor: Decompressor,
     pub(super) random: Random,
     /// Pauses between dials.
@@ -70,7 +71,7 @@ impl Sender {
     fn new(shared: Arc<ProducerState>, broker: Arc<BrokerQueue>) -> Self {
         let random = shared.cluster.random(&format!("sender {}", broker.id));
         Self {
-            compressor: Compressor::new(shared.config.compression),
+            compressors: Vec::new(),
             decompressor: Decompressor::default(),
             connection: None,
             in_flight: VecDeque::new(),
@@ -256,7 +257,7 @@ impl Sender {
         room: usize,
         now: Instant,
     ) -> Result<Taken, NotTaken> {
-        let timeout = self.shared.config.delivery_timeout;
+        let timeout = queue.settings.delivery_timeout;
         loop {
             let memory = &self.shared.memory;
             let mut taken = match queue.take(&self.broker, now, room, timeout, memory) {
@@ -277,13 +278,21 @@ impl Sender {
         let Some(connection) = self.connection.clone() else {
             return;
         };
-        let mut records = Vec::with_capacity(batches.len());
+        let mut records: Vec<bytes::Bytes> = Vec::with_capacity(batches.len());
         let mut repeated = 0;
         for item in &mut batches {
             let sequence = item.batch.sequence;
-            records.push(item.batch.content.bytes(sequence, &mut self.compressor));
+            let compression = item.queue.settings.compression;
+            let compressor = compressor_of(&mut self.compressors, compression);
+            let bytes = item.batch.content.bytes(sequence, compressor);
+            #[cfg(planted_defects)]
+            let bytes = match records.last() {
+                Some(others) if item.batch.attempts > 1 && reuses_buffers() => others.clone(),
+                _ => bytes,
+            };
+            records.push(bytes);
             repeated += u64::from(item.batch.attempts > 1);
-            if self.shared.config.compression.codec() != Codec::None {
+            if compression.codec() != Codec::None {
                 // Compressing takes long: others get their turn on a runtime with one thread.
                 tokio::task::yield_now().await;
             }
@@ -327,6 +336,13 @@ impl Sender {
     }
 }
 
+/// A planted defect.
+#[cfg(planted_defects)]
+fn reuses_buffers() -> bool {
+    use crate::kafka::planted;
+    planted::is_planted(planted::Defect::BufferReused)
+}
+
 /// Whether it is of no use to try again: whoever the client says it is, the broker will not have it, or what the client speaks. All else
 /// may heal, and what it meant for the records is said when their time is over.
 pub(crate) fn is_final(error: &Error) -> bool {
@@ -337,6 +353,16 @@ pub(crate) fn is_final(error: &Error) -> bool {
             | ErrorKind::UnsupportedVersion
             | ErrorKind::Config
     )
+}
+
+/// The compressor for `compression`, made at its first use.
+fn compressor_of(all: &mut Vec<Compressor>, compression: Compression) -> &mut Compressor {
+    let known = all.iter().position(|one| one.compression() == compression);
+    let place = known.unwrap_or_else(|| {
+        all.push(Compressor::new(compression));
+        all.len() - 1
+    });
+    &mut all[place]
 }
 
 /// The version to speak: the newest, unless that knows topics by ids only and metadata came from a broker that has none.

@@ -3,9 +3,11 @@
 use protocol::records::BatchBuilder;
 
 use super::*;
+use crate::kafka::producer::config::ProducerConfig;
 use crate::kafka::producer::delivery::Delivery;
 use crate::kafka::producer::partition::sequenced::Discipline;
 use crate::kafka::producer::sender::ready::Enough;
+use crate::kafka::producer::topic_settings::TopicRules;
 use crate::kafka::{ErrorKind, WriteOutcome};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,11 +22,13 @@ fn queue() -> Arc<PartitionQueue> {
         max_in_flight: 5,
         retries: u32::MAX,
     };
+    let settings = TopicRules::of(&ProducerConfig::default(), "t").partition;
     Arc::new(PartitionQueue::new(
         "t".into(),
         0,
         Uuid::ZERO,
         limits,
+        settings,
         rules,
     ))
 }
@@ -68,10 +72,13 @@ fn what_is_in_flight_when_everything_ends_is_not_put_back() {
     let taken = queue.take(&broker, Instant::now(), usize::MAX, SECOND, &memory);
     let batch = taken.expect("a batch").batch;
     let closed = Error::new(ErrorKind::Closed, "the producer is closed");
-    assert_eq!(queue.abandon(&closed, &memory), 1);
+    let (given_up, in_flight) = queue.abandon(&closed, &memory);
+    assert_eq!((given_up.records(), given_up.not_written()), (1, 1));
+    assert_eq!(in_flight, 1);
     let gone = Error::new(ErrorKind::Disconnected, "gone");
     let outcome = ProduceOutcome::Retry(WriteOutcome::Unknown);
-    queue.failed(batch, outcome, gone, Instant::now(), SECOND, &memory);
+    let given_up = queue.failed(batch, outcome, gone, Instant::now(), SECOND, &memory);
+    assert_eq!((given_up.records(), given_up.not_written()), (1, 0));
     let outcomes = deliveries.map(|delivery| {
         let error = delivery
             .outcome()
