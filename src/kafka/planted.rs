@@ -66,6 +66,28 @@ pub enum Defect {
     RestOfFetchIsGap,
     /// A queue does not lock anew what its handlers are at work on.
     LocksNotRenewed,
+    /// A batch that may have been written counts as not written (KAFKA-14034).
+    UnknownIsNotWritten,
+    /// What follows a batch that may have been written is numbered as if it had not been (franz-go #1217).
+    MaybeWrittenSequenceReused,
+    /// A partition's sequence goes on under its next epoch instead of beginning at zero (KAFKA-12152).
+    SequenceNotReset,
+    /// A new leader makes the partition's sequence begin anew, under the same epoch (librdkafka 1.9.0).
+    SequenceLostWithLeader,
+    /// Several batches are in flight to a leader that has not accepted one yet (franz-go #223).
+    SeveralToFreshLeader,
+    /// Several batches of a partition are in flight without sequences, though they may have to be repeated (Dekaf #1696).
+    SeveralWithoutSequences,
+    /// The epoch changes while batches of the partition are in flight under the old one (librdkafka #4953).
+    EpochBumpedInFlight,
+    /// After the last epoch the producer goes on with it (Dekaf #3341).
+    EpochNotExhausted,
+    /// A partition whose sequence is out of order is given up (librdkafka #3584).
+    OutOfSequenceEnds,
+    /// A batch that is sent again carries the bytes of another one (KAFKA-19012).
+    BufferReused,
+    /// A flush waits for the first part only of a batch that was split (KAFKA-19479).
+    FlushForgetsParts,
 }
 
 thread_local! {

@@ -86,6 +86,35 @@ async fn members_share_the_partitions_and_a_leaver_hands_its_share_over() {
     assigned(&mut one, 5).await;
 }
 
+/// Several clients sent a group's heartbeats behind a long poll of the same broker, which answers one request of a connection after the other.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_do_not_wait_behind_a_long_poll_of_the_same_broker() {
+    let broker = one_broker(2);
+    let slow = FaultAction::Delay(ms(20_000));
+    broker.inject(Fault::on(ApiKey::FETCH, slow).always());
+    let (told, wire) = (Told::default(), Wire::new(&broker));
+    let mut member = consumer(&broker, |config| {
+        config.client.transport = Arc::new(wire.clone());
+        config.group_id = Some("g".to_string());
+        config.session_timeout = ms(6_000);
+        config.heartbeat_interval = ms(2_000);
+    })
+    .await;
+    let subscribed = member.subscribe_with(&["t"], told.clone()).await;
+    subscribed.expect("a topic");
+    assigned(&mut member, 2).await;
+    let before = wire.requests(ApiKey::HEARTBEAT);
+    let end = tokio::time::Instant::now() + ms(60_000);
+    while tokio::time::Instant::now() < end {
+        // No fetch is answered in time for more than a few of these.
+        let _ = member.poll(ms(500)).await;
+    }
+    let beats = wire.requests(ApiKey::HEARTBEAT) - before;
+    assert!(beats >= 25, "{beats} heartbeats in a minute");
+    let all = told.all();
+    assert!(all.iter().all(|(what, _)| *what == "assigned"), "{all:?}");
+}
+
 /// Java KAFKA-20332, KAFKA-14196: records of a partition being revoked were still handed out.
 #[tokio::test(start_paused = true)]
 async fn nothing_of_a_revoked_partition_comes_out_after_its_hook() {

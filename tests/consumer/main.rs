@@ -10,7 +10,6 @@
 //! - `coordinator`: whatever the group's coordinator answers, or does not
 //! - `partitions`: a stream per partition, and streams
 //! - `patterns`: topics that come to a pattern and go
-//! - `known_failures`: that what `tests/README.md` names is there
 //! - `outage`: all brokers away, in each state of the client
 //! - `share`: members of share groups, which acknowledge records one by one (KIP-932)
 //! - `subscription`: topics that do not exist
@@ -31,7 +30,6 @@ mod groups;
 mod harness;
 #[path = "../support/in_memory.rs"]
 mod in_memory;
-mod known_failures;
 mod outage;
 mod partitions;
 mod patterns;

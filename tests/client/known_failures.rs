@@ -23,9 +23,12 @@ fn each_test_that_stands_for_a_known_failure_exists() {
         text.unwrap_or_else(|error| panic!("{file}: {error}"))
     };
     let readme = read("tests/README.md");
-    let rows = readme.lines().filter(|line| line.starts_with("| "));
+    let is_head = |line: &str| line.starts_with("| what") || line.starts_with("| ---");
+    let rows = readme
+        .lines()
+        .filter(|line| line.starts_with("| ") && !is_head(line));
     let mut count = 0;
-    for row in rows.skip(2) {
+    for row in rows {
         let cell = row.trim_end_matches(" |").rsplit(" | ").next();
         let tests = named(cell.expect("a cell"));
         assert!(!tests.is_empty(), "nothing stands for {row}");
@@ -38,5 +41,5 @@ fn each_test_that_stands_for_a_known_failure_exists() {
         }
         count += 1;
     }
-    assert_eq!(count, 13, "rows");
+    assert_eq!(count, 30, "rows");
 }
