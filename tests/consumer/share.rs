@@ -152,6 +152,33 @@ async fn a_leader_that_moves_is_followed_and_what_was_held_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_to_be_polled_can_be_acknowledged_when_its_partition_has_gone_to_another() {
+    let broker = cluster(2, |builder| builder.share_groups_from_earliest(true));
+    broker.create_topic("t", 2).expect("a new topic");
+    (0..2).for_each(|partition| fill(&broker, partition, 0..5, 5));
+    let mut consumer = sharer(&broker, |config| config.max_poll_records = 1).await;
+    let mut came = take(&mut consumer, 2, ACCEPT).await;
+    let results = consumer.commit_sync().await.expect("answered");
+    assert!(results.values().all(Result::is_ok), "{results:?}");
+    let _other = sharer(&broker, |_| {}).await;
+    while consumer.assignment().len() == 2 {
+        sleep(ms(100)).await;
+    }
+    // Long enough for whoever would end a session.
+    sleep(ms(1_000)).await;
+    while came.len() < 10 {
+        came.extend(take(&mut consumer, 1, ACCEPT).await);
+        let results = consumer.commit_sync().await.expect("answered");
+        assert!(results.values().all(Result::is_ok), "{results:?}");
+    }
+    came.sort_unstable();
+    let twice = |it: (i64, i16)| [it, it];
+    let each = from_to(0, 5, 1).into_iter().flat_map(twice);
+    assert_eq!(came, each.collect::<Vec<_>>());
+    consumer.close(ms(5_000)).await.expect("closed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_over_begins_anew_and_its_acknowledgements_are_reported() {
     for code in [
         ErrorCode::SHARE_SESSION_NOT_FOUND,

@@ -167,6 +167,30 @@ impl Fleet {
         [embedded, on_kafka]
     }
 
+    /// Trials of one case that needs a JDK on either: on the embedded broker, and on a single Kafka broker.
+    pub fn on_both_with_jdk(
+        self: &Arc<Self>,
+        name: &str,
+        case: fn(&Jdk, Target) -> Ran,
+    ) -> [Trial; 2] {
+        let fleet = Arc::clone(self);
+        let embedded = Trial::ignorable_test(format!("embedded::{name}"), move || {
+            fleet.with_jdk(|jdk| {
+                let embedded = fleet.embedded.get_or_init(Embedded::start);
+                let bootstrap = embedded.broker.bootstrap_servers();
+                case(jdk, Target { bootstrap })
+            })
+        });
+        let start = |jdk| Kafka::start(jdk, 1);
+        let on_kafka = move |jdk: &Jdk, kafka: &Kafka| {
+            let bootstrap = kafka.bootstrap();
+            case(jdk, Target { bootstrap })
+        };
+        let name = format!("kafka::{name}");
+        let on_kafka = self.ignorable(name, |fleet| &fleet.one, start, on_kafka);
+        [embedded, on_kafka]
+    }
+
     fn trial(
         self: &Arc<Self>,
         name: String,
@@ -174,21 +198,46 @@ impl Fleet {
         start: fn(Arc<Jdk>) -> Result<Kafka, String>,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
-        let fleet = Arc::clone(self);
-        Trial::ignorable_test(name, move || {
-            let jdk = match fleet.jdk.get_or_init(|| Jdk::find().map(Arc::new)) {
-                Ok(jdk) => jdk,
-                Err(reason) if env::var_os("CI").is_some_and(|ci| ci == "true") => {
-                    return Err(Failed::from(reason));
-                }
-                Err(reason) => return Ok(Completion::ignored_with(reason)),
-            };
-            // A trial that panicked leaves a usable cluster, or one whose next user says what is wrong with it.
-            let mut shared = which(&fleet).lock().unwrap_or_else(|e| e.into_inner());
-            let started = shared.get_or_insert_with(|| start(Arc::clone(jdk)).map(Arc::new));
-            let kafka = started.as_ref().map_err(Failed::from)?;
+        self.ignorable(name, which, start, |jdk, kafka| {
             case(jdk, kafka);
             Ok(Completion::Completed)
         })
+    }
+
+    fn ignorable(
+        self: &Arc<Self>,
+        name: String,
+        which: fn(&Fleet) -> &Shared,
+        start: fn(Arc<Jdk>) -> Result<Kafka, String>,
+        case: impl FnOnce(&Jdk, &Kafka) -> Ran + Send + 'static,
+    ) -> Trial {
+        let fleet = Arc::clone(self);
+        Trial::ignorable_test(name, move || {
+            fleet.with_jdk(|jdk| {
+                // A trial that panicked leaves a usable cluster, or one whose next user says what is wrong with it.
+                let mut shared = which(&fleet).lock().unwrap_or_else(|e| e.into_inner());
+                let started = shared.get_or_insert_with(|| start(Arc::clone(jdk)).map(Arc::new));
+                let kafka = started.as_ref().map_err(Failed::from)?;
+                case(jdk, kafka)
+            })
+        })
+    }
+
+    fn with_jdk(&self, run: impl FnOnce(&Arc<Jdk>) -> Ran) -> Ran {
+        match self.jdk.get_or_init(|| Jdk::find().map(Arc::new)) {
+            Ok(jdk) => run(jdk),
+            Err(reason) => not_here(reason.clone()),
+        }
+    }
+}
+
+/// How a trial went, if it did not panic.
+pub type Ran = Result<Completion, Failed>;
+
+/// What a trial needs is not there: it is ignored and says why, and with `CI=true` it fails.
+pub fn not_here(reason: String) -> Ran {
+    match env::var_os("CI").is_some_and(|ci| ci == "true") {
+        true => Err(Failed::from(reason)),
+        false => Ok(Completion::ignored_with(reason)),
     }
 }

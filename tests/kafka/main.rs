@@ -19,6 +19,7 @@ mod support;
 
 mod acls;
 mod brokers;
+mod chained;
 mod check;
 mod consumer_protocol;
 mod deadly_events;
@@ -28,9 +29,11 @@ mod fleet;
 mod interop;
 mod killed_broker;
 mod killed_consumers;
+mod mixed;
 mod one_client;
 mod patterns;
 mod program;
+mod rebalance_cost;
 mod recreated;
 mod security;
 mod share;
@@ -40,6 +43,7 @@ mod suite;
 mod telemetry;
 mod tokens;
 mod transcript;
+mod verifiable;
 mod ways;
 
 use std::sync::Arc;
@@ -62,6 +66,8 @@ fn main() {
         interop::trials(&fleet),
         telemetry::trials(&fleet),
         one_client::trials(&fleet),
+        mixed::trials(&fleet),
+        verifiable::trials(&fleet),
         program::trials(&fleet),
         security::trials(&fleet),
         tokens::trials(&fleet),
@@ -72,6 +78,7 @@ fn main() {
         killed_consumers::trials(&fleet),
         killed_broker::trials(),
         deadly_events::trials(&fleet),
+        chained::trials(&fleet),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

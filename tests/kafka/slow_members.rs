@@ -1,5 +1,7 @@
 //! Members whose handlers and rebalance listeners take longer than the session while another member joins, on any broker: they lose neither
 //! their place nor their commit, and nothing is read twice.
+//!
+//! They take 8 and 14 seconds; `SLOW_MEMBERS=40` lets them take so many as well.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,15 +46,18 @@ pub async fn slow_handlers_and_listeners_keep_place_and_commit_while_another_mem
     target: Target,
 ) {
     let mut cases = JoinSet::new();
+    let more = std::env::var("SLOW_MEMBERS").ok();
+    let more = more.map(|it| it.parse().expect("SLOW_MEMBERS is a number of seconds"));
     for protocol in ["classic", "consumer"] {
         let target = target.clone();
         let group = Group { target, protocol };
-        for seconds in [8, 14] {
+        for seconds in [8, 14].into_iter().chain(more) {
             let takes = Duration::from_secs(seconds);
             cases.spawn(a_handler_takes(takes, group.clone()));
             cases.spawn(a_listener_takes(takes, group.clone()));
         }
-        cases.spawn(a_typed_handler_takes(Duration::from_secs(8), group));
+        let typed = Duration::from_secs(more.unwrap_or(8));
+        cases.spawn(a_typed_handler_takes(typed, group));
     }
     while let Some(case) = cases.join_next().await {
         case.expect("no panic");

@@ -17,6 +17,7 @@ use crate::consumer_protocol::{
 };
 use crate::fleet::{Fleet, Target};
 use crate::patterns::topics_that_match_a_pattern_are_read_as_they_come_and_go;
+use crate::rebalance_cost::a_partition_that_stays_is_read_on_while_others_move;
 use crate::recreated::a_typed_consumer_loses_nothing_when_its_topic_is_recreated;
 use crate::slow_members::slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins;
 use crate::strategies::{
@@ -100,6 +101,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both(
             "a_group_changes_its_protocol_under_load_and_back",
             a_group_changes_its_protocol_under_load_and_back,
+        ),
+        fleet.on_both(
+            "a_partition_that_stays_is_read_on_while_others_move",
+            a_partition_that_stays_is_read_on_while_others_move,
         ),
         fleet.on_both(
             "slow_handlers_and_listeners_keep_place_and_commit_while_another_member_joins",

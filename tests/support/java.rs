@@ -84,6 +84,14 @@ impl Jdk {
             .collect()
     }
 
+    // Members of groups are of the tests against Kafka alone.
+    #[allow(dead_code)]
+    /// Starts `tests/java/{program}.java`, with its output going to this file.
+    pub fn start(&self, program: &str, arguments: &[&str], log: &Path) -> Result<Guarded, String> {
+        let command = self.command(&["-Xmx256m"], &source(program)?, arguments);
+        Guarded::start("java", &command, log, log).map_err(|e| format!("java: {e}"))
+    }
+
     /// Runs `tests/java/{program}.java` to its end and returns what it printed; its errors become the test's.
     pub fn run(
         &self,

@@ -264,8 +264,9 @@ impl Kafka {
         } else {
             (1, 1)
         };
-        // One broker decides at once, so that what it says can be compared; three decide as they do by default.
-        let at_once = match self.nodes.len() {
+        // One broker decides at once, so that what it says can be compared; three decide as they do by default, and believe less long in members
+        // that say nothing.
+        let groups = match self.nodes.len() {
             1 => {
                 "group.consumer.assignment.interval.ms=0
 group.consumer.min.assignment.interval.ms=0
@@ -273,7 +274,12 @@ group.share.assignment.interval.ms=0
 group.share.min.assignment.interval.ms=0
 group.consumer.assignor.offload.enable=false"
             }
-            _ => "",
+            _ => {
+                "group.consumer.session.timeout.ms=6000
+group.consumer.min.session.timeout.ms=6000
+group.share.session.timeout.ms=6000
+group.share.min.session.timeout.ms=6000"
+            }
         };
         format!(
             "process.roles=broker,controller
@@ -301,7 +307,7 @@ group.consumer.min.heartbeat.interval.ms=500
 group.share.heartbeat.interval.ms=500
 group.share.min.heartbeat.interval.ms=500
 group.share.min.record.lock.duration.ms=1000
-{at_once}
+{groups}
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=3000
 log.segment.delete.delay.ms=1000

@@ -6,6 +6,7 @@
 //! - [`java`]: the JDK, Kafka's jars (fetched once into `target/kafka`), single-file Java programs
 //! - [`kafka`]: a cluster of one or three brokers that a test may kill and restart
 //! - [`guarded`]: child processes that cannot outlive the test
+//! - [`python`]: Python with librdkafka's client, and programs for it
 //! - [`probe`]: asks a broker over its own protocol whether it is ready
 //!
 //! `connections`, `embedded`, `in_memory` and `process_status` stand alone: tests take them by their paths.
@@ -16,3 +17,4 @@ pub mod guarded;
 pub mod java;
 pub mod kafka;
 pub mod probe;
+pub mod python;

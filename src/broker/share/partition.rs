@@ -88,20 +88,25 @@ impl SharePartition {
         first.map_or(self.end, |(offset, _)| *offset)
     }
 
-    /// The log begins and ends there, under a leader of this epoch: a new one knows of no locks.
+    /// The log begins and ends there, under a leader of this epoch: a new one knows of no locks. Members look at the log before they come here, one
+    /// later than the other: under one leader it only grows, and an end that was seen earlier takes away nothing of what was acquired beyond it.
     pub(crate) fn led(
         &mut self,
         (log_start, log_end, leader_epoch): (i64, i64, i32),
         delivery_limit: i16,
     ) {
-        if self.leader_epoch != leader_epoch {
+        if leader_epoch < self.leader_epoch {
+            return;
+        }
+        if leader_epoch > self.leader_epoch {
             self.leader_epoch = leader_epoch;
             self.give_back_all(delivery_limit, |_| true);
+            // Of a log that was cut off, what is beyond its end will be other records.
+            self.records.split_off(&log_end.max(0));
+            self.end = self.end.min(log_end);
         }
         self.records = self.records.split_off(&log_start);
-        // Of a log that was cut off, what is beyond its end will be other records.
-        self.records.split_off(&log_end.max(0));
-        self.end = self.end.clamp(log_start, log_end.max(log_start));
+        self.end = self.end.max(log_start);
     }
 
     /// Where to look for records to acquire.

@@ -154,6 +154,24 @@ fn a_new_leader_knows_no_locks_and_a_log_that_moves_takes_records_along() {
     assert_eq!(view.next(100), Found::At(5), "it was cut off there");
 }
 
+#[test]
+fn a_look_at_the_log_that_came_late_takes_nothing_away() {
+    let now = Instant::now();
+    let mut view = SharePartition::new(0, 2);
+    view.led((0, 10, 2), 5);
+    let got = view.acquire("a", &[(0, 9)], limits(10, false), now);
+    assert_eq!(got, [acquired(0, 9, 1)]);
+    for late in [(0, 5, 2), (0, 20, 1)] {
+        view.led(late, 5);
+        assert_eq!(view.acquire("b", &[(0, 9)], limits(10, false), now), []);
+        assert_eq!(view.next(100), Found::At(10));
+    }
+    let accepted = view.acknowledge("a", &[run(0, 9, &[1])], 5, now);
+    assert_eq!(accepted, Ok(()));
+    view.led((0, 5, 2), 5);
+    assert_eq!(view.acquire("b", &[(0, 9)], limits(10, false), now), []);
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Acquire(u8, usize, bool),

@@ -281,18 +281,19 @@ impl ShareConsumer {
         let kept_for = context.lock_timeout().unwrap_or_default();
         let kept_for = kept_for.saturating_mul(KEPT_FOR - 1);
         while records.count() < most {
-            let Some(mut reader) = context.work().buffers.pop_front() else {
+            let Some(mut reader) = context.work().next_buffered() else {
                 break;
             };
             if reader.expires <= now {
                 // Others have it by now.
+                context.work().read_on(None);
                 continue;
             }
             let left = most - records.count();
             let mut read = reader.read(left, usize::MAX, Room::Left, &mut self.decoder);
             if let (Then::NoRoom, true) = (&read.then, records.is_empty()) {
                 let Some(excess) = self.excess.take(granted.take(), &context.budget) else {
-                    context.work().buffers.push_front(reader);
+                    context.work().read_on(Some(reader));
                     return Ok((records, true));
                 };
                 let room = Room::Alone(&excess);
@@ -310,14 +311,14 @@ impl ShareConsumer {
                 records.push(reader.place, reader.acquired.clone(), batch);
             }
             match read.then {
-                Then::More => work.buffers.push_front(reader),
-                Then::Over => {}
+                Then::More => work.read_on(Some(reader)),
+                Then::Over => work.read_on(None),
                 Then::NoRoom => {
-                    work.buffers.push_front(reader);
+                    work.read_on(Some(reader));
                     break;
                 }
                 Then::Unreadable(error) => {
-                    work.buffers.push_front(reader);
+                    work.read_on(Some(reader));
                     match records.is_empty() {
                         true => return Err(error),
                         false => work.report(error),

@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub ledger: Ledger,
     /// What was acquired and waits to be polled.
     pub buffers: VecDeque<AcquiredReader>,
+    /// The broker of what a poll reads on: neither buffered nor held yet.
+    reads: Option<i32>,
     /// A poll waits for records.
     is_hungry: bool,
     /// Everything is let go of.
@@ -116,7 +118,25 @@ impl Work {
 
     /// Whether something that was acquired there waits to be polled.
     fn is_buffered(&self, node: i32) -> bool {
-        self.buffers.iter().any(|it| it.place.0 == node)
+        self.reads == Some(node) || self.buffers.iter().any(|it| it.place.0 == node)
+    }
+
+    /// A poll reads on what has waited longest, until [`read_on`](Self::read_on).
+    pub fn next_buffered(&mut self) -> Option<AcquiredReader> {
+        let reader = self.buffers.pop_front();
+        self.reads = reader.as_ref().map(|reader| reader.place.0);
+        reader
+    }
+
+    /// What a poll has read on is held by now; what is left of it waits.
+    pub fn read_on(&mut self, left: Option<AcquiredReader>) {
+        let node = self.reads.take();
+        if let Some(left) = left {
+            self.buffers.push_front(left);
+        } else if let Some(node) = node.and_then(|node| self.nodes.get(&node)) {
+            // Perhaps nothing is left to do there.
+            node.wakeup.notify_one();
+        }
     }
 
     /// Whether it is the broker's turn, where one at a time is asked.
