@@ -137,16 +137,23 @@ impl Drop for Verifiable {
 /// How often each offset of each partition was had.
 type Counts = BTreeMap<(i64, i64), usize>;
 
+/// A name, our settings, and the arguments of Java's.
+type Way = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
 fn consumers(jdk: &Jdk, target: Target) -> Ran {
     let jdk = with_tools(jdk)?;
     block_on(async {
-        let cooperative = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
-        let ways: [(&str, &[(&str, &str)], &[&str]); 3] = [
+        const COOPERATIVE: &str = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+        let ways: [Way; 3] = [
             ("range", &[("partition.assignment.strategy", "range")], &[]),
             (
                 "cooperative",
                 &[("partition.assignment.strategy", "cooperative-sticky")],
-                &["--assignment-strategy", cooperative],
+                &["--assignment-strategy", COOPERATIVE],
             ),
             (
                 "consumer",
