@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::cluster::{Cluster, Judged, Target};
 use super::{
     Admin, BrokerMetrics, ClientConfig, Consumer, ConsumerConfig, Producer, ProducerConfig, Result,
-    ShareConsumer, ShareConsumerConfig,
+    ShareConsumer, ShareConsumerConfig, TransactionalProducer,
 };
+use crate::kafka::producer::not_transactional;
 
 /// A client of one cluster. Cheap to clone; producers, consumers and admins that are created with it share its connections and what it knows
 /// of the cluster.
@@ -96,7 +97,23 @@ impl Client {
     pub fn producer(&self, mut config: ProducerConfig) -> Result<Producer> {
         config.client = self.config().clone();
         config.validate()?;
+        not_transactional(&config)?;
         Ok(Producer::start(config, self.cluster.for_another()))
+    }
+
+    /// A transactional producer with this id on this client. Needs no network: its first transaction takes over the id.
+    ///
+    /// What `config` says of the client ([`ProducerConfig::client`]) is replaced by this client's, and its transactional id by this one. Fails
+    /// when the configuration makes no sense.
+    pub fn transactional_producer(
+        &self,
+        mut config: ProducerConfig,
+        id: impl Into<String>,
+    ) -> Result<TransactionalProducer> {
+        config.client = self.config().clone();
+        config.transactional_id = Some(id.into());
+        config.validate()?;
+        TransactionalProducer::start(config, self.cluster.for_another())
     }
 
     /// A consumer on this client. Needs no network before it subscribes or is assigned partitions.

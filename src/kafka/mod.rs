@@ -23,6 +23,7 @@ mod cluster;
 pub mod config;
 pub mod consumer;
 mod error;
+mod exactly_once;
 mod group;
 pub(crate) mod model;
 pub mod net;
@@ -46,20 +47,24 @@ pub use config::security::{
 pub use config::{ClientConfig, Secret};
 pub use consumer::{
     AcknowledgeType, AcknowledgementMode, AcquireMode, AssignmentStrategies, AssignmentStrategy,
-    Consumer, ConsumerConfig, ConsumerHandle, ConsumerMetrics, GroupProtocol, IsolationLevel,
-    MissingTopics, OffsetAndMetadata, OffsetReset, OwnedRecord, PositionReset, RebalanceListener,
-    RecordView, Records, ResetCause, ResetCounts, ShareConsumer, ShareConsumerConfig, ShareRecord,
-    ShareRecords, StartOffset,
+    Consumer, ConsumerConfig, ConsumerGroupMetadata, ConsumerHandle, ConsumerMetrics,
+    GroupProtocol, IsolationLevel, MissingTopics, OffsetAndMetadata, OffsetReset, OwnedRecord,
+    PositionReset, RebalanceListener, RecordView, Records, ResetCause, ResetCounts, ShareConsumer,
+    ShareConsumerConfig, ShareRecord, ShareRecords, StartOffset,
 };
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
+pub use exactly_once::{
+    ExactlyOnceConfig, ExactlyOnceError, ExactlyOnceMetrics, InputRecords, Transform, exactly_once,
+};
 pub use model::{Address, Header, Record, TopicId, TopicPartition};
 pub use net::{ApiVersions, Transport};
 pub use observe::{
     AfterFailure, BrokerMetrics, ClientEvent, Intake, Latency, Metrics, Observer, Severity, Sizes,
 };
 pub use producer::{
-    Acks, CloseReport, Delivery, Partitioner, Permit, Producer, ProducerConfig, ProducerMetrics,
-    RecordMetadata, TopicSettings, UnsentRecords,
+    Acks, CloseReport, Delivery, Partitioner, Permit, PreparedTransaction, Producer,
+    ProducerConfig, ProducerMetrics, RecordMetadata, TopicSettings, Transaction,
+    TransactionalProducer, UnsentRecords,
 };
 pub use runtime::Clock;
 pub(crate) use runtime::{Backoff, Random};

@@ -42,6 +42,7 @@ mod strategies;
 mod suite;
 mod telemetry;
 mod tokens;
+mod transactions;
 mod transcript;
 mod verifiable;
 mod ways;
@@ -75,6 +76,7 @@ fn main() {
         acls::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
+        transactions::trials(&fleet),
         killed_consumers::trials(&fleet),
         killed_broker::trials(),
         deadly_events::trials(&fleet),

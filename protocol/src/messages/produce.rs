@@ -25,6 +25,8 @@ impl ProduceRequest {
     pub const ZSTD_FROM: i16 = 7;
     /// The first version whose responses name the leader that a partition has now (KIP-951).
     pub const LEADER_HINTS_FROM: i16 = 10;
+    /// The first version that adds the partitions to the transaction (KIP-890).
+    pub const ADDS_PARTITIONS_FROM: i16 = 12;
     /// The first version that names topics by id (KIP-516).
     pub const TOPIC_IDS_FROM: i16 = 13;
 }

@@ -13,6 +13,13 @@ message! {
     }
 }
 
+impl InitProducerIdRequest {
+    /// The first version by which a producer raises its own epoch (KIP-360).
+    pub const OWN_EPOCH_FROM: i16 = 3;
+    /// The first version with two-phase commit (KIP-939).
+    pub const TWO_PHASE_FROM: i16 = 6;
+}
+
 message! {
     /// Answers `InitProducerIdRequest`: producer id and epoch; v6 names the ongoing transaction (KIP-939).
     init_producer_id_response: InitProducerIdResponse, versions 0-6, flexible 2+ {
@@ -45,6 +52,11 @@ message! {
         name:       string,  0+;
         partitions: [int32], 0+;
     }
+}
+
+impl AddPartitionsToTxnRequest {
+    /// The last version that is for clients.
+    pub const LAST_OF_CLIENTS: i16 = 3;
 }
 
 message! {
@@ -112,6 +124,15 @@ message! {
     }
 }
 
+impl TxnOffsetCommitRequest {
+    /// The first version that adds the group's offsets to the transaction (KIP-890).
+    pub const ADDS_OFFSETS_FROM: i16 = 5;
+    /// The first version that names topics by id (KIP-1319).
+    pub const TOPIC_IDS_FROM: i16 = 6;
+    /// The first version that says who of the group commits (KIP-447).
+    pub const MEMBER_FROM: i16 = 3;
+}
+
 message! {
     /// Answers `TxnOffsetCommitRequest`: a result per partition.
     txn_offset_commit_response: TxnOffsetCommitResponse, versions 0-6, flexible 3+ {
@@ -137,6 +158,11 @@ message! {
         producer_epoch:   int16,  0+;
         committed:        bool,   0+;
     }
+}
+
+impl EndTxnRequest {
+    /// The first version whose answer has the epoch of the next transaction (KIP-890).
+    pub const NEXT_EPOCH_FROM: i16 = 5;
 }
 
 message! {

@@ -1,4 +1,4 @@
-//! Which broker coordinates a group: asked for, remembered, forgotten when it moved.
+//! Which broker coordinates a group, or the transactions of a transactional id: asked for, remembered, forgotten when it moved.
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
@@ -22,6 +22,8 @@ const CONFIRMED: u32 = 2;
 pub(crate) enum CoordinatorKind {
     /// A consumer group; the key is its id.
     Group = 0,
+    /// The transactions of a transactional id, which is the key.
+    Transaction = 1,
 }
 
 /// Coordinators that were found.
@@ -156,7 +158,11 @@ fn answer_about(key: &str, several: bool, response: FindCoordinatorResponse) -> 
         let mut named = response.coordinators.into_iter();
         match named.find(|coordinator| coordinator.key == key) {
             Some(coordinator) => coordinator,
-            None => return wrong("the broker left the group out of its answer".to_string()),
+            None => {
+                return wrong(
+                    "the broker left out of its answer what it was asked about".to_string(),
+                );
+            }
         }
     } else {
         Coordinator {

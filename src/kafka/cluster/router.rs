@@ -25,6 +25,8 @@ pub enum Target<'a> {
     Broker(i32),
     /// The coordinator of the consumer group of this id.
     GroupCoordinator(&'a str),
+    /// The coordinator of the transactions of this transactional id.
+    TransactionCoordinator(&'a str),
     /// The leader of the topic's partition.
     Leader(&'a str, i32),
 }
@@ -149,6 +151,10 @@ impl Cluster {
                 self.coordinator(CoordinatorKind::Group, group, deadline)
                     .await?
             }
+            Target::TransactionCoordinator(id) => {
+                self.coordinator(CoordinatorKind::Transaction, id, deadline)
+                    .await?
+            }
             Target::Leader(name, partition) => {
                 let topic = self.topic(name, deadline).await?;
                 let asked = TopicPartition::new(topic.name.clone(), partition);
@@ -166,6 +172,9 @@ impl Cluster {
         match target {
             Target::GroupCoordinator(group) => {
                 self.coordinator_lost(CoordinatorKind::Group, group);
+            }
+            Target::TransactionCoordinator(id) => {
+                self.coordinator_lost(CoordinatorKind::Transaction, id);
             }
             _ => self.refresh(),
         }

@@ -13,8 +13,9 @@ use super::positions::offset_fetch::{self, Committed};
 use super::positions::offset_reset::{EARLIEST_TIMESTAMP, LATEST_TIMESTAMP};
 use super::positions::resolver::take_committed;
 use super::positions::{Position, Positions};
-use super::state::{ConsumerContext, ConsumerState};
+use super::state::{ConsumerContext, ConsumerState, Source};
 use super::{ConsumerMetrics, PositionReset, ResetCounts};
+use crate::kafka::group::group_metadata::GroupMetadata;
 use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// An offset to commit: that of the next record to read, not of the last one that was read.
@@ -62,6 +63,38 @@ pub struct LogBounds {
     pub begin: i64,
     /// The offset that the next record gets; for `read_committed`, that of the first record of an open transaction if there is one.
     pub end: i64,
+}
+
+/// A member of a group, as a coordinator is told who commits: see [`ConsumerHandle::group_metadata`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConsumerGroupMetadata {
+    /// The group's id.
+    pub group_id: String,
+    /// The generation, or the member's epoch in the consumer protocol; -1 of one that is in none.
+    pub generation: i32,
+    /// The member's id; empty of one that is none.
+    pub member_id: String,
+    /// The id of a static member.
+    pub instance_id: Option<String>,
+}
+
+impl ConsumerGroupMetadata {
+    /// Of no member: for offsets of partitions that were assigned by hand. The coordinator takes them while the group has no members.
+    pub fn standalone(group_id: impl Into<String>) -> Self {
+        let GroupMetadata {
+            generation,
+            member_id,
+            instance_id,
+            ..
+        } = GroupMetadata::standalone();
+        Self {
+            group_id: group_id.into(),
+            generation,
+            member_id,
+            instance_id,
+        }
+    }
 }
 
 /// A handle to a consumer, for everything but polling. Cheap to clone.
@@ -288,6 +321,29 @@ impl ConsumerHandle {
             .group()?
             .with(|membership| membership.group_metadata());
         metadata.ok().map(|metadata| metadata.generation)
+    }
+
+    /// Who this member is to its group: what [`Transaction::send_offsets`](crate::kafka::Transaction::send_offsets) commits offsets as, so
+    /// that they are refused once the partitions went to another (KIP-447). Of a member of any protocol, and of a consumer with a group id
+    /// whose partitions were assigned by hand.
+    ///
+    /// Fails with [`ErrorKind::Rebalance`] while this member cannot commit, and with [`ErrorKind::Config`] without a group id.
+    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata> {
+        let context = &self.context;
+        context.check_open()?;
+        let group_id = context.group_id()?.to_owned();
+        let source = context.state().source.clone();
+        let member = match source {
+            Source::Subscribed(group) => group.with(|membership| membership.group_metadata())?,
+            Source::Nothing | Source::Assigned => GroupMetadata::standalone(),
+            Source::Left | Source::Closed => return Err(super::consumer::closed()),
+        };
+        Ok(ConsumerGroupMetadata {
+            group_id,
+            generation: member.generation,
+            member_id: member.member_id,
+            instance_id: member.instance_id,
+        })
     }
 
     /// The group's committed offsets of these partitions; those without one are not in it.

@@ -57,7 +57,9 @@ pub use assignment_strategy::{AssignmentStrategies, AssignmentStrategy};
 pub use commit::{Acks, PendingCommit};
 pub use config::{CommitSource, ConsumerConfig, GroupProtocol, IsolationLevel, MissingTopics};
 pub use consumer::Consumer;
-pub use handle::{ConsumerHandle, LogBounds, OffsetAndMetadata, OffsetAndTimestamp};
+pub use handle::{
+    ConsumerGroupMetadata, ConsumerHandle, LogBounds, OffsetAndMetadata, OffsetAndTimestamp,
+};
 pub use listener::RebalanceListener;
 pub use metrics::ConsumerMetrics;
 pub use partitions::{PartitionReader, Partitions};

@@ -29,6 +29,7 @@ pub(super) fn kind_of(code: ErrorCode) -> ErrorKind {
         ErrorCode::INVALID_PRODUCER_EPOCH
         | ErrorCode::PRODUCER_FENCED
         | ErrorCode::FENCED_INSTANCE_ID => ErrorKind::Fenced,
+        ErrorCode::TRANSACTION_ABORTABLE => ErrorKind::TransactionAborted,
         ErrorCode::REBALANCE_IN_PROGRESS
         | ErrorCode::ILLEGAL_GENERATION
         | ErrorCode::UNKNOWN_MEMBER_ID => ErrorKind::Rebalance,

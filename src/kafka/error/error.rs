@@ -78,6 +78,9 @@ pub enum ErrorKind {
     CorruptBatch,
     /// Another producer or group member took this one's place.
     Fenced,
+    /// The transaction was aborted, or can only be aborted: nothing of it is to be seen by `read_committed` readers. The producer can go on
+    /// with another one.
+    TransactionAborted,
     /// The group is rebalancing, or this member is no longer part of it.
     Rebalance,
     /// The producer, consumer or client was closed.
@@ -220,6 +223,11 @@ impl Error {
 
     /// The operating system's or the byte stream's error that it came from, if it did.
     pub(crate) fn io(&self) -> Option<&std::io::Error> {
+        self.0.source.as_deref()?.downcast_ref()
+    }
+
+    /// The error of the client's that it came from, if it did.
+    pub(crate) fn beneath(&self) -> Option<&Error> {
         self.0.source.as_deref()?.downcast_ref()
     }
 

@@ -5,10 +5,14 @@ use protocol::{ApiKey, ErrorCode};
 /// The right, where one grant is enough; none where it depends on more than these two.
 pub(super) fn needed(api: ApiKey, code: ErrorCode) -> Option<&'static str> {
     Some(match (code, api) {
-        (ErrorCode::TOPIC_AUTHORIZATION_FAILED, ApiKey::PRODUCE) => "WRITE on the topic",
-        (ErrorCode::TOPIC_AUTHORIZATION_FAILED, ApiKey::FETCH | ApiKey::OFFSET_COMMIT) => {
-            "READ on the topic"
-        }
+        (
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            ApiKey::PRODUCE | ApiKey::ADD_PARTITIONS_TO_TXN,
+        ) => "WRITE on the topic",
+        (
+            ErrorCode::TOPIC_AUTHORIZATION_FAILED,
+            ApiKey::FETCH | ApiKey::OFFSET_COMMIT | ApiKey::TXN_OFFSET_COMMIT,
+        ) => "READ on the topic",
         (
             ErrorCode::TOPIC_AUTHORIZATION_FAILED,
             ApiKey::METADATA | ApiKey::LIST_OFFSETS | ApiKey::OFFSET_FETCH,

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use protocol::messages::ApiVersionsResponse;
+use protocol::messages::{ApiVersionsResponse, EndTxnRequest, ProduceRequest};
 use protocol::{ApiKey, Request, VersionRange};
 
 use crate::kafka::{Error, ErrorKind, Result};
 
 /// The feature whose level 1 means groups of the consumer protocol.
 const GROUP_VERSION: &str = "group.version";
+/// The feature whose level 2 means that each transaction has an epoch of its own (KIP-890).
+const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// An API and the versions of it that both sides speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(crate) struct BrokerVersions {
     ranges: Vec<(ApiKey, i16, i16)>,
     /// The cluster's level of the feature that says which kinds of groups there are; 0 where it is not said.
     group_version: i16,
+    /// The cluster's level of the feature that says how transactions go; 0 where it is not said.
+    transaction_version: i16,
 }
 
 impl BrokerVersions {
@@ -56,21 +60,32 @@ impl BrokerVersions {
         if let Some([(api, ..), _]) = ranges.array_windows().find(|[one, next]| one.0 == next.0) {
             return Err(implausible(format!("{api} twice")));
         }
-        let features = response.finalized_features.iter();
-        let group_version = features
-            .filter(|feature| feature.name == GROUP_VERSION)
-            .map(|feature| feature.max_version_level)
-            .max()
-            .unwrap_or_default();
+        let level = |name: &str| {
+            let features = response.finalized_features.iter();
+            features
+                .filter(|feature| feature.name == name)
+                .map(|feature| feature.max_version_level)
+                .max()
+                .unwrap_or_default()
+        };
         Ok(Self {
             ranges,
-            group_version,
+            group_version: level(GROUP_VERSION),
+            transaction_version: level(TRANSACTION_VERSION),
         })
     }
 
     /// Whether there are groups of the consumer protocol (KIP-848).
     pub fn has_consumer_groups(&self) -> bool {
         self.group_version >= 1 && self.range(ApiKey::CONSUMER_GROUP_HEARTBEAT).is_some()
+    }
+
+    /// Whether each transaction has an epoch of its own, and partitions are added to it by writing to them (KIP-890).
+    pub fn has_epochs_of_transactions(&self) -> bool {
+        let speaks = |api, version| self.range(api).is_some_and(|(_, last)| last >= version);
+        self.transaction_version >= 2
+            && speaks(ApiKey::END_TXN, EndTxnRequest::NEXT_EPOCH_FROM)
+            && speaks(ApiKey::PRODUCE, ProduceRequest::ADDS_PARTITIONS_FROM)
     }
 
     /// The first and last version of `api` that the broker speaks; `None` when it does not know the API.
@@ -135,6 +150,7 @@ mod tests {
         BrokerVersions {
             ranges: ranges.to_vec(),
             group_version: 1,
+            transaction_version: 2,
         }
     }
 

@@ -184,6 +184,9 @@ impl Producer {
         W: FnOnce(&mut BatchBuilder, &Record<'_>, i64) -> Result<u32, BatchFull>,
     {
         let shared = &*self.shared;
+        if let Some(transactions) = &shared.transactions {
+            transactions.check()?;
+        }
         let Some(topic) = shared.topics.find(record.topic) else {
             return if shared.is_running() {
                 Err(NotAdmitted::UnknownTopic)
@@ -234,6 +237,9 @@ impl Producer {
         };
         if appended.index == 0 {
             state.remember(&appended.completion);
+            if let Some(transactions) = &shared.transactions {
+                transactions.enter(queue, &mut state);
+            }
         }
         if appended.is_news && (queue.publish(&mut state) || shared.owes_a_turn()) {
             state.gate.slow_down();

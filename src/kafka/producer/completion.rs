@@ -6,6 +6,7 @@
 use std::sync::{Arc, MutexGuard};
 use std::task::{Poll, Waker};
 
+use super::transaction::Failures;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::runtime::Mutex;
@@ -36,6 +37,8 @@ impl Written {
 pub(super) struct Completion {
     pub topic: Arc<str>,
     pub partition: i32,
+    /// Where failures are noted, if the batch is of a transaction.
+    failures: Option<Arc<Failures>>,
     state: Mutex<State>,
 }
 
@@ -181,6 +184,11 @@ impl Completion {
     pub fn is_resolved(&self) -> bool {
         self.lock().parts == 0
     }
+
+    /// Whether the batch is of a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.failures.is_some()
+    }
 }
 
 /// The duty to say what became of some records of a batch, which were or will be written one after the other.
@@ -195,9 +203,15 @@ pub(super) struct Part {
 impl Part {
     /// The duty for a whole new batch of `topic`-`partition`, whose length is not known yet.
     pub fn whole(topic: Arc<str>, partition: i32) -> Self {
+        Self::whole_of(topic, partition, None)
+    }
+
+    /// As [`whole`](Self::whole); where the batch is of a transaction, its failures are noted for that.
+    pub fn whole_of(topic: Arc<str>, partition: i32, failures: Option<Arc<Failures>>) -> Self {
         let completion = Arc::new(Completion {
             topic,
             partition,
+            failures,
             state: Mutex::new(State {
                 parts: 1,
                 ..State::default()
@@ -287,6 +301,9 @@ impl Part {
         let Some(completion) = self.completion.take() else {
             return;
         };
+        if let (Some(failures), Err(error)) = (&completion.failures, &result) {
+            failures.note(error);
+        }
         let waiting = {
             let mut state = completion.lock();
             state.parts -= 1;

@@ -10,7 +10,7 @@ use super::partition::sequenced::{Discipline, Rules};
 use super::partitioner::Partitioner;
 use super::topic_settings::{self, TopicSettings};
 use crate::kafka::config::values::{
-    BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS,
+    BYTES, COMPRESSION, COUNT, FLAG, Kind, MILLIS, POSITIVE_MILLIS, TEXT,
 };
 use crate::kafka::config::{Configuration, Property, properties, set_by_name};
 use crate::kafka::net::MAX_REQUESTS;
@@ -59,6 +59,15 @@ pub struct ProducerConfig {
     pub max_block: Duration,
     /// `retries`: how often a batch is sent again, within the delivery timeout. Default without limit.
     pub retries: u32,
+    /// `transactional.id`: by whose transactions records are written; for a [`TransactionalProducer`](crate::kafka::TransactionalProducer), and
+    /// refused by any other producer. Of all producers that have it, the one that connected last can write. Default none.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: after how long the brokers abort a transaction that is still open; they have a limit of their own
+    /// (`transaction.max.timeout.ms`, 15 min by default). Default 1 min.
+    pub transaction_timeout: Duration,
+    /// `transaction.two.phase.commit.enable`: transactions stay open without limit, until somebody decides what becomes of them
+    /// (KIP-939). Brokers must allow it, by `transaction.two.phase.commit.enable` and by a right. Default off.
+    pub two_phase_commit: bool,
     /// `partitioner`: which partition a record goes to. Default murmur2 of the key; sticky without one.
     pub partitioner: Partitioner,
     /// What is otherwise for some topics, by name: `topic.NAME.compression.type` and so on. Default nothing.
@@ -121,6 +130,9 @@ impl Default for ProducerConfig {
             delivery_timeout: Duration::from_secs(120),
             max_block: Duration::from_secs(60),
             retries: u32::MAX,
+            transactional_id: None,
+            transaction_timeout: Duration::from_secs(60),
+            two_phase_commit: false,
             partitioner: Partitioner::Default,
             topics: BTreeMap::new(),
         }
@@ -144,6 +156,7 @@ impl ProducerConfig {
     /// How batches are kept in order.
     pub(super) fn rules(&self) -> Rules {
         let (discipline, retries) = match (self.is_idempotent(), self.acks) {
+            _ if self.transactional_id.is_some() => (Discipline::Transactions, self.retries),
             (true, _) => (Discipline::Sequences, self.retries),
             // Without an answer there is nothing to repeat a batch for.
             (false, Acks::None) => (Discipline::NoRetries, 0),
@@ -182,6 +195,9 @@ impl Configuration for ProducerConfig {
         "delivery.timeout.ms": POSITIVE_MILLIS => delivery_timeout;
         "max.block.ms": POSITIVE_MILLIS => max_block;
         "retries": RETRIES => retries;
+        "transactional.id": TEXT => transactional_id;
+        "transaction.timeout.ms": POSITIVE_MILLIS => transaction_timeout;
+        "transaction.two.phase.commit.enable": FLAG => two_phase_commit;
         "partitioner": Partitioner::KIND => partitioner;
     };
 
@@ -200,6 +216,17 @@ impl Configuration for ProducerConfig {
     fn check(&self) -> Result<()> {
         self.client.validate()?;
         let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
+        if self.transactional_id.is_some() && !(self.is_idempotent() && self.acks == Acks::All) {
+            return wrong(
+                "transactional.id needs acks = all and idempotence: set acks to all, and leave enable.idempotence out"
+                    .to_owned(),
+            );
+        }
+        if self.two_phase_commit && self.transactional_id.is_none() {
+            return wrong(
+                "transaction.two.phase.commit.enable needs a transactional.id".to_owned(),
+            );
+        }
         if self.is_idempotent() && self.acks != Acks::All {
             return wrong(format!(
                 "enable.idempotence needs acks = all, but acks is {}: set acks to all, or enable.idempotence to false",

@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::producer_id::{self, ProducerIdAndEpoch};
 use super::sender::task::is_final;
 use super::state::ProducerState;
+use super::transaction::Transactions;
 use crate::kafka::Result;
 use crate::kafka::net::BoxFuture;
 
@@ -49,7 +50,7 @@ pub(super) async fn run(shared: Arc<ProducerState>) {
                 let newest = metadata.look().clone();
                 let followed = shared.follow_changes(&known, &newest);
                 known = newest;
-                if !followed && shared.producer_id().is_some() {
+                if !followed && (shared.producer_id().is_some() || shared.transactions.is_some()) {
                     // Other topics are not looked at because one is new.
                     continue;
                 }
@@ -82,7 +83,11 @@ pub(super) async fn run(shared: Arc<ProducerState>) {
                 pause = Duration::ZERO;
             }
         }
-        if shared.is_closing() && !is_busy(shared) {
+        let is_ending = |it: &Arc<Transactions>| it.is_ending(Instant::now());
+        if shared.is_closing()
+            && !is_busy(shared)
+            && !shared.transactions.as_ref().is_some_and(is_ending)
+        {
             break;
         }
     }
@@ -110,7 +115,7 @@ async fn renewed(
 /// Hands the producer id to the partitions that want one; true if one of them has used it up, or there is none yet.
 fn lacks_producer_id(shared: &ProducerState) -> bool {
     let Some(producer_id) = shared.producer_id() else {
-        return shared.config.is_idempotent() && !shared.queues().is_empty();
+        return shared.wants_producer_id() && !shared.queues().is_empty();
     };
     let mut lacking = false;
     for queue in shared.queues() {

@@ -15,6 +15,7 @@
 //! | `partition/` | one partition: its accumulator, its sequencer, its batches, behind one short lock |
 //! | `sender/` | one broker: the task that drains partitions into requests and handles the responses |
 //! | `producer_id` | producer id and epoch, and how to obtain them |
+//! | `transaction/` | the transactional producer |
 //! | `maintenance` | the task that follows metadata and deadlines |
 //! | `timestamps` | wall time, read once a millisecond |
 //! | `unsent` | what is left of its records when a producer is closed |
@@ -42,6 +43,7 @@ mod state;
 mod timestamps;
 mod topic_settings;
 mod topics;
+mod transaction;
 mod unsent;
 
 pub use config::{Acks, ProducerConfig};
@@ -50,6 +52,8 @@ pub use metrics::ProducerMetrics;
 pub use partitioner::{Partition, Partitioner, murmur2, partition_of_key};
 pub use permit::Permit;
 pub use producer::Producer;
+pub(crate) use producer::not_transactional;
 pub use topic_settings::TopicSettings;
 pub(crate) use topic_settings::is_of_topic;
+pub use transaction::{PreparedTransaction, Transaction, TransactionalProducer};
 pub use unsent::{CloseReport, UnsentRecords};

@@ -59,6 +59,7 @@ impl Producer {
     /// Fails within `max_block`, naming what is wrong with the configuration or with each address. Cancel safe.
     pub async fn connect(config: ProducerConfig) -> Result<Producer> {
         config.validate()?;
+        not_transactional(&config)?;
         let deadline = Instant::now() + config.max_block;
         let cluster = Cluster::connect(&config.client, deadline).await?;
         let id_and_epoch = if config.is_idempotent() {
@@ -217,5 +218,16 @@ impl Producer {
     /// What the producer has done so far, and what it holds now.
     pub fn metrics(&self) -> ProducerMetrics {
         self.shared.metrics()
+    }
+}
+
+/// Fails for a producer with a transactional id: what it writes would be of no transaction.
+pub(crate) fn not_transactional(config: &ProducerConfig) -> Result<()> {
+    match config.transactional_id {
+        None => Ok(()),
+        Some(_) => Err(Error::new(
+            ErrorKind::Config,
+            "transactional.id is for a TransactionalProducer: another producer would write outside of any transaction",
+        )),
     }
 }

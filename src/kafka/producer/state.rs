@@ -23,6 +23,7 @@ use super::sender::task::Sender;
 use super::timestamps::Timestamps;
 use super::topic_settings::TopicRules;
 use super::topics::{Topic, Topics};
+use super::transaction::Transactions;
 use super::unsent::UnsentRecords;
 use crate::kafka::cluster::{Channel, Cluster, Metadata, PartitionMetadata, TopicMetadata};
 use crate::kafka::observe::ClientEvent;
@@ -42,6 +43,8 @@ pub(super) struct ProducerState {
     pub memory: MemoryBudget,
     pub counters: Arc<Counters>,
     pub timestamps: Timestamps,
+    /// Those of a transactional producer.
+    pub transactions: Option<Arc<Transactions>>,
     /// Wakes the maintenance.
     pub maintenance: Notify,
     /// The observer wants to hear of each record.
@@ -78,6 +81,7 @@ impl ProducerState {
             ),
             counters: Arc::default(),
             timestamps: Timestamps::new(config.client.clock),
+            transactions: Transactions::of(&config).map(Arc::new),
             maintenance: Notify::new(),
             tells_of_records: (config.client.observer.as_ref())
                 .is_some_and(|observer| observer.wants_records()),
@@ -140,6 +144,9 @@ impl ProducerState {
         };
         self.memory.bytes.close();
         let mut unsent = Vec::new();
+        if let Some(transactions) = &self.transactions {
+            transactions.stop(error);
+        }
         for queue in queues {
             let (given_up, in_flight) = queue.abandon(error, &self.memory);
             self.records_failed(&queue, &given_up);
@@ -199,6 +206,12 @@ impl ProducerState {
     /// The producer id that partitions start with.
     pub fn producer_id(&self) -> Option<ProducerIdAndEpoch> {
         *self.producer_id.lock()
+    }
+
+    /// Whether partitions write under a producer id that is nobody else's. Those of a transactional producer write under that of its
+    /// transactional id.
+    pub fn wants_producer_id(&self) -> bool {
+        self.config.is_idempotent() && self.transactions.is_none()
     }
 
     pub fn set_producer_id(&self, producer_id: ProducerIdAndEpoch) {
@@ -358,6 +371,11 @@ impl ProducerState {
                 if state.topic_id != metadata.id && !metadata.id.is_zero() {
                     if !state.topic_id.is_zero() {
                         state.sequencer.topic_recreated();
+                        if let Some(transactions) = &self.transactions
+                            && transactions.is_open(state)
+                        {
+                            transactions.failures().note(&recreated(&metadata.name));
+                        }
                         // Its settings may be others.
                         let bytes = topic.forget_limit();
                         state.accumulator.limit(bytes);
@@ -369,7 +387,7 @@ impl ProducerState {
             self.route(&mut brokers, queue, partition);
         }
         topic.followed(metadata);
-        if self.config.is_idempotent() && self.producer_id().is_none() {
+        if self.wants_producer_id() && self.producer_id().is_none() {
             // Now there is somebody to get a producer id for.
             self.maintenance.notify_one();
         }
@@ -392,6 +410,10 @@ impl ProducerState {
         );
         if let Some(producer_id) = self.producer_id() {
             queue.adopt(producer_id);
+        }
+        if let Some(transactions) = &self.transactions {
+            let failures = transactions.failures().clone();
+            queue.lock().accumulator.note_failures(failures);
         }
         if !self.is_running() {
             queue.lock().gate = Gate::Closed;
@@ -455,4 +477,12 @@ impl ProducerState {
             ..self.counters.read()
         }
     }
+}
+
+/// Why a transaction cannot be committed that has written to a topic that is gone.
+fn recreated(topic: &Arc<str>) -> Error {
+    let text = "the topic was deleted and re-created in the middle of the transaction";
+    Error::new(ErrorKind::TopicRecreated, text)
+        .topic(topic.clone())
+        .with_outcome(WriteOutcome::NotWritten)
 }

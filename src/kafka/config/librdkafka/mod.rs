@@ -1,7 +1,7 @@
 //! librdkafka's configuration, taken as it is. In: pairs of its names and values. Out: our configuration with librdkafka's defaults for what
 //! was not given, and a note on each key: what it became here, or why nothing.
 //!
-//! What only tells how well something works is noted and passed over. What would take something away unseen (Kerberos, transactions,
+//! What only tells how well something works is noted and passed over. What would take something away unseen (Kerberos,
 //! a file of offsets) is refused.
 //!
 //! | file | what lives there |
@@ -113,7 +113,17 @@ impl Given {
     fn value(&self, row: &'static Row) -> Option<&str> {
         let given = self.0.iter().rfind(|(other, _)| std::ptr::eq(*other, row));
         let default = row.default.filter(|_| !self.leaves_to_brokers(row));
+        let default = match self.is_transactional() && row.names.contains(&"enable.idempotence") {
+            true => Some("true"),
+            false => default,
+        };
         given.map(|(_, value)| value.as_str()).or(default)
+    }
+
+    /// Whether it is of a transactional producer, which is idempotent by default.
+    fn is_transactional(&self) -> bool {
+        let is_id = |row: &Row| row.names.contains(&"transactional.id");
+        (self.0.iter()).any(|(row, value)| is_id(row) && !value.is_empty())
     }
 
     /// Whether the brokers decide this in the group protocol that was given.

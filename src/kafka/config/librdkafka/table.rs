@@ -108,8 +108,6 @@ const TOKENS: &str =
     "tokens come from sasl.oauthbearer.token.endpoint.url or SaslConfig::token_provider";
 const SHARE: &str = "it is for share groups: set it by its name on a ShareConsumerConfig";
 const SOCKET: &str = "the system's own value is used";
-const TRANSACTIONS: &str =
-    "there are no transactions yet, and records would be written outside of any";
 const VERSIONS: &str = "brokers are always asked which versions they speak";
 
 #[rustfmt::skip] // A table is read by lines.
@@ -155,8 +153,8 @@ pub(super) static TABLE: &[Row] = &[
     row(&["produce.offset.report"], Producer, "", Ignored("a delivery always has the offset")),
     row(&["enable.gapless.guarantee"], Producer, "", NotSupported(Some("false"), "a batch that fails ends no producer")),
     row(&["queuing.strategy"], Producer, "", Refused(Some("fifo"), "records leave in the order in which they came")),
-    row(&["transactional.id"], Producer, "", Refused(None, TRANSACTIONS)),
-    row(&["transaction.timeout.ms"], Producer, "", NotSupported(None, "there are no transactions yet")),
+    row(&["transactional.id"], Producer, "", Same("transactional.id")),
+    row(&["transaction.timeout.ms"], Producer, "60000", Same("transaction.timeout.ms")),
     // Consumers.
     row(&["group.id"], Consumer, "", Same("group.id")),
     row(&["group.instance.id"], Consumer, "", Same("group.instance.id")),

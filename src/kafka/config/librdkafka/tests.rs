@@ -201,11 +201,7 @@ fn what_protects_is_refused_and_never_passed_over() {
     let plaintext = r#"security.protocol: translated to security.protocol = "PLAINTEXT""#;
     assert_eq!(notes[0].to_string(), plaintext);
     assert!(producer(&[("bootstrap.servers", "SSL://a:9092")]).is_err());
-    for (name, value) in [
-        ("transactional.id", "t"),
-        ("queuing.strategy", "lifo"),
-        ("acks", "2"),
-    ] {
+    for (name, value) in [("queuing.strategy", "lifo"), ("acks", "2")] {
         assert!(producer(&[(name, value)]).is_err(), "{name}");
     }
     assert!(consumer(&[("offset.store.method", "file")]).is_err());

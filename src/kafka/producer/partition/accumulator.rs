@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::kafka::planted;
 use crate::kafka::producer::completion::{Completion, Part};
 use crate::kafka::producer::memory::MemoryBudget;
+use crate::kafka::producer::transaction::Failures;
 use crate::kafka::runtime::Reservation;
 
 /// The sender is told again when an open batch has twice as many bytes, but not for so few, and for so many more in any case.
@@ -56,6 +57,8 @@ pub(crate) struct Accumulator {
     /// From how many bytes on in the open batch the sender is told again.
     news_at: usize,
     accepted: u64,
+    /// Where failures of batches are noted, if they are of transactions.
+    failures: Option<Arc<Failures>>,
 }
 
 /// A record that was accepted.
@@ -88,7 +91,13 @@ impl Accumulator {
             usual_bytes: 0,
             news_at: 0,
             accepted: 0,
+            failures: None,
         }
+    }
+
+    /// Notes failures of batches there, from now on: they are of transactions.
+    pub fn note_failures(&mut self, failures: Arc<Failures>) {
+        self.failures = Some(failures);
     }
 
     /// Accepts a record of at most `size` bytes, which `write` appends to a batch. Memory is charged to `reservation`, or to the budget.
@@ -194,7 +203,7 @@ impl Accumulator {
         let now = now();
         self.open = Some(OpenBatch {
             builder: BatchBuilder::new(memory.take(charged)),
-            part: Part::whole(self.topic.clone(), self.partition),
+            part: Part::whole_of(self.topic.clone(), self.partition, self.failures.clone()),
             opened: now,
             closed: now,
             charged,

@@ -69,11 +69,12 @@ impl ProducerBatch {
 
     /// The batch as it goes to the wire under `sequence`: compresses and seals what is open, and renumbers what was sealed otherwise.
     pub fn bytes(&mut self, sequence: Option<BatchSequence>, compressor: &mut Compressor) -> Bytes {
+        let options = self.options(sequence);
         let sealed = match std::mem::replace(&mut self.payload, Payload::Empty) {
-            Payload::Open(builder) => builder.seal(&options(sequence), compressor),
+            Payload::Open(builder) => builder.seal(&options, compressor),
             Payload::Sealed(mut sealed, old) => {
                 if old != sequence {
-                    let new = options(sequence);
+                    let new = options;
                     sealed.restamp(new.producer_id, new.producer_epoch, new.base_sequence);
                 }
                 sealed
@@ -133,16 +134,33 @@ impl ProducerBatch {
 
     /// The batch in a form that can be read: one that was never sent is sealed without compression, to be split.
     fn sealed(&mut self) -> Result<&SealedBatch> {
+        let options = self.options(None);
         self.payload = match std::mem::replace(&mut self.payload, Payload::Empty) {
             Payload::Open(builder) => {
                 let mut compressor = Compressor::new(Compression::NONE);
-                Payload::Sealed(builder.seal(&options(None), &mut compressor), None)
+                Payload::Sealed(builder.seal(&options, &mut compressor), None)
             }
             payload => payload,
         };
         match &self.payload {
             Payload::Sealed(sealed, _) => Ok(sealed),
             _ => Err(unreadable()),
+        }
+    }
+
+    fn options(&self, sequence: Option<BatchSequence>) -> SealOptions {
+        let options = SealOptions {
+            transactional: self.part.completion().is_transactional(),
+            ..SealOptions::default()
+        };
+        match sequence {
+            Some(sequence) => SealOptions {
+                producer_id: sequence.producer_id.id,
+                producer_epoch: sequence.producer_id.epoch,
+                base_sequence: sequence.base_sequence,
+                ..options
+            },
+            None => options,
         }
     }
 
@@ -220,18 +238,6 @@ fn append(builder: &mut BatchBuilder, record: &RecordView<'_>) -> Result<()> {
         .append_raw(record.timestamp_ms, record.key, record.value, headers)
         .map(drop)
         .map_err(|error| Error::new(ErrorKind::RecordTooLarge, error.to_string()))
-}
-
-fn options(sequence: Option<BatchSequence>) -> SealOptions {
-    match sequence {
-        Some(sequence) => SealOptions {
-            producer_id: sequence.producer_id.id,
-            producer_epoch: sequence.producer_id.epoch,
-            base_sequence: sequence.base_sequence,
-            ..SealOptions::default()
-        },
-        None => SealOptions::default(),
-    }
 }
 
 #[cfg(test)]

@@ -52,8 +52,11 @@ pub(crate) struct State {
     published: Readiness,
     pub topic_id: Uuid,
     pub gate: Gate,
-    /// Why nothing is sent any more: what is still in flight is not put back, since nobody would send it again.
+    /// Why nothing is sent any more, or nothing of this transaction: what is still in flight is not put back, since nobody would send it
+    /// again.
     ended: Option<Error>,
+    /// The number of the last transaction that has records for the partition.
+    transaction: u64,
     /// Batches whose outcome may not be known yet, oldest first.
     unresolved: VecDeque<Arc<Completion>>,
 }
@@ -146,6 +149,7 @@ impl PartitionQueue {
                 topic_id,
                 gate: Gate::Open,
                 ended: None,
+                transaction: 0,
                 unresolved: VecDeque::new(),
             }),
             topic,
@@ -388,6 +392,21 @@ impl PartitionQueue {
         given_up
     }
 
+    /// Fails everything that is not in flight, and what comes back of that, until another transaction begins here.
+    pub fn cancel(&self, error: &Error, memory: &MemoryBudget) -> GivenUp {
+        (self.lock().ended).get_or_insert_with(|| error.clone());
+        self.refuse(error, memory)
+    }
+
+    /// The transaction `number` has the partition now.
+    pub fn admitted(&self, number: u64) {
+        let mut state = self.lock();
+        if state.transaction == number {
+            state.sequencer.admitted();
+            self.publish(&mut state);
+        }
+    }
+
     /// Closes the open batch, so that it is sent soon, and returns the batches whose outcome is to be awaited.
     pub fn flush(&self, memory: &MemoryBudget) -> Vec<Arc<Completion>> {
         let mut state = self.lock();
@@ -444,9 +463,23 @@ impl State {
         }
         match self.sequencer.last_failure() {
             Some(error) => Obstacle::Failed(error.clone()),
-            None if self.sequencer.wants_producer_id() => Obstacle::NoProducerId,
+            None if self.sequencer.lacks_producer_id() => Obstacle::NoProducerId,
             None => Obstacle::Slow(route.broker.id),
         }
+    }
+
+    /// Whether the partition is in the transaction `number`.
+    pub fn is_in(&self, number: u64) -> bool {
+        self.transaction == number
+    }
+
+    /// Enters the transaction `number`: see [`PartitionSequencer::enter`].
+    pub fn enter(&mut self, number: u64, producer_id: ProducerIdAndEpoch, held: bool) {
+        self.transaction = number;
+        if self.gate != Gate::Closed {
+            self.ended = None;
+        }
+        self.sequencer.enter(producer_id, held);
     }
 
     /// Remembers a new batch until its outcome is known.

@@ -55,6 +55,8 @@ impl PartitionSettings {
 pub(crate) enum Discipline {
     /// Sequence numbers: brokers refuse what is out of order and recognise what is repeated.
     Sequences,
+    /// The same, under the epoch of a transaction: nothing goes on under another one, what is left of the transaction fails.
+    Transactions,
     /// One batch in flight.
     OneByOne,
     /// Nothing: no batch is ever sent twice, nor a part of it.

@@ -9,6 +9,8 @@
 //! - Producer id, epoch and next sequence belong to the *partition*, since that is where brokers keep them: recovery under a new epoch
 //!   starts at sequence 0, waits until nothing of the partition is in flight, and cannot touch another partition.
 //! - Only a batch that was certainly not written gets a new sequence. One that may have been is given up as "unknown" by then.
+//! - In a transaction there is no recovery: where another epoch would be needed, what is left of it fails, and nothing more is sent
+//!   until the partition [enters](PartitionSequencer::enter) another transaction.
 //! - Nothing here is forgotten when the topic vanishes from metadata; only a new topic id starts afresh, under a new epoch.
 
 use std::collections::VecDeque;
@@ -47,6 +49,8 @@ pub(crate) struct PartitionSequencer<T> {
     /// The producer id that may not be taken again.
     retired_producer_id: Option<i64>,
     next_sequence: i32,
+    /// The transaction does not have the partition yet: nothing of it may be sent.
+    held: bool,
     next_order: u64,
     in_flight: usize,
     /// The records of the batches in flight.
@@ -74,6 +78,7 @@ impl<T> PartitionSequencer<T> {
             producer_id: None,
             retired_producer_id: None,
             next_sequence: 0,
+            held: false,
             next_order: 0,
             in_flight: 0,
             in_flight_records: 0,
@@ -117,7 +122,7 @@ impl<T> PartitionSequencer<T> {
             || behind_gap
             || self.recreated
             || self.in_flight >= self.allowance(leader)
-            || self.wants_producer_id()
+            || self.lacks_producer_id()
     }
 
     /// The moment before which nothing may be sent.
@@ -136,11 +141,14 @@ impl<T> PartitionSequencer<T> {
             return self.rules.max_in_flight;
         }
         match self.rules.discipline {
-            Discipline::Sequences if self.confirmed_leader == Some(leader) => {
-                self.rules.max_in_flight
-            }
-            Discipline::Sequences | Discipline::OneByOne => 1,
             Discipline::NoRetries => self.rules.max_in_flight,
+            Discipline::OneByOne => 1,
+            Discipline::Sequences | Discipline::Transactions => {
+                match self.confirmed_leader == Some(leader) {
+                    true => self.rules.max_in_flight,
+                    false => 1,
+                }
+            }
         }
     }
 
@@ -157,6 +165,39 @@ impl<T> PartitionSequencer<T> {
     /// Whether a producer id is wanted: there is none, or the one there was has used up its epochs.
     pub fn wants_producer_id(&self) -> bool {
         self.rules.discipline == Discipline::Sequences && self.producer_id.is_none()
+    }
+
+    /// Whether nothing can be sent for want of a producer id, or of a transaction that has the partition.
+    pub fn lacks_producer_id(&self) -> bool {
+        match self.rules.discipline {
+            Discipline::Sequences => self.producer_id.is_none(),
+            Discipline::Transactions => self.held || !self.is_in_epoch(),
+            Discipline::OneByOne | Discipline::NoRetries => false,
+        }
+    }
+
+    /// Whether there is an epoch to write in: none before the first transaction, nor after what would need another epoch to go on.
+    pub fn is_in_epoch(&self) -> bool {
+        self.producer_id.is_some()
+    }
+
+    /// A transaction has its first record for the partition: what is sent from now on is under `producer_id`, and only once the
+    /// transaction [has](Self::admitted) the partition where it is `held` until then. Nothing of the partition is in flight.
+    pub fn enter(&mut self, producer_id: ProducerIdAndEpoch, held: bool) {
+        self.held = held;
+        self.not_before = None;
+        if self.producer_id != Some(producer_id) {
+            // A leader that knows the producer takes no other first sequence of a new epoch than 0.
+            let is_known = self.producer_id.is_some_and(|it| it.id == producer_id.id);
+            self.confirmed_leader = self.confirmed_leader.filter(|_| is_known);
+            self.producer_id = Some(producer_id);
+            self.next_sequence = 0;
+        }
+    }
+
+    /// The transaction has the partition now.
+    pub fn admitted(&mut self) {
+        self.held = false;
     }
 
     /// Takes `producer_id` when one is wanted; false when it is the one that is used up.
@@ -480,8 +521,7 @@ impl<T> PartitionSequencer<T> {
             // The new log may have taken a batch by the topic's name, under the old epoch: nothing may look like that one. And one whose
             // brokers are of different minds about the id may be the old log after all.
             let gap = self.gap.take();
-            self.next_epoch(gap.is_some_and(|gap| gap.fenced));
-            self.renumber(0);
+            self.start_over(gap.is_some_and(|gap| gap.fenced));
             return;
         }
         let Some(gap) = self.gap else {
@@ -504,14 +544,20 @@ impl<T> PartitionSequencer<T> {
                 self.renumber(sequence);
             }
             _ => {
-                self.next_epoch(gap.fenced);
                 #[cfg(planted_defects)]
                 if planted::is_planted(planted::Defect::SequenceNotReset) {
+                    self.next_epoch(gap.fenced);
                     return self.renumber(self.next_sequence);
                 }
-                self.renumber(0);
+                self.start_over(gap.fenced);
             }
         }
+    }
+
+    /// Goes on in another epoch. A transaction has only one: what is left of it fails.
+    fn start_over(&mut self, fenced: bool) {
+        self.next_epoch(fenced);
+        self.renumber(0);
     }
 
     /// Gives every batch a new sequence, from `next`, except those that may have been written under their old one: these are given up.
@@ -521,6 +567,9 @@ impl<T> PartitionSequencer<T> {
         for mut batch in std::mem::take(&mut self.retry) {
             if batch.maybe_written && batch.sequence.is_some() {
                 let error = outcome_unknown(&batch).attempt(batch.attempts);
+                self.given_up.push((batch, error));
+            } else if self.rules.discipline == Discipline::Transactions && !self.is_in_epoch() {
+                let error = epoch_is_over(&batch).attempt(batch.attempts);
                 self.given_up.push((batch, error));
             } else {
                 batch.sequence = None;
@@ -540,10 +589,12 @@ impl<T> PartitionSequencer<T> {
             return;
         }
         self.producer_id = match producer_id.epoch.checked_add(1) {
-            Some(epoch) if !fenced => Some(ProducerIdAndEpoch {
-                epoch,
-                ..producer_id
-            }),
+            Some(epoch) if !fenced && self.rules.discipline == Discipline::Sequences => {
+                Some(ProducerIdAndEpoch {
+                    epoch,
+                    ..producer_id
+                })
+            }
             _ => {
                 self.retired_producer_id = Some(producer_id.id);
                 None
@@ -574,6 +625,17 @@ fn outcome_unknown<T>(batch: &Sequenced<T>) -> Error {
         Some(cause) => error.because(cause.clone()),
         None => error,
     }
+}
+
+/// Why a batch of a transaction is not sent again though it was certainly not written.
+fn epoch_is_over<T>(batch: &Sequenced<T>) -> Error {
+    let error = batch.last_error.clone().unwrap_or_else(|| {
+        Error::new(
+            ErrorKind::TransactionAborted,
+            "an earlier batch of the transaction failed: nothing more of it is written, it can only be aborted",
+        )
+    });
+    error.with_outcome(WriteOutcome::NotWritten)
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ pub(crate) fn of_code(code: ErrorCode, promise: Promise) -> ProduceOutcome {
         | ErrorCode::INCONSISTENT_TOPIC_ID
         | ErrorCode::CORRUPT_MESSAGE
         | ErrorCode::NOT_ENOUGH_REPLICAS
+        | ErrorCode::CONCURRENT_TRANSACTIONS
         | ErrorCode::THROTTLING_QUOTA_EXCEEDED => ProduceOutcome::Retry(NotWritten),
         // Kafka's own producer gives up here as "not written" (KAFKA-14034); nobody knows.
         ErrorCode::UNKNOWN_SERVER_ERROR => in_doubt,
@@ -76,6 +77,8 @@ pub(crate) fn of_code(code: ErrorCode, promise: Promise) -> ProduceOutcome {
         | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
         | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
         | ErrorCode::UNSUPPORTED_VERSION
+        | ErrorCode::INVALID_TXN_STATE
+        | ErrorCode::TRANSACTION_ABORTABLE
         | ErrorCode::POLICY_VIOLATION => ProduceOutcome::Fail(NotWritten),
         code if code.is_retriable() => ProduceOutcome::Retry(Unknown),
         // Nothing that belongs in such an answer, or nothing that this client knows.

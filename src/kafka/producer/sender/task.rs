@@ -18,6 +18,7 @@ use crate::kafka::producer::metrics::add;
 use crate::kafka::producer::partition::queue::{NotTaken, PartitionQueue, SequencedBatch, Taken};
 use crate::kafka::producer::partition::sequenced::Leader;
 use crate::kafka::producer::state::ProducerState;
+use crate::kafka::producer::transaction::Transactions;
 use crate::kafka::{Error, ErrorKind, Random, Result, WriteOutcome};
 
 /// With so many bytes, others are worth waiting for, if they come at once.
@@ -304,26 +305,30 @@ impl Sender {
         add(&counters.retries, repeated);
         add(&counters.requests_sent, 1);
         let timeout = self.shared.config.client.request_timeout;
-        let request = request::build(
+        let transactions = self.shared.transactions.as_deref();
+        let mut request = request::build(
             self.shared.config.acks,
             timeout,
             batches.iter().map(|item| &item.to).zip(records),
         );
+        request.transactional_id = transactions.map(|it| it.transactional_id().to_owned());
+        let newest = transactions.map_or(i16::MAX, Transactions::newest_produce_version);
         let sent = Instant::now();
         for item in batches.iter().filter(|item| item.batch.attempts <= 1) {
             let waited = sent.saturating_duration_since(item.batch.content.opened);
             counters.queue_latency.record(waited);
         }
         let deadline = sent + timeout;
-        let response =
-            version(&connection, &batches).and_then(|version| match self.shared.config.acks {
+        let response = version(&connection, &batches, newest).and_then(|version| {
+            match self.shared.config.acks {
                 Acks::None => connection
                     .submit_without_response_at(&request, version, deadline)
                     .map(PendingResponse::Written),
                 _ => connection
                     .submit_at(&request, version, deadline)
                     .map(PendingResponse::Expected),
-            });
+            }
+        });
         drop(request);
         match response {
             Ok(response) => self.in_flight.push_back(InFlightRequest {
@@ -365,9 +370,9 @@ fn compressor_of(all: &mut Vec<Compressor>, compression: Compression) -> &mut Co
     &mut all[place]
 }
 
-/// The version to speak: the newest, unless that knows topics by ids only and metadata came from a broker that has none.
-fn version(connection: &Connection, batches: &[RequestBatch]) -> Result<i16> {
-    let newest = connection.version_of::<ProduceRequest>()?;
+/// The version to speak: `newest` at most, and the newest of both sides, unless that knows topics by ids only and metadata came from a broker that has none.
+fn version(connection: &Connection, batches: &[RequestBatch], newest: i16) -> Result<i16> {
+    let newest = connection.version_of::<ProduceRequest>()?.min(newest);
     let nameless = batches.iter().any(|item| item.to.topic_id.is_zero());
     Ok(if nameless {
         newest.min(ProduceRequest::TOPIC_IDS_FROM - 1)

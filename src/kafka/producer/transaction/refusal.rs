@@ -1,0 +1,80 @@
+//! What a refusal of a coordinator means for the transaction, and for the producer.
+
+use protocol::ErrorCode;
+
+use crate::kafka::error::may_pass;
+use crate::kafka::{Error, WriteOutcome};
+
+/// What is to be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The same again, after a pause: whoever got it is the wrong one, is not ready, or is not there.
+    Again,
+    /// The epoch is not the newest of the transactional id, or the coordinator has none: the transaction is lost, and whether the producer
+    /// is as well is known when it asks for another epoch.
+    EpochIsOver,
+    /// The transaction cannot be committed.
+    Abort,
+    /// Only a person can lift it: a right that is missing, a setting that is not allowed.
+    NeedsSomebody,
+    /// Nothing that belongs there: whatever has come of it is settled when the producer asks for another epoch.
+    Unexpected,
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub error: Error,
+    pub meaning: Meaning,
+    /// It may have been done all the same.
+    pub maybe_done: bool,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self {
+            meaning: meaning_of(&error),
+            // What a broker does not know it says with an error that nobody expects (KAFKA-14034).
+            maybe_done: error.outcome() == WriteOutcome::Unknown,
+            error,
+        }
+    }
+}
+
+fn meaning_of(error: &Error) -> Meaning {
+    let Some(code) = error.server_error() else {
+        return match may_pass(error) {
+            true => Meaning::Again,
+            false => Meaning::NeedsSomebody,
+        };
+    };
+    match code {
+        ErrorCode::PRODUCER_FENCED
+        | ErrorCode::INVALID_PRODUCER_EPOCH
+        | ErrorCode::INVALID_PRODUCER_ID_MAPPING
+        | ErrorCode::UNKNOWN_PRODUCER_ID => Meaning::EpochIsOver,
+        ErrorCode::UNKNOWN_SERVER_ERROR | ErrorCode::TRANSACTION_COORDINATOR_FENCED => {
+            Meaning::Again
+        }
+        code if code.is_retriable() => Meaning::Again,
+        ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+        | ErrorCode::INVALID_TRANSACTION_TIMEOUT
+        | ErrorCode::INVALID_REQUEST
+        | ErrorCode::UNSUPPORTED_VERSION
+        | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT => Meaning::NeedsSomebody,
+        ErrorCode::INVALID_TXN_STATE => Meaning::Unexpected,
+        _ => Meaning::Abort,
+    }
+}
+
+/// Whether somebody else coordinates now, or nobody does who can be reached.
+pub(super) fn has_moved(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_COORDINATOR
+            | ErrorCode::COORDINATOR_NOT_AVAILABLE
+            | ErrorCode::REQUEST_TIMED_OUT
+            | ErrorCode::TRANSACTION_COORDINATOR_FENCED
+    )
+}

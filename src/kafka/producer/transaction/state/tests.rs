@@ -1,0 +1,377 @@
+//! The state against a coordinator that does what Kafka's does, answers or not, times transactions out, and lets others take over.
+
+use protocol::ErrorCode;
+
+use super::*;
+use crate::kafka::Random;
+
+/// What has become of the last transaction at the coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Nothing,
+    Ongoing,
+    Ended { committed: bool },
+}
+
+/// A coordinator, by Kafka's rules.
+struct Model {
+    flow: Flow,
+    epoch: i16,
+    /// The epoch before, whose owner may ask again.
+    last: Option<i16>,
+    at: At,
+}
+
+type Answer<T> = std::result::Result<T, ErrorCode>;
+
+impl Model {
+    fn owns(&self, epoch: i16) -> Answer<()> {
+        match epoch == self.epoch {
+            true => Ok(()),
+            false => Err(ErrorCode::INVALID_PRODUCER_EPOCH),
+        }
+    }
+
+    /// Adds a partition, by a request or by writing to it.
+    fn add(&mut self, epoch: i16) -> Answer<()> {
+        self.owns(epoch)?;
+        self.at = At::Ongoing;
+        Ok(())
+    }
+
+    fn end(&mut self, epoch: i16, commit: bool) -> Answer<Option<i16>> {
+        let ended = At::Ended { committed: commit };
+        match self.flow {
+            Flow::Explicit => {
+                self.owns(epoch)?;
+                match self.at {
+                    At::Ongoing => self.at = ended,
+                    at if at == ended => {}
+                    _ => return Err(ErrorCode::INVALID_TXN_STATE),
+                }
+                Ok(None)
+            }
+            Flow::Implicit if epoch == self.epoch => match self.at {
+                _ if commit && self.at != At::Ongoing => Err(ErrorCode::INVALID_TXN_STATE),
+                _ => {
+                    self.at = ended;
+                    self.next_epoch(Some(epoch));
+                    Ok(Some(self.epoch))
+                }
+            },
+            Flow::Implicit if self.last == Some(epoch) => match self.at == ended {
+                true => Ok(Some(self.epoch)),
+                false => Err(ErrorCode::INVALID_TXN_STATE),
+            },
+            Flow::Implicit => Err(ErrorCode::PRODUCER_FENCED),
+        }
+    }
+
+    fn init(&mut self, known: Option<i16>) -> Answer<i16> {
+        match known {
+            Some(epoch) if self.last == Some(epoch) => return Ok(self.epoch),
+            Some(epoch) if epoch != self.epoch => return Err(ErrorCode::PRODUCER_FENCED),
+            _ => {}
+        }
+        if self.at == At::Ongoing {
+            // Whoever asks in the middle of a transaction fences it, itself included.
+            self.time_out(None);
+            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+        }
+        self.next_epoch(known);
+        Ok(self.epoch)
+    }
+
+    fn time_out(&mut self, last: Option<i16>) {
+        if self.at == At::Ongoing {
+            self.at = At::Ended { committed: false };
+            self.next_epoch(last);
+        }
+    }
+
+    fn next_epoch(&mut self, last: Option<i16>) {
+        self.last = last;
+        self.epoch += 1;
+    }
+}
+
+/// What becomes of one request.
+fn with_luck<T>(random: &mut Random, mut apply: impl FnMut() -> Answer<T>) -> Result<T, Refusal> {
+    let server = |code| Refusal::from(Error::server(code, None));
+    match random.below(10) {
+        0 => Err(Error::new(ErrorKind::Disconnected, "the request was lost").into()),
+        1 => {
+            let _ = apply();
+            Err(Error::new(ErrorKind::Disconnected, "the answer was lost").into())
+        }
+        2 => Err(server(ErrorCode::NOT_COORDINATOR)),
+        3 => {
+            let _ = apply();
+            Err(server(ErrorCode::UNKNOWN_SERVER_ERROR))
+        }
+        4 => Err(server(ErrorCode::CONCURRENT_TRANSACTIONS)),
+        _ => apply().map_err(server),
+    }
+}
+
+/// Runs many transactions; returns how many were committed, aborted, unknown, and whether the producer was fenced.
+fn run(seed: u64, flow: Flow) -> ([u32; 3], bool) {
+    let mut random = Random::seeded(seed);
+    let mut now = Instant::now();
+    let mut state = TransactionState::new("id".into(), Duration::from_secs(60), now);
+    state.speaks(flow);
+    let mut model = Model {
+        flow,
+        epoch: 7,
+        last: None,
+        at: At::Nothing,
+    };
+    let mut counts = [0; 3];
+    for round in 0..40 {
+        state.want(now);
+        if drive(&mut state, &mut model, &mut random, &mut now, |state| {
+            state.initialised()
+        })
+        .is_err()
+        {
+            return (counts, true);
+        }
+        let number = state.begin(now);
+        let has_records = random.below(8) > 0;
+        let fails = random.below(6) == 0;
+        if has_records {
+            let name = TopicPartition::new("t", 0);
+            state.writes_to(name);
+            let epoch = state.identity().expect("initialised").epoch;
+            if flow == Flow::Implicit && model.add(epoch).is_err() {
+                let error = Error::server(ErrorCode::INVALID_PRODUCER_EPOCH, None);
+                state.failed(&error, now);
+            }
+        }
+        if fails {
+            let error = Error::new(ErrorKind::RecordTooLarge, "not written");
+            state.failed(&error, now);
+        }
+        match random.below(30) {
+            0 => model.time_out(Some(model.epoch)),
+            // Another one takes over.
+            1 if round > 5 => {
+                model.time_out(None);
+                model.next_epoch(None);
+            }
+            _ => {}
+        }
+        let commit = random.below(4) > 0;
+        match commit {
+            true => state.commit(now),
+            false => state.abort(now),
+        }
+        let ended = drive(&mut state, &mut model, &mut random, &mut now, |state| {
+            state.ended(number).map(Ok)
+        });
+        let was_committed = has_records && model.at == At::Ended { committed: true };
+        match ended.expect("how it ended") {
+            Ended::Committed => {
+                assert!(commit && !fails, "seed {seed}: {state:?}");
+                assert!(was_committed || !has_records, "seed {seed}: {state:?}");
+                counts[0] += 1;
+            }
+            Ended::Aborted => {
+                assert!(!commit && !was_committed, "seed {seed}: {state:?}");
+                counts[1] += 1;
+            }
+            Ended::Failed(error) => match error.outcome() {
+                WriteOutcome::Unknown => {
+                    assert!(commit, "seed {seed}: {error}");
+                    counts[2] += 1;
+                }
+                _ => {
+                    assert!(!was_committed, "seed {seed}: {error}");
+                    counts[1] += 1;
+                }
+            },
+        }
+        model.at = match model.at {
+            At::Ongoing => At::Ongoing,
+            _ => At::Nothing,
+        };
+    }
+    (counts, false)
+}
+
+/// Does what the state wants until `look` finds something.
+fn drive<R>(
+    state: &mut TransactionState,
+    model: &mut Model,
+    random: &mut Random,
+    now: &mut Instant,
+    look: impl Fn(&mut TransactionState) -> Option<Result<R>>,
+) -> Result<R> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 0..1_000 {
+        let step = state.next(*now);
+        if let Some(found) = look(state) {
+            return found;
+        }
+        let epoch = state.identity().map_or(-1, |it| it.epoch);
+        let identity = |epoch| ProducerIdAndEpoch { id: 3, epoch };
+        match step {
+            Step::Idle => panic!("nothing is done, and nothing is found: {state:?}"),
+            Step::Until(moment) => *now = moment,
+            Step::Init(known) => {
+                let known = known.map(|it| it.epoch);
+                let result = with_luck(random, || model.init(known)).map(identity);
+                state.on_init(result, *now, PAUSE);
+            }
+            Step::AddPartitions(partitions) => {
+                let result = with_luck(random, || model.add(epoch));
+                state.on_partitions_added(&partitions, result, *now, PAUSE);
+            }
+            Step::AddOffsets(_) | Step::CommitOffsets(_) => panic!("there are no offsets"),
+            Step::Flush => state.on_flushed(Ok(()), *now),
+            Step::Quiesce => state.on_quiesced(random.below(2) == 0),
+            Step::End(commit) => {
+                let result = with_luck(random, || model.end(epoch, commit));
+                let result = result.map(|next| next.map(identity));
+                state.on_ended(commit, result, *now, PAUSE);
+            }
+        }
+    }
+    panic!("it goes on for ever: {state:?}");
+}
+
+/// franz-go 1.21.4: EndTxn answered UNKNOWN_SERVER_ERROR, and the transaction was reported as committed.
+#[test]
+fn what_is_reported_of_a_transaction_is_what_the_coordinator_has_done() {
+    for flow in [Flow::Explicit, Flow::Implicit] {
+        let (mut counts, mut fenced) = ([0; 3], 0);
+        for seed in 0..3_000 {
+            let (some, is_fenced) = run(seed, flow);
+            counts = std::array::from_fn(|i| counts[i] + some[i]);
+            fenced += u32::from(is_fenced);
+        }
+        println!("{flow:?}: {counts:?} committed, aborted, unknown; {fenced} producers fenced");
+        assert!(counts[0] > 10_000 && counts[1] > 10_000 && fenced > 500);
+    }
+}
+
+fn ready(flow: Flow) -> (TransactionState, Instant) {
+    let now = Instant::now();
+    let mut state = TransactionState::new("id".into(), Duration::from_secs(60), now);
+    state.speaks(flow);
+    state.want(now);
+    assert!(matches!(state.next(now), Step::Init(None)));
+    let identity = ProducerIdAndEpoch { id: 1, epoch: 0 };
+    state.on_init(Ok(identity), now, Duration::ZERO);
+    (state, now)
+}
+
+fn refused(code: ErrorCode) -> Refusal {
+    Error::server(code, None).into()
+}
+
+#[test]
+fn nothing_is_asked_for_a_transaction_without_records() {
+    let (mut state, now) = ready(Flow::Implicit);
+    let number = state.begin(now);
+    state.commit(now);
+    assert!(matches!(state.next(now), Step::Flush));
+    state.on_flushed(Ok(()), now);
+    assert!(matches!(state.next(now), Step::Idle));
+    assert!(matches!(state.ended(number), Some(Ended::Committed)));
+}
+
+/// librdkafka #3575: the epoch was raised in the middle of a transaction, and the rest of it was committed.
+#[test]
+fn a_failure_makes_a_transaction_one_that_is_only_aborted() {
+    let (mut state, now) = ready(Flow::Implicit);
+    let number = state.begin(now);
+    state.writes_to(TopicPartition::new("t", 0));
+    let error = Error::new(ErrorKind::Timeout, "late");
+    state.failed(&error, now);
+    assert_eq!(
+        state.failure().map(Error::kind),
+        Some(ErrorKind::TransactionAborted)
+    );
+    state.commit(now);
+    assert!(matches!(state.next(now), Step::Quiesce));
+    state.on_quiesced(true);
+    assert!(matches!(state.next(now), Step::End(false)));
+    let next = ProducerIdAndEpoch { id: 1, epoch: 1 };
+    state.on_ended(false, Ok(Some(next)), now, Duration::ZERO);
+    let Some(Ended::Failed(error)) = state.ended(number) else {
+        panic!("it was not committed: {state:?}");
+    };
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+    assert!(matches!(state.initialised(), Some(Ok(()))));
+    assert_eq!(state.identity(), Some(next));
+}
+
+#[test]
+fn who_is_fenced_says_of_whom_and_what_to_do() {
+    let (mut state, now) = ready(Flow::Implicit);
+    let number = state.begin(now);
+    state.writes_to(TopicPartition::new("t", 0));
+    state.commit(now);
+    state.on_flushed(Ok(()), now);
+    let fenced = || Err(refused(ErrorCode::PRODUCER_FENCED));
+    state.on_ended(true, fenced(), now, Duration::ZERO);
+    assert!(state.ended(number).is_none(), "it is not known who");
+    assert!(matches!(state.next(now), Step::Init(Some(_))));
+    state.on_init(
+        Err(refused(ErrorCode::PRODUCER_FENCED)),
+        now,
+        Duration::ZERO,
+    );
+    let Some(Ended::Failed(error)) = state.ended(number) else {
+        panic!("it was not committed: {state:?}");
+    };
+    let text = error.to_string();
+    assert!(
+        error.is_fatal() && text.contains("\"id\"") && text.contains("connect anew"),
+        "{text}"
+    );
+    assert_eq!(error.outcome(), WriteOutcome::NotWritten);
+}
+
+#[test]
+fn offsets_that_a_group_refuses_make_a_transaction_one_that_is_only_aborted() {
+    let (mut state, now) = ready(Flow::Explicit);
+    state.begin(now);
+    let group = crate::kafka::consumer::ConsumerGroupMetadata::standalone("g");
+    let offsets = Arc::new(Offsets {
+        group,
+        offsets: Default::default(),
+    });
+    let soon = now + Duration::from_secs(1);
+    let first = state.send_offsets(offsets.clone(), soon);
+    assert!(matches!(state.next(now), Step::AddOffsets(_)));
+    state.on_offsets_added(Ok(()), now, Duration::ZERO);
+    assert!(matches!(state.next(now), Step::CommitOffsets(_)));
+    state.on_offsets_committed(Ok(()), now, Duration::ZERO);
+    assert!(matches!(state.offsets_done(first), Some(Ok(()))));
+    let second = state.send_offsets(offsets.clone(), soon);
+    state.on_offsets_added(Ok(()), now, Duration::ZERO);
+    state.on_offsets_committed(
+        Err(refused(ErrorCode::ILLEGAL_GENERATION)),
+        now,
+        Duration::ZERO,
+    );
+    assert!(matches!(state.offsets_done(second), Some(Err(_))));
+    assert!(matches!(state.next(now), Step::Idle));
+    // And those that are not taken in time.
+    let (mut state, now) = ready(Flow::Implicit);
+    state.begin(now);
+    let ticket = state.send_offsets(offsets, soon);
+    let loading = Err(refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    state.on_offsets_committed(loading, now, Duration::from_secs(5));
+    assert!(matches!(state.next(now), Step::Until(_)));
+    assert!(matches!(state.next(soon), Step::Idle));
+    let Some(Err(error)) = state.offsets_done(ticket) else {
+        panic!("they were not committed: {state:?}");
+    };
+    assert!(
+        error.to_string().contains("COORDINATOR_LOAD_IN_PROGRESS"),
+        "{error}"
+    );
+}
