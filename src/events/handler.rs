@@ -49,6 +49,14 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// As [`new`](Self::new), for the attempt of this number.
+    pub(crate) fn of_attempt(record: RawRecord<'a>, attempt: u32) -> Self {
+        Self {
+            attempt,
+            ..Self::new(record)
+        }
+    }
+
     /// Which attempt this is: 1 when the record is handled for the first time since its partition came to this consumer, or, where it was in
     /// [retry topics](crate::events::RetryTopics), for the first time before that.
     pub fn attempt(&self) -> u32 {

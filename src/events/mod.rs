@@ -67,6 +67,7 @@
 //! | `batch` | handlers of several events at once |
 //! | `consumer` | from records to handlers, and from finished handlers to commits |
 //! | `outbox` | events that wait in a store of the application's |
+//! | `process` | events in transactions: a producer, and the loop that reads, handles and writes each exactly once |
 //! | `producer` | from events to records |
 //! | `handler` | what a handler sees and returns |
 //! | [`observe`] | what an operator sees of typed events |
@@ -88,6 +89,7 @@ mod failure;
 mod handler;
 pub mod observe;
 mod outbox;
+mod process;
 mod producer;
 mod record;
 #[cfg(feature = "schema")]
@@ -118,6 +120,10 @@ pub use failure::{
 };
 pub use handler::{Context, Each, HandlerError, Undecodable, each};
 pub use outbox::{MemoryOutbox, Outbox, OutboxEvent, RelayError};
+pub use process::{
+    EventOutputs, EventTransaction, EventTransform, ExactlyOnceConfig, TransactionalEventProducer,
+    exactly_once,
+};
 pub use producer::{Attributes, EventProducer, ProducerConfig};
 pub use record::{RawHeaders, RawRecord};
 #[cfg(feature = "signals")]

@@ -9,6 +9,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use pat_events::events::codec::Protobuf;
+use pat_events::events::email::{EmailDeleted, EmailEvents};
+use pat_events::events::{
+    self, Context, EventOutputs, EventTransform, HandlerError, OnFailure,
+    TransactionalEventProducer,
+};
 use pat_events::kafka::wire::messages::update_features_request::FeatureUpdateKey;
 use pat_events::kafka::wire::messages::{FindCoordinatorRequest, UpdateFeaturesRequest};
 use pat_events::kafka::{
@@ -74,6 +80,14 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             "loops_count_each_record_once_while_members_come_and_go",
             |target| {
                 Box::pin(loops_count_each_record_once_while_members_come_and_go(
+                    target,
+                ))
+            },
+        ),
+        on_one(
+            "events_are_handled_exactly_once_dead_letters_among_them",
+            |target| {
+                Box::pin(events_are_handled_exactly_once_dead_letters_among_them(
                     target,
                 ))
             },
@@ -525,6 +539,86 @@ async fn loops_count_each_record_once_while_members_come_and_go(target: Target) 
         let more = reader.poll(POLL).await.expect("polled");
         assert!(more.is_empty(), "{protocol}: nothing comes twice");
     }
+}
+
+/// Sends on what it gets; one it cannot handle, and some not at the first time.
+struct Forward(BTreeMap<String, u32>);
+
+impl EventTransform<EmailEvents, Protobuf> for Forward {
+    async fn transform(
+        &mut self,
+        context: &Context<'_>,
+        event: EmailEvents,
+        outputs: &mut EventOutputs<'_, Protobuf>,
+    ) -> Result<(), HandlerError> {
+        let EmailEvents::EmailDeleted(event) = event else {
+            return Err(HandlerError::fatal("another event"));
+        };
+        *self.0.entry(event.email_id.clone()).or_default() += 1;
+        outputs.send(&event).await?;
+        match event.email_id.as_str() {
+            "e-7" => Err(HandlerError::poison("not this one")),
+            id if id.ends_with('3') && context.attempt() < 3 => Err(HandlerError::new("not now")),
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn events_are_handled_exactly_once_dead_letters_among_them(target: Target) {
+    let input = target.topic("events-in").await;
+    let output = target.topic("events-out").await;
+    let dead = target.topic("events-in.dlq").await;
+    let config = events::ProducerConfig::new(&target.bootstrap, &input);
+    let mut producer = TransactionalEventProducer::connect(config, "events-source")
+        .await
+        .expect("connected");
+    for commits in [true, false, true] {
+        let transaction = producer.begin().await.expect("begun");
+        for n in 0..50 {
+            let event = EmailDeleted {
+                email_id: format!("e-{n}"),
+                ..Default::default()
+            };
+            drop(transaction.enqueue(&event).await.expect("admitted"));
+        }
+        match commits {
+            true => transaction.commit().await.expect("committed"),
+            false => transaction.abort().await.expect("aborted"),
+        }
+    }
+    let mut config = events::ExactlyOnceConfig::new(
+        &target.bootstrap,
+        &[&input],
+        "forward",
+        &output,
+        "forward-1",
+    );
+    let reset = config.kafka.consumer.set("auto.offset.reset", "earliest");
+    reset.expect("a property");
+    config.on_failure = OnFailure::DeadLetter;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let run = tokio::spawn(async move {
+        let mut forward = Forward(BTreeMap::new());
+        let stopped = async { drop(stopped.await) };
+        let done =
+            events::exactly_once::<EmailEvents, _, _>(config, Protobuf, &mut forward, stopped)
+                .await;
+        done.map(|done| (done, forward.0))
+    });
+    let mut reader = target.committed_reader(&output, PARTITIONS).await;
+    let mut dead_letters = target.committed_reader(&dead, PARTITIONS).await;
+    let (mut seen, mut buried) = (0, 0);
+    while seen < 98 || buried < 2 {
+        seen += reader.poll(POLL).await.expect("polled").count();
+        buried += dead_letters.poll(POLL).await.expect("polled").count();
+    }
+    drop(stop);
+    let (done, calls) = run.await.expect("no panic").expect("it left");
+    println!("{done:?}");
+    assert_eq!((done.records, calls["e-7"], calls["e-13"]), (100, 2, 6));
+    assert!(reader.poll(POLL).await.expect("polled").is_empty());
+    assert!(dead_letters.poll(POLL).await.expect("polled").is_empty());
+    assert_eq!((seen, buried), (98, 2));
 }
 
 /// Both write with one transactional id, in turn: whoever comes last can write, and of the other nothing is to be seen.

@@ -104,7 +104,7 @@ impl ProducerConfig {
     }
 
     /// The configuration of the client beneath.
-    pub(super) fn client_config(&self) -> kafka::ProducerConfig {
+    pub(in crate::events) fn client_config(&self) -> kafka::ProducerConfig {
         let mut config = self.kafka.clone();
         config.client.bootstrap_servers.clone_from(&self.brokers);
         config.compression = self.compression;

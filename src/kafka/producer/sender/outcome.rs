@@ -29,6 +29,8 @@ pub(crate) struct Promise {
     pub waits_for_replicas: bool,
     /// Brokers recognise what is repeated: any doubt is settled by sending the batch again as it was.
     pub is_idempotent: bool,
+    /// It is of a transaction: a broker that says that it is over has not written it.
+    pub is_transactional: bool,
 }
 
 /// What an answer to a batch says.
@@ -77,9 +79,12 @@ pub(crate) fn of_code(code: ErrorCode, promise: Promise) -> ProduceOutcome {
         | ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT
         | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
         | ErrorCode::UNSUPPORTED_VERSION
-        | ErrorCode::INVALID_TXN_STATE
-        | ErrorCode::TRANSACTION_ABORTABLE
         | ErrorCode::POLICY_VIOLATION => ProduceOutcome::Fail(NotWritten),
+        ErrorCode::INVALID_TXN_STATE | ErrorCode::TRANSACTION_ABORTABLE
+            if promise.is_transactional =>
+        {
+            ProduceOutcome::Fail(NotWritten)
+        }
         code if code.is_retriable() => ProduceOutcome::Retry(Unknown),
         // Nothing that belongs in such an answer, or nothing that this client knows.
         _ => in_doubt,
@@ -115,6 +120,7 @@ mod tests {
         Promise {
             waits_for_replicas,
             is_idempotent,
+            is_transactional: false,
         }
     }
 

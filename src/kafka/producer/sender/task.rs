@@ -81,6 +81,7 @@ impl Sender {
             promise: Promise {
                 waits_for_replicas: shared.config.acks == Acks::All,
                 is_idempotent: shared.config.is_idempotent(),
+                is_transactional: shared.transactions.is_some(),
             },
             random,
             shared,
