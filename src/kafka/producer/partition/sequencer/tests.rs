@@ -17,6 +17,7 @@ const NONE: Duration = Duration::ZERO;
 const IDEMPOTENT: outcome::Promise = outcome::Promise {
     waits_for_replicas: true,
     is_idempotent: true,
+    is_transactional: false,
 };
 
 fn rules(discipline: Discipline) -> Rules {

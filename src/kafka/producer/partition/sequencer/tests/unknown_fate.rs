@@ -83,6 +83,7 @@ fn a_final_refusal_does_not_pause_the_partition() {
     for code in ErrorCode::all() {
         let promise = outcome::Promise {
             is_idempotent: false,
+            is_transactional: false,
             ..IDEMPOTENT
         };
         let outcome = outcome::of_code(code, promise);
