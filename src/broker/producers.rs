@@ -182,12 +182,13 @@ impl Producers {
         });
     }
 
-    /// Whether a marker may be appended. Errors are Kafka's: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
-    pub(crate) fn check_marker(&self, marker: &Marker) -> Result<(), ErrorCode> {
+    /// Whether a marker may be appended; `is_open`: it ends a transaction. Errors are Kafka's: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED.
+    pub(crate) fn check_marker(&self, marker: &Marker, is_open: bool) -> Result<(), ErrorCode> {
         let known = self.producers.get(&marker.producer.id);
         marker.check(
             known.map(|known| known.epoch),
             known.map(|known| known.coordinator_epoch),
+            is_open,
         )
     }
 
@@ -379,10 +380,12 @@ mod tests {
         append(&mut producers, batch(0, 0, 5), 0);
         let v2 = TransactionVersion::V2;
         let late = Err(ErrorCode::INVALID_PRODUCER_EPOCH);
-        assert_eq!(producers.check_marker(&marker(0, 0, v2)), late);
-        assert_eq!(producers.check_marker(&marker(1, 0, v2)), Ok(()));
+        assert_eq!(producers.check_marker(&marker(0, 0, v2), true), late);
+        assert_eq!(producers.check_marker(&marker(1, 0, v2), true), Ok(()));
         producers.marked(&marker(1, 0, v2), 5, 2_000, Instant::now());
-        assert_eq!(producers.check_marker(&marker(1, 0, v2)), late);
+        // The same once more, and one that comes too late for the next transaction.
+        assert_eq!(producers.check_marker(&marker(1, 0, v2), false), Ok(()));
+        assert_eq!(producers.check_marker(&marker(1, 0, v2), true), late);
         assert!(producers.is_new(9));
         assert_eq!(
             producers.check(&batch(0, 5, 1)),
@@ -400,10 +403,10 @@ mod tests {
         let mut producers = Producers::default();
         append(&mut producers, batch(0, 0, 5), 0);
         let v0 = TransactionVersion::V0;
-        assert_eq!(producers.check_marker(&marker(0, 3, v0)), Ok(()));
+        assert_eq!(producers.check_marker(&marker(0, 3, v0), true), Ok(()));
         producers.marked(&marker(0, 3, v0), 5, 2_000, Instant::now());
         assert_eq!(
-            producers.check_marker(&marker(0, 2, v0)),
+            producers.check_marker(&marker(0, 2, v0), false),
             Err(ErrorCode::TRANSACTION_COORDINATOR_FENCED)
         );
         append(&mut producers, batch(0, 5, 1), 6);

@@ -19,6 +19,8 @@ const SHARE_VERSION: &str = "share.version";
 /// The feature whose level 2 means that each transaction has an epoch of its own (KIP-890).
 const TRANSACTION_VERSION: &str = "transaction.version";
 const TRANSACTION_VERSION_MAX: i16 = 2;
+/// From here on clients know features that may be at level 0.
+const LEVEL_ZERO_FROM: i16 = 4;
 
 impl Api for ApiVersionsRequest {
     const RESTS_ON_FILES: bool = false;
@@ -68,7 +70,9 @@ impl Api for ApiVersionsRequest {
         ];
         Reply::Message(ApiVersionsResponse {
             api_keys,
+            // Older clients stumble over a feature whose level may be 0.
             supported_features: (features.iter())
+                .filter(|_| context.version >= LEVEL_ZERO_FROM)
                 .map(|(name, max, _)| SupportedFeatureKey {
                     name: (*name).to_owned(),
                     max_version: *max,

@@ -28,8 +28,7 @@ impl Groups {
         log.begin_verification(partition, producer, adds, expiration, now)
     }
 
-    /// Whether this committer may commit in a transaction; opens a group without members as [`check_commit`](Self::check_commit) does. Older
-    /// clients don't say who they are.
+    /// Whether this committer may commit in a transaction; opens a group without members as [`check_commit`](Self::check_commit) does.
     pub(crate) fn check_transactional_commit(
         &mut self,
         group_id: &str,
@@ -41,6 +40,14 @@ impl Groups {
         }
         match &mut Self::opened(&mut self.groups, &self.settings, group_id).kind {
             Kind::Classic(group) => group.check_transactional_commit(committer),
+            // Older clients don't say who they are.
+            Kind::Consumer(_)
+                if committer.generation < 0
+                    && committer.member_id.is_empty()
+                    && committer.instance_id.is_none() =>
+            {
+                Ok(())
+            }
             Kind::Consumer(group) => {
                 let checked = group.check_commit(committer, partitions, FOR_ALL_MEMBERS);
                 checked.map_err(|error| match error {

@@ -105,7 +105,8 @@ impl Partition {
         if self.isr.len() < options.min_in_sync {
             return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
         }
-        self.producers.check_marker(marker)?;
+        let is_open = self.transactions.open_since(marker.producer.id).is_some();
+        self.producers.check_marker(marker, is_open)?;
         let Moment { instant, ms } = options.now;
         let batch = marker.batch(ms).ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)?;
         let appended = self.log.append(batch::stored(&batch), self.leader_epoch);

@@ -21,13 +21,19 @@ pub(crate) struct Marker {
 
 impl Marker {
     /// Whether it may be written after what is known of the producer: its epoch, and that of the coordinator of its last marker. By version 2 its
-    /// epoch is a new one (KIP-1228).
+    /// epoch is a new one (KIP-1228), unless the same marker comes again after the transaction's end.
     pub(crate) fn check(
         &self,
         epoch: Option<i16>,
         coordinator_epoch: Option<i32>,
+        is_open: bool,
     ) -> Result<(), ErrorCode> {
-        let is_late = |known: i16| match self.version.bumps_epochs() {
+        if self.producer.epoch < 0 {
+            // Kafka stumbles over it.
+            return Err(ErrorCode::UNKNOWN_SERVER_ERROR);
+        }
+        let must_be_new = self.version.bumps_epochs() && is_open && self.producer.epoch != i16::MAX;
+        let is_late = |known: i16| match must_be_new {
             true => self.producer.epoch <= known,
             false => self.producer.epoch < known,
         };

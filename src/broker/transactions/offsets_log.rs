@@ -118,6 +118,7 @@ impl OffsetsLog {
         marker.check(
             known.map(|known| known.epoch),
             known.map(|known| known.coordinator_epoch),
+            known.is_some_and(|known| known.is_open),
         )
     }
 

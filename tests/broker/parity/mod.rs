@@ -11,6 +11,7 @@ mod offsets;
 mod producing;
 mod sessions;
 mod topics;
+mod transactions;
 
 use std::fmt::{Debug, Write};
 use std::time::Duration;
@@ -217,6 +218,7 @@ pub async fn transcript(address: String, run: String) -> String {
     groups::run(&mut session).await;
     commits::run(&mut session).await;
     consumer_groups::run(&mut session).await;
+    transactions::run(&mut session).await;
     session.transcript
 }
 

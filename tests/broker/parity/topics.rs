@@ -13,7 +13,7 @@ use protocol::{ApiKey, Uuid};
 use super::Session;
 
 /// The APIs whose offered versions are compared.
-const APIS: [ApiKey; 20] = [
+const APIS: [ApiKey; 28] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -34,6 +34,14 @@ const APIS: [ApiKey; 20] = [
     ApiKey::DESCRIBE_ACLS,
     ApiKey::CREATE_ACLS,
     ApiKey::DELETE_ACLS,
+    ApiKey::ADD_PARTITIONS_TO_TXN,
+    ApiKey::ADD_OFFSETS_TO_TXN,
+    ApiKey::END_TXN,
+    ApiKey::WRITE_TXN_MARKERS,
+    ApiKey::TXN_OFFSET_COMMIT,
+    ApiKey::DESCRIBE_PRODUCERS,
+    ApiKey::DESCRIBE_TRANSACTIONS,
+    ApiKey::LIST_TRANSACTIONS,
 ];
 
 pub async fn run(session: &mut Session) {
@@ -63,6 +71,17 @@ async fn versions(session: &mut Session) {
         session.say(
             &format!("api versions v{version}"),
             (response.error_code, ranges),
+        );
+        let mut supported = response.supported_features.iter();
+        let supported = supported.find(|feature| feature.name == "transaction.version");
+        let mut finalized = response.finalized_features.iter();
+        let finalized = finalized.find(|feature| feature.name == "transaction.version");
+        session.say(
+            "transaction.version",
+            (
+                supported.map(|it| (it.min_version, it.max_version)),
+                finalized.map(|it| (it.min_version_level, it.max_version_level)),
+            ),
         );
     }
     for (name, version) in [
