@@ -62,6 +62,7 @@ async fn a_read_that_is_refused_once_is_read_on_whatever_the_code() {
                             ErrorKind::Authorization
                                 | ErrorKind::Authentication
                                 | ErrorKind::Fenced
+                                | ErrorKind::TransactionAborted
                                 | ErrorKind::Rebalance
                                 | ErrorKind::RecordTooLarge
                                 | ErrorKind::UnsupportedVersion

@@ -34,62 +34,47 @@ const PARTITIONS: i32 = 3;
 const POLL: Duration = Duration::from_millis(500);
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
-    let on_one = |name: &'static str, case: Case| {
-        fleet.on_one(name, move |_, kafka| {
-            let bootstrap = kafka.bootstrap();
-            block_on(case(Target { bootstrap }));
-        })
-    };
-    vec![
-        on_one("readers_see_a_transaction_whole_or_not_at_all", |target| {
-            Box::pin(readers_see_a_transaction_whole_or_not_at_all(target, ""))
+    let on_both = [
+        fleet.on_both("readers_see_a_transaction_whole_or_not_at_all", |target| {
+            readers_see_a_transaction_whole_or_not_at_all(target, "")
         }),
-        on_one(
+        fleet.on_both(
             "a_newer_producer_of_the_id_fences_the_older_one",
-            |target| Box::pin(a_newer_producer_of_the_id_fences_the_older_one(target, "")),
+            |target| a_newer_producer_of_the_id_fences_the_older_one(target, ""),
         ),
-        on_one(
+        fleet.on_both(
             "a_record_that_is_refused_aborts_its_transaction",
-            |target| Box::pin(a_record_that_is_refused_aborts_its_transaction(target, "")),
+            |target| a_record_that_is_refused_aborts_its_transaction(target, ""),
         ),
-        on_one(
+        fleet.on_both(
             "offsets_count_when_their_transaction_is_committed",
-            |target| {
-                Box::pin(offsets_count_when_their_transaction_is_committed(
-                    target, "",
-                ))
-            },
+            |target| offsets_count_when_their_transaction_is_committed(target, ""),
         ),
-        on_one(
+        fleet.on_both(
             "a_transaction_that_outlasts_its_timeout_is_aborted",
-            |target| {
-                Box::pin(a_transaction_that_outlasts_its_timeout_is_aborted(
-                    target, "",
-                ))
-            },
+            |target| a_transaction_that_outlasts_its_timeout_is_aborted(target, ""),
         ),
-        on_one(
-            "transactions_of_older_clusters_go_the_older_way",
-            |target| Box::pin(transactions_of_older_clusters_go_the_older_way(target)),
-        ),
-        on_one(
+        fleet.on_both(
             "what_was_asked_for_goes_on_when_the_call_is_dropped",
-            |target| Box::pin(what_was_asked_for_goes_on_when_the_call_is_dropped(target)),
+            what_was_asked_for_goes_on_when_the_call_is_dropped,
         ),
-        on_one(
+        fleet.on_both(
             "loops_count_each_record_once_while_members_come_and_go",
-            |target| {
-                Box::pin(loops_count_each_record_once_while_members_come_and_go(
-                    target,
-                ))
-            },
+            loops_count_each_record_once_while_members_come_and_go,
         ),
-        on_one(
+        fleet.on_both(
             "events_are_handled_exactly_once_dead_letters_among_them",
-            |target| {
-                Box::pin(events_are_handled_exactly_once_dead_letters_among_them(
-                    target,
-                ))
+            events_are_handled_exactly_once_dead_letters_among_them,
+        ),
+    ];
+    let on_kafka = [
+        fleet.on_one(
+            "transactions_of_older_clusters_go_the_older_way",
+            |_, kafka| {
+                let bootstrap = kafka.bootstrap();
+                block_on(transactions_of_older_clusters_go_the_older_way(Target {
+                    bootstrap,
+                }));
             },
         ),
         fleet.on_one("java_fences_us_and_we_fence_java", |jdk, kafka| {
@@ -101,10 +86,9 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
                 block_on(a_coordinator_that_dies_tears_no_transaction(kafka));
             },
         ),
-    ]
+    ];
+    on_both.into_iter().flatten().chain(on_kafka).collect()
 }
-
-type Case = fn(Target) -> std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 /// Everything once more with the older flow: partitions and offsets are added by requests of their own, and the epoch stays.
 async fn transactions_of_older_clusters_go_the_older_way(target: Target) {

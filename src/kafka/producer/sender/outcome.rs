@@ -65,7 +65,6 @@ pub(crate) fn of_code(code: ErrorCode, promise: Promise) -> ProduceOutcome {
         | ErrorCode::INCONSISTENT_TOPIC_ID
         | ErrorCode::CORRUPT_MESSAGE
         | ErrorCode::NOT_ENOUGH_REPLICAS
-        | ErrorCode::CONCURRENT_TRANSACTIONS
         | ErrorCode::THROTTLING_QUOTA_EXCEEDED => ProduceOutcome::Retry(NotWritten),
         // Kafka's own producer gives up here as "not written" (KAFKA-14034); nobody knows.
         ErrorCode::UNKNOWN_SERVER_ERROR => in_doubt,
@@ -80,6 +79,9 @@ pub(crate) fn of_code(code: ErrorCode, promise: Promise) -> ProduceOutcome {
         | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
         | ErrorCode::UNSUPPORTED_VERSION
         | ErrorCode::POLICY_VIOLATION => ProduceOutcome::Fail(NotWritten),
+        ErrorCode::CONCURRENT_TRANSACTIONS if promise.is_transactional => {
+            ProduceOutcome::Retry(NotWritten)
+        }
         ErrorCode::INVALID_TXN_STATE | ErrorCode::TRANSACTION_ABORTABLE
             if promise.is_transactional =>
         {
