@@ -219,7 +219,9 @@ async fn refusals(session: &mut Session) {
         ),
     ];
     for (what, request) in cases {
-        for version in [3, 4, 5] {
+        // Older ones want the group's partition of the offsets' topic to be in the transaction, and it may be by chance: names are new each time.
+        let by_chance = what == "in a generation of an unknown group";
+        for version in if by_chance { 5..=5 } else { 3..=5 } {
             let answer = committed(session, version, &request).await;
             session.say(&format!("commit v{version} {what}"), answer);
         }
