@@ -95,7 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             cents: n * 100,
         };
         // The commit fails unless all are written.
-        let _ = transaction.enqueue(&order).await?;
+        let _delivery = transaction.enqueue(&order).await?;
     }
     transaction.commit().await?;
 
@@ -121,7 +121,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (invoices, dead) = (invoices?, dead?);
     let done = done?;
     println!(
-        "{} orders in {} transactions: {invoices} invoices, {dead} dead letter",
+        "{} orders, transactions {}: {invoices} invoices, {dead} dead letter",
         done.records, done.committed
     );
     assert_eq!((done.records, invoices, dead), (100, 99, 1));
