@@ -2,7 +2,7 @@
 //!
 //! | module | what lives there |
 //! | --- | --- |
-//! | `admin` | topics created, deleted, listed, described |
+//! | `admin` | what there is to administer a cluster: topics, groups, configuration, rights |
 //! | `blocking` | producer and consumer for applications with threads of their own |
 //! | `client` | one client: what producers, consumers and admins share |
 //! | `cluster` | who leads what, and a connection to whoever is asked for |
@@ -16,7 +16,7 @@
 //! | `producer` | records out: batches, order, acknowledgements |
 //! | `runtime` | time, randomness, pauses, supervised tasks |
 
-mod admin;
+pub mod admin;
 pub mod blocking;
 mod client;
 mod cluster;

@@ -18,6 +18,7 @@ mod raw;
 mod support;
 
 mod acls;
+mod admin;
 mod brokers;
 mod chained;
 mod check;
@@ -74,6 +75,7 @@ fn main() {
         tokens::trials(&fleet),
         check::trials(&fleet),
         acls::trials(&fleet),
+        admin::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
         transactions::trials(&fleet),

@@ -1,119 +1,78 @@
 //! Records deleted from the front of partitions (KIP-107). In: for each partition the first offset that stays. Out: where its log begins now.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use protocol::messages::DeleteRecordsRequest;
 use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
-use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
-use protocol::{ApiKey, ErrorCode};
-use tokio::time::Instant;
 
-use super::{Admin, unanswered};
-use crate::kafka::cluster::{Asked, Channel};
-use crate::kafka::error::may_pass;
-use crate::kafka::net::broker_timeout_ms;
+use super::each::{Ask, Round, Route, checked};
+use super::{Admin, about_partition, by_topic};
+use crate::kafka::cluster::Answer;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 impl Admin {
     /// Deletes the records that stand before an offset, for each partition; -1 stands for the end of what all replicas have. Returns where
     /// each log begins now: never before where it began, so that an offset from before that deletes nothing.
     ///
-    /// A partition is an error of its own when the client may not delete (`DELETE` on the topic), when the offset lies beyond the log, or
-    /// when the topic is only compacted (`POLICY_VIOLATION`). All fail together when one is unknown, or has no leader until the deadline.
+    /// A partition is an error of its own when the client may not delete (`DELETE` on the topic), when the offset lies beyond the log, when
+    /// the topic is only compacted (`POLICY_VIOLATION`), when it does not exist, or has no leader until the deadline.
     pub async fn delete_records(
         &self,
         before: &BTreeMap<TopicPartition, i64>,
     ) -> Result<BTreeMap<TopicPartition, Result<i64>>> {
-        if before.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         if let Some((partition, offset)) = before.iter().find(|(_, offset)| **offset < -1) {
             let message = format!(
                 "records cannot be deleted before offset {offset} of {partition}: it is negative, and -1 stands for the end"
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let deadline = self.deadline();
-        let ask = |node, asked: Vec<Asked<i64>>| async move {
-            let request = request(&asked, deadline);
-            let response = (self.cluster)
-                .call(node, Channel::Shared, &request, deadline)
-                .await?;
-            let answers = asked.into_iter().map(|asked| {
-                let TopicPartition { topic, partition } = &asked.partition;
-                let answer = match answer_to(&asked.partition, &response) {
-                    Ok(low_watermark) => Ok(Ok(low_watermark)),
-                    Err(error) => {
-                        let error = error
-                            .api(ApiKey::DELETE_RECORDS)
-                            .topic_partition(topic.clone(), *partition);
-                        if let Some(code) = error.server_error() {
-                            (self.cluster).answered_as_leader(topic, *partition, node, code);
-                        }
-                        match may_pass(&error) && !is_decided(&error) {
-                            true => Err(error),
-                            false => Ok(Err(error)),
-                        }
+        let build = |round: &mut Round<TopicPartition>| {
+            let topics = by_topic(&round.items)
+                .into_iter()
+                .map(|(name, partitions)| {
+                    let partition = |partition_index| DeleteRecordsPartition {
+                        partition_index,
+                        offset: before[&TopicPartition::new(&*name, partition_index)],
+                        ..Default::default()
+                    };
+                    let partitions = partitions.into_iter().map(partition).collect();
+                    DeleteRecordsTopic {
+                        name,
+                        partitions,
+                        ..Default::default()
                     }
-                };
-                (asked.partition, answer)
-            });
-            Ok(answers.collect())
-        };
-        self.cluster.fan_out(before.clone(), deadline, ask).await
-    }
-}
-
-/// What is the answer for its partition here, though it may pass elsewhere: to readers, that an offset is beyond the log may.
-fn is_decided(error: &Error) -> bool {
-    error.kind() == ErrorKind::OffsetOutOfRange
-        || error.server_error() == Some(ErrorCode::POLICY_VIOLATION)
-}
-
-fn request(asked: &[Asked<i64>], deadline: Instant) -> DeleteRecordsRequest {
-    let mut topics: BTreeMap<&Arc<str>, Vec<DeleteRecordsPartition>> = BTreeMap::new();
-    for Asked {
-        partition,
-        question,
-        ..
-    } in asked
-    {
-        let partitions = topics.entry(&partition.topic).or_default();
-        partitions.push(DeleteRecordsPartition {
-            partition_index: partition.partition,
-            offset: *question,
-            ..Default::default()
-        });
-    }
-    let topics = topics.into_iter();
-    DeleteRecordsRequest {
-        topics: topics
-            .map(|(name, partitions)| DeleteRecordsTopic {
-                name: name.to_string(),
-                partitions,
+                });
+            Ok(DeleteRecordsRequest {
+                topics: topics.collect(),
+                timeout_ms: round.timeout_ms,
                 ..Default::default()
             })
-            .collect(),
-        timeout_ms: broker_timeout_ms(deadline.saturating_duration_since(Instant::now())),
-        ..Default::default()
-    }
-}
-
-fn answer_to(partition: &TopicPartition, response: &DeleteRecordsResponse) -> Result<i64> {
-    let topics = response.topics.iter();
-    let of_topic = topics.filter(|topic| *topic.name == *partition.topic);
-    let answer = of_topic
-        .flat_map(|topic| &topic.partitions)
-        .find(|answer| answer.partition_index == partition.partition);
-    match answer {
-        Some(answer) if answer.error_code == ErrorCode::NONE => Ok(answer.low_watermark),
-        Some(answer) => Err(Error::server(answer.error_code, None)),
-        None => Err(unanswered()),
+        };
+        let read = |answer: &Answer<DeleteRecordsRequest>, _: &Round<TopicPartition>| {
+            let topics = answer.response.topics.iter();
+            topics
+                .flat_map(|topic| {
+                    topic.partitions.iter().map(|it| {
+                        let at = TopicPartition::new(&*topic.name, it.partition_index);
+                        (
+                            at,
+                            checked(answer, it.error_code, None, || it.low_watermark),
+                        )
+                    })
+                })
+                .collect()
+        };
+        let open = before.keys().cloned().collect();
+        let route = Route::Leader(Box::new(TopicPartition::clone));
+        self.each(Ask::new(route, open, about_partition), build, read)
+            .await
     }
 }
 
 #[cfg(all(test, feature = "broker"))]
 mod tests {
+    use protocol::ErrorCode;
+
     use super::*;
     use crate::broker::Broker;
     use crate::kafka::{Client, ClientConfig, Record};
@@ -160,8 +119,10 @@ mod tests {
             Some(&4),
             "it never goes back"
         );
-        let unknown = BTreeMap::from([(at(3), 0)]);
-        let error = admin.delete_records(&unknown).await.expect_err("unknown");
+        let one_unknown = BTreeMap::from([(at(0), 5), (at(3), 0)]);
+        let deleted = admin.delete_records(&one_unknown).await.expect("answered");
+        assert_eq!(deleted[&at(0)].as_ref().ok(), Some(&5), "the other one");
+        let error = deleted[&at(3)].as_ref().expect_err("unknown");
         assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition);
         let negative = BTreeMap::from([(at(0), -2)]);
         let error = admin.delete_records(&negative).await.expect_err("negative");

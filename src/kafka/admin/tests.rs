@@ -12,14 +12,20 @@ use protocol::messages::delete_topics_response::DeletableTopicResult;
 use protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use protocol::messages::{ApiVersionsResponse, MetadataResponse};
+use protocol::messages::{
+    ApiVersionsResponse, CreateTopicsResponse, DeleteTopicsResponse, MetadataResponse,
+};
 use protocol::{Decoder, Message, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+use tokio::time::Instant;
+
 use super::*;
 use crate::kafka::Transport;
+use crate::kafka::admin::each::was_not_tried;
 use crate::kafka::net::{BoxFuture, BoxStream};
 use crate::kafka::runtime::Mutex;
+use crate::kafka::{Address, ClientConfig};
 
 /// What the controller says and was asked.
 #[derive(Debug, Default)]

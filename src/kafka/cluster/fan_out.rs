@@ -107,7 +107,7 @@ fn by_leader<Q: Copy>(
 }
 
 /// What each of the futures returns, in their order.
-async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub(crate) async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     enum Joined<F: Future> {
         Running(Pin<Box<F>>),
         Done(F::Output),

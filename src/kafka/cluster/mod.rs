@@ -41,7 +41,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::coordinators::CoordinatorKind;
 use self::coordinators::Coordinators;
-pub(crate) use self::fan_out::{Answers, Asked, no_leader, unknown_partition};
+pub(crate) use self::fan_out::{Answers, Asked, join_all, no_leader, unknown_partition};
 pub(crate) use self::metadata::{
     Broker, LeaderHint, Metadata, PartitionMetadata, TopicError, TopicList, TopicMetadata,
 };

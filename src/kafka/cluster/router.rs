@@ -119,6 +119,17 @@ impl Cluster {
         }
     }
 
+    /// Sends a request to any broker once: a second one is asked beside the first when that keeps silent. Cancel safe, as
+    /// [`Connection::call`].
+    pub async fn ask_any<R: Request>(
+        &self,
+        deadline: Instant,
+        build: impl Fn(i16) -> Result<R>,
+    ) -> Result<Answer<R>> {
+        self.found(deadline).await?;
+        self.refresher().ask_any(&build, deadline).await
+    }
+
     /// Sends a request to `target` once, on the channel, in no newer version than `newest`. Where that fails, it is looked up anew whom the
     /// next one is for. Cancel safe, as [`Connection::call`].
     pub async fn ask<R: Request>(

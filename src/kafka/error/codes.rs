@@ -60,5 +60,20 @@ pub(super) fn only_reads(api: ApiKey) -> bool {
             | ApiKey::DESCRIBE_CLUSTER
             | ApiKey::DESCRIBE_GROUPS
             | ApiKey::LIST_GROUPS
+            | ApiKey::CONSUMER_GROUP_DESCRIBE
+            | ApiKey::SHARE_GROUP_DESCRIBE
+            | ApiKey::DESCRIBE_SHARE_GROUP_OFFSETS
+            | ApiKey::DESCRIBE_TOPIC_PARTITIONS
+            | ApiKey::LIST_CONFIG_RESOURCES
+            | ApiKey::DESCRIBE_ACLS
+            | ApiKey::DESCRIBE_USER_SCRAM_CREDENTIALS
+            | ApiKey::DESCRIBE_CLIENT_QUOTAS
+            | ApiKey::DESCRIBE_DELEGATION_TOKEN
+            | ApiKey::DESCRIBE_QUORUM
+            | ApiKey::DESCRIBE_LOG_DIRS
+            | ApiKey::LIST_PARTITION_REASSIGNMENTS
+            | ApiKey::DESCRIBE_TRANSACTIONS
+            | ApiKey::LIST_TRANSACTIONS
+            | ApiKey::DESCRIBE_PRODUCERS
     )
 }
