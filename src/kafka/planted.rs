@@ -74,12 +74,8 @@ pub enum Defect {
     SequenceNotReset,
     /// A new leader makes the partition's sequence begin anew, under the same epoch (librdkafka 1.9.0).
     SequenceLostWithLeader,
-    /// Several batches are in flight to a leader that has not accepted one yet (franz-go #223).
-    SeveralToFreshLeader,
     /// Several batches of a partition are in flight without sequences, though they may have to be repeated (Dekaf #1696).
     SeveralWithoutSequences,
-    /// The epoch changes while batches of the partition are in flight under the old one (librdkafka #4953).
-    EpochBumpedInFlight,
     /// After the last epoch the producer goes on with it (Dekaf #3341).
     EpochNotExhausted,
     /// A partition whose sequence is out of order is given up (librdkafka #3584).

@@ -390,7 +390,8 @@ async fn live(seed: u64) -> Outcome {
         .share_group_session_timeout(plan.session_timeout)
         .share_group_heartbeat_interval(plan.session_timeout / 4)
         .share_groups_from_earliest(true)
-        .offset_metadata_max_bytes(plan.metadata_bytes);
+        .offset_metadata_max_bytes(plan.metadata_bytes)
+        .first_producer_epoch(plan.first_producer_epoch);
     let builder = match plan.sharing {
         Some(sharing) => builder
             .share_record_lock_duration(sharing.lock)

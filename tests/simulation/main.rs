@@ -24,7 +24,6 @@
 //!
 //! | fault | test |
 //! | --- | --- |
-//! | an epoch that is used up | `an_exhausted_epoch_gets_a_new_producer_id` (`src/kafka/producer/partition/sequencer/tests.rs`) |
 //! | a log that is truncated | `a_log_that_was_truncated_is_noticed_and_read_from_where_it_ends` (`tests/consumer/faults.rs`) |
 //! | lengths that lie | `tests/bad_input`, `protocol/tests/hostile_lengths.rs`, `fuzz` |
 //!
@@ -284,6 +283,12 @@ mod planted_defects {
         records_of_a_share_group_that_no_poll_returns_are_found: RestOfFetchIsGap in |plan| sharing(plan, false) => NeverDone { .. },
         a_lock_that_ends_before_a_handler_does_is_found: LocksNotRenewed in |plan| plan.is_held_alone() && sharing(plan, true) => HeldTwice { .. },
         a_batch_given_up_for_an_unreadable_answer_is_found: UnreadableIsFinal in |plan| plan.garbled => FailedForNothing(_),
+        a_batch_of_unknown_fate_taken_for_not_written_is_found: UnknownIsNotWritten in chaos => WrittenAfterAll(_) | Doubled(_),
+        a_sequence_used_again_after_a_batch_of_unknown_fate_is_found: MaybeWrittenSequenceReused in chaos => Lost(_) | Doubled(_) | Reordered { .. },
+        a_sequence_that_begins_anew_with_a_leader_is_found: SequenceLostWithLeader in chaos => Lost(_) | Doubled(_) | Reordered { .. },
+        several_batches_on_their_way_without_sequences_are_found: SeveralWithoutSequences in chaos => Reordered { .. },
+        a_batch_with_the_bytes_of_another_one_is_found: BufferReused in chaos => Lost(_) | Doubled(_) | Reordered { .. },
+        a_flush_that_forgets_parts_of_a_batch_is_found: FlushForgetsParts in |plan| plan.refused_percent > 0 => FlushedWithout(_),
     }
 
     /// What nobody looked for after an assignment is taken for a copy of something else, and never handled.
@@ -303,11 +308,32 @@ mod planted_defects {
         });
     }
 
+    /// The ways in which a producer stops for good.
+    fn ends_a_producer(outcome: &Outcome) -> bool {
+        let stuck = outcome.stuck.as_deref().unwrap_or_default();
+        stuck.contains("does not recover")
+    }
+
+    #[test]
+    fn a_sequence_that_goes_on_under_the_next_epoch_is_found() {
+        find(Defect::SequenceNotReset, chaos, ends_a_producer);
+    }
+
+    #[test]
+    fn a_last_epoch_that_is_used_for_ever_is_found() {
+        let near = |plan: &Plan| chaos(plan) && plan.first_producer_epoch > 0;
+        find(Defect::EpochNotExhausted, near, |outcome| {
+            ends_a_producer(outcome) || !outcome.violations.is_empty()
+        });
+    }
+
+    #[test]
+    fn a_partition_given_up_for_its_sequence_is_found() {
+        find(Defect::OutOfSequenceEnds, chaos, ends_a_producer);
+    }
+
     #[test]
     fn a_producer_that_never_recovers_is_found() {
-        find(Defect::SilentAfterEpochBump, chaos, |outcome| {
-            let stuck = outcome.stuck.as_deref().unwrap_or_default();
-            stuck.contains("does not recover")
-        });
+        find(Defect::SilentAfterEpochBump, chaos, ends_a_producer);
     }
 }

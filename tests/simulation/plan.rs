@@ -76,6 +76,8 @@ pub struct Plan {
     pub batched: Option<usize>,
     /// The share group that reads as well, if there is one.
     pub sharing: Option<Sharing>,
+    /// The epoch with which producer ids begin: near the last one, recoveries use them up.
+    pub first_producer_epoch: i16,
     /// For how long things happen.
     pub lasts: Duration,
 }
@@ -329,6 +331,7 @@ impl Plan {
             broker_patterns: false,
             batched: None,
             sharing: None,
+            first_producer_epoch: 0,
             lasts: Duration::ZERO,
         };
         let slow = slow_handler || slow_listener;
@@ -362,6 +365,7 @@ impl Plan {
         let broker_patterns = rng.chance(40) && !latest;
         let batched = (rng.chance(25) && typed).then(|| rng.between(1, 10) as usize);
         let sharing = (rng.chance(25)).then(|| Sharing::draw(rng, scenario, format, lasts));
+        let first_producer_epoch = *rng.pick(&[0, 0, i16::MAX - 1, i16::MAX]);
         Self {
             batched,
             sharing,
@@ -372,6 +376,7 @@ impl Plan {
             protocols,
             is_static,
             broker_patterns,
+            first_producer_epoch,
             lasts,
             ..plan
         }

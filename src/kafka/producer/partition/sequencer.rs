@@ -136,12 +136,14 @@ impl<T> PartitionSequencer<T> {
     }
 
     fn allowance(&self, leader: Leader) -> usize {
-        #[cfg(planted_defects)]
-        if self.allows_several_by_mistake() {
-            return self.rules.max_in_flight;
-        }
         match self.rules.discipline {
             Discipline::NoRetries => self.rules.max_in_flight,
+            #[cfg(planted_defects)]
+            Discipline::OneByOne
+                if planted::is_planted(planted::Defect::SeveralWithoutSequences) =>
+            {
+                self.rules.max_in_flight
+            }
             Discipline::OneByOne => 1,
             Discipline::Sequences | Discipline::Transactions => {
                 match self.confirmed_leader == Some(leader) {
@@ -149,16 +151,6 @@ impl<T> PartitionSequencer<T> {
                     false => 1,
                 }
             }
-        }
-    }
-
-    #[cfg(planted_defects)]
-    fn allows_several_by_mistake(&self) -> bool {
-        use planted::Defect::{SeveralToFreshLeader, SeveralWithoutSequences};
-        match self.rules.discipline {
-            Discipline::Sequences => planted::is_planted(SeveralToFreshLeader),
-            Discipline::OneByOne => planted::is_planted(SeveralWithoutSequences),
-            Discipline::NoRetries => false,
         }
     }
 
@@ -509,11 +501,7 @@ impl<T> PartitionSequencer<T> {
 
     /// Closes a gap, once nothing of the partition is in flight and nothing from before the gap is left to repeat.
     fn settle(&mut self) {
-        let is_in_flight = self.in_flight > 0;
-        #[cfg(planted_defects)]
-        let is_in_flight =
-            is_in_flight && !planted::is_planted(planted::Defect::EpochBumpedInFlight);
-        if is_in_flight {
+        if self.in_flight > 0 {
             return;
         }
         self.node = None;
