@@ -15,9 +15,10 @@ use tokio::task::coop;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::leaving::{Given, Leaving};
+use super::outcome::{Away, End, counted, finish, turn_of};
 use super::queues::{KeyId, Work};
 use super::work_batch::WorkItem;
-use super::workers::{Away, End, Shared, Taken, counted, finish, turn_of};
+use super::workers::{Shared, Taken};
 use crate::events::consumer::death_watch::TurnAlone;
 use crate::events::consumer::metrics::count;
 use crate::events::failure::Chain;

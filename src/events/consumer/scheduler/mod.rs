@@ -11,6 +11,7 @@
 //! | `work_batch` | records copied together, and the memory that they hold |
 //! | `memory` | the byte budget of what is in flight, and each partition's part of it |
 //! | `workers` | the tasks that call the handler |
+//! | `outcome` | what becomes of a record that is not handled now, or whose handler has failed |
 //! | `batches` | the same with several records at once |
 //! | `leaving` | records on their way to a dead-letter topic or a retry topic |
 
@@ -19,6 +20,7 @@ mod fairness;
 mod key_queue;
 mod leaving;
 mod memory;
+mod outcome;
 mod queues;
 mod work_batch;
 mod workers;

@@ -9,7 +9,7 @@ use super::*;
 use crate::event_set;
 use crate::events::codec::Protobuf;
 use crate::events::consumer::scheduler::Memory;
-use crate::events::failure::FailurePolicy;
+use crate::events::failure::{FailureClass, FailurePolicy};
 use crate::events::{
     CircuitPolicy, CircuitState, ConsumerConfig, Event, EventSet, OnFailure, OnUnknown, RawRecord,
     RetryPolicy, Undecodable,
