@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pat_events::broker::Broker;
 use pat_events::events::email::EmailReceived;
 use pat_events::events::{
     ConsumerConfig, Context, DeadLetter, DeadLetterFilter, DeadLetters, EventConsumer,
@@ -18,7 +17,8 @@ use pat_events::events::{
 use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset};
 use tokio::time::sleep;
 
-use crate::fleet::{Fleet, Target, block_on};
+use crate::children;
+use crate::fleet::{Fleet, Target};
 use crate::support::guarded::Guarded;
 use crate::support::java::folder;
 
@@ -37,36 +37,13 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let name = "an_event_that_aborts_its_process_becomes_a_dead_letter_after_a_few_deaths";
-    let embedded = Trial::test(format!("embedded::{name}"), move || {
-        block_on(async move {
-            let broker = Broker::builder().start_tcp("127.0.0.1:0");
-            let broker = broker.await.expect("a free port");
-            let bootstrap = broker.bootstrap_servers();
-            case(Target { bootstrap }, "embedded").await;
-        });
-        Ok(())
-    });
-    let real = fleet.on_one(name, move |_, kafka| {
-        let bootstrap = kafka.bootstrap();
-        block_on(case(Target { bootstrap }, "kafka"));
-    });
-    vec![embedded, real]
+    fleet.on_both_apart(name, Duration::ZERO, case).into()
 }
 
-/// Runs as a consumer, if this program was started for that; until it dies, or is killed.
+/// Runs as a consumer, if this program was started for that, until it dies.
 pub fn be_one_if_asked() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let [_, what, bootstrap, topic, notes] = arguments.as_slice() else {
-        return;
-    };
-    if what != CONSUMER {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.worker_threads(2).enable_all().build();
-    let ended = runtime.expect("a runtime").block_on(async {
-        let notes = File::options().append(true).open(notes).expect("a file");
-        let mut config = ConsumerConfig::new(bootstrap, topic, "deadly");
+    children::be_one_if_asked(CONSUMER, async |bootstrap, topic, notes| {
+        let mut config = ConsumerConfig::new(&bootstrap, &topic, "deadly");
         config.auto_offset_reset = OffsetReset::Earliest;
         // As a static member it has its place again as soon as it is back.
         config.kafka.group_instance_id = Some("the-one".into());
@@ -76,7 +53,6 @@ pub fn be_one_if_asked() {
         consumer.start(Noting(notes)).await?;
         consumer.wait().await
     });
-    panic!("a consumer ended by itself: {ended:?}");
 }
 
 /// Writes down what it has handled, a line for each; aborts over one.
@@ -105,7 +81,7 @@ fn read_notes(notes: &Path) -> Vec<u32> {
     numbers.collect()
 }
 
-async fn case(target: Target, name: &str) {
+async fn case(target: Target, name: &'static str) {
     let topic = format!("deadly-{name}");
     let dead_topic = format!("{topic}.dlq");
     let admin = target.admin().await;

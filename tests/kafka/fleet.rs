@@ -167,6 +167,32 @@ impl Fleet {
         [embedded, on_kafka]
     }
 
+    /// As [`on_both`](Self::on_both), for a case that means to take so long, on an embedded broker of its own; it is told which broker it is.
+    pub fn on_both_apart<F>(
+        self: &Arc<Self>,
+        name: &str,
+        meant: Duration,
+        case: fn(Target, &'static str) -> F,
+    ) -> [Trial; 2]
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let embedded = Trial::test(format!("embedded::{name}"), move || {
+            block_on_for(meant, async move {
+                let broker = Broker::builder().start_tcp("127.0.0.1:0");
+                let broker = broker.await.expect("a free port");
+                let bootstrap = broker.bootstrap_servers();
+                case(Target { bootstrap }, "embedded").await;
+            });
+            Ok(())
+        });
+        let on_kafka = self.on_one(name, move |_, kafka| {
+            let bootstrap = kafka.bootstrap();
+            block_on_for(meant, case(Target { bootstrap }, "kafka"));
+        });
+        [embedded, on_kafka]
+    }
+
     /// Trials of one case that needs a JDK on either: on the embedded broker, and on a single Kafka broker.
     pub fn on_both_with_jdk(
         self: &Arc<Self>,

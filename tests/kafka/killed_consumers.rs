@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use pat_events::broker::Broker;
 use pat_events::events::email::EmailReceived;
 use pat_events::events::prost::Message;
 use pat_events::events::{
@@ -24,7 +23,8 @@ use pat_events::events::{
 use pat_events::kafka::{Client, ClientConfig, NewTopic, OffsetReset, RecordView, TopicPartition};
 use tokio::time::{sleep, timeout};
 
-use crate::fleet::{Fleet, Target, block_on_for};
+use crate::children;
+use crate::fleet::{Fleet, Target};
 use crate::support::guarded::Guarded;
 use crate::support::java::folder;
 
@@ -92,41 +92,17 @@ fn fate(number: u32) -> Fate {
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let name = "killed_consumers_handle_or_bury_each_event_in_order_and_a_replay_brings_it_back";
-    let size = Size::of_the_environment();
-    let embedded = Trial::test(format!("embedded::{name}"), move || {
-        block_on_for(size.takes(), async move {
-            let broker = Broker::builder().start_tcp("127.0.0.1:0");
-            let broker = broker.await.expect("a free port");
-            let bootstrap = broker.bootstrap_servers();
-            case(Target { bootstrap }, size, "embedded").await;
-        });
-        Ok(())
-    });
-    let real = fleet.on_one(name, move |_, kafka| {
-        let bootstrap = kafka.bootstrap();
-        block_on_for(size.takes(), case(Target { bootstrap }, size, "kafka"));
-    });
-    vec![embedded, real]
+    let meant = Size::of_the_environment().takes();
+    fleet.on_both_apart(name, meant, case).into()
 }
 
-/// Runs as a consumer, if this program was started for that; until it is killed.
+/// Runs as a consumer, if this program was started for that, until it is killed.
 pub fn be_one_if_asked() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let [_, what, bootstrap, topic, notes] = arguments.as_slice() else {
-        return;
-    };
-    if what != CONSUMER {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = { runtime }.worker_threads(2).enable_all().build();
-    let ended = runtime.expect("a runtime").block_on(async {
-        let notes = File::options().append(true).open(notes).expect("a file");
-        let consumer = consumer(bootstrap, topic);
+    children::be_one_if_asked(CONSUMER, async |bootstrap, topic, notes| {
+        let consumer = consumer(&bootstrap, &topic);
         consumer.start(Noting(notes)).await?;
         consumer.wait().await
     });
-    panic!("a consumer ended by itself: {ended:?}");
 }
 
 fn consumer(bootstrap: &str, topic: &str) -> EventConsumer<Received> {
@@ -235,7 +211,8 @@ impl Members {
     }
 }
 
-async fn case(target: Target, size: Size, name: &str) {
+async fn case(target: Target, name: &'static str) {
+    let size = Size::of_the_environment();
     let began = Instant::now();
     let topic = format!("killed-{name}");
     let dead_topic = format!("{topic}.dlq");

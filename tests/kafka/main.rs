@@ -22,6 +22,7 @@ mod admin;
 mod brokers;
 mod chained;
 mod check;
+mod children;
 mod consumer_protocol;
 mod deadly_events;
 mod event_queue;

@@ -1,6 +1,6 @@
 //! What groups have committed: listed, several groups at once (KIP-709), altered and deleted. In: groups and partitions. Out: a result for each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use protocol::ErrorCode;
 use protocol::messages::offset_commit_request::{
@@ -18,6 +18,7 @@ use super::each::{Ask, Results, Round, Route, checked};
 use super::groups::of_groups;
 use super::{Admin, about_partition, by_topic};
 use crate::kafka::cluster::Answer;
+use crate::kafka::consumer::{CommittedRow, rows_of_group, rows_of_topics};
 use crate::kafka::{OffsetAndMetadata, Result, TopicPartition};
 
 /// How committed offsets are listed.
@@ -222,16 +223,18 @@ fn listed(
     answer: &Answer<OffsetFetchRequest>,
     round: &Round<String>,
 ) -> Results<String, GroupOffsets> {
-    type Said<'a> = (&'a str, i32, ErrorCode, i64, i32, Option<&'a str>);
-    let read = |said: &mut dyn Iterator<Item = Said<'_>>| -> Result<GroupOffsets> {
+    let read = |rows: Vec<CommittedRow>| -> Result<GroupOffsets> {
         let mut offsets = GroupOffsets::new();
-        for (name, partition, code, offset, epoch, metadata) in said {
-            let at = TopicPartition::new(name, partition);
-            let result = checked(answer, code, None, || offset_of(offset, epoch, metadata));
-            match result {
+        for CommittedRow {
+            partition: at,
+            error,
+            committed,
+        } in rows
+        {
+            match checked(answer, error, None, || committed) {
                 // The group is asked again as a whole.
-                Err(error) if code == ErrorCode::UNSTABLE_OFFSET_COMMIT => return Err(error),
-                Err(error) => drop(offsets.insert(at.clone(), Err(about_partition(&at, error)))),
+                Err(failed) if error == ErrorCode::UNSTABLE_OFFSET_COMMIT => return Err(failed),
+                Err(failed) => drop(offsets.insert(at.clone(), Err(about_partition(&at, failed)))),
                 Ok(offset) if offset.offset >= 0 => drop(offsets.insert(at, Ok(offset))),
                 Ok(_) => {}
             }
@@ -240,54 +243,15 @@ fn listed(
     };
     let response = &answer.response;
     if answer.version < OffsetFetchRequest::GROUPS_FROM {
-        let offsets = checked(answer, response.error_code, None, || {
-            let topics = response.topics.iter();
-            read(&mut topics.flat_map(|topic| {
-                topic.partitions.iter().map(|it| {
-                    let metadata = it.metadata.as_deref();
-                    let (offset, epoch) = (it.committed_offset, it.committed_leader_epoch);
-                    (
-                        &*topic.name,
-                        it.partition_index,
-                        it.error_code,
-                        offset,
-                        epoch,
-                        metadata,
-                    )
-                })
-            }))
-        });
-        return round.all(offsets.and_then(|it| it));
+        let rows = || read(rows_of_topics(response.topics.clone()));
+        return round.all(checked(answer, response.error_code, None, rows).and_then(|it| it));
     }
     let groups = response.groups.iter();
     groups
         .map(|group| {
-            let offsets = checked(answer, group.error_code, None, || {
-                let topics = group.topics.iter();
-                read(&mut topics.flat_map(|topic| {
-                    topic.partitions.iter().map(|it| {
-                        let metadata = it.metadata.as_deref();
-                        let (offset, epoch) = (it.committed_offset, it.committed_leader_epoch);
-                        (
-                            &*topic.name,
-                            it.partition_index,
-                            it.error_code,
-                            offset,
-                            epoch,
-                            metadata,
-                        )
-                    })
-                }))
-            });
+            let rows = || read(rows_of_group(group.topics.clone(), &HashMap::new()));
+            let offsets = checked(answer, group.error_code, None, rows);
             (group.group_id.clone(), offsets.and_then(|it| it))
         })
         .collect()
-}
-
-fn offset_of(offset: i64, epoch: i32, metadata: Option<&str>) -> OffsetAndMetadata {
-    OffsetAndMetadata {
-        leader_epoch: (epoch >= 0).then_some(epoch),
-        metadata: metadata.unwrap_or_default().to_string(),
-        ..OffsetAndMetadata::new(offset)
-    }
 }

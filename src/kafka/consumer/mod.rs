@@ -63,6 +63,7 @@ pub use handle::{
 pub use listener::RebalanceListener;
 pub use metrics::ConsumerMetrics;
 pub use partitions::{PartitionReader, Partitions};
+pub(crate) use positions::offset_fetch::{Row as CommittedRow, rows_of_group, rows_of_topics};
 pub use positions::offset_reset::{
     OffsetReset, PositionReset, ResetCause, ResetCounts, StartOffset,
 };

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
+use protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
 use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::{ApiKey, ErrorCode, Uuid};
 use tokio::time::{Instant, sleep_until};
@@ -207,10 +210,11 @@ fn request(
 }
 
 /// One partition's part of an answer, in whichever version it came.
-struct Row {
-    partition: TopicPartition,
-    error: ErrorCode,
-    committed: OffsetAndMetadata,
+pub(crate) struct Row {
+    pub partition: TopicPartition,
+    pub error: ErrorCode,
+    /// An offset below 0: none.
+    pub committed: OffsetAndMetadata,
 }
 
 /// The row of a partition of `$topic`: the two versions of the answer differ in nothing but the names of their types.
@@ -300,24 +304,37 @@ fn grouped(
         true => metadata.names_by_id(),
         false => HashMap::new(),
     };
+    (group.error_code, rows_of_group(group.topics, &names))
+}
+
+/// The rows of a group's topics, some of which have no name but an id with one in `names`.
+pub(crate) fn rows_of_group(
+    topics: Vec<OffsetFetchResponseTopics>,
+    names: &HashMap<Uuid, &Arc<str>>,
+) -> Vec<Row> {
     let mut rows = Vec::new();
-    for topic in group.topics {
+    for topic in topics {
         let known = names.get(&topic.topic_id);
-        let name: Arc<str> = known.map_or_else(|| topic.name.into(), |name| Arc::clone(name));
+        let name = known.map_or_else(|| topic.name.into(), |name| Arc::clone(name));
         let answers = topic.partitions.into_iter();
         rows.extend(answers.map(|answer| row!(name, answer)));
     }
-    (group.error_code, rows)
+    rows
 }
 
 fn plain(response: OffsetFetchResponse) -> (ErrorCode, Vec<Row>) {
+    (response.error_code, rows_of_topics(response.topics))
+}
+
+/// The rows of topics, from before an answer was of several groups.
+pub(crate) fn rows_of_topics(topics: Vec<OffsetFetchResponseTopic>) -> Vec<Row> {
     let mut rows = Vec::new();
-    for topic in response.topics {
+    for topic in topics {
         let name: Arc<str> = topic.name.into();
         let answers = topic.partitions.into_iter();
         rows.extend(answers.map(|answer| row!(name, answer)));
     }
-    (response.error_code, rows)
+    rows
 }
 
 fn is_about_the_group(code: ErrorCode) -> bool {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use protocol::records::BatchBuilder;
 use tokio::time::{Duration, Instant};
 
 use super::coordinator::Coordinator;
@@ -12,7 +11,6 @@ use super::state::Ended;
 use super::transactions::Transactions;
 use crate::kafka::cluster::Cluster;
 use crate::kafka::consumer::{ConsumerGroupMetadata, OffsetAndMetadata};
-use crate::kafka::producer::admission::{headers, write_raw};
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::{
     Delivery, Error, ErrorKind, Producer, ProducerConfig, ProducerMetrics, Record, RecordMetadata,
@@ -290,8 +288,7 @@ impl Transaction<'_> {
         &'a self,
         record: Record<'a>,
     ) -> impl Future<Output = Result<Delivery>> + Send + use<'a> {
-        let len = record.value.map_or(0, <[u8]>::len);
-        self.producer.producer.accept(record, len, write_raw)
+        self.producer.producer.enqueue(record)
     }
 
     /// As [`enqueue`](Self::enqueue), with a value that `encode` writes straight into the batch: see [`Producer::enqueue_with`].
@@ -302,11 +299,7 @@ impl Transaction<'_> {
         value_len: usize,
         encode: impl FnOnce(&mut [u8]),
     ) -> impl Future<Output = Result<Delivery>> {
-        let write = move |builder: &mut BatchBuilder, record: &Record<'_>, timestamp_ms: i64| {
-            let headers = headers(record);
-            builder.append_with(timestamp_ms, record.key, value_len, headers, encode)
-        };
-        self.producer.producer.accept(record, value_len, write)
+        (self.producer.producer).enqueue_with(record, value_len, encode)
     }
 
     /// As [`enqueue`](Self::enqueue), without waiting: see [`Producer::try_enqueue`].
