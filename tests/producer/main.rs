@@ -5,6 +5,7 @@
 //! - `admission`: which records are taken in, and what a caller that gives up leaves behind
 //! - `closing`: what a close leaves behind
 //! - `codes`: every error code, once, for a while and for ever
+//! - `committed`: what of a log with transactions counts
 //! - `created`: topics that are just created, or created anew
 //! - `delivery`: acknowledgements, order, flush, close
 //! - `unknown_outcomes`: responses that settle nothing
@@ -14,11 +15,13 @@
 //! - `permits`: room that is reserved before the record is there
 //! - `refusals`: records that a broker does not take, among others that it does
 //! - `topic_settings`: topics that are written otherwise
+//! - `transactions`: what is committed whole, or not at all
 //! - `waiting`: brokers that are away, or ask for a pause
 
 mod admission;
 mod closing;
 mod codes;
+mod committed;
 mod created;
 mod delivery;
 #[path = "../support/embedded.rs"]
@@ -33,5 +36,6 @@ mod permits;
 mod proxy;
 mod refusals;
 mod topic_settings;
+mod transactions;
 mod unknown_outcomes;
 mod waiting;

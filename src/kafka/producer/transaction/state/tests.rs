@@ -375,3 +375,52 @@ fn offsets_that_a_group_refuses_make_a_transaction_one_that_is_only_aborted() {
         "{error}"
     );
 }
+
+/// Jepsen on Bufstream 0.1.0 and on Redpanda 21.10.1: producers went on after an error that settled nothing, and what was still under way came into a
+/// later transaction.
+#[test]
+fn after_what_nobody_can_tell_another_epoch_comes_before_anything_else() {
+    for flow in [Flow::Explicit, Flow::Implicit] {
+        for commit in [true, false] {
+            for refusal in [
+                ErrorCode::INVALID_PRODUCER_EPOCH,
+                ErrorCode::INVALID_TXN_STATE,
+            ] {
+                let (mut state, now) = ready(flow);
+                let number = state.begin(now);
+                let partition = TopicPartition::new("t", 0);
+                if state.writes_to(partition.clone()) {
+                    state.on_partitions_added(&[partition], Ok(()), now, Duration::ZERO);
+                }
+                match commit {
+                    true => state.commit(now),
+                    false => state.abort(now),
+                }
+                state.on_flushed(Ok(()), now);
+                state.on_quiesced(false);
+                assert!(matches!(state.next(now), Step::End(end) if end == commit));
+                let lost = || Error::new(ErrorKind::Disconnected, "the answer was lost").into();
+                state.on_ended(commit, Err(lost()), now, Duration::ZERO);
+                assert!(state.ended(number).is_none(), "nobody has said so");
+                assert!(matches!(state.next(now), Step::End(end) if end == commit));
+                state.on_ended(commit, Err(refused(refusal)), now, Duration::ZERO);
+                // A commit that was refused is aborted first, as long as the epoch is any good.
+                while let Step::End(false) = state.next(now) {
+                    state.on_ended(false, Err(refused(refusal)), now, Duration::ZERO);
+                }
+                assert!(state.initialised().is_none(), "nothing begins: {state:?}");
+                assert!(matches!(state.next(now), Step::Init(Some(_))), "{state:?}");
+                let next = ProducerIdAndEpoch { id: 1, epoch: 1 };
+                state.on_init(Ok(next), now, Duration::ZERO);
+                assert!(matches!(state.initialised(), Some(Ok(()))));
+                match state.ended(number) {
+                    Some(Ended::Failed(error)) if commit => {
+                        assert_eq!(error.outcome(), WriteOutcome::Unknown, "{error}");
+                    }
+                    Some(Ended::Aborted) if !commit => {}
+                    ended => panic!("{ended:?}"),
+                }
+            }
+        }
+    }
+}
