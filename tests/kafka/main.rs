@@ -12,6 +12,10 @@ mod process_status;
 #[allow(dead_code)]
 #[path = "../broker/raw.rs"]
 mod raw;
+// Some of it only the simulation needs.
+#[allow(dead_code)]
+#[path = "../simulation/rng.rs"]
+mod rng;
 // Some of it only the tests with a schema registry need.
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]
@@ -21,6 +25,7 @@ mod acls;
 mod admin;
 mod brokers;
 mod chained;
+mod chaos;
 mod check;
 mod children;
 mod consumer_protocol;
@@ -84,6 +89,7 @@ fn main() {
         killed_broker::trials(),
         deadly_events::trials(&fleet),
         chained::trials(&fleet),
+        chaos::trials(&fleet),
     ];
     let trials = trials.into_iter().flatten().collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

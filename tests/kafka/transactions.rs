@@ -743,7 +743,7 @@ impl Target {
         reader
     }
 
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let config = [("bootstrap.servers", self.bootstrap.as_str())];
         let config = ClientConfig::from_properties(config).expect("good");
         Client::connect(config).await.expect("connected")

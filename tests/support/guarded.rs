@@ -2,11 +2,12 @@
 //!
 //! Each command runs under a small `sh` that holds the read end of a pipe from this process. When the pipe closes,
 //! because the handle was dropped or because this process is gone in whatever way, the shell kills the command. The
-//! shell is the command's parent, so the id that it kills cannot have been given to another process meanwhile.
+//! shell is the command's parent, so the id that it kills cannot have been given to another process meanwhile. What is
+//! written into the pipe are signals for the command.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -17,7 +18,7 @@ const GUARD: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 command=$!
-{ cat <&3 >/dev/null; kill -9 $command; } 2>/dev/null &
+{ while read -r signal; do kill -s "$signal" $command; done <&3; kill -9 $command; } 2>/dev/null &
 watch=$!
 exec 3<&-
 wait $command
@@ -53,6 +54,16 @@ impl Guarded {
             .spawn()?;
         let lifeline = shell.stdin.take();
         Ok(Guarded { shell, lifeline })
+    }
+
+    // Only the tests against Kafka send signals.
+    #[allow(dead_code)]
+    /// Sends the command a signal, by its name: `STOP`, `CONT`, `TERM`.
+    pub fn signal(&mut self, name: &str) {
+        if let Some(lifeline) = &mut self.lifeline {
+            // It may have ended.
+            let _ = writeln!(lifeline, "{name}");
+        }
     }
 
     /// The exit status, if the command has ended by itself.

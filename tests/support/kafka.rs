@@ -123,6 +123,36 @@ impl Kafka {
         drop(process.expect("the node runs"));
     }
 
+    // Only the tests against Kafka do that.
+    #[allow(dead_code)]
+    /// Asks this node to end (SIGTERM), as an operator does: it hands its leadership over first. After `limit` it is killed.
+    pub fn stop(&self, id: i32, limit: Duration) {
+        let process = self
+            .node(id)
+            .process
+            .lock()
+            .expect("no test panics here")
+            .take();
+        let mut process = process.expect("the node runs");
+        process.signal("TERM");
+        process.wait(limit);
+    }
+
+    // Only the tests against Kafka do that.
+    #[allow(dead_code)]
+    /// Has this node stand still (SIGSTOP) for so long: it answers nothing, and does not know it afterwards. Returns when every node is known
+    /// again.
+    pub fn freeze(&self, id: i32, time: Duration) -> Result<(), String> {
+        let signal = |name| {
+            let mut process = self.node(id).process.lock().expect("no test panics here");
+            process.as_mut().expect("the node runs").signal(name);
+        };
+        signal("STOP");
+        sleep(time);
+        signal("CONT");
+        self.await_ready()
+    }
+
     /// Starts a killed node again on its storage and its ports; returns when every node is known again.
     pub fn restart(&self, id: i32) -> Result<(), String> {
         self.spawn(self.node(id))?;
