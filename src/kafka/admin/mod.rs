@@ -6,60 +6,106 @@
 // | file | what lives there |
 // | --- | --- |
 // | `each` | one question about many items: split by whom it is for, merged by item, again for those that nobody got to |
+// | `acl_rules` | access rules and filters of them |
+// | `acls` | access rules created, described and deleted |
 // | `cluster` | who is in the cluster |
 // | `configs` | configuration described and altered |
 // | `delete_records` | records deleted from the front of partitions |
+// | `elections` | leaders elected on demand |
+// | `features` | levels of features described, raised and lowered |
 // | `group_descriptions` | groups and their members |
 // | `group_offsets` | what groups have committed |
 // | `groups` | groups listed and deleted, members removed |
 // | `list_offsets` | offsets by time and by place |
+// | `log_dirs` | directories of brokers' logs, and replicas moved between them |
+// | `names` | enumerations by Kafka's numbers and names |
 // | `partitions` | partitions added |
+// | `producers` | who writes to partitions |
+// | `quorum` | the quorum of controllers |
+// | `quotas` | quotas of clients |
+// | `reassignments` | partitions moved to other brokers |
 // | `share_group_offsets` | where share groups go on |
+// | `tokens` | delegation tokens |
 // | `topics` | topics created, deleted, listed and described |
+// | `transactions` | transactions listed, described and aborted, their producers fenced |
+// | `users` | whom SCRAM lets in |
 
+mod acl_rules;
+mod acls;
 mod cluster;
 mod configs;
 mod delete_records;
 mod each;
+mod elections;
+mod features;
 mod group_descriptions;
 mod group_offsets;
 mod groups;
 mod list_offsets;
+mod log_dirs;
+mod names;
 mod partitions;
+mod producers;
+mod quorum;
+mod quotas;
+mod reassignments;
 mod share_group_offsets;
+mod tokens;
 mod topics;
+mod transactions;
+mod users;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use cluster::{BrokerDescription, ClusterDescription};
+pub use acl_rules::{
+    AclBinding, AclBindingFilter, AclOperation, AclPattern, AclPatternFilter, AclPermission,
+    AclResource, AclResourceKind,
+};
+pub use cluster::{BrokerDescription, ClusterDescription, DescribeClusterOptions};
 pub use configs::{
     AlterConfig, ConfigDescription, ConfigKind, ConfigResource, ConfigResourceKind, ConfigSource,
     ConfigSynonym, DescribeConfigsOptions,
 };
+pub use elections::ElectionType;
+pub use features::{FeatureDescription, FeatureUpdate, FeatureUpgradeType};
 pub use group_descriptions::{
     ClassicGroupDescription, ConsumerGroupDescription, GroupMember, ShareGroupDescription,
 };
 pub use group_offsets::{GroupOffsets, ListGroupOffsetsOptions};
 pub use groups::{GroupFilter, GroupKind, GroupListing, GroupListings, GroupState, MemberToRemove};
 pub use list_offsets::{ListOffsetsOptions, ListedOffset, OffsetSpec};
+pub use log_dirs::{LogDirDescription, LogDirReplica, LogDirs, Replica, ReplicaLogDirs};
 pub use partitions::NewPartitions;
+pub use producers::ProducerState;
+pub use quorum::{DirectoryId, QuorumDescription, QuorumListener, QuorumReplica, RaftVoterOptions};
+pub use quotas::{QuotaEntity, QuotaFilter, QuotaMatch};
+pub use reassignments::{PartitionReassignment, ReassignmentOptions};
 pub use share_group_offsets::ShareGroupOffset;
+pub use tokens::{CreateDelegationTokenOptions, DelegationToken, KafkaPrincipal};
 pub use topics::{
     CreateTopicsOptions, CreatedTopic, CreatedTopicConfig, NewTopic, PartitionDescription,
     TopicDescription,
 };
+pub use transactions::{
+    FencedProducer, HangingTransaction, TransactionDescription, TransactionFilter,
+    TransactionListing, TransactionListings, TransactionState,
+};
+pub use users::{AlterScramCredential, ScramCredential, ScramMechanism, ScramUpsertion};
 
 use super::cluster::Cluster;
 use super::{Client, ClientConfig, Error, Result, TopicPartition};
 
 /// A client for cluster administration. Cheap to clone.
 ///
-/// Every method waits no longer than `request_timeout`, and is cancel safe in that a request given up may still be carried out.
+/// Every method waits no longer than [`with_timeout`](Self::with_timeout) says, `request_timeout` by default, and is cancel safe in that a
+/// request given up may still be carried out.
 #[derive(Clone, Debug)]
 pub struct Admin {
     cluster: Cluster,
+    timeout: Option<Duration>,
 }
 
 impl Admin {
@@ -73,11 +119,21 @@ impl Admin {
     }
 
     pub(super) fn new(cluster: Cluster) -> Self {
-        Self { cluster }
+        Self {
+            cluster,
+            timeout: None,
+        }
+    }
+
+    /// The same client, with methods that wait so long, and tell brokers to. Default: `request_timeout`.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.cluster.config().request_timeout
+        let timeout = self.timeout;
+        Instant::now() + timeout.unwrap_or(self.cluster.config().request_timeout)
     }
 }
 

@@ -44,6 +44,7 @@ mod transport;
 mod versions;
 
 pub use crate::kafka::model::Address;
+pub(crate) use auth::salted_password;
 pub(crate) use connection::{Connection, MAX_REQUESTS, Pending, Written};
 pub use diagnosis::{Diagnoser, Diagnosis, Finding, Stage, Step};
 pub(crate) use dialer::Dialer;

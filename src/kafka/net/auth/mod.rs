@@ -27,6 +27,8 @@ mod scram;
 mod secret_json;
 mod tokens;
 
+use zeroize::Zeroizing;
+
 use self::exchange::Exchange;
 pub(super) use self::exchange::{MAX_ROUNDS, Step};
 use self::tokens::Tokens;
@@ -34,6 +36,21 @@ use crate::kafka::config::Secret;
 use crate::kafka::config::security::{SaslLogin, SaslMechanism, TokenSource};
 use crate::kafka::net::Address;
 use crate::kafka::{ClientConfig, Error, ErrorKind, Result};
+
+/// A password as it is sent to brokers to set it for this mechanism of SCRAM, hashed with the salt so often. Takes a tenth of a second for
+/// 100,000 iterations.
+pub(crate) fn salted_password(
+    mechanism: SaslMechanism,
+    password: &Secret,
+    salt: &[u8],
+    iterations: u32,
+) -> Result<Zeroizing<Vec<u8>>> {
+    let functions = match mechanism {
+        SaslMechanism::ScramSha512 => &hash::SHA_512,
+        _ => &hash::SHA_256,
+    };
+    scram::salted_password(functions, password, salt, iterations)
+}
 
 /// What part of the time that a connection has may pass before there is a token.
 const TOKEN_PART: f64 = 0.8;

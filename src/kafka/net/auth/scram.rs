@@ -24,6 +24,22 @@ const NONCE_BYTES: usize = 24;
 /// No channel binding, in base64: `n,,`.
 const NO_BINDING: &str = "c=biws";
 
+/// What brokers keep of a password, as it is sent to them to set it: hashed with the salt so often. Fails for a password with letters that
+/// SCRAM does not allow.
+pub(super) fn salted_password(
+    functions: &HashFunctions,
+    password: &Secret,
+    salt: &[u8],
+    iterations: u32,
+) -> Result<Zeroizing<Vec<u8>>> {
+    let password = Secret::new(prepared(password.reveal(), "the password")?);
+    Ok((functions.salted)(
+        password.reveal().as_bytes(),
+        salt,
+        iterations,
+    ))
+}
+
 /// One authentication.
 pub(super) struct Scram {
     functions: &'static HashFunctions,
