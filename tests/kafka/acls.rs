@@ -22,8 +22,8 @@ use crate::fleet::{Fleet, block_on};
 use crate::raw::Raw;
 use crate::support::kafka::{Kafka, Secured};
 
-const LISTENER: &str = "ACLS";
-const PASSWORD: &str = "secret";
+pub const LISTENER: &str = "ACLS";
+pub const PASSWORD: &str = "secret";
 /// The administrator, who may do everything; nobody, who may do nothing; others, who have the rights in [`RIGHTS`].
 const USERS: &[&str] = &["admin", "nobody", "member", "reader", "writer", "creator"];
 
@@ -65,6 +65,7 @@ pub fn secured() -> Secured {
         properties: format!(
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:admin
+delegation.token.secret.key={PASSWORD}
 listener.name.acls.sasl.enabled.mechanisms=PLAIN
 listener.name.acls.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required{users};
 "
@@ -86,7 +87,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         });
         Ok(())
     });
-    let on_kafka = fleet.on_guarded(name, |kafka: &Kafka| {
+    let on_kafka = fleet.on_guarded(name, |_, kafka: &Kafka| {
         block_on(async {
             holds(&kafka.secured_bootstrap(LISTENER), SPREAD).await;
         });

@@ -123,10 +123,9 @@ impl Fleet {
     pub fn on_guarded(
         self: &Arc<Self>,
         name: &str,
-        case: impl FnOnce(&Kafka) + Send + 'static,
+        case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
         let start = |jdk| Kafka::start_secured(jdk, 1, crate::acls::secured());
-        let case = |_: &Jdk, kafka: &Kafka| case(kafka);
         let name = format!("guarded::{name}");
         self.trial(name, |fleet| &fleet.guarded, start, case)
     }

@@ -2,6 +2,81 @@
 //!
 //! Every call about several things returns a result for each of them, by name: that one fails says nothing of the others. All fail together,
 //! as the error of the call, only when no broker could be asked.
+//!
+//! Calls find the broker that they are for: the controller, a coordinator, the leader of each partition, each broker. What was certainly not done
+//! is repeated with pauses until the deadline ([`Admin::with_timeout`]); what may have been done is not, unless it only reads.
+//!
+//! # Java's `Admin`
+//!
+//! | there | here |
+//! | --- | --- |
+//! | `createTopics` | [`Admin::create_topics`], [`Admin::create_topics_with`] |
+//! | `deleteTopics` | [`Admin::delete_topics`] |
+//! | `listTopics` | [`Admin::list_topics`] |
+//! | `describeTopics` | [`Admin::describe_topics`] |
+//! | `createPartitions` | [`Admin::create_partitions`] |
+//! | `deleteRecords` | [`Admin::delete_records`] |
+//! | `listOffsets` | [`Admin::list_offsets`] |
+//! | `describeConfigs` | [`Admin::describe_configs`] |
+//! | `incrementalAlterConfigs` | [`Admin::incremental_alter_configs`] |
+//! | `listConfigResources` | [`Admin::list_config_resources`] |
+//! | `listClientMetricsResources` | [`Admin::list_config_resources`] of [`ConfigResourceKind::ClientMetrics`] |
+//! | `describeCluster` | [`Admin::describe_cluster`], [`Admin::describe_cluster_with`] |
+//! | `unregisterBroker` | [`Admin::unregister_broker`] |
+//! | `unregisterController` | [`Admin::unregister_controller`] |
+//! | `describeFeatures` | [`Admin::describe_features`] |
+//! | `updateFeatures` | [`Admin::update_features`] |
+//! | `describeMetadataQuorum` | [`Admin::describe_metadata_quorum`] |
+//! | `addRaftVoter` | [`Admin::add_raft_voter`] |
+//! | `removeRaftVoter` | [`Admin::remove_raft_voter`] |
+//! | `describeLogDirs` | [`Admin::describe_log_dirs`] |
+//! | `describeReplicaLogDirs` | [`Admin::describe_replica_log_dirs`] |
+//! | `alterReplicaLogDirs` | [`Admin::alter_replica_log_dirs`] |
+//! | `alterPartitionReassignments` | [`Admin::alter_partition_reassignments`] |
+//! | `listPartitionReassignments` | [`Admin::list_partition_reassignments`] |
+//! | `electLeaders` | [`Admin::elect_leaders`] |
+//! | `createAcls` | [`Admin::create_acls`] |
+//! | `describeAcls` | [`Admin::describe_acls`] |
+//! | `deleteAcls` | [`Admin::delete_acls`] |
+//! | `describeUserScramCredentials` | [`Admin::describe_user_scram_credentials`] |
+//! | `alterUserScramCredentials` | [`Admin::alter_user_scram_credentials`] |
+//! | `describeClientQuotas` | [`Admin::describe_client_quotas`] |
+//! | `alterClientQuotas` | [`Admin::alter_client_quotas`] |
+//! | `createDelegationToken` | [`Admin::create_delegation_token`] |
+//! | `renewDelegationToken` | [`Admin::renew_delegation_token`] |
+//! | `expireDelegationToken` | [`Admin::expire_delegation_token`] |
+//! | `describeDelegationToken` | [`Admin::describe_delegation_tokens`] |
+//! | `listTransactions` | [`Admin::list_transactions`] |
+//! | `describeTransactions` | [`Admin::describe_transactions`] |
+//! | `abortTransaction` | [`Admin::abort_transaction`] |
+//! | `fenceProducers` | [`Admin::fence_producers`] |
+//! | `forceTerminateTransaction` | [`Admin::force_terminate_transaction`] |
+//! | `describeProducers` | [`Admin::describe_producers`] |
+//! | `listGroups` | [`Admin::list_groups`] |
+//! | `listConsumerGroups` | [`Admin::list_groups`] of [`GroupKind::Classic`] and [`GroupKind::Consumer`] |
+//! | `describeConsumerGroups` | [`Admin::describe_consumer_groups`] |
+//! | `describeClassicGroups` | [`Admin::describe_classic_groups`] |
+//! | `describeShareGroups` | [`Admin::describe_share_groups`] |
+//! | `describeStreamsGroups` | none: what Kafka Streams says of its topology is its own; [`Admin::list_groups`] lists them |
+//! | `deleteConsumerGroups` | [`Admin::delete_groups`] |
+//! | `deleteShareGroups` | [`Admin::delete_groups`] |
+//! | `deleteStreamsGroups` | [`Admin::delete_groups`] |
+//! | `listConsumerGroupOffsets` | [`Admin::list_group_offsets`] |
+//! | `listStreamsGroupOffsets` | [`Admin::list_group_offsets`] |
+//! | `listShareGroupOffsets` | [`Admin::list_share_group_offsets`] |
+//! | `alterConsumerGroupOffsets` | [`Admin::alter_group_offsets`] |
+//! | `alterStreamsGroupOffsets` | [`Admin::alter_group_offsets`] |
+//! | `alterShareGroupOffsets` | [`Admin::alter_share_group_offsets`] |
+//! | `deleteConsumerGroupOffsets` | [`Admin::delete_group_offsets`] |
+//! | `deleteStreamsGroupOffsets` | [`Admin::delete_group_offsets`] |
+//! | `deleteShareGroupOffsets` | [`Admin::delete_share_group_offsets`] |
+//! | `removeMembersFromConsumerGroup` | [`Admin::remove_members_from_group`] |
+//! | `create` | [`Admin::connect`], [`Client::admin`] |
+//! | `close` | dropping it |
+//! | `metrics` | [`ClientConfig::metrics`] |
+//! | `clientInstanceId` | none: what a client tells of itself (KIP-714) is told by producers and consumers |
+//! | `registerMetricForSubscription` | none, likewise |
+//! | `unregisterMetricFromSubscription` | none, likewise |
 
 // | file | what lives there |
 // | --- | --- |
