@@ -163,8 +163,9 @@ impl Admin {
                 name: name.to_string(),
                 ..Default::default()
             });
+            // No names are all of them, as null is; Kafka 4.4 does not answer to null where it has to refuse.
             Ok(DescribeUserScramCredentialsRequest {
-                users: (!users.is_empty()).then(|| names.collect()),
+                users: Some(names.collect()),
                 ..Default::default()
             })
         };
