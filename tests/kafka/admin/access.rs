@@ -288,7 +288,10 @@ async fn tokens_are_altered(plain: &Admin, admin: &Admin) {
     let own = own.expect("created");
     assert_eq!(own.owner, KafkaPrincipal::user("admin"));
     assert_eq!(own.ends_ms - own.issued_ms, 3_600_000);
+    // Who is neither owner nor renewer cannot end it.
+    let myself = KafkaPrincipal::user("admin");
     let for_other = options.clone().owner(KafkaPrincipal::user("member"));
+    let for_other = for_other.renewers([myself.clone()]);
     let other = admin.create_delegation_token(&for_other).await;
     let other = other.expect("created");
     assert_eq!(other.owner, KafkaPrincipal::user("member"));
@@ -307,7 +310,7 @@ async fn tokens_are_altered(plain: &Admin, admin: &Admin) {
         panic!("one token: {described:?}");
     };
     assert_eq!((&described.id, &described.hmac), (&other.id, &other.hmac));
-    assert_eq!(described.renewers, [renewer]);
+    assert_eq!(described.renewers, [renewer, myself]);
     let hour = Some(Duration::from_secs(1_800));
     let expires = admin.renew_delegation_token(&own.hmac, hour).await;
     let expires = expires.expect("renewed");
