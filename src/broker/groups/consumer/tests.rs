@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use protocol::messages::consumer_protocol_subscription::TopicPartition as OwnedTopic;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::join_group_response::JoinGroupResponseMember;
+use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ConsumerProtocolSubscription,
     HeartbeatRequest, JoinGroupRequest, SyncGroupRequest,
@@ -51,6 +53,8 @@ struct Model {
     /// Takes no part for now, but has not left.
     is_away: bool,
     last_turn: Option<Instant>,
+    /// When it heard last that it has nothing to give up: from then on it has the rebalance timeout at least.
+    in_order_at: Option<Instant>,
 }
 
 struct World {
@@ -138,7 +142,8 @@ impl World {
             return;
         }
         if self.members[index].speaks_classic {
-            self.members[index].last_turn = Some(self.now);
+            let member = &mut self.members[index];
+            (member.last_turn, member.in_order_at) = (Some(self.now), Some(self.now));
             return self.classic_turn(index);
         }
         // It gives up what it has to before it says so, and reads what it got.
@@ -166,6 +171,10 @@ impl World {
                     let assigned = topics
                         .flat_map(|topic| topic.partitions.iter().map(|it| (topic.topic_id, *it)));
                     member.assigned = Some(assigned.collect());
+                }
+                let assigned = member.assigned.as_ref();
+                if assigned.is_none_or(|assigned| member.owned.is_subset(assigned)) {
+                    member.in_order_at = Some(self.now);
                 }
             }
             // The last: it was away for so long that the group went back to the classic protocol.
@@ -245,9 +254,14 @@ impl World {
         if joined.error_code != ErrorCode::NONE {
             return self.check();
         }
+        let assignments = match joined.leader == joined.member_id {
+            true => self.kept(&joined.members),
+            false => Vec::new(),
+        };
         let member = &mut self.members[index];
         (member.id, member.epoch) = (joined.member_id, joined.generation_id);
         let sync = SyncGroupRequest {
+            assignments,
             group_id: "g".into(),
             generation_id: member.epoch,
             member_id: member.id.clone(),
@@ -265,6 +279,25 @@ impl World {
             self.members[index].owned = assigned.expect("an assignment");
         }
         self.check();
+    }
+
+    /// What a cooperative leader assigns at least: what each member says that it owns.
+    fn kept(&self, members: &[JoinGroupResponseMember]) -> Vec<SyncGroupRequestAssignment> {
+        let mut assigned = Partitions::new();
+        let kept = members.iter().map(|member| {
+            let subscription = convert::subscription(member.metadata.clone());
+            let owned = convert::owned(&subscription.expect("as it was sent"), &self.topics);
+            let kept = owned
+                .into_iter()
+                .filter(|it| assigned.insert(*it))
+                .collect();
+            SyncGroupRequestAssignment {
+                member_id: member.member_id.clone(),
+                assignment: convert::assignment(&kept, &self.topics, 1),
+                ..Default::default()
+            }
+        });
+        kept.collect()
     }
 
     fn leave(&mut self, index: usize, for_a_while: bool) {
@@ -319,9 +352,12 @@ impl World {
             }
         }
         let mut read = BTreeSet::new();
-        // One that was silent for its session does not know that it is none any more.
-        let is_alive =
-            |it: &&Model| !it.is_away && it.last_turn.is_some_and(|at| self.now < at + SESSION);
+        // One that was silent for its session, or had something to give up for the rebalance timeout, does not know that it is none any more.
+        let is_within =
+            |since: Option<Instant>, limit| since.is_some_and(|at| self.now < at + limit);
+        let is_alive = |it: &&Model| {
+            !it.is_away && is_within(it.last_turn, SESSION) && is_within(it.in_order_at, REBALANCE)
+        };
         for member in self.members.iter().filter(is_alive) {
             for partition in &member.owned {
                 assert!(
@@ -460,6 +496,33 @@ proptest! {
             prop_assert_eq!(read, wanted, "{:?}", &world.members);
         }
     }
+}
+
+/// One that answers to its heartbeats, but is told of what it has to give up after a lost answer only, is out of time from the first on.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_gives_nothing_up_in_time_is_taken_out_though_it_has_sent_heartbeats() {
+    let mut world = pair([false, false]);
+    world.members[1].is_away = true;
+    for _ in 0..SESSION.as_secs() + 2 {
+        world.turn(0, false);
+        world.pass(TICK);
+    }
+    world.turn(0, false);
+    world.members.truncate(1);
+    world.add(false, false, &["t1", "t2"]);
+    world.turn(1, false);
+    world.turn(0, true);
+    world.pass(REBALANCE / 2);
+    world.turn(0, false);
+    world.turn(1, false);
+    world.pass(REBALANCE / 2);
+    // The one has not carried out what it was told: the other gets everything.
+    world.turn(1, false);
+    world.turn(1, false);
+    assert_eq!(world.members[1].owned.len(), 7);
+    world.settle();
+    let owned = |index: usize| world.members[index].owned.len();
+    assert_eq!(owned(0) + owned(1), 7);
 }
 
 /// A group of two that has settled.
