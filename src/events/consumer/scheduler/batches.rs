@@ -283,6 +283,7 @@ async fn collect(
             if policy.linger.is_zero()
                 || fitting(taken, policy) < taken.len()
                 || is_full(taken, policy)
+                || taken.iter().all(passes_on)
             {
                 break;
             }
@@ -310,6 +311,12 @@ fn is_full(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> bool {
 /// Whether a record has a batch to itself: what has failed before, and what may have to be handled alone.
 fn is_alone(work: &Work<WorkItem>) -> bool {
     work.item.failures.is_some() || work.item.partition().is_watched()
+}
+
+/// Whether a record will not be handled now, because of what is under way ahead of it in retry topics: a batch of such does not wait for more.
+fn passes_on(work: &Work<WorkItem>) -> bool {
+    let chain = work.item.partition().chain.as_ref();
+    chain.is_some_and(|(chain, _)| chain.has_ahead(work.item.event()))
 }
 
 /// How many of these, from the front, may be in one batch.

@@ -139,6 +139,12 @@ impl Book {
         }
     }
 
+    /// Whether something of `key` is under way ahead of this event: it is not handled before that.
+    pub(crate) fn has_ahead(&self, key: KeyHash, offset: i64) -> bool {
+        let first = self.first_of(key);
+        first.is_some_and(|(first, _)| first < offset)
+    }
+
     /// Whether an event of `key` that failed may begin its way.
     pub(crate) fn has_room(&self, key: KeyHash, offset: i64) -> bool {
         !self.is_full() || self.under_way.contains_key(&(key, offset))

@@ -116,6 +116,11 @@ impl Chain {
         })
     }
 
+    /// As [`Book::has_ahead`].
+    pub(crate) fn has_ahead(&self, event: EventAt) -> bool {
+        self.len() > 0 && self.change(event, |book, key, offset| book.has_ahead(key, offset))
+    }
+
     /// As [`Book::has_room`].
     pub(crate) fn has_room(&self, event: EventAt) -> bool {
         self.change(event, |book, key, offset| book.has_room(key, offset))

@@ -209,6 +209,7 @@ fn what_is_behind_an_event_that_is_under_way_is_sent_behind_it() {
         "it is not acknowledged"
     );
     assert_eq!(book.origin_turn(KEY, 6), Turn::Behind(1));
+    assert!(book.has_ahead(KEY, 6) && !book.has_ahead(KEY, 5) && !book.has_ahead(KEY + 1, 6));
     book.sent(KEY, 5);
     book.sent(KEY, 6);
     assert_eq!(book.origin_turn(KEY + 1, 7), Turn::Handle, "another key");
