@@ -82,6 +82,8 @@ struct Topic {
     incarnation: Incarnation,
     partitions: i32,
     past: Vec<(Incarnation, i32, i64, Id)>,
+    /// What of all was written under the last epoch of a producer id, and under which.
+    last_epochs: BTreeMap<Id, i64>,
     /// What was committed when last looked at.
     stored: BTreeMap<(Group, i32), i64>,
 }
@@ -326,12 +328,15 @@ impl Harness {
             (topic.incarnation, topic.partitions)
         };
         let mut log = Vec::new();
+        let mut last_epochs = BTreeMap::new();
         let mut decompressor = Decompressor::default();
         for partition in 0..partitions {
             let summary = self.broker.log(TOPIC, partition).expect("the topic stays");
             for bytes in summary.batches {
                 for batch in BatchIter::new(bytes) {
                     let batch = batch.expect("the broker checks batches");
+                    let is_last_epoch = batch.producer_epoch() == i16::MAX;
+                    let producer_id = is_last_epoch.then(|| batch.producer_id());
                     let mut records = batch
                         .decode(&mut decompressor, 1 << 20)
                         .expect("the broker checks batches");
@@ -342,10 +347,14 @@ impl Harness {
                             .and_then(|value| self.plan.format.id(value))
                             .expect("all values hold an id");
                         log.push((incarnation, partition, record.offset, id));
+                        if let Some(producer_id) = producer_id {
+                            last_epochs.insert(id, producer_id);
+                        }
                     }
                 }
             }
         }
+        self.topic().last_epochs.extend(last_epochs);
         log
     }
 
@@ -482,7 +491,8 @@ async fn live(seed: u64) -> Outcome {
 
     let present = harness.present();
     let log = [std::mem::take(&mut harness.topic().past), present].concat();
-    let history = harness.recorder.history(log);
+    let last_epochs = std::mem::take(&mut harness.topic().last_epochs);
+    let history = harness.recorder.history(log, last_epochs);
     let guarantees = Guarantees {
         idempotent: load.idempotence,
         all_is_well: harness.plan.all_is_well(),

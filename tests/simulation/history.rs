@@ -1,5 +1,6 @@
 //! What happened in a run, as the application saw it, in order. The checker reads it; its hash tells two runs apart.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
@@ -230,6 +231,8 @@ pub struct History {
     pub events: Vec<Event>,
     pub times: Vec<u64>,
     pub log: Vec<(Incarnation, i32, i64, Id)>,
+    /// The records that were written under the last epoch of a producer id, and under which id: no later epoch fences what is held back of them.
+    pub last_epochs: BTreeMap<Id, i64>,
 }
 
 impl History {
@@ -271,9 +274,18 @@ impl Recorder {
     }
 
     /// All that was noted.
-    pub fn history(&self, log: Vec<(Incarnation, i32, i64, Id)>) -> History {
+    pub fn history(
+        &self,
+        log: Vec<(Incarnation, i32, i64, Id)>,
+        last_epochs: BTreeMap<Id, i64>,
+    ) -> History {
         let notes = self.notes.lock().expect("no note panics").clone();
         let (times, events) = notes.into_iter().unzip();
-        History { events, times, log }
+        History {
+            events,
+            times,
+            log,
+            last_epochs,
+        }
     }
 }

@@ -28,6 +28,10 @@ pub struct ProducerConfig {
     pub acks: Acks,
     /// `enable.idempotence`: brokers recognise repeated batches and refuse reordered ones, so that a retry neither doubles nor reorders
     /// records. Needs acks all. Default on with acks all, off with any other: only asked for by name it is refused there.
+    ///
+    /// What is reported as [unknown](crate::kafka::WriteOutcome::Unknown) may be written late, in its place or not at all: the partition goes on
+    /// under its next epoch (KIP-360), and brokers refuse what is behind that. There are 32,767 of these; after the last one the partition goes on under
+    /// another producer id, as with Java's producer, and a record whose fate is unknown, held back by the network until then, can come after later ones.
     pub idempotence: Option<bool>,
     /// `compression.type`, such as `zstd` or `zstd:7`. Default none.
     pub compression: Compression,

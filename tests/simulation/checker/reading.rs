@@ -17,7 +17,8 @@ enum At {
 }
 
 /// Each reader, from where it began on a partition or was sent to: forward, past nothing, and what the log has there; nothing while it is
-/// paused; members of a group only while they own the partition. When another topic has the name, from its beginning.
+/// paused; members of a group only while they own the partition. When another topic has the name, from its beginning, or, in a group, behind what
+/// others of it have read there.
 pub(super) fn readers(
     history: &History,
     log: &Log,
@@ -35,6 +36,7 @@ pub(super) fn readers(
     let mut at: BTreeMap<(u32, i32), At> = BTreeMap::new();
     let mut owned: BTreeSet<(u32, i32)> = BTreeSet::new();
     let mut paused: BTreeSet<(u32, i32)> = BTreeSet::new();
+    let mut read_by_members: BTreeSet<(Incarnation, i32, i64)> = BTreeSet::new();
     for event in &history.events {
         match *event {
             Event::Assigned { reader, partition } => {
@@ -88,6 +90,9 @@ pub(super) fn readers(
                     });
                     continue;
                 };
+                if is_member {
+                    read_by_members.insert((incarnation, partition, offset));
+                }
                 let before = at.insert((reader, partition), At::Behind(incarnation, offset));
                 let (back, from) = match before {
                     None => continue,
@@ -103,7 +108,13 @@ pub(super) fn readers(
                                 offset,
                             });
                         }
-                        (old > incarnation, 0)
+                        let all = (incarnation, partition, 0)..(incarnation, partition, offset);
+                        let mut unread = log.places.range(all);
+                        let unread = match is_member {
+                            true => unread.find(|place| !read_by_members.contains(place)),
+                            false => unread.next(),
+                        };
+                        (old > incarnation, unread.map_or(offset, |place| place.2))
                     }
                 };
                 if back {

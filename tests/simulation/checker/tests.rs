@@ -83,6 +83,7 @@ fn history(events: impl IntoIterator<Item = Event>, log: &[(i64, u32)]) -> Histo
             .iter()
             .map(|(offset, number)| (0, 0, *offset, id(*number)))
             .collect(),
+        last_epochs: BTreeMap::new(),
     }
 }
 
@@ -600,14 +601,87 @@ fn handlers_that_overtake_or_repeat_are_found() {
     assert_eq!(check(&events, NOTHING, &[vec![1, 2]]), [low]);
 }
 
+/// A member that is told late of a new topic goes on behind what others have read there; whoever is alone begins at its beginning.
+#[test]
+fn a_new_topic_is_read_from_where_the_group_is() {
+    let polled = |reader, offset| Event::Polled {
+        reader,
+        partition: 0,
+        offset,
+        id: id(10 + offset as u32),
+    };
+    let owns = |reader| Event::Assigned {
+        reader,
+        partition: 0,
+    };
+    let judged = |before: &[Event], events: &[Event]| {
+        let old = Event::Polled {
+            reader: 7,
+            partition: 0,
+            offset: 0,
+            id: id(0),
+        };
+        let created = Event::Created {
+            incarnation: 1,
+            partitions: 1,
+        };
+        let events = [before, &[old, created], events].concat();
+        let mut history = history(events, &[(0, 0)]);
+        (history.log).extend((0..3).map(|offset| (1, 0, offset, id(10 + offset as u32))));
+        let mut found = Vec::new();
+        reading::readers(&history, &Log::new(&history), NOTHING, &mut found);
+        found
+    };
+    let skipped = || Violation::Skipped {
+        reader: 7,
+        partition: 0,
+        offset: 2,
+    };
+    let (member, others) = ([owns(7)], [owns(8), polled(8, 0), polled(8, 1)]);
+    let then = [polled(7, 2)];
+    assert_eq!(judged(&[], &then), [skipped()]);
+    assert_eq!(judged(&member, &[&others[..], &then].concat()), []);
+    let fewer = [&others[..2], &then].concat();
+    assert_eq!(judged(&member, &fewer), [skipped()]);
+}
+
+/// What comes late under the last epoch, behind what was written under another producer id: only where nobody was told what became of it.
+#[test]
+fn what_no_epoch_can_fence_may_come_late_where_its_fate_is_unknown() {
+    let late = |outcome, last_epochs: &[(u32, i64)]| {
+        let mut history = history(
+            [sent(0, outcome), written(1, 0)].concat(),
+            &[(0, 1), (1, 0)],
+        );
+        history.last_epochs = (last_epochs.iter())
+            .map(|(number, producer_id)| (id(*number), *producer_id))
+            .collect();
+        check(&history, IDEMPOTENT, &[]).len()
+    };
+    let unknown = ReportedOutcome::Unknown;
+    let written = ReportedOutcome::Written {
+        partition: 0,
+        offset: 1,
+    };
+    assert_eq!(late(unknown, &[(0, 7)]), 0);
+    assert_eq!(late(unknown, &[(0, 7), (1, 8)]), 0);
+    assert_eq!(late(unknown, &[(0, 7), (1, 7)]), 1, "under the same id");
+    assert_eq!(late(unknown, &[(1, 8)]), 1, "the next epoch fences it");
+    assert_eq!(late(written, &[(0, 7)]), 1);
+}
+
 #[test]
 fn a_reader_that_keeps_silent_or_moves_by_itself_is_found() {
     let starts = Event::Starts { reader: 7 };
     let complains = Event::ReportsFailure { reader: 7 };
     let judged = |events: &[(u64, Event)]| {
         let (times, events) = events.iter().copied().unzip();
-        let log = Vec::new();
-        check(&History { events, times, log }, NOTHING, &[])
+        let history = History {
+            events,
+            times,
+            ..History::default()
+        };
+        check(&history, NOTHING, &[])
     };
     let (down, up) = ((10, Event::Down), (5_000, Event::Up));
     let silent = [Violation::Silent { reader: 7 }];

@@ -71,7 +71,8 @@ pub(super) fn doubled(history: &History, found: &mut Vec<Violation>) {
 
 /// Per producer and key, first appearances in a partition follow the order of sending. (Without idempotence a record may appear again later:
 /// that is a duplicate, not a reordering, as long as each record's first appearance is in its place. And one whose fate is reported as
-/// unknown may come late: what the network held back until then, nothing tells the broker to refuse.)
+/// unknown may come late: what the network held back until then, nothing tells the broker to refuse. With idempotence the next epoch does; but
+/// after the last one there is only another producer id, of which brokers know nothing.)
 pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<Violation>) {
     let unknown: BTreeSet<Id> = history
         .events
@@ -80,7 +81,7 @@ pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<V
             Event::Reported {
                 id,
                 outcome: ReportedOutcome::Unknown,
-            } if !guarantees.idempotent => Some(id),
+            } => Some(id),
             _ => None,
         })
         .collect();
@@ -90,11 +91,21 @@ pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<V
     let mut seen = BTreeSet::new();
     let mut last: BTreeMap<(Incarnation, i32, u32, u32), Id> = BTreeMap::new();
     for (incarnation, partition, _, id) in log {
-        if !seen.insert(id) || unknown.contains(&id) {
+        let is_unknown = unknown.contains(&id);
+        if !seen.insert(id) || is_unknown && !guarantees.idempotent {
             continue;
         }
         let Some(key) = keys.get(&id) else { continue };
-        if let Some(earlier) = last.insert((incarnation, partition, id.producer, *key), id)
+        let place = (incarnation, partition, id.producer, *key);
+        let later = last.get(&place);
+        let is_unfenced = later.is_some_and(|later| {
+            let last_epoch = history.last_epochs.get(&id);
+            last_epoch.is_some() && last_epoch != history.last_epochs.get(later)
+        });
+        if is_unknown && is_unfenced {
+            continue;
+        }
+        if let Some(earlier) = last.insert(place, id)
             && earlier.number > id.number
         {
             found.push(Violation::Reordered {

@@ -60,6 +60,7 @@ fn found(events: &[(u64, Event)], is_held_alone: bool) -> Vec<Violation> {
         events,
         times,
         log: vec![(0, 0, 0, id(0))],
+        ..History::default()
     };
     check(&history, guaranteed(is_held_alone), &[])
 }
