@@ -1,6 +1,6 @@
 //! The part of a rebalance that runs inside polls: the duties of the group, carried out one after the other, and the listener that is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::wait::wait;
 use super::{CommitSource, Consumer, StartOffset};
 use crate::kafka::group::duty::Duty;
 use crate::kafka::observe::ClientEvent;
-use crate::kafka::{ErrorKind, Result, TopicPartition};
+use crate::kafka::{ErrorKind, Result, TopicId, TopicPartition};
 
 /// How often who leaves in a rebalance looks whether it can commit.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
@@ -87,7 +87,11 @@ impl Consumer {
     pub(super) async fn prepare_to_leave(&self) {
         let context = self.context();
         if let Some(group) = context.group() {
-            let lost = group.with(|membership| membership.has_lost());
+            let lost = group.with(|membership| {
+                let lost = membership.has_lost();
+                membership.prepare_to_leave();
+                lost
+            });
             self.tell_listener(&self.assignment(), lost).await;
         }
         self.handle.commits.settled(context).await;
@@ -96,6 +100,13 @@ impl Consumer {
     /// Reads these as well, from where the group has committed.
     async fn take_over(&self, partitions: &[TopicPartition]) {
         let context = self.context();
+        let topics: BTreeMap<&TopicPartition, TopicId> = match context.group() {
+            Some(group) => group.with(|membership| {
+                let topic_of = |it| Some((it, membership.topic_of(it)?));
+                partitions.iter().filter_map(topic_of).collect()
+            }),
+            None => BTreeMap::new(),
+        };
         {
             let mut state = context.state();
             for partition in partitions {
@@ -103,6 +114,9 @@ impl Consumer {
                 if !state.positions.holds(partition) {
                     let start = StartOffset::Committed;
                     state.positions.start(partition.clone(), start);
+                    if let Some(topic_id) = topics.get(partition) {
+                        state.positions.bind(partition, *topic_id);
+                    }
                 }
             }
             state.positions.listener_first(true);

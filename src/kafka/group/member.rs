@@ -17,7 +17,9 @@ use super::missing_topics::TopicStatus;
 use crate::kafka::cluster::{Channel, Cluster, Metadata, Target};
 use crate::kafka::net::Connection;
 use crate::kafka::runtime::{Mutex, Watcher};
-use crate::kafka::{Address, Backoff, Error, ErrorKind, GroupProtocol, Random, Result};
+use crate::kafka::{
+    Address, Backoff, Error, ErrorKind, GroupProtocol, Random, Result, TopicId, TopicPartition,
+};
 
 /// Who the member is and how patient everybody is.
 #[derive(Clone, Debug)]
@@ -57,6 +59,12 @@ pub(crate) trait GroupMembership: Send {
 
     /// Whether what the application owns is lost already.
     fn has_lost(&self) -> bool;
+
+    /// The application gives up what it owns, to leave: until then the member keeps its place, and can commit, whatever the others do.
+    fn prepare_to_leave(&mut self);
+
+    /// The topic that `partition` was assigned of, where assignments name topics by their ids.
+    fn topic_of(&self, partition: &TopicPartition) -> Option<TopicId>;
 
     /// Subscribes to something else.
     fn resubscribe(&mut self, wanted: Wanted, now: Instant);

@@ -34,6 +34,8 @@ pub(crate) struct Committed {
     pub refused: BTreeMap<TopicPartition, Error>,
     /// The topics that were asked about, where their ids are known: what is neither found nor refused has no committed offset in these.
     pub topics: BTreeMap<Arc<str>, TopicId>,
+    /// The coordinator was asked by these ids; by names it may have taken late what was committed in a topic that is gone.
+    pub by_id: bool,
 }
 
 /// Asks again and again, with pauses while that may help, until `deadline`. What is wrong with single partitions is waited out until
@@ -60,6 +62,7 @@ pub(crate) async fn ask(
                 committed.found.extend(answer.found);
                 committed.refused.extend(answer.refused);
                 committed.topics.extend(answer.topics);
+                committed.by_id = answer.by_id;
                 if open.is_empty() {
                     return Ok(committed);
                 }
@@ -256,6 +259,7 @@ fn read(
         });
     }
     let mut committed = Committed {
+        by_id: version >= OffsetFetchRequest::TOPIC_IDS_FROM,
         topics: asked
             .iter()
             .filter_map(|name| {

@@ -135,7 +135,7 @@ pub enum ResetCause {
     OutOfRange,
     /// The leader's log ends before what was read, or has another past than that (KIP-320).
     Truncated,
-    /// The topic was deleted and re-created: the new one is read from its beginning.
+    /// The topic was deleted and re-created: the new one is read from where the group has committed in it already, or from its beginning.
     TopicRecreated,
 }
 

@@ -74,6 +74,10 @@ pub(super) enum Place {
 pub(super) struct Partition {
     pub version: u64,
     pub place: Place,
+    /// It began where the group has committed: so it does in a topic that gets the name.
+    pub by_commits: bool,
+    /// The only topic that the assignment is of, where it names one.
+    pub bound_to: Option<TopicId>,
     /// The topic that `place` is in, once that is known.
     pub topic_id: Option<TopicId>,
     /// The topic of the records that were handed out last; none since a seek.
@@ -119,6 +123,8 @@ impl Partition {
         let mut new = Self {
             version,
             place,
+            by_commits: place == Place::Committed,
+            bound_to: None,
             topic_id: None,
             handed_out: None,
             handed_out_ms: None,
@@ -195,15 +201,33 @@ impl Partition {
         }
     }
 
-    /// Another topic has the name now: everything in it was written since this one was subscribed to.
-    pub fn recreated(&mut self, name: &TopicPartition, version: u64, policy: OffsetReset) {
+    /// Whether the assignment is of another topic than the one that has the name: that one may be somebody else's.
+    pub fn is_of_another(&self, topic_id: Uuid) -> bool {
+        let now = TopicId::known(topic_id);
+        self.bound_to.is_some() && now.is_some() && self.bound_to != now
+    }
+
+    /// Another topic has the name now: everything in it was written since this one was subscribed to, and somebody else of the group may have
+    /// read and committed some of it already.
+    fn recreated(&mut self, name: &TopicPartition, version: u64, policy: OffsetReset) {
+        if self.place == Place::Committed {
+            // Nothing was read yet: it is asked about the other one instead.
+            let reset = self.reset;
+            self.restart(version, Place::Committed);
+            self.reset = reset;
+            return;
+        }
         let from = self.position().map(|position| position.offset);
-        self.restart(version, Place::Listed(EARLIEST_TIMESTAMP));
         #[cfg(planted_defects)]
         let policy = match planted::is_planted(planted::Defect::MovesByItself) {
             true => OffsetReset::Earliest,
             false => policy,
         };
+        let place = match self.by_commits && policy != OffsetReset::None {
+            true => Place::Committed,
+            false => Place::Listed(EARLIEST_TIMESTAMP),
+        };
+        self.restart(version, place);
         if policy != OffsetReset::None {
             self.reset = Some((ResetCause::TopicRecreated, from));
             return;

@@ -72,7 +72,10 @@ impl Positions {
         };
         let version = self.new_version();
         match self.partitions.get_mut(&partition) {
-            Some(known) => known.restart(version, place),
+            Some(known) => {
+                (known.by_commits, known.bound_to) = (place == Place::Committed, None);
+                known.restart(version, place);
+            }
             None => {
                 let mut new = Partition::new(version, place);
                 if let Some(remembered) = self.remembered.remove(&partition) {
@@ -82,6 +85,20 @@ impl Positions {
                 self.partitions.insert(partition, new);
             }
         }
+    }
+
+    /// The assignment of `partition` is of this topic alone: while another one has its name, nothing of it is read.
+    pub fn bind(&mut self, partition: &TopicPartition, topic_id: TopicId) {
+        if let Some(known) = self.partitions.get_mut(partition) {
+            known.bound_to = Some(topic_id);
+            known.topic_id = Some(topic_id);
+        }
+    }
+
+    /// Whether `partition` is yet to find its place in a topic that got the name of the one it was read in.
+    pub fn is_moving(&self, partition: &TopicPartition) -> bool {
+        let known = self.partitions.get(partition);
+        known.is_some_and(|known| known.place == Place::Committed && known.reset.is_some())
     }
 
     /// Ends the assignment of one partition.

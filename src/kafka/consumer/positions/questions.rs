@@ -52,6 +52,9 @@ impl Positions {
             match leader_status(name).into() {
                 LeaderStatus::Unknown => {}
                 LeaderStatus::Gone => known.gone = true,
+                LeaderStatus::Led(leader) if known.is_of_another(leader.topic_id) => {
+                    known.gone = true;
+                }
                 LeaderStatus::Led(leader) => {
                     let back = std::mem::take(&mut known.gone);
                     if back {
@@ -142,7 +145,7 @@ impl Positions {
         policy: Result<(i64, ResetCause)>,
         retry_at: Instant,
     ) {
-        let new_version = self.new_version();
+        let (new_version, reset_policy) = (self.new_version(), self.policy);
         let Some(known) = self.current(partition, version) else {
             return;
         };
@@ -158,11 +161,26 @@ impl Positions {
         known.topic_id = topic_id.or(known.topic_id);
         #[cfg(planted_defects)]
         let found = found.filter(|_| !planted::is_planted(planted::Defect::CommittedOffsetIgnored));
+        let moved = known.reset;
         match (found, policy) {
-            (Some(position), _) => known.restart(new_version, Place::At(position)),
+            (Some(position), _) => {
+                known.restart(new_version, Place::At(position));
+                let topic_id = known.topic_id;
+                if let Some((cause, from)) = moved {
+                    self.note_reset(PositionReset {
+                        partition: partition.clone(),
+                        topic_id,
+                        cause,
+                        policy: reset_policy,
+                        from,
+                        to: position.offset,
+                        passed_over: None,
+                    });
+                }
+            }
             (None, Ok((timestamp, cause))) => {
                 known.restart(new_version, Place::Listed(timestamp));
-                known.reset = Some((cause, None));
+                known.reset = moved.or(Some((cause, None)));
             }
             (None, Err(error)) => self.stop(partition, version, error),
         }

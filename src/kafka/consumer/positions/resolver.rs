@@ -176,11 +176,12 @@ pub(crate) fn take_committed(
     let note = found_note(&mut state, committed.found.get(partition));
     // Brokers that know topics by their names alone may have taken it late.
     let of_another = note.topic_id.is_some() && topic_id.is_some() && note.topic_id != topic_id;
-    let found = found.filter(|_| !of_another);
+    let is_moving = state.positions.is_moving(partition);
+    let found = found.filter(|_| !of_another && (committed.by_id || !is_moving));
     let is_new = matches!(state.source, Source::Subscribed(_))
         && state.subscribed.is_new(partition, topic_id);
     let start = match context.reset_timestamp() {
-        Some(_) if of_another => Ok((EARLIEST_TIMESTAMP, ResetCause::TopicRecreated)),
+        Some(_) if of_another || is_moving => Ok((EARLIEST_TIMESTAMP, ResetCause::TopicRecreated)),
         Some(_) if is_new => Ok((EARLIEST_TIMESTAMP, ResetCause::NewPartition)),
         Some(timestamp) => Ok((timestamp, ResetCause::NoCommittedOffset)),
         None => Err(Error::new(

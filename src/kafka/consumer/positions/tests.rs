@@ -7,11 +7,13 @@ use proptest::prelude::*;
 use protocol::Uuid;
 use tokio::time::Instant;
 
-use super::offset_reset::{EARLIEST_TIMESTAMP, OffsetReset, ResetCause, StartOffset};
+use super::offset_reset::{
+    EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, OffsetReset, ResetCause, StartOffset,
+};
 use super::partition::{Leader, LeaderStatus};
 use super::*;
 use crate::kafka::consumer::IsolationLevel;
-use crate::kafka::{Error, ErrorKind, TopicPartition};
+use crate::kafka::{Error, ErrorKind, TopicId, TopicPartition};
 
 fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -613,6 +615,105 @@ async fn a_topic_that_is_recreated_moves_nothing_where_no_policy_says_so() {
             );
         }
     }
+}
+
+/// Who leads partition 0 of the topic of this id.
+fn of_topic(bits: u128) -> impl Fn(&TopicPartition) -> Option<Leader> {
+    move |_| {
+        Some(Leader {
+            topic_id: Uuid::from_u128(bits),
+            ..LEADER
+        })
+    }
+}
+
+/// The coordinator's answer about the topic of this id: what is committed, or where the policy says to go.
+fn answer_committed(positions: &mut Positions, bits: u128, found: Option<Position>) {
+    let now = Instant::now();
+    let asked = positions.questions(now).committed;
+    let [(name, version)] = &asked[..] else {
+        panic!("asked for {asked:?}");
+    };
+    let topic_id = TopicId::known(Uuid::from_u128(bits));
+    let latest = Ok((LATEST_TIMESTAMP, ResetCause::NoCommittedOffset));
+    positions.committed(name, *version, topic_id, found, latest, now);
+}
+
+/// Another member may have read the new topic already, and may have committed: its offset counts, and only without one the beginning does.
+#[tokio::test]
+async fn in_a_recreated_topic_a_group_goes_on_where_it_has_committed() {
+    for found in [Some(at(5)), None] {
+        let mut positions = Positions::new(OffsetReset::Latest, IsolationLevel::ReadUncommitted);
+        positions.start(tp(0), StartOffset::Committed);
+        positions.update_leaders(of_topic(1));
+        answer_committed(&mut positions, 1, Some(at(7)));
+        assert!(!positions.is_moving(&tp(0)));
+        positions.update_leaders(of_topic(2));
+        assert!(positions.is_moving(&tp(0)) && positions.position(&tp(0)).is_none());
+        // Once more: what was asked meanwhile was about the one in between.
+        let stale = positions.questions(Instant::now()).committed.remove(0);
+        positions.update_leaders(of_topic(3));
+        let latest = Ok((LATEST_TIMESTAMP, ResetCause::NoCommittedOffset));
+        let of_two = TopicId::known(Uuid::from_u128(2));
+        positions.committed(
+            &stale.0,
+            stale.1,
+            of_two,
+            Some(at(9)),
+            latest,
+            Instant::now(),
+        );
+        assert!(positions.is_moving(&tp(0)));
+        answer_committed(&mut positions, 3, found);
+        let to = match found {
+            Some(found) => found,
+            None => {
+                let listing = positions.questions(Instant::now()).listed[&1][0].clone();
+                positions.listed(&tp(0), listing.version, at(0));
+                at(0)
+            }
+        };
+        assert_eq!(positions.position(&tp(0)), Some(to));
+        let reset = positions.take_resets().remove(0);
+        let told = (reset.cause, reset.from, reset.to, reset.passed_over);
+        assert_eq!(told, (ResetCause::TopicRecreated, Some(7), to.offset, None));
+    }
+}
+
+/// It is asked for what is committed in the topic of now, also where no policy says where else to go.
+#[tokio::test]
+async fn a_topic_that_is_recreated_before_anything_was_read_is_only_asked_about() {
+    for policy in [OffsetReset::Earliest, OffsetReset::None] {
+        let mut positions = Positions::new(policy, IsolationLevel::ReadUncommitted);
+        positions.start(tp(0), StartOffset::Committed);
+        positions.update_leaders(of_topic(1));
+        assert_eq!(positions.questions(Instant::now()).committed.len(), 1);
+        positions.update_leaders(of_topic(2));
+        answer_committed(&mut positions, 2, Some(at(5)));
+        assert_eq!(positions.position(&tp(0)), Some(at(5)));
+        assert!(positions.take_resets().is_empty());
+    }
+}
+
+/// The group gives it to whom it wants: this member must neither read nor commit it before it is told to.
+#[tokio::test]
+async fn a_partition_that_is_assigned_by_topic_id_is_not_read_in_another_topic() {
+    let mut positions = Positions::new(OffsetReset::Earliest, IsolationLevel::ReadUncommitted);
+    positions.start(tp(0), StartOffset::Committed);
+    let first = TopicId::known(Uuid::from_u128(1)).expect("an id");
+    positions.bind(&tp(0), first);
+    positions.update_leaders(of_topic(1));
+    answer_committed(&mut positions, 1, Some(at(7)));
+    assert_eq!(wanted(&positions).len(), 1);
+    positions.update_leaders(of_topic(2));
+    assert!(wanted(&positions).is_empty());
+    let questions = positions.questions(Instant::now());
+    assert!(questions.committed.is_empty() && questions.listed.is_empty());
+    assert_eq!(positions.position(&tp(0)), Some(at(7)));
+    assert_eq!(positions.topic_id(&tp(0)), Some(first));
+    // Metadata of a broker that was behind.
+    positions.update_leaders(of_topic(1));
+    assert_eq!(wanted(&positions).len(), 1);
 }
 
 #[tokio::test]

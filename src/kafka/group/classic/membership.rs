@@ -32,7 +32,7 @@ use crate::kafka::group::member::{GroupMembership, MembershipConfig, Wanted, not
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Address, Error, Result, TopicPartition};
+use crate::kafka::{Address, Error, Result, TopicId, TopicPartition};
 
 const PROTOCOL_TYPE: &str = "consumer";
 
@@ -324,6 +324,18 @@ impl GroupMembership for Membership {
 
     fn has_lost(&self) -> bool {
         matches!(self.duties.first(), Some(Duty::Lost(_)))
+    }
+
+    /// As in a rebalance of an eager member, it does not join again before everything is given up.
+    fn prepare_to_leave(&mut self) {
+        if matches!(self.state, State::Stable) && !self.duties.owned().is_empty() {
+            self.duties.revoke_all();
+            self.state = State::Revoking { lost: false };
+        }
+    }
+
+    fn topic_of(&self, _: &TopicPartition) -> Option<TopicId> {
+        None
     }
 
     fn resubscribe(&mut self, wanted: Wanted, now: Instant) {

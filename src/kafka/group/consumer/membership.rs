@@ -26,7 +26,7 @@ use crate::kafka::group::member::{GroupMembership, MembershipConfig, Wanted, not
 use crate::kafka::group::missing_topics::{MissingTopics, TopicStatus};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Address, Error, ErrorKind, Result};
+use crate::kafka::{Address, Error, ErrorKind, Result, TopicId, TopicPartition};
 
 /// The epoch of a request that joins, and the one by which a member leaves: a static one for a while.
 const JOIN_EPOCH: i32 = 0;
@@ -552,6 +552,13 @@ impl GroupMembership for Membership {
 
     fn has_lost(&self) -> bool {
         matches!(self.duties.first(), Some(Duty::Lost(_)))
+    }
+
+    /// It keeps its place, and can commit, as long as it owns anything.
+    fn prepare_to_leave(&mut self) {}
+
+    fn topic_of(&self, partition: &TopicPartition) -> Option<TopicId> {
+        self.reconciliation.topic_of(partition)
     }
 
     fn resubscribe(&mut self, wanted: Wanted, _: Instant) {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use protocol::Uuid;
 
-use crate::kafka::TopicPartition;
 use crate::kafka::group::duty::Duties;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
+use crate::kafka::{TopicId, TopicPartition};
 
 /// A partition by its topic's id.
 pub(super) type IdPartition = (Uuid, i32);
@@ -73,6 +73,11 @@ impl Reconciliation {
             duties.assign(new.keys().cloned().collect());
             self.ids.extend(new);
         }
+    }
+
+    /// The topic that `partition` was assigned of, where the application owns it or is about to.
+    pub fn topic_of(&self, partition: &TopicPartition) -> Option<TopicId> {
+        TopicId::known(*self.ids.get(partition)?)
     }
 
     /// What the application owns.

@@ -260,6 +260,24 @@ async fn a_static_member_that_comes_back_in_the_middle_of_giving_up_joins_once_m
     again(&mut back, now + Duration::from_secs(3));
 }
 
+/// A rebalance does not take a member's commits away while its application gives up what it has, to leave.
+#[tokio::test]
+async fn a_member_that_is_about_to_leave_keeps_its_place_until_everything_is_given_up() {
+    let mut group = Group::new(2, Instant::now());
+    group.add();
+    group.settle();
+    let now = group.now;
+    let member = &mut group.members[0].0;
+    member.prepare_to_leave();
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    let later = now + Duration::from_secs(4);
+    assert!(matches!(member.next_action(later), Action::Heartbeat(_)));
+    assert!(member.group_metadata().is_ok(), "it can commit");
+    // Its application has thought better of it.
+    give_up(member, later);
+    assert!(matches!(member.next_action(later), Action::Join(_)));
+}
+
 #[tokio::test]
 async fn what_is_lost_with_the_membership_is_lost_though_the_member_is_cooperative() {
     let mut group = Group::new(2, Instant::now());
