@@ -1,18 +1,25 @@
-//! For users' own tests: what their code sends, their handlers without a broker, and a broker where one is wanted.
+//! For your own tests of events: what is sent, handlers without a broker, a broker.
 //!
-//! Code that sends takes the producer's trait of the set (`&impl EmailEventProducer`), and a test gives it a [`Recorder`]. [`handle`] hands an event to a
-//! handler by way of its bytes and headers.
-//!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `recorder` | a producer that remembers |
-//! | `handling` | one event, handled |
-//! | `mod` | a broker |
+//! Code that sends takes the producer's trait of its set (`&impl EmailEventProducer`);
+//! in a test it gets a [`Recorder`]. [`handle`] hands one event to a handler, by way of
+//! its bytes and headers. With the feature `broker`, `broker` starts an embedded broker
+//! with topics, and `in_memory` connects to one without sockets. Fakes of the client itself are in [`kafka::testing`](crate::kafka::testing).
+
+// | file | what lives there |
+// | --- | --- |
+// | `recorder` | a producer that remembers |
+// | `handling` | one event, handled |
+// | `in_memory` | client and broker without sockets |
+// | `mod` | a broker |
 
 mod handling;
+#[cfg(feature = "broker")]
+mod in_memory;
 mod recorder;
 
 pub use handling::handle;
+#[cfg(feature = "broker")]
+pub use in_memory::in_memory;
 pub use recorder::Recorder;
 
 /// An embedded broker on a free port of the loopback, with these topics, of three partitions each. It ends when it is dropped.

@@ -45,7 +45,9 @@ impl<S> Recorder<S> {
         }
         recorded.events.push(event);
         let offset = recorded.events.len() as i64 - 1;
-        Ok(Delivery::in_memory("recorded", offset, 0))
+        let (delivery, outcome) = Delivery::in_memory("recorded", 0, 0);
+        outcome.written(offset);
+        Ok(delivery)
     }
 }
 

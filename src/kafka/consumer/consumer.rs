@@ -30,7 +30,8 @@ use crate::kafka::{Error, ErrorKind, Result};
 /// use pat_events::kafka::{Consumer, ConsumerConfig};
 /// use std::time::Duration;
 ///
-/// let mut consumer = Consumer::connect(ConsumerConfig::new("localhost:9092", "mailer")).await?;
+/// let config = ConsumerConfig::new("localhost:9092", "mailer");
+/// let mut consumer = Consumer::connect(config).await?;
 /// consumer.subscribe(&["emails"]).await?;
 /// loop {
 ///     let records = consumer.poll(Duration::from_millis(500)).await?;

@@ -17,7 +17,11 @@ use crate::kafka::net::BoxFuture;
 /// struct CommitFirst;
 ///
 /// impl RebalanceListener for CommitFirst {
-///     async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+///     async fn on_revoked(
+///         &self,
+///         consumer: &ConsumerHandle,
+///         partitions: &[TopicPartition],
+///     ) {
 ///         if let Err(error) = consumer.commit_sync().await {
 ///             eprintln!("{partitions:?}: {error}");
 ///         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::completion::{Completion, Part, Ticket, Written};
-use crate::kafka::Result;
+use crate::kafka::{Error, Result};
 
 /// Where an acknowledged record went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,25 @@ pub struct RecordMetadata {
     pub offset: Option<i64>,
     /// The record's timestamp in milliseconds since 1970: its own, or the broker's where the topic takes log append time.
     pub timestamp_ms: i64,
+}
+
+/// The outcome of a [`Delivery`] of a fake. One that is dropped is a record whose producer ended: its outcome is unknown.
+#[derive(Debug)]
+pub(crate) struct Undecided(Part);
+
+impl Undecided {
+    /// The record was written, at `offset`.
+    pub(crate) fn written(self, offset: i64) {
+        self.0.resolve(Ok(Written {
+            base_offset: Some(offset),
+            append_time_ms: None,
+        }));
+    }
+
+    /// It was not, or may not have been: as `error` says.
+    pub(crate) fn failed(self, error: Error) {
+        self.0.resolve(Err(error));
+    }
 }
 
 /// What becomes of one accepted record: a future of its [`RecordMetadata`].
@@ -51,15 +70,15 @@ impl Delivery {
         Self::new(self.completion.clone(), self.index, self.timestamp_ms)
     }
 
-    /// That of a record which went no further than this process: for fakes.
-    pub(crate) fn in_memory(topic: &str, offset: i64, timestamp_ms: i64) -> Self {
-        let part = Part::whole(topic.into(), 0);
-        let completion = part.completion().clone();
-        part.resolve(Ok(Written {
-            base_offset: Some(offset),
-            append_time_ms: None,
-        }));
-        Self::new(completion, 0, timestamp_ms)
+    /// That of a record which goes no further than this process, and whose outcome is decided there: for fakes.
+    pub(crate) fn in_memory(
+        topic: impl Into<Arc<str>>,
+        partition: i32,
+        timestamp_ms: i64,
+    ) -> (Self, Undecided) {
+        let part = Part::whole(topic.into(), partition);
+        let delivery = Self::new(part.completion().clone(), 0, timestamp_ms);
+        (delivery, Undecided(part))
     }
 
     /// The topic that the record was accepted for.

@@ -31,7 +31,8 @@ use crate::kafka::{Error, ErrorKind, Record, Result};
 /// use pat_events::kafka::{Producer, ProducerConfig, Record};
 ///
 /// let producer = Producer::connect(ProducerConfig::new("localhost:9092")).await?;
-/// let written = producer.send(Record::new("emails").key(b"id-1").value(b"hello")).await?;
+/// let record = Record::new("emails").key(b"id-1").value(b"hello");
+/// let written = producer.send(record).await?;
 /// println!("partition {}, offset {:?}", written.partition, written.offset);
 /// producer.close(std::time::Duration::from_secs(10)).await?;
 /// # Ok(())

@@ -68,7 +68,8 @@ impl Consumer {
     /// use pat_events::kafka::{Consumer, ConsumerConfig};
     /// use std::time::Duration;
     ///
-    /// let mut consumer = Consumer::connect(ConsumerConfig::new("localhost:9092", "mailer")).await?;
+    /// let config = ConsumerConfig::new("localhost:9092", "mailer");
+    /// let mut consumer = Consumer::connect(config).await?;
     /// consumer.subscribe(&["emails"]).await?;
     /// let mut partitions = consumer.into_partitions(Duration::from_secs(10));
     /// loop {

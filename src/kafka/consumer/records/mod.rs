@@ -5,10 +5,12 @@
 //! | `records` | the records of one poll, and those of one partition |
 //! | `view` | one record, borrowed |
 //! | `headers` | its headers |
+//! | `in_memory` | records that were never fetched, for fakes |
 //! | `owned` | a record that outlives its poll |
 //! | `stream` | streams of them |
 
 mod headers;
+mod in_memory;
 mod owned;
 #[allow(clippy::module_inception)]
 mod records;

@@ -71,7 +71,8 @@ impl AcknowledgeType {
 ///
 /// ```no_run
 /// # async fn example() -> pat_events::kafka::Result<()> {
-/// use pat_events::kafka::{AcknowledgeType, AcknowledgementMode, ShareConsumer, ShareConsumerConfig};
+/// use pat_events::kafka::{AcknowledgeType, AcknowledgementMode};
+/// use pat_events::kafka::{ShareConsumer, ShareConsumerConfig};
 /// use std::time::Duration;
 ///
 /// let mut config = ShareConsumerConfig::new("localhost:9092", "mailers");
