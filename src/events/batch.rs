@@ -42,11 +42,15 @@ impl Default for BatchPolicy {
 /// struct Index;
 ///
 /// impl BatchHandler<EmailEvents> for Index {
-///     async fn handle_batch(&self, batch: Batch<'_, EmailEvents>) -> Result<(), BatchError> {
+///     async fn handle_batch(
+///         &self,
+///         batch: Batch<'_, EmailEvents>,
+///     ) -> Result<(), BatchError> {
 ///         let mut failed = Vec::new();
 ///         for (place, (context, event)) in batch.iter().enumerate() {
 ///             if let Err(error) = index(context.key(), event) {
-///                 failed.push((place, error.into())); // of its key, nothing behind it counts as handled
+///                 // Of its key, nothing behind it counts as handled.
+///                 failed.push((place, error.into()));
 ///             }
 ///         }
 ///         BatchError::of(failed)

@@ -1,7 +1,7 @@
-//! The CloudEvents 1.0 Kafka binding in binary mode: the value is the event's data, the headers are its attributes.
+//! CloudEvents 1.0 on Kafka: attributes of an event as headers of its record.
 //!
-//! Out: an `Envelope` with the headers of one event, created without allocating. In: the headers of any record, read by
-//! [`CloudEvent::parse`], which takes whatever comes: it neither fails on what it does not know nor trusts what it does.
+//! It is the Kafka binding in binary mode: the record's value is the event's data, its headers are the attributes. [`CloudEvent::parse`] reads
+//! them from any record, whoever wrote it: it neither fails on what it does not know nor trusts what it does.
 
 use std::error::Error;
 use std::fmt;

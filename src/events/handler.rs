@@ -290,7 +290,8 @@ impl Error for Undecodable {
 /// let error = HandlerError::poison("the subject is no number");
 /// assert_eq!(error.class(), Some(FailureClass::Poison));
 /// let error = HandlerError::fatal(std::io::Error::other("the index is corrupt"));
-/// assert_eq!((error.class(), error.type_name()), (Some(FailureClass::Fatal), "std::io::error::Error"));
+/// assert_eq!(error.class(), Some(FailureClass::Fatal));
+/// assert_eq!(error.type_name(), "std::io::error::Error");
 /// ```
 pub struct HandlerError(Box<Inner>);
 

@@ -1,7 +1,22 @@
-//! Typed events on top of the client: a message in, a message out, CloudEvents around it on the wire.
+//! Typed events on top of the client: messages in, messages out, as CloudEvents.
 //!
-//! An [event set](event_set) is declared once and expands to an enum, the producer's methods and the handler's trait. [`email`] is one; the
-//! example at [`event_set!`] declares another. With it, from end to end (on an embedded broker; with a Kafka, its address instead):
+//! | to | take |
+//! | --- | --- |
+//! | declare what events there are | [`event_set!`] |
+//! | send events | [`EventProducer`] |
+//! | handle events, one key in order, keys at once | [`EventConsumer`] |
+//! | handle events as jobs, in no order | [`EventQueue`] |
+//! | handle several events in one call | [`BatchHandler`] |
+//! | say what becomes of failures | [`OnFailure`], [`RetryTopics`] |
+//! | look at dead letters, and bring them back | [`DeadLetters`] |
+//! | read, handle and write, each exactly once | [`exactly_once()`] |
+//! | write events along with a database | [`Outbox`] |
+//! | encode in Avro, JSON, or by a schema registry | [`codec`] |
+//! | test what sends and handles | [`testing`] |
+//!
+//! A set of events is declared once and expands to an enum, a trait with the
+//! producer's methods and a trait for handlers. From end to end, on an embedded
+//! broker (with a Kafka, its address instead):
 //!
 //! ```
 //! # #[cfg(not(feature = "broker"))]
@@ -9,13 +24,14 @@
 //! # #[cfg(feature = "broker")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use pat_events::events::{ConsumerConfig, Context, EventConsumer};
+//! use pat_events::events::{EventProducer, HandlerError, ProducerConfig};
 //! use pat_events::events::{event_set, prost};
-//! use pat_events::events::{ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, ProducerConfig};
 //! use pat_events::kafka::OffsetReset;
 //! use tokio::sync::mpsc;
 //!
 //! #[derive(Clone, PartialEq, prost::Message)]
-//! #[prost(prost_path = "prost")] // not needed where prost is a dependency of your own
+//! #[prost(prost_path = "prost")] // not with a dependency of your own on prost
 //! pub struct OrderPlaced {
 //!     #[prost(string, tag = "1")]
 //!     pub order_id: String,
@@ -31,17 +47,24 @@
 //! struct Shop(mpsc::Sender<String>);
 //!
 //! impl OrderHandler for Shop {
-//!     async fn handle_order_placed(&self, _: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError> {
+//!     async fn handle_order_placed(
+//!         &self,
+//!         _: &Context<'_>,
+//!         event: OrderPlaced,
+//!     ) -> Result<(), HandlerError> {
 //!         Ok(self.0.send(event.order_id).await?)
 //!     }
 //! }
 //!
-//! let broker = pat_events::broker::Broker::builder().start_tcp("127.0.0.1:0").await?;
+//! let broker = pat_events::broker::Broker::builder();
+//! let broker = broker.start_tcp("127.0.0.1:0").await?;
 //! broker.create_topic("orders", 3)?;
 //! let brokers = broker.bootstrap_servers();
 //!
-//! let producer = EventProducer::connect(ProducerConfig::new(&brokers, "orders")).await?;
-//! producer.send_order_placed(&OrderPlaced { order_id: "o-1".into() }).await?; // acknowledged
+//! let config = ProducerConfig::new(&brokers, "orders");
+//! let producer = EventProducer::connect(config).await?;
+//! let order = OrderPlaced { order_id: "o-1".into() };
+//! producer.send_order_placed(&order).await?; // acknowledged
 //!
 //! let mut config = ConsumerConfig::new(&brokers, "orders", "shop");
 //! config.auto_offset_reset = OffsetReset::Earliest;
@@ -55,28 +78,31 @@
 //! # }
 //! ```
 //!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `event` | what makes a message an event, and events a set |
-//! | [`codec`] | how an event becomes bytes, and bytes an event: Protobuf, or another codec that the set names |
-//! | `set` | [`event_set!`], the one declaration |
-//! | `schema` (feature `schema`) | what a change of a schema breaks |
-//! | [`email`] | the eight events about emails (`proto/`), and their set |
-//! | [`cloudevents`] | the CloudEvents headers: written, and read from anything |
-//! | `record` | a record as it came, for handlers |
-//! | `batch` | handlers of several events at once |
-//! | `consumer` | from records to handlers, and from finished handlers to commits |
-//! | `outbox` | events that wait in a store of the application's |
-//! | `process` | events in transactions: a producer, and the loop that reads, handles and writes each exactly once |
-//! | `producer` | from events to records |
-//! | `handler` | what a handler sees and returns |
-//! | [`observe`] | what an operator sees of typed events |
-//! | `failure` | what becomes of a record whose handler fails |
-//! | `tenants` | whose events are handled, how much each tenant may take, and where theirs go |
-//! | `signals` (feature `signals`) | the process is asked to end |
-//! | [`testing`] | a broker, a producer and a delivery for users' tests |
-//! | [`tutorial`] | a service from nothing to its graceful end |
-//! | `cancellation` | how handlers hear that they are to come to an end |
+//! [`email`] is a set that is ready: eight events about emails. The
+//! [tutorial] builds a service around one, step by step.
+
+// | file | what lives there |
+// | --- | --- |
+// | `event` | what makes a message an event, and events a set |
+// | `codec` | how an event becomes bytes, and bytes an event: Protobuf, or another codec that the set names |
+// | `set` | `event_set!`, the one declaration |
+// | `schema` (feature `schema`) | what a change of a schema breaks |
+// | `email` | the eight events about emails (`proto/`), and their set |
+// | `cloudevents` | the CloudEvents headers: written, and read from anything |
+// | `record` | a record as it came, for handlers |
+// | `batch` | handlers of several events at once |
+// | `consumer` | from records to handlers, and from finished handlers to commits |
+// | `outbox` | events that wait in a store of the application's |
+// | `process` | events in transactions: a producer, and the loop that reads, handles and writes each exactly once |
+// | `producer` | from events to records |
+// | `handler` | what a handler sees and returns |
+// | `observe` | what an operator sees of typed events |
+// | `failure` | what becomes of a record whose handler fails |
+// | `tenants` | whose events are handled, how much each tenant may take, and where theirs go |
+// | `signals` (feature `signals`) | the process is asked to end |
+// | `testing` | a broker, a producer and a delivery for users' tests |
+// | `tutorial` | a service from nothing to its graceful end |
+// | `cancellation` | how handlers hear that they are to come to an end |
 
 mod batch;
 mod cancellation;
@@ -101,8 +127,10 @@ mod tenants;
 pub mod testing;
 pub mod tutorial;
 
+#[doc(inline)]
 pub use crate::event_set;
 pub use batch::{Batch, BatchError, BatchHandler, BatchPolicy, EachBatch, each_batch};
+#[doc(inline)]
 pub use cloudevents::CloudEvent;
 pub use consumer::{
     CommitPolicy, ConsumerConfig, ConsumerError, ConsumerMetrics, EventConsumer, EventQueue,

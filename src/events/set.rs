@@ -35,11 +35,12 @@
 /// ```
 /// use pat_events::events::{event_set, prost};
 /// use pat_events::events::codec::Protobuf;
-/// use pat_events::events::{Context, Dispatch, Event, HandlerError, RawHeaders, RawRecord};
+/// use pat_events::events::{Context, Dispatch, Event, HandlerError};
+/// use pat_events::events::{RawHeaders, RawRecord};
 ///
 /// /// An order was placed. (Or from a `.proto` file, by prost-build.)
 /// #[derive(Clone, PartialEq, prost::Message)]
-/// #[prost(prost_path = "prost")] // not needed where prost is a dependency of your own
+/// #[prost(prost_path = "prost")] // not with a dependency of your own on prost
 /// pub struct OrderPlaced {
 ///     #[prost(string, tag = "1")]
 ///     pub order_id: String,
@@ -66,12 +67,21 @@
 /// struct Shop;
 ///
 /// impl OrderHandler for Shop {
-///     async fn handle_order_placed(&self, context: &Context<'_>, event: OrderPlaced) -> Result<(), HandlerError> {
-///         println!("{}: order {} over {} cents", context.offset(), event.order_id, event.cents);
+///     async fn handle_order_placed(
+///         &self,
+///         context: &Context<'_>,
+///         event: OrderPlaced,
+///     ) -> Result<(), HandlerError> {
+///         let OrderPlaced { order_id, cents } = event;
+///         println!("{}: order {order_id}, {cents} cents", context.offset());
 ///         Ok(())
 ///     }
 ///
-///     async fn handle_order_shipped(&self, _: &Context<'_>, event: OrderShipped) -> Result<(), HandlerError> {
+///     async fn handle_order_shipped(
+///         &self,
+///         _: &Context<'_>,
+///         event: OrderShipped,
+///     ) -> Result<(), HandlerError> {
 ///         Err(HandlerError::new(format!("order {} was never placed", event.order_id)))
 ///     }
 /// }
@@ -79,12 +89,16 @@
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// // What a consumer does with every record:
-/// let headers = [("ce_specversion", Some(&b"1.0"[..])), ("ce_type", Some(b"shop.v1.OrderPlaced"))];
+/// let headers = [
+///     ("ce_specversion", Some(&b"1.0"[..])),
+///     ("ce_type", Some(b"shop.v1.OrderPlaced")),
+/// ];
 /// let mut record = RawRecord::new("orders", 0, 7);
 /// record.key = Some(b"o-1");
 /// record.value = Some(b"\x0a\x03o-1\x10\xe7\x07");
 /// record.headers = RawHeaders::new(&headers);
-/// let dispatched = OrderEvents::dispatch(&Shop, &Protobuf, &Context::new(record)).await;
+/// let context = Context::new(record);
+/// let dispatched = OrderEvents::dispatch(&Shop, &Protobuf, &context).await;
 /// assert!(dispatched.result.is_ok());
 /// assert_eq!(OrderPlaced::TYPE, "shop.v1.OrderPlaced");
 /// # }

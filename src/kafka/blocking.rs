@@ -1,5 +1,7 @@
-//! The client for applications with threads of their own, and no async runtime: each producer and consumer runs on a thread of its own, and
-//! calls wait for it. In: the same configurations. Out: the same records, deliveries and errors.
+//! Producers and consumers for applications without an async runtime.
+//!
+//! Each runs on a thread of its own, and calls wait for it. They take the same configurations, and return the same records, deliveries and
+//! errors.
 //!
 //! Calls wait as long as the async ones would, no longer than their deadlines. They are for threads that may wait: in a task of an async runtime
 //! they fail ([`ErrorKind::Config`]), because they would keep its other tasks waiting; use [`kafka::Producer`](crate::kafka::Producer) and
@@ -14,7 +16,8 @@
 //! let producer = Producer::connect(ProducerConfig::new("localhost:9092"))?;
 //! producer.send(Record::new("emails").value(b"hello"))?;
 //!
-//! let mut consumer = Consumer::connect(ConsumerConfig::new("localhost:9092", "mailer"))?;
+//! let config = ConsumerConfig::new("localhost:9092", "mailer");
+//! let mut consumer = Consumer::connect(config)?;
 //! consumer.subscribe(&["emails"])?;
 //! for record in &consumer.poll(Duration::from_secs(1))? {
 //!     println!("{} {:?}", record.offset, record.value);

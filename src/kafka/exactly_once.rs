@@ -77,7 +77,8 @@ impl ExactlyOnceConfig {
 /// What is done with the records of a transaction.
 ///
 /// ```
-/// use pat_events::kafka::{ExactlyOnceError, InputRecords, Record, Transaction, Transform};
+/// use pat_events::kafka::{ExactlyOnceError, InputRecords, Record};
+/// use pat_events::kafka::{Transaction, Transform};
 ///
 /// struct Upper;
 ///
@@ -234,7 +235,8 @@ impl InputRecords {
 /// # async fn example() -> Result<(), ExactlyOnceError> {
 /// use pat_events::kafka::{ExactlyOnceConfig, exactly_once};
 ///
-/// let config = ExactlyOnceConfig::new("localhost:9092", "upper", &["lower"], "upper-1");
+/// let brokers = "localhost:9092";
+/// let config = ExactlyOnceConfig::new(brokers, "upper", &["lower"], "upper-1");
 /// let stop = async { tokio::time::sleep(std::time::Duration::from_secs(3600)).await };
 /// let done = exactly_once(config, &mut Upper, stop).await?;
 /// println!("{} records in {} transactions", done.records, done.committed);

@@ -1,4 +1,6 @@
-//! The seam between an event and its bytes: a codec, named in the event set.
+//! Encodings of events: Protobuf, Avro, JSON, a schema registry, or your own.
+//!
+//! A set of events names its codec, which turns an event into bytes and back.
 //!
 //! A [`Format`] is what all events of a set have in common on the wire; a [`Codec<E>`] encodes and decodes one of them in it. Both steps may
 //! wait, for what a codec must know before: the id of a schema, or the schema of an id, from a registry. [`Protobuf`] is the default and
@@ -27,7 +29,11 @@
 //! }
 //!
 //! impl Codec<Joined> for Text {
-//!     async fn prepare(&self, _topic: &str, event: &Joined) -> Result<usize, CodecError> {
+//!     async fn prepare(
+//!         &self,
+//!         _topic: &str,
+//!         event: &Joined,
+//!     ) -> Result<usize, CodecError> {
 //!         Ok(event.name.len())
 //!     }
 //!
@@ -36,7 +42,8 @@
 //!     }
 //!
 //!     async fn decode(&self, payload: &Payload<'_>) -> Result<Joined, CodecError> {
-//!         let name = String::from_utf8(payload.data.to_vec()).map_err(CodecError::malformed)?;
+//!         let name = String::from_utf8(payload.data.to_vec());
+//!         let name = name.map_err(CodecError::malformed)?;
 //!         Ok(Joined { name })
 //!     }
 //! }
@@ -50,17 +57,17 @@
 //!
 //! [`EventProducer::with_codec`](super::EventProducer::with_codec) takes the codec; a consumer creates it by its default, or takes it likewise
 //! ([`EventConsumer::with_codec`](super::EventConsumer::with_codec)).
-//!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `protobuf` | prost messages |
-//! | `avro` | types of serde with a schema, and prost messages (feature `avro`) |
-//! | `json` | types of serde, and prost messages (feature `json`) |
-//! | `any_format` | Protobuf, Avro or JSON, chosen when the program runs (features `avro` and `json`) |
-//! | `message` | Protobuf's messages as serde sees them, for both of these |
-//! | `registry` | schemas from a registry (feature `registry`) |
-//! | `payload` | what a codec sees of a record |
-//! | `error` | why bytes are no event, or an event cannot be encoded |
+
+// | file | what lives there |
+// | --- | --- |
+// | `protobuf` | prost messages |
+// | `avro` | types of serde with a schema, and prost messages (feature `avro`) |
+// | `json` | types of serde, and prost messages (feature `json`) |
+// | `any_format` | Protobuf, Avro or JSON, chosen when the program runs (features `avro` and `json`) |
+// | `message` | Protobuf's messages as serde sees them, for both of these |
+// | `registry` | schemas from a registry (feature `registry`) |
+// | `payload` | what a codec sees of a record |
+// | `error` | why bytes are no event, or an event cannot be encoded |
 
 #[cfg(all(feature = "avro", feature = "json"))]
 mod any_format;

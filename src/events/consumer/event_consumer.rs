@@ -72,7 +72,8 @@ impl<S: EventSet> EventConsumer<S> {
     /// use pat_events::kafka::{Client, ClientConfig};
     ///
     /// let client = Client::lazy(ClientConfig::new("kafka-1:9092,kafka-2:9092"))?;
-    /// let indexer = EventConsumer::<EmailEvents>::on(&client, ConsumerConfig::new("", "emails", "indexer"))?;
+    /// let config = ConsumerConfig::new("", "emails", "indexer");
+    /// let indexer = EventConsumer::<EmailEvents>::on(&client, config)?;
     /// # Ok(()) }
     /// ```
     pub fn on(client: &Client, config: ConsumerConfig) -> crate::kafka::Result<Self>

@@ -1,15 +1,17 @@
-//! The events about emails, their tenants and their workflows: package `api.events.v1` (see `proto/`), and their event set.
+//! The events about emails, their tenants and their workflows, and their event set.
 //!
-//! Every event names its tenant, in the message and as `ce_tenantid`. The key is the email's id (for [`TenantEvent`] the tenant's), so that what happens to one email is
-//! handled in the order in which it happened.
-//!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `mod` | the messages, their schemas and their set |
-//! | `inline` | the limit of texts and payloads within an event |
-//! | `formats` | the messages in Avro and JSON (features `avro` and `json`) |
-//! | `redaction` | clears personal data, by what the schemas say of each field |
-//! | `sources` | the `.proto` files, for a schema registry (feature `registry`) |
+//! They are the Protobuf package `api.events.v1` (`proto/`). Every event names its
+//! tenant, in the message and as `ce_tenantid`. The key is the email's id (for
+//! [`TenantEvent`] the tenant's), so that what happens to one email is handled in the
+//! order in which it happened.
+
+// | file | what lives there |
+// | --- | --- |
+// | `mod` | the messages, their schemas and their set |
+// | `inline` | the limit of texts and payloads within an event |
+// | `formats` | the messages in Avro and JSON (features `avro` and `json`) |
+// | `redaction` | clears personal data, by what the schemas say of each field |
+// | `sources` | the `.proto` files, for a schema registry (feature `registry`) |
 
 #[cfg(any(feature = "avro", feature = "json"))]
 mod formats;
@@ -68,7 +70,8 @@ event_set! {
 /// use pat_events::events::{EventProducer, ProducerConfig};
 /// # async fn example(event: pat_events::events::email::EmailReceived) -> pat_events::kafka::Result<()> {
 /// let codec = AnyFormat::new(DataFormat::Avro);
-/// let producer = EventProducer::with_codec(ProducerConfig::new("localhost:9092", "emails"), codec).await?;
+/// let config = ProducerConfig::new("localhost:9092", "emails");
+/// let producer = EventProducer::with_codec(config, codec).await?;
 /// producer.send_email_received(&event).await?;
 /// # Ok(()) }
 /// ```

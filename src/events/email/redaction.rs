@@ -14,8 +14,13 @@ use super::*;
 /// ```
 /// use pat_events::events::email::{DataClasses, EmailReceived, PersonalData, Redact};
 ///
-/// let mut event = EmailReceived { email_id: "e-1".into(), subject: "Dear Ann".into(), ..Default::default() };
-/// assert_eq!(event.redact(DataClasses::only(&[PersonalData::Identity])), 0); // a subject is content
+/// let mut event = EmailReceived {
+///     email_id: "e-1".into(),
+///     subject: "Dear Ann".into(),
+///     ..Default::default()
+/// };
+/// // A subject is content.
+/// assert_eq!(event.redact(DataClasses::only(&[PersonalData::Identity])), 0);
 /// assert_eq!(event.redact(DataClasses::ALL), 1);
 /// assert_eq!(event, EmailReceived { email_id: "e-1".into(), ..Default::default() });
 /// ```

@@ -55,7 +55,10 @@ impl fmt::Display for FailureClass {
 /// use pat_events::events::{Classify, ConsumerConfig, FailureClass};
 ///
 /// let mut config = ConsumerConfig::new("localhost:9092", "emails", "indexer");
-/// config.classify = Classify::by(|error| error.is::<std::num::ParseIntError>().then_some(FailureClass::Poison));
+/// config.classify = Classify::by(|error| {
+///     let is_no_number = error.is::<std::num::ParseIntError>();
+///     is_no_number.then_some(FailureClass::Poison)
+/// });
 /// ```
 #[derive(Clone, Default)]
 pub struct Classify(Option<Arc<Rule>>);

@@ -1,6 +1,6 @@
-//! What a dead letter is: the record as it was, with headers behind its own that say where it stood and why it could not be handled.
+//! The headers of a dead letter: where its record stood, and why it was given up.
 //!
-//! In: a record and its failures. Out: headers; and from a dead letter's headers the same again. All values are text, as those of Kafka Connect
+//! A dead letter is the record as it was, with these headers behind its own. [`DeadLetter::parse`] reads them. All values are text, as those of Kafka Connect
 //! (`__connect.errors.…`) are, so that every tool can show them; Spring's (`kafka_dlt-original-…`) are binary numbers.
 //!
 //! | header | holds | Spring Kafka | Kafka Connect |

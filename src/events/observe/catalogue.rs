@@ -1,4 +1,6 @@
-//! Every metric of consumers of events, as [the client's](crate::kafka::observe::metrics::catalogue). Points are told apart by
+//! Every metric of consumers of events, by its name, unit and kind.
+//!
+//! It is as [the client's](crate::kafka::observe::metrics::catalogue). Points are told apart by
 //! `messaging.client.id`, `messaging.consumer.group.name`, `pat_events.event.type` and `pat_events.tenant`: no more of these than
 //! [`tenants_named`](crate::events::ConsumerConfig::tenants_named), and `_OTHER` for all others.
 

@@ -1,10 +1,15 @@
-//! What an operator sees of typed events.
+//! What an operator sees of typed events: metrics by name, and spans.
 //!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `catalogue` | every metric, by its name, unit and kind |
-//! | `metrics` | what a consumer of events adds to a snapshot of metrics |
-//! | `spans` | spans of events that are sent, handled and given up (feature `otel`) |
+//! The [`catalogue`] lists the metrics of consumers of events, which are in the
+//! [`Metrics`](crate::kafka::Metrics) of their client. With the feature `otel`, a
+//! `Tracer` in the configurations of producers and consumers makes spans of events
+//! that are sent, handled and given up.
+
+// | file | what lives there |
+// | --- | --- |
+// | `catalogue` | every metric, by its name, unit and kind |
+// | `metrics` | what a consumer of events adds to a snapshot of metrics |
+// | `spans` | spans of events that are sent, handled and given up (feature `otel`) |
 
 pub mod catalogue;
 mod metrics;

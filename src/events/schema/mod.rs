@@ -1,26 +1,32 @@
-//! What a change of a schema breaks. In: a schema before and after. Out: findings, each with its rule, its place, what is wrong and how to
-//! mend it, and a verdict: can new readers read old records, and old readers new ones?
+//! What a change of a schema breaks: Protobuf, Avro and JSON schemas compared.
+//!
+//! [`compare`] takes a schema before and after, and returns findings, each with its
+//! rule, its place, what is wrong and how to mend it, and a verdict: can new readers
+//! read old records, and old readers new ones?
 //!
 //! ```
 //! use pat_events::events::schema::{Mode, Schema, compare};
 //!
-//! let old = Schema::protobuf("syntax = \"proto3\"; message Order { string id = 1; int32 cents = 2; }")?;
-//! let new = Schema::protobuf("syntax = \"proto3\"; message Order { string id = 1; int64 cents = 2; }")?;
+//! let before = "syntax = \"proto3\"; message Order { int32 cents = 2; }";
+//! let after = "syntax = \"proto3\"; message Order { int64 cents = 2; }";
+//! let (old, new) = (Schema::protobuf(before)?, Schema::protobuf(after)?);
 //! let report = compare(&old, &new)?;
-//! assert!(report.is_compatible(Mode::Backward)); // an int64 holds every int32
-//! assert!(!report.is_compatible(Mode::Forward)); // and not the other way round
+//! // An int64 holds every int32, and not the other way round.
+//! assert!(report.is_compatible(Mode::Backward));
+//! assert!(!report.is_compatible(Mode::Forward));
 //! let finding = &report.findings[0];
-//! assert_eq!((finding.rule, &*finding.place), ("FIELD_WIDENED", "Order.cents"));
+//! assert_eq!(finding.rule, "FIELD_WIDENED");
+//! assert_eq!(finding.place, "Order.cents");
 //! # Ok::<(), pat_events::events::schema::SchemaError>(())
 //! ```
-//!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `finding` | rules, findings, modes, the report |
-//! | `source` | schemas from text, files, folders and descriptor sets |
-//! | `protobuf` | rules for messages, fields, oneofs, enums, services |
-//! | `avro` | Avro's resolution of a writer's schema by a reader |
-//! | `json_schema` | whether a JSON schema still takes what it took |
+
+// | file | what lives there |
+// | --- | --- |
+// | `finding` | rules, findings, modes, the report |
+// | `source` | schemas from text, files, folders and descriptor sets |
+// | `protobuf` | rules for messages, fields, oneofs, enums, services |
+// | `avro` | Avro's resolution of a writer's schema by a reader |
+// | `json_schema` | whether a JSON schema still takes what it took |
 
 mod avro;
 mod finding;

@@ -13,15 +13,29 @@ impl Tenants {
     ///
     /// ```
     /// use pat_events::events::Tenants;
-    /// use pat_events::events::email::{TenantEvent, TenantLimits, TenantSettings, TenantUpdated, tenant_event::Change};
+    /// use pat_events::events::email::tenant_event::Change;
+    /// use pat_events::events::email::{TenantEvent, TenantLimits};
+    /// use pat_events::events::email::{TenantSettings, TenantUpdated};
     ///
     /// let tenants = Tenants::default();
-    /// let limits = TenantLimits { weight: 3, events_per_second: 500, ..Default::default() };
+    /// let limits = TenantLimits {
+    ///     weight: 3,
+    ///     events_per_second: 500,
+    ///     ..Default::default()
+    /// };
     /// let settings = TenantSettings { limits: Some(limits), ..Default::default() };
-    /// let change = Change::Updated(TenantUpdated { settings: Some(settings), ..Default::default() });
-    /// let event = TenantEvent { tenant_id: "acme".into(), change: Some(change), ..Default::default() };
+    /// let change = Change::Updated(TenantUpdated {
+    ///     settings: Some(settings),
+    ///     ..Default::default()
+    /// });
+    /// let event = TenantEvent {
+    ///     tenant_id: "acme".into(),
+    ///     change: Some(change),
+    ///     ..Default::default()
+    /// };
     /// assert!(tenants.apply(&event));
-    /// assert_eq!((tenants.of("acme").weight, tenants.of("acme").per_second), (3, Some(500)));
+    /// let limits = tenants.of("acme");
+    /// assert_eq!((limits.weight, limits.per_second), (3, Some(500)));
     /// ```
     pub fn apply(&self, event: &TenantEvent) -> bool {
         match &event.change {

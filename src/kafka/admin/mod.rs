@@ -1,7 +1,25 @@
-//! What there is to administer a cluster: topics, groups, configuration, rights, and what brokers say of themselves.
+//! Administration of a cluster: what Java's `Admin` does, by subject.
 //!
-//! Every call about several things returns a result for each of them, by name: that one fails says nothing of the others. All fail together,
-//! as the error of the call, only when no broker could be asked.
+//! [`Admin`] comes from [`Admin::connect`] or [`Client::admin`]. Every call about
+//! several things returns a result for each of them, by name: that one fails says
+//! nothing of the others. All fail together, as the error of the call, only when no
+//! broker could be asked.
+//!
+//! ```no_run
+//! # async fn example() -> pat_events::kafka::Result<()> {
+//! use pat_events::kafka::{Admin, ClientConfig, NewTopic};
+//!
+//! let admin = Admin::connect(ClientConfig::new("localhost:9092")).await?;
+//! let topics = [NewTopic::new("orders", 6), NewTopic::new("refunds", 3)];
+//! for (topic, result) in admin.create_topics(&topics).await? {
+//!     match result {
+//!         Ok(()) => println!("{topic} is there"),
+//!         Err(error) => println!("{topic}: {error}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Calls find the broker that they are for: the controller, a coordinator, the leader of each partition, each broker. What was certainly not done
 //! is repeated with pauses until the deadline ([`Admin::with_timeout`]); what may have been done is not, unless it only reads.

@@ -1,21 +1,26 @@
-//! From an address to a connection.
+//! The way to brokers: another transport, and a diagnosis of connections.
 //!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `auth` | who the client is, said to a broker: SASL |
-//! | `connection` | one pipelined connection to one broker |
-//! | `diagnosis` | how far a connection gets, step by step |
-//! | `dialer` | from an address to a connection that carries requests |
-//! | `frame_pool` | buffers of long frames, recycled |
-//! | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
-//! | `fuzzing` | the way of the fuzz targets to what reads bytes here |
-//! | `handshake` | what is said on a fresh stream before it carries requests |
-//! | `http` | a small HTTP client, for what stands beside the brokers (features `oauth-oidc`, `msk-iam` and `registry`) |
-//! | `peer` | recognises peers that are no Kafka broker |
-//! | `timeout` | how long a broker is told that it may take |
-//! | `tls` | encryption (feature `tls`, `tls-ring` or `tls-aws-lc-rs`) |
-//! | `transport` | the seam to the network: an address becomes a byte stream |
-//! | `versions` | which version of an API to speak |
+//! [`Transport`] makes a byte stream of an address: TCP by default, anything else for
+//! proxies and tests ([`ClientConfig::transport`](crate::kafka::ClientConfig)).
+//! [`Diagnoser`] takes the steps of connecting one by one and says what each found:
+//! the name, TCP, TLS, versions, SASL, the cluster. `pat-events check` prints that.
+
+// | file | what lives there |
+// | --- | --- |
+// | `auth` | who the client is, said to a broker: SASL |
+// | `connection` | one pipelined connection to one broker |
+// | `diagnosis` | how far a connection gets, step by step |
+// | `dialer` | from an address to a connection that carries requests |
+// | `frame_pool` | buffers of long frames, recycled |
+// | `frame_reader` | a byte stream becomes frames, no length trusted before its bytes are there |
+// | `fuzzing` | the way of the fuzz targets to what reads bytes here |
+// | `handshake` | what is said on a fresh stream before it carries requests |
+// | `http` | a small HTTP client, for what stands beside the brokers (features `oauth-oidc`, `msk-iam` and `registry`) |
+// | `peer` | recognises peers that are no Kafka broker |
+// | `timeout` | how long a broker is told that it may take |
+// | `tls` | encryption (feature `tls`, `tls-ring` or `tls-aws-lc-rs`) |
+// | `transport` | the seam to the network: an address becomes a byte stream |
+// | `versions` | which version of an API to speak |
 
 mod auth;
 mod connection;

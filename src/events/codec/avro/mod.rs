@@ -50,7 +50,8 @@ use schema::Schema;
 /// impl HasAvroSchema for OrderPlaced {
 ///     fn avro_schema() -> &'static AvroSchema {
 ///         static SCHEMA: AvroSchema = AvroSchema::new(
-///             r#"{"type": "record", "name": "OrderPlaced", "namespace": "shop.v1", "fields": [
+///             r#"{"type": "record", "name": "OrderPlaced",
+///                 "namespace": "shop.v1", "fields": [
 ///                 {"name": "order_id", "type": "string"},
 ///                 {"name": "voucher", "type": ["null", "string"], "default": null}
 ///             ]}"#,

@@ -15,7 +15,11 @@ use super::{AvroError, defaults};
 /// ```
 /// use pat_events::events::codec::AvroSchema;
 ///
-/// static ORDER: AvroSchema = AvroSchema::new(r#"{"type": "record", "name": "Order", "fields": [{"name": "id", "type": "string"}]}"#);
+/// static ORDER: AvroSchema = AvroSchema::new(
+///     r#"{"type": "record", "name": "Order", "fields": [
+///         {"name": "id", "type": "string"}
+///     ]}"#,
+/// );
 /// assert_eq!(ORDER.name(), Ok("Order"));
 /// ```
 pub struct AvroSchema {

@@ -21,7 +21,10 @@ use crate::kafka::{Result, Secret, TlsConfig, TokenProvider};
 ///     ("schema.registry.url", "https://registry-1:8081,https://registry-2:8081"),
 ///     ("basic.auth.credentials.source", "USER_INFO"),
 ///     ("basic.auth.user.info", "alice:secret"),
-///     ("value.subject.name.strategy", "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy"),
+///     (
+///         "value.subject.name.strategy",
+///         "io.confluent.kafka.serializers.subject.TopicRecordNameStrategy",
+///     ),
 /// ])?;
 /// assert!(!config.auto_register);
 /// # Ok::<(), pat_events::kafka::Error>(())

@@ -35,7 +35,8 @@ use crate::kafka::{self, Client};
 /// use pat_events::kafka::{Client, ClientConfig};
 ///
 /// let client = Client::lazy(ClientConfig::new("localhost:9092"))?;
-/// let queue = EventQueue::<EmailEvents>::on(&client, QueueConfig::new("", "emails", "mailers"))?;
+/// let config = QueueConfig::new("", "emails", "mailers");
+/// let queue = EventQueue::<EmailEvents>::on(&client, config)?;
 /// queue.start(handler).await?;
 /// queue.wait().await?;
 /// # Ok(()) }

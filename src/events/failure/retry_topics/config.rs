@@ -36,8 +36,12 @@ const DELAY: &str = "{delay}";
 ///     ("group.id", "indexer"),
 ///     ("retry.topics", "5s,1m"),
 /// ])?;
-/// assert_eq!(config.retry_topics, RetryTopics::after([Duration::from_secs(5), Duration::from_secs(60)]));
-/// assert_eq!(config.retry_topics.names("emails", "indexer"), ["emails.retry.5s", "emails.retry.1m"]);
+/// let delays = [5, 60].map(Duration::from_secs);
+/// assert_eq!(config.retry_topics, RetryTopics::after(delays));
+/// assert_eq!(
+///     config.retry_topics.names("emails", "indexer"),
+///     ["emails.retry.5s", "emails.retry.1m"],
+/// );
 /// # Ok::<(), pat_events::kafka::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,17 @@
-//! librdkafka's configuration, taken as it is. In: pairs of its names and values. Out: our configuration with librdkafka's defaults for what
-//! was not given, and a note on each key: what it became here, or why nothing.
+//! librdkafka's configuration, taken as it is.
 //!
-//! What only tells how well something works is noted and passed over. What would take something away unseen (Kerberos,
-//! a file of offsets) is refused.
+//! `from_librdkafka` of each configuration takes pairs of its names and values. It
+//! returns our configuration, with librdkafka's defaults for what was not given, and
+//! a [`KeyNote`] for each key: what it became here, or why nothing.
 //!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `advice` | what to say of a name that belongs to another world or role |
-//! | `convert` | values that mean the same and are written otherwise |
-//! | `table` | every key of librdkafka, and what it becomes |
+//! What only tells how well something works is noted and passed over. What would take
+//! something away unseen (Kerberos, a file of offsets) is refused.
+
+// | file | what lives there |
+// | --- | --- |
+// | `advice` | what to say of a name that belongs to another world or role |
+// | `convert` | values that mean the same and are written otherwise |
+// | `table` | every key of librdkafka, and what it becomes |
 
 mod advice;
 mod convert;

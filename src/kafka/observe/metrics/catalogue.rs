@@ -1,5 +1,6 @@
-//! Every metric of the client, by its name, unit and kind: those of OpenTelemetry's messaging conventions by their names, ours under
-//! `pat_events.`. Those of typed events are in [`events::observe`](crate::events::observe::catalogue).
+//! Every metric of the client, by its name, unit and kind.
+//!
+//! Those of OpenTelemetry's messaging conventions have their names, ours begin with `pat_events.`. Those of typed events are in [`events::observe`](crate::events::observe::catalogue).
 //!
 //! Counters only grow; gauges are as of now. Units are those of UCUM: `s`, `By`, `{message}`. Attributes by which points are told apart are
 //! the conventions' (`messaging.client.id`, `messaging.consumer.group.name`, `messaging.destination.name`, …) and, of ours,

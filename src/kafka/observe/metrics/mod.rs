@@ -1,14 +1,15 @@
-//! Metrics as a model: what producers, consumers and connections count, under names, with units and attributes, for whatever shows it.
+//! Metrics as a model: what clients count, under names, with units and attributes.
 //!
-//! Nothing here is written on the way of a record: it is put together when somebody looks.
-//!
-//! | file | what lives there |
-//! | --- | --- |
-//! | `catalogue` | every metric, by its name, unit and kind |
-//! | `model` | a snapshot of metrics: points with attributes and values |
-//! | `otel` | metrics as instruments of OpenTelemetry's API (feature `otel`) |
-//! | `prometheus` | a snapshot as Prometheus' text, and a server of it (feature `prometheus`) |
-//! | `sources` | what each part of the client adds to a snapshot |
+//! [`Metrics::snapshot`] puts them together when somebody looks; nothing of it is
+//! written on the way of a record. The [`catalogue`] lists all of them.
+
+// | file | what lives there |
+// | --- | --- |
+// | `catalogue` | every metric, by its name, unit and kind |
+// | `model` | a snapshot of metrics: points with attributes and values |
+// | `otel` | metrics as instruments of OpenTelemetry's API (feature `otel`) |
+// | `prometheus` | a snapshot as Prometheus' text, and a server of it (feature `prometheus`) |
+// | `sources` | what each part of the client adds to a snapshot |
 
 pub mod catalogue;
 mod model;
