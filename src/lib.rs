@@ -82,8 +82,8 @@
 //!
 //! - It runs on [tokio] only. [`kafka::blocking`] is for programs without it.
 //! - Kafka Streams, Kafka Connect and streams groups (KIP-1071) are not there.
-//! - [`kafka::admin`] says what can be administered. What is not there can be asked
-//!   for by Kafka's own messages: [`Client::request`](kafka::Client::request).
+//! - [`kafka::admin`] lists what can be administered. Anything else can be asked for by
+//!   Kafka's own messages: [`Client::request`](kafka::Client::request).
 //! - Kerberos, JKS and PKCS#12 stores are not supported, and lists of revoked
 //!   certificates are not read: `SECURITY.md` says why, and what to do instead.
 //! - The default TLS needs x86_64 with AVX2 and ADX, or aarch64. Elsewhere take
