@@ -1,13 +1,14 @@
 //! The options by which every command finds its cluster and says who it is. In: flags, files and the environment. Out: any of the client's
 //! configurations.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use clap::Args;
-use pat_events::kafka::Result;
 use pat_events::kafka::config::{PropertiesFile, variable_name};
+use pat_events::kafka::{Admin, Result};
 use pat_events::{events, kafka};
 
 use crate::Outcome;
@@ -53,6 +54,14 @@ pub struct Options {
     // Read later: what is wrong would be shown here, and may be a secret.
     #[arg(short = 'X', global = true, value_name = "NAME=VALUE")]
     options: Vec<String>,
+    /// The profile of the file: its lines profile.PROFILE.NAME=VALUE count as NAME=VALUE, and more than those without a profile.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PROFILE",
+        env = "PAT_EVENTS_PROFILE"
+    )]
+    profile: Option<String>,
     #[arg(skip)]
     own_broker: bool,
     /// The file, once it was read: a pipe (-F <(command)) can be read only once.
@@ -62,9 +71,50 @@ pub struct Options {
 
 /// Somebody who says something.
 enum Said<'a> {
-    File(&'a PropertiesFile),
+    File(FileAndProfile<'a>),
     Environment,
     CommandLine(Vec<(&'a str, &'a str)>),
+}
+
+/// A file, of which one profile counts.
+struct FileAndProfile<'a> {
+    file: &'a PropertiesFile,
+    profile: Option<&'a str>,
+}
+
+impl FileAndProfile<'_> {
+    /// Hands on what is said without a profile, then what the profile says. Fails when there is no such profile.
+    fn each(&self, mut set: impl FnMut(&str, &str) -> Result<()>) -> Outcome {
+        let mut profiles = BTreeSet::new();
+        self.file.each(|name, value| match of_profile(name) {
+            Some((profile, _)) => {
+                profiles.insert(profile.to_owned());
+                Ok(())
+            }
+            None => set(name, value),
+        })?;
+        let Some(wanted) = self.profile else {
+            return Ok(());
+        };
+        if !profiles.contains(wanted) {
+            let known = match profiles.is_empty() {
+                true => "it has none: a profile is lines profile.PROFILE.NAME=VALUE".to_owned(),
+                false => format!("it has {}", Vec::from_iter(profiles).join(", ")),
+            };
+            return Err(
+                format!("there is no profile {wanted:?} in the file of options: {known}").into(),
+            );
+        }
+        Ok(self.file.each(|name, value| match of_profile(name) {
+            Some((profile, name)) if profile == wanted => set(name, value),
+            _ => Ok(()),
+        })?)
+    }
+}
+
+/// The profile that an option is of, and its name: of `profile.test.acks`, `test` and `acks`.
+fn of_profile(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("profile.")?.split_once('.')
 }
 
 impl<'a> Said<'a> {
@@ -78,6 +128,12 @@ impl<'a> Said<'a> {
 }
 
 impl Cluster {
+    /// A client for administration, once a broker has answered.
+    pub async fn admin(&self) -> Outcome<Admin> {
+        let connecting = Admin::connect(self.config(&[])?);
+        Ok(self.explained(connecting).await?)
+    }
+
     /// Waits for what needs the brokers, and says on the standard error what they do when that takes long.
     pub async fn explained<T>(&self, work: impl Future<Output = T>) -> T {
         explained(&self.brokers().unwrap_or_default(), work).await
@@ -210,7 +266,15 @@ impl Options {
 
     /// Everybody who says something, the weakest first; the flags of the command are `given`.
     fn said<'a>(&'a self, given: &[(&'a str, &'a str)]) -> Outcome<Vec<Said<'a>>> {
-        let file = self.file()?.map(Said::File);
+        let profile = self.profile.as_deref();
+        let file = self.file()?;
+        if let (None, Some(profile)) = (file, profile.filter(|_| !self.own_broker)) {
+            return Err(format!(
+                "there is no file with the profile {profile:?}: name one with -F, or write pat-events.conf in $XDG_CONFIG_HOME (~/.config)"
+            )
+            .into());
+        }
+        let file = file.map(|file| Said::File(FileAndProfile { file, profile }));
         let (default, named) = match self.config_file {
             Some(_) => (None, file),
             None => (file, None),
@@ -309,6 +373,7 @@ mod tests {
         Options {
             config_file: Some(PathBuf::from(NO_FILE)),
             options: options.collect(),
+            profile: None,
             own_broker: false,
             read: Arc::default(),
         }
@@ -406,6 +471,28 @@ mod tests {
         let error = config.map(|_| ()).expect_err("misspelt").to_string();
         let place = format!("{}:2: there is no option \"linger.msec\"", file.0.display());
         assert!(error.starts_with(&place), "{error}");
+    }
+
+    #[test]
+    fn a_profile_of_a_file_counts_more_than_what_has_none() {
+        let text = "linger.ms=1\nprofile.slow.linger.ms=9\nretries=5\nprofile.fast.linger.ms=2";
+        let (mut options, _file) = with_file(text, &[]);
+        let linger = |options: &Options| {
+            let config: Outcome<ProducerConfig> = options.config("a:1", &[]);
+            config.map(|config| (config.linger.as_millis(), config.retries))
+        };
+        assert_eq!(linger(&options).expect("no profile"), (1, 5));
+        options.profile = Some("slow".to_owned());
+        assert_eq!(linger(&options).expect("slow"), (9, 5));
+        options.profile = Some("other".to_owned());
+        let error = linger(&options).expect_err("no such profile").to_string();
+        assert!(error.contains("it has fast, slow"), "{error}");
+        options.config_file = Some(PathBuf::from(NO_FILE));
+        let error = linger(&options).expect_err("no file").to_string();
+        assert!(
+            error.contains("no file with the profile \"other\""),
+            "{error}"
+        );
     }
 
     #[test]

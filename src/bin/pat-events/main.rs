@@ -1,25 +1,30 @@
-//! The `pat-events` program. In: a command line. Out: what the command prints, and 0, 1 (it failed) or 2 (the command line is wrong, or names a schema that cannot be read).
+//! The `pat-events` program. In: a command line. Out: what the command prints, and how it ended: see `EXIT_STATUS`.
 //!
 //! | file | what lives there |
 //! | --- | --- |
 //! | `demo` | the main job end to end, checked |
 //! | `produce`, `consume` | records from lines or JSON, and back; kcat's habits |
 //! | `top` | what goes on in a cluster, live |
-//! | `topics` | lists, creates, deletes, describes |
+//! | `admin` | `cluster`, `topics`, `groups`, `offsets`, `configs`, `delete-records`: the commands of operators |
 //! | `dlq` | dead letters: looked at, replayed, deleted |
 //! | `broker` | the embedded broker, to develop against |
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
+//! | `registered` | keys and values by schemas of a registry |
 //! | `schema` | what changes of schemas break |
 //! | `typed` | events as JSON |
 //! | `check` | how far a connection gets, step by step |
 //! | `cluster` | the options by which commands find their cluster |
-//! | `hex`, `escapes` | bytes as people write them |
+//! | `hex`, `escapes`, `times` | bytes and times as people write them |
+//! | `listing`, `table` | what is printed of many things, and how that ends |
+//! | `notes` | what is said beside the output |
+//! | `shell` | completions and manual pages |
 //! | `logging` | what happens meanwhile, on the standard error |
 //! | `waiting` | what is being waited for, on the standard error |
 //! | `signals` | Ctrl-C and the signal that ends a service |
 //! | `unique` | names that no other run has |
 //! | `bench` | measures producing and consuming, with the flags and the JSON line of other clients' benchmark programs |
 
+mod admin;
 mod api;
 mod bench;
 mod broker;
@@ -31,12 +36,17 @@ mod demo;
 mod dlq;
 mod escapes;
 mod hex;
+mod listing;
 mod logging;
+mod notes;
 mod produce;
+mod registered;
 mod schema;
+mod shell;
 mod signals;
+mod table;
+mod times;
 mod top;
-mod topics;
 mod typed;
 mod unique;
 mod waiting;
@@ -44,12 +54,36 @@ mod waiting;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use listing::PartlyFailed;
+use logging::Verbosity;
+
+/// How the program ends.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  it is done, or whoever read its output has seen enough
+  1  it failed
+  2  the command line is wrong, or names a schema that cannot be read
+  3  some of several things failed, each of which was told";
+
+/// What the program reads of its environment.
+const ENVIRONMENT: &str = "\
+Environment:
+  KAFKA_BOOTSTRAP_SERVERS  brokers, where the command line and its file name none
+  KAFKA_...                any option of the client: KAFKA_SASL_PASSWORD is sasl.password
+  PAT_EVENTS_PROFILE       the profile of the file of options (--profile)
+  SCHEMA_REGISTRY_URL      the registry of schemas
+  RUST_LOG                 what is logged on the standard error (-v, -q)
+  NO_COLOR                 no colours, also on a terminal
+  XDG_CONFIG_HOME          the folder of pat-events.conf; ~/.config without it";
 
 /// A Kafka client in pure Rust, with typed events on top.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Program {
+    #[command(flatten)]
+    verbosity: Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -59,7 +93,12 @@ enum Command {
     Demo(demo::Demo),
     Produce(produce::Produce),
     Consume(consume::Consume),
-    Topics(topics::Topics),
+    Topics(admin::topics::Topics),
+    Groups(admin::groups::Groups),
+    Offsets(admin::offsets::Offsets),
+    Configs(admin::configs::Configs),
+    Cluster(admin::cluster::ClusterCommand),
+    DeleteRecords(admin::delete_records::DeleteRecords),
     Top(top::Top),
     Dlq(dlq::Dlq),
     Broker(broker::BrokerCommand),
@@ -68,22 +107,39 @@ enum Command {
     Decode(decode::Decode),
     Bench(bench::Bench),
     Schema(schema::SchemaCommand),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// What a command ends with; an error is printed as one line.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
-    let program = Program::parse();
-    match logging::start().and_then(|()| run(program.command)) {
+    let matches = documented(Program::command()).get_matches();
+    let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match logging::start(program.verbosity).and_then(|()| run(program.command)) {
         Ok(status) => status,
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+            notes::tell_failure(&error);
+            match error.downcast_ref::<PartlyFailed>() {
+                Some(failed) if !failed.is_all() => ExitCode::from(3),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
+}
+
+/// The command line, with what is the same for all commands said of each.
+fn documented(command: clap::Command) -> clap::Command {
+    let has_commands = command.has_subcommands();
+    let command = command.mut_subcommands(documented);
+    let after = match has_commands {
+        true => format!("{EXIT_STATUS}\n\n{ENVIRONMENT}"),
+        false => EXIT_STATUS.to_owned(),
+    };
+    command.after_long_help(after)
 }
 
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -97,6 +153,11 @@ fn run(command: Command) -> Outcome<ExitCode> {
         Command::Produce(produce) => on_all_cores(produce.run()),
         Command::Consume(consume) => on_all_cores(consume.run()),
         Command::Topics(topics) => on_all_cores(topics.run()),
+        Command::Groups(groups) => on_all_cores(groups.run()),
+        Command::Offsets(offsets) => on_all_cores(offsets.run()),
+        Command::Configs(configs) => on_all_cores(configs.run()),
+        Command::Cluster(cluster) => on_all_cores(cluster.run()),
+        Command::DeleteRecords(delete) => on_all_cores(delete.run()),
         Command::Top(top) => on_all_cores(top.run()),
         Command::Dlq(dlq) => on_all_cores(dlq.run()),
         Command::Broker(broker) => on_all_cores(broker.run()),
@@ -106,6 +167,8 @@ fn run(command: Command) -> Outcome<ExitCode> {
         // Measured on one thread, as are the clients that it is compared with.
         Command::Bench(bench) => bench.run(),
         Command::Schema(schema) => return schema.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     };
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -123,6 +186,6 @@ mod tests {
 
     #[test]
     fn every_command_can_be_asked_for() {
-        super::Program::command().debug_assert();
+        super::documented(super::Program::command()).debug_assert();
     }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
+use crate::notes;
+
 /// How long nothing may happen before that is explained.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long each address has to take a connection in before it is said not to.
 const DIAL_WITHIN: Duration = Duration::from_millis(500);
 /// The most addresses that are tried: the line is for people.
@@ -23,7 +25,7 @@ pub async fn explained<T>(brokers: &str, work: impl Future<Output = T>) -> T {
         () = sleep(PATIENCE) => {}
     }
     let explain = async {
-        eprintln!("waiting for brokers: {}", states(brokers).await);
+        notes::note(format!("waiting for brokers: {}", states(brokers).await));
     };
     tokio::select! {
         biased;

@@ -8,7 +8,7 @@ use pat_events::kafka::{Consumer, ConsumerHandle, RebalanceListener, TopicPartit
 
 /// The ends of the partitions, of which a member of a group has only its share.
 pub struct Ends {
-    offsets: BTreeMap<TopicPartition, i64>,
+    pub offsets: BTreeMap<TopicPartition, i64>,
     /// For a member of a group.
     share: Option<Share>,
 }

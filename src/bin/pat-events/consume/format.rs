@@ -31,22 +31,35 @@ pub enum Piece {
     KeyLength,
     Value,
     ValueLength,
+    /// The value's length as four bytes, the most significant first.
+    BinaryValueLength,
     Headers,
 }
 
+/// A record, and what its key and its value say where they have been read as more than bytes.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub record: &'a RecordView<'a>,
+    pub key: Option<&'a Value>,
+    pub value: Option<&'a Value>,
+    /// Whether what steers terminals, and what is no text, is escaped.
+    pub is_escaped: bool,
+}
+
 impl Format {
-    /// The value on a line of its own, after the key and a delimiter where there is one.
-    pub fn lines(key_delimiter: Option<&Delimiter>) -> Format {
+    /// The value on a line of its own, after the key and a delimiter where there is one; another delimiter ends it where there is one.
+    pub fn lines(key_delimiter: Option<&Delimiter>, delimiter: Option<&Delimiter>) -> Format {
         let mut pieces = Vec::new();
         if let Some(Delimiter(delimiter)) = key_delimiter {
             pieces.extend([Piece::Key, Piece::Text(delimiter.clone())]);
         }
-        pieces.extend([Piece::Value, Piece::Text(b"\n".to_vec())]);
+        let end = delimiter.map_or(b"\n".to_vec(), |delimiter| delimiter.0.clone());
+        pieces.extend([Piece::Value, Piece::Text(end)]);
         Format::Pieces(pieces)
     }
 
     /// Reads a format: `%t` topic, `%p` partition, `%o` offset, `%T` timestamp, `%k` key, `%K` its length, `%s` value, `%S` its
-    /// length, `%h` headers, `%%`, and [escapes](crate::escapes). The error says what it cannot read.
+    /// length, `%R` its length in binary, `%h` headers, `%%`, and [escapes](crate::escapes). The error says what it cannot read.
     pub fn parse(text: &str) -> Result<Format, String> {
         let mut pieces = Vec::new();
         let mut plain = Vec::new();
@@ -73,14 +86,14 @@ impl Format {
     }
 
     /// Writes one record.
-    pub fn write(&self, record: &RecordView<'_>, out: &mut impl Write) -> io::Result<()> {
+    pub fn write(&self, shown: Shown<'_>, out: &mut impl Write) -> io::Result<()> {
         match self {
-            Format::Pieces(pieces) => pieces.iter().try_for_each(|piece| piece.write(record, out)),
-            Format::Json => writeln!(out, "{}", to_json(record)),
-            Format::Typed(schemas) => match schemas.read(record) {
+            Format::Pieces(pieces) => pieces.iter().try_for_each(|piece| piece.write(shown, out)),
+            Format::Json => writeln!(out, "{}", shown.json()),
+            Format::Typed(schemas) => match schemas.read(shown.record) {
                 Ok(event) => writeln!(out, "{event}"),
                 Err(why) => {
-                    let mut json = to_json(record);
+                    let mut json = shown.json();
                     json["no_event"] = Value::String(why.to_string());
                     writeln!(out, "{json}")
                 }
@@ -89,8 +102,78 @@ impl Format {
     }
 }
 
+impl Shown<'_> {
+    fn json(&self) -> Value {
+        let mut json = to_json(self.record);
+        for (name, read) in [("key", self.key), ("value", self.value)] {
+            if let Some(read) = read {
+                json[name] = read.clone();
+            }
+        }
+        json
+    }
+
+    /// Bytes, or what they say.
+    fn write_part(
+        &self,
+        read: Option<&Value>,
+        bytes: Option<&[u8]>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        match read {
+            Some(read) => self.write_bytes(text_of(read).as_bytes(), out),
+            None => self.write_bytes(bytes.unwrap_or_default(), out),
+        }
+    }
+
+    fn write_bytes(&self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+        match self.is_escaped {
+            true => escape_for_terminal(bytes, out),
+            false => out.write_all(bytes),
+        }
+    }
+}
+
+/// A value that was read as more than bytes, for people: the parts of what was unpacked with spaces between.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts)
+            if parts
+                .iter()
+                .all(|part| !part.is_array() && !part.is_object()) =>
+        {
+            parts.iter().map(text_of).collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Text as it is; what steers terminals, and bytes that are no text, as `\xHH`.
+fn escape_for_terminal(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' | '\t' => write!(out, "{character}")?,
+                control if control.is_control() => {
+                    let mut encoded = [0; 4];
+                    for byte in control.encode_utf8(&mut encoded).bytes() {
+                        write!(out, "\\x{byte:02x}")?;
+                    }
+                }
+                character => write!(out, "{character}")?,
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(out, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
 impl Piece {
-    fn write(&self, record: &RecordView<'_>, out: &mut impl Write) -> io::Result<()> {
+    fn write(&self, shown: Shown<'_>, out: &mut impl Write) -> io::Result<()> {
+        let record = shown.record;
         // As kcat: a length of -1 is null.
         let length = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| bytes.len() as i64);
         match self {
@@ -99,17 +182,18 @@ impl Piece {
             Piece::Partition => write!(out, "{}", record.partition),
             Piece::Offset => write!(out, "{}", record.offset),
             Piece::Timestamp => write!(out, "{}", record.timestamp_ms),
-            Piece::Key => out.write_all(record.key.unwrap_or_default()),
+            Piece::Key => shown.write_part(shown.key, record.key, out),
             Piece::KeyLength => write!(out, "{}", length(record.key)),
-            Piece::Value => out.write_all(record.value.unwrap_or_default()),
+            Piece::Value => shown.write_part(shown.value, record.value, out),
             Piece::ValueLength => write!(out, "{}", length(record.value)),
+            Piece::BinaryValueLength => out.write_all(&(length(record.value) as i32).to_be_bytes()),
             Piece::Headers => {
                 for (number, header) in record.headers.iter().enumerate() {
                     let comma = if number > 0 { "," } else { "" };
                     out.write_all(comma.as_bytes())?;
-                    out.write_all(header.key_bytes)?;
+                    shown.write_bytes(header.key_bytes, out)?;
                     out.write_all(b"=")?;
-                    out.write_all(header.value.unwrap_or(b"NULL"))?;
+                    shown.write_bytes(header.value.unwrap_or(b"NULL"), out)?;
                 }
                 Ok(())
             }
@@ -128,10 +212,11 @@ fn letter(letter: Option<char>) -> Result<Piece, String> {
         Some('K') => Piece::KeyLength,
         Some('s') => Piece::Value,
         Some('S') => Piece::ValueLength,
+        Some('R') => Piece::BinaryValueLength,
         Some('h') => Piece::Headers,
         Some(other) => {
             return Err(format!(
-                "there is no %{other}: there are %t %p %o %T %k %K %s %S %h %%"
+                "there is no %{other}: there are %t %p %o %T %k %K %s %S %R %h %%"
             ));
         }
         None => return Err("it ends in a %; write %% for the sign itself".to_owned()),
@@ -217,6 +302,27 @@ mod tests {
             any::<String>().prop_map(String::into_bytes),
             Just(br#"{"hex": "ff"}"#.to_vec()),
         ]
+    }
+
+    #[test]
+    fn what_steers_terminals_and_what_is_no_text_is_escaped_there() {
+        for (bytes, shown) in [
+            (&b"a\tb\n"[..], "a\tb\n"),
+            (b"\x1b[31m", "\\x1b[31m"),
+            ("\u{e9}\u{9b}".as_bytes(), "\u{e9}\\xc2\\x9b"),
+            (b"\xff\0x", "\\xff\\x00x"),
+        ] {
+            let mut out = Vec::new();
+            escape_for_terminal(bytes, &mut out).expect("in memory");
+            assert_eq!(String::from_utf8_lossy(&out), shown);
+        }
+    }
+
+    #[test]
+    fn what_was_unpacked_stands_with_spaces_between() {
+        assert_eq!(text_of(&json!([1, "a", -2])), "1 a -2");
+        assert_eq!(text_of(&json!("a")), "a");
+        assert_eq!(text_of(&json!({"a": [1]})), r#"{"a":[1]}"#);
     }
 
     #[test]

@@ -3,12 +3,10 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `selection` | which dead letters are meant |
-//! | `times` | times as people write and read them |
 //! | `show` | one dead letter, or a line for each |
 
 mod selection;
 mod show;
-mod times;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -21,6 +19,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::cluster::Cluster;
+use crate::times;
 use crate::typed::Schemas;
 use selection::Selection;
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use pat_events::events::{DeadLetterFilter, FailureClass};
 
-use super::times;
+use crate::times;
 
 /// All dead letters for which all of this holds.
 #[derive(Args)]

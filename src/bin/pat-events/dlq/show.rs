@@ -6,8 +6,8 @@ use pat_events::events::{DeadLetter, LeftOut, dead_letter};
 use pat_events::kafka::RecordView;
 use serde_json::{Value, json};
 
-use super::times;
 use crate::consume::format::{bytes_to_json, to_json as record_to_json};
+use crate::times;
 use crate::typed::Schemas;
 
 /// The most letters of an error in a line.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use pat_events::kafka::{Delivery, Error};
 
+use super::lines::Place;
 use crate::Outcome;
 
 /// The most deliveries that are kept: beyond them the oldest is waited for. A long input must not fill the memory.
@@ -18,7 +19,7 @@ const MOST_FAILED_IN_A_ROW: u64 = MOST_OPEN as u64;
 /// The deliveries whose outcome is not known yet, in the order of their lines.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    open: VecDeque<(u64, Delivery)>,
+    open: VecDeque<(Place, Delivery)>,
     /// The first failure, by its line.
     first: Option<String>,
     failed: u64,
@@ -33,7 +34,7 @@ impl Deliveries {
                 return Err("nothing goes through: no more lines were read".into());
             }
             let is_full = self.open.len() >= MOST_OPEN;
-            let Some((line, oldest)) = self.open.front_mut() else {
+            let Some((_, oldest)) = self.open.front_mut() else {
                 return Ok(());
             };
             let outcome = match is_full {
@@ -43,14 +44,15 @@ impl Deliveries {
             let Some(outcome) = outcome else {
                 return Ok(());
             };
-            let line = *line;
-            self.open.pop_front();
-            self.note(line, outcome.err());
+            let error = outcome.err();
+            if let Some((line, _)) = self.open.pop_front() {
+                self.note(&line, error);
+            }
         }
     }
 
     /// Takes in what the record of this line is delivered by.
-    pub fn push(&mut self, line: u64, delivery: Delivery) {
+    pub fn push(&mut self, line: Place, delivery: Delivery) {
         self.open.push_back((line, delivery));
     }
 
@@ -58,7 +60,7 @@ impl Deliveries {
     pub async fn all(mut self) -> Outcome {
         while let Some((line, delivery)) = self.open.pop_front() {
             let outcome = delivery.await;
-            self.note(line, outcome.err());
+            self.note(&line, outcome.err());
         }
         match self.first {
             None => Ok(()),
@@ -67,14 +69,13 @@ impl Deliveries {
         }
     }
 
-    fn note(&mut self, line: u64, error: Option<Error>) {
+    fn note(&mut self, line: &Place, error: Option<Error>) {
         let Some(error) = error else {
             self.failed_in_a_row = 0;
             return;
         };
         self.failed += 1;
         self.failed_in_a_row += 1;
-        self.first
-            .get_or_insert_with(|| format!("line {line}: {error}"));
+        self.first.get_or_insert_with(|| format!("{line}: {error}"));
     }
 }

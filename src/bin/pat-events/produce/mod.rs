@@ -1,31 +1,38 @@
-//! `pat-events produce`: writes records. In: lines, or the JSON that `consume --json` and `--typed` print. Out: records, all
+//! `pat-events produce`: writes records. In: lines, files, a template, or the JSON that `consume --json` and `--typed` print. Out: records, all
 //! acknowledged when it ends with 0.
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `lines` | the lines of the input |
+//! | `lines` | the lines of the input, or files as a whole |
+//! | `making` | a line becomes a record |
+//! | `template` | records made by a template |
 //! | `deliveries` | what became of each line |
 //! | `json` | a record as a line of JSON |
 
 mod deliveries;
 pub mod json;
 mod lines;
+mod making;
+mod template;
 
-use std::cell::Cell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use pat_events::events::{self, EventProducer};
-use pat_events::kafka::{self, Delivery, Header, Producer, Record};
+use pat_events::kafka::{self, Delivery, Producer};
+use tokio::time::{Instant, sleep_until};
 
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::escapes::{self, Delimiter};
+use crate::registered::{Registered, RegistryOptions, WriteBy, write_by};
 use crate::signals::{Ended, Signals, unless_ended};
 use crate::typed::Schemas;
 use deliveries::Deliveries;
-use json::JsonRecord;
-use lines::Lines;
+use lines::{Lines, Place, Split};
+use making::Maker;
+use template::Template;
 
 /// The most characters that JSON takes for one byte of a record: `\u0000`.
 const MOST_JSON_FOR_A_BYTE: usize = 6;
@@ -51,8 +58,12 @@ pub struct Produce {
     /// Escapes: \n, \r, \t, \0, \e, \\, \xHH. A line without it becomes a record without a key.
     #[arg(short = 'K', long, value_name = "DELIMITER", value_parser = escapes::delimiter)]
     key_delimiter: Option<Delimiter>,
-    #[arg(skip)]
-    told_of_no_key: Cell<bool>,
+    /// What ends a record in the input, and not the end of a line; escapes as with -K.
+    #[arg(short = 'D', long, value_name = "DELIMITER", value_parser = escapes::delimiter)]
+    delimiter: Option<Delimiter>,
+    /// Write each file as one record, and not each line.
+    #[arg(short = 'w', long, conflicts_with = "delimiter")]
+    whole_files: bool,
     /// A header of every record; may be given several times.
     #[arg(short = 'H', long = "header", value_name = "NAME=VALUE", value_parser = crate::cluster::property)]
     headers: Vec<(String, String)>,
@@ -62,22 +73,45 @@ pub struct Produce {
     /// none, gzip, snappy, lz4 or zstd. Default: none, or what KAFKA_COMPRESSION_TYPE says.
     #[arg(short = 'z', long)]
     compression: Option<String>,
+    /// Write no more than this many records.
+    #[arg(short, long)]
+    count: Option<u64>,
+    /// Write this many records a second, and no more.
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// The value of every record: {{n}} its number, {{line}} its line of the input, {{now}}, {{now_ms}}, {{uuid}}, {{random 1 100}}. Without {{line}}
+    /// nothing is read, and -c says how many records there are.
+    #[arg(long, value_name = "TEXT")]
+    template: Option<Template>,
+    /// The key of every record, likewise; {{line}} is the key that -K finds.
+    #[arg(long, value_name = "TEXT", conflicts_with = "key")]
+    key_template: Option<Template>,
+    /// Values are JSON, and are written by this schema of a registry, with its id in front: SUBJECT, SUBJECT:VERSION or id:NUMBER.
+    #[arg(long, value_name = "SCHEMA", value_parser = write_by)]
+    value_schema: Option<WriteBy>,
+    /// Keys are JSON, likewise.
+    #[arg(long, value_name = "SCHEMA", value_parser = write_by)]
+    key_schema: Option<WriteBy>,
+    #[command(flatten)]
+    registry: RegistryOptions,
     /// Each line is a JSON object with value, and if need be key, headers, partition and timestamp_ms, as `consume --json` prints it.
     ///
     /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8: what `consume --json`
     /// prints is written again byte by byte.
-    #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null"])]
+    #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null", "template", "key_template", "value_schema", "key_schema"])]
     json: bool,
     /// Each line is a JSON object with the type and the data of an event, as `consume --typed` prints it.
-    #[arg(short = 'T', long, conflicts_with_all = ["json", "key", "key_delimiter", "headers", "null", "partition"])]
+    #[arg(short = 'T', long, conflicts_with_all = ["json", "key", "key_delimiter", "headers", "null", "partition", "template", "key_template", "value_schema", "key_schema"])]
     typed: bool,
-    /// Read this file and not the standard input.
-    file: Option<PathBuf>,
+    /// Read these files and not the standard input; - is the standard input.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 impl Produce {
     pub async fn run(&self) -> Outcome {
         let mut signals = Signals::listen()?;
+        self.check()?;
         // As kcat does, and Kafka's own tools: a first record makes its topic where brokers allow that.
         let mut given = vec![
             ("acks", "all"),
@@ -91,133 +125,157 @@ impl Produce {
             let schemas = Schemas::load()?;
             given.extend([("topic", self.topic.as_str()), ("linger.ms", "5")]);
             let config: events::ProducerConfig = self.cluster.config(&given)?;
-            let lines = self.lines(config.kafka.max_request_bytes)?;
+            let lines = self.lines(config.kafka.max_request_bytes);
             let connecting = EventProducer::connect(config);
             let producer = unless_ended(&mut signals, self.cluster.explained(connecting)).await??;
-            let accept = async |_: u64, line: &[u8]| {
+            let accept = async |_: &Place, _: u64, line: &[u8]| {
                 Ok(producer.enqueue(&schemas.write(line).await?).await?)
             };
-            return write_all(lines, accept, producer.flush(), &mut signals).await;
+            return self
+                .write_all(lines, accept, producer.flush(), &mut signals)
+                .await;
         }
         let config: kafka::ProducerConfig = self.cluster.config(&given)?;
-        let lines = self.lines(config.max_request_bytes)?;
+        let lines = self.lines(config.max_request_bytes);
+        let maker = unless_ended(&mut signals, self.maker()).await??;
         let connecting = Producer::connect(config);
         let producer = unless_ended(&mut signals, self.cluster.explained(connecting)).await??;
-        let accept = async |number: u64, line: &[u8]| match self.json {
-            true => self.write_json(&producer, line).await,
-            false => self.write_line(&producer, number, line).await,
+        let accept = async |place: &Place, number: u64, line: &[u8]| match self.json {
+            true => maker.json(&producer, line).await,
+            false => maker.line(&producer, place, number, line).await,
         };
-        write_all(lines, accept, producer.flush(), &mut signals).await
+        self.write_all(lines, accept, producer.flush(), &mut signals)
+            .await
     }
 
-    /// The lines of the file or of the standard input, none longer than the description of a record of so many bytes can be.
-    fn lines(&self, most_record_bytes: usize) -> Outcome<Lines> {
-        let most = match self.json || self.typed {
+    fn check(&self) -> Outcome {
+        if self.needs_no_input() && self.count.is_none() && self.files.is_empty() {
+            return Err("a template without {{line}} reads nothing: say with -c how many records there are to be".into());
+        }
+        if self.needs_no_input() && !self.files.is_empty() {
+            return Err("a template without {{line}} reads no files".into());
+        }
+        Ok(())
+    }
+
+    /// Whether records are made of nothing.
+    fn needs_no_input(&self) -> bool {
+        let has_no_line = |template: &Template| !template.has_line();
+        self.template.as_ref().is_some_and(has_no_line)
+            && self.key_template.as_ref().is_none_or(has_no_line)
+    }
+
+    /// The lines of the files or of the standard input, none longer than the description of a record of so many bytes can be.
+    fn lines(&self, most_record_bytes: usize) -> Lines {
+        if self.needs_no_input() {
+            return Lines::without_input();
+        }
+        let is_described = self.json || self.typed || self.value_schema.is_some();
+        let most = match is_described {
             true => most_record_bytes
                 .saturating_mul(MOST_JSON_FOR_A_BYTE)
                 .saturating_add(MOST_JSON_BESIDE),
             false => most_record_bytes,
         };
-        Lines::of(self.file.as_deref(), most)
-    }
-
-    async fn write_line(&self, producer: &Producer, number: u64, line: &[u8]) -> Outcome<Delivery> {
-        let (key, value) = match &self.key_delimiter {
-            None => (self.key.as_deref().map(str::as_bytes), line),
-            Some(Delimiter(delimiter)) => match split(line, delimiter) {
-                Some((key, value)) => (Some(key), value),
-                None => {
-                    if !self.told_of_no_key.replace(true) {
-                        let shown = delimiter.escape_ascii();
-                        eprintln!(
-                            "warning: line {number} has no \"{shown}\", so that its record has no key"
-                        );
-                    }
-                    (None, line)
-                }
-            },
+        let split = match (self.whole_files, &self.delimiter) {
+            (true, _) => Split::Whole,
+            (false, Some(Delimiter(delimiter))) => Split::By(delimiter.clone()),
+            (false, None) => Split::By(b"\n".to_vec()),
         };
-        let or_null = |bytes: &[u8]| !(self.null && bytes.is_empty());
-        let headers: Vec<_> = self
-            .headers
-            .iter()
-            .map(|(name, value)| Header::new(name, value.as_bytes()))
-            .collect();
-        let mut record = Record::new(&self.topic);
-        record.partition = self.partition;
-        record.key = key.filter(|key| or_null(key));
-        record.value = Some(value).filter(|value| or_null(value));
-        record.headers = &headers;
-        Ok(producer.enqueue(record).await?)
+        Lines::of(&self.files, split, most)
     }
 
-    async fn write_json(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
-        let read = JsonRecord::parse(line)?;
-        let headers: Vec<_> = read
-            .headers
-            .iter()
-            .map(|(name, value)| Header::raw(name, value.as_deref()))
-            .collect();
-        let mut record = Record::new(&self.topic).headers(&headers);
-        record.partition = self.partition.or(read.partition);
-        (record.key, record.value) = (read.key.as_deref(), read.value.as_deref());
-        record.timestamp_ms = read.timestamp_ms;
-        Ok(producer.enqueue(record).await?)
-    }
-}
-
-/// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
-/// was. A signal ends the reading, and a second one the waiting.
-async fn write_all(
-    mut lines: Lines,
-    accept: impl AsyncFn(u64, &[u8]) -> Outcome<Delivery>,
-    flush: impl Future<Output = kafka::Result<()>>,
-    signals: &mut Signals,
-) -> Outcome {
-    let mut deliveries = Deliveries::default();
-    let mut number = 0;
-    let reading = async {
-        while let Some(chunk) = lines.next().await {
-            for line in chunk?.lines() {
-                number += 1;
-                deliveries.make_room().await?;
-                let accepted = accept(number, line).await;
-                let delivery = accepted.map_err(|error| format!("line {number}: {error}"))?;
-                deliveries.push(number, delivery);
-            }
+    /// What makes records, with the schemas that it needs.
+    async fn maker(&self) -> Outcome<Maker<'_>> {
+        let mut maker = Maker::new(self);
+        if self.value_schema.is_none() && self.key_schema.is_none() {
+            return Ok(maker);
         }
-        Ok(())
-    };
-    let read = unless_ended(signals, reading).await.flatten();
-    let read = read.map_err(|error| match error.downcast_ref::<Ended>() {
-        Some(_) => format!("ended by a signal after line {number}").into(),
-        None => error,
-    });
-    // Whatever ended the reading, the lines before it were accepted. Their deliveries tell what failed, and of which line it was.
-    let waiting = async {
-        let _ = flush.await;
-        deliveries.all().await
-    };
-    match (read, unless_ended(signals, waiting).await.flatten()) {
-        (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
-        (read, delivered) => read.and(delivered),
+        let mut registered = Registered::connect(&self.registry)?;
+        if let Some(by) = &self.value_schema {
+            maker.value_id = Some(registered.look_up(by).await?);
+        }
+        if let Some(by) = &self.key_schema {
+            maker.key_id = Some(registered.look_up(by).await?);
+        }
+        maker.registered = Some(registered);
+        Ok(maker)
+    }
+
+    /// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
+    /// was. A signal ends the reading, and a second one the waiting.
+    async fn write_all(
+        &self,
+        mut lines: Lines,
+        accept: impl AsyncFn(&Place, u64, &[u8]) -> Outcome<Delivery>,
+        flush: impl Future<Output = kafka::Result<()>>,
+        signals: &mut Signals,
+    ) -> Outcome {
+        let mut deliveries = Deliveries::default();
+        let mut last = None;
+        let mut number = 0;
+        let most = self.count.unwrap_or(u64::MAX);
+        let pace = self.rate.map(Pace::new);
+        let reading = async {
+            while number < most
+                && let Some(chunk) = lines.next().await
+            {
+                for (place, line) in chunk?.lines() {
+                    if number == most {
+                        break;
+                    }
+                    if let Some(pace) = &pace {
+                        pace.wait(number).await;
+                    }
+                    number += 1;
+                    deliveries.make_room().await?;
+                    last = Some(place.clone());
+                    let accepted = accept(&place, number, line).await;
+                    let delivery = accepted.map_err(|error| format!("{place}: {error}"))?;
+                    deliveries.push(place, delivery);
+                }
+            }
+            Ok(())
+        };
+        let read = unless_ended(signals, reading).await.flatten();
+        let read = read.map_err(|error| match (error.downcast_ref::<Ended>(), &last) {
+            (Some(_), Some(last)) => format!("ended by a signal after {last}").into(),
+            (Some(_), None) => "ended by a signal before anything was written".into(),
+            (None, _) => error,
+        });
+        // Whatever ended the reading, the lines before it were accepted. Their deliveries tell what failed, and of which line it was.
+        let waiting = async {
+            let _ = flush.await;
+            deliveries.all().await
+        };
+        match (read, unless_ended(signals, waiting).await.flatten()) {
+            (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
+            (read, delivered) => read.and(delivered),
+        }
     }
 }
 
-fn split<'a>(line: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = line
-        .windows(delimiter.len().max(1))
-        .position(|window| window == delimiter)?;
-    Some((&line[..at], &line[at + delimiter.len()..]))
+/// So many records a second.
+struct Pace {
+    start: Instant,
+    rate: u32,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Pace {
+    fn new(rate: u32) -> Pace {
+        Pace {
+            start: Instant::now(),
+            rate,
+        }
+    }
 
-    #[test]
-    fn the_key_ends_at_the_first_delimiter() {
-        assert_eq!(split(b"k::v::w", b"::"), Some((&b"k"[..], &b"v::w"[..])));
-        assert_eq!(split(b"no delimiter", b"::"), None);
+    /// Waits until it is time for the record after that many.
+    async fn wait(&self, written: u64) {
+        let seconds = written as f64 / f64::from(self.rate);
+        let due = self.start + Duration::from_secs_f64(seconds);
+        // A timer is no finer than a millisecond: records go out in bursts of what is due.
+        if due > Instant::now() {
+            sleep_until(due).await;
+        }
     }
 }

@@ -1,0 +1,22 @@
+//! The commands of operators: what there is in a cluster, and what is to change. In: names. Out: a table or lines of JSON, and a failure for each
+//! thing that failed.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `cluster` | brokers, controller, racks |
+//! | `topics` | topics listed, created, altered, deleted, described |
+//! | `groups` | groups and their lag, and where they go on |
+//! | `offsets` | where logs begin and end, and what stands at a time |
+//! | `configs` | configuration of topics, brokers, groups and client metrics |
+//! | `delete_records` | records deleted from the front of partitions |
+//! | `partitions` | partitions as people name them |
+
+pub mod cluster;
+pub mod configs;
+pub mod delete_records;
+pub mod groups;
+pub mod offsets;
+mod partitions;
+pub mod topics;
+
+pub use partitions::{Named, TopicName, numbers, partitions};

@@ -1,0 +1,143 @@
+//! A line becomes a record. In: what the command line says of records, and a line. Out: a record that was accepted.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use pat_events::kafka::{Delivery, Header, Producer, Record};
+
+use super::Produce;
+use super::json::JsonRecord;
+use super::lines::Place;
+use crate::Outcome;
+use crate::escapes::Delimiter;
+use crate::notes::note;
+use crate::registered::Registered;
+
+/// Makes records.
+pub struct Maker<'a> {
+    options: &'a Produce,
+    pub registered: Option<Registered>,
+    /// The ids of the schemas that keys and values are written by.
+    pub key_id: Option<u32>,
+    pub value_id: Option<u32>,
+    told_of_no_key: Cell<bool>,
+}
+
+impl<'a> Maker<'a> {
+    pub fn new(options: &'a Produce) -> Maker<'a> {
+        Maker {
+            options,
+            registered: None,
+            key_id: None,
+            value_id: None,
+            told_of_no_key: Cell::new(false),
+        }
+    }
+
+    /// The record of a line, which is the record of this number.
+    pub async fn line(
+        &self,
+        producer: &Producer,
+        place: &Place,
+        number: u64,
+        line: &[u8],
+    ) -> Outcome<Delivery> {
+        let options = self.options;
+        let (key, value) = self.parts(place, line);
+        let key = match &options.key_template {
+            Some(template) => Some(Cow::Owned(template.fill(number, key.unwrap_or(value)))),
+            None => key.map(Cow::Borrowed),
+        };
+        let value = match &options.template {
+            Some(template) => Cow::Owned(template.fill(number, value)),
+            None => Cow::Borrowed(value),
+        };
+        let or_null = |bytes: &Cow<'_, [u8]>| !(options.null && bytes.is_empty());
+        let (key, value) = (key.filter(or_null), Some(value).filter(or_null));
+        let key = self.by_schema("key", self.key_id, key)?;
+        let value = self.by_schema("value", self.value_id, value)?;
+        let headers: Vec<_> = options
+            .headers
+            .iter()
+            .map(|(name, value)| Header::new(name, value.as_bytes()))
+            .collect();
+        let mut record = Record::new(&options.topic);
+        record.partition = options.partition;
+        record.key = key.as_deref();
+        record.value = value.as_deref();
+        record.headers = &headers;
+        Ok(producer.enqueue(record).await?)
+    }
+
+    /// Key and value of a line.
+    fn parts<'b>(&self, place: &Place, line: &'b [u8]) -> (Option<&'b [u8]>, &'b [u8])
+    where
+        'a: 'b,
+    {
+        let Some(Delimiter(delimiter)) = &self.options.key_delimiter else {
+            return (self.options.key.as_deref().map(str::as_bytes), line);
+        };
+        match split(line, delimiter) {
+            Some((key, value)) => (Some(key), value),
+            None => {
+                if !self.told_of_no_key.replace(true) {
+                    let shown = delimiter.escape_ascii();
+                    note(format!(
+                        "warning: {place} has no \"{shown}\", so that its record has no key"
+                    ));
+                }
+                (None, line)
+            }
+        }
+    }
+
+    /// The bytes of what JSON says, where a schema says how they are written.
+    fn by_schema<'b>(
+        &self,
+        part: &str,
+        id: Option<u32>,
+        json: Option<Cow<'b, [u8]>>,
+    ) -> Outcome<Option<Cow<'b, [u8]>>> {
+        match (&self.registered, id, json) {
+            (Some(registered), Some(id), Some(json)) => {
+                let written = registered.write(id, &json);
+                let written = written.map_err(|error| format!("the {part}: {error}"))?;
+                Ok(Some(Cow::Owned(written)))
+            }
+            (_, _, bytes) => Ok(bytes),
+        }
+    }
+
+    /// The record that a line of JSON describes.
+    pub async fn json(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
+        let read = JsonRecord::parse(line)?;
+        let headers: Vec<_> = read
+            .headers
+            .iter()
+            .map(|(name, value)| Header::raw(name, value.as_deref()))
+            .collect();
+        let mut record = Record::new(&self.options.topic).headers(&headers);
+        record.partition = self.options.partition.or(read.partition);
+        (record.key, record.value) = (read.key.as_deref(), read.value.as_deref());
+        record.timestamp_ms = read.timestamp_ms;
+        Ok(producer.enqueue(record).await?)
+    }
+}
+
+fn split<'a>(line: &'a [u8], delimiter: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = line
+        .windows(delimiter.len().max(1))
+        .position(|window| window == delimiter)?;
+    Some((&line[..at], &line[at + delimiter.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_ends_at_the_first_delimiter() {
+        assert_eq!(split(b"k::v::w", b"::"), Some((&b"k"[..], &b"v::w"[..])));
+        assert_eq!(split(b"no delimiter", b"::"), None);
+    }
+}
