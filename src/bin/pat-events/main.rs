@@ -80,7 +80,7 @@ Environment:
 
 /// A Kafka client in pure Rust, with typed events on top.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(name = "pat-events", version, propagate_version = true)]
 struct Program {
     #[command(flatten)]
     verbosity: Verbosity,

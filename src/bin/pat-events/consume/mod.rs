@@ -25,7 +25,7 @@ use std::io::{self, BufWriter, IsTerminal};
 use std::time::Duration;
 
 use clap::Args;
-use pat_events::kafka::{Consumer, ConsumerConfig, Error, ErrorKind};
+use pat_events::kafka::{Admin, Consumer, ConsumerConfig, Error, ErrorKind};
 use tokio::time::sleep;
 
 use crate::Outcome;
@@ -234,7 +234,7 @@ impl Consume {
         let partitions = match self.group.is_some() && !is_bounded {
             true => Vec::new(),
             false => {
-                let admin = self.cluster.admin().await?;
+                let admin = Admin::connect(self.config(range)?.client).await?;
                 let only = self.partition.as_ref().map_or(&[][..], |it| &it.0);
                 sources::named(&admin, &names, only).await?
             }
