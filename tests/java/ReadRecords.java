@@ -1,4 +1,4 @@
-// Reads whole topics with Kafka's own client, CRC checks on, and prints one line a record, in order per partition.
+// Reads what is committed of whole topics with Kafka's own client, CRC checks on, and prints one line a record, in order per partition.
 // In: bootstrap servers, topics. Out: topic, partition, offset, timestamp, key, value, name=value of each header; tabs
 // between, bytes in hex, "-" for null.
 
@@ -17,6 +17,7 @@ public class ReadRecords {
             "bootstrap.servers", args[0],
             "check.crcs", true,
             "enable.auto.commit", false,
+            "isolation.level", "read_committed",
             "enable.metrics.push", false);
         var out = new StringBuilder();
         try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {

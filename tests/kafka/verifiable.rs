@@ -40,21 +40,21 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     consumers.into_iter().chain(queues).collect()
 }
 
-fn with_tools(jdk: &Jdk) -> Result<Jdk, Failed> {
+pub(crate) fn with_tools(jdk: &Jdk) -> Result<Jdk, Failed> {
     let tools = ("org.apache.kafka", "kafka-tools", KAFKA_VERSION);
     let jdk = jdk.with(&format!("tools-{KAFKA_VERSION}"), &[tools]);
     jdk.map_err(Failed::from)
 }
 
 /// One of Java's consumers, in a process of its own.
-struct Verifiable {
-    process: Guarded,
+pub(crate) struct Verifiable {
+    pub(crate) process: Guarded,
     says: PathBuf,
     errors: PathBuf,
 }
 
 impl Verifiable {
-    fn start(jdk: &Jdk, class: &str, name: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(jdk: &Jdk, class: &str, name: &str, arguments: &[&str]) -> Self {
         // Trials on both brokers run side by side.
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
@@ -73,18 +73,25 @@ impl Verifiable {
         }
     }
 
-    /// All that it has said of this.
-    fn said(&self, name: &str) -> Vec<Value> {
+    /// All that it has said.
+    pub(crate) fn says(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.says).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines = whole.lines().map(|line| {
             let said = serde_json::from_str::<Value>(line);
             said.unwrap_or_else(|error| panic!("{line}: {error}"))
         });
-        lines.filter(|said| said["name"] == name).collect()
+        lines.collect()
     }
 
-    fn what_went_wrong(&self) -> String {
+    /// All that it has said of this.
+    fn said(&self, name: &str) -> Vec<Value> {
+        let mut said = self.says();
+        said.retain(|said| said["name"] == name);
+        said
+    }
+
+    pub(crate) fn what_went_wrong(&self) -> String {
         let last = fs::read_to_string(&self.says).unwrap_or_default();
         let last: Vec<_> = last.lines().rev().take(3).collect();
         let errors = fs::read_to_string(&self.errors).unwrap_or_default();
