@@ -749,42 +749,60 @@ async fn an_assignment_asks_for_committed_offsets_once_also_when_its_listener_do
     assert_eq!(wire.requests(ApiKey::OFFSET_FETCH), 1);
 }
 
+/// Commits what is given up.
+struct CommitsRevoked;
+
+impl RebalanceListener for CommitsRevoked {
+    async fn on_revoked(&self, consumer: &ConsumerHandle, _: &[TopicPartition]) {
+        consumer.commit_sync().await.expect("in time");
+    }
+}
+
 /// Who had joined a rebalance could not commit, and said so: what it had read of partitions that stayed its own was read again by others.
 #[tokio::test(start_paused = true)]
 async fn closing_in_the_middle_of_a_rebalance_waits_for_the_generation_in_which_it_can_commit() {
-    let broker = one_broker(2);
-    for partition in 0..2 {
-        fill(&broker, partition, 0..100, 100);
-    }
-    let cooperative = |config: &mut ConsumerConfig| {
-        config.partition_assignment_strategy = AssignmentStrategy::CooperativeSticky.into();
-        (config.enable_auto_commit, config.auto_commit_interval) = (true, ms(600_000));
-    };
-    let mut one = member(&broker, cooperative).await;
-    let mut read = 0;
-    while read < 200 {
-        read += one.poll(ms(100)).await.expect("a poll").count();
-    }
-    broker.inject(Fault::on(ApiKey::JOIN_GROUP, FaultAction::Delay(ms(5_000))).always());
-    let joining = tokio::spawn({
-        let other = member(&broker, cooperative).await;
-        async move {
-            let mut other = other;
-            other.poll(ms(60_000)).await.map(|records| records.count())
+    for by_listener in [false, true] {
+        let broker = one_broker(2);
+        for partition in 0..2 {
+            fill(&broker, partition, 0..100, 100);
         }
-    });
-    // The other has got its id after five seconds; this one has joined again by itself then, and its answer is on its way.
-    tokio::time::sleep(ms(9_000)).await;
-    let error = one.handle().commit_sync().await.expect_err("it has joined");
-    assert_eq!(error.kind(), ErrorKind::Rebalance);
-    broker.clear_faults();
-    one.close().await.expect("committed, and left");
-    joining.abort();
-    let admin = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
-    let partitions = [tp(0), tp(1)];
-    let committed = admin.committed(&partitions).await.expect("offsets");
-    assert!(
-        partitions.iter().all(|it| committed[it].offset == 100),
-        "{committed:?}"
-    );
+        let cooperative = |config: &mut ConsumerConfig| {
+            config.partition_assignment_strategy = AssignmentStrategy::CooperativeSticky.into();
+            config.enable_auto_commit = !by_listener;
+            config.auto_commit_interval = ms(600_000);
+        };
+        let mut one = member(&broker, cooperative).await;
+        if by_listener {
+            let told = one.subscribe_with(&["t"], CommitsRevoked);
+            told.await.expect("the same subscription");
+        }
+        let mut read = 0;
+        while read < 200 {
+            read += one.poll(ms(100)).await.expect("a poll").count();
+        }
+        broker.inject(Fault::on(ApiKey::JOIN_GROUP, FaultAction::Delay(ms(5_000))).always());
+        let joining = tokio::spawn({
+            let other = member(&broker, cooperative).await;
+            async move {
+                let mut other = other;
+                other.poll(ms(60_000)).await.map(|records| records.count())
+            }
+        });
+        // The other has got its id after five seconds; this one has joined again by itself then, and its answer is on its way.
+        tokio::time::sleep(ms(9_000)).await;
+        let error = one.handle().commit_sync().await.expect_err("it has joined");
+        assert_eq!(error.kind(), ErrorKind::Rebalance);
+        broker.clear_faults();
+        one.close().await.expect("committed, and left");
+        joining.abort();
+        let admin = consumer(&broker, |config| config.group_id = Some("g".to_string())).await;
+        let partitions = [tp(0), tp(1)];
+        let committed = admin.committed(&partitions).await.expect("offsets");
+        let all = |it| {
+            committed
+                .get(it)
+                .is_some_and(|committed| committed.offset == 100)
+        };
+        assert!(partitions.iter().all(all), "{committed:?}");
+    }
 }

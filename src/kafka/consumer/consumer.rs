@@ -145,7 +145,7 @@ impl Consumer {
     /// a last time what was measured.
     ///
     /// Takes up to the request timeout, of which the commit gets half (in the middle of a rebalance it waits for the next generation, if it has
-    /// something to commit), and the listener what is left of three quarters. The error is that
+    /// something to commit, or a listener that may), and the listener what is left of three quarters. The error is that
     /// of the last commit; everything else is done regardless.
     pub async fn close(mut self) -> Result<()> {
         let patience = self.context().config.client.request_timeout;

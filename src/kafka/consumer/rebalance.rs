@@ -56,15 +56,27 @@ impl Consumer {
     }
 
     /// Commits everything that polls have returned, as [`commit_finished`](Self::commit_finished) does. Who has joined a rebalance cannot commit
-    /// until the group has its next generation: takes part in it until then, as polls do, unless what this member had is lost already.
+    /// until the group has its next generation, nor can its listener: takes part in it until then, as polls do, unless what this member had is
+    /// lost already.
     pub(super) async fn commit_before_leaving(&mut self, deadline: Instant) -> Result<()> {
         loop {
             let committed = self.commit_finished(deadline).await;
-            let is_early = matches!(&committed, Err(error) if error.kind() == ErrorKind::Rebalance);
+            let is_refused =
+                matches!(&committed, Err(error) if error.kind() == ErrorKind::Rebalance);
+            let is_early = is_refused || committed.is_ok() && self.is_too_early_for_listener();
             if !is_early || !self.rebalance_for_a_moment(deadline).await {
                 return committed;
             }
         }
+    }
+
+    /// Whether a listener could not commit now what it will be told that it is to give up.
+    fn is_too_early_for_listener(&self) -> bool {
+        let Some(group) = self.context().group() else {
+            return false;
+        };
+        let can_commit = group.with(|membership| membership.group_metadata().is_ok());
+        self.listener.is_some() && !can_commit && !self.assignment().is_empty()
     }
 
     /// Takes part in a rebalance for a moment, until `deadline` at most, so that this member can commit again. `false` when that is of no use.
