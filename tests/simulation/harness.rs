@@ -503,6 +503,7 @@ async fn live(seed: u64) -> Outcome {
         moves_by_itself: !harness.plan.none,
         owned_once: harness.plan.is_owned_once(),
         epochs_rise: harness.plan.protocols.is_one(),
+        protocols: harness.plan.protocols,
         sharing: harness.plan.sharing.map(|sharing| SharingGuarantees {
             is_held_alone: harness.plan.is_held_alone(),
             lock_ms: sharing.lock.as_millis() as u64,

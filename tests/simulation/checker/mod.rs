@@ -19,6 +19,7 @@ mod writing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::{Event, Group, History, Id, Incarnation};
+use crate::plan::Protocols;
 
 /// What a run promises.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub struct Guarantees {
     pub owned_once: bool,
     /// The group's epochs never begin anew: it does not change its protocol.
     pub epochs_rise: bool,
+    /// By which protocols its members are in it.
+    pub protocols: Protocols,
     /// Where there is a share group.
     pub sharing: Option<SharingGuarantees>,
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pat_events::kafka::GroupProtocol;
+
 use super::{Guarantees, Violation};
 use crate::history::{Event, History};
 
@@ -17,6 +19,9 @@ struct Partition {
 /// No partition is two members' in one epoch: one that is given to a member is given to another in a later epoch only, which the first does
 /// not enter as long as it has the partition. Whoever has lost its place in the group, and does not know, stays in the epoch that it has.
 ///
+/// One of the classic protocol in a group with members of the consumer protocol is not told that it lost its place: Kafka takes it in again
+/// with the id that it has, and only the assignment says what is not its own any more.
+///
 /// Of a topic that was created anew, others have the new partitions while some have the old ones: such histories are not looked at.
 pub(super) fn once(history: &History, guarantees: Guarantees, found: &mut Vec<Violation>) {
     let is_created = |event: &Event| matches!(event, Event::Created { .. });
@@ -29,7 +34,11 @@ pub(super) fn once(history: &History, guarantees: Guarantees, found: &mut Vec<Vi
         match *event {
             Event::InEpoch { reader, epoch } => {
                 epochs.insert(reader, epoch);
-                let Some(epoch) = epoch else { continue };
+                let is_told = guarantees.protocols.is_one()
+                    || guarantees.protocols.of(reader) != GroupProtocol::Classic;
+                let Some(epoch) = epoch.filter(|_| is_told) else {
+                    continue;
+                };
                 for (number, partition) in &partitions {
                     let Some((Some(since), before)) = partition.owners.get(&reader) else {
                         continue;

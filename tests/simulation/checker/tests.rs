@@ -1,5 +1,7 @@
 //! Histories with one thing wrong each: a checker that cannot fail would prove nothing.
 
+use pat_events::kafka::GroupProtocol;
+
 use super::*;
 use crate::history::ReportedOutcome;
 
@@ -14,6 +16,7 @@ const NOTHING: Guarantees = Guarantees {
     moves_by_itself: true,
     owned_once: false,
     epochs_rise: false,
+    protocols: Protocols::All(GroupProtocol::Classic),
     sharing: None,
 };
 
@@ -852,6 +855,15 @@ fn a_partition_of_two_members_is_found() {
     assert_eq!(judged(well, &[&silent]), 1, "where nobody is silent");
     assert_eq!(judged(NOTHING, &[&silent, &[enters(4)]]), 1);
     assert_eq!(judged(NOTHING, &[&silent, &[released, enters(4)]]), 0);
+    // One of the classic protocol among others is told by its next assignment only.
+    use GroupProtocol::{Classic, Consumer};
+    for (first, then, count) in [(Consumer, Classic, 0), (Classic, Consumer, 1)] {
+        let changing = Guarantees {
+            protocols: Protocols::Changing(first, then),
+            ..NOTHING
+        };
+        assert_eq!(judged(changing, &[&silent, &[enters(4)]]), count);
+    }
     let gone = Event::Stops { reader: one };
     assert_eq!(
         judged(well, &[&given(one, 2), &[gone], &given(other, 2)]),
