@@ -4,6 +4,7 @@
 mod demo;
 mod dlq;
 mod lines;
+mod operating;
 mod reading;
 mod running;
 mod signals;
@@ -30,6 +31,7 @@ use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
 use demo::*;
 use dlq::*;
 use lines::*;
+use operating::operators_see_and_change_a_cluster;
 use reading::*;
 use running::{Program, fails};
 pub use running::{end_of, run};
@@ -155,6 +157,9 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         ),
     ];
     let on_kafka = [
+        fleet.on_one("operators_see_and_change_a_cluster", |_, kafka| {
+            operators_see_and_change_a_cluster(&kafka.bootstrap())
+        }),
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
             demo(&["--brokers", &kafka.bootstrap()])
         }),

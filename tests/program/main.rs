@@ -8,6 +8,7 @@
 //! | `offsets` | where logs begin and end, and what is deleted of them |
 //! | `reading` | `consume`: what is read, and how it is shown |
 //! | `writing` | `produce`: what becomes a record |
+//! | `rights` | users, access rules, transactions |
 //! | `command_line` | options, profiles, completions, manual pages |
 //! | `outages` | brokers that go away |
 
@@ -16,6 +17,7 @@ mod groups;
 mod offsets;
 mod outages;
 mod reading;
+mod rights;
 mod topics;
 mod writing;
 

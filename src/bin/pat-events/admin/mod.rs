@@ -9,14 +9,22 @@
 //! | `offsets` | where logs begin and end, and what stands at a time |
 //! | `configs` | configuration of topics, brokers, groups and client metrics |
 //! | `delete_records` | records deleted from the front of partitions |
+//! | `acls`, `users`, `quotas` | who may do what, and how much |
+//! | `transactions` | transactions listed, described, ended |
+//! | `replicas` | leaders elected, partitions moved, directories, features, the quorum |
 //! | `partitions` | partitions as people name them |
 
+pub mod acls;
 pub mod cluster;
 pub mod configs;
 pub mod delete_records;
 pub mod groups;
 pub mod offsets;
 mod partitions;
+pub mod quotas;
+pub mod replicas;
 pub mod topics;
+pub mod transactions;
+pub mod users;
 
 pub use partitions::{Named, TopicName, numbers, partitions};
