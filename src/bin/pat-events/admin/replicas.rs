@@ -152,7 +152,8 @@ pub struct LogDirs {
     #[command(flatten)]
     form: Form,
     /// Ids of brokers; all without any.
-    brokers: Vec<i32>,
+    #[arg(value_name = "BROKER")]
+    of: Vec<i32>,
     /// A line for each replica, too, and not for each directory alone.
     #[arg(long)]
     replicas: bool,
@@ -161,7 +162,7 @@ pub struct LogDirs {
 impl LogDirs {
     pub async fn run(&self) -> Outcome {
         let admin = self.cluster.admin().await?;
-        let mut brokers = self.brokers.clone();
+        let mut brokers = self.of.clone();
         if brokers.is_empty() {
             brokers.extend(
                 admin
