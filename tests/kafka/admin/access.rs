@@ -90,7 +90,10 @@ async fn rules_are_altered(admin: &Admin, nobody: &Admin) {
         Some(ErrorCode::INVALID_REQUEST),
         "{created:?}"
     );
-    let error = nobody.create_acls(&[read.clone()]).await.expect("answered");
+    let error = nobody
+        .create_acls(std::slice::from_ref(&read))
+        .await
+        .expect("answered");
     let error = error[&read].as_ref().expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Authorization, "{error}");
     let error = nobody.describe_acls(&AclBindingFilter::default()).await;

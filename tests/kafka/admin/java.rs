@@ -74,7 +74,10 @@ async fn we_act(admin: &Admin, known: &Admin) -> String {
     admin.create_topic(&topic).await.expect("created");
     let resource = AclResource::topic("ours-").prefixed();
     let rule = AclBinding::allow("User:ours", AclOperation::Write, resource).host("10.0.0.8");
-    let created = admin.create_acls(&[rule.clone()]).await.expect("answered");
+    let created = admin
+        .create_acls(std::slice::from_ref(&rule))
+        .await
+        .expect("answered");
     assert!(created[&rule].is_ok(), "{created:?}");
     let upsertion = ScramUpsertion::new(ScramMechanism::Sha256, "a secret").iterations(8_192);
     let users = BTreeMap::from([("ours", AlterScramCredential::Upsert(upsertion))]);
