@@ -11,6 +11,7 @@
 //! | `consuming` | `Consumer`, `ConsumerHandle`, `PendingCommit`, alone and in a group |
 //! | `administering` | `Admin` |
 //! | `events` | `EventProducer`, `EventConsumer` |
+//! | `transactions` | `TransactionalProducer`, `Transaction`, `exactly_once` |
 
 // Some of it only other tests need.
 #[allow(dead_code, unused_imports)]
@@ -28,6 +29,7 @@ mod administering;
 mod consuming;
 mod events;
 mod producing;
+mod transactions;
 
 use std::fmt;
 use std::future::poll_fn;

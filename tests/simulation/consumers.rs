@@ -115,11 +115,18 @@ impl Progress {
 
 impl Readers {
     pub fn start(harness: &Harness, rng: &Rng) -> Self {
-        let mut tasks = vec![tokio::spawn(read_alone(harness.clone(), rng.fork()))];
+        let mut tasks = Vec::new();
+        let alone = rng.fork();
+        if harness.plan.others {
+            tasks.push(tokio::spawn(read_alone(harness.clone(), alone)));
+        }
         let mut typed = Vec::new();
         let slots = rng.between(1, 3) as u32;
         for slot in 0..slots {
             let rng = rng.fork();
+            if !harness.plan.others {
+                continue;
+            }
             if harness.plan.typed {
                 typed.push(handlers::run_slot(
                     harness.clone(),
@@ -211,7 +218,7 @@ fn config(harness: &Harness, reader: u32, rng: &Rng) -> ConsumerConfig {
     config
 }
 
-async fn connect(config: ConsumerConfig) -> Consumer {
+pub async fn connect(config: ConsumerConfig) -> Consumer {
     loop {
         // No broker may be there yet.
         match Consumer::connect(config.clone()).await {

@@ -29,30 +29,36 @@ async fn chaos(harness: Harness, rng: Rng) {
     loop {
         sleep(rng.millis(1, pause_ms)).await;
         let node = *rng.pick(&broker.node_ids());
-        let count = |what: &str| harness.tally.count(format!("brokers: {what}"));
+        let happens = |what: &str| harness.happens("brokers", &format!("brokers: {what}"));
         match rng.between(0, 9) {
             0..=2 => {
                 let partition = rng.between(0, harness.partitions() as u64 - 1) as i32;
-                count("leader moves");
-                broker.move_leader(TOPIC, partition, node);
+                if happens("leader moves") {
+                    broker.move_leader(TOPIC, partition, node);
+                }
             }
             3 => {
-                count("node stops");
-                broker.stop_node(node).await;
+                if happens("node stops") {
+                    broker.stop_node(node).await;
+                }
             }
             4..=5 => {
-                count("node starts");
-                let started = broker.start_node(node).await;
-                started.expect("memory has no ports to lose");
+                if happens("node starts") {
+                    let started = broker.start_node(node).await;
+                    started.expect("memory has no ports to lose");
+                }
             }
             6 => {
-                count("coordinator moves");
                 let groups = harness.groups();
-                broker.move_coordinator(rng.pick::<&str>(&groups), node);
+                let group = rng.pick::<&str>(&groups);
+                if happens("coordinator moves") {
+                    broker.move_coordinator(group, node);
+                }
             }
             7 => {
-                count("node ends all connections");
-                broker.disconnect_node(node);
+                if happens("node ends all connections") {
+                    broker.disconnect_node(node);
+                }
             }
             8 if harness.plan.grows && rng.chance(10) => harness.grow(&rng),
             8 if harness.plan.any_error => draw_any(&harness, &rng),
@@ -90,7 +96,10 @@ async fn recreate(harness: Harness, rng: Rng) {
     loop {
         sleep(rng.millis(1_000, 20_000)).await;
         let partitions = harness.partitions();
-        harness.delete();
+        let happens = harness.happens("topic", "brokers: topic deleted and created anew");
+        if happens {
+            harness.delete();
+        }
         if rng.chance(50) {
             sleep(rng.millis(1, 3_000)).await;
         }
@@ -99,7 +108,9 @@ async fn recreate(harness: Harness, rng: Rng) {
             1 => partitions,
             _ => rng.between(partitions as u64, 5.max(partitions as u64)) as i32,
         };
-        harness.recreate(partitions);
+        if happens {
+            harness.recreate(partitions);
+        }
         if harness.plan.grows && rng.chance(30) {
             sleep(rng.millis(1, 5_000)).await;
             harness.grow(&rng);
@@ -110,11 +121,12 @@ async fn recreate(harness: Harness, rng: Rng) {
 /// Stops all brokers, until all is healed.
 async fn outage(harness: Harness, rng: Rng) {
     sleep(rng.millis(1_000, 10_000)).await;
-    for node in harness.broker.node_ids() {
-        harness.broker.stop_node(node).await;
+    if harness.happens("brokers", "brokers: all stop for long") {
+        for node in harness.broker.node_ids() {
+            harness.broker.stop_node(node).await;
+        }
+        harness.recorder.record(Event::Down);
     }
-    harness.tally.count("brokers: all stop for long");
-    harness.recorder.record(Event::Down);
     sleep(Duration::MAX).await;
 }
 
@@ -144,7 +156,7 @@ fn draw_any(harness: &Harness, rng: &Rng) {
 }
 
 /// What happens to a request of this API.
-fn described(api: ApiKey, action: FaultAction) -> String {
+pub fn described(api: ApiKey, action: FaultAction) -> String {
     let what = match action {
         FaultAction::ApplyThenDisconnect => "is done and not answered",
         FaultAction::Disconnect => "is not read, the connection ends",

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::checker::{Guarantees, SharingGuarantees, Violation, check};
+use crate::checker::{self, Guarantees, SharingGuarantees, Violation, check};
 use crate::consumers;
 use crate::faults;
 use crate::history::{Event, Group, History, Id, Incarnation, Recorder};
@@ -24,8 +24,11 @@ use crate::network::Network;
 use crate::plan::{Failing, Fate, Plan, Scenario};
 use crate::producers::{self, Load};
 use crate::rng::Rng;
+use crate::script::{Happened, Script};
 use crate::security;
 use crate::sharing;
+use crate::shrink::{Part, Reduction};
+use crate::transactions;
 
 pub const TOPIC: &str = "events";
 /// Where the dead letters of its records go.
@@ -54,6 +57,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Nothing moved any more, or something took longer than [`PATIENCE`] after everything had healed.
     pub stuck: Option<String>,
+    /// The faults that it had.
+    pub happened: Vec<Happened>,
 }
 
 impl Outcome {
@@ -97,6 +102,7 @@ pub struct Harness {
     pub plan: Arc<Plan>,
     pub failure: FirstFailure,
     pub tally: Tally,
+    pub script: Script,
     topic: Arc<Mutex<Topic>>,
     /// How many batches of each partition of dead letters and retry topics were looked at.
     dead: Arc<Mutex<BTreeMap<(String, i32), usize>>>,
@@ -159,7 +165,6 @@ impl Harness {
         let log = self.present();
         self.topic().past.extend(log);
         assert!(self.broker.delete_topic(TOPIC), "it was there");
-        self.tally.count("brokers: topic deleted and created anew");
         let mut topic = self.topic();
         topic.partitions = 0;
         topic.stored.clear();
@@ -185,11 +190,13 @@ impl Harness {
         if partitions > MAX_PARTITIONS || self.partitions() == 0 {
             return;
         }
+        if !self.happens("topic", "brokers: partitions are added") {
+            return;
+        }
         self.broker
             .add_partitions(TOPIC, partitions)
             .expect("it has fewer");
         self.topic().partitions = partitions;
-        self.tally.count("brokers: partitions are added");
         self.recorder.record(Event::Grown { partitions });
     }
 
@@ -215,10 +222,28 @@ impl Harness {
         groups.chain(sharing).collect()
     }
 
+    /// Whether a fault happens that comes from there, and is called so; it is counted if it does.
+    pub fn happens(&self, source: &str, what: &str) -> bool {
+        let happens = self.script.happens(source, what);
+        if happens {
+            self.tally.count(what);
+        }
+        happens
+    }
+
     /// Lets requests meet a fault, which is called so.
     pub fn inject(&self, what: &str, fault: Fault) {
-        let counter = self.tally.counter(format!("requests: {what}"));
-        self.broker.inject(fault.counted(counter));
+        self.inject_from("requests", what, fault);
+    }
+
+    /// As [`inject`](Self::inject), where the fault comes from there.
+    pub fn inject_from(&self, source: &str, what: &str, fault: Fault) {
+        let what = format!("requests: {what}");
+        if self.script.happens(source, &what) {
+            // How often it is met.
+            let counter = self.tally.counter(what);
+            self.broker.inject(fault.counted(counter));
+        }
     }
 
     /// Notes which records have become dead letters of the share group's queues since it was called last.
@@ -369,23 +394,29 @@ pub fn plan_of(seed: u64) -> Plan {
     Plan::draw(&Rng::new(seed).fork())
 }
 
-/// Runs a seed from its beginning to its end.
+/// Runs a seed from its beginning to its end, without what the environment says that it should do without.
 pub fn run(seed: u64) -> Outcome {
+    run_reduced(seed, &Reduction::of(|name| std::env::var(name).ok()))
+}
+
+/// Runs a seed without what is left out of it.
+pub fn run_reduced(seed: u64, reduction: &Reduction) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O needs nothing");
-    runtime.block_on(live(seed))
+    runtime.block_on(live(seed, reduction))
 }
 
 /// The time of day at which every simulation starts.
 const EPOCH_MS: i64 = 1_800_000_000_000;
 
-async fn live(seed: u64) -> Outcome {
+async fn live(seed: u64, reduction: &Reduction) -> Outcome {
     let rng = Rng::new(seed);
     // The first that is drawn: `plan_of` draws the same.
-    let plan = Plan::draw(&rng.fork());
+    let mut plan = Plan::draw(&rng.fork());
+    reduction.apply(&mut plan);
     let nodes = rng.between(1, 3) as usize;
     let partitions = rng.between(1, 4) as i32;
     let builder = Broker::builder()
@@ -407,16 +438,33 @@ async fn live(seed: u64) -> Outcome {
             .share_delivery_count_limit(sharing.delivery_limit),
         None => builder,
     };
+    let builder = match plan.transactions {
+        Some(plan) => builder
+            .transaction_version(plan.version)
+            .coordinator_load_time(plan.load_time),
+        None => builder,
+    };
     let broker = security::of_broker(&plan.security, builder).start_in_memory();
     let broker = broker.expect("certificates that can be used");
-    let conditions = plan.conditions(&rng);
+    let mut conditions = plan.conditions(&rng);
+    if reduction.is_without(Part::Delays) {
+        conditions.delay_ms = 0;
+    }
     let tally = Tally::default();
     for feature in plan.features() {
         tally.count(feature);
     }
+    let script = Script::new(reduction.only.clone());
     let harness = Harness {
-        network: Network::new(broker.clone(), rng.fork(), conditions, tally.clone()),
+        network: Network::new(
+            broker.clone(),
+            rng.fork(),
+            conditions,
+            tally.clone(),
+            script.clone(),
+        ),
         tally,
+        script,
         broker,
         recorder: Recorder::new(),
         plan: Arc::new(plan),
@@ -443,7 +491,10 @@ async fn live(seed: u64) -> Outcome {
             .create_topic(sharing::DEAD_TOPIC, DEAD_PARTITIONS);
         created.expect("nothing has the name");
     }
-    let load = Load::draw(&rng, &harness.plan);
+    let mut load = Load::draw(&rng, &harness.plan);
+    if let Some(records) = reduction.records {
+        load.limit(records);
+    }
     let setup = format!(
         "{nodes} nodes, {partitions} partitions, {conditions:?}, {:?}, {load:?}, {:?}",
         harness.request_timeout, harness.plan
@@ -453,26 +504,32 @@ async fn live(seed: u64) -> Outcome {
     let readers = consumers::Readers::start(&harness, &rng);
     // Of its own: what else is drawn is what it was without.
     let members = sharing::Members::start(&harness, &Rng::new(!seed));
+    let own = Rng::new(seed.rotate_left(32));
+    let mut applications = transactions::Applications::start(&harness, &own);
     let looking = tokio::spawn(poll_committed(harness.clone()));
     let mut stuck = None;
-    if harness.plan.latest && !readers.have_begun(&harness).await {
+    if harness.plan.latest && harness.plan.others && !readers.have_begun(&harness).await {
         stuck = Some("the group does not begin".to_string());
     }
     let mut sending = JoinSet::new();
     for nth in 0..load.producers {
-        sending.spawn(producers::produce(
-            harness.clone(),
-            load.clone(),
-            nth,
-            rng.fork(),
-        ));
+        let rng = rng.fork();
+        if harness.plan.others {
+            let (harness, load) = (harness.clone(), load.clone());
+            sending.spawn(producers::produce(harness, load, nth, rng));
+        }
     }
-    let faults = tokio::spawn(faults::inject_faults(harness.clone(), rng.fork()));
+    let faults = [
+        tokio::spawn(faults::inject_faults(harness.clone(), rng.fork())),
+        tokio::spawn(transactions::inject_faults(harness.clone(), own.fork())),
+    ];
     sleep(harness.plan.lasts).await;
 
-    faults.abort();
-    if let Err(ended) = faults.await {
-        assert!(ended.is_cancelled(), "seed {seed}: no fault came any more");
+    for faults in faults {
+        faults.abort();
+        if let Err(ended) = faults.await {
+            assert!(ended.is_cancelled(), "seed {seed}: no fault came any more");
+        }
     }
     dead_topic.await.expect("there is room for a topic");
     heal(&harness).await;
@@ -482,8 +539,17 @@ async fn live(seed: u64) -> Outcome {
         None => settle(&harness, sending, &readers, &members).await.err(),
         stuck => stuck,
     };
+    let stuck = match (&mut applications, stuck) {
+        (Some(applications), None) => applications.settle().await.err(),
+        (_, stuck) => stuck,
+    };
+    let stuck = stuck.or(harness.failure.get());
     let ended = readers.stop().await;
     members.stop().await;
+    let in_transactions = match applications {
+        Some(applications) => applications.stop().await,
+        None => Vec::new(),
+    };
     let stuck = stuck.or(ended.err());
     looking.abort();
     harness.record_committed();
@@ -511,6 +577,17 @@ async fn live(seed: u64) -> Outcome {
         }),
     };
     let mut violations = check(&history, guarantees, &consumers::groups(&history));
+    if let Some(plan) = harness.plan.transactions {
+        let promises = checker::transactions::Promises {
+            all_is_well: harness.plan.all_is_well(),
+            timeout_ms: plan.timeout.as_millis() as u64,
+            loops: plan.loops > 0,
+            copies: !plan.typed,
+            settled: stuck.is_none(),
+        };
+        let found = checker::transactions::check(&history, &in_transactions, promises);
+        violations.extend(found.into_iter().map(Violation::InTransactions));
+    }
     if let Some(failing) = harness.plan.failing {
         violations.extend(dead_for_nothing(&history, failing, false));
     }
@@ -530,6 +607,7 @@ async fn live(seed: u64) -> Outcome {
     Outcome {
         seed,
         setup,
+        happened: harness.script.happened(),
         tally: harness.tally.clone(),
         history,
         violations,

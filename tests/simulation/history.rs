@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+use crate::transactions::TransactionEvent;
+
 /// A record is known by who sent it and as its how-manieth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
@@ -213,12 +215,17 @@ pub enum Event {
     /// No broker runs from now on, or all run again.
     Down,
     Up,
+    /// Something of the applications that write in transactions.
+    InTransactions(TransactionEvent),
 }
 
 impl Event {
     /// Which of them it is.
     pub fn name(&self) -> String {
-        let text = format!("{self:?}");
+        let text = match self {
+            Self::InTransactions(event) => format!("Transaction{event:?}"),
+            event => format!("{event:?}"),
+        };
         let end = text.find(|letter: char| !letter.is_alphabetic());
         text[..end.unwrap_or(text.len())].to_string()
     }

@@ -6,17 +6,24 @@
 //! | `plan` | what a run is about: its scenario, and the few faults that it has |
 //! | `harness` | one run: set up, inject faults, heal, demand progress |
 //! | `producers`, `consumers`, `handlers`, `sharing` | the applications: raw and typed, in groups of each protocol and in share groups |
+//! | `transactions` | applications that write in transactions, and `exactly_once` loops, in some of the runs |
 //! | `record_format` | what their records look like |
 //! | `network` | delays, stalls, cuts at any byte |
 //! | `faults` | leaders, coordinators, nodes and topics that come and go, errors of every API, quotas, outages |
 //! | `security` | TLS and SASL, in some of the runs, with sessions that end |
 //! | `history`, `checker` | what the applications saw, and whether that is right |
 //! | `mix` | what is really drawn, in a table |
+//! | `script` | each fault by its name, so that a run can be had again with fewer of them |
+//! | `shrink` | reduces a seed that fails to the fewest faults, applications and records |
 //! | `rng` | random numbers, all from one seed |
 //!
 //! `cargo test --test simulation` runs some seeds. `SEED=n` runs one, twice, and prints its hash and what came of it, with `EVENTS=1` all that
 //! happened, too; `SEEDS=1000` runs so many, from `FIRST_SEED` (0) on, and with `MIX=1` prints what these had of plans and faults. A seed that fails is
 //! printed with how to run it again; with `ALL=1` the others run on.
+//!
+//! `SHRINK=1 SEED=n cargo test --test simulation nothing -- --nocapture` reduces a seed that fails, in 400 runs at the most (or `SHRINK=1000`), and
+//! prints the faults that are left, and by which variables what is left runs again: `WITHOUT` names applications and features, `ONLY` the faults that
+//! happen, `RECORDS` how many records and transactions are written.
 //!
 //! `RUSTFLAGS="--cfg planted_defects" cargo test --test simulation` builds defects into the client that the simulation must then find.
 //!
@@ -27,8 +34,7 @@
 //! | a log that is truncated | `a_log_that_was_truncated_is_noticed_and_read_from_where_it_ends` (`tests/consumer/faults.rs`) |
 //! | lengths that lie | `tests/bad_input`, `protocol/tests/hostile_lengths.rs`, `fuzz` |
 //!
-//! A clock that jumps changes record timestamps only: every decision goes by tokio's clock. There are no transactions whose coordinator could
-//! move.
+//! A clock that jumps changes record timestamps only: every decision goes by tokio's clock.
 
 mod checker;
 mod consumers;
@@ -42,8 +48,11 @@ mod plan;
 mod producers;
 mod record_format;
 mod rng;
+mod script;
 mod security;
 mod sharing;
+mod shrink;
+mod transactions;
 
 use std::num::NonZero;
 use std::ops::Range;
@@ -51,9 +60,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::harness::{Outcome, run};
 use crate::mix::Mix;
+use crate::shrink::shrink;
 
 /// How many seeds a plain test run takes.
 const SEEDS: u64 = 200;
+/// How many runs a seed that fails is reduced in.
+const SHRINKING_RUNS: u32 = 400;
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -73,12 +85,23 @@ fn report(outcome: &Outcome) -> String {
     } = outcome;
     let (count, first) = (violations.len(), &violations[..violations.len().min(8)]);
     format!(
-        "seed {seed}: {stuck:?}, {count} violations, {first:?}\n{setup}\nrun it again with: SEED={seed} cargo test --test simulation -- --nocapture"
+        "seed {seed}: {stuck:?}, {count} violations, {first:?}\n{setup}\nrun it again with: SEED={seed} cargo test --test simulation -- --nocapture\nreduce it with: SHRINK=1 SEED={seed} cargo test --test simulation nothing -- --nocapture"
     )
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_stuck() {
+    if let (Some(seed), Some(runs)) = (variable("SEED"), variable("SHRINK")) {
+        let runs = if runs > 1 {
+            runs as u32
+        } else {
+            SHRINKING_RUNS
+        };
+        match shrink(seed, runs) {
+            Some(shrunk) => panic!("{shrunk}"),
+            None => return println!("seed {seed} does not fail"),
+        }
+    }
     if let Some(seed) = variable("SEED") {
         let outcome = run(seed);
         if std::env::var_os("EVENTS").is_some() {

@@ -2,17 +2,20 @@
 //! say, until it is healed. In: the client's wish to connect. Out: a byte stream to the embedded broker, or a refusal.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pat_events::broker::Broker;
 use pat_events::kafka::Transport;
 use pat_events::kafka::net::{Address, BoxFuture, BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::mix::Tally;
 use crate::rng::Rng;
+use crate::script::Script;
 
 /// How bad the network is; drawn for each run.
 #[derive(Clone, Copy, Debug)]
@@ -60,17 +63,88 @@ pub struct Network {
     conditions: NetworkConditions,
     healed: Arc<AtomicBool>,
     tally: Tally,
+    script: Script,
+    connections: Arc<AtomicU64>,
+    lifeline: Option<Lifeline>,
+}
+
+/// What becomes of the connections of one client alone.
+#[derive(Clone, Debug, Default)]
+pub struct Lifeline(Arc<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    is_cut: AtomicBool,
+    cut: Notify,
+    silent_until: Mutex<Option<Instant>>,
+}
+
+impl Lifeline {
+    /// From now on, and for good, the client reaches nobody, as if its machine had died.
+    pub fn cut(&self) {
+        self.0.is_cut.store(true, Ordering::Relaxed);
+        self.0.cut.notify_waiters();
+    }
+
+    /// Nothing is carried for so long: then what was said meanwhile goes on its way.
+    pub fn fall_silent(&self, time: Duration) {
+        *self.0.silent_until.lock().expect("no holder panics") = Some(Instant::now() + time);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.is_cut.load(Ordering::Relaxed)
+    }
+
+    fn is_silent(&self) -> bool {
+        let until = self.0.silent_until.lock().expect("no holder panics");
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Returns when it is cut.
+    async fn ended(lifeline: Option<Self>) {
+        match lifeline {
+            Some(lifeline) if lifeline.is_cut() => {}
+            Some(lifeline) => lifeline.0.cut.notified().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Network {
-    pub fn new(broker: Broker, rng: Rng, conditions: NetworkConditions, tally: Tally) -> Self {
+    pub fn new(
+        broker: Broker,
+        rng: Rng,
+        conditions: NetworkConditions,
+        tally: Tally,
+        script: Script,
+    ) -> Self {
         Self {
             broker,
             rng,
             conditions,
             healed: Arc::new(AtomicBool::new(false)),
             tally,
+            script,
+            connections: Arc::default(),
+            lifeline: None,
         }
+    }
+
+    /// The same network, as one client has it that can be cut off; what is drawn for it is its own.
+    pub fn of_one(&self, rng: Rng) -> (Self, Lifeline) {
+        let lifeline = Lifeline::default();
+        let network = Self {
+            rng,
+            lifeline: Some(lifeline.clone()),
+            ..self.clone()
+        };
+        (network, lifeline)
+    }
+
+    /// Whether something goes wrong with this connection.
+    fn happens(&self, connection: u64, what: &str) -> bool {
+        self.script
+            .happens(&format!("connection-{connection}"), what)
     }
 
     /// From now on nothing is refused, cut, stalled or late; what is stalled goes on.
@@ -82,13 +156,14 @@ impl Network {
         self.healed.load(Ordering::Relaxed)
     }
 
-    fn pipe(&self, rng: &Rng) -> Pipe {
+    fn pipe(&self, connection: u64, rng: &Rng) -> Pipe {
         let somewhere = |percent| {
             rng.chance(percent)
                 .then(|| rng.any_scale(self.conditions.within_bytes))
         };
         Pipe {
             network: self.clone(),
+            connection,
             rng: rng.fork(),
             cut_after: somewhere(self.conditions.cut_percent),
             stall_after: somewhere(self.conditions.stall_percent),
@@ -101,9 +176,15 @@ impl Transport for Network {
         let (network, address) = (self.clone(), address.clone());
         Box::pin(async move {
             let rng = network.rng.fork();
+            if network.lifeline.as_ref().is_some_and(Lifeline::is_cut) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let connection = network.connections.fetch_add(1, Ordering::Relaxed);
             if !network.is_healed() {
                 tokio::time::sleep(rng.millis(0, network.conditions.delay_ms)).await;
-                if rng.chance(network.conditions.refused_percent) {
+                if rng.chance(network.conditions.refused_percent)
+                    && network.happens(connection, "refused")
+                {
                     network.tally.count("network: connection refused");
                     return Err(io::ErrorKind::ConnectionRefused.into());
                 }
@@ -113,11 +194,16 @@ impl Transport for Network {
                 tokio::io::split(network.broker.dial(address.host(), address.port())?);
             let (client, near) = tokio::io::duplex(16 * 1024);
             let (from_client, to_client) = tokio::io::split(near);
-            let (up, down) = (network.pipe(&rng), network.pipe(&rng));
+            let (up, down) = (
+                network.pipe(connection, &rng),
+                network.pipe(connection, &rng),
+            );
+            let ended = Lifeline::ended(network.lifeline.clone());
             tokio::spawn(async move {
                 // Whichever direction ends first ends both: a connection is cut as a whole.
                 tokio::select! {
                     biased;
+                    () = ended => {}
                     _ = up.carry(from_client, to_server) => {}
                     _ = down.carry(from_server, to_client) => {}
                 }
@@ -130,6 +216,7 @@ impl Transport for Network {
 /// One direction of a connection.
 struct Pipe {
     network: Network,
+    connection: u64,
     rng: Rng,
     cut_after: Option<u64>,
     stall_after: Option<u64>,
@@ -151,14 +238,18 @@ impl Pipe {
             let mut bytes = &chunk[..read];
             if !self.network.is_healed() {
                 tokio::time::sleep(self.rng.millis(0, self.network.conditions.delay_ms)).await;
-                if self.stall_after.is_some_and(|at| carried >= at) {
+                if self.stall_after.take_if(|at| carried >= *at).is_some()
+                    && self.network.happens(self.connection, "falls silent")
+                {
                     self.network.tally.count("network: connection falls silent");
                     self.stall().await;
                 }
             }
+            self.wait_while_silent().await;
             let cut = self
                 .cut_after
-                .filter(|at| carried + bytes.len() as u64 >= *at && !self.network.is_healed());
+                .take_if(|at| carried + bytes.len() as u64 >= *at && !self.network.is_healed())
+                .filter(|_| self.network.happens(self.connection, "cut"));
             if let Some(at) = cut {
                 bytes = &bytes[..(at - carried.min(at)) as usize];
             }
@@ -172,9 +263,15 @@ impl Pipe {
     }
 
     /// Says nothing until the network heals.
-    async fn stall(&mut self) {
-        self.stall_after = None;
+    async fn stall(&self) {
         while !self.network.is_healed() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    /// Says nothing while its client is silent.
+    async fn wait_while_silent(&self) {
+        let lifeline = self.network.lifeline.as_ref();
+        while !self.network.is_healed() && lifeline.is_some_and(Lifeline::is_silent) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -10,6 +10,7 @@ use crate::history::Id;
 use crate::network::NetworkConditions;
 use crate::record_format::RecordFormat;
 use crate::rng::Rng;
+use crate::transactions::Transactional;
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,10 @@ pub struct Plan {
     pub batched: Option<usize>,
     /// The share group that reads as well, if there is one.
     pub sharing: Option<Sharing>,
+    /// The producers and readers of the one topic; otherwise there are only those that write in transactions, and a share group.
+    pub others: bool,
+    /// The applications that write in transactions, if there are any.
+    pub transactions: Option<Transactional>,
     /// The epoch with which producer ids begin: near the last one, recoveries use them up.
     pub first_producer_epoch: i16,
     /// For how long things happen.
@@ -261,7 +266,7 @@ pub struct Work {
 }
 
 impl Work {
-    const NONE: Work = Work {
+    pub const NONE: Work = Work {
         slow_percent: 0,
         slow: Duration::ZERO,
     };
@@ -331,6 +336,8 @@ impl Plan {
             broker_patterns: false,
             batched: None,
             sharing: None,
+            others: true,
+            transactions: None,
             first_producer_epoch: 0,
             lasts: Duration::ZERO,
         };
@@ -366,7 +373,10 @@ impl Plan {
         let batched = (rng.chance(25) && typed).then(|| rng.between(1, 10) as usize);
         let sharing = (rng.chance(25)).then(|| Sharing::draw(rng, scenario, format, lasts));
         let first_producer_epoch = *rng.pick(&[0, 0, i16::MAX - 1, i16::MAX]);
+        let transactions =
+            (rng.chance(25)).then(|| Transactional::draw(rng, scenario, format, lasts));
         Self {
+            transactions,
             batched,
             sharing,
             security,
@@ -483,6 +493,8 @@ impl Plan {
         ];
         let is = is.into_iter().filter_map(|(is, what)| is.then_some(what));
         all.extend(is.map(|what| format!("plan: {what}")));
+        let transactions = self.transactions.iter();
+        all.extend(transactions.flat_map(Transactional::features));
         let mechanism = self.security.mechanism;
         all.extend(mechanism.map(|name| format!("plan: SASL {name}")));
         all

@@ -93,6 +93,11 @@ impl Load {
         load
     }
 
+    /// Has each producer send so many records at the most.
+    pub fn limit(&mut self, records: u32) {
+        self.records = self.records.min(records);
+    }
+
     pub fn delivery_timeout(&self, harness: &Harness) -> Duration {
         match harness.plan.all_is_well() {
             true => self.delivery_timeout,
@@ -265,7 +270,7 @@ impl Sending<'_> {
 }
 
 /// Polls a future so often at the most, then drops it.
-async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
+pub async fn poll_then_drop<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|context| {

@@ -50,6 +50,25 @@ event_set! {
     }
 }
 
+/// An event of the simulation's own set, for a record of this id.
+pub fn noted(id: Id, key: u32) -> Noted {
+    Noted {
+        key: format!("key-{key}"),
+        producer: id.producer,
+        number: id.number,
+        padding: Vec::new(),
+    }
+}
+
+/// An event of the emails' set, for a record of this id.
+pub fn email(id: Id, key: u32) -> EmailDeleted {
+    EmailDeleted {
+        email_id: format!("key-{key}"),
+        tenant_id: format!("{}:{}:", id.producer, id.number),
+        ..Default::default()
+    }
+}
+
 impl RecordFormat {
     /// The record whose value this is.
     pub fn id(self, value: &[u8]) -> Option<Id> {

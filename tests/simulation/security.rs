@@ -34,6 +34,10 @@ pub fn of_broker(security: &Security, mut builder: BrokerBuilder) -> BrokerBuild
         .acl(allow(AclOperation::Read, AclResource::topic("*")))
         .acl(allow(AclOperation::Write, AclResource::topic("*")))
         .acl(allow(AclOperation::Read, AclResource::group("*")))
+        .acl(allow(
+            AclOperation::Write,
+            AclResource::transactional_id("*"),
+        ))
 }
 
 pub fn of_client(security: &Security, config: &mut ClientConfig) {

@@ -6,6 +6,7 @@
 //! - `committing`: what was committed, and where members begin
 //! - `handling`: what handlers of typed consumers did
 //! - `sharing`: what the members of a share group were given, and what they decided
+//! - `transactions`: what was written in transactions, and made of that by `exactly_once` loops
 
 mod committing;
 mod handling;
@@ -14,6 +15,7 @@ mod reading;
 mod sharing;
 #[cfg(test)]
 mod tests;
+pub mod transactions;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -198,6 +200,8 @@ pub enum Violation {
     },
     /// The share group passed a record that nobody has accepted or rejected.
     NeverDone { partition: i32, offset: i64 },
+    /// What was written in transactions breaks a rule of theirs.
+    InTransactions(transactions::TransactionViolation),
 }
 
 /// Every violation of every rule.

@@ -6,6 +6,7 @@ use super::*;
 use crate::history::ReportedOutcome;
 
 mod sharing;
+mod transactions;
 
 const NOTHING: Guarantees = Guarantees {
     idempotent: false,
