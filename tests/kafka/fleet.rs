@@ -26,6 +26,7 @@ pub struct Fleet {
     three: Shared,
     secured: Shared,
     guarded: Shared,
+    two_phase: Shared,
 }
 
 /// A cluster that several trials use one after the other: one of them may be killing its brokers.
@@ -130,9 +131,27 @@ impl Fleet {
         self.trial(name, |fleet| &fleet.guarded, start, case)
     }
 
+    /// A trial that needs a Kafka broker with two-phase commits.
+    pub fn on_two_phase(
+        self: &Arc<Self>,
+        name: &str,
+        case: impl FnOnce(&Kafka) + Send + 'static,
+    ) -> Trial {
+        let start = |jdk| Kafka::start_secured(jdk, 1, crate::transactions::allowed());
+        let case = |_: &Jdk, kafka: &Kafka| case(kafka);
+        let name = format!("two_phase::{name}");
+        self.trial(name, |fleet| &fleet.two_phase, start, case)
+    }
+
     /// Ends every broker; keeps their logs when a trial failed.
     pub fn end(&self, failed: bool) {
-        for shared in [&self.one, &self.three, &self.secured, &self.guarded] {
+        for shared in [
+            &self.one,
+            &self.three,
+            &self.secured,
+            &self.guarded,
+            &self.two_phase,
+        ] {
             let cluster = shared.lock().unwrap_or_else(|e| e.into_inner()).take();
             if let Some(Ok(kafka)) = cluster
                 && failed

@@ -8,6 +8,7 @@
 //! | `dropped` | calls that are dropped |
 //! | `coordinator` | coordinators that die |
 //! | `loops` | `exactly_once`, of records and of events |
+//! | `two_phase` | transactions that somebody else decides |
 //! | `java` | Java's producers, copiers and readers beside ours |
 
 mod coordinator;
@@ -15,11 +16,13 @@ mod dropped;
 mod java;
 mod loops;
 mod producer;
+mod two_phase;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use pat_events::broker::Broker;
 use pat_events::kafka::wire::messages::update_features_request::FeatureUpdateKey;
 use pat_events::kafka::wire::messages::{FindCoordinatorRequest, UpdateFeaturesRequest};
 use pat_events::kafka::{
@@ -47,6 +50,11 @@ use producer::{
     a_transaction_that_outlasts_its_timeout_is_aborted,
     offsets_count_when_their_transaction_is_committed,
     readers_see_a_transaction_whole_or_not_at_all,
+};
+pub use two_phase::allowed;
+use two_phase::{
+    a_prepared_transaction_is_seen_when_it_is_decided,
+    who_may_not_prepare_is_told_what_the_broker_lacks,
 };
 
 const PARTITIONS: i32 = 3;
@@ -85,6 +93,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             "events_are_handled_exactly_once_dead_letters_among_them",
             events_are_handled_exactly_once_dead_letters_among_them,
         ),
+        fleet.on_both(
+            "who_may_not_prepare_is_told_what_the_broker_lacks",
+            who_may_not_prepare_is_told_what_the_broker_lacks,
+        ),
         fleet.on_both_with_jdk(
             "java_fences_us_and_we_fence_java",
             java_fences_us_and_we_fence_java,
@@ -96,6 +108,29 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_both_with_jdk(
             "copiers_with_our_id_fence_us_and_we_fence_them",
             copiers_with_our_id_fence_us_and_we_fence_them,
+        ),
+    ];
+    let two_phase = [
+        Trial::test(
+            "embedded::a_prepared_transaction_is_seen_when_it_is_decided",
+            || {
+                block_on(async {
+                    let broker = Broker::builder().two_phase_commit();
+                    let broker = broker.start_tcp("127.0.0.1:0").await.expect("a free port");
+                    let bootstrap = broker.bootstrap_servers();
+                    a_prepared_transaction_is_seen_when_it_is_decided(Target { bootstrap }).await;
+                });
+                Ok(())
+            },
+        ),
+        fleet.on_two_phase(
+            "a_prepared_transaction_is_seen_when_it_is_decided",
+            |kafka| {
+                let bootstrap = kafka.bootstrap();
+                block_on(a_prepared_transaction_is_seen_when_it_is_decided(Target {
+                    bootstrap,
+                }));
+            },
         ),
     ];
     let on_kafka = [
@@ -115,7 +150,8 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             },
         ),
     ];
-    on_both.into_iter().flatten().chain(on_kafka).collect()
+    let on_both = on_both.into_iter().flatten();
+    on_both.chain(two_phase).chain(on_kafka).collect()
 }
 
 /// Everything once more with the older flow: partitions and offsets are added by requests of their own, and the epoch stays.
@@ -139,7 +175,10 @@ impl Target {
         id: &str,
         properties: &[(&str, &str)],
     ) -> TransactionalProducer {
-        let given = [("bootstrap.servers", self.bootstrap.as_str())];
+        let given = [
+            ("bootstrap.servers", self.bootstrap.as_str()),
+            ("transactional.id", id),
+        ];
         let config = ProducerConfig::from_properties(given.iter().chain(properties).copied());
         TransactionalProducer::connect(config.expect("good properties"), id)
             .await
