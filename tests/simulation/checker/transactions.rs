@@ -383,7 +383,7 @@ fn offsets(told: &Told, visible: &Visible, promises: Promises, found: &mut Vec<F
         }
     }
     for place in told.places_with_offsets() {
-        let committed = told.transactions.iter().filter(|((writer, number), it)| {
+        let mut committed = told.transactions.iter().filter(|((writer, number), it)| {
             let is_committed = match it.fate(*writer) {
                 Fate::All => true,
                 Fate::AllOrNothing => written.contains(&(*writer, *number)),
@@ -391,7 +391,7 @@ fn offsets(told: &Told, visible: &Visible, promises: Promises, found: &mut Vec<F
             };
             place_of(*writer) == place && it.has_offset && is_committed
         });
-        let Some(((writer, number), _)) = committed.last() else {
+        let Some(((writer, number), _)) = committed.next_back() else {
             continue;
         };
         let known = told.offsets_of_writers.get(&place);
