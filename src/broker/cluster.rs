@@ -14,6 +14,7 @@ use protocol::{ApiKey, ErrorCode, Uuid, VersionRange};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::api::ClientQuotas;
 use super::faults::Faults;
 use super::fetch_session::FetchSessions;
 use super::groups::{Committed, GroupSettings, Groups, OffsetKey};
@@ -128,6 +129,8 @@ pub(crate) struct Cluster {
     pub(crate) faults: Mutex<Faults>,
     /// What clients have produced of late, where that is limited.
     pub(crate) produce_quota: Option<Mutex<Quota>>,
+    /// What clients are to keep to, as they were told.
+    pub(crate) client_quotas: Mutex<ClientQuotas>,
     /// What clients have told of what they measure.
     pub(crate) telemetry: Mutex<Telemetry>,
     pub(crate) random: Mutex<Random>,
@@ -187,6 +190,7 @@ impl Cluster {
             produce_quota: settings
                 .producer_byte_rate
                 .map(|rate| Mutex::new(Quota::new(rate))),
+            client_quotas: Mutex::default(),
             telemetry: Mutex::default(),
             random: Mutex::new(random),
             producer_ids: Mutex::default(),
@@ -386,7 +390,13 @@ impl Cluster {
     }
 
     /// Adds partitions to a topic until it has `total`; fails unless it has fewer. Requests under way go on with those that there were.
-    pub(crate) fn add_partitions(&self, name: &str, total: i32) -> Result<(), ErrorCode> {
+    /// The new ones are kept by these nodes, where they are given.
+    pub(crate) fn add_partitions(
+        &self,
+        name: &str,
+        total: i32,
+        placed: Option<Vec<Vec<i32>>>,
+    ) -> Result<(), ErrorCode> {
         let mut directory = self.directory_mut();
         let topic = directory
             .topic(name)
@@ -397,9 +407,14 @@ impl Cluster {
             .filter(|missing| *missing > 0)
             .ok_or(ErrorCode::INVALID_PARTITIONS)?;
         let replication = self.settings.default_replication_factor;
-        let placed = directory.place(total, replication);
-        let new: Vec<_> = placed.into_iter().skip(topic.partition_count()).collect();
-        debug_assert_eq!(new.len(), missing);
+        let new = placed.unwrap_or_else(|| {
+            let placed = directory.place(total, replication).into_iter();
+            placed.skip(topic.partition_count()).collect()
+        });
+        if new.len() != missing {
+            // Somebody else has added some meanwhile.
+            return Err(ErrorCode::INVALID_PARTITIONS);
+        }
         let of = (name, topic.id, &topic.settings);
         if self.data.is_some() {
             let old = topic
@@ -627,6 +642,11 @@ impl Directory {
             .values()
             .filter(|node| node.running)
             .map(|node| &node.endpoint)
+    }
+
+    /// All nodes, by id.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.nodes.values().map(|node| &node.endpoint)
     }
 
     pub(crate) fn is_running(&self, id: i32) -> bool {

@@ -226,7 +226,7 @@ impl Broker {
     /// # Errors
     /// `NotFound` when there is no such topic, `InvalidInput` when it has as many already.
     pub fn add_partitions(&self, topic: &str, total: i32) -> io::Result<()> {
-        let added = self.cluster().add_partitions(topic, total);
+        let added = self.cluster().add_partitions(topic, total, None);
         added.map_err(|error| {
             let kind = match error {
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => io::ErrorKind::NotFound,

@@ -402,6 +402,56 @@ async fn groups_are_served_in_every_version() {
 }
 
 #[tokio::test]
+async fn administrators_are_answered_in_every_version() {
+    let broker = broker();
+    ask_in_every_version(&broker, 0..=3, |version| CreatePartitionsRequest {
+        topics: vec![create_partitions_request::CreatePartitionsTopic {
+            name: "t".into(),
+            count: i32::from(version) + 2,
+            assignments: None,
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=2, |_| DeleteGroupsRequest {
+        groups_names: vec!["g".into()],
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=0, |_| OffsetDeleteRequest {
+        group_id: "g".into(),
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=2, |_| ElectLeadersRequest {
+        topic_partitions: Some(vec![elect_leaders_request::TopicPartitions {
+            topic: "t".into(),
+            partitions: vec![0],
+            ..Default::default()
+        }]),
+        ..Default::default()
+    })
+    .await;
+    let list = |_| ListPartitionReassignmentsRequest::default();
+    ask_in_every_version(&broker, 0..=0, list).await;
+    let describe = |_| DescribeClusterRequest::default();
+    ask_in_every_version(&broker, 0..=2, describe).await;
+    let describe = |_| DescribeLogDirsRequest {
+        topics: None,
+        ..Default::default()
+    };
+    ask_in_every_version(&broker, 1..=5, describe).await;
+    let describe = |_| DescribeClientQuotasRequest::default();
+    ask_in_every_version(&broker, 0..=1, describe).await;
+    ask_in_every_version(&broker, 0..=1, |_| AlterClientQuotasRequest {
+        entries: vec![alter_client_quotas_request::EntryData::default()],
+        ..Default::default()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_request_cut_off_anywhere_closes_its_connection_and_harms_no_other() {
     let broker = broker();
     let request = produce_request("t".into(), 0, -1, Some(batch(1)));

@@ -1,7 +1,13 @@
 //! What the admin client promises when its calls are dropped: a topic is created or deleted, or it is not, and the next call works.
 
+use std::collections::BTreeMap;
+
 use pat_events::broker::Broker;
-use pat_events::kafka::{Admin, ErrorCode, ErrorKind, NewTopic, Result};
+use pat_events::kafka::admin::{
+    AclBinding, AclBindingFilter, AclOperation, AclResource, AlterScramCredential, ElectionType,
+    NewPartitions, QuotaEntity, QuotaFilter, Replica, ScramMechanism, ScramUpsertion,
+};
+use pat_events::kafka::{Admin, ErrorCode, ErrorKind, NewTopic, Result, TopicPartition};
 
 use crate::at_every_poll;
 use crate::consumers::{config, one_broker};
@@ -9,6 +15,9 @@ use crate::consumers::{config, one_broker};
 const UNKNOWN_TOPIC_OR_PARTITION: ErrorKind = ErrorKind::UnknownTopicOrPartition;
 /// TOPIC_ALREADY_EXISTS
 const EXISTS: ErrorKind = ErrorKind::Server(ErrorCode::TOPIC_ALREADY_EXISTS);
+
+/// There are as many already.
+const INVALID_PARTITIONS: ErrorKind = ErrorKind::Server(ErrorCode::INVALID_PARTITIONS);
 
 async fn admin(broker: &Broker) -> Admin {
     Admin::connect(config(broker).client)
@@ -70,6 +79,99 @@ fn dropped_calls_can_be_made_again() {
     dropping(
         "api_versions",
         async |admin: &Admin| admin.api_versions(1).await.map(drop),
+        &[],
+        &["t"],
+    );
+}
+
+/// What is asked once more says the same as when nobody was dropped.
+#[test]
+fn dropped_questions_and_alterations_can_be_made_again() {
+    let at = || TopicPartition::new("t", 0);
+    dropping(
+        "create_partitions",
+        async |admin: &Admin| {
+            let more = BTreeMap::from([("t", NewPartitions::total(2))]);
+            let added = admin.create_partitions(&more, false).await?;
+            added.into_values().collect()
+        },
+        &[INVALID_PARTITIONS],
+        &["t"],
+    );
+    dropping(
+        "delete_groups",
+        async |admin: &Admin| admin.delete_groups(&["g"]).await.map(drop),
+        &[],
+        &["t"],
+    );
+    dropping(
+        "alter_client_quotas",
+        async |admin: &Admin| {
+            let rate = BTreeMap::from([("producer_byte_rate".to_owned(), Some(1_000.0))]);
+            let quotas = BTreeMap::from([(QuotaEntity::user("alice"), rate)]);
+            let altered = admin.alter_client_quotas(&quotas, false).await?;
+            altered.into_values().collect::<Result<()>>()?;
+            let described = admin
+                .describe_client_quotas(&QuotaFilter::default())
+                .await?;
+            assert_eq!(described.len(), 1);
+            Ok(())
+        },
+        &[],
+        &["t"],
+    );
+    dropping(
+        "alter_user_scram_credentials",
+        async |admin: &Admin| {
+            let upsertion = ScramUpsertion::new(ScramMechanism::Sha256, "secret");
+            let users = BTreeMap::from([("alice", AlterScramCredential::Upsert(upsertion))]);
+            let altered = admin.alter_user_scram_credentials(&users).await?;
+            altered.into_values().collect::<Result<()>>()?;
+            let described = admin.describe_user_scram_credentials(&["alice"]).await?;
+            assert!(described["alice"].is_ok());
+            Ok(())
+        },
+        &[],
+        &["t"],
+    );
+    dropping(
+        "acls",
+        async |admin: &Admin| {
+            let topic = AclResource::topic("t");
+            let rule = AclBinding::allow("User:alice", AclOperation::Read, topic);
+            let filter = AclBindingFilter::exactly(&rule);
+            admin.create_acls(&[rule]).await?;
+            admin.delete_acls(std::slice::from_ref(&filter)).await?;
+            admin.describe_acls(&filter).await.map(drop)
+        },
+        &[ErrorKind::Server(ErrorCode::SECURITY_DISABLED)],
+        &["t"],
+    );
+    dropping(
+        "transactions",
+        async |admin: &Admin| {
+            admin.fence_producers(&["id", "other"]).await?;
+            admin.list_transactions(&Default::default()).await?;
+            admin.describe_transactions(&["id"]).await?;
+            admin.describe_producers(&[at()], None).await.map(drop)
+        },
+        &[],
+        &["t"],
+    );
+    dropping(
+        "the cluster",
+        async |admin: &Admin| {
+            admin.describe_cluster_with(&Default::default()).await?;
+            admin.describe_features(None).await?;
+            admin.describe_log_dirs(&[1]).await?;
+            admin
+                .describe_replica_log_dirs(&[Replica::new(at(), 1)])
+                .await?;
+            admin.list_partition_reassignments(None).await?;
+            let first = [at()];
+            let elected = admin.elect_leaders(ElectionType::Preferred, Some(&first));
+            elected.await.map(drop)
+        },
         &[],
         &["t"],
     );

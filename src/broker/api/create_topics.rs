@@ -20,7 +20,7 @@ use crate::broker::topic_settings::TopicSettings;
 const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 
 /// The most partitions that Kafka's controller creates at once.
-const MAX_PARTITIONS: i32 = 10_000;
+pub(super) const MAX_PARTITIONS: i32 = 10_000;
 
 impl Api for CreateTopicsRequest {
     const USES_FILES: bool = true;
@@ -62,7 +62,7 @@ impl Api for CreateTopicsRequest {
     }
 }
 
-type Problem = (ErrorCode, String);
+pub(super) type Problem = (ErrorCode, String);
 
 fn failed(name: &str, (error_code, message): Problem) -> CreatableTopicResult {
     CreatableTopicResult {
@@ -74,7 +74,7 @@ fn failed(name: &str, (error_code, message): Problem) -> CreatableTopicResult {
     }
 }
 
-fn problem(error: ErrorCode, message: impl Into<String>) -> Problem {
+pub(super) fn problem(error: ErrorCode, message: impl Into<String>) -> Problem {
     (error, message.into())
 }
 

@@ -8,23 +8,31 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_group_configs;
 mod api_versions;
+mod client_quotas;
 mod consumer_groups;
 mod coordination;
+mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_cluster;
 mod describe_groups;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_transactions;
+mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod init_producer_id;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod produce;
 mod records_placeholder;
@@ -43,15 +51,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::frame::{LENGTH_BYTES, decode_request_header, encode_response};
 use protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterUserScramCredentialsRequest,
-    ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-    CreateAclsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeAclsRequest, DescribeGroupsRequest, DescribeProducersRequest,
-    DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, EndTxnRequest, FetchRequest,
-    FindCoordinatorRequest, GetTelemetrySubscriptionsRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, PushTelemetryRequest, RequestHeader,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
+    EndTxnRequest, FetchRequest, FindCoordinatorRequest, GetTelemetrySubscriptionsRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceRequest, PushTelemetryRequest, RequestHeader,
     SaslAuthenticateRequest, SaslHandshakeRequest, ShareAcknowledgeRequest, ShareFetchRequest,
     ShareGroupDescribeRequest, ShareGroupHeartbeatRequest, SyncGroupRequest,
     TxnOffsetCommitRequest, WriteTxnMarkersRequest,
@@ -60,6 +71,8 @@ use protocol::wire::field::Structure;
 use protocol::{ApiKey, Decoder, ErrorCode, Message, Request, Uuid, VersionRange};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+
+pub(super) use client_quotas::ClientQuotas;
 
 use super::cluster::Cluster;
 use super::faults::FaultAction;
@@ -258,6 +271,15 @@ apis! {
     DescribeUserScramCredentialsRequest,
     IncrementalAlterConfigsRequest,
     AlterUserScramCredentialsRequest,
+    CreatePartitionsRequest,
+    DescribeLogDirsRequest,
+    DeleteGroupsRequest,
+    ElectLeadersRequest,
+    ListPartitionReassignmentsRequest,
+    OffsetDeleteRequest,
+    DescribeClientQuotasRequest,
+    AlterClientQuotasRequest,
+    DescribeClusterRequest,
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupDescribeRequest,
     ShareGroupHeartbeatRequest,

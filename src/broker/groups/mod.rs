@@ -7,10 +7,12 @@
 //! - `classic/`: groups whose members assign the partitions among themselves
 //! - `consumer/`: groups whose partitions the broker assigns (KIP-848); a group may become one of the other kind
 //! - `share/`: groups whose members share partitions (KIP-932)
+//! - `deletion`: groups deleted, and what they have committed
 //! - `offsets`: OffsetCommit and OffsetFetch; `transactional`: TxnOffsetCommit; `pending_offsets`: what waits for the end of transactions
 
 mod classic;
 mod consumer;
+mod deletion;
 mod offsets;
 mod pending_offsets;
 mod share;

@@ -167,6 +167,19 @@ impl Shares {
         self.partitions.insert((group.to_owned(), id), view);
     }
 
+    /// What a data directory forgets with a group.
+    pub(crate) fn deletion(&self, group: &str) -> Vec<Change> {
+        let keys = self.partitions.keys().filter(|(it, _)| it == group);
+        keys.map(|(group, (topic, partition))| {
+            Change::remove(&Key::ShareStart(group.clone(), *topic, *partition))
+        })
+        .collect()
+    }
+
+    pub(crate) fn group_deleted(&mut self, group: &str) {
+        self.partitions.retain(|(it, _), _| it != group);
+    }
+
     pub(crate) fn topic_deleted(&mut self, topic: &Uuid) {
         self.partitions.retain(|(_, (id, _)), _| id != topic);
     }

@@ -4,6 +4,7 @@
 //! `kafka-4.4.txt` is the transcript of a real Kafka 4.4 (one node, 6 partitions by default, initial rebalance delay 0, 16 MiB
 //! messages). tests/kafka takes it again from the Kafka that runs there, and writes it anew on demand.
 
+mod admin;
 mod commits;
 mod consumer_groups;
 mod groups;
@@ -219,6 +220,7 @@ pub async fn transcript(address: String, run: String) -> String {
     commits::run(&mut session).await;
     consumer_groups::run(&mut session).await;
     transactions::run(&mut session).await;
+    admin::run(&mut session).await;
     session.transcript
 }
 

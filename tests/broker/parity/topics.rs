@@ -13,7 +13,7 @@ use protocol::{ApiKey, Uuid};
 use super::Session;
 
 /// The APIs whose offered versions are compared.
-const APIS: [ApiKey; 28] = [
+const APIS: [ApiKey; 37] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -42,6 +42,15 @@ const APIS: [ApiKey; 28] = [
     ApiKey::DESCRIBE_PRODUCERS,
     ApiKey::DESCRIBE_TRANSACTIONS,
     ApiKey::LIST_TRANSACTIONS,
+    ApiKey::DESCRIBE_LOG_DIRS,
+    ApiKey::CREATE_PARTITIONS,
+    ApiKey::DELETE_GROUPS,
+    ApiKey::ELECT_LEADERS,
+    ApiKey::LIST_PARTITION_REASSIGNMENTS,
+    ApiKey::OFFSET_DELETE,
+    ApiKey::DESCRIBE_CLIENT_QUOTAS,
+    ApiKey::ALTER_CLIENT_QUOTAS,
+    ApiKey::DESCRIBE_CLUSTER,
 ];
 
 pub async fn run(session: &mut Session) {

@@ -120,7 +120,9 @@ impl ConsumerGroup {
 }
 
 /// What a member of a classic group wants; none when it cannot be read.
-pub(super) fn subscription(bytes: Bytes) -> Option<ConsumerProtocolSubscription> {
+pub(in crate::broker::groups) fn subscription(
+    bytes: Bytes,
+) -> Option<ConsumerProtocolSubscription> {
     decode(bytes)
 }
 

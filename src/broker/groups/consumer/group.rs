@@ -240,6 +240,20 @@ impl ConsumerGroup {
         }
     }
 
+    /// Whether a member subscribes to a topic.
+    pub(crate) fn subscribes(&self, topic: &str) -> bool {
+        let matches = |it: &String| {
+            let matched = self.patterns.get(it);
+            matched.is_some_and(|topics| topics.contains(topic))
+        };
+        self.members.values().any(|member| {
+            let Subscription {
+                topics, pattern, ..
+            } = &member.subscription;
+            topics.contains(topic) || pattern.as_ref().is_some_and(matches)
+        })
+    }
+
     /// The topics that a member wants and that exist.
     fn topics_of<'a>(
         &'a self,

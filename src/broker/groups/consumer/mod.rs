@@ -16,5 +16,6 @@ mod member;
 #[cfg(test)]
 mod tests;
 
+pub(super) use convert::subscription;
 pub(crate) use group::{ConsumerGroup, Refusal, by_topic, check, millis};
 pub(crate) use member::{LEAVE_EPOCH, STATIC_LEAVE_EPOCH};

@@ -105,6 +105,11 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn cluster_id(&self) -> &str {
         &self.cluster_id
     }
