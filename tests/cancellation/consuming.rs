@@ -91,6 +91,11 @@ impl RebalanceListener for Slow {
         tokio::time::sleep(ms(50)).await;
     }
 
+    async fn on_revoking(&self, consumer: &ConsumerHandle, _: &[TopicPartition]) {
+        let _ = consumer.commit_sync().await;
+        tokio::time::sleep(ms(50)).await;
+    }
+
     async fn on_revoked(&self, consumer: &ConsumerHandle, _: &[TopicPartition]) {
         tokio::time::sleep(ms(50)).await;
         let _ = consumer.commit_sync().await;

@@ -15,9 +15,11 @@ use pat_events::kafka::{
     Address, ClientConfig, Clock, Consumer, ConsumerConfig, ErrorKind, OffsetReset, Records,
     StartOffset, TopicPartition, Transport,
 };
-use protocol::ApiKey;
 use protocol::compression::{Compression, Compressor};
+use protocol::frame::{decode_body, decode_request_header};
+use protocol::messages::FetchRequest;
 use protocol::records::{BatchBuilder, ControlRecord, SealOptions};
+use protocol::{ApiKey, Decoder};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 pub use crate::embedded::{cluster, one_broker};
@@ -48,6 +50,10 @@ struct WireState {
     requests: BTreeMap<i16, u64>,
     /// How many more bytes come back; none says all.
     allowance: Option<usize>,
+    /// How many connections were asked for.
+    dialled: u64,
+    /// The fetches that were sent, once they are kept.
+    fetches: Option<Vec<FetchRequest>>,
     /// The next response to a fetch of version 11 that has something of one partition names this replica to fetch from.
     preferred: Option<i32>,
 }
@@ -87,6 +93,21 @@ impl Wire {
         self.lock().requests.get(&api.0).copied().unwrap_or(0)
     }
 
+    /// How many connections were asked for so far.
+    pub fn dialled(&self) -> u64 {
+        self.lock().dialled
+    }
+
+    /// Keeps what fetches ask for, from now on.
+    pub fn keep_fetches(&self) {
+        self.lock().fetches = Some(Vec::new());
+    }
+
+    /// The fetches that were sent since they are kept.
+    pub fn fetches(&self) -> Vec<FetchRequest> {
+        self.lock().fetches.clone().unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, WireState> {
         self.state.lock().expect("no panic")
     }
@@ -96,7 +117,11 @@ impl Transport for Wire {
     fn connect(&self, address: &Address) -> BoxFuture<'static, io::Result<BoxStream>> {
         let (wire, address) = (self.clone(), address.clone());
         Box::pin(async move {
-            let network = wire.lock().network;
+            let network = {
+                let mut state = wire.lock();
+                state.dialled += 1;
+                state.network
+            };
             match network {
                 Network::Open => {}
                 Network::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
@@ -131,7 +156,17 @@ impl Wired {
                 break;
             }
             let api = i16::from_be_bytes([self.frame[4], self.frame[5]]);
-            *self.wire.lock().requests.entry(api).or_default() += 1;
+            let mut state = self.wire.lock();
+            *state.requests.entry(api).or_default() += 1;
+            if let Some(fetches) = &mut state.fetches
+                && ApiKey(api) == ApiKey::FETCH
+            {
+                let mut frame = Decoder::new(Bytes::copy_from_slice(&self.frame[4..end]));
+                let header = decode_request_header(&mut frame).expect("a header");
+                let fetch = decode_body(&mut frame, header.request_api_version);
+                fetches.push(fetch.expect("a fetch"));
+            }
+            drop(state);
             self.frame.drain(..end);
         }
     }

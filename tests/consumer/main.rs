@@ -12,6 +12,7 @@
 //! - `patterns`: topics that come to a pattern and go
 //! - `outage`: all brokers away, in each state of the client
 //! - `share`: members of share groups, which acknowledge records one by one (KIP-932)
+//! - `staying`: what a rebalance leaves alone
 //! - `subscription`: topics that do not exist
 //! - `faults`: lost answers, throttles, moved leaders, brokers that are away
 //! - `corruption`: batches that cannot be read
@@ -37,5 +38,6 @@ mod reading;
 mod recreated;
 mod repetitions;
 mod share;
+mod staying;
 mod subscription;
 mod transactions;

@@ -139,7 +139,7 @@ impl RebalanceListener for GroupListener {
         self.assigned.chains.begin(partitions);
     }
 
-    async fn on_revoked(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+    async fn on_revoking(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
         let all = self.assigned.chains.with_retries(partitions);
         let released = self.assigned.release(&all);
         let drained = async {
@@ -152,7 +152,11 @@ impl RebalanceListener for GroupListener {
         // Also what a commit that is under way holds already: this one is complete before the partitions go. What could not be committed is
         // handled again by the next reader; the commit has counted its failure.
         let _ = commit_last(consumer, &self.assigned, &all, &self.counters).await;
-        self.assigned.forget(&all);
+    }
+
+    async fn on_revoked(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.assigned
+            .forget(&self.assigned.chains.with_retries(partitions));
         self.assigned.chains.end(partitions);
     }
 

@@ -12,6 +12,7 @@ use super::fetch::memory::ExcessOf;
 use super::listener::AnyListener;
 use super::metrics::MeasuredConsumer;
 use super::positions::resolver;
+use super::rebalance::Leaving;
 use super::state::{ConsumerContext, Source};
 use super::subscription::Subscription;
 use super::{ConsumerConfig, ConsumerHandle, PositionReset};
@@ -49,6 +50,10 @@ pub struct Consumer {
     pub(super) excess: ExcessOf,
     /// What is being read.
     pub(super) reading: Option<BatchReader>,
+    /// What is on its way to other members.
+    pub(super) leaving: Option<Leaving>,
+    /// When a poll last ran.
+    pub(super) polled_at: Instant,
     /// Resets that the listener has not wholly been told of.
     pub(super) resets: Vec<PositionReset>,
     /// How many resets the observer was told of.
@@ -115,6 +120,8 @@ impl Consumer {
             },
             listener: None,
             reading: None,
+            leaving: None,
+            polled_at: Instant::now(),
             resets: Vec::new(),
             resets_observed: 0,
             lag_watch: LagWatch::default(),
@@ -184,16 +191,19 @@ impl Consumer {
     /// Forgets all partitions, and what was read of them.
     fn forget(&mut self) {
         self.reading = None;
+        self.leaving = None;
         self.resets.clear();
         self.context().state().clear();
     }
+}
 
+impl ConsumerHandle {
     /// Commits everything that polls have returned, if that is to be done automatically, and waits.
     pub(super) async fn commit_finished(&self, deadline: Instant) -> Result<()> {
-        if !self.context().config.enable_auto_commit {
+        if !self.context.config.enable_auto_commit {
             return Ok(());
         }
-        let commit = self.handle.commit_positions()?;
+        let commit = self.commit_positions()?;
         match timeout_at(deadline, commit).await {
             Ok(done) => done,
             Err(_) => Err(Error::new(

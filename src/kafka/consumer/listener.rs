@@ -7,7 +7,8 @@ use crate::kafka::TopicPartition;
 use crate::kafka::net::BoxFuture;
 
 /// Told when partitions of the group come and go. All hooks run inside [`Consumer::poll`](crate::kafka::Consumer::poll) (and
-/// [`close`](crate::kafka::Consumer::close)), between what it returned last and what it returns next.
+/// [`close`](crate::kafka::Consumer::close)), between what it returned last and what it returns next: while one waits, no partition is read on. Only
+/// [`on_revoking`](Self::on_revoking) runs beside polls that go on with the partitions that stay.
 ///
 /// A poll that is dropped while a hook runs runs that hook again, from its start, when it is called the next time.
 ///
@@ -40,7 +41,25 @@ pub trait RebalanceListener: Send + Sync + 'static {
         async {}
     }
 
-    /// These partitions go to somebody else once this returns: the time to finish and to commit. Nothing more of them comes out of a poll.
+    /// These partitions are to go to somebody else: the time to finish what is at work of them, while polls go on with what stays. Nothing more of
+    /// these comes out of a poll. When this is done, what is finished is committed where `enable_auto_commit` says so, and
+    /// [`on_revoked`](Self::on_revoked) is called.
+    ///
+    /// It goes on while a poll waits, and whenever one is called; a poll that is dropped does not end it. A poll waits for it as long as the
+    /// application has just taken between two polls, so that who seldom polls does not keep the group waiting for the sake of what stays.
+    /// It is dropped when the partitions are lost meanwhile. The group waits, at most until `max_poll_interval` has passed since the rebalance
+    /// began. Partitions of eager strategies all go, so that nothing is read on.
+    fn on_revoking(
+        &self,
+        consumer: &ConsumerHandle,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (consumer, partitions);
+        async {}
+    }
+
+    /// These partitions go to somebody else once this returns: the last time to commit. Nothing more of them comes out of a poll, and of others
+    /// neither before this returns: what takes long belongs in [`on_revoking`](Self::on_revoking).
     ///
     /// The group waits, at most until `max_poll_interval` has passed since the last poll.
     fn on_revoked(
@@ -83,6 +102,13 @@ pub(super) trait AnyListener: Send + Sync {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, ()>;
 
+    /// They are to go: what is at work of them is to be finished.
+    fn revoking<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()>;
+
     /// They go: with time to finish, or `lost` already.
     fn gone<'a>(
         &'a self,
@@ -105,6 +131,14 @@ impl<L: RebalanceListener> AnyListener for L {
         partitions: &'a [TopicPartition],
     ) -> BoxFuture<'a, ()> {
         Box::pin(self.on_assigned(consumer, partitions))
+    }
+
+    fn revoking<'a>(
+        &'a self,
+        consumer: &'a ConsumerHandle,
+        partitions: &'a [TopicPartition],
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(self.on_revoking(consumer, partitions))
     }
 
     fn gone<'a>(

@@ -1,5 +1,6 @@
 //! Polling: rebalances, errors, automatic commits, and the records that were fetched.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +47,10 @@ impl Consumer {
         max_bytes: &AtomicUsize,
     ) -> Result<Records> {
         let context = self.context().clone();
+        let began = Instant::now();
         let deadline = after(timeout);
+        // As long as the application was away: see `RebalanceListener::on_revoking`.
+        let finish_by = began + began.saturating_duration_since(self.polled_at);
         // Each look is a sign of life for the group.
         let look_around = LOOK_AROUND
             .min(context.config.max_poll_interval / 2)
@@ -62,9 +66,10 @@ impl Consumer {
             ready.as_mut().enable();
             freed.as_mut().enable();
             self.follow_patterns(Instant::now());
-            self.take_part_in_rebalance(Instant::now()).await;
+            self.take_part_in_rebalance(Instant::now(), finish_by).await;
             self.tell_of_resets().await;
             let now = Instant::now();
+            self.polled_at = now;
             self.auto_commit(now);
             if let Err(error) = self.check_for_errors(now) {
                 self.pause_before(&error, deadline).await;
@@ -77,12 +82,20 @@ impl Consumer {
                 return Ok(records);
             }
             let look_at = deadline.min(now + look_around);
+            let leaving = self.leaving.as_mut();
+            let finished = async {
+                match leaving {
+                    Some(leaving) => leaving.finished().await,
+                    None => pending().await,
+                }
+            };
             let woken = async {
                 tokio::select! {
                     biased;
                     excess = context.budget.excess(), if no_room => Some(excess),
                     () = ready => None,
                     () = freed, if no_room => None,
+                    () = finished => None,
                 }
             };
             granted = timeout_at(look_at, woken).await.unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The part of a rebalance that runs inside polls: the duties of the group, carried out one after the other, and the listener that is told.
+//! The part of a rebalance that runs inside polls: the duties of the group, carried out one after the other, and the listener that is told. What takes
+//! its time of giving partitions up goes on beside polls, which read on what stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -10,16 +11,36 @@ use tokio::time::{Instant, timeout_at};
 use super::wait::wait;
 use super::{CommitSource, Consumer, StartOffset};
 use crate::kafka::group::duty::Duty;
+use crate::kafka::net::BoxFuture;
 use crate::kafka::observe::ClientEvent;
+use crate::kafka::runtime::Mutex;
 use crate::kafka::{ErrorKind, Result, TopicId, TopicPartition};
 
 /// How often who leaves in a rebalance looks whether it can commit.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
+/// Partitions that are on their way to another member: what is at work of them is finished, and committed.
+pub(super) struct Leaving {
+    partitions: Vec<TopicPartition>,
+    /// None once it is done.
+    finishing: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl Leaving {
+    /// Waits until all is finished. Cancel safe: it goes on with the next call.
+    pub(super) async fn finished(&mut self) {
+        let finishing = self.finishing.get_mut();
+        if let Some(work) = finishing {
+            work.await;
+            *finishing = None;
+        }
+    }
+}
+
 impl Consumer {
     /// Does what the group wants of this poll. A duty that a dropped poll has begun is begun again: the listener is told anew, of what is
-    /// still read.
-    pub(super) async fn take_part_in_rebalance(&mut self, now: Instant) {
+    /// still read. What is at work of partitions that go is waited for until `until`, and goes on with the next call.
+    pub(super) async fn take_part_in_rebalance(&mut self, now: Instant, until: Instant) {
         let Some(group) = self.context().group() else {
             return;
         };
@@ -28,19 +49,21 @@ impl Consumer {
             match &duty {
                 Duty::Revoke(partitions) => {
                     group.rebalance_began(Instant::now());
-                    self.drain_readers(partitions).await;
-                    let deadline = Instant::now() + self.context().config.session_timeout / 2;
-                    // The error, if any, shows with the next commit: the group does not wait for this one.
-                    let _ = self.commit_finished(deadline).await;
+                    let finished = self.finish(partitions);
+                    if timeout_at(until, finished).await.is_err() {
+                        return;
+                    }
                     self.tell_listener(partitions, false).await;
                     if self.context().config.commit_source != CommitSource::Polled {
                         // What was finished while the listener waited.
+                        let deadline = Instant::now() + self.context().config.session_timeout / 2;
                         let _ = self.commit_finished(deadline).await;
                     }
                     self.give_up(partitions);
                     self.settle_commits().await;
                 }
                 Duty::Lost(partitions) => {
+                    self.leaving = None;
                     self.tell_listener(partitions, true).await;
                     self.give_up(partitions);
                 }
@@ -52,6 +75,38 @@ impl Consumer {
                 }
             }
             group.update(|membership| membership.duty_done(&duty, Instant::now()));
+        }
+    }
+
+    /// Finishes and commits what is at work of these partitions, of which nothing is handed out from now on. Dropped, it goes on with the next
+    /// call.
+    async fn finish(&mut self, partitions: &[TopicPartition]) {
+        let leaving = match self.leaving.take() {
+            Some(leaving) if leaving.partitions == partitions => leaving,
+            _ => self.begin_to_finish(partitions),
+        };
+        self.leaving.insert(leaving).finished().await;
+    }
+
+    fn begin_to_finish(&mut self, partitions: &[TopicPartition]) -> Leaving {
+        self.reading
+            .take_if(|reading| partitions.contains(&reading.partition));
+        self.context().state().withhold(partitions);
+        let (handle, listener) = (self.handle(), self.listener.clone());
+        let going = partitions.to_vec();
+        let finishing = async move {
+            if let Some(listener) = listener {
+                listener.revoking(&handle, &going).await;
+            }
+            handle.drain_readers(&going).await;
+            let deadline = Instant::now() + handle.context.config.session_timeout / 2;
+            // The error, if any, shows with the next commit: the group does not wait for this one, nor for those before it.
+            let _ = handle.commit_finished(deadline).await;
+            let _ = timeout_at(deadline, handle.commits.settled(&handle.context)).await;
+        };
+        Leaving {
+            partitions: partitions.to_vec(),
+            finishing: Mutex::new(Some(Box::pin(finishing))),
         }
     }
 
@@ -90,7 +145,7 @@ impl Consumer {
         }
         let mut ready = pin!(context.ready.notified());
         ready.as_mut().enable();
-        let _ = timeout_at(deadline, self.take_part_in_rebalance(now)).await;
+        let _ = timeout_at(deadline, self.take_part_in_rebalance(now, deadline)).await;
         wait(ready, Some(deadline.min(now + LOOK_AROUND))).await;
         true
     }
@@ -104,7 +159,11 @@ impl Consumer {
                 membership.prepare_to_leave();
                 lost
             });
-            self.tell_listener(&self.assignment(), lost).await;
+            let all = self.assignment();
+            if let Some(listener) = self.listener.as_ref().filter(|_| !lost && !all.is_empty()) {
+                listener.revoking(&self.handle, &all).await;
+            }
+            self.tell_listener(&all, lost).await;
         }
         self.handle.commits.settled(context).await;
     }
@@ -191,6 +250,7 @@ impl Consumer {
 
     /// Forgets these partitions, and what was read of them.
     fn give_up(&mut self, partitions: &[TopicPartition]) {
+        self.leaving = None;
         let gone: BTreeSet<&TopicPartition> = partitions.iter().collect();
         self.reading
             .take_if(|reading| gone.contains(&reading.partition));

@@ -274,6 +274,14 @@ impl ConsumerState {
         }
     }
 
+    /// Nothing more of these comes out, nor is fetched: they are on their way to another member.
+    pub fn withhold(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.positions.set_leaving(partition);
+            self.buffers.forget(partition);
+        }
+    }
+
     /// Forgets these partitions and what was fetched of them.
     pub fn remove(&mut self, gone: &BTreeSet<&TopicPartition>) {
         for partition in gone {

@@ -113,10 +113,12 @@ impl Consumer {
             closing: Some(closing),
         }
     }
+}
 
+impl ConsumerHandle {
     /// Tells the readers of these partitions that they are over, and waits until they are dropped, or have had their time.
     pub(in crate::kafka::consumer) async fn drain_readers(&self, partitions: &[TopicPartition]) {
-        let context = self.context();
+        let context = &self.context;
         let (drained, until) = {
             let mut state = context.state();
             let Some(readers) = &mut state.readers else {

@@ -72,7 +72,7 @@ impl Positions {
             .filter(|known| known.version == version)?;
         let position = known.position()?.offset;
         let has_a_turn = position == offset || (known.paused && position < offset);
-        has_a_turn.then_some(!known.paused)
+        has_a_turn.then_some(!known.paused && !known.leaving)
     }
 
     /// Records up to `to` are handed out. `false` when they must not be, because of a seek or a revocation in the meantime.
@@ -129,7 +129,7 @@ impl Positions {
             }
             any = true;
             let Place::At(_) = known.place else { continue };
-            if known.paused || known.idle {
+            if known.paused || known.idle || known.leaving {
                 continue;
             }
             if known.buffered > MAX_BUFFERED {
@@ -209,6 +209,9 @@ impl Positions {
         };
         known.failure = None;
         known.not_before = None;
+        if known.leaving {
+            return false;
+        }
         let Some(next) =
             next.filter(|next| next.offset > want.offset && known.fetch_from == want.offset)
         else {
@@ -321,6 +324,7 @@ impl Partition {
         let is_end = self.nothing_at == Some(position.offset)
             && self.buffered == 0
             && !self.paused
+            && !self.leaving
             && watermarks.end(isolation_level) <= position.offset
             && self.end_told != Some(position.offset);
         if is_end {

@@ -87,6 +87,8 @@ pub(super) struct Partition {
     pub paused: bool,
     /// Nobody asks for more of it.
     pub idle: bool,
+    /// It is on its way to another member.
+    pub leaving: bool,
     /// When the leader was asked last where the log ends, while nothing is fetched.
     pub end_asked: Option<Instant>,
     pub leader: Option<Leader>,
@@ -130,6 +132,7 @@ impl Partition {
             handed_out_ms: None,
             paused: false,
             idle: false,
+            leaving: false,
             end_asked: None,
             leader: None,
             asking: false,

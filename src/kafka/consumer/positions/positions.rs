@@ -175,6 +175,13 @@ impl Positions {
         known.is_some_and(|known| std::mem::replace(&mut known.idle, idle) != idle)
     }
 
+    /// `partition` is on its way to another member: nothing of it is fetched or handed out any more.
+    pub fn set_leaving(&mut self, partition: &TopicPartition) {
+        if let Some(known) = self.partitions.get_mut(partition) {
+            known.leaving = true;
+        }
+    }
+
     /// What was handed out from `position` on was given back: it is read again.
     pub fn rewind(&mut self, partition: &TopicPartition, position: Position) {
         self.restart(partition, Place::At(position));

@@ -36,7 +36,15 @@ impl Told {
     }
 }
 
+/// How long it takes to finish what goes.
+const FINISHING: Duration = Duration::from_secs(2);
+
 impl RebalanceListener for Told {
+    async fn on_revoking(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.note("revoking", partitions);
+        tokio::time::sleep(FINISHING).await;
+    }
+
     async fn on_assigned(&self, _: &ConsumerHandle, partitions: &[TopicPartition]) {
         self.note("assigned", partitions);
     }
@@ -70,8 +78,8 @@ async fn read(consumer: &mut Consumer, count: usize) -> Vec<(i32, i64)> {
     read
 }
 
-#[tokio::test(start_paused = true)]
-async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
+/// A consumer of `t` with its three partitions, which is told; who writes to it; and the group, of which this test says what it wants.
+async fn of_a_group(told: &Told) -> (Consumer, Producer, GroupMember) {
     let (broker, client) = one_broker();
     broker.add_partitions("t", 3).expect("more");
     let producer = Producer::connect(ProducerConfig {
@@ -87,7 +95,6 @@ async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
         ..ConsumerConfig::default()
     };
     let mut consumer = Consumer::connect(config).await.expect("a broker");
-    let told = Told::default();
     consumer.listener = Some(Arc::new(told.clone()));
     // It never joins, since nobody runs it: what it wants of polls, this test says.
     let context = consumer.context().clone();
@@ -103,6 +110,13 @@ async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
         ready,
     );
     context.state().source = Source::Subscribed(group.clone());
+    (consumer, producer, group)
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
+    let told = Told::default();
+    let (mut consumer, producer, group) = of_a_group(&told).await;
     let wants = |duty: Duty| group.with(|membership| membership.post_duty(duty));
 
     for partition in 0..3 {
@@ -119,7 +133,12 @@ async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
     wants(Duty::Revoke(of(&[1])));
     wants(Duty::Assign(of(&[2])));
     assert_eq!(read(&mut consumer, 2).await, [(2, 0), (2, 1)]);
-    assert_eq!(told.take(), [("revoked", of(&[1])), ("assigned", of(&[2]))]);
+    let news = [
+        ("revoking", of(&[1])),
+        ("revoked", of(&[1])),
+        ("assigned", of(&[2])),
+    ];
+    assert_eq!(told.take(), news);
     assert_eq!(
         consumer.paused(),
         of(&[0]),
@@ -138,4 +157,74 @@ async fn partitions_come_and_go_one_by_one_and_the_others_are_read_on() {
     assert_eq!(read(&mut consumer, 1).await, [(2, 2)]);
     assert_eq!(told.take(), [("lost", of(&[0]))]);
     assert_eq!(consumer.assignment(), of(&[2]));
+}
+
+/// Who polls often reads on what stays; who seldom polls does not keep the group waiting for it.
+#[tokio::test(start_paused = true)]
+async fn a_poll_waits_for_what_goes_as_long_as_the_application_was_away() {
+    let told = Told::default();
+    let (mut consumer, producer, group) = of_a_group(&told).await;
+    let wants = |duty: Duty| group.with(|membership| membership.post_duty(duty));
+    for partition in 0..2 {
+        write(&producer, partition, 2).await;
+    }
+    wants(Duty::Assign(of(&[0, 1])));
+    read(&mut consumer, 4).await;
+    write(&producer, 0, 1).await;
+    write(&producer, 1, 1).await;
+    wants(Duty::Revoke(of(&[1])));
+    let records = consumer.poll(FINISHING / 2).await.expect("a poll");
+    let of_records: Vec<_> = records.iter().map(|it| (it.partition, it.offset)).collect();
+    assert_eq!(of_records, [(0, 2)], "at once, and nothing of what goes");
+    assert_eq!(consumer.assignment(), of(&[0, 1]));
+    let last = told.take().pop();
+    assert_eq!(last, Some(("revoking", of(&[1]))), "not told of more yet");
+
+    tokio::time::sleep(FINISHING * 3 / 4).await;
+    let began = Instant::now();
+    let rest = consumer.poll(Duration::ZERO).await.expect("a poll");
+    assert_eq!(rest.count(), 0);
+    assert!(began.elapsed() >= FINISHING / 8, "it waited");
+    assert_eq!(told.take(), [("revoked", of(&[1]))]);
+    assert_eq!(consumer.assignment(), of(&[0]));
+}
+
+/// A poll that is dropped leaves what is being finished to the next one.
+#[tokio::test(start_paused = true)]
+async fn what_goes_is_finished_once_though_polls_are_dropped() {
+    let told = Told::default();
+    let (mut consumer, _producer, group) = of_a_group(&told).await;
+    let wants = |duty: Duty| group.with(|membership| membership.post_duty(duty));
+    wants(Duty::Assign(of(&[0, 1])));
+    read(&mut consumer, 0).await;
+    told.take();
+    wants(Duty::Revoke(of(&[1])));
+    let step = FINISHING / 4;
+    for _ in 0..10 {
+        let _ = tokio::time::timeout(step, consumer.poll(FINISHING)).await;
+    }
+    let news = [("revoking", of(&[1])), ("revoked", of(&[1]))];
+    assert_eq!(told.take(), news);
+}
+
+/// What is lost meanwhile is not finished.
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_while_it_is_finished_is_lost() {
+    let told = Told::default();
+    let (mut consumer, _producer, group) = of_a_group(&told).await;
+    let wants = |duty: Duty| group.with(|membership| membership.post_duty(duty));
+    wants(Duty::Assign(of(&[0, 1])));
+    read(&mut consumer, 0).await;
+    told.take();
+    wants(Duty::Revoke(of(&[1])));
+    consumer.poll(FINISHING / 2).await.expect("a poll");
+    group.with(|membership| {
+        let revoke = Duty::Revoke(of(&[1]));
+        membership.duty_done(&revoke, Instant::now());
+        membership.post_duty(Duty::Lost(of(&[0, 1])));
+    });
+    consumer.poll(FINISHING * 2).await.expect("a poll");
+    let news = [("revoking", of(&[1])), ("lost", of(&[0, 1]))];
+    assert_eq!(told.take(), news);
+    assert!(consumer.assignment().is_empty());
 }
