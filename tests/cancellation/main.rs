@@ -11,6 +11,7 @@
 //! | `consuming` | `Consumer`, `ConsumerHandle`, `PendingCommit`, alone and in a group |
 //! | `administering` | `Admin` |
 //! | `events` | `EventProducer`, `EventConsumer` |
+//! | `sharing` | `ShareConsumer`, `PendingAcknowledgements`, `EventQueue` |
 //! | `transactions` | `TransactionalProducer`, `Transaction`, `exactly_once` |
 
 // Some of it only other tests need.
@@ -29,6 +30,7 @@ mod administering;
 mod consuming;
 mod events;
 mod producing;
+mod sharing;
 mod transactions;
 
 use std::fmt;
