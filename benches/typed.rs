@@ -125,7 +125,7 @@ impl SpanExporter for Nowhere {
 fn tracer() -> Tracer {
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(0.01)));
     let provider = SdkTracerProvider::builder().with_sampler(sampler);
-    Tracer::new(&provider.with_batch_exporter(Nowhere).build())
+    Tracer::new(&provider.with_batch_exporter(Nowhere).build()).parent_based()
 }
 
 /// Reads the metrics each second, as Prometheus does every ten or so.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::kafka::consumer::Headers;
+
 /// A record as it came, untouched.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -43,19 +45,25 @@ pub struct RawHeaders<'a>(Form<'a>);
 
 #[derive(Clone, Copy, Debug)]
 enum Form<'a> {
-    Slice(&'a [(&'a str, Option<&'a [u8]>)]),
-    Packed(&'a [u8]),
+    Named(&'a [(&'a str, Option<&'a [u8]>)]),
+    Raw(&'a [(&'a [u8], Option<&'a [u8]>)]),
+    OfRecord(Headers<'a>),
 }
 
 impl<'a> RawHeaders<'a> {
     /// The headers in `headers`.
     pub fn new(headers: &'a [(&'a str, Option<&'a [u8]>)]) -> Self {
-        Self(Form::Slice(headers))
+        Self(Form::Named(headers))
     }
 
-    /// The headers that [`pack_header`] appended to `bytes`.
-    pub(crate) fn packed(bytes: &'a [u8]) -> Self {
-        Self(Form::Packed(bytes))
+    /// The same, by names as they were written.
+    pub(crate) fn of_raw(headers: &'a [(&'a [u8], Option<&'a [u8]>)]) -> Self {
+        Self(Form::Raw(headers))
+    }
+
+    /// The headers of a record that was fetched.
+    pub(crate) fn of_record(headers: Headers<'a>) -> Self {
+        Self(Form::OfRecord(headers))
     }
 
     /// All headers, in their order. A name is borrowed, unless it is no UTF-8 and had to be mended with replacement characters.
@@ -66,14 +74,13 @@ impl<'a> RawHeaders<'a> {
 
     /// All headers, in their order, with their names as they were written: nobody holds those who write them to UTF-8.
     pub fn raw(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
-        let (slice, mut packed) = match self.0 {
-            Form::Slice(slice) => (slice, &[][..]),
-            Form::Packed(packed) => (&[][..], packed),
+        let (named, raw, headers) = match self.0 {
+            Form::Named(named) => (named, &[][..], Headers::default()),
+            Form::Raw(raw) => (&[][..], raw, Headers::default()),
+            Form::OfRecord(headers) => (&[][..], &[][..], headers),
         };
-        slice
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), *value))
-            .chain(std::iter::from_fn(move || unpack_header(&mut packed)))
+        let named = named.iter().map(|(name, value)| (name.as_bytes(), *value));
+        named.chain(raw.iter().copied()).chain(headers.raw())
     }
 
     /// As [`raw`](Self::raw), each value with the text that it is, if it is one.
@@ -81,19 +88,21 @@ impl<'a> RawHeaders<'a> {
         &self,
     ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, Option<&'a str>)> + use<'a> {
         // Where all of it is text, the lengths' bytes included, what stands between two letters of it is, too, and need not be looked at again.
-        let all = match self.0 {
-            Form::Packed(packed) => std::str::from_utf8(packed).ok(),
-            Form::Slice(_) => None,
+        let (bytes, all) = match self.0 {
+            Form::OfRecord(headers) => {
+                let (_, bytes) = headers.encoded();
+                (bytes, std::str::from_utf8(bytes).ok())
+            }
+            Form::Named(_) | Form::Raw(_) => (&[][..], None),
         };
-        let mut at = 0;
         self.raw().map(move |(name, value)| {
-            let Some(all) = all else {
-                let text = value.and_then(|value| std::str::from_utf8(value).ok());
-                return (name, value, text);
-            };
-            let begin = at + 2 * size_of::<u32>() + name.len();
-            at = begin + value.map_or(0, <[u8]>::len);
-            let text = value.and_then(|_| all.get(begin..at));
+            let text = value.and_then(|value| match all {
+                Some(all) => {
+                    let begin = value.as_ptr() as usize - bytes.as_ptr() as usize;
+                    all.get(begin..begin + value.len())
+                }
+                None => std::str::from_utf8(value).ok(),
+            });
             (name, value, text)
         })
     }
@@ -113,28 +122,21 @@ impl<'a> RawHeaders<'a> {
     }
 }
 
-/// Marks a null value where a length would stand.
-const NULL: u32 = u32::MAX;
-
-/// Appends a header in the form that [`RawHeaders::packed`] reads: lengths of name and value, name, value.
-pub(crate) fn pack_header(out: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
-    // Both lengths come out of a frame, which is shorter than 2 GiB.
-    let value_len = value.map_or(NULL, |value| value.len() as u32);
-    out.extend_from_slice(&(name.len() as u32).to_ne_bytes());
-    out.extend_from_slice(&value_len.to_ne_bytes());
-    out.extend_from_slice(name);
-    out.extend_from_slice(value.unwrap_or_default());
-}
-
-fn unpack_header<'a>(bytes: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-    let name_len = u32::from_ne_bytes(*bytes.split_off(..4)?.first_chunk()?);
-    let value_len = u32::from_ne_bytes(*bytes.split_off(..4)?.first_chunk()?);
-    let name = bytes.split_off(..name_len as usize)?;
-    let value = match value_len {
-        NULL => None,
-        len => Some(bytes.split_off(..len as usize)?),
-    };
-    Some((name, value))
+/// Headers as they stand in a record.
+#[cfg(test)]
+pub(crate) fn encoded<'h>(
+    headers: impl Iterator<Item = (&'h [u8], Option<&'h [u8]>)>,
+) -> (u32, Vec<u8>) {
+    use protocol::records::varint;
+    let (mut count, mut out) = (0, Vec::new());
+    for (name, value) in headers {
+        count += 1;
+        varint::put(&mut out, name.len() as i64);
+        out.extend_from_slice(name);
+        varint::put(&mut out, value.map_or(-1, |value| value.len() as i64));
+        out.extend_from_slice(value.unwrap_or_default());
+    }
+    (count, out)
 }
 
 #[cfg(test)]
@@ -151,33 +153,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packed_headers_come_back_in_their_order(
+        fn headers_come_back_in_their_order_in_every_form(
             headers in prop_oneof![headers(any::<u8>().boxed()), headers((b'a'..=b'z').boxed())]
         ) {
-            let mut packed = Vec::new();
-            for (name, value) in &headers {
-                pack_header(&mut packed, name, value.as_deref());
-            }
-            let unpacked: Vec<_> = RawHeaders::packed(&packed)
-                .raw()
-                .map(|(name, value)| (name.to_vec(), value.map(<[u8]>::to_vec)))
-                .collect();
+            let raw: Vec<_> = headers.iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
+            let (count, bytes) = encoded(raw.iter().copied());
             let mended: Vec<_> = headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
-            let names: Vec<_> = RawHeaders::packed(&packed).iter().map(|(name, _)| name).collect();
-            let texts: Vec<_> = RawHeaders::packed(&packed)
-                .texts()
-                .map(|(name, value, text)| (name.to_vec(), value.map(<[u8]>::to_vec), text.map(str::to_string)))
-                .collect();
-            let expected: Vec<_> = headers
+            let expected: Vec<_> = raw
                 .iter()
-                .map(|(name, value)| {
-                    let text = value.as_ref().and_then(|value| std::str::from_utf8(value).ok());
-                    (name.clone(), value.clone(), text.map(str::to_string))
-                })
+                .map(|(name, value)| (*name, *value, value.and_then(|value| std::str::from_utf8(value).ok())))
                 .collect();
-            prop_assert_eq!(texts, expected);
-            prop_assert_eq!(names, mended);
-            prop_assert_eq!(unpacked, headers);
+            for form in [RawHeaders::of_raw(&raw), RawHeaders::of_record(Headers::of_encoded(count, &bytes))] {
+                prop_assert_eq!(&form.raw().collect::<Vec<_>>(), &raw);
+                prop_assert_eq!(&form.iter().map(|(name, _)| name).collect::<Vec<_>>(), &mended);
+                prop_assert_eq!(&form.texts().collect::<Vec<_>>(), &expected);
+            }
         }
     }
 

@@ -294,6 +294,12 @@ async fn a_call_after_a_retry_topic_is_of_the_same_trace_with_a_link_to_the_call
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_sampled_is_not_recorded_anywhere_and_what_the_application_says_is_left_alone()
 {
+    for tracer in [|tracer: Tracer| tracer, Tracer::parent_based] {
+        follows_the_samplers(tracer).await;
+    }
+}
+
+async fn follows_the_samplers(tracer: impl Fn(Tracer) -> Tracer) {
     const CUSTOM: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let broker = shop::broker().await;
     let receiver = Receiver::start().await;
@@ -305,9 +311,13 @@ async fn what_is_not_sampled_is_not_recorded_anywhere_and_what_the_application_s
             .build()
     };
     let (never, always) = (provider(Sampler::AlwaysOff), provider(Sampler::AlwaysOn));
-    let producer =
-        shop::producer(&broker, |config| config.tracer = Some(Tracer::new(&never))).await;
-    let consumer = shop::consumer(&broker, |config| config.tracer = Some(Tracer::new(&always)));
+    let producer = shop::producer(&broker, |config| {
+        config.tracer = Some(tracer(Tracer::new(&never)))
+    })
+    .await;
+    let consumer = shop::consumer(&broker, |config| {
+        config.tracer = Some(tracer(Tracer::new(&always)))
+    });
     let handler = Shop::default();
     consumer.start(handler.clone()).await.expect("started");
     producer

@@ -56,6 +56,27 @@ impl<'a> HeadersView<'a> {
         rest.is_empty().then_some(HeadersView { count, bytes })
     }
 
+    /// The headers that [`encoded`](Self::encoded) gave out. Of other bytes as many as there are.
+    pub fn of_encoded(count: u32, bytes: &'a [u8]) -> HeadersView<'a> {
+        HeadersView { count, bytes }
+    }
+
+    /// How many there are, and the bytes that they stand in, as in their record.
+    pub fn encoded(&self) -> (u32, &'a [u8]) {
+        (self.count, self.bytes)
+    }
+
+    /// The first `most` of them.
+    pub fn first(&self, most: usize) -> HeadersView<'a> {
+        let mut headers = self.iter();
+        headers.by_ref().take(most).for_each(drop);
+        let len = self.bytes.len() - headers.rest.len();
+        HeadersView {
+            count: self.count - headers.remaining,
+            bytes: &self.bytes[..len],
+        }
+    }
+
     /// Number of headers.
     pub fn len(&self) -> usize {
         self.count as usize

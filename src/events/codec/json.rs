@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, Format, Payload, essence};
+use super::{Codec, CodecError, Format, Payload, is_media_type};
 
 /// A type that has a JSON schema, to be registered.
 pub trait HasJsonSchema {
@@ -24,10 +24,13 @@ impl Format for Json {
     }
 
     fn accepts(&self, content_type: &str) -> bool {
-        let essence = essence(content_type);
-        essence.eq_ignore_ascii_case("application/json")
-            || essence.eq_ignore_ascii_case("text/json")
-            || essence.to_ascii_lowercase().ends_with("+json")
+        let is_of_json = || {
+            let essence = content_type.split(';').next().unwrap_or_default();
+            essence.trim().to_ascii_lowercase().ends_with("+json")
+        };
+        is_media_type(content_type, "application/json")
+            || is_media_type(content_type, "text/json")
+            || is_of_json()
     }
 }
 

@@ -116,7 +116,7 @@ pub trait Format: Send + Sync + 'static {
 
     /// Whether data of this media type can be decoded. Default: exactly what is sent, parameters aside. Data that names no type is decoded.
     fn accepts(&self, content_type: &str) -> bool {
-        essence(content_type).eq_ignore_ascii_case(self.content_type())
+        is_media_type(content_type, self.content_type())
     }
 
     /// The [type](super::Event::TYPE) of the event in a record that has no `ce_type`, such as one that somebody else wrote: where the data, or
@@ -177,8 +177,14 @@ pub trait Codec<E>: Format {
     fn decode(&self, payload: &Payload<'_>) -> impl Future<Output = Result<E, CodecError>> + Send;
 }
 
-/// A media type without its parameters.
-pub(crate) fn essence(content_type: &str) -> &str {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim()
+/// Whether `content_type` is the media type `name`, whatever its parameters.
+pub(crate) fn is_media_type(content_type: &str, name: &str) -> bool {
+    let content_type = content_type.trim_start();
+    match content_type.split_at_checked(name.len()) {
+        Some((first, rest)) => {
+            let rest = rest.trim_start();
+            first.eq_ignore_ascii_case(name) && (rest.is_empty() || rest.starts_with(';'))
+        }
+        None => false,
+    }
 }

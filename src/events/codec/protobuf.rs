@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Codec, CodecError, Format, Payload, essence};
+use super::{Codec, CodecError, Format, Payload, is_media_type};
 
 /// The codec of prost messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,7 +23,7 @@ impl Format for Protobuf {
             "application/vnd.google.protobuf",
         ]
         .iter()
-        .any(|name| essence(content_type).eq_ignore_ascii_case(name))
+        .any(|name| is_media_type(content_type, name))
     }
 }
 

@@ -20,6 +20,10 @@ use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{RecordView, Records, TopicPartition};
 
+/// The most bytes that one poll takes, before workers have their turn: what they find then still stands in the processor's cache, which is a
+/// tenth of what an event costs.
+const AT_ONCE: usize = 256 << 10;
+
 /// Where records come in. One task calls it.
 pub(super) struct Distributor {
     consumer: ConsumerHandle,
@@ -54,7 +58,7 @@ impl Distributor {
         filter: TenantFilter,
         failing: Arc<FailureHandling>,
     ) -> Self {
-        let most = AtomicUsize::new(memory.room(0).unwrap_or(1));
+        let most = AtomicUsize::new(memory.room(0).unwrap_or(1).min(AT_ONCE));
         let state = Mutex::new(DistributorState {
             busy: BTreeMap::new(),
             collected: WorkBatchBuilder::new(memory.clone()),
@@ -133,7 +137,7 @@ impl Distributor {
     /// none takes more than it may.
     fn balance(&self, state: &mut DistributorState) {
         self.memory.want_room();
-        let mut most = self.memory.room(0).unwrap_or(0);
+        let mut most = self.memory.room(0).unwrap_or(0).min(AT_ONCE);
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         state.busy.retain(|name, partition| {
             if partition.is_released() {
@@ -181,7 +185,7 @@ impl Distributor {
             count(&self.counters.filtered, 1);
             if let Some(name) = tenant {
                 let mut counts = self.counters.tenants.lock();
-                counts.received(tenant_id(tenant), name, true);
+                counts.received(tenant_id(tenant), || name, true);
             }
         }
         takes
@@ -235,8 +239,10 @@ impl Distributor {
                 skipped.push(offset);
                 continue;
             }
-            let own = envelope.as_ref().map_or(usize::MAX, |it| it.own_headers);
-            let headers = record.headers.raw().take(own);
+            let headers = match &envelope {
+                Some(envelope) => record.headers.first(envelope.own_headers),
+                None => record.headers,
+            };
             bytes += collected.push(partition, offset, timestamp_ms, key, value, headers);
             if let Some(envelope) = envelope {
                 let failures = self.failing.failures_before(&envelope);

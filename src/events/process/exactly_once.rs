@@ -11,14 +11,13 @@ use crate::events::codec::Format;
 use crate::events::failure::{
     DEAD_LETTER_SUFFIX, DeadLetter, FailureHandling, FailurePolicy, Failures, Fate,
 };
-use crate::events::record::pack_header;
 use crate::events::{
     Context, Encode, EventProducer, EventSet, HandlerError, OnFailure, OnUnknown, OutboxEvent,
     ProducerConfig, RawHeaders, RawRecord, RetryPolicy,
 };
 use crate::kafka;
 use crate::kafka::{
-    Client, ExactlyOnceError, ExactlyOnceMetrics, Header, InputRecords, Record, RecordView, Result,
+    Client, ExactlyOnceError, ExactlyOnceMetrics, Header, InputRecords, Record, Result,
     TopicPartition, Transaction, Transform,
 };
 
@@ -187,26 +186,17 @@ where
         records: &InputRecords,
         transaction: &Transaction<'_>,
     ) -> Result<(), ExactlyOnceError> {
-        let mut packed = Vec::new();
         for record in records.iter() {
-            packed.clear();
-            pack_headers(&record, &mut packed);
             let raw = RawRecord {
                 timestamp_ms: record.timestamp_ms,
                 key: record.key,
                 value: record.value,
-                headers: RawHeaders::packed(&packed),
+                headers: RawHeaders::of_record(record.headers),
                 ..RawRecord::new(record.topic, record.partition, record.offset)
             };
             self.handle(raw, transaction).await?;
         }
         Ok(())
-    }
-}
-
-fn pack_headers(record: &RecordView<'_>, out: &mut Vec<u8>) {
-    for header in record.headers.iter() {
-        pack_header(out, header.key_bytes, header.value);
     }
 }
 

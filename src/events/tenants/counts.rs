@@ -38,13 +38,13 @@ pub(crate) struct TenantCounts {
 }
 
 impl TenantCounts {
-    /// A record of the tenant `id`, which is called `name`, came, and is handled or skipped.
-    pub fn received(&mut self, id: TenantId, name: &[u8], skipped: bool) {
+    /// A record of the tenant `id`, which is called what `name` returns, came, and is handled or skipped.
+    pub fn received<'n>(&mut self, id: TenantId, name: impl FnOnce() -> &'n [u8], skipped: bool) {
         if self.known.len() >= KNOWN && !self.known.contains_key(&id) {
             self.forget_half();
         }
         let counts = self.known.entry(id).or_insert_with(|| TenantMetrics {
-            tenant: Some(String::from_utf8_lossy(name).into_owned()),
+            tenant: Some(String::from_utf8_lossy(name()).into_owned()),
             ..TenantMetrics::default()
         });
         counts.received += 1;
@@ -155,7 +155,7 @@ mod tests {
             // Ever others are the busiest, and most come once.
             for name in [format!("t-{}", round / 5_000), format!("once-{round}")] {
                 let id = tenant_id(Some(name.as_bytes()));
-                counts.received(id, name.as_bytes(), round % 7 == 0);
+                counts.received(id, || name.as_bytes(), round % 7 == 0);
                 counts.ended(id, round % 3 > 0);
             }
             if round % 999 != 10 {
@@ -184,7 +184,7 @@ mod tests {
     fn names_come_later_while_there_is_room() {
         let mut counts = TenantCounts::default();
         let receive = |counts: &mut TenantCounts, name: &str| {
-            counts.received(tenant_id(Some(name.as_bytes())), name.as_bytes(), false);
+            counts.received(tenant_id(Some(name.as_bytes())), || name.as_bytes(), false);
         };
         receive(&mut counts, "a");
         let shown = |counts: &mut TenantCounts| -> Vec<(Option<String>, u64)> {
@@ -210,7 +210,11 @@ mod tests {
     fn the_busiest_are_named_and_none_is_lost_however_many_there_are() {
         let mut counts = TenantCounts::default();
         let mut receive = |name: &str, skipped| {
-            counts.received(tenant_id(Some(name.as_bytes())), name.as_bytes(), skipped);
+            counts.received(
+                tenant_id(Some(name.as_bytes())),
+                || name.as_bytes(),
+                skipped,
+            );
         };
         for round in 0..10_000 {
             receive("busy", false);

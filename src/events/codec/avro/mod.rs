@@ -26,7 +26,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, CodecError, Format, Payload, essence};
+use super::{Codec, CodecError, Format, Payload, is_media_type};
 
 pub use decimal::Decimal;
 pub use schema::AvroSchema;
@@ -100,7 +100,7 @@ impl Format for Avro {
             "application/vnd.apache.avro",
         ]
         .iter()
-        .any(|name| essence(content_type).eq_ignore_ascii_case(name))
+        .any(|name| is_media_type(content_type, name))
     }
 }
 

@@ -17,7 +17,7 @@ use super::schema::{NewSchema, RegisteredSchema, SchemaKind, SchemaReference, Sc
 use super::wire::{self, HEADER, SchemaKey};
 use super::{RegistryConfig, RegistryError, SchemaRegistry};
 use crate::events::Event;
-use crate::events::codec::{Codec, CodecError, Format, Payload, Prepared, essence};
+use crate::events::codec::{Codec, CodecError, Format, Payload, Prepared, is_media_type};
 
 /// How deep schemas may name each other.
 const DEEPEST: usize = 32;
@@ -397,7 +397,7 @@ impl<F: Format<Prepared: Sync>> Format for Confluent<F> {
 
     fn accepts(&self, content_type: &str) -> bool {
         let is_framed = |(plain, framed): &(&str, &str)| {
-            essence(content_type).eq_ignore_ascii_case(framed) && self.format.accepts(plain)
+            is_media_type(content_type, framed) && self.format.accepts(plain)
         };
         self.format.accepts(content_type) || FRAMED.iter().any(is_framed)
     }

@@ -15,7 +15,6 @@ use crate::events::failure::{
 };
 use crate::events::handler::{Panicked, TimedOut};
 use crate::events::observe::Spans;
-use crate::events::record::pack_header;
 use crate::events::{Context, Dispatch, Dispatched, HandlerError, RawHeaders, RawRecord};
 use crate::kafka::runtime::tasks::caught;
 use crate::kafka::{Clock, ErrorKind, OwnedRecord, TopicPartition};
@@ -67,15 +66,15 @@ where
     S: Dispatch<H>,
     H: Send + Sync + 'static,
 {
-    let mut packed = Vec::new();
-    for header in &record.headers {
-        pack_header(&mut packed, header.key_bytes(), header.value.as_deref());
-    }
+    let headers = record.headers.iter();
+    let headers: Vec<_> = headers
+        .map(|header| (header.key_bytes(), header.value.as_deref()))
+        .collect();
     let raw = RawRecord {
         timestamp_ms: record.timestamp_ms,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
-        headers: RawHeaders::packed(&packed),
+        headers: RawHeaders::of_raw(&headers),
         ..RawRecord::new(&record.topic, record.partition, record.offset)
     };
     let policy = &shared.failing.policy;

@@ -11,8 +11,9 @@ use super::queues::{KeyId, Work};
 use crate::events::cloudevents;
 use crate::events::consumer::partition::Partition;
 use crate::events::failure::{EventAt, Failures, Retried};
-use crate::events::record::{RawHeaders, RawRecord, pack_header};
+use crate::events::record::{RawHeaders, RawRecord};
 use crate::events::tenants::{TenantId, hash_of, tenant_id};
+use crate::kafka::consumer::Headers;
 use crate::kafka::runtime::Mutex;
 use crate::kafka::{TopicId, TopicPartition};
 
@@ -42,6 +43,7 @@ struct Entry {
     start: u32,
     key_len: Option<u32>,
     value_len: Option<u32>,
+    headers: u32,
     headers_len: u32,
 }
 
@@ -182,6 +184,7 @@ impl WorkItem {
             start,
             key_len,
             value_len,
+            headers,
             headers_len,
         } = self.entry();
         let bytes = &self.batch.bytes[start as usize..];
@@ -199,7 +202,10 @@ impl WorkItem {
             timestamp_ms,
             key: key_len.map(|_| key),
             value: value_len.map(|_| value),
-            headers: RawHeaders::packed(&rest[..headers_len as usize]),
+            headers: RawHeaders::of_record(Headers::of_encoded(
+                headers,
+                &rest[..headers_len as usize],
+            )),
         }
     }
 
@@ -260,14 +266,14 @@ impl WorkBatchBuilder {
     }
 
     /// Copies a record of `partition` in. Returns how many bytes its key, value and headers take up.
-    pub(crate) fn push<'h>(
+    pub(crate) fn push(
         &mut self,
         partition: &Partition,
         offset: i64,
         timestamp_ms: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = (impl AsRef<[u8]>, Option<&'h [u8]>)>,
+        headers: Headers<'_>,
     ) -> usize {
         let start = self.bytes.len();
         if self.bytes.capacity() == 0 {
@@ -275,14 +281,11 @@ impl WorkBatchBuilder {
         }
         self.bytes.extend_from_slice(key.unwrap_or_default());
         self.bytes.extend_from_slice(value.unwrap_or_default());
-        let headers_start = self.bytes.len();
-        let mut tenant = None;
-        for (name, value) in headers {
-            if name.as_ref() == cloudevents::TENANT_ID.as_bytes() && tenant.is_none() {
-                tenant = value;
-            }
-            pack_header(&mut self.bytes, name.as_ref(), value);
-        }
+        let (count, encoded) = headers.encoded();
+        self.bytes.extend_from_slice(encoded);
+        let mut headers = headers.raw();
+        let tenant = headers.find(|(name, _)| *name == cloudevents::TENANT_ID.as_bytes());
+        let tenant = tenant.and_then(|(_, value)| value);
         // What comes out of a frame is shorter than 2 GiB, and a batch is handed out long before it comes to that.
         let len = |part: &[u8]| part.len() as u32;
         let entry = Entry {
@@ -291,7 +294,8 @@ impl WorkBatchBuilder {
             start: start as u32,
             key_len: key.map(len),
             value_len: value.map(len),
-            headers_len: (self.bytes.len() - headers_start) as u32,
+            headers: count,
+            headers_len: len(encoded),
         };
         let key = hash_of(&(partition.id, key));
         let tenant = tenant_id(tenant);
@@ -367,6 +371,7 @@ impl WorkBatchBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::record::encoded;
     use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 
     fn partition() -> Arc<Partition> {
@@ -377,19 +382,13 @@ mod tests {
     #[test]
     fn records_come_out_as_they_went_in() {
         let partition = partition();
-        let headers = [("a".as_bytes(), Some(&b"1"[..])), (b"b\xff", None)];
+        let headers = [(&b"a"[..], Some(&b"1"[..])), (b"b\xff", None)];
         let mut builder = WorkBatchBuilder::new(Memory::new(1 << 20));
-        let none = std::iter::empty::<(&str, _)>;
-        builder.push(
-            &partition,
-            7,
-            70,
-            Some(b"k"),
-            Some(b"value"),
-            headers.into_iter(),
-        );
-        builder.push(&partition, 8, 80, None, Some(b""), none());
-        builder.push(&partition, 9, 90, Some(b""), None, headers.into_iter());
+        let (count, bytes) = encoded(headers.into_iter());
+        let (some, none) = (Headers::of_encoded(count, &bytes), Headers::default());
+        builder.push(&partition, 7, 70, Some(b"k"), Some(b"value"), some);
+        builder.push(&partition, 8, 80, None, Some(b""), none);
+        builder.push(&partition, 9, 90, Some(b""), None, some);
         let works: Vec<_> = builder.finish(&partition).collect();
         let records: Vec<_> = works
             .iter()
@@ -429,9 +428,9 @@ mod tests {
         let partition = partition();
         let memory = Memory::new(1 << 20);
         let mut builder = WorkBatchBuilder::new(memory);
-        let none = std::iter::empty::<(&str, _)>;
+        let none = Headers::default();
         for offset in 0..100 {
-            builder.push(&partition, offset, 0, Some(b"k"), Some(&[7; 100]), none());
+            builder.push(&partition, offset, 0, Some(b"k"), Some(&[7; 100]), none);
         }
         let mut works: Vec<_> = builder.finish(&partition).collect();
         let all = partition.held();

@@ -194,8 +194,8 @@ impl Shared {
         for work in works {
             // One that was in a retry topic was counted before.
             if work.tenant != NOBODY && !work.item.is_retried() {
-                let name = work.item.record().headers.first(TENANT_ID);
-                counts.received(work.tenant, name.unwrap_or_default(), false);
+                let name = || work.item.record().headers.first(TENANT_ID);
+                counts.received(work.tenant, || name().unwrap_or_default(), false);
             }
             queues.push(work);
         }

@@ -39,10 +39,13 @@ const ATTEMPT: &str = "pat_events.attempt";
 ///
 /// let mut config = ProducerConfig::new("kafka-1:9092", "emails");
 /// // The global one, or the application's own: Tracer::new(&provider).
-/// config.tracer = Some(Tracer::global());
+/// config.tracer = Some(Tracer::global().parent_based());
 /// ```
 #[derive(Clone)]
-pub struct Tracer(Arc<BoxedTracer>);
+pub struct Tracer {
+    tracer: Arc<BoxedTracer>,
+    is_parent_based: bool,
+}
 
 impl Tracer {
     /// A tracer of `provider`, such as the SDK's.
@@ -53,12 +56,35 @@ impl Tracer {
         <P::Tracer as opentelemetry::trace::Tracer>::Span: Send + Sync + 'static,
     {
         let tracer = provider.tracer_with_scope(scope());
-        Self(Arc::new(BoxedTracer::new(Box::new(tracer))))
+        Self::of(BoxedTracer::new(Box::new(tracer)))
     }
 
     /// A tracer of the provider that is the global one now.
     pub fn global() -> Self {
-        Self(Arc::new(opentelemetry::global::tracer_with_scope(scope())))
+        Self::of(opentelemetry::global::tracer_with_scope(scope()))
+    }
+
+    /// The same, whose sampler never samples a span with a parent that is not sampled: so does the SDK's default, and each whose name begins
+    /// with `parentbased` in `OTEL_TRACES_SAMPLER`. It need not be asked about those then, which are most of them where one event in a hundred is
+    /// traced; they are of the trace all the same. Under another sampler spans would be missing. Default: it is asked about each span.
+    #[must_use]
+    pub fn parent_based(self) -> Self {
+        Self {
+            is_parent_based: true,
+            ..self
+        }
+    }
+
+    fn of(tracer: BoxedTracer) -> Self {
+        Self {
+            tracer: Arc::new(tracer),
+            is_parent_based: false,
+        }
+    }
+
+    /// Whether a span with this parent is known not to be sampled.
+    fn leaves_out(&self, parent: &SpanContext) -> bool {
+        self.is_parent_based && parent.is_valid() && !parent.is_sampled()
     }
 }
 
@@ -154,6 +180,9 @@ impl Spans {
     pub fn send<'a>(&self, topic: &str, event: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
         let inner = self.0.as_ref()?;
         let event = event();
+        if let Some(unsampled) = inner.unsampled(event.custom.is_none()) {
+            return Some(unsampled);
+        }
         let custom = event.custom.and_then(|(parent, state)| {
             trace_context::read(parent.as_bytes(), state.map(str::as_bytes))
         });
@@ -165,8 +194,9 @@ impl Spans {
         };
         let template = inner.template(SEND, topic);
         let builder = template.builder(kind, links.into_iter().collect());
-        let mut span =
-            Ambient::map_current(|ambient| inner.tracer.0.build_with_context(builder, ambient));
+        let mut span = Ambient::map_current(|ambient| {
+            inner.tracer.tracer.build_with_context(builder, ambient)
+        });
         if span.is_recording() {
             about_message(
                 |it| span.set_attribute(it),
@@ -181,10 +211,14 @@ impl Spans {
     /// An event is created, to be sent by somebody else later: its span ends when this is dropped.
     pub fn create<'a>(&self, topic: &str, event: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
         let inner = self.0.as_ref()?;
+        if let Some(unsampled) = inner.unsampled(true) {
+            return Some(unsampled);
+        }
         let Sent { id, key, len, .. } = event();
         let builder = Template::new(CREATE, topic, None).builder(SpanKind::Producer, Vec::new());
-        let mut span =
-            Ambient::map_current(|ambient| inner.tracer.0.build_with_context(builder, ambient));
+        let mut span = Ambient::map_current(|ambient| {
+            inner.tracer.tracer.build_with_context(builder, ambient)
+        });
         if span.is_recording() {
             about_message(|it| span.set_attribute(it), id, key, Some(len));
         }
@@ -198,6 +232,13 @@ impl Spans {
         };
         let record = context.record();
         let creation = creation_of(record);
+        let creation = match creation {
+            // Also for what the handler sends and starts.
+            Some(creation) if inner.tracer.leaves_out(&creation) => {
+                return ProcessSpan(Some(Ambient::new().with_remote_span_context(creation)));
+            }
+            creation => creation,
+        };
         let last = last.and_then(|last| last.0.clone());
         let mut links = Vec::with_capacity(usize::from(last.is_some()) + 1);
         links.extend(
@@ -213,7 +254,7 @@ impl Spans {
             Some(creation) => Ambient::new().with_remote_span_context(creation),
             None => Ambient::new(),
         };
-        let span = inner.tracer.0.build_with_context(builder, &parent);
+        let span = inner.tracer.tracer.build_with_context(builder, &parent);
         let ambient = parent.with_span(span);
         let span = ambient.span();
         if span.is_recording() {
@@ -251,7 +292,7 @@ impl Spans {
         // No one of them is the cause of it.
         let ambient = Ambient::new();
         let builder = template.builder(SpanKind::Consumer, links);
-        let mut span = inner.tracer.0.build_with_context(builder, &ambient);
+        let mut span = inner.tracer.tracer.build_with_context(builder, &ambient);
         span.set_attribute(KeyValue::new(BATCH, calls.len() as i64));
         ProcessSpan(Some(ambient.with_span(span)))
     }
@@ -267,12 +308,15 @@ impl Spans {
         let parent = last.and_then(|last| last.0.clone());
         let parent = parent.or_else(|| creation_of(record));
         let parent = match parent {
+            Some(parent) if inner.tracer.leaves_out(&parent) => {
+                return Some(SendSpan::unsampled(&parent, true));
+            }
             Some(parent) => Ambient::new().with_remote_span_context(parent),
             None => Ambient::new(),
         };
         let template = Template::new(SEND, topic, None);
         let builder = template.builder(SpanKind::Producer, Vec::new());
-        let mut span = inner.tracer.0.build_with_context(builder, &parent);
+        let mut span = inner.tracer.tracer.build_with_context(builder, &parent);
         if span.is_recording() {
             let len = record.value.map(<[u8]>::len);
             about_message(|it| span.set_attribute(it), None, record.key, len);
@@ -282,6 +326,19 @@ impl Spans {
 }
 
 impl Inner {
+    /// What stands for the span of a message that is sent now, where that is known not to be sampled.
+    fn unsampled(&self, is_creation: bool) -> Option<SendSpan> {
+        if !self.tracer.is_parent_based {
+            return None;
+        }
+        Ambient::map_current(|ambient| {
+            let span = ambient.has_active_span().then(|| ambient.span())?;
+            let parent = span.span_context();
+            let is_unsampled = self.tracer.leaves_out(parent);
+            is_unsampled.then(|| SendSpan::unsampled(parent, is_creation))
+        })
+    }
+
     fn template(&self, operation: &'static str, topic: &str) -> Cow<'_, Template> {
         let known = self.topics.iter().find(|it| it.topic == topic);
         known.map_or_else(
@@ -331,7 +388,8 @@ fn partition(number: i32) -> KeyValue {
 
 /// The span of a message that is sent.
 pub(crate) struct SendSpan {
-    span: BoxedSpan,
+    /// `None`: it is not sampled, and there is none.
+    span: Option<BoxedSpan>,
     /// What goes into the message's headers, if anything.
     traceparent: Option<[u8; 55]>,
     tracestate: String,
@@ -339,7 +397,15 @@ pub(crate) struct SendSpan {
 
 impl SendSpan {
     fn new(span: BoxedSpan, is_creation: bool) -> Self {
-        let context = span.span_context();
+        let unsampled = Self::unsampled(span.span_context(), is_creation);
+        Self {
+            span: Some(span),
+            ..unsampled
+        }
+    }
+
+    /// Without a span: the message says that it is of the trace of `context`.
+    fn unsampled(context: &SpanContext, is_creation: bool) -> Self {
         let is_creation = is_creation && context.is_valid();
         let traceparent = is_creation.then(|| trace_context::traceparent(context));
         let tracestate = match is_creation {
@@ -347,7 +413,7 @@ impl SendSpan {
             false => String::new(),
         };
         Self {
-            span,
+            span: None,
             traceparent,
             tracestate,
         }
@@ -363,37 +429,39 @@ impl SendSpan {
 
     /// The message was accepted for sending, or was not: the span ends when its fate is known.
     pub fn enqueued(mut self, result: &Result<Delivery>) {
-        if !self.span.is_recording() {
+        let Some(span) = self.span.as_mut().filter(|span| span.is_recording()) else {
             return;
-        }
+        };
         match result {
             Ok(delivery) => {
-                self.span.set_attribute(partition(delivery.partition()));
+                span.set_attribute(partition(delivery.partition()));
                 let delivery = delivery.another();
                 tokio::spawn(async move { self.sent(&delivery.await) });
             }
-            Err(error) => self.failed(error),
+            Err(error) => failed(span, error),
         }
     }
 
     /// The message was sent, or could not be: the span ends.
     pub fn sent(mut self, result: &Result<RecordMetadata>) {
+        let Some(span) = &mut self.span else {
+            return;
+        };
         match result {
             Ok(RecordMetadata {
                 offset: Some(offset),
                 ..
-            }) => self.span.set_attribute(KeyValue::new(OFFSET, *offset)),
+            }) => span.set_attribute(KeyValue::new(OFFSET, *offset)),
             Ok(_) => {}
-            Err(error) => self.failed(error),
+            Err(error) => failed(span, error),
         }
     }
+}
 
-    fn failed(&mut self, error: &Error) {
-        let kind = format!("{:?}", error.kind());
-        self.span
-            .set_attribute(KeyValue::new(attribute::ERROR, kind));
-        self.span.set_status(Status::error(error.to_string()));
-    }
+fn failed(span: &mut BoxedSpan, error: &Error) {
+    let kind = format!("{:?}", error.kind());
+    span.set_attribute(KeyValue::new(attribute::ERROR, kind));
+    span.set_status(Status::error(error.to_string()));
 }
 
 /// The span of a call of a handler. It ends when this is dropped.

@@ -28,7 +28,7 @@ pub(super) fn traceparent(span: &SpanContext) -> [u8; LEN] {
 /// The span that a `traceparent` and a `tracestate` name, if they do.
 pub(super) fn read(traceparent: &[u8], tracestate: Option<&[u8]>) -> Option<SpanContext> {
     let text = traceparent.trim_ascii();
-    let version = number(text.get(..2)?)?;
+    let [version] = bytes(text.get(..2)?)?;
     // A later version may have more to say behind, after a hyphen; there is no version 255.
     let is_known = match version {
         0 => text.len() == LEN,
@@ -39,14 +39,9 @@ pub(super) fn read(traceparent: &[u8], tracestate: Option<&[u8]>) -> Option<Span
     if !is_known || !hyphens {
         return None;
     }
-    let (mut trace, mut span) = ([0; 16], [0; 8]);
-    for (byte, digits) in trace.iter_mut().zip(text[3..35].chunks(2)) {
-        *byte = number(digits)?;
-    }
-    for (byte, digits) in span.iter_mut().zip(text[36..52].chunks(2)) {
-        *byte = number(digits)?;
-    }
-    let flags = TraceFlags::new(number(&text[53..55])?) & TraceFlags::SAMPLED;
+    let (trace, span) = (bytes(&text[3..35])?, bytes(&text[36..52])?);
+    let [flags] = bytes(&text[53..55])?;
+    let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
     let state = tracestate.and_then(|state| std::str::from_utf8(state).ok());
     let state = state.and_then(|state| TraceState::from_str(state).ok());
     let (trace, span) = (TraceId::from_bytes(trace), SpanId::from_bytes(span));
@@ -54,15 +49,32 @@ pub(super) fn read(traceparent: &[u8], tracestate: Option<&[u8]>) -> Option<Span
     context.is_valid().then_some(context)
 }
 
-/// Two hexadecimal digits, in lower case.
-fn number(digits: &[u8]) -> Option<u8> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// Bytes by their hexadecimal digits, in lower case.
+fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let (pairs, []) = digits.as_chunks::<2>() else {
+        return None;
     };
-    Some(digit(digits[0])? << 4 | digit(digits[1])?)
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    // Looked at as a whole in the end: no branch for each digit.
+    let mut wrong = 0;
+    let bytes = pairs.map(|[high, low]| {
+        let (high, low) = (VALUES[usize::from(high)], VALUES[usize::from(low)]);
+        wrong |= high | low;
+        high << 4 | (low & 0xF)
+    });
+    (wrong <= 0xF).then_some(bytes)
 }
+
+/// The value of each digit; 255 for what is none.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < HEX.len() {
+        values[HEX[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 #[cfg(test)]
 mod tests {

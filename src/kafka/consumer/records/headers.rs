@@ -14,6 +14,21 @@ impl<'a> Headers<'a> {
         Self(headers)
     }
 
+    /// The headers that [`encoded`](Self::encoded) gave out.
+    pub(crate) fn of_encoded(count: u32, bytes: &'a [u8]) -> Self {
+        Self(wire::HeadersView::of_encoded(count, bytes))
+    }
+
+    /// How many there are, and the bytes that they stand in: for keeping them, without a look at each.
+    pub(crate) fn encoded(&self) -> (u32, &'a [u8]) {
+        self.0.encoded()
+    }
+
+    /// The first `most` of them.
+    pub(crate) fn first(&self, most: usize) -> Self {
+        Self(self.0.first(most))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -10,10 +10,12 @@ use crate::event_set;
 use crate::events::codec::Protobuf;
 use crate::events::consumer::scheduler::Memory;
 use crate::events::failure::{FailureClass, FailurePolicy};
+use crate::events::record::encoded;
 use crate::events::{
     CircuitPolicy, CircuitState, ConsumerConfig, Event, EventSet, OnFailure, OnUnknown, RawRecord,
     RetryPolicy, Undecodable,
 };
+use crate::kafka::consumer::Headers;
 use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::{ClientConfig, TopicPartition};
 
@@ -142,7 +144,9 @@ impl Setup {
         from: i64,
         keys: impl IntoIterator<Item = u32>,
     ) {
-        let headers = [("ce_type", Some(event_type.as_bytes()))];
+        let headers = [(&b"ce_type"[..], Some(event_type.as_bytes()))];
+        let (count, headers) = encoded(headers.into_iter());
+        let headers = Headers::of_encoded(count, &headers);
         let mut collected = WorkBatchBuilder::new(self.memory.clone());
         for (offset, key) in (from..).zip(keys) {
             let step = Step {
@@ -151,7 +155,7 @@ impl Setup {
             };
             let key = Some(step.of.as_bytes());
             let value = step.encode_to_vec();
-            collected.push(partition, offset, 0, key, Some(&value), headers.into_iter());
+            collected.push(partition, offset, 0, key, Some(&value), headers);
         }
         let next = from + collected.offsets().len() as i64;
         partition.arrive(collected.offsets(), -1, None, next);
