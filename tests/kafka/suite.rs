@@ -236,6 +236,7 @@ async fn a_topic_that_does_not_exist_is_named(target: Target) {
         .producer(&[
             ("delivery.timeout.ms", "3000"),
             ("request.timeout.ms", "1000"),
+            ("max.block.ms", "3000"),
         ])
         .await;
     let error = producer
