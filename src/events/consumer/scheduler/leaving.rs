@@ -128,7 +128,7 @@ async fn send(
                 }
                 partition.end(offset, false);
                 work.item.is_held = true;
-                shared.delay(work, Instant::now() + HELD);
+                shared.rest(work, Instant::now() + HELD);
                 return None;
             }
             Some(Err(error)) => {

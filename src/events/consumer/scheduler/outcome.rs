@@ -102,7 +102,7 @@ impl Shared {
     pub(super) fn send_away(&self, away: Away, leaving: &mpsc::UnboundedSender<Given>) {
         match away {
             Away::Over => {}
-            Away::Rests(work, until) => self.delay(work, until),
+            Away::Rests(work, until) => self.rest(work, until),
             // Nobody receives it when the consumer is at its end: then it is left.
             Away::Leaves(work, to) => drop(leaving.send((work, Leaving::ToRetry(to)))),
         }

@@ -11,8 +11,6 @@ use tokio::time::Instant;
 use super::fairness::Turns;
 use super::key_queue::{KeyQueue, Slots};
 use crate::events::tenants::{ByHash, TenantId, Tenants};
-#[cfg(planted_defects)]
-use crate::kafka::planted;
 
 /// A key of one partition, by its hash: two keys with one hash are handled as one.
 pub(crate) type KeyId = u64;
@@ -158,11 +156,6 @@ impl<T> Queues<T> {
     /// Puts a record that was taken back in front of its key, which rests until `until`.
     pub(super) fn delay(&mut self, work: Work<T>, until: Instant) {
         let Work { key, tenant, item } = work;
-        #[cfg(planted_defects)]
-        if planted::is_planted(planted::Defect::RestingKeyReleased) {
-            self.push(Work { key, tenant, item });
-            return self.finish(key);
-        }
         if let Some(entry) = self.keys.get_mut(&key) {
             self.slots.push_front(&mut entry.queue, (tenant, item));
             if let Some(tenant) = entry.taken_for.take() {

@@ -398,8 +398,19 @@ impl Shared {
         self.wake_for(&mut queues);
     }
 
-    /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
+    /// Lets the key of `work` rest until `until`, for its next attempt.
     pub(super) fn delay(&self, work: Work<WorkItem>, until: Instant) {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::RestingKeyReleased) {
+            let key = work.key;
+            self.queues.lock().push(work);
+            return self.finish(key);
+        }
+        self.rest(work, until);
+    }
+
+    /// Lets the key of `work` rest until `until`. Somebody looks at the time from now on.
+    pub(super) fn rest(&self, work: Work<WorkItem>, until: Instant) {
         self.queues.lock().delay(work, until);
         self.more.notify_one();
     }
@@ -470,7 +481,7 @@ async fn work<S, H>(
                         if is_probe {
                             shared.failing.probe_unused();
                         }
-                        shared.delay(work, until);
+                        shared.rest(work, until);
                         continue;
                     }
                     TurnAlone::Over => {
