@@ -202,13 +202,17 @@ fn draw_fault(harness: &Harness, rng: &Rng) {
 }
 
 /// An API, and the errors that it may be answered with by brokers that get over them: instead of doing what was asked, and after it.
-struct Errors {
+pub(crate) struct Errors {
+    pub api: ApiKey,
+    pub instead: &'static [ErrorCode],
+    pub after: &'static [ErrorCode],
+}
+
+pub(crate) const fn errors(
     api: ApiKey,
     instead: &'static [ErrorCode],
     after: &'static [ErrorCode],
-}
-
-const fn errors(api: ApiKey, instead: &'static [ErrorCode], after: &'static [ErrorCode]) -> Errors {
+) -> Errors {
     Errors {
         api,
         instead,

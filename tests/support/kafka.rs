@@ -114,26 +114,14 @@ impl Kafka {
 
     /// SIGKILL for this node, as a power cut would do it.
     pub fn kill(&self, id: i32) {
-        let process = self
-            .node(id)
-            .process
-            .lock()
-            .expect("no test panics here")
-            .take();
-        drop(process.expect("the node runs"));
+        drop(self.taken(id));
     }
 
     // Only the tests against Kafka do that.
     #[allow(dead_code)]
     /// Asks this node to end (SIGTERM), as an operator does: it hands its leadership over first. After `limit` it is killed.
     pub fn stop(&self, id: i32, limit: Duration) {
-        let process = self
-            .node(id)
-            .process
-            .lock()
-            .expect("no test panics here")
-            .take();
-        let mut process = process.expect("the node runs");
+        let mut process = self.taken(id);
         process.signal("TERM");
         process.wait(limit);
     }
@@ -164,6 +152,13 @@ impl Kafka {
         if !self.keep_logs.swap(true, Ordering::Relaxed) {
             eprintln!("the brokers' logs are in {}", self.folder.display());
         }
+    }
+
+    /// The process of a node, which runs no longer for anybody else.
+    fn taken(&self, id: i32) -> Guarded {
+        let process = self.node(id).process.lock();
+        let process = process.expect("no test panics here").take();
+        process.expect("the node runs")
     }
 
     fn node(&self, id: i32) -> &Node {

@@ -7,7 +7,6 @@ use protocol::messages::describe_cluster_response::{
 };
 
 use super::{Api, Context, Reply};
-use crate::broker::security::{AclOperation, CLUSTER_NAME, ResourceKind};
 
 /// Brokers, not controllers.
 const BROKERS: i8 = 1;
@@ -25,13 +24,7 @@ impl Api for DescribeClusterRequest {
         }
         let cluster = context.cluster;
         let cluster_authorized_operations =
-            match self.include_cluster_authorized_operations {
-                true if context.allows_cluster(AclOperation::Describe) => cluster
-                    .security
-                    .operations(context.connection, ResourceKind::Cluster, CLUSTER_NAME),
-                true => 0,
-                false => i32::MIN,
-            };
+            context.cluster_operations(self.include_cluster_authorized_operations);
         let directory = cluster.directory();
         let brokers = directory.endpoints().map(|endpoint| DescribeClusterBroker {
             broker_id: endpoint.node,

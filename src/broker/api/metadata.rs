@@ -13,7 +13,7 @@ use protocol::messages::metadata_response::{
 use super::{Api, Context, Reply};
 use crate::broker::cluster::Directory;
 use crate::broker::partition::Partition;
-use crate::broker::security::{AclOperation, CLUSTER_NAME, ResourceKind};
+use crate::broker::security::{AclOperation, ResourceKind};
 use crate::broker::topic::{Topic, name_problem};
 
 impl Api for MetadataRequest {
@@ -69,13 +69,7 @@ impl Api for MetadataRequest {
             }
         }
         let cluster_authorized_operations =
-            match self.include_cluster_authorized_operations {
-                true if context.allows_cluster(AclOperation::Describe) => cluster
-                    .security
-                    .operations(context.connection, ResourceKind::Cluster, CLUSTER_NAME),
-                true => 0,
-                false => i32::MIN,
-            };
+            context.cluster_operations(self.include_cluster_authorized_operations);
         let directory = cluster.directory();
         Reply::Message(MetadataResponse {
             brokers: brokers(&directory),

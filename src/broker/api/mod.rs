@@ -117,6 +117,18 @@ impl Context<'_> {
         self.allows(operation, ResourceKind::Cluster, CLUSTER_NAME)
     }
 
+    /// What it may do to the cluster, as answers say it to who asked for it: nothing for who may not even describe it.
+    fn cluster_operations(&self, is_asked: bool) -> i32 {
+        let security = &self.cluster.security;
+        match is_asked {
+            true if self.allows_cluster(AclOperation::Describe) => {
+                security.operations(self.connection, ResourceKind::Cluster, CLUSTER_NAME)
+            }
+            true => 0,
+            false => i32::MIN,
+        }
+    }
+
     fn check_topic(&self, operation: AclOperation, name: &str) -> Result<(), ErrorCode> {
         match self.allows(operation, ResourceKind::Topic, name) {
             true => Ok(()),

@@ -35,19 +35,10 @@ impl Admin {
             })
         };
         let read = |answer: &Answer<CreateAclsRequest>, round: &Round<AclBinding>| {
-            // Results are in the order of the request.
-            let results = &answer.response.results;
-            if results.len() != round.items.len() {
-                return BTreeMap::new();
-            }
-            let items = round.items.iter().zip(results);
-            items
-                .map(|(rule, it)| {
-                    let message = it.error_message.as_deref();
-                    let result = checked(answer, it.error_code, message, || ());
-                    (rule.clone(), result)
-                })
-                .collect()
+            round.in_order(&answer.response.results, |it| {
+                let message = it.error_message.as_deref();
+                checked(answer, it.error_code, message, || ())
+            })
         };
         let items = rules.iter().cloned().collect();
         let ask = Ask::new(Route::Controller, items, |rule: &AclBinding, error| {
@@ -107,23 +98,14 @@ impl Admin {
             })
         };
         let read = |answer: &Answer<DeleteAclsRequest>, round: &Round<AclBindingFilter>| {
-            // Results are in the order of the request.
-            let results = &answer.response.filter_results;
-            if results.len() != round.items.len() {
-                return BTreeMap::new();
-            }
-            let items = round.items.iter().zip(results);
-            items
-                .map(|(filter, it)| {
-                    let message = it.error_message.as_deref();
-                    let deleted = checked(answer, it.error_code, message, || {
-                        let matching = it.matching_acls.iter();
-                        let deleted = matching.map(|it| deleted(answer, it));
-                        deleted.collect::<BTreeMap<_, _>>()
-                    });
-                    (filter.clone(), deleted)
+            round.in_order(&answer.response.filter_results, |it| {
+                let message = it.error_message.as_deref();
+                checked(answer, it.error_code, message, || {
+                    let matching = it.matching_acls.iter();
+                    let deleted = matching.map(|it| deleted(answer, it));
+                    deleted.collect::<BTreeMap<_, _>>()
                 })
-                .collect()
+            })
         };
         let items = filters.iter().cloned().collect();
         let ask = Ask::new(Route::Controller, items, |_: &AclBindingFilter, error| {

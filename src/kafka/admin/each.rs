@@ -112,6 +112,15 @@ impl<K: Ord + Clone> Round<K> {
         items.map(|key| (key.clone(), result.clone())).collect()
     }
 
+    /// What `read` makes of each of `answers`, which stand in the order of the items. None where there are not as many.
+    pub fn in_order<A, T>(&self, answers: &[A], read: impl Fn(&A) -> Result<T>) -> Results<K, T> {
+        if answers.len() != self.items.len() {
+            return BTreeMap::new();
+        }
+        let items = self.items.iter().cloned();
+        items.zip(answers.iter().map(read)).collect()
+    }
+
     /// The same error for each item.
     pub fn all_failed<T>(&self, error: &Error) -> Results<K, T> {
         let items = self.items.iter();

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::applications::{FIRST_LOOP, FIRST_WRITER, LOOPS};
 use super::events::Topic;
 use super::plan::Transactional;
-use crate::faults::described;
+use crate::faults::{Errors, described, errors};
 use crate::harness::Harness;
 use crate::plan::Scenario;
 use crate::rng::Rng;
@@ -95,21 +95,6 @@ fn inject(harness: &Harness, api: ApiKey, action: FaultAction, times: u64) {
         action => described(api, action),
     };
     harness.inject_from(SOURCE, &what, Fault::on(api, action).times(times));
-}
-
-/// An API, and the errors that it may be answered with by brokers that get over them: instead of doing what was asked, and after it.
-struct Errors {
-    api: ApiKey,
-    instead: &'static [ErrorCode],
-    after: &'static [ErrorCode],
-}
-
-const fn errors(api: ApiKey, instead: &'static [ErrorCode], after: &'static [ErrorCode]) -> Errors {
-    Errors {
-        api,
-        instead,
-        after,
-    }
 }
 
 /// What coordinators say that are not ready.

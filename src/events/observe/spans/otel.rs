@@ -82,6 +82,10 @@ impl Tracer {
         }
     }
 
+    fn build(&self, builder: SpanBuilder, parent: &Ambient) -> BoxedSpan {
+        self.tracer.build_with_context(builder, parent)
+    }
+
     /// Whether a span with this parent is known not to be sampled.
     fn leaves_out(&self, parent: &SpanContext) -> bool {
         self.is_parent_based && parent.is_valid() && !parent.is_sampled()
@@ -194,9 +198,7 @@ impl Spans {
         };
         let template = inner.template(SEND, topic);
         let builder = template.builder(kind, links.into_iter().collect());
-        let mut span = Ambient::map_current(|ambient| {
-            inner.tracer.tracer.build_with_context(builder, ambient)
-        });
+        let mut span = Ambient::map_current(|ambient| inner.tracer.build(builder, ambient));
         if span.is_recording() {
             about_message(
                 |it| span.set_attribute(it),
@@ -216,9 +218,7 @@ impl Spans {
         }
         let Sent { id, key, len, .. } = event();
         let builder = Template::new(CREATE, topic, None).builder(SpanKind::Producer, Vec::new());
-        let mut span = Ambient::map_current(|ambient| {
-            inner.tracer.tracer.build_with_context(builder, ambient)
-        });
+        let mut span = Ambient::map_current(|ambient| inner.tracer.build(builder, ambient));
         if span.is_recording() {
             about_message(|it| span.set_attribute(it), id, key, Some(len));
         }
@@ -254,7 +254,7 @@ impl Spans {
             Some(creation) => Ambient::new().with_remote_span_context(creation),
             None => Ambient::new(),
         };
-        let span = inner.tracer.tracer.build_with_context(builder, &parent);
+        let span = inner.tracer.build(builder, &parent);
         let ambient = parent.with_span(span);
         let span = ambient.span();
         if span.is_recording() {
@@ -292,7 +292,7 @@ impl Spans {
         // No one of them is the cause of it.
         let ambient = Ambient::new();
         let builder = template.builder(SpanKind::Consumer, links);
-        let mut span = inner.tracer.tracer.build_with_context(builder, &ambient);
+        let mut span = inner.tracer.build(builder, &ambient);
         span.set_attribute(KeyValue::new(BATCH, calls.len() as i64));
         ProcessSpan(Some(ambient.with_span(span)))
     }
@@ -316,7 +316,7 @@ impl Spans {
         };
         let template = Template::new(SEND, topic, None);
         let builder = template.builder(SpanKind::Producer, Vec::new());
-        let mut span = inner.tracer.tracer.build_with_context(builder, &parent);
+        let mut span = inner.tracer.build(builder, &parent);
         if span.is_recording() {
             let len = record.value.map(<[u8]>::len);
             about_message(|it| span.set_attribute(it), None, record.key, len);

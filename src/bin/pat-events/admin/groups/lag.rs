@@ -137,43 +137,38 @@ pub async fn committed(admin: &Admin, id: &str) -> Outcome<Found> {
     let groups = BTreeMap::from([(id, None)]);
     let options = ListGroupOffsetsOptions::default();
     let offsets = admin.list_group_offsets(&groups, &options).await?;
-    let (mut partitions, mut failures) = Found::default();
-    for offsets in offsets.into_values() {
-        for (at, offset) in offsets? {
-            match offset {
-                Ok(offset) => {
-                    let partition = PartitionLag {
-                        next: Some(offset.offset),
-                        leader_epoch: offset.leader_epoch,
-                        metadata: offset.metadata,
-                        ..PartitionLag::default()
-                    };
-                    partitions.insert(at, partition);
-                }
-                Err(error) => failures.push((at, error)),
-            }
-        }
-    }
-    Ok((partitions, failures))
+    found(offsets, |offset| PartitionLag {
+        next: Some(offset.offset),
+        leader_epoch: offset.leader_epoch,
+        metadata: offset.metadata,
+        ..PartitionLag::default()
+    })
 }
 
 /// Where a share group goes on.
 pub async fn of_share_group(admin: &Admin, id: &str) -> Outcome<Found> {
     let groups = BTreeMap::from([(id, None)]);
     let offsets = admin.list_share_group_offsets(&groups).await?;
+    found(offsets, |offset| PartitionLag {
+        next: Some(offset.start_offset),
+        lag: offset.lag,
+        leader_epoch: offset.leader_epoch,
+        ..PartitionLag::default()
+    })
+}
+
+type ByPartition<T> = BTreeMap<TopicPartition, Result<T, Error>>;
+
+/// What brokers said of the offsets of groups, as `lag` makes it of each.
+fn found<T>(
+    groups: BTreeMap<String, Result<ByPartition<T>, Error>>,
+    lag: impl Fn(T) -> PartitionLag,
+) -> Outcome<Found> {
     let (mut partitions, mut failures) = Found::default();
-    for offsets in offsets.into_values() {
+    for offsets in groups.into_values() {
         for (at, offset) in offsets? {
             match offset {
-                Ok(offset) => {
-                    let partition = PartitionLag {
-                        next: Some(offset.start_offset),
-                        lag: offset.lag,
-                        leader_epoch: offset.leader_epoch,
-                        ..PartitionLag::default()
-                    };
-                    partitions.insert(at, partition);
-                }
+                Ok(offset) => drop(partitions.insert(at, lag(offset))),
                 Err(error) => failures.push((at, error)),
             }
         }
