@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use pat_events::events::codec::{Avro, Confluent, Protobuf, RegistryConfig, SubjectNameStrategy};
 use pat_events::events::email::*;
 use pat_events::events::observe::Tracer;
@@ -123,9 +123,8 @@ impl SpanExporter for Nowhere {
 
 /// One span in a hundred is sampled, by the trace; what belongs to a sampled one always.
 fn tracer() -> Tracer {
-    let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(0.01)));
-    let provider = SdkTracerProvider::builder().with_sampler(sampler);
-    Tracer::new(&provider.with_batch_exporter(Nowhere).build()).parent_based()
+    let provider = SdkTracerProvider::builder().with_batch_exporter(Nowhere);
+    Tracer::new(&provider.build()).ratio_based(0.01)
 }
 
 /// Reads the metrics each second, as Prometheus does every ten or so.

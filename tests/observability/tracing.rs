@@ -294,12 +294,20 @@ async fn a_call_after_a_retry_topic_is_of_the_same_trace_with_a_link_to_the_call
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_sampled_is_not_recorded_anywhere_and_what_the_application_says_is_left_alone()
 {
-    for tracer in [|tracer: Tracer| tracer, Tracer::parent_based] {
-        follows_the_samplers(tracer).await;
+    for tracer in [Tracer::new, |it: &SdkTracerProvider| {
+        Tracer::new(it).parent_based()
+    }] {
+        follows_the_samplers(|never, _| tracer(never), tracer).await;
     }
+    let none = |_: &_, always: &_| Tracer::new(always).ratio_based(0.0);
+    follows_the_samplers(none, |it| Tracer::new(it).ratio_based(1.0)).await;
 }
 
-async fn follows_the_samplers(tracer: impl Fn(Tracer) -> Tracer) {
+/// Neither span is recorded of what the sender does not sample; of what the application says that it is sampled, the handler's.
+async fn follows_the_samplers(
+    sender: impl Fn(&SdkTracerProvider, &SdkTracerProvider) -> Tracer,
+    reader: impl Fn(&SdkTracerProvider) -> Tracer,
+) {
     const CUSTOM: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let broker = shop::broker().await;
     let receiver = Receiver::start().await;
@@ -312,12 +320,10 @@ async fn follows_the_samplers(tracer: impl Fn(Tracer) -> Tracer) {
     };
     let (never, always) = (provider(Sampler::AlwaysOff), provider(Sampler::AlwaysOn));
     let producer = shop::producer(&broker, |config| {
-        config.tracer = Some(tracer(Tracer::new(&never)))
+        config.tracer = Some(sender(&never, &always))
     })
     .await;
-    let consumer = shop::consumer(&broker, |config| {
-        config.tracer = Some(tracer(Tracer::new(&always)))
-    });
+    let consumer = shop::consumer(&broker, |config| config.tracer = Some(reader(&always)));
     let handler = Shop::default();
     consumer.start(handler.clone()).await.expect("started");
     producer

@@ -179,6 +179,9 @@ pub trait Codec<E>: Format {
 
 /// Whether `content_type` is the media type `name`, whatever its parameters.
 pub(crate) fn is_media_type(content_type: &str, name: &str) -> bool {
+    if content_type == name {
+        return true;
+    }
     let content_type = content_type.trim_start();
     match content_type.split_at_checked(name.len()) {
         Some((first, rest)) => {

@@ -112,6 +112,10 @@ impl<F> Confluent<F> {
     where
         F: Format,
     {
+        // What only this writes, in front of the data: the headers need not be looked through.
+        if payload.content_type.is_some() && payload.content_type == self.framed_type() {
+            return wire::prefixed(payload.data);
+        }
         let is_plain = payload
             .content_type
             .is_some_and(|it| self.format.accepts(it));
@@ -382,16 +386,23 @@ const FRAMED: [(&str, &str); 3] = [
     ("application/json", "application/vnd.confluent.json"),
 ];
 
+impl<F: Format> Confluent<F> {
+    /// What data with a frame in front of it is said to be.
+    fn framed_type(&self) -> Option<&'static str> {
+        let plain = self.format.content_type();
+        let framed = FRAMED.iter().find(|(it, _)| *it == plain);
+        framed.map(|(_, framed)| *framed)
+    }
+}
+
 impl<F: Format<Prepared: Sync>> Format for Confluent<F> {
     type Prepared = Framed<F::Prepared>;
 
     /// What the format says where the id goes into a header; otherwise `application/vnd.confluent.…`, for the data is not what the format says.
     fn content_type(&self) -> &'static str {
-        let plain = self.format.content_type();
-        let framed = FRAMED.iter().find(|(it, _)| *it == plain);
-        match (self.registry.config().id_place, framed) {
-            (IdPlace::Prefix, Some((_, framed))) => framed,
-            _ => plain,
+        match (self.registry.config().id_place, self.framed_type()) {
+            (IdPlace::Prefix, Some(framed)) => framed,
+            _ => self.format.content_type(),
         }
     }
 
@@ -399,7 +410,9 @@ impl<F: Format<Prepared: Sync>> Format for Confluent<F> {
         let is_framed = |(plain, framed): &(&str, &str)| {
             is_media_type(content_type, framed) && self.format.accepts(plain)
         };
-        self.format.accepts(content_type) || FRAMED.iter().any(is_framed)
+        self.framed_type() == Some(content_type)
+            || self.format.accepts(content_type)
+            || FRAMED.iter().any(is_framed)
     }
 
     async fn event_type(&self, payload: &Payload<'_>) -> Result<Option<Arc<str>>, CodecError> {

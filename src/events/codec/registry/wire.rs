@@ -68,13 +68,14 @@ pub(super) fn framed<'a>(headers: RawHeaders<'a>, data: &'a [u8]) -> Option<Fram
             data,
         });
     }
-    let mut rest = data;
-    let key = key(&mut rest).filter(|key| matches!(key, SchemaKey::Id(_)))?;
-    Some(Framed {
-        key,
-        header: None,
-        data: rest,
-    })
+    prefixed(data)
+}
+
+/// The frame in front of data.
+pub(super) fn prefixed(mut data: &[u8]) -> Option<Framed<'_>> {
+    let key = key(&mut data).filter(|key| matches!(key, SchemaKey::Id(_)))?;
+    let header = None;
+    Some(Framed { key, header, data })
 }
 
 fn key(bytes: &mut &[u8]) -> Option<SchemaKey> {

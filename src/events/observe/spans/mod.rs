@@ -5,12 +5,15 @@
 //! | --- | --- |
 //! | `otel` | spans through OpenTelemetry's API (feature `otel`) |
 //! | `absent` | none, without it |
+//! | `roots` | which of the traces that begin here are sampled |
 //! | `trace_context` | `traceparent` and `tracestate`, written and read |
 
 #[cfg(not(feature = "otel"))]
 mod absent;
 #[cfg(feature = "otel")]
 mod otel;
+#[cfg(feature = "otel")]
+mod roots;
 #[cfg(feature = "otel")]
 mod trace_context;
 

@@ -13,10 +13,12 @@ use opentelemetry::{
     Context as Ambient, ContextGuard, InstrumentationScope, KeyValue, StringValue,
 };
 
+use super::roots::Roots;
 use super::{Sent, TRACEPARENT, TRACESTATE, trace_context};
 use crate::events::cloudevents;
 use crate::events::{ConsumerConfig, Context, HandlerError, ProducerConfig, RawRecord};
 use crate::kafka::observe::metrics::attribute;
+use crate::kafka::runtime::Random;
 use crate::kafka::{Delivery, Error, RecordMetadata, Result};
 
 const ID: &str = "messaging.message.id";
@@ -45,6 +47,8 @@ const ATTEMPT: &str = "pat_events.attempt";
 pub struct Tracer {
     tracer: Arc<BoxedTracer>,
     is_parent_based: bool,
+    /// Which of the traces that begin here are sampled; `None`: the sampler says it.
+    roots: Option<Arc<Roots>>,
 }
 
 impl Tracer {
@@ -75,15 +79,35 @@ impl Tracer {
         }
     }
 
+    /// The same, for one trace in many: of those that begin with an event that is sent, or with one that is handled and says of none, `ratio` (0.0
+    /// to 1.0; 0.01 is one in a hundred) are sampled. It is decided by the trace's id, as the SDK's `TraceIdRatioBased` does, before a span is built,
+    /// which is most of what a span costs that nobody sees. The sampler is asked about those that are left, and has to sample them: the SDK's
+    /// default does. [Parent-based](Self::parent_based), too.
+    #[must_use]
+    pub fn ratio_based(self, ratio: f64) -> Self {
+        let roots = Roots::new(ratio, &mut Random::from_system());
+        Self {
+            is_parent_based: true,
+            roots: Some(Arc::new(roots)),
+            ..self
+        }
+    }
+
     fn of(tracer: BoxedTracer) -> Self {
         Self {
             tracer: Arc::new(tracer),
             is_parent_based: false,
+            roots: None,
         }
     }
 
     fn build(&self, builder: SpanBuilder, parent: &Ambient) -> BoxedSpan {
         self.tracer.build_with_context(builder, parent)
+    }
+
+    /// What stands for a span without a parent, where that is known not to be sampled.
+    fn unsampled_root(&self) -> Option<SpanContext> {
+        self.roots.as_ref()?.unsampled()
     }
 
     /// Whether a span with this parent is known not to be sampled.
@@ -232,13 +256,14 @@ impl Spans {
         };
         let record = context.record();
         let creation = creation_of(record);
-        let creation = match creation {
-            // Also for what the handler sends and starts.
-            Some(creation) if inner.tracer.leaves_out(&creation) => {
-                return ProcessSpan(Some(Ambient::new().with_remote_span_context(creation)));
-            }
-            creation => creation,
+        let unsampled = match &creation {
+            Some(creation) => (inner.tracer.leaves_out(creation)).then(|| creation.clone()),
+            None => inner.tracer.unsampled_root(),
         };
+        if let Some(unsampled) = unsampled {
+            // Also for what the handler sends and starts.
+            return ProcessSpan(Some(Ambient::new().with_remote_span_context(unsampled)));
+        }
         let last = last.and_then(|last| last.0.clone());
         let mut links = Vec::with_capacity(usize::from(last.is_some()) + 1);
         links.extend(
@@ -332,7 +357,11 @@ impl Inner {
             return None;
         }
         Ambient::map_current(|ambient| {
-            let span = ambient.has_active_span().then(|| ambient.span())?;
+            if !ambient.has_active_span() {
+                let root = self.tracer.unsampled_root()?;
+                return Some(SendSpan::unsampled(&root, is_creation));
+            }
+            let span = ambient.span();
             let parent = span.span_context();
             let is_unsampled = self.tracer.leaves_out(parent);
             is_unsampled.then(|| SendSpan::unsampled(parent, is_creation))
