@@ -84,6 +84,24 @@ pub enum Defect {
     BufferReused,
     /// A flush waits for the first part only of a batch that was split (KAFKA-19479).
     FlushForgetsParts,
+    /// A commit is reported as soon as the coordinator is asked for it.
+    CommitBeforeAnswer,
+    /// The end of a transaction that was asked for and not answered counts as committed.
+    UnknownEndIsCommitted,
+    /// The offsets of a transaction are left out of it.
+    OffsetsLeftOut,
+    /// A producer that is fenced takes over its transactional id again, and goes on.
+    FencedGoesOn,
+    /// What was not sent of a transaction that is aborted is sent in the next one.
+    AbortedGoesOn,
+    /// In the flow before KIP-890 records are sent before their partition is in the transaction.
+    BatchBeforePartition,
+    /// A record that was not written does not keep its transaction from being committed (librdkafka #3575).
+    FailureForgotten,
+    /// A transaction is ended while records of it are still on their way (franz-go 1.19).
+    EndsBeforeWritten,
+    /// After a transaction of which not everything is known the producer goes on in its epoch (Redpanda 21.10.1).
+    EpochKept,
 }
 
 thread_local! {

@@ -216,8 +216,10 @@ mod planted_defects {
 
     use super::*;
     use crate::checker::Violation;
-    use crate::harness::plan_of;
+    use crate::checker::transactions::TransactionViolation as Of;
+    use crate::harness::{plan_of, run_reduced};
     use crate::plan::{Plan, Scenario};
+    use crate::shrink::Reduction;
 
     /// Among how many seeds those are looked for that a defect concerns.
     const LOOKED_AT: u64 = 600;
@@ -274,6 +276,14 @@ mod planted_defects {
         plan.sharing.is_some_and(|sharing| sharing.queues == queues)
     }
 
+    fn transactional(plan: &Plan) -> bool {
+        plan.transactions.is_some()
+    }
+
+    fn transactional_chaos(plan: &Plan) -> bool {
+        chaos(plan) && transactional(plan)
+    }
+
     fn recreated(plan: &Plan) -> bool {
         plan.scenario == Scenario::TopicRecreated
     }
@@ -312,6 +322,15 @@ mod planted_defects {
         several_batches_on_their_way_without_sequences_are_found: SeveralWithoutSequences in chaos => Reordered { .. },
         a_batch_with_the_bytes_of_another_one_is_found: BufferReused in chaos => Lost(_) | Doubled(_) | Reordered { .. },
         a_flush_that_forgets_parts_of_a_batch_is_found: FlushForgetsParts in |plan| plan.refused_percent > 0 => FlushedWithout(_),
+        a_commit_reported_before_the_coordinator_has_answered_is_found: CommitBeforeAnswer in transactional_chaos => InTransactions(Of::CommittedMissing(_)),
+        an_end_that_was_not_answered_taken_for_committed_is_found: UnknownEndIsCommitted in transactional_chaos => InTransactions(Of::CommittedMissing(_)),
+        offsets_left_out_of_their_transaction_are_found: OffsetsLeftOut in transactional => InTransactions(Of::OffsetMissing { .. } | Of::InputTwice(_)),
+        a_fenced_producer_that_goes_on_is_found: FencedGoesOn in transactional => InTransactions(Of::Zombie(_)),
+        records_of_an_aborted_transaction_in_the_next_are_found: AbortedGoesOn in transactional => InTransactions(Of::AbortedVisible(_) | Of::VisibleTwice(_)),
+        a_batch_before_its_partition_is_in_the_transaction_is_found: BatchBeforePartition in |plan| plan.all_is_well() && plan.transactions.is_some_and(|it| it.version < 2) => InTransactions(Of::FailedForNothing { .. }),
+        a_transaction_committed_without_a_record_that_failed_is_found: FailureForgotten in transactional_chaos => InTransactions(Of::CommittedMissing(_) | Of::Torn { .. }),
+        a_transaction_ended_before_its_records_are_written_is_found: EndsBeforeWritten in transactional => InTransactions(Of::CommittedMissing(_) | Of::Torn { .. }),
+        an_epoch_kept_after_an_unknown_outcome_is_found: EpochKept in |plan| transactional_chaos(plan) && plan.transactions.is_some_and(|it| it.version < 2) => InTransactions(_),
     }
 
     /// What nobody looked for after an assignment is taken for a copy of something else, and never handled.
@@ -329,6 +348,34 @@ mod planted_defects {
         find(Defect::BudgetNotRefilled, failing, |outcome| {
             outcome.stuck.is_some()
         });
+    }
+
+    /// What is left of a seed that shows the defect fails in the same way, with fewer faults.
+    #[test]
+    fn a_failing_seed_is_reduced_to_fewer_faults() {
+        plant(Some(Defect::UnknownEndIsCommitted));
+        let seeds = (0..LOOKED_AT).filter(|seed| transactional_chaos(&plan_of(*seed)));
+        let shrunk = { seeds }.find_map(|seed| shrink(seed, SHRINKING_RUNS));
+        let shrunk = shrunk.expect("the defect is found");
+        println!("{shrunk}");
+        let again = run_reduced(shrunk.seed, &shrunk.reduction);
+        let without = run_reduced(
+            shrunk.seed,
+            &Reduction {
+                only: Some(Default::default()),
+                ..shrunk.reduction.clone()
+            },
+        );
+        plant(None);
+        assert!(!again.is_clean(), "what is left does not fail");
+        assert_eq!(again.happened, shrunk.faults);
+        assert!(
+            shrunk.faults.len() * 4 <= shrunk.faults_before,
+            "{} of {} faults are left",
+            shrunk.faults.len(),
+            shrunk.faults_before
+        );
+        assert!(without.is_clean(), "it takes no fault to fail");
     }
 
     /// The ways in which a producer stops for good.

@@ -15,6 +15,8 @@ use super::state::{Flow, Step};
 use super::transactions::Transactions;
 use crate::kafka::cluster::{Answer, Channel, Target};
 use crate::kafka::net::Connection;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::producer::state::ProducerState;
 use crate::kafka::runtime::Backoff;
@@ -267,6 +269,11 @@ impl Coordinator {
     async fn flush(&self) -> Result<()> {
         let failures = self.transactions.failures();
         for queue in self.transactions.joined() {
+            #[cfg(planted_defects)]
+            if planted::is_planted(planted::Defect::EndsBeforeWritten) {
+                queue.flush(&self.shared.memory);
+                continue;
+            }
             for completion in queue.flush(&self.shared.memory) {
                 // Which one fails first is of no matter: what is left is given up then.
                 completion.resolved().await?;
@@ -277,6 +284,10 @@ impl Coordinator {
 
     /// Gives up what was not sent, and waits for what was. Whether a partition needs another epoch.
     async fn quiesce(&self) -> bool {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::AbortedGoesOn) {
+            return false;
+        }
         let memory = &self.shared.memory;
         let text = "the transaction was aborted before the record was sent";
         let error =

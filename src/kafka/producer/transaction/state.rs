@@ -16,6 +16,8 @@ use tokio::time::{Duration, Instant};
 
 use super::refusal::{Meaning, Refusal};
 use super::requests::Offsets;
+#[cfg(planted_defects)]
+use crate::kafka::planted;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
@@ -229,6 +231,10 @@ impl TransactionState {
             }
             Flow::Explicit => {
                 self.to_add.push(partition);
+                #[cfg(planted_defects)]
+                if planted::is_planted(planted::Defect::BatchBeforePartition) {
+                    return false;
+                }
                 true
             }
         }
@@ -258,6 +264,12 @@ impl TransactionState {
 
     /// Offsets to be committed as part of the transaction, by `deadline`. Returns what to ask [`Self::offsets_done`] for.
     pub fn send_offsets(&mut self, offsets: Arc<Offsets>, deadline: Instant) -> u64 {
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::OffsetsLeftOut) {
+            self.offsets_taken += 1;
+            self.offsets_done = self.offsets_taken;
+            return self.offsets_taken;
+        }
         self.offsets.push_back(PendingOffsets {
             offsets,
             added: false,
@@ -452,6 +464,13 @@ impl TransactionState {
             }
             Err(refusal) => refusal,
         };
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::FencedGoesOn)
+            && refusal.meaning == Meaning::EpochIsOver
+        {
+            self.identity = None;
+            return self.again(refusal.error, now, pause);
+        }
         match refusal.meaning {
             Meaning::Again | Meaning::Abort | Meaning::Unexpected => {
                 self.again(refusal.error, now, pause)
@@ -565,6 +584,10 @@ impl TransactionState {
     pub fn on_quiesced(&mut self, needs_epoch: bool) {
         if let Phase::Aborting { quiesced, .. } = &mut self.phase {
             *quiesced = true;
+            #[cfg(planted_defects)]
+            if planted::is_planted(planted::Defect::EpochKept) {
+                return;
+            }
             self.needs_epoch |= needs_epoch;
         }
     }
@@ -591,6 +614,15 @@ impl TransactionState {
             }
             Err(refusal) => refusal,
         };
+        #[cfg(planted_defects)]
+        if planted::is_planted(planted::Defect::UnknownEndIsCommitted)
+            && commit
+            && refusal.maybe_done
+        {
+            self.succeeded();
+            self.needs_epoch = true;
+            return self.over(Ended::Committed);
+        }
         let may_be_done = self.end_may_be_done;
         self.end_may_be_done |= refusal.maybe_done;
         match (refusal.meaning, commit) {
