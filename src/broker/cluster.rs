@@ -8,6 +8,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{ApiKey, ErrorCode, Uuid, VersionRange};
@@ -33,6 +34,9 @@ use super::topic_index::TopicIndex;
 use super::topic_settings::TopicSettings;
 use super::transactions::{Moment, TransactionCoordinator, TransactionSettings};
 use super::wall_clock::WallClock;
+
+/// How long it waits before what could not be kept is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What the whole cluster is set to.
 #[derive(Clone, Debug)]
@@ -285,6 +289,14 @@ impl Cluster {
     /// Sees to it that there are producer ids for a request. May block.
     pub(crate) fn ensure_producer_ids(&self) -> Result<(), ErrorCode> {
         lock(&self.producer_ids).ensure(|changes| self.keep(changes))
+    }
+
+    /// Aborts transactions that took too long. May block.
+    fn expire_transactions(&self) -> Result<(), ErrorCode> {
+        // Where epochs are used up it takes a producer id.
+        self.ensure_producer_ids()?;
+        lock(&self.transactions).expire(|| self.next_producer_id(), self.moment());
+        Ok(())
     }
 
     /// Keeps changes of what outlives the broker, all or none; without a data directory nothing does. May block.
@@ -593,21 +605,31 @@ pub(crate) async fn keep_groups_time(cluster: Arc<Cluster>) {
                 lock(&cluster.groups).expire(now);
                 let given_back = lock(&cluster.shares).expire(now);
                 cluster.wake_share_fetches(&given_back);
-                lock(&cluster.transactions).expire(cluster.moment());
-                write_markers(&cluster).await;
+                end_transactions(&cluster).await;
             }
         }
     }
 }
 
-/// Writes markers where that holds up nobody.
-async fn write_markers(cluster: &Arc<Cluster>) {
-    if cluster.data.is_none() {
-        return cluster.write_markers();
+/// Aborts transactions that took too long, and writes markers, where that holds up nobody.
+async fn end_transactions(cluster: &Arc<Cluster>) {
+    let end = |cluster: &Cluster| {
+        let expired = cluster.expire_transactions();
+        cluster.write_markers();
+        expired.is_ok()
+    };
+    let done = match cluster.data.is_none() {
+        true => end(cluster),
+        false => {
+            let cluster = cluster.clone();
+            let done = tokio::task::spawn_blocking(move || end(&cluster)).await;
+            // One that panics is tried again.
+            done.unwrap_or(false)
+        }
+    };
+    if !done {
+        tokio::time::sleep(RETRY).await;
     }
-    let cluster = cluster.clone();
-    // One that panics is tried again.
-    let _ = tokio::task::spawn_blocking(move || cluster.write_markers()).await;
 }
 
 impl Directory {

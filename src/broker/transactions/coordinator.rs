@@ -380,7 +380,7 @@ impl TransactionCoordinator {
     }
 
     /// Aborts transactions that took too long, and forgets ids that nobody has used for long.
-    pub(crate) fn expire(&mut self, now: Moment) {
+    pub(crate) fn expire(&mut self, mut new_id: impl FnMut() -> i64, now: Moment) {
         let TransactionSettings {
             version,
             id_expiration,
@@ -390,7 +390,7 @@ impl TransactionCoordinator {
         self.transactions.retain(|id, transaction| {
             let is_late = transaction.timeout().is_some_and(|at| at <= now.instant);
             if is_late {
-                transaction.abort(version, now);
+                transaction.abort(version, &mut new_id, now);
                 transaction.complete(now);
             }
             let expiry = transaction.expiry(id_expiration);

@@ -5,6 +5,8 @@
 
 mod end;
 mod note;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -187,7 +189,7 @@ impl Transaction {
             return Err(ErrorCode::PRODUCER_FENCED);
         }
         if self.state == State::Ongoing {
-            self.abort(server, now);
+            self.abort(server, new_id, now);
             return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
         }
         let expected = asked.expected.map(|expected| expected.epoch);

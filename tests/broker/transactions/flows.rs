@@ -161,3 +161,27 @@ async fn an_exhausted_epoch_gets_a_new_producer_id() {
     assert_eq!(producer.init().await, OK);
     assert_eq!((producer.id > before, producer.epoch), (true, 0));
 }
+
+/// Kafka 4.4 gives another id, too, where it aborts a transaction of the last epoch by itself; who wrote it may go on by what it was.
+#[tokio::test(start_paused = true)]
+async fn an_abort_of_the_coordinator_in_the_last_epoch_gives_a_new_producer_id() {
+    for is_late in [true, false] {
+        let broker = broker(|it| it);
+        let mut producer = Producer::begun(&broker, 1, "x").await;
+        let last = (producer.id, i16::MAX - 1);
+        assert!(broker.skip_to_producer_epoch("x", last.1));
+        producer.epoch = last.1;
+        assert_eq!(producer.produce(V2_PRODUCE, "t", 0).await, OK);
+        match is_late {
+            true => tokio::time::sleep(std::time::Duration::from_secs(61)).await,
+            false => {
+                let mut other = Producer::new(&broker, 1, "x");
+                assert_eq!(other.init().await, ErrorCode::CONCURRENT_TRANSACTIONS);
+            }
+        }
+        assert_eq!(producer.end(5, true).await, ErrorCode::INVALID_TXN_STATE);
+        assert_eq!(producer.init_as(last, 60_000).await, OK);
+        assert_eq!((producer.id > last.0, producer.epoch), (true, 0));
+        assert_eq!(producer.ends("t").await, (2, 2), "the marker is written");
+    }
+}

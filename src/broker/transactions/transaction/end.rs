@@ -91,10 +91,17 @@ impl Transaction {
     }
 
     /// Aborts the transaction under way, so that its producer is fenced: it took too long, or another one comes.
-    pub(crate) fn abort(&mut self, server: TransactionVersion, now: Moment) {
+    pub(crate) fn abort(
+        &mut self,
+        server: TransactionVersion,
+        new_id: impl FnOnce() -> i64,
+        now: Moment,
+    ) {
         if !server.bumps_epochs() {
             self.producer.epoch = self.producer.epoch.saturating_add(1);
             self.last_epoch = NO_EPOCH;
+        } else if self.producer.epoch >= EXHAUSTED_EPOCH {
+            self.next_id = new_id();
         }
         self.prepare(false, server, now);
     }
