@@ -9,7 +9,7 @@ use pat_events::kafka::{
     WriteOutcome,
 };
 use protocol::{ApiKey, ErrorCode};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::committed::{assert_committed, logged};
 use crate::harness::*;
@@ -186,6 +186,102 @@ async fn a_commit_that_is_refused_is_not_written_and_the_next_one_is() {
             let seen: Vec<u32> = (30..60).collect();
             assert_committed(&broker, PARTITIONS, &seen, &what);
         }
+    }
+}
+
+/// KIP-588: INVALID_PRODUCER_EPOCH says less than PRODUCER_FENCED. Where the coordinator knows the epoch after all, it costs one transaction; where it does not,
+/// the producer.
+#[tokio::test(start_paused = true)]
+async fn an_epoch_that_is_doubted_and_current_all_the_same_costs_one_transaction() {
+    let doubt = FaultAction::Answer(ErrorCode::INVALID_PRODUCER_EPOCH);
+    for (flow, commits) in FLOWS.into_iter().flat_map(|it| [(it, true), (it, false)]) {
+        for api in [ApiKey::END_TXN, ApiKey::ADD_PARTITIONS_TO_TXN] {
+            let what = format!("flow {flow}, {api:?}, commits {commits}");
+            let broker = broker(1, flow);
+            let mut producer = transactional(&broker, |_| {}).await;
+            commit(&mut producer, 0..30).await;
+            let transaction = producer.begin().await.expect("begun");
+            for delivery in enqueue(&transaction, 30..31).await.expect("accepted") {
+                delivery.await.expect("written");
+            }
+            broker.inject(Fault::on(api, doubt));
+            let accepted = enqueue(&transaction, 31..60).await.map(drop);
+            match commits {
+                true => {
+                    let error = transaction.commit().await.expect_err("it was refused");
+                    let kind = ErrorKind::TransactionAborted;
+                    assert_eq!(error.kind(), kind, "{what}: {error}");
+                    assert_eq!(error.outcome(), WriteOutcome::NotWritten, "{what}: {error}");
+                    assert!(!error.is_fatal(), "{what}: {error}");
+                }
+                false => transaction.abort().await.expect("aborted"),
+            }
+            // What is not known of one that is aborted may not have been asked.
+            if commits {
+                assert_eq!(broker.pending_faults(), 0, "{what}, {accepted:?}");
+            }
+            broker.clear_faults();
+            commit(&mut producer, 60..90).await;
+            sleep(A_WHILE).await;
+            let seen: Vec<u32> = (0..30).chain(60..90).collect();
+            assert_committed(&broker, PARTITIONS, &seen, &what);
+        }
+    }
+    for flow in FLOWS {
+        let broker = broker(1, flow);
+        let mut older = transactional(&broker, |_| {}).await;
+        let transaction = older.begin().await.expect("begun");
+        drop(enqueue(&transaction, 0..30).await.expect("accepted"));
+        let mut newer = transactional(&broker, |_| {}).await;
+        broker.inject(Fault::on(ApiKey::END_TXN, doubt).times(2));
+        let error = transaction.commit().await.expect_err("somebody took over");
+        assert_eq!(error.kind(), ErrorKind::Fenced, "flow {flow}: {error}");
+        assert_eq!(error.outcome(), WriteOutcome::NotWritten, "flow {flow}");
+        broker.clear_faults();
+        commit(&mut newer, 30..60).await;
+        sleep(A_WHILE).await;
+        let seen: Vec<u32> = (30..60).collect();
+        assert_committed(&broker, PARTITIONS, &seen, &format!("flow {flow}"));
+    }
+}
+
+/// Dekaf #3341, where a transactional id has it: Kafka answers UNKNOWN_SERVER_ERROR, for ever, to who names an epoch of a producer id whose last one is given
+/// away. The producer ends; whoever connects then has another producer id.
+#[tokio::test(start_paused = true)]
+async fn a_producer_whose_epochs_are_used_up_ends_and_the_next_one_has_another_id() {
+    for flow in FLOWS {
+        let what = format!("flow {flow}");
+        let broker = broker(1, flow);
+        let patient = |config: &mut ProducerConfig| config.max_block = ms(10_000);
+        let mut producer = transactional(&broker, patient).await;
+        commit(&mut producer, 0..30).await;
+        assert!(broker.skip_to_producer_epoch("id", i16::MAX - 1));
+        let began = Instant::now();
+        let transaction = producer.begin().await.expect("begun");
+        drop(enqueue(&transaction, 30..60).await);
+        transaction.commit().await.expect_err("its epoch is over");
+        let error = loop {
+            match producer.begin().await {
+                Ok(_) => panic!("{what}: there is no epoch for it"),
+                Err(error) if error.is_fatal() => break error,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{what}: {error}"),
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{what}: {error}");
+        assert!(
+            began.elapsed() < ms(90_000),
+            "{what}: {:?}",
+            began.elapsed()
+        );
+        let mut next = transactional(&broker, patient).await;
+        commit(&mut next, 60..90).await;
+        sleep(A_WHILE).await;
+        let seen: Vec<u32> = (0..30).chain(60..90).collect();
+        assert_committed(&broker, PARTITIONS, &seen, &what);
+        assert!(
+            epochs(&broker, 60..90).into_iter().all(|it| it == 0),
+            "{what}"
+        );
     }
 }
 

@@ -87,12 +87,7 @@ pub(super) async fn run_place(shared: Shared, place: u32, rng: Rng) -> Result<()
         }
         shared.note(TransactionEvent::Stops { writer });
     }
-    // Those that were taken over from see that, sooner or later; not where the epochs have ended meanwhile: Kafka answers them with
-    // UNKNOWN_SERVER_ERROR then, again and again.
-    if shared.plan.epochs_end {
-        fenced.abort_all();
-        return Ok(());
-    }
+    // Those that were taken over from see that, sooner or later.
     while let Some(ended) = fenced.join_next().await {
         let ended = ended.and_then(|ended| ended);
         // Whatever it is that they see.

@@ -13,6 +13,9 @@ pub(super) enum Meaning {
     /// The epoch is not the newest of the transactional id, or the coordinator has none: the transaction is lost, and whether the producer
     /// is as well is known when it asks for another epoch.
     EpochIsOver,
+    /// The epoch may not be the newest: leaders of partitions say so of any that they do not know, and so did coordinators before Kafka 2.7
+    /// (KIP-588). Whether the coordinator knows the epoch shows when it is asked to abort.
+    EpochInDoubt,
     /// The transaction cannot be committed.
     Abort,
     /// Only a person can lift it: a right that is missing, a setting that is not allowed.
@@ -50,9 +53,9 @@ fn meaning_of(error: &Error) -> Meaning {
     };
     match code {
         ErrorCode::PRODUCER_FENCED
-        | ErrorCode::INVALID_PRODUCER_EPOCH
         | ErrorCode::INVALID_PRODUCER_ID_MAPPING
         | ErrorCode::UNKNOWN_PRODUCER_ID => Meaning::EpochIsOver,
+        ErrorCode::INVALID_PRODUCER_EPOCH => Meaning::EpochInDoubt,
         ErrorCode::UNKNOWN_SERVER_ERROR | ErrorCode::TRANSACTION_COORDINATOR_FENCED => {
             Meaning::Again
         }

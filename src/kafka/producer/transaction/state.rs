@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use protocol::ErrorCode;
 use tokio::time::{Duration, Instant};
 
 use super::refusal::{Meaning, Refusal};
@@ -117,6 +118,8 @@ pub(super) struct TransactionState {
     may_be_known: bool,
     /// The coordinator has said that the epoch is not the newest: it is of no use but for getting another.
     epoch_is_over: bool,
+    /// The coordinator has once refused to end the transaction because of an epoch that it may know all the same.
+    epoch_was_doubted: bool,
     /// Not everything that was written under the epoch is known: the next transaction needs another.
     needs_epoch: bool,
     /// What was asked last may have been done though it was refused, or not answered.
@@ -128,6 +131,8 @@ pub(super) struct TransactionState {
     not_before: Option<Instant>,
     /// The error of the last step, while it is repeated.
     failing: Option<Error>,
+    /// Since when another epoch is refused with UNKNOWN_SERVER_ERROR, and nothing else.
+    unexplained_since: Option<Instant>,
     /// How the transaction that the coordinator has not settled ended, as far as this producer knows.
     unsettled: Option<Error>,
     ended: Option<(u64, Ended)>,
@@ -148,6 +153,7 @@ impl TransactionState {
             refusal: None,
             may_be_known: false,
             epoch_is_over: false,
+            epoch_was_doubted: false,
             needs_epoch: false,
             end_may_be_done: false,
             to_add: Vec::new(),
@@ -156,6 +162,7 @@ impl TransactionState {
             offsets_done: 0,
             not_before: None,
             failing: None,
+            unexplained_since: None,
             unsettled: None,
             ended: None,
         }
@@ -214,6 +221,7 @@ impl TransactionState {
         self.began = now;
         self.may_be_known = false;
         self.end_may_be_done = false;
+        self.epoch_was_doubted = false;
         self.needs_epoch = false;
         self.to_add.clear();
         self.offsets.clear();
@@ -457,6 +465,7 @@ impl TransactionState {
                 self.identity = Some(identity);
                 self.epoch_is_over = false;
                 self.wanted = false;
+                self.unexplained_since = None;
                 self.succeeded();
                 self.phase = Phase::Ready;
                 self.settle();
@@ -471,23 +480,17 @@ impl TransactionState {
             self.identity = None;
             return self.again(refusal.error, now, pause);
         }
+        let is_unexplained = self.note_unexplained(&refusal.error, now);
         match refusal.meaning {
-            Meaning::Again | Meaning::Abort | Meaning::Unexpected => {
-                self.again(refusal.error, now, pause)
+            Meaning::EpochIsOver | Meaning::EpochInDoubt if self.identity.is_some() => {
+                self.lost(self.fenced(refusal.error, now));
             }
-            Meaning::EpochIsOver if self.identity.is_none() => {
-                self.again(refusal.error, now, pause)
-            }
-            Meaning::EpochIsOver => {
-                let error = self.fenced(refusal.error, now);
-                let unsettled = self.unsettled.take();
-                let outcome = unsettled.map_or(WriteOutcome::NotWritten, |error| error.outcome());
-                let error = error.with_outcome(outcome);
-                self.failing = None;
-                self.phase = Phase::Over(error.clone());
-                self.ended
-                    .get_or_insert((self.number, Ended::Failed(error)));
-            }
+            Meaning::Again if is_unexplained => self.lost(self.unexplained(refusal.error)),
+            Meaning::Again
+            | Meaning::Abort
+            | Meaning::Unexpected
+            | Meaning::EpochIsOver
+            | Meaning::EpochInDoubt => self.again(refusal.error, now, pause),
             Meaning::NeedsSomebody => {
                 self.wanted = false;
                 self.succeeded();
@@ -499,6 +502,31 @@ impl TransactionState {
                 self.refusal = Some(refusal.error);
             }
         }
+    }
+
+    /// Whether the next epoch was refused with UNKNOWN_SERVER_ERROR, and nothing else, for as long as a transaction may take.
+    ///
+    /// So Kafka answers who asks with an epoch of a producer id whose last one is given away: to another producer, to an abort of its own, or
+    /// to this one, which did not hear of it. Asking on comes to nothing; Java's producer ends at the first such answer.
+    fn note_unexplained(&mut self, error: &Error, now: Instant) -> bool {
+        let is_unexplained = error.server_error() == Some(ErrorCode::UNKNOWN_SERVER_ERROR);
+        if !is_unexplained || self.identity.is_none() {
+            self.unexplained_since = None;
+            return false;
+        }
+        let since = *self.unexplained_since.get_or_insert(now);
+        now.saturating_duration_since(since) >= self.timeout
+    }
+
+    /// The producer is of no use any more, because of `error`.
+    fn lost(&mut self, error: Error) {
+        let unsettled = self.unsettled.take();
+        let outcome = unsettled.map_or(WriteOutcome::NotWritten, |error| error.outcome());
+        let error = error.with_outcome(outcome);
+        self.failing = None;
+        self.phase = Phase::Over(error.clone());
+        self.ended
+            .get_or_insert((self.number, Ended::Failed(error)));
     }
 
     /// Partitions were asked to be added.
@@ -625,8 +653,12 @@ impl TransactionState {
         }
         let may_be_done = self.end_may_be_done;
         self.end_may_be_done |= refusal.maybe_done;
+        let is_doubted = refusal.meaning == Meaning::EpochInDoubt && !self.epoch_was_doubted;
+        self.epoch_was_doubted |= is_doubted;
         match (refusal.meaning, commit) {
             (Meaning::Again, _) => self.again(refusal.error, now, pause),
+            // By the older rules whoever asks for another epoch in the middle of a transaction fences it, itself included.
+            (_, false) if is_doubted => self.again(refusal.error, now, pause),
             (meaning, true) => {
                 // It was refused, so that it did not come to be by this request; an earlier one that was not answered may have done it.
                 // Where it did not, it is aborted.
@@ -723,6 +755,19 @@ impl TransactionState {
     fn succeeded(&mut self) {
         self.failing = None;
         self.not_before = None;
+    }
+
+    fn unexplained(&self, cause: Error) -> Error {
+        Error::new(
+            ErrorKind::Fenced,
+            format!(
+                "the coordinator has no epoch for the producer of the transactional id {:?} after the one it has, and has said so for \
+                 transaction.timeout.ms = {}: its epochs are used up, by another producer or by aborts; connect anew to take over",
+                self.id,
+                self.timeout.as_millis()
+            ),
+        )
+        .because(cause)
     }
 
     fn fenced(&self, cause: Error, now: Instant) -> Error {

@@ -1,7 +1,5 @@
 //! The state against a coordinator that does what Kafka's does, answers or not, times transactions out, and lets others take over.
 
-use protocol::ErrorCode;
-
 use super::*;
 use crate::kafka::Random;
 
@@ -423,4 +421,58 @@ fn after_what_nobody_can_tell_another_epoch_comes_before_anything_else() {
             }
         }
     }
+}
+
+/// Kafka answers UNKNOWN_SERVER_ERROR, again and again, where the last epoch of the producer id is not the one that is named.
+#[test]
+fn a_producer_whose_epochs_are_used_up_ends_when_a_transaction_would_have() {
+    let (mut state, mut now) = ready(Flow::Explicit);
+    let number = state.begin(now);
+    state.abort(now);
+    state.on_quiesced(true);
+    // Nothing is known of it, and some of it is not sure.
+    assert!(matches!(state.next(now), Step::Idle));
+    state.want(now);
+    let began = now;
+    let pause = Duration::from_secs(1);
+    let mut asked = 0;
+    let ended = loop {
+        match state.next(now) {
+            Step::Until(moment) => now = moment,
+            Step::Init(Some(_)) => {
+                asked += 1;
+                let unexplained = Err(refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+                state.on_init(unexplained, now, pause);
+            }
+            Step::Idle => break state.initialised(),
+            step => panic!("{step:?}"),
+        }
+        assert!(asked < 1_000, "it asks for ever");
+    };
+    let Some(Err(error)) = ended else {
+        panic!("it is of no use any more: {state:?}");
+    };
+    assert_eq!((error.kind(), error.is_fatal()), (ErrorKind::Fenced, true));
+    assert!(error.to_string().contains("connect anew"), "{error}");
+    assert_eq!(now - began, Duration::from_secs(60));
+    assert!(matches!(state.ended(number), Some(Ended::Aborted)));
+    // One that is answered otherwise meanwhile goes on asking.
+    let (mut state, mut now) = ready(Flow::Explicit);
+    state.begin(now);
+    state.abort(now);
+    state.on_quiesced(true);
+    assert!(matches!(state.next(now), Step::Idle));
+    for round in 0..200 {
+        let code = match round % 50 {
+            0 => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+            _ => ErrorCode::UNKNOWN_SERVER_ERROR,
+        };
+        now += pause;
+        assert!(matches!(state.next(now), Step::Init(Some(_))));
+        state.on_init(Err(refused(code)), now, pause);
+    }
+    now += pause;
+    let identity = ProducerIdAndEpoch { id: 2, epoch: 0 };
+    state.on_init(Ok(identity), now, Duration::ZERO);
+    assert!(matches!(state.initialised(), Some(Ok(()))));
 }
