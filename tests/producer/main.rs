@@ -8,6 +8,7 @@
 //! - `committed`: what of a log with transactions counts
 //! - `created`: topics that are just created, or created anew
 //! - `delivery`: acknowledgements, order, flush, close
+//! - `exactly_once`: loops whose transactions come to nothing
 //! - `unknown_outcomes`: responses that settle nothing
 //! - `faults`: lost responses, forgotten producers, limits
 //! - `interceptor`: what an observer sees of records
@@ -26,6 +27,7 @@ mod created;
 mod delivery;
 #[path = "../support/embedded.rs"]
 mod embedded;
+mod exactly_once;
 mod faults;
 mod harness;
 #[path = "../support/in_memory.rs"]
