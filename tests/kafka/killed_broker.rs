@@ -56,17 +56,17 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The program, on the same port and directory each time.
-struct Killed {
+pub struct Killed {
     folder: PathBuf,
-    address: String,
+    pub address: String,
     fsync: &'static str,
     starts: u32,
     running: Option<Guarded>,
 }
 
 impl Killed {
-    fn new(fsync: &'static str) -> Self {
-        let folder = folder().join(format!("killed-broker-{fsync}-{}", std::process::id()));
+    pub fn new(name: &str, fsync: &'static str) -> Self {
+        let folder = folder().join(format!("{name}-{fsync}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self {
@@ -83,7 +83,7 @@ impl Killed {
     }
 
     /// Starts it, and waits until it says that it serves. Returns how long that took.
-    async fn start(&mut self) -> Duration {
+    pub async fn start(&mut self) -> Duration {
         self.starts += 1;
         let began = Instant::now();
         let output = self.folder.join(format!("{}.out", self.starts));
@@ -118,7 +118,7 @@ impl Killed {
         began.elapsed()
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.running = None;
     }
 }
@@ -143,7 +143,7 @@ struct Told {
 }
 
 async fn case(kills: u32, fsync: &'static str) {
-    let mut killed = Killed::new(fsync);
+    let mut killed = Killed::new("killed-broker", fsync);
     let began = Instant::now();
     killed.start().await;
     let admin = Admin::connect(ClientConfig::new(&killed.address));

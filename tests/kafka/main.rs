@@ -36,6 +36,7 @@ mod fleet;
 mod interop;
 mod killed_broker;
 mod killed_consumers;
+mod killed_transactions;
 mod mixed;
 mod one_client;
 mod patterns;
@@ -87,6 +88,7 @@ fn main() {
         transactions::trials(&fleet),
         killed_consumers::trials(&fleet),
         killed_broker::trials(),
+        killed_transactions::trials(),
         deadly_events::trials(&fleet),
         chained::trials(&fleet),
         chaos::trials(&fleet),
