@@ -110,7 +110,7 @@ pub use observe::{
 pub use producer::{
     Acks, AnyProducer, CloseReport, Delivery, Partitioner, Permit, PreparedTransaction, Producer,
     ProducerConfig, ProducerMetrics, RecordMetadata, TopicSettings, Transaction,
-    TransactionalProducer, UnsentRecords,
+    TransactionMetrics, TransactionalProducer, UnsentRecords,
 };
 #[doc(inline)]
 pub use runtime::Clock;

@@ -3,12 +3,13 @@
 
 mod questions;
 mod table;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use pat_events::broker::Broker;
+use pat_events::broker::{Broker, BrokerBuilder};
 use protocol::messages::create_acls_request::AclCreation;
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::{
@@ -25,7 +26,16 @@ use crate::support::kafka::{Kafka, Secured};
 pub const LISTENER: &str = "ACLS";
 pub const PASSWORD: &str = "secret";
 /// The administrator, who may do everything; nobody, who may do nothing; others, who have the rights in [`RIGHTS`].
-const USERS: &[&str] = &["admin", "nobody", "member", "reader", "writer", "creator"];
+const USERS: &[&str] = &[
+    "admin",
+    "nobody",
+    "member",
+    "reader",
+    "writer",
+    "creator",
+    "watcher",
+    "transactor",
+];
 
 /// How long a rule may take to be in force everywhere.
 const SPREAD: Duration = Duration::from_secs(2);
@@ -43,6 +53,7 @@ const LITERAL: i8 = 3;
 const PREFIXED: i8 = 4;
 const IS_TOPIC: i8 = 2;
 const IS_GROUP: i8 = 3;
+const IS_TRANSACTIONAL_ID: i8 = 5;
 
 /// (user, permission, operation, kind, pattern, name); operations are READ (3), WRITE (4), CREATE (5), DESCRIBE (8).
 const RIGHTS: &[(&str, i8, i8, i8, i8, &str)] = &[
@@ -53,6 +64,22 @@ const RIGHTS: &[(&str, i8, i8, i8, i8, &str)] = &[
     ("writer", ALLOW, 4, IS_TOPIC, LITERAL, "*"),
     ("writer", DENY, 4, IS_TOPIC, PREFIXED, "acls-t"),
     ("creator", ALLOW, 5, IS_TOPIC, PREFIXED, "acls-new"),
+    (
+        "watcher",
+        ALLOW,
+        8,
+        IS_TRANSACTIONAL_ID,
+        LITERAL,
+        TRANSACTIONAL_ID,
+    ),
+    (
+        "transactor",
+        ALLOW,
+        4,
+        IS_TRANSACTIONAL_ID,
+        LITERAL,
+        TRANSACTIONAL_ID,
+    ),
 ];
 
 pub fn secured() -> Secured {
@@ -78,11 +105,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let name = "who_has_no_rights_is_told_the_same";
     let embedded = Trial::test(format!("embedded::{name}"), || {
         block_on(async {
-            let mut builder = Broker::builder().super_user("User:admin");
-            for user in USERS {
-                builder = builder.sasl_plain(*user, PASSWORD);
-            }
-            let broker = builder.start_tcp("127.0.0.1:0").await.expect("a port");
+            let broker = guarded().start_tcp("127.0.0.1:0").await.expect("a port");
             holds(&broker.bootstrap_servers(), Duration::ZERO).await;
         });
         Ok(())
@@ -92,7 +115,31 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             holds(&kafka.secured_bootstrap(LISTENER), SPREAD).await;
         });
     });
-    vec![embedded, on_kafka]
+    let name = "who_may_not_use_a_transactional_id_is_told_which_and_what_for";
+    let transactions_embedded = Trial::test(format!("embedded::{name}"), || {
+        block_on(async {
+            let broker = guarded().start_tcp("127.0.0.1:0").await.expect("a port");
+            transactions::who_may_not_is_told(&broker.bootstrap_servers()).await;
+        });
+        Ok(())
+    });
+    let transactions_on_kafka = fleet.on_guarded(name, |_, kafka: &Kafka| {
+        block_on(transactions::who_may_not_is_told(
+            &kafka.secured_bootstrap(LISTENER),
+        ));
+    });
+    vec![
+        embedded,
+        on_kafka,
+        transactions_embedded,
+        transactions_on_kafka,
+    ]
+}
+
+fn guarded() -> BrokerBuilder {
+    let builder = Broker::builder().super_user("User:admin");
+    let users = USERS.iter();
+    users.fold(builder, |builder, user| builder.sasl_plain(*user, PASSWORD))
 }
 
 async fn log_in(address: &str, user: &str) -> Raw {
@@ -140,7 +187,12 @@ async fn holds(address: &str, spread: Duration) {
         .find(|it| it.error_code != ErrorCode::NONE);
     assert!(failed.is_none(), "{failed:?}");
     // The coordinator's topic is created when it is first asked for, and ids are handed out a little after the start.
-    for case in ["find coordinator of a group", "init producer id"] {
+    for case in [
+        "find coordinator of a group",
+        "init producer id",
+        "find coordinator of a transactional id",
+        "init producer id of a transactional id",
+    ] {
         while !ask(&mut admin, case, id).await.starts_with("NONE") {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -135,6 +135,8 @@ fn the_dashboard_shows_metrics_that_there_are_each_panel_in_its_place() {
         "pat_events.handler.lag.time",
         "pat_events.handler.retries",
         "pat_events.producer.batch.messages",
+        "pat_events.producer.transaction.commit.duration",
+        "pat_events.producer.transactions.aborted",
     ] {
         assert!(shown.contains(name), "{name} is not shown");
     }

@@ -7,7 +7,8 @@ use pat_events::broker::Broker;
 use pat_events::kafka::observe::metrics::{PROMETHEUS_CONTENT_TYPE, Snapshot, Value};
 use pat_events::kafka::observe::{Metrics, PrometheusServer};
 use pat_events::kafka::{
-    Clock, Consumer, ConsumerConfig, OffsetReset, Producer, ProducerConfig, Record,
+    Clock, Consumer, ConsumerConfig, ConsumerGroupMetadata, ErrorKind, OffsetAndMetadata,
+    OffsetReset, Producer, ProducerConfig, Record, TopicPartition, TransactionalProducer,
 };
 
 use crate::conventions::{all, check_attributes};
@@ -16,6 +17,47 @@ use crate::in_memory::InMemory;
 use crate::prometheus::{Family, read};
 use crate::promtool;
 use crate::shop::{self, OrderPlaced, OrderProducer, Shop, until};
+
+/// Two transactions that are committed, one with offsets; one that is aborted, one of a producer that is fenced, and one that is open.
+async fn transactions(broker: &Broker, metrics: &Metrics) -> TransactionalProducer {
+    const LEDGER: &str = "ledger";
+    broker.create_topic(LEDGER, 1).expect("a new topic");
+    let connect = || {
+        let mut config = ProducerConfig::new(&broker.bootstrap_servers());
+        config.client.metrics = metrics.clone();
+        config.client.client_id = "billing".to_string();
+        TransactionalProducer::connect(config, "billing-1")
+    };
+    let mut producer = connect().await.expect("connected");
+    let transaction = producer.begin().await.expect("begun");
+    let sent = transaction.send(Record::new(LEDGER).value(b"committed"));
+    sent.await.expect("written");
+    transaction.commit().await.expect("committed");
+    let transaction = producer.begin().await.expect("begun");
+    let offsets = [(TopicPartition::new(LEDGER, 0), OffsetAndMetadata::new(1))];
+    let group = ConsumerGroupMetadata::standalone("auditors");
+    let sent = transaction.send_offsets(offsets, &group);
+    sent.await.expect("the group has them");
+    transaction.commit().await.expect("committed");
+    let transaction = producer.begin().await.expect("begun");
+    let sent = transaction.send(Record::new(LEDGER).value(b"aborted"));
+    sent.await.expect("written");
+    transaction.abort().await.expect("aborted");
+    let transaction = producer.begin().await.expect("begun");
+    let sent = transaction.send(Record::new(LEDGER).value(b"fenced"));
+    sent.await.expect("written");
+    let mut newer = connect().await.expect("connected");
+    let error = transaction
+        .commit()
+        .await
+        .expect_err("another one has the id");
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    // One that is neither.
+    std::mem::forget(newer.begin().await.expect("begun"));
+    let of_first = producer.metrics().transactions.expect("transactional");
+    assert_eq!((of_first.begun, of_first.fenced), (4, 1), "{of_first:?}");
+    newer
+}
 
 /// The values of the points of a metric, added up: a histogram by how many there are.
 fn total(snapshot: &Snapshot, name: &str) -> f64 {
@@ -67,11 +109,12 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
         done.lag == 0 && done.lag_by_partition.len() == 3 && done.dead_lettered == 1
     })
     .await;
+    let transactional = transactions(&broker, &metrics).await;
     let snapshot = metrics.snapshot();
     check_attributes(&snapshot);
     for (name, expected) in [
-        // The dead letter is one as well.
-        ("messaging.client.sent.messages", 31.0),
+        // The dead letter is one as well, and so is what was written in transactions, whatever became of them.
+        ("messaging.client.sent.messages", 34.0),
         ("messaging.client.consumed.messages", 30.0),
         ("messaging.process.duration", 31.0),
         ("pat_events.handler.received", 30.0),
@@ -86,6 +129,15 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
         ("pat_events.consumer.rebalances", 1.0),
         ("pat_events.consumer.rebalance.duration", 1.0),
         ("pat_events.producer.buffer.used", 0.0),
+        ("pat_events.producer.transactions.begun", 5.0),
+        ("pat_events.producer.transactions.committed", 2.0),
+        ("pat_events.producer.transactions.aborted", 2.0),
+        ("pat_events.producer.transactions.unknown", 0.0),
+        ("pat_events.producer.transactions.fenced", 1.0),
+        ("pat_events.producer.transaction.init.duration", 2.0),
+        ("pat_events.producer.transaction.offsets.duration", 1.0),
+        ("pat_events.producer.transaction.commit.duration", 2.0),
+        ("pat_events.producer.transaction.abort.duration", 2.0),
     ] {
         assert_eq!(total(&snapshot, name), expected, "{name}");
     }
@@ -140,7 +192,7 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
 
     // What they counted stays, what they held is gone.
     consumer.close().await.expect("stopped well");
-    drop(producer);
+    drop((producer, transactional));
     let gone = || {
         let snapshot = metrics.snapshot();
         snapshot.metric("pat_events.producer.buffer.used").is_none()
@@ -148,11 +200,12 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
     };
     until(gone).await;
     let after = metrics.snapshot();
-    for name in [
-        "messaging.client.sent.messages",
-        "messaging.process.duration",
+    for (name, expected) in [
+        ("messaging.client.sent.messages", 34.0),
+        ("messaging.process.duration", 31.0),
+        ("pat_events.producer.transactions.committed", 2.0),
     ] {
-        assert_eq!(total(&after, name), 31.0, "{name}");
+        assert_eq!(total(&after, name), expected, "{name}");
     }
     drop(server);
     until(|| std::net::TcpStream::connect(address).is_err()).await;

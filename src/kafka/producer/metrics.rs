@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use super::state::ProducerState;
+use super::transaction::{TransactionCounters, TransactionMetrics};
 use crate::kafka::observe::metrics::{Recorder, Snapshot, Source, of_producer};
 use crate::kafka::observe::{BrokerMetrics, Histogram, Latency, SizeHistogram, Sizes};
 
@@ -44,6 +45,8 @@ pub struct ProducerMetrics {
     pub batch_records: Sizes,
     /// How many bytes acknowledged batches had, before compression.
     pub batch_bytes: Sizes,
+    /// What its transactions have come to, of a transactional producer.
+    pub transactions: Option<TransactionMetrics>,
     /// What goes on with each broker, by its id, counted for all that shares the client ([`Client::broker_metrics`](crate::kafka::Client::broker_metrics)).
     pub brokers: BTreeMap<i32, BrokerMetrics>,
 }
@@ -64,6 +67,8 @@ pub(super) struct Counters {
     pub delivery_latency: Histogram,
     pub batch_records: SizeHistogram,
     pub batch_bytes: SizeHistogram,
+    /// Of a transactional producer.
+    pub transactions: Option<Arc<TransactionCounters>>,
 }
 
 pub(super) fn add(counter: &AtomicU64, by: u64) {
@@ -87,6 +92,7 @@ impl Counters {
             delivery_latency: self.delivery_latency.read(),
             batch_records: self.batch_records.read(),
             batch_bytes: self.batch_bytes.read(),
+            transactions: self.transactions.as_ref().map(|it| it.read()),
             ..ProducerMetrics::default()
         }
     }

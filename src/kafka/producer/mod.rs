@@ -66,5 +66,7 @@ pub use producer::Producer;
 pub(crate) use producer::not_transactional;
 pub use topic_settings::TopicSettings;
 pub(crate) use topic_settings::is_of_topic;
-pub use transaction::{PreparedTransaction, Transaction, TransactionalProducer};
+pub use transaction::{
+    PreparedTransaction, Transaction, TransactionMetrics, TransactionalProducer,
+};
 pub use unsent::{CloseReport, UnsentRecords};

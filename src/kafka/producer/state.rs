@@ -73,15 +73,20 @@ impl ProducerState {
         let batch_bytes = of_topics
             .filter_map(|topic| topic.batch_bytes)
             .fold(config.batch_bytes, usize::max);
+        let transactions = Transactions::of(&config).map(Arc::new);
+        let counters = Counters {
+            transactions: transactions.as_ref().map(|it| it.counters()),
+            ..Counters::default()
+        };
         Self {
             topics: Topics::new(),
             memory: MemoryBudget::within(
                 Budget::new(config.buffer_bytes, cluster.producers_budget()),
                 batch_bytes.min(config.max_request_bytes),
             ),
-            counters: Arc::default(),
+            counters: Arc::new(counters),
             timestamps: Timestamps::new(config.client.clock),
-            transactions: Transactions::of(&config).map(Arc::new),
+            transactions,
             maintenance: Notify::new(),
             tells_of_records: (config.client.observer.as_ref())
                 .is_some_and(|observer| observer.wants_records()),

@@ -191,11 +191,12 @@ pub(super) async fn ask(raw: &mut Raw, case: &str, id: Uuid) -> String {
                 response.resources.len()
             )
         }
+        "transaction" => super::transactions::ask(raw, about.trim()).await,
         what => panic!("nobody knows how to {what}"),
     }
 }
 
-async fn told<R: Request>(raw: &mut Raw, version: i16, request: &R) -> R::Response {
+pub(super) async fn told<R: Request>(raw: &mut Raw, version: i16, request: &R) -> R::Response {
     let answer = raw.call(version, request).await;
     answer.unwrap_or_else(|error| panic!("{}: {error}", R::NAME))
 }

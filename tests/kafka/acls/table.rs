@@ -86,6 +86,23 @@ pub(super) const TABLE: &[(&str, &[(&str, &str)])] = &[
                 "init producer id of a transactional id",
                 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED -1 -1",
             ),
+            (
+                "transaction, add partitions",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
+            (
+                "transaction, add offsets",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
+            (
+                "transaction, commit offsets",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
+            ("transaction, end", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"),
+            (
+                "transaction, describe",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
             ("describe acls", "CLUSTER_AUTHORIZATION_FAILED 0"),
             ("create acls", "CLUSTER_AUTHORIZATION_FAILED"),
             ("delete acls", "CLUSTER_AUTHORIZATION_FAILED 0"),
@@ -174,6 +191,49 @@ pub(super) const TABLE: &[(&str, &[(&str, &str)])] = &[
                 "init producer id of a transactional id",
                 "TRANSACTIONAL_ID_AUTHORIZATION_FAILED -1 -1",
             ),
+        ],
+    ),
+    (
+        // Allowed to see the transactional id, but not to write under it.
+        "watcher",
+        &[
+            ("find coordinator of a transactional id", "NONE 1"),
+            (
+                "init producer id of a transactional id",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED -1 -1",
+            ),
+            (
+                "produce in a transaction",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED -1",
+            ),
+            (
+                "transaction, add partitions",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
+            (
+                "transaction, add offsets",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
+            (
+                "transaction, commit offsets",
+                "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            ),
+            ("transaction, end", "TRANSACTIONAL_ID_AUTHORIZATION_FAILED"),
+            ("transaction, describe", "NONE"),
+        ],
+    ),
+    (
+        // Allowed to write under the transactional id, but neither to the topic nor for the group.
+        "transactor",
+        &[
+            ("find coordinator of a transactional id", "NONE 1"),
+            ("init producer id of a transactional id", "NONE"),
+            ("produce in a transaction", "TOPIC_AUTHORIZATION_FAILED -1"),
+            ("transaction, add partitions", "TOPIC_AUTHORIZATION_FAILED"),
+            ("transaction, add offsets", "GROUP_AUTHORIZATION_FAILED"),
+            ("transaction, commit offsets", "GROUP_AUTHORIZATION_FAILED"),
+            ("transaction, end", "INVALID_PRODUCER_ID_MAPPING"),
+            ("transaction, describe", "NONE"),
         ],
     ),
     (

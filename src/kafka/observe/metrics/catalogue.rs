@@ -67,6 +67,16 @@ catalogue! {
     PRODUCER_BUFFER_USED Gauge "pat_events.producer.buffer.used" "By" "Bytes of buffer.memory in use"
     PRODUCER_REQUESTS_IN_FLIGHT Gauge "pat_events.producer.requests.in_flight" "{request}" "Produce requests in flight"
 
+    TRANSACTIONS_BEGUN Counter "pat_events.producer.transactions.begun" "{transaction}" "Transactions that were begun"
+    TRANSACTIONS_COMMITTED Counter "pat_events.producer.transactions.committed" "{transaction}" "Transactions that were committed, as the coordinator said"
+    TRANSACTIONS_ABORTED Counter "pat_events.producer.transactions.aborted" "{transaction}" "Transactions that were aborted, as the application asked or because something of them failed"
+    TRANSACTIONS_UNKNOWN Counter "pat_events.producer.transactions.unknown" "{transaction}" "Transactions of which nobody can tell whether they were committed"
+    TRANSACTIONS_FENCED Counter "pat_events.producer.transactions.fenced" "{producer}" "Producers whose transactional id another one has taken over"
+    TRANSACTION_INIT_DURATION Histogram "pat_events.producer.transaction.init.duration" "s" "From needing a producer id and epoch to having them"
+    TRANSACTION_OFFSETS_DURATION Histogram "pat_events.producer.transaction.offsets.duration" "s" "From offsets that are to be committed in a transaction to the answer of their group"
+    TRANSACTION_COMMIT_DURATION Histogram "pat_events.producer.transaction.commit.duration" "s" "From asking for a commit to the coordinator's answer, with the messages that were not yet written"
+    TRANSACTION_ABORT_DURATION Histogram "pat_events.producer.transaction.abort.duration" "s" "From the begin of an abort to its end"
+
     CONSUMER_BYTES Counter "pat_events.consumer.consumed" "By" "Bytes of messages that polls have returned, uncompressed"
     CONSUMER_POLL_TIME Counter "pat_events.consumer.poll.time" "s" "Time that polls have waited"
     CONSUMER_ASSIGNED Gauge "pat_events.consumer.assigned" "{partition}" "Partitions that are assigned"

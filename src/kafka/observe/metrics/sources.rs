@@ -9,7 +9,7 @@ use super::model::{Distribution, Snapshot, Value};
 use crate::kafka::TopicPartition;
 use crate::kafka::consumer::ConsumerMetrics;
 use crate::kafka::observe::{BrokerMetrics, Latency, Sizes};
-use crate::kafka::producer::ProducerMetrics;
+use crate::kafka::producer::{ProducerMetrics, TransactionMetrics};
 
 /// What points are told apart by: names of OpenTelemetry's, or ours.
 pub(crate) mod attribute {
@@ -122,6 +122,29 @@ pub(crate) fn of_producer(to: &mut Recorder<'_>, metrics: &ProducerMetrics) {
     to.latency(&of::PRODUCER_QUEUE_DURATION, &[], &metrics.queue_latency);
     to.sizes(&of::PRODUCER_BATCH_MESSAGES, &metrics.batch_records);
     to.sizes(&of::PRODUCER_BATCH_SIZE, &metrics.batch_bytes);
+    if let Some(transactions) = &metrics.transactions {
+        of_transactions(to, transactions);
+    }
+}
+
+fn of_transactions(to: &mut Recorder<'_>, metrics: &TransactionMetrics) {
+    for (what, count) in [
+        (&of::TRANSACTIONS_BEGUN, metrics.begun),
+        (&of::TRANSACTIONS_COMMITTED, metrics.committed),
+        (&of::TRANSACTIONS_ABORTED, metrics.aborted),
+        (&of::TRANSACTIONS_UNKNOWN, metrics.unknown),
+        (&of::TRANSACTIONS_FENCED, metrics.fenced),
+    ] {
+        to.count(what, &[], count);
+    }
+    for (what, latency) in [
+        (&of::TRANSACTION_INIT_DURATION, &metrics.init_latency),
+        (&of::TRANSACTION_OFFSETS_DURATION, &metrics.offsets_latency),
+        (&of::TRANSACTION_COMMIT_DURATION, &metrics.commit_latency),
+        (&of::TRANSACTION_ABORT_DURATION, &metrics.abort_latency),
+    ] {
+        to.latency(what, &[], latency);
+    }
 }
 
 pub(crate) fn of_consumer(to: &mut Recorder<'_>, metrics: &ConsumerMetrics) {

@@ -196,6 +196,10 @@ impl Sender {
     ) {
         let text = request::explanation(answer);
         let error = Error::server(answer.error_code, text.as_deref());
+        let error = match &self.shared.transactions {
+            Some(transactions) => transactions.names_id(error),
+            None => error,
+        };
         self.fail(item, outcome, self.explain(error), now);
     }
 

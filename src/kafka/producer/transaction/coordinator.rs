@@ -170,6 +170,7 @@ impl Coordinator {
         let asked = self.ask(i16::MAX, |_| Ok(requests::add_offsets(by, offsets)));
         let result = asked.await;
         let result = result.and_then(|answer| requests::offsets_added(&answer));
+        let result = result.map_err(|error| names_group(error, offsets));
         let (result, pause) = self.judge(result);
         transactions.tell(|state, now| state.on_offsets_added(result, now, pause));
     }
@@ -187,6 +188,7 @@ impl Coordinator {
         if let Err(error) = &result {
             self.note_move(group, error);
         }
+        let result = result.map_err(|error| names_group(error, offsets));
         let (result, pause) = self.paced(result);
         transactions.tell(|state, now| state.on_offsets_committed(result, now, pause));
     }
@@ -253,7 +255,7 @@ impl Coordinator {
                 self.busy = 0;
                 return (Ok(done), Duration::ZERO);
             }
-            Err(error) => error,
+            Err(error) => self.transactions.names_id(error),
         };
         // It writes the markers of the transaction before: a matter of moments.
         let is_busy = error.server_error() == Some(ErrorCode::CONCURRENT_TRANSACTIONS);
@@ -313,6 +315,16 @@ fn asking(transactions: &Transactions, identity: ProducerIdAndEpoch) -> Asking<'
     Asking {
         transactional_id: transactions.transactional_id(),
         identity,
+    }
+}
+
+/// Says which group it was that the client may not commit for.
+fn names_group(error: Error, offsets: &Offsets) -> Error {
+    match error.server_error() {
+        Some(ErrorCode::GROUP_AUTHORIZATION_FAILED) => {
+            error.prefixed(&format!("group {:?}", offsets.group.group_id))
+        }
+        _ => error,
     }
 }
 

@@ -333,7 +333,8 @@ impl Transaction<'_> {
             return Ok(());
         }
         let deadline = Instant::now() + self.producer.producer.shared.config.max_block;
-        let ticket = transactions.ask(|state, _| state.send_offsets(Arc::new(offsets), deadline));
+        let ticket =
+            transactions.ask(|state, now| state.send_offsets(Arc::new(offsets), now, deadline));
         let what = "the offsets were not committed within max.block.ms";
         // The state fails it by then.
         let patience = deadline + self.request_timeout();

@@ -9,13 +9,17 @@
 //! | `refusal` | what a coordinator's refusal means |
 //! | `requests` | what is asked of coordinators, and what their answers say |
 //! | `coordinator` | the task that sends it |
+//! | `metrics` | what transactions count |
 
 mod coordinator;
 mod handle;
+mod metrics;
 mod refusal;
 mod requests;
 mod state;
 mod transactions;
 
 pub use handle::{PreparedTransaction, Transaction, TransactionalProducer};
+pub(super) use metrics::TransactionCounters;
+pub use metrics::TransactionMetrics;
 pub(super) use transactions::{Failures, Transactions};

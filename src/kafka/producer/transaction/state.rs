@@ -15,6 +15,7 @@ use std::sync::Arc;
 use protocol::ErrorCode;
 use tokio::time::{Duration, Instant};
 
+use super::metrics::TransactionCounters;
 use super::refusal::{Meaning, Refusal};
 use super::requests::Offsets;
 #[cfg(planted_defects)]
@@ -94,6 +95,7 @@ enum Phase {
 struct PendingOffsets {
     offsets: Arc<Offsets>,
     added: bool,
+    since: Instant,
     deadline: Instant,
 }
 
@@ -136,6 +138,10 @@ pub(super) struct TransactionState {
     /// How the transaction that the coordinator has not settled ended, as far as this producer knows.
     unsettled: Option<Error>,
     ended: Option<(u64, Ended)>,
+    /// Since when there is no epoch though one is needed, and since when the transaction is on its way to this end.
+    init_since: Option<Instant>,
+    end_since: Option<Instant>,
+    counters: Arc<TransactionCounters>,
 }
 
 impl TransactionState {
@@ -165,6 +171,9 @@ impl TransactionState {
             unexplained_since: None,
             unsettled: None,
             ended: None,
+            init_since: None,
+            end_since: None,
+            counters: Arc::default(),
         }
     }
 
@@ -175,6 +184,11 @@ impl TransactionState {
 
     pub fn flow(&self) -> Flow {
         self.flow
+    }
+
+    /// Where it is counted what becomes of transactions.
+    pub fn counters(&self) -> &Arc<TransactionCounters> {
+        &self.counters
     }
 
     /// The number of the transaction that is open, or was last.
@@ -227,6 +241,8 @@ impl TransactionState {
         self.offsets.clear();
         self.offsets_done = self.offsets_taken;
         self.ended = None;
+        self.end_since = None;
+        self.counters.begun();
         self.number
     }
 
@@ -271,7 +287,7 @@ impl TransactionState {
     }
 
     /// Offsets to be committed as part of the transaction, by `deadline`. Returns what to ask [`Self::offsets_done`] for.
-    pub fn send_offsets(&mut self, offsets: Arc<Offsets>, deadline: Instant) -> u64 {
+    pub fn send_offsets(&mut self, offsets: Arc<Offsets>, now: Instant, deadline: Instant) -> u64 {
         #[cfg(planted_defects)]
         if planted::is_planted(planted::Defect::OffsetsLeftOut) {
             self.offsets_taken += 1;
@@ -281,6 +297,7 @@ impl TransactionState {
         self.offsets.push_back(PendingOffsets {
             offsets,
             added: false,
+            since: now,
             deadline,
         });
         self.offsets_taken += 1;
@@ -301,6 +318,7 @@ impl TransactionState {
             Phase::Open | Phase::Prepared => {
                 let flushed = matches!(self.phase, Phase::Prepared);
                 self.phase = Phase::Committing { flushed };
+                self.end_since = Some(now);
             }
             Phase::AbortOnly(error) => {
                 let error = error.clone();
@@ -410,14 +428,17 @@ impl TransactionState {
             self.cannot_commit(error, now);
         }
         match self.phase {
-            Phase::Uninitialised if self.wanted => Step::Init(self.identity),
+            Phase::Uninitialised if self.wanted => {
+                self.init_since.get_or_insert(now);
+                Step::Init(self.identity)
+            }
             Phase::Open => self.addition().unwrap_or(Step::Idle),
             Phase::Committing { flushed } => self.addition().unwrap_or_else(|| match flushed {
                 false => Step::Flush,
                 true if self.may_be_known => Step::End(true),
                 true => {
                     // There is nothing that a coordinator would know of.
-                    self.over(Ended::Committed);
+                    self.over(Ended::Committed, now);
                     Step::Idle
                 }
             }),
@@ -429,11 +450,12 @@ impl TransactionState {
                 if self.epoch_is_over {
                     // Whoever raised the epoch has aborted the transaction.
                     self.unsettle();
+                    self.init_since.get_or_insert(now);
                     Step::Init(self.identity)
                 } else if self.may_be_known {
                     Step::End(false)
                 } else {
-                    self.aborted();
+                    self.aborted(now);
                     Step::Idle
                 }
             }
@@ -468,7 +490,11 @@ impl TransactionState {
                 self.unexplained_since = None;
                 self.succeeded();
                 self.phase = Phase::Ready;
-                self.settle();
+                if let Some(since) = self.init_since.take() {
+                    let took = now.saturating_duration_since(since);
+                    self.counters.initialised(took);
+                }
+                self.settle(now);
                 return;
             }
             Err(refusal) => refusal,
@@ -483,9 +509,11 @@ impl TransactionState {
         let is_unexplained = self.note_unexplained(&refusal.error, now);
         match refusal.meaning {
             Meaning::EpochIsOver | Meaning::EpochInDoubt if self.identity.is_some() => {
-                self.lost(self.fenced(refusal.error, now));
+                self.lost(self.fenced(refusal.error, now), now);
             }
-            Meaning::Again if is_unexplained => self.lost(self.unexplained(refusal.error)),
+            Meaning::Again if is_unexplained => {
+                self.lost(self.unexplained(refusal.error), now);
+            }
             Meaning::Again
             | Meaning::Abort
             | Meaning::Unexpected
@@ -497,7 +525,7 @@ impl TransactionState {
                 if self.number > 0 && self.ended.is_none() {
                     let unsettled = self.unsettled.take();
                     let error = unsettled.unwrap_or_else(|| refusal.error.clone());
-                    self.ended = Some((self.number, Ended::Failed(error)));
+                    self.end(Ended::Failed(error), now);
                 }
                 self.refusal = Some(refusal.error);
             }
@@ -519,14 +547,18 @@ impl TransactionState {
     }
 
     /// The producer is of no use any more, because of `error`.
-    fn lost(&mut self, error: Error) {
+    fn lost(&mut self, error: Error, now: Instant) {
         let unsettled = self.unsettled.take();
         let outcome = unsettled.map_or(WriteOutcome::NotWritten, |error| error.outcome());
         let error = error.with_outcome(outcome);
         self.failing = None;
         self.phase = Phase::Over(error.clone());
-        self.ended
-            .get_or_insert((self.number, Ended::Failed(error)));
+        if error.kind() == ErrorKind::Fenced {
+            self.counters.fenced();
+        }
+        if self.ended.is_none() {
+            self.end(Ended::Failed(error), now);
+        }
     }
 
     /// Partitions were asked to be added.
@@ -578,7 +610,10 @@ impl TransactionState {
         self.may_be_known = true;
         match result {
             Ok(()) => {
-                self.offsets.pop_front();
+                if let Some(done) = self.offsets.pop_front() {
+                    let took = now.saturating_duration_since(done.since);
+                    self.counters.offsets_sent(took);
+                }
                 self.offsets_done += 1;
                 self.succeeded();
             }
@@ -636,8 +671,8 @@ impl TransactionState {
                 self.needs_epoch &= next.is_none();
                 self.identity = next.or(self.identity);
                 return match commit {
-                    true => self.over(Ended::Committed),
-                    false => self.aborted(),
+                    true => self.over(Ended::Committed, now),
+                    false => self.aborted(now),
                 };
             }
             Err(refusal) => refusal,
@@ -649,7 +684,7 @@ impl TransactionState {
         {
             self.succeeded();
             self.needs_epoch = true;
-            return self.over(Ended::Committed);
+            return self.over(Ended::Committed, now);
         }
         let may_be_done = self.end_may_be_done;
         self.end_may_be_done |= refusal.maybe_done;
@@ -668,6 +703,7 @@ impl TransactionState {
                 };
                 self.succeeded();
                 self.epoch_is_over = meaning == Meaning::EpochIsOver;
+                self.end_since = Some(now);
                 self.phase = Phase::Aborting {
                     quiesced: true,
                     cause: Some(not_committed(refusal.error).with_outcome(outcome)),
@@ -692,7 +728,7 @@ impl TransactionState {
     }
 
     /// The coordinator has settled whatever it had of the transaction.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Instant) {
         if self.number == 0 || self.ended.is_some() {
             self.unsettled = None;
             return;
@@ -701,26 +737,36 @@ impl TransactionState {
             Some(error) => Ended::Failed(error.not_the_end()),
             None => Ended::Aborted,
         };
-        self.ended = Some((self.number, ended));
+        self.end(ended, now);
     }
 
-    fn aborted(&mut self) {
+    fn aborted(&mut self, now: Instant) {
         let cause = match &mut self.phase {
             Phase::Aborting { cause, .. } => cause.take(),
             _ => None,
         };
         // Whatever was in doubt: what was committed cannot be aborted.
         let cause = cause.map(|cause| cause.with_outcome(WriteOutcome::NotWritten));
-        self.over(cause.map_or(Ended::Aborted, Ended::Failed));
+        self.over(cause.map_or(Ended::Aborted, Ended::Failed), now);
     }
 
-    fn over(&mut self, ended: Ended) {
-        self.ended = Some((self.number, ended));
+    fn over(&mut self, ended: Ended, now: Instant) {
+        self.end(ended, now);
         self.wanted = self.needs_epoch;
         self.phase = match self.needs_epoch {
             true => Phase::Uninitialised,
             false => Phase::Ready,
         };
+    }
+
+    /// How the transaction ended is known.
+    fn end(&mut self, how: Ended, now: Instant) {
+        if self.number > 0 {
+            let since = self.end_since.take();
+            let took = since.map(|since| now.saturating_duration_since(since));
+            self.counters.ended(&how, took);
+        }
+        self.ended = Some((self.number, how));
     }
 
     /// The transaction can only be aborted. It is at once, where it was to be committed.
@@ -737,8 +783,9 @@ impl TransactionState {
         }
     }
 
-    fn turn_back(&mut self, cause: Option<Error>, _: Instant) {
+    fn turn_back(&mut self, cause: Option<Error>, now: Instant) {
         self.succeeded();
+        self.end_since = Some(now);
         self.to_add.clear();
         self.offsets.clear();
         self.phase = Phase::Aborting {

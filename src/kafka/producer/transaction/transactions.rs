@@ -6,10 +6,12 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI16, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, MutexGuard};
 
+use protocol::ErrorCode;
 use protocol::messages::ProduceRequest;
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, timeout_at};
 
+use super::metrics::TransactionCounters;
 use super::state::{Flow, TransactionState};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
@@ -106,6 +108,21 @@ impl Transactions {
 
     pub fn transactional_id(&self) -> &str {
         &self.id
+    }
+
+    /// Says which transactional id it was that the client may not use, where a broker did not let it.
+    pub fn names_id(&self, error: Error) -> Error {
+        match error.server_error() {
+            Some(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED) => {
+                error.prefixed(&format!("transactional id {:?}", self.id))
+            }
+            _ => error,
+        }
+    }
+
+    /// What is counted of them.
+    pub fn counters(&self) -> Arc<TransactionCounters> {
+        self.lock().state.counters().clone()
     }
 
     pub(super) fn timeout(&self) -> Duration {

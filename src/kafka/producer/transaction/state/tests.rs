@@ -132,6 +132,7 @@ fn run(seed: u64, flow: Flow) -> ([u32; 3], bool) {
         })
         .is_err()
         {
+            check_counters(&state, counts);
             return (counts, true);
         }
         let number = state.begin(now);
@@ -194,7 +195,21 @@ fn run(seed: u64, flow: Flow) -> ([u32; 3], bool) {
             _ => At::Nothing,
         };
     }
+    check_counters(&state, counts);
     (counts, false)
+}
+
+/// What is measured is what the application was told.
+fn check_counters(state: &TransactionState, counts: [u32; 3]) {
+    let metrics = state.counters().read();
+    let counted = [metrics.committed, metrics.aborted, metrics.unknown];
+    assert_eq!(counted, counts.map(u64::from), "{state:?}");
+    assert_eq!(metrics.begun, counted.iter().sum::<u64>(), "{state:?}");
+    let fenced = ErrorKind::Fenced;
+    let is_fenced = matches!(&state.phase, Phase::Over(error) if error.kind() == fenced);
+    assert_eq!(metrics.fenced, u64::from(is_fenced), "{state:?}");
+    assert_eq!(metrics.commit_latency.count, metrics.committed);
+    assert!(metrics.init_latency.count > 0);
 }
 
 /// Does what the state wants until `look` finds something.
@@ -342,13 +357,13 @@ fn offsets_that_a_group_refuses_make_a_transaction_one_that_is_only_aborted() {
         offsets: Default::default(),
     });
     let soon = now + Duration::from_secs(1);
-    let first = state.send_offsets(offsets.clone(), soon);
+    let first = state.send_offsets(offsets.clone(), now, soon);
     assert!(matches!(state.next(now), Step::AddOffsets(_)));
     state.on_offsets_added(Ok(()), now, Duration::ZERO);
     assert!(matches!(state.next(now), Step::CommitOffsets(_)));
     state.on_offsets_committed(Ok(()), now, Duration::ZERO);
     assert!(matches!(state.offsets_done(first), Some(Ok(()))));
-    let second = state.send_offsets(offsets.clone(), soon);
+    let second = state.send_offsets(offsets.clone(), now, soon);
     state.on_offsets_added(Ok(()), now, Duration::ZERO);
     state.on_offsets_committed(
         Err(refused(ErrorCode::ILLEGAL_GENERATION)),
@@ -360,7 +375,7 @@ fn offsets_that_a_group_refuses_make_a_transaction_one_that_is_only_aborted() {
     // And those that are not taken in time.
     let (mut state, now) = ready(Flow::Implicit);
     state.begin(now);
-    let ticket = state.send_offsets(offsets, soon);
+    let ticket = state.send_offsets(offsets, now, soon);
     let loading = Err(refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
     state.on_offsets_committed(loading, now, Duration::from_secs(5));
     assert!(matches!(state.next(now), Step::Until(_)));
