@@ -4,9 +4,12 @@
 use pat_events::kafka::{
     ErrorKind, PreparedTransaction, ProducerConfig, TransactionalProducer, WriteOutcome,
 };
+use protocol::ErrorCode;
+use protocol::messages::InitProducerIdRequest;
 
 use super::{PARTITIONS, POLL, numbered};
 use crate::fleet::Target;
+use crate::raw::Raw;
 use crate::support::kafka::Secured;
 
 const TWO_PHASE: (&str, &str) = ("transaction.two.phase.commit.enable", "true");
@@ -56,6 +59,11 @@ pub async fn a_prepared_transaction_is_seen_when_it_is_decided(target: Target) {
         .await;
     sent.expect("written");
     let prepared = transaction.prepare().await.expect("prepared");
+    assert_eq!(
+        resumed(&target).await,
+        ErrorCode::UNSUPPORTED_VERSION,
+        "what is prepared can be resumed: let TransactionalProducer do so"
+    );
     let next = target.transactional("two-phase", &[TWO_PHASE]).await;
     let error = producer.complete(Some(&prepared)).await;
     let error = error.expect_err("another one has the id");
@@ -66,6 +74,21 @@ pub async fn a_prepared_transaction_is_seen_when_it_is_decided(target: Target) {
     );
     drop(next);
     assert_eq!(target.visible(&topic, 2).await, [1, 1]);
+}
+
+/// What a broker says to a producer that wants to decide what another one of its id has prepared.
+async fn resumed(target: &Target) -> ErrorCode {
+    let mut raw = Raw::connect(&target.bootstrap).await.expect("a connection");
+    let request = InitProducerIdRequest {
+        transactional_id: Some("two-phase".to_owned()),
+        transaction_timeout_ms: 10_000,
+        producer_id: -1,
+        producer_epoch: -1,
+        enable2_pc: true,
+        keep_prepared_txn: true,
+        ..Default::default()
+    };
+    raw.call(6, &request).await.expect("an answer").error_code
 }
 
 pub async fn who_may_not_prepare_is_told_what_the_broker_lacks(target: Target) {

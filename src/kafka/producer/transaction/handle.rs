@@ -371,6 +371,9 @@ impl Transaction<'_> {
     /// commit (KIP-939), with `transaction.two.phase.commit.enable`. What is returned goes into the other store, in the transaction there
     /// that decides.
     ///
+    /// It is this producer that decides. Another process cannot resume what was prepared: Kafka 4.4 refuses `keepPreparedTxn`, by which it
+    /// would ask for it; a producer that connects with the id aborts it.
+    ///
     /// Fails as [`commit`](Self::commit) where something of it was not written, and with [`ErrorKind::Config`] without
     /// `transaction.two.phase.commit.enable`. Dropping the future leaves the transaction to be aborted or decided as far as it came.
     pub async fn prepare(mut self) -> Result<PreparedTransaction> {
