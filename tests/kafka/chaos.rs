@@ -2,7 +2,7 @@
 //! connections are cut at any byte; members of the loops come and go. In: a Kafka of three brokers. Out: nothing is lost, doubled, torn or out of order for
 //! who reads what is committed.
 //!
-//! `CHAOS_MINUTES=15` goes on for so long; without it, for some seconds.
+//! `CHAOS_MINUTES=15` goes on for so long, with more than a million records; without it, for some seconds, with fewer at a time.
 //!
 //! | file | what lives there |
 //! | --- | --- |
@@ -47,6 +47,8 @@ const GROUPS: [(&str, &str); 2] = [
 const MEMBERS: u32 = 2;
 /// Without transactions, and with them.
 const WRITERS: u32 = 2;
+/// Handed in at once without transactions by each writer: in a short run, and in a long one.
+const BURSTS: [u64; 2] = [30, 60];
 /// How long anything may take once everything is healed.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How long nothing more comes before all counts as read.
@@ -56,17 +58,21 @@ const SEED: u64 = 12;
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let minutes = std::env::var("CHAOS_MINUTES").ok();
-    let minutes = minutes.map(|it| it.parse().expect("CHAOS_MINUTES is a number of minutes"));
-    let lasts = minutes.map_or(Duration::from_secs(8), |minutes: u64| {
-        Duration::from_secs(minutes * 60)
+    let minutes = minutes.map(|it| {
+        it.parse::<u64>()
+            .expect("CHAOS_MINUTES is a number of minutes")
     });
+    let (lasts, burst) = match minutes {
+        Some(minutes) => (Duration::from_secs(minutes * 60), BURSTS[1]),
+        None => (Duration::from_secs(8), BURSTS[0]),
+    };
     let judged = Trial::test("chaos::histories_with_a_fault_are_found", || {
         history::histories_with_a_fault_are_found();
         Ok(())
     });
     let name = "chaos_loses_doubles_tears_and_reorders_nothing";
     let chaos = fleet.on_three(name, move |_, kafka| {
-        block_on_for(lasts + PATIENCE, case(kafka, lasts));
+        block_on_for(lasts + PATIENCE, case(kafka, lasts, burst));
     });
     vec![judged, chaos]
 }
@@ -74,6 +80,8 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 /// What all of it shares.
 struct Shared {
     bootstrap: String,
+    /// Handed in at once.
+    burst: u64,
     network: CuttingProxy,
     history: Mutex<History>,
     /// No transaction of anybody's has the number of another.
@@ -109,7 +117,7 @@ impl Shared {
     }
 }
 
-async fn case(kafka: &Kafka, lasts: Duration) {
+async fn case(kafka: &Kafka, lasts: Duration, burst: u64) {
     let rng = Rng::new(SEED);
     let target = Target {
         bootstrap: kafka.bootstrap(),
@@ -122,6 +130,7 @@ async fn case(kafka: &Kafka, lasts: Duration) {
     }
     let shared = Arc::new(Shared {
         bootstrap: target.bootstrap.clone(),
+        burst,
         network: CuttingProxy::new(rng.fork()),
         history: Mutex::default(),
         transactions: AtomicU64::new(1),

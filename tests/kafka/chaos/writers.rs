@@ -17,8 +17,7 @@ use crate::rng::Rng;
 
 /// Of each writer.
 const KEYS: u64 = 24;
-/// Handed in at once, without transactions; and then a pause.
-const BURST: u64 = 30;
+/// Between what is handed in at once without transactions.
 const PAUSE: Duration = Duration::from_millis(80);
 /// The most records of a transaction.
 const LARGEST: u64 = 90;
@@ -46,7 +45,7 @@ pub(super) async fn idempotent(shared: Arc<Shared>, writer: u32) {
     let producer = Producer::connect(config(&shared)).await.expect("connected");
     let mut under_way: VecDeque<(u64, Delivery)> = VecDeque::new();
     while !shared.ends() {
-        for _ in 0..BURST {
+        for _ in 0..shared.burst {
             let number = shared.history().hand_in(writer);
             let identity = Identity {
                 writer,
