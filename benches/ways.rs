@@ -6,16 +6,17 @@
 //! cargo bench --bench ways -- 5 lz4   # in 5 rounds, of records in lz4
 //! ```
 
+#[path = "support/broker_process.rs"]
+mod broker_process;
 #[path = "support/cpu.rs"]
 mod cpu;
 #[path = "support/log.rs"]
 mod log;
 
-use std::io::{BufRead, BufReader};
 use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use broker_process::{BrokerProcess, serve, serves};
 use futures_core::Stream;
 use log::{RECORDS_A_BATCH, log};
 use pat_events::broker::Broker;
@@ -29,8 +30,6 @@ const BATCHES: u32 = 100;
 const OF_EACH: usize = (BATCHES * RECORDS_A_BATCH) as usize;
 const RECORDS: usize = PARTITIONS as usize * OF_EACH;
 const ROUNDS: usize = 15;
-/// Tells the child which codec its log is in.
-const BROKER: &str = "PAT_EVENTS_BENCH_BROKER";
 
 /// A way to consume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +83,9 @@ impl Way {
 }
 
 fn main() {
-    if let Ok(codec) = std::env::var(BROKER) {
-        return serve(codec.parse().expect("the name of a codec"));
+    if let Some(codec) = serves() {
+        let codec = codec.parse().expect("the name of a codec");
+        return serve(Broker::builder(), |broker| fill(broker, codec));
     }
     let arguments = std::env::args().skip(1).filter(|it| !it.starts_with("--"));
     let (mut rounds, mut codec) = (ROUNDS, "none".to_string());
@@ -95,51 +95,20 @@ fn main() {
             Err(_) => codec = argument,
         }
     }
-    let mut broker = Command::new(std::env::current_exe().expect("this program"))
-        .env(BROKER, &codec)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it runs once more");
-    let address = address_of(&mut broker);
+    let broker = BrokerProcess::start(&codec);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(compare(&address, rounds, &codec));
-    // It ends with its input.
-    drop(broker.stdin.take());
-    broker.wait().expect("it ends");
+    runtime.block_on(compare(&broker.address, rounds, &codec));
 }
 
-/// The child: a broker until its input ends.
-fn serve(codec: Codec) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let broker = runtime.block_on(Broker::builder().start_tcp("127.0.0.1:0"));
-    let broker = broker.expect("a port");
+fn fill(broker: &Broker, codec: Codec) {
     broker.create_topic("t", PARTITIONS).expect("a new topic");
     let log = log(codec, BATCHES);
     for partition in 0..PARTITIONS {
         broker.append_unchecked("t", partition, log.clone());
     }
-    println!("{}", broker.bootstrap_servers());
-    let mut rest = String::new();
-    while std::io::stdin()
-        .read_line(&mut rest)
-        .is_ok_and(|read| read > 0)
-    {}
-}
-
-fn address_of(broker: &mut Child) -> String {
-    let out = broker.stdout.take().expect("piped");
-    let mut line = String::new();
-    BufReader::new(out)
-        .read_line(&mut line)
-        .expect("an address");
-    line.trim().to_string()
 }
 
 async fn compare(broker: &str, rounds: usize, codec: &str) {
