@@ -103,12 +103,11 @@ listener.name.acls.plain.sasl.jaas.config=org.apache.kafka.common.security.plain
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let name = "who_has_no_rights_is_told_the_same";
-    let embedded = Trial::test(format!("embedded::{name}"), || {
+    let embedded = fleet.apart(format!("embedded::{name}"), || {
         block_on(async {
             let broker = guarded().start_tcp("127.0.0.1:0").await.expect("a port");
             holds(&broker.bootstrap_servers(), Duration::ZERO).await;
         });
-        Ok(())
     });
     let on_kafka = fleet.on_guarded(name, |_, kafka: &Kafka| {
         block_on(async {

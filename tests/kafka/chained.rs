@@ -17,7 +17,7 @@ use libtest_mimic::Trial;
 use pat_events::broker::Broker;
 use tokio::task::JoinSet;
 
-use crate::fleet::{Fleet, Target, block_on_for};
+use crate::fleet::{Fleet, SESSION, Target, block_on_for};
 
 /// How the members of a group share what they read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,6 @@ const CHAINS: [(&str, [Link; 3]); 4] = [
         ],
     ),
 ];
-
-/// For how long brokers believe in a member that says nothing; as the tests' Kafka of three brokers has it.
-const SESSION: Duration = Duration::from_secs(6);
 
 /// How much of it there is.
 #[derive(Clone, Copy)]
@@ -93,7 +90,7 @@ impl Size {
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let name = "chained_groups_pass_each_record_on_in_order_while_members_come_and_go";
     let size = Size::of_the_environment();
-    let embedded = Trial::test(format!("embedded3::{name}"), move || {
+    let embedded = fleet.apart(format!("embedded3::{name}"), move || {
         block_on_for(size.takes(), async move {
             let broker = Broker::builder()
                 .nodes(3)
@@ -106,7 +103,6 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             let bootstrap = broker.bootstrap_servers();
             case(Target { bootstrap }, size, "embedded").await;
         });
-        Ok(())
     });
     let real = fleet.on_three(name, move |_, kafka| {
         let bootstrap = kafka.bootstrap();

@@ -1,10 +1,11 @@
 //! The brokers that the trials share. In: what a trial asks for. Out: a running cluster, started when it is first asked
 //! for, and a [`Trial`] that is ignored with the reason when there can be none.
 
+use std::collections::HashSet;
 use std::env;
-use std::sync::{Arc, Mutex, OnceLock};
-
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed, Trial};
 use pat_events::broker::Broker;
@@ -16,10 +17,22 @@ use crate::support::kafka::Kafka;
 
 /// Longer than the longest wait within a case, so that it is this one that says what did not come.
 const CASE_WITHIN: Duration = Duration::from_secs(300);
+/// For how long brokers believe in a member of a newer group that says nothing, the tests' Kafka as well: the shortest that a classic member may have.
+pub const SESSION: Duration = Duration::from_secs(6);
+/// How many trials a core has at once: most of the time they wait, for a session to time out or a broker to start.
+const OF_EACH_CORE: usize = 2;
+/// For how many trials there is a thread while they wait for their turn.
+pub const WAITING: usize = 64;
+/// Of how many trials it is said how long they took.
+const LONGEST: usize = 25;
 
 /// What the trials share.
-#[derive(Default)]
 pub struct Fleet {
+    turns: Turns,
+    /// How long each trial took, without the wait for its turn.
+    took: Mutex<Vec<(Duration, String)>>,
+    /// The trials that have a cluster for themselves.
+    alone: Mutex<HashSet<String>>,
     embedded: OnceLock<Embedded>,
     jdk: OnceLock<Result<Arc<Jdk>, String>>,
     one: Shared,
@@ -29,8 +42,74 @@ pub struct Fleet {
     two_phase: Shared,
 }
 
-/// A cluster that several trials use one after the other: one of them may be killing its brokers.
-type Shared = Mutex<Option<Result<Arc<Kafka>, String>>>;
+/// A cluster that several trials use: beside each other, or one alone that kills its brokers or looks at all that there is.
+#[derive(Default)]
+struct Shared {
+    started: Mutex<Option<Result<Arc<Kafka>, String>>>,
+    in_use: RwLock<()>,
+}
+
+impl Shared {
+    /// The cluster, started for whoever comes first.
+    fn get(&self, start: impl FnOnce() -> Result<Kafka, String>) -> Result<Arc<Kafka>, String> {
+        let mut started = lock(&self.started);
+        started.get_or_insert_with(|| start().map(Arc::new)).clone()
+    }
+}
+
+/// How a trial uses a cluster.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    BesideOthers,
+    Alone,
+}
+
+/// How many trials may run now. Those that have a cluster for themselves come first: others wait for it.
+struct Turns {
+    left: Mutex<Left>,
+    changed: Condvar,
+}
+
+struct Left {
+    turns: usize,
+    /// Trials that have a cluster for themselves, and no turn yet.
+    first: usize,
+}
+
+/// A trial's turn, given back when it is dropped.
+struct Turn<'a>(&'a Turns);
+
+impl Turns {
+    fn take(&self, used: Use) -> Turn<'_> {
+        let mut left = lock(&self.left);
+        let comes_first = used == Use::Alone;
+        left.first += usize::from(comes_first);
+        while left.turns == 0 || (left.first > 0 && !comes_first) {
+            left = self
+                .changed
+                .wait(left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        left.first -= usize::from(comes_first);
+        left.turns -= 1;
+        if comes_first && left.turns > 0 {
+            self.changed.notify_all();
+        }
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.left).turns += 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Whether or not a trial panicked while it had it: that leaves a usable cluster, or one whose next user says what is wrong with it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The embedded broker, over TCP, on threads of its own: trials come and go with theirs.
 struct Embedded {
@@ -44,7 +123,9 @@ impl Embedded {
         let broker = Broker::builder()
             .default_partitions(6)
             .consumer_group_heartbeat_interval(Duration::from_millis(500))
+            .consumer_group_session_timeout(SESSION)
             .share_group_heartbeat_interval(Duration::from_millis(500))
+            .share_group_session_timeout(SESSION)
             .start_tcp("127.0.0.1:0");
         let broker = runtime.block_on(broker).expect("a free port");
         Embedded {
@@ -84,14 +165,47 @@ fn runtime() -> Runtime {
 }
 
 impl Fleet {
-    /// A trial that needs a single Kafka broker.
+    /// For so many trials at once; as many as the machine's cores have by default.
+    pub fn new(at_once: Option<usize>) -> Self {
+        let by_cores = || available_parallelism().map_or(1, usize::from) * OF_EACH_CORE;
+        let turns = at_once.unwrap_or_else(by_cores).max(1);
+        Fleet {
+            turns: Turns {
+                left: Mutex::new(Left { turns, first: 0 }),
+                changed: Condvar::new(),
+            },
+            took: Mutex::default(),
+            alone: Mutex::default(),
+            embedded: OnceLock::new(),
+            jdk: OnceLock::new(),
+            one: Shared::default(),
+            three: Shared::default(),
+            secured: Shared::default(),
+            guarded: Shared::default(),
+            two_phase: Shared::default(),
+        }
+    }
+
+    /// A trial that needs a single Kafka broker, and shares it with others while it runs.
     pub fn on_one(
         self: &Arc<Self>,
         name: &str,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
         let start = |jdk| Kafka::start(jdk, 1);
-        self.trial(format!("kafka::{name}"), |fleet| &fleet.one, start, case)
+        let name = format!("kafka::{name}");
+        self.trial(name, |fleet| &fleet.one, Use::BesideOthers, start, case)
+    }
+
+    /// The same, of a trial that has the broker for itself while it runs: it changes, or looks at, what is the whole cluster's.
+    pub fn on_one_alone(
+        self: &Arc<Self>,
+        name: &str,
+        case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
+    ) -> Trial {
+        let start = |jdk| Kafka::start(jdk, 1);
+        let name = format!("kafka::{name}");
+        self.trial(name, |fleet| &fleet.one, Use::Alone, start, case)
     }
 
     /// A trial that needs a Kafka of three brokers, and has it for itself while it runs.
@@ -101,7 +215,8 @@ impl Fleet {
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
         let start = |jdk| Kafka::start(jdk, 3);
-        self.trial(format!("kafka3::{name}"), |fleet| &fleet.three, start, case)
+        let name = format!("kafka3::{name}");
+        self.trial(name, |fleet| &fleet.three, Use::Alone, start, case)
     }
 
     /// A trial that needs a Kafka broker with listeners for TLS and SASL.
@@ -112,12 +227,8 @@ impl Fleet {
     ) -> Trial {
         let start = |jdk| Kafka::start_secured(jdk, 1, crate::security::secured());
         let case = |_: &Jdk, kafka: &Kafka| case(kafka);
-        self.trial(
-            format!("secured::{name}"),
-            |fleet| &fleet.secured,
-            start,
-            case,
-        )
+        let name = format!("secured::{name}");
+        self.trial(name, |fleet| &fleet.secured, Use::Alone, start, case)
     }
 
     /// A trial that needs a Kafka broker where principals may do only what rules allow.
@@ -128,7 +239,7 @@ impl Fleet {
     ) -> Trial {
         let start = |jdk| Kafka::start_secured(jdk, 1, crate::acls::secured());
         let name = format!("guarded::{name}");
-        self.trial(name, |fleet| &fleet.guarded, start, case)
+        self.trial(name, |fleet| &fleet.guarded, Use::Alone, start, case)
     }
 
     /// A trial that needs a Kafka broker with two-phase commits.
@@ -140,11 +251,31 @@ impl Fleet {
         let start = |jdk| Kafka::start_secured(jdk, 1, crate::transactions::allowed());
         let case = |_: &Jdk, kafka: &Kafka| case(kafka);
         let name = format!("two_phase::{name}");
-        self.trial(name, |fleet| &fleet.two_phase, start, case)
+        self.trial(name, |fleet| &fleet.two_phase, Use::Alone, start, case)
     }
 
-    /// Ends every broker; keeps their logs when a trial failed.
+    /// Trials that have a cluster for themselves before all others: what takes longest is that they run one after the other.
+    pub fn in_order(&self, mut trials: Vec<Trial>) -> Vec<Trial> {
+        let alone = lock(&self.alone);
+        trials.sort_by_key(|trial| !alone.contains(trial.name()));
+        trials
+    }
+
+    /// A trial that brings its own broker.
+    pub fn apart(self: &Arc<Self>, name: String, case: impl FnOnce() + Send + 'static) -> Trial {
+        self.in_turn(name, || {
+            case();
+            Ok(Completion::Completed)
+        })
+    }
+
+    /// Ends every broker; keeps their logs when a trial failed. Says which trials took longest.
     pub fn end(&self, failed: bool) {
+        let mut took = std::mem::take(&mut *lock(&self.took));
+        took.sort_unstable();
+        for (took, name) in took.iter().rev().take(LONGEST) {
+            println!("{:4} s {name}", took.as_secs());
+        }
         for shared in [
             &self.one,
             &self.three,
@@ -152,7 +283,7 @@ impl Fleet {
             &self.guarded,
             &self.two_phase,
         ] {
-            let cluster = shared.lock().unwrap_or_else(|e| e.into_inner()).take();
+            let cluster = lock(&shared.started).take();
             if let Some(Ok(kafka)) = cluster
                 && failed
             {
@@ -167,14 +298,10 @@ impl Fleet {
         F: Future<Output = ()> + 'static,
     {
         let fleet = Arc::clone(self);
-        let embedded = Trial::test(format!("embedded::{name}"), move || {
-            let bootstrap = fleet
-                .embedded
-                .get_or_init(Embedded::start)
-                .broker
-                .bootstrap_servers();
+        let embedded = self.apart(format!("embedded::{name}"), move || {
+            let embedded = fleet.embedded.get_or_init(Embedded::start);
+            let bootstrap = embedded.broker.bootstrap_servers();
             block_on(case(Target { bootstrap }));
-            Ok(())
         });
         let on_kafka = self.on_one(name, move |_, kafka| {
             let target = Target {
@@ -195,14 +322,13 @@ impl Fleet {
     where
         F: Future<Output = ()> + 'static,
     {
-        let embedded = Trial::test(format!("embedded::{name}"), move || {
+        let embedded = self.apart(format!("embedded::{name}"), move || {
             block_on_for(meant, async move {
                 let broker = Broker::builder().start_tcp("127.0.0.1:0");
                 let broker = broker.await.expect("a free port");
                 let bootstrap = broker.bootstrap_servers();
                 case(Target { bootstrap }, "embedded").await;
             });
-            Ok(())
         });
         let on_kafka = self.on_one(name, move |_, kafka| {
             let bootstrap = kafka.bootstrap();
@@ -218,7 +344,7 @@ impl Fleet {
         case: fn(&Jdk, Target) -> Ran,
     ) -> [Trial; 2] {
         let fleet = Arc::clone(self);
-        let embedded = Trial::ignorable_test(format!("embedded::{name}"), move || {
+        let embedded = self.in_turn(format!("embedded::{name}"), move || {
             fleet.with_jdk(|jdk| {
                 let embedded = fleet.embedded.get_or_init(Embedded::start);
                 let bootstrap = embedded.broker.bootstrap_servers();
@@ -231,7 +357,8 @@ impl Fleet {
             case(jdk, Target { bootstrap })
         };
         let name = format!("kafka::{name}");
-        let on_kafka = self.ignorable(name, |fleet| &fleet.one, start, on_kafka);
+        let used = Use::BesideOthers;
+        let on_kafka = self.ignorable(name, |fleet| &fleet.one, used, start, on_kafka);
         [embedded, on_kafka]
     }
 
@@ -239,10 +366,11 @@ impl Fleet {
         self: &Arc<Self>,
         name: String,
         which: fn(&Fleet) -> &Shared,
+        used: Use,
         start: fn(Arc<Jdk>) -> Result<Kafka, String>,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
-        self.ignorable(name, which, start, |jdk, kafka| {
+        self.ignorable(name, which, used, start, |jdk, kafka| {
             case(jdk, kafka);
             Ok(Completion::Completed)
         })
@@ -252,19 +380,47 @@ impl Fleet {
         self: &Arc<Self>,
         name: String,
         which: fn(&Fleet) -> &Shared,
+        used: Use,
         start: fn(Arc<Jdk>) -> Result<Kafka, String>,
         case: impl FnOnce(&Jdk, &Kafka) -> Ran + Send + 'static,
     ) -> Trial {
-        let fleet = Arc::clone(self);
+        let (fleet, noted) = (Arc::clone(self), name.clone());
+        if used == Use::Alone {
+            lock(&self.alone).insert(name.clone());
+        }
         Trial::ignorable_test(name, move || {
-            fleet.with_jdk(|jdk| {
-                // A trial that panicked leaves a usable cluster, or one whose next user says what is wrong with it.
-                let mut shared = which(&fleet).lock().unwrap_or_else(|e| e.into_inner());
-                let started = shared.get_or_insert_with(|| start(Arc::clone(jdk)).map(Arc::new));
-                let kafka = started.as_ref().map_err(Failed::from)?;
-                case(jdk, kafka)
+            let shared = which(&fleet);
+            // The cluster before the turn: who waits for a cluster takes nobody's turn.
+            let (_others, _alone) = match used {
+                Use::BesideOthers => (Some(shared.in_use.read()), None),
+                Use::Alone => (None, Some(shared.in_use.write())),
+            };
+            fleet.timed(noted, used, || {
+                fleet.with_jdk(|jdk| {
+                    let kafka = shared.get(|| start(Arc::clone(jdk)))?;
+                    case(jdk, &kafka)
+                })
             })
         })
+    }
+
+    /// A trial that needs no cluster of Kafka, in its turn.
+    fn in_turn(
+        self: &Arc<Self>,
+        name: String,
+        trial: impl FnOnce() -> Ran + Send + 'static,
+    ) -> Trial {
+        let (fleet, noted) = (Arc::clone(self), name.clone());
+        Trial::ignorable_test(name, move || fleet.timed(noted, Use::BesideOthers, trial))
+    }
+
+    /// Runs a trial when its turn comes, and notes how long it took.
+    fn timed(&self, name: String, used: Use, trial: impl FnOnce() -> Ran) -> Ran {
+        let _turn = self.turns.take(used);
+        let began = Instant::now();
+        let ran = trial();
+        lock(&self.took).push((began.elapsed(), name));
+        ran
     }
 
     fn with_jdk(&self, run: impl FnOnce(&Arc<Jdk>) -> Ran) -> Ran {

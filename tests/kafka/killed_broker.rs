@@ -26,7 +26,7 @@ use protocol::messages::{InitProducerIdRequest, OffsetCommitRequest, OffsetFetch
 use protocol::records::BatchIter;
 use tokio::time::{sleep, timeout};
 
-use crate::fleet::block_on_for;
+use crate::fleet::{Fleet, block_on_for};
 use crate::raw::Raw;
 use crate::support::guarded::Guarded;
 use crate::support::java::folder;
@@ -39,17 +39,16 @@ const AT_ONCE: u64 = 50;
 /// Nobody waits longer than this for something to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn trials() -> Vec<Trial> {
+pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let kills = std::env::var("KILLED_BROKER").ok();
     let kills = kills.map(|it| it.parse().expect("KILLED_BROKER is a number of kills"));
     let kills: u32 = kills.unwrap_or(4);
     let name = "a_broker_that_is_killed_again_and_again_has_all_that_it_acknowledged_once";
     let policies = ["always", "never"];
     let trial = |fsync: &'static str| {
-        Trial::test(format!("embedded::{name}_fsync_{fsync}"), move || {
+        fleet.apart(format!("embedded::{name}_fsync_{fsync}"), move || {
             let takes = Duration::from_secs(u64::from(kills) * 5);
             block_on_for(takes, case(kills, fsync));
-            Ok(())
         })
     };
     policies.into_iter().map(trial).collect()

@@ -17,7 +17,7 @@ use pat_events::kafka::{
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use crate::fleet::block_on_for;
+use crate::fleet::{Fleet, block_on_for};
 use crate::killed_broker::Killed;
 use crate::rng::Rng;
 
@@ -31,15 +31,14 @@ const OPEN: Duration = Duration::from_secs(2);
 /// Nobody waits longer than this for something to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn trials() -> Vec<Trial> {
+pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
     let kills = std::env::var("KILLED_TRANSACTIONS").ok();
     let kills = kills.map(|it| (it.parse()).expect("KILLED_TRANSACTIONS is a number of kills"));
     let kills: u32 = kills.unwrap_or(5);
     let name = "embedded::a_broker_that_is_killed_with_transactions_open_tears_none";
-    vec![Trial::test(name, move || {
+    vec![fleet.apart(name.to_owned(), move || {
         let takes = Duration::from_secs(u64::from(kills) * 5);
         block_on_for(takes, case(kills));
-        Ok(())
     })]
 }
 

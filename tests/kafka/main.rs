@@ -59,14 +59,22 @@ use std::sync::Arc;
 
 use libtest_mimic::Arguments;
 
-use fleet::Fleet;
+use fleet::{Fleet, WAITING};
 
 fn main() {
     killed_consumers::be_one_if_asked();
     deadly_events::be_one_if_asked();
-    let arguments = Arguments::from_args();
-    let fleet = Arc::new(Fleet::default());
+    let mut arguments = Arguments::from_args();
+    let fleet = Arc::new(Fleet::new(arguments.test_threads));
+    // Of the threads most wait for their turn, or for a cluster that another trial has for itself.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(WAITING));
     let trials = [
+        // Those that take longest first.
+        transactions::trials(&fleet),
+        chained::trials(&fleet),
+        killed_consumers::trials(&fleet),
+        verifiable::trials(&fleet),
+        mixed::trials(&fleet),
         suite::trials(&fleet),
         ways::trials(&fleet),
         share::trials(&fleet),
@@ -75,8 +83,6 @@ fn main() {
         interop::trials(&fleet),
         telemetry::trials(&fleet),
         one_client::trials(&fleet),
-        mixed::trials(&fleet),
-        verifiable::trials(&fleet),
         program::trials(&fleet),
         security::trials(&fleet),
         tokens::trials(&fleet),
@@ -85,15 +91,12 @@ fn main() {
         admin::trials(&fleet),
         transcript::trials(&fleet),
         failover::trials(&fleet),
-        transactions::trials(&fleet),
-        killed_consumers::trials(&fleet),
-        killed_broker::trials(),
-        killed_transactions::trials(),
+        killed_broker::trials(&fleet),
+        killed_transactions::trials(&fleet),
         deadly_events::trials(&fleet),
-        chained::trials(&fleet),
         chaos::trials(&fleet),
     ];
-    let trials = trials.into_iter().flatten().collect();
+    let trials = fleet.in_order(trials.into_iter().flatten().collect());
     let conclusion = libtest_mimic::run(&arguments, trials);
     // `exit` runs no destructors, and the brokers end in theirs.
     fleet.end(conclusion.has_failed());

@@ -42,38 +42,36 @@ use crate::support::guarded::Guarded;
 use crate::support::java::folder;
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
-    let embedded = Trial::test(
-        "embedded::the_demo_finds_each_event_once_and_in_order",
-        || {
-            demo(&[]);
-            Ok(())
-        },
-    );
-    let options_of_the_demo = Trial::test(
-        "embedded::the_demo_gives_options_to_those_that_know_them",
-        || {
-            the_demo_gives_options_to_those_that_know_them();
-            Ok(())
-        },
+    let name = "embedded::the_demo_finds_each_event_once_and_in_order";
+    let embedded = fleet.apart(name.to_owned(), || demo(&[]));
+    let name = "embedded::the_demo_gives_options_to_those_that_know_them";
+    let options_of_the_demo = fleet.apart(
+        name.to_owned(),
+        the_demo_gives_options_to_those_that_know_them,
     );
     let on_a_broker_of_their_own = [
         embedded_trial(
+            fleet,
             "a_transaction_at_the_end_is_committed_to_its_end",
             a_transaction_at_the_end_is_committed_to_its_end,
         ),
         embedded_trial(
+            fleet,
             "a_member_that_is_ended_by_a_signal_leaves_its_group",
             a_member_that_is_ended_by_a_signal_leaves_its_group,
         ),
         embedded_trial(
+            fleet,
             "broker_and_demo_end_cleanly_by_either_signal",
             broker_and_demo_end_cleanly_by_either_signal,
         ),
         embedded_trial(
+            fleet,
             "a_producer_that_is_ended_by_a_signal_writes_what_it_has_read",
             a_producer_that_is_ended_by_a_signal_writes_what_it_has_read,
         ),
         embedded_trial(
+            fleet,
             "the_bench_needs_nothing_and_prints_a_table_or_lines",
             the_bench_needs_nothing_and_prints_a_table_or_lines,
         ),
@@ -157,7 +155,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         ),
     ];
     let on_kafka = [
-        fleet.on_one("operators_see_and_change_a_cluster", |_, kafka| {
+        fleet.on_one_alone("operators_see_and_change_a_cluster", |_, kafka| {
             operators_see_and_change_a_cluster(&kafka.bootstrap())
         }),
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
@@ -176,11 +174,12 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 }
 
 /// A trial that brings its own broker.
-fn embedded_trial<F: Future<Output = ()> + 'static>(name: &str, case: fn() -> F) -> Trial {
-    Trial::test(format!("embedded::{name}"), move || {
-        block_on(case());
-        Ok(())
-    })
+fn embedded_trial<F: Future<Output = ()> + 'static>(
+    fleet: &Arc<Fleet>,
+    name: &str,
+    case: fn() -> F,
+) -> Trial {
+    fleet.apart(format!("embedded::{name}"), move || block_on(case()))
 }
 
 async fn the_apis_are_listed_with_the_versions_of_both_sides(target: Target) {

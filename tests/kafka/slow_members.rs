@@ -29,7 +29,7 @@ struct Group {
 }
 
 impl Group {
-    /// What makes a member one of this group. In the consumer protocol session and heartbeats are the brokers'.
+    /// What makes a member one of this group. In the consumer protocol session and heartbeats are the brokers', as long.
     fn properties<'a>(&self, id: &'a str) -> Vec<(&'a str, &'a str)> {
         let common = [("group.id", id), ("group.protocol", self.protocol)];
         let classic = [

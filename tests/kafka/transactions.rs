@@ -111,8 +111,8 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         ),
     ];
     let two_phase = [
-        Trial::test(
-            "embedded::a_prepared_transaction_is_seen_when_it_is_decided",
+        fleet.apart(
+            "embedded::a_prepared_transaction_is_seen_when_it_is_decided".to_owned(),
             || {
                 block_on(async {
                     let broker = Broker::builder().two_phase_commit();
@@ -120,7 +120,6 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
                     let bootstrap = broker.bootstrap_servers();
                     a_prepared_transaction_is_seen_when_it_is_decided(Target { bootstrap }).await;
                 });
-                Ok(())
             },
         ),
         fleet.on_two_phase(
@@ -134,7 +133,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         ),
     ];
     let on_kafka = [
-        fleet.on_one(
+        fleet.on_one_alone(
             "transactions_of_older_clusters_go_the_older_way",
             |_, kafka| {
                 let bootstrap = kafka.bootstrap();
@@ -157,11 +156,13 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 /// Everything once more with the older flow: partitions and offsets are added by requests of their own, and the epoch stays.
 async fn transactions_of_older_clusters_go_the_older_way(target: Target) {
     target.set_transaction_version(1).await;
-    readers_see_a_transaction_whole_or_not_at_all(target.clone(), "-older").await;
-    a_newer_producer_of_the_id_fences_the_older_one(target.clone(), "-older").await;
-    a_record_that_is_refused_aborts_its_transaction(target.clone(), "-older").await;
-    offsets_count_when_their_transaction_is_committed(target.clone(), "-older").await;
-    a_transaction_that_outlasts_its_timeout_is_aborted(target.clone(), "-older").await;
+    tokio::join!(
+        readers_see_a_transaction_whole_or_not_at_all(target.clone(), "-older"),
+        a_newer_producer_of_the_id_fences_the_older_one(target.clone(), "-older"),
+        a_record_that_is_refused_aborts_its_transaction(target.clone(), "-older"),
+        offsets_count_when_their_transaction_is_committed(target.clone(), "-older"),
+        a_transaction_that_outlasts_its_timeout_is_aborted(target.clone(), "-older"),
+    );
     target.set_transaction_version(2).await;
 }
 

@@ -13,7 +13,7 @@ use crate::support::java::Jdk;
 use crate::support::kafka::Kafka;
 
 pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
-    vec![fleet.on_one("the_recorded_transcript_holds", recorded_transcript_holds)]
+    vec![fleet.on_one_alone("the_recorded_transcript_holds", recorded_transcript_holds)]
 }
 
 fn recorded_transcript_holds(_: &Jdk, kafka: &Kafka) {

@@ -70,6 +70,8 @@ impl Jdk {
         let quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn";
         let fixed = [
             quiet,
+            // None runs for long enough to win back what the optimizing compiler takes.
+            "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
             "-XX:-UsePerfData",
             "-cp",

@@ -182,11 +182,7 @@ impl Kafka {
             for credential in &self.secured.scram {
                 arguments.extend(["--add-scram", credential]);
             }
-            let command = self.jdk.command(
-                &["-XX:TieredStopAtLevel=1"],
-                "kafka.tools.StorageTool",
-                &arguments,
-            );
+            let command = self.jdk.command(&[], "kafka.tools.StorageTool", &arguments);
             let log = home.join("format.log");
             formats.push((
                 Guarded::start("java", &command, &log, &log).map_err(|e| format!("java: {e}"))?,
@@ -289,8 +285,7 @@ impl Kafka {
         } else {
             (1, 1)
         };
-        // One broker decides at once, so that what it says can be compared; three decide as they do by default, and believe less long in members
-        // that say nothing.
+        // One broker decides at once, so that what it says can be compared; three decide as they do by default.
         let groups = match self.nodes.len() {
             1 => {
                 "group.consumer.assignment.interval.ms=0
@@ -299,12 +294,7 @@ group.share.assignment.interval.ms=0
 group.share.min.assignment.interval.ms=0
 group.consumer.assignor.offload.enable=false"
             }
-            _ => {
-                "group.consumer.session.timeout.ms=6000
-group.consumer.min.session.timeout.ms=6000
-group.share.session.timeout.ms=6000
-group.share.min.session.timeout.ms=6000"
-            }
+            _ => "",
         };
         format!(
             "process.roles=broker,controller
@@ -331,6 +321,10 @@ group.consumer.heartbeat.interval.ms=500
 group.consumer.min.heartbeat.interval.ms=500
 group.share.heartbeat.interval.ms=500
 group.share.min.heartbeat.interval.ms=500
+group.consumer.session.timeout.ms=6000
+group.consumer.min.session.timeout.ms=6000
+group.share.session.timeout.ms=6000
+group.share.min.session.timeout.ms=6000
 group.share.min.record.lock.duration.ms=1000
 {groups}
 broker.heartbeat.interval.ms=500

@@ -79,7 +79,7 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         }),
     ];
     for (name, case) in on_kafka {
-        let trial = fleet.on_one(name, move |_, kafka: &Kafka| {
+        let trial = fleet.on_one_alone(name, move |_, kafka: &Kafka| {
             let bootstrap = kafka.bootstrap();
             block_on(case(Target { bootstrap }));
         });

@@ -13,9 +13,10 @@ use pat_events::kafka::{
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::Link;
 use super::log_book::Reader;
 use super::stage::{Commits, Stage, place};
-use super::{Link, SESSION};
+use crate::fleet::SESSION;
 
 const MOST: usize = 4;
 const POLL: Duration = Duration::from_millis(200);

@@ -11,8 +11,8 @@ use pat_events::kafka::{
 use super::chain::PARTITIONS;
 use super::log_book::{LogBook, Place};
 use super::queue_book::QueueBook;
-use super::{Link, SESSION, Size};
-use crate::fleet::Target;
+use super::{Link, Size};
+use crate::fleet::{SESSION, Target};
 
 /// When a member commits what it has passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,9 +76,8 @@ fn on_both<F>(fleet: &Arc<Fleet>, name: &str, case: fn(Listeners) -> F) -> [Tria
 where
     F: Future<Output = ()> + 'static,
 {
-    let embedded = Trial::test(format!("embedded::secured::{name}"), move || {
+    let embedded = fleet.apart(format!("embedded::secured::{name}"), move || {
         block_on(async { case(Listeners::embedded().await).await });
-        Ok(())
     });
     let on_kafka = fleet.on_secured(name, move |kafka| block_on(case(Listeners::of(kafka))));
     [embedded, on_kafka]

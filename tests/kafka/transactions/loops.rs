@@ -38,77 +38,83 @@ impl Transform for Copy {
 }
 
 pub async fn loops_count_each_record_once_while_members_come_and_go(target: Target) {
+    // Side by side: a good part of each is waiting for a session to time out.
+    tokio::join!(
+        count_each_record_once(&target, "classic"),
+        count_each_record_once(&target, "consumer"),
+    );
+}
+
+async fn count_each_record_once(target: &Target, protocol: &str) {
     const RECORDS: u64 = 20_000;
     const KEYS: u64 = 40;
-    for protocol in ["classic", "consumer"] {
-        let name = format!("loop-{protocol}");
-        let input = target.topic(&format!("{name}-in")).await;
-        let output = target.topic(&format!("{name}-out")).await;
-        let producer = target.producer(&[]).await;
-        for n in 0..RECORDS {
-            let (key, value) = ((n % KEYS).to_be_bytes(), n.to_be_bytes());
-            let record = Record::new(&input).key(&key).value(&value);
-            drop(producer.enqueue(record).await.expect("admitted"));
-        }
-        producer.flush().await.expect("all delivered");
-        let start = |instance: u32| {
-            let id = format!("{name}-{instance}");
-            let mut config = ExactlyOnceConfig::new(&target.bootstrap, &name, &[&input], &id);
-            let consumer = &mut config.consumer;
-            consumer
-                .set("auto.offset.reset", "earliest")
-                .expect("a property");
-            consumer
-                .set("group.protocol", protocol)
-                .expect("a property");
-            if protocol == "classic" {
-                consumer
-                    .set("session.timeout.ms", "6000")
-                    .expect("a property");
-            }
-            config.max_records = 100;
-            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-            let output = output.clone();
-            let run = tokio::spawn(async move {
-                let stopped = async { drop(stopped.await) };
-                exactly_once(config, &mut Copy(output), stopped).await
-            });
-            (run, stop)
-        };
-        // One leaves, one dies, and one with a dead one's id comes.
-        let first = start(1);
-        let second = start(2);
-        sleep(Duration::from_millis(1_500)).await;
-        first.0.abort();
-        let third = start(3);
-        sleep(Duration::from_millis(1_500)).await;
-        drop(second.1);
-        let done = second.0.await.expect("no panic").expect("it left");
-        println!("{protocol}: {done:?}");
-        let again = start(1);
-        let mut reader = target.committed_reader(&output, PARTITIONS).await;
-        let mut next: BTreeMap<u64, u64> = (0..KEYS).map(|key| (key, key)).collect();
-        let mut seen = 0;
-        while seen < RECORDS {
-            for record in &reader.poll(POLL).await.expect("polled") {
-                let expected = next.get_mut(&number(record.key)).expect("a key");
-                assert_eq!(
-                    number(record.value),
-                    *expected,
-                    "{protocol}: once, and in order"
-                );
-                *expected += KEYS;
-                seen += 1;
-            }
-        }
-        for (run, stop) in [third, again] {
-            drop(stop);
-            let done = run.await.expect("no panic").expect("it left");
-            println!("{protocol}: {done:?}");
-        }
-        let more = reader.poll(POLL).await.expect("polled");
-        assert!(more.is_empty(), "{protocol}: nothing comes twice");
+    let name = format!("loop-{protocol}");
+    let input = target.topic(&format!("{name}-in")).await;
+    let output = target.topic(&format!("{name}-out")).await;
+    let producer = target.producer(&[]).await;
+    for n in 0..RECORDS {
+        let (key, value) = ((n % KEYS).to_be_bytes(), n.to_be_bytes());
+        let record = Record::new(&input).key(&key).value(&value);
+        drop(producer.enqueue(record).await.expect("admitted"));
     }
+    producer.flush().await.expect("all delivered");
+    let start = |instance: u32| {
+        let id = format!("{name}-{instance}");
+        let mut config = ExactlyOnceConfig::new(&target.bootstrap, &name, &[&input], &id);
+        let consumer = &mut config.consumer;
+        consumer
+            .set("auto.offset.reset", "earliest")
+            .expect("a property");
+        consumer
+            .set("group.protocol", protocol)
+            .expect("a property");
+        if protocol == "classic" {
+            consumer
+                .set("session.timeout.ms", "6000")
+                .expect("a property");
+        }
+        config.max_records = 100;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let output = output.clone();
+        let run = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            exactly_once(config, &mut Copy(output), stopped).await
+        });
+        (run, stop)
+    };
+    // One leaves, one dies, and one with a dead one's id comes.
+    let first = start(1);
+    let second = start(2);
+    sleep(Duration::from_millis(1_500)).await;
+    first.0.abort();
+    let third = start(3);
+    sleep(Duration::from_millis(1_500)).await;
+    drop(second.1);
+    let done = second.0.await.expect("no panic").expect("it left");
+    println!("{protocol}: {done:?}");
+    let again = start(1);
+    let mut reader = target.committed_reader(&output, PARTITIONS).await;
+    let mut next: BTreeMap<u64, u64> = (0..KEYS).map(|key| (key, key)).collect();
+    let mut seen = 0;
+    while seen < RECORDS {
+        for record in &reader.poll(POLL).await.expect("polled") {
+            let expected = next.get_mut(&number(record.key)).expect("a key");
+            assert_eq!(
+                number(record.value),
+                *expected,
+                "{protocol}: once, and in order"
+            );
+            *expected += KEYS;
+            seen += 1;
+        }
+    }
+    for (run, stop) in [third, again] {
+        drop(stop);
+        let done = run.await.expect("no panic").expect("it left");
+        println!("{protocol}: {done:?}");
+    }
+    let more = reader.poll(POLL).await.expect("polled");
+    assert!(more.is_empty(), "{protocol}: nothing comes twice");
 }
 
 /// Sends on what it gets; one it cannot handle, and some not at the first time.
