@@ -18,8 +18,9 @@ mod loops;
 mod producer;
 mod two_phase;
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use pat_events::broker::Broker;
@@ -156,12 +157,48 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
 /// Everything once more with the older flow: partitions and offsets are added by requests of their own, and the epoch stays.
 async fn transactions_of_older_clusters_go_the_older_way(target: Target) {
     target.set_transaction_version(1).await;
+    // Side by side: most of each is waiting.
+    let older = |case: Pin<Box<dyn Future<Output = ()>>>, name: &'static str| async move {
+        let began = Instant::now();
+        case.await;
+        println!("the older way, {name}: {:?}", began.elapsed());
+    };
     tokio::join!(
-        readers_see_a_transaction_whole_or_not_at_all(target.clone(), "-older"),
-        a_newer_producer_of_the_id_fences_the_older_one(target.clone(), "-older"),
-        a_record_that_is_refused_aborts_its_transaction(target.clone(), "-older"),
-        offsets_count_when_their_transaction_is_committed(target.clone(), "-older"),
-        a_transaction_that_outlasts_its_timeout_is_aborted(target.clone(), "-older"),
+        older(
+            Box::pin(readers_see_a_transaction_whole_or_not_at_all(
+                target.clone(),
+                "-older"
+            )),
+            "whole",
+        ),
+        older(
+            Box::pin(a_newer_producer_of_the_id_fences_the_older_one(
+                target.clone(),
+                "-older"
+            )),
+            "fenced",
+        ),
+        older(
+            Box::pin(a_record_that_is_refused_aborts_its_transaction(
+                target.clone(),
+                "-older"
+            )),
+            "refused",
+        ),
+        older(
+            Box::pin(offsets_count_when_their_transaction_is_committed(
+                target.clone(),
+                "-older"
+            )),
+            "offsets",
+        ),
+        older(
+            Box::pin(a_transaction_that_outlasts_its_timeout_is_aborted(
+                target.clone(),
+                "-older"
+            )),
+            "late",
+        ),
     );
     target.set_transaction_version(2).await;
 }

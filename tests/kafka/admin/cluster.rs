@@ -1,6 +1,7 @@
 //! Who is in the cluster, what it can do, who controls it, and where its brokers keep logs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pat_events::kafka::admin::{
     AclOperation, DescribeClusterOptions, DirectoryId, FeatureUpdate, QuorumListener,
@@ -105,6 +106,8 @@ pub(super) async fn a_cluster_is_described(target: Target) {
         "{removed:?}"
     );
 
+    // A broker that is not known may become known: it is waited for.
+    let admin = admin.with_timeout(Duration::from_secs(5));
     let described = admin.describe_log_dirs(&[1, 99]).await.expect("answered");
     assert!(described[&99].is_err(), "{described:?}");
     let dirs = described[&1].as_ref().expect("described");
