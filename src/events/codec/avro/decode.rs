@@ -10,9 +10,9 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::AvroError;
 use super::plan::{Plan, RecordStep, Step, StepId};
 use super::primitive::Input;
+use super::{AvroError, decimal};
 
 /// How deep records, lists and unions may stand in each other: a schema that refers to itself lets the data decide.
 const DEEPEST: usize = 64;
@@ -122,9 +122,9 @@ impl<'de> de::Deserializer<'de> for At<'_, 'de> {
             Step::Long => visitor.visit_i64(input.long()?),
             Step::Float => visitor.visit_f32(f32::from_le_bytes(input.array()?)),
             Step::Double => visitor.visit_f64(f64::from_le_bytes(input.array()?)),
-            Step::Bytes => visitor.visit_borrowed_bytes(input.bytes()?),
+            Step::Bytes(decimal) => any_bytes(input.bytes()?, *decimal, visitor),
             Step::String => visitor.visit_borrowed_str(input.text()?),
-            Step::Fixed(size) => visitor.visit_borrowed_bytes(input.take(*size)?),
+            Step::Fixed(size, decimal) => any_bytes(input.take(*size)?, *decimal, visitor),
             Step::Enum(symbols) => visitor.visit_borrowed_str(symbol(symbols, input)?),
             Step::Array(of) => {
                 let depth = it.within()?;
@@ -146,6 +146,19 @@ impl<'de> de::Deserializer<'de> for At<'_, 'de> {
             Step::Union(_) => Err(AvroError::new("a union stands in a union")),
             Step::Mismatch(why) => Err(AvroError::new(why.clone())),
         }
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AvroError> {
+        let it = self.chosen()?;
+        match it.step() {
+            Step::Bytes(_) => visitor.visit_borrowed_bytes(it.decoder.input.bytes()?),
+            Step::Fixed(size, _) => visitor.visit_borrowed_bytes(it.decoder.input.take(*size)?),
+            _ => it.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AvroError> {
+        self.deserialize_bytes(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AvroError> {
@@ -187,7 +200,7 @@ impl<'de> de::Deserializer<'de> for At<'_, 'de> {
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, AvroError> {
         match self.step() {
             // No matter what it says.
-            Step::Bytes | Step::String => {
+            Step::Bytes(_) | Step::String => {
                 self.decoder.input.bytes()?;
                 visitor.visit_unit()
             }
@@ -200,8 +213,20 @@ impl<'de> de::Deserializer<'de> for At<'_, 'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct seq tuple tuple_struct map
         struct identifier
+    }
+}
+
+/// Bytes for whoever takes what comes; of a decimal its number, as text.
+fn any_bytes<'de, V: Visitor<'de>>(
+    bytes: &'de [u8],
+    decimal: Option<usize>,
+    visitor: V,
+) -> Result<V::Value, AvroError> {
+    match decimal.and_then(|places| Some(decimal::show(decimal::units(bytes)?, places))) {
+        Some(number) => visitor.visit_string(number),
+        None => visitor.visit_borrowed_bytes(bytes),
     }
 }
 

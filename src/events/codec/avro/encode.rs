@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use serde::ser::{self, Error as _, Serialize, Serializer};
 
-use super::AvroError;
 use super::primitive::{write_bytes, write_long};
 use super::schema::{Field, Id, Node, Record, Schema};
+use super::{AvroError, decimal};
 
 /// Appends `value`, encoded by `schema`.
 pub(super) fn encode<T: Serialize + ?Sized>(
@@ -271,6 +271,12 @@ impl<'a> Serializer for Encoder<'a> {
             _ => false,
         });
         match it.node() {
+            Node::Bytes(Some(of)) if decimal::places(*of).is_some() => {
+                match decimal::read_bytes(value, *of) {
+                    Some(bytes) => write_bytes(&bytes, it.out),
+                    None => return it.no(&format!("the text {value:?}, which is no decimal,")),
+                }
+            }
             Node::String | Node::Bytes(_) => write_bytes(value.as_bytes(), it.out),
             Node::Enum(_) => return it.symbol(u32::MAX, value),
             _ => return it.no("a text"),
@@ -378,7 +384,18 @@ impl<'a> Serializer for Encoder<'a> {
     }
 
     fn serialize_map(self, len: Option<usize>) -> Result<Entries<'a>, AvroError> {
-        Ok(Entries(self.items("a map", len)?))
+        let schema = self.schema;
+        let is_record = |id: &Id| matches!(schema.node(*id), Node::Record(_));
+        let is_map = |id: &Id| matches!(schema.node(*id), Node::Map(_));
+        let branches = match self.node() {
+            Node::Union(branches) => &branches[..],
+            _ => std::slice::from_ref(&self.id),
+        };
+        // As what has fields of another type among its own comes, or what knows its fields only by their names.
+        match branches.iter().any(is_record) && !branches.iter().any(is_map) {
+            true => Ok(Entries::Record(self.record("")?, String::new())),
+            false => Ok(Entries::Map(self.items("a map", len)?)),
+        }
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'a>, AvroError> {
@@ -449,31 +466,54 @@ fn keys() -> &'static Schema {
     &KEYS
 }
 
-/// The entries of a map.
-struct Entries<'a>(Items<'a>);
+/// The entries of a map, or fields of a record that come as such.
+enum Entries<'a> {
+    Map(Items<'a>),
+    /// And the name of the field whose value is next.
+    Record(Fields<'a>, String),
+}
 
 impl ser::SerializeMap for Entries<'_> {
     type Ok = ();
     type Error = AvroError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), AvroError> {
-        if !self.0.counted {
-            write_long(1, self.0.out);
+        match self {
+            Self::Map(items) => {
+                if !items.counted {
+                    write_long(1, items.out);
+                }
+                key.serialize(Encoder {
+                    schema: keys(),
+                    id: 0,
+                    out: items.out,
+                })
+            }
+            Self::Record(_, next) => match serde_json::to_value(key) {
+                Ok(serde_json::Value::String(name)) => {
+                    *next = name;
+                    Ok(())
+                }
+                _ => Err(AvroError::new("the name of a field is no text")),
+            },
         }
-        key.serialize(Encoder {
-            schema: keys(),
-            id: 0,
-            out: self.0.out,
-        })
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), AvroError> {
-        self.0.item(value)
+        match self {
+            Self::Map(items) => items.item(value),
+            Self::Record(fields, next) => fields.field(next, value),
+        }
     }
 
     fn end(self) -> Result<(), AvroError> {
-        write_long(0, self.0.out);
-        Ok(())
+        match self {
+            Self::Map(items) => {
+                write_long(0, items.out);
+                Ok(())
+            }
+            Self::Record(fields, _) => fields.finish(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | `schema` | schemas, from JSON |
-//! | `defaults` | defaults of fields, as bytes |
+//! | `json` | a datum as JSON, and defaults of fields, become bytes |
 //! | `plan` | schema resolution: how to read what another schema wrote |
 //! | `encode` | a value becomes bytes |
 //! | `decode` | bytes become a value |
@@ -13,8 +13,8 @@
 
 mod decimal;
 mod decode;
-mod defaults;
 mod encode;
+mod json;
 mod plan;
 mod primitive;
 mod schema;
@@ -128,6 +128,38 @@ impl AvroSchema {
         // Most events fit: growing twice costs more than what is too much.
         let mut out = Vec::with_capacity(512);
         encode::encode(&self.parsed()?.schema, value, &mut out)?;
+        Ok(out)
+    }
+
+    /// The bytes of the datum that this JSON describes. Fails where it is not what the schema says, with the place of what is not:
+    /// `lines[2].sku: 7 is no string`.
+    ///
+    /// A field that is not given has its default, and a name that the record does not have is an error. The value of a union may stand by itself,
+    /// or as Avro's own JSON has it, with its branch: `{"string": "x"}`, `{"shop.v1.Card": {…}}`. Bytes are a text with a character for each, as in
+    /// Avro's JSON, or `{"hex": "ff00"}`; decimals (of up to 38 digits) are numbers or texts, `"12.50"`; `"NaN"`, `"Infinity"` and `"-Infinity"` are texts.
+    ///
+    /// ```
+    /// use pat_events::events::codec::AvroSchema;
+    ///
+    /// let schema = AvroSchema::new(
+    ///     r#"{"type": "record", "name": "Order", "fields": [
+    ///         {"name": "id", "type": "string"},
+    ///         {"name": "voucher", "type": ["null", "string"], "default": null}
+    ///     ]}"#,
+    /// );
+    /// let data = schema.encode_json(br#"{"id": "o-1", "voucher": "v-7"}"#)?;
+    /// assert_eq!(data, b"\x06o-1\x02\x06v-7");
+    /// let error = schema.encode_json(br#"{"id": 7}"#).unwrap_err();
+    /// assert_eq!(error.to_string(), "id: 7 is no string");
+    /// # Ok::<(), pat_events::events::codec::AvroError>(())
+    /// ```
+    pub fn encode_json(&self, json: &[u8]) -> Result<Vec<u8>, AvroError> {
+        let value = serde_json::from_slice(json)
+            .map_err(|error| AvroError::new(format!("it is no JSON: {error}")))?;
+        let schema = &self.parsed()?.schema;
+        let mut out = Vec::new();
+        let written = json::write(schema, json::By::Data, schema.root, &value, &mut out);
+        written.map_err(|wrong| AvroError::new(wrong.to_string()))?;
         Ok(out)
     }
 

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::AvroError;
 use super::schema::{Enum, Id, Node, Record, Schema};
+use super::{AvroError, decimal};
 
 /// The place of a step in its plan.
 pub(super) type StepId = usize;
@@ -25,9 +25,11 @@ pub(super) enum Step {
     Long,
     Float,
     Double,
-    Bytes,
+    /// Of a decimal with how many decimals.
+    Bytes(Option<usize>),
     String,
-    Fixed(usize),
+    /// Its size, likewise.
+    Fixed(usize, Option<usize>),
     /// The reader's symbol for each of the writer's; `None` where it has none.
     Enum(Vec<Option<String>>),
     Array(StepId),
@@ -295,9 +297,9 @@ fn primitive(node: &Node) -> Step {
         Node::Long => Step::Long,
         Node::Float => Step::Float,
         Node::Double => Step::Double,
-        Node::Bytes(_) => Step::Bytes,
+        Node::Bytes(decimal) => Step::Bytes(decimal.and_then(decimal::places)),
         Node::String => Step::String,
-        Node::Fixed(_, size, _) => Step::Fixed(*size),
+        Node::Fixed(_, size, decimal) => Step::Fixed(*size, decimal.and_then(decimal::places)),
         Node::Enum(_) | Node::Array(_) | Node::Map(_) | Node::Union(_) | Node::Record(_) => {
             Step::Mismatch(format!("{} has a step of its own", node.kind()))
         }

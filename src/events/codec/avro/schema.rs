@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use super::plan::Plan;
-use super::{AvroError, defaults};
+use super::{AvroError, json};
 
 /// A schema in JSON, read when it is first needed. Made to stand in a `static`.
 ///
@@ -215,7 +215,8 @@ impl Schema {
             };
             let node = it.fields[field].node;
             let mut bytes = Vec::new();
-            defaults::write(&schema, node, &default, &mut bytes).map_err(|why| {
+            let by = json::By::Default;
+            json::write(&schema, by, node, &default, &mut bytes).map_err(|why| {
                 let (record, field) = (&it.name.full, &it.fields[field].name);
                 AvroError::new(format!("the default of {record}.{field}: {why}"))
             })?;

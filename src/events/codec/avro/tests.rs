@@ -323,3 +323,317 @@ proptest! {
         }
     }
 }
+
+/// A schema with a bit of everything that people write.
+const WRITTEN: &str = r#"{"type": "record", "name": "Written", "namespace": "n", "fields": [
+    {"name": "id", "type": "string"},
+    {"name": "count", "type": "int", "default": 7},
+    {"name": "total", "type": "long", "default": -1},
+    {"name": "share", "type": "float", "default": 0.5},
+    {"name": "weight", "type": "double", "default": 1},
+    {"name": "is_gift", "type": "boolean", "default": false},
+    {"name": "note", "type": ["null", "string"], "default": null},
+    {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["Open", "Closed"]}, "default": "Open"},
+    {"name": "hash", "type": {"type": "fixed", "name": "Hash", "size": 2}, "default": "\u0000\u00ff"},
+    {"name": "proof", "type": "bytes", "default": "\u00e9"},
+    {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}, "default": "\u0007"},
+    {"name": "tax", "type": {"type": "fixed", "name": "Tax", "size": 4, "logicalType": "decimal", "precision": 6, "scale": 2}, "default": "\u0000\u0000\u0000\u0000"},
+    {"name": "labels", "type": {"type": "map", "values": "int"}, "default": {"a": 1}},
+    {"name": "lines", "type": {"type": "array", "items": {"type": "record", "name": "Line", "fields": [
+        {"name": "sku", "type": "string"}, {"name": "more", "type": ["null", "Line"], "default": null}]}}, "default": []},
+    {"name": "any", "type": ["null", "long", "double", "boolean", "string", "bytes", "State", "Line",
+        {"type": "record", "name": "Card", "fields": [{"name": "number", "type": "string"}]},
+        {"type": "array", "items": "long"}, {"type": "map", "values": "string"}], "default": null}
+]}"#;
+
+/// What JSON describes, read back: a field of it.
+fn written(json: &str, field: &str) -> serde_json::Value {
+    let schema = AvroSchema::new(WRITTEN);
+    let data = schema.encode_json(json.as_bytes()).expect(json);
+    let theirs = apache_avro::Schema::parse_str(WRITTEN).expect("a schema");
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&theirs);
+    let mut rest = &data[..];
+    let value = reader.build().expect("a reader").read_value(&mut rest);
+    assert!(rest.is_empty(), "{json}");
+    let Ok(Value::Record(fields)) = value else {
+        panic!("{json} is no record: {value:?}");
+    };
+    let (_, value) = fields
+        .into_iter()
+        .find(|(name, _)| name == field)
+        .expect(field);
+    told(value)
+}
+
+/// A value as another implementation has read it: of unions the place of the branch and its value, of numbers that are decimals their bytes.
+fn told(value: Value) -> serde_json::Value {
+    use serde_json::json;
+    match value {
+        Value::Union(place, value) => json!([place, told(*value)]),
+        Value::Record(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (name, told(value)));
+            serde_json::Value::Object(fields.collect())
+        }
+        Value::Map(entries) => {
+            let entries = entries.into_iter().map(|(name, value)| (name, told(value)));
+            serde_json::Value::Object(entries.collect())
+        }
+        Value::Array(items) => items.into_iter().map(told).collect(),
+        Value::Null => json!(null),
+        Value::Boolean(value) => json!(value),
+        Value::Int(value) => json!(value),
+        Value::Long(value) => json!(value),
+        Value::Float(value) => json!(value),
+        Value::Double(value) => json!(value),
+        Value::String(text) | Value::Enum(_, text) => json!(text),
+        Value::Bytes(bytes) | Value::Fixed(_, bytes) => json!(bytes),
+        Value::Decimal(number) => json!(Vec::<u8>::try_from(&number).expect("its bytes")),
+        other => panic!("{other:?} is in no schema here"),
+    }
+}
+
+#[test]
+fn json_becomes_what_its_schema_says_as_another_implementation_reads_it() {
+    use serde_json::json;
+    for (more, field, expected) in [
+        ("", "id", json!("o-1")),
+        ("", "count", json!(7)),
+        ("", "total", json!(-1)),
+        ("", "share", json!(0.5)),
+        ("", "weight", json!(1.0)),
+        ("", "is_gift", json!(false)),
+        ("", "note", json!([0, null])),
+        ("", "state", json!("Open")),
+        ("", "hash", json!([0, 255])),
+        ("", "proof", json!([0xe9])),
+        ("", "price", json!([7])),
+        ("", "labels", json!({"a": 1})),
+        ("", "lines", json!([])),
+        (r#""count": -3"#, "count", json!(-3)),
+        (
+            r#""total": 9007199254740993"#,
+            "total",
+            json!(9_007_199_254_740_993i64),
+        ),
+        (r#""share": 3"#, "share", json!(3.0)),
+        (r#""weight": 2.25"#, "weight", json!(2.25)),
+        (r#""is_gift": true"#, "is_gift", json!(true)),
+        (r#""note": "x""#, "note", json!([1, "x"])),
+        (r#""note": {"string": "x"}"#, "note", json!([1, "x"])),
+        (r#""note": null"#, "note", json!([0, null])),
+        (r#""state": "Closed""#, "state", json!("Closed")),
+        (r#""hash": "\u00ff\u0001""#, "hash", json!([255, 1])),
+        (r#""hash": {"hex": "Ff00"}"#, "hash", json!([255, 0])),
+        (r#""proof": "ab\u00e9""#, "proof", json!([97, 98, 0xe9])),
+        (r#""proof": {"hex": ""}"#, "proof", json!([])),
+        (r#""price": "12.50""#, "price", json!([0x04, 0xe2])),
+        (r#""price": -12.5"#, "price", json!([0xfb, 0x1e])),
+        (r#""price": 3"#, "price", json!([0x01, 0x2c])),
+        (r#""price": {"hex": "07"}"#, "price", json!([7])),
+        (r#""tax": "-0.01""#, "tax", json!([255, 255, 255, 255])),
+        (r#""tax": 655.36"#, "tax", json!([0, 1, 0, 0])),
+        (r#""labels": {"b": 2}"#, "labels", json!({"b": 2})),
+        (
+            r#""lines": [{"sku": "a"}, {"more": {"sku": "c"}, "sku": "b"}, {"sku": "d", "more": {"n.Line": {"sku": "e"}}}]"#,
+            "lines",
+            json!([
+                {"sku": "a", "more": [0, null]},
+                {"sku": "b", "more": [1, {"sku": "c", "more": [0, null]}]},
+                {"sku": "d", "more": [1, {"sku": "e", "more": [0, null]}]},
+            ]),
+        ),
+        (r#""any": 7"#, "any", json!([1, 7])),
+        (r#""any": 7.5"#, "any", json!([2, 7.5])),
+        (r#""any": {"double": 7}"#, "any", json!([2, 7.0])),
+        (r#""any": false"#, "any", json!([3, false])),
+        (r#""any": "Open""#, "any", json!([4, "Open"])),
+        (r#""any": {"bytes": "a"}"#, "any", json!([5, [97]])),
+        (r#""any": {"n.State": "Open"}"#, "any", json!([6, "Open"])),
+        (r#""any": {"State": "Open"}"#, "any", json!([6, "Open"])),
+        (
+            r#""any": {"sku": "a"}"#,
+            "any",
+            json!([7, {"sku": "a", "more": [0, null]}]),
+        ),
+        (
+            r#""any": {"number": "a"}"#,
+            "any",
+            json!([8, {"number": "a"}]),
+        ),
+        (
+            r#""any": {"n.Card": {"number": "a"}}"#,
+            "any",
+            json!([8, {"number": "a"}]),
+        ),
+        (r#""any": [1, 2]"#, "any", json!([9, [1, 2]])),
+        (
+            r#""any": {"a": "b", "c": "d"}"#,
+            "any",
+            json!([10, {"a": "b", "c": "d"}]),
+        ),
+        (
+            r#""any": {"map": {"n.Card": "b"}}"#,
+            "any",
+            json!([10, {"n.Card": "b"}]),
+        ),
+    ] {
+        let more = if more.is_empty() {
+            String::new()
+        } else {
+            format!(", {more}")
+        };
+        let json = format!(r#"{{"id": "o-1"{more}}}"#);
+        assert_eq!(written(&json, field), expected, "{json}");
+    }
+}
+
+#[test]
+fn json_that_its_schema_does_not_have_says_where_and_why() {
+    for (json, error) in [
+        ("{", "it is no JSON"),
+        ("7", "7 is no n.Written"),
+        (
+            "{}",
+            "id: it is not given, and the schema has no default for it",
+        ),
+        (r#"{"id": 7}"#, "id: 7 is no string"),
+        (r#"{"id": null}"#, "id: null is no string"),
+        (
+            r#"{"id": "x", "idd": 1, "count": "x"}"#,
+            "idd: n.Written has no such field; it has id, count, total",
+        ),
+        (
+            r#"{"id": "x", "count": 2147483648}"#,
+            "count: 2147483648 is no int",
+        ),
+        (r#"{"id": "x", "count": 1.5}"#, "count: 1.5 is no int"),
+        (
+            r#"{"id": "x", "total": 9223372036854775808}"#,
+            "total: 9223372036854775808 is no long",
+        ),
+        (
+            r#"{"id": "x", "share": 1e300}"#,
+            "share: 1e+300 is no float",
+        ),
+        (
+            r#"{"id": "x", "weight": "heavy"}"#,
+            "weight: \"heavy\" is no double",
+        ),
+        (r#"{"id": "x", "is_gift": 1}"#, "is_gift: 1 is no boolean"),
+        (
+            r#"{"id": "x", "note": 7}"#,
+            "note: 7 is none of null, string; {\"string\": …} says which one",
+        ),
+        (
+            r#"{"id": "x", "note": {"string": 7}}"#,
+            "note: 7 is no string",
+        ),
+        (
+            r#"{"id": "x", "state": "Ajar"}"#,
+            "state: \"Ajar\" is no symbol of n.State, which has Open, Closed",
+        ),
+        (
+            r#"{"id": "x", "hash": "abc"}"#,
+            "hash: \"abc\" has 3 bytes, not 2",
+        ),
+        (
+            r#"{"id": "x", "proof": "€"}"#,
+            "proof: \"€\" is no bytes: a text has a character for each byte",
+        ),
+        (
+            r#"{"id": "x", "proof": {"hex": "abc"}}"#,
+            "proof: {\"hex\":\"abc\"} is no bytes",
+        ),
+        (
+            r#"{"id": "x", "price": "12.505"}"#,
+            "price: \"12.505\" is no number with 2 decimals and 6 digits at most",
+        ),
+        (
+            r#"{"id": "x", "price": "10000.00"}"#,
+            "price: \"10000.00\" is no number with 2 decimals and 6 digits at most",
+        ),
+        (
+            r#"{"id": "x", "tax": "1e3"}"#,
+            "tax: \"1e3\" is no number with 2 decimals",
+        ),
+        (
+            r#"{"id": "x", "labels": {"a b": "c"}}"#,
+            "labels[\"a b\"]: \"c\" is no int",
+        ),
+        (
+            r#"{"id": "x", "lines": [{"sku": "a"}, {"sku": "b", "more": {"sku": 7}}]}"#,
+            "lines[1].more.sku: 7 is no string",
+        ),
+        (
+            r#"{"id": "x", "lines": [{"n.Line": {"sku": "a"}}]}"#,
+            "lines[0].n.Line: n.Line has no such field; it has sku, more",
+        ),
+        (
+            r#"{"id": "x", "any": {"Card": {"number": 1}}}"#,
+            "any.number: 1 is no string",
+        ),
+        (
+            r#"{"id": "x", "any": {"sku": 7}}"#,
+            "any: {\"sku\":7} is none of null, long, double, boolean, string, bytes, n.State, n.Line, n.Card, array, map",
+        ),
+    ] {
+        let told = AvroSchema::new(WRITTEN)
+            .encode_json(json.as_bytes())
+            .expect_err(json);
+        assert!(told.to_string().starts_with(error), "{json}: {told}");
+    }
+    let long = format!(r#"{{"id": ["{}"]}}"#, "x".repeat(10_000));
+    let told = AvroSchema::new(WRITTEN)
+        .encode_json(long.as_bytes())
+        .expect_err("a list");
+    assert!(told.to_string().len() < 200, "{told}");
+}
+
+#[test]
+fn what_has_no_number_in_json_is_a_text() {
+    let schema = AvroSchema::new(r#""double""#);
+    for (json, value) in [
+        (r#""Infinity""#, f64::INFINITY),
+        (r#""-inf""#, f64::NEG_INFINITY),
+    ] {
+        assert_eq!(schema.encode_json(json.as_bytes()), schema.encode(&value));
+    }
+    let nan = schema
+        .encode_json(br#""NaN""#)
+        .expect("a number that is none");
+    assert!(schema.decode::<f64>(&nan).expect("read").is_nan());
+}
+
+#[test]
+fn fields_that_come_as_a_map_are_those_of_the_record() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        id: String,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        price: Decimal<2>,
+        note: Option<String>,
+    }
+    let schema = AvroSchema::new(
+        r#"["null", {"type": "record", "name": "Outer", "fields": [
+            {"name": "note", "type": ["null", "string"]}, {"name": "id", "type": "string"},
+            {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2}}]}]"#,
+    );
+    let outer = Outer {
+        id: "o".into(),
+        inner: Inner {
+            price: Decimal(-1_250),
+            note: Some("n".into()),
+        },
+    };
+    let data = schema.encode(&outer).expect("by its schema");
+    assert_eq!(data, [2, 2, 2, b'n', 2, b'o', 4, 0xfb, 0x1e]);
+    assert_eq!(schema.decode::<Outer>(&data), Ok(outer));
+    // What takes whatever comes is told the number.
+    let any: serde_json::Value = schema.decode(&data).expect("any");
+    assert_eq!(any["price"], "-12.50");
+    assert_eq!(schema.encode(&any), Ok(data));
+}
