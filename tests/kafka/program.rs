@@ -1,6 +1,8 @@
 //! The program against brokers: what it writes it reads again, in each of its forms, and its demo finds nothing wrong. In: the
 //! program as built for this test. Out: what it prints, and its exit status.
 
+#[path = "../support/commands.rs"]
+mod commands;
 mod demo;
 mod dlq;
 mod lines;
@@ -158,6 +160,10 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         fleet.on_one_alone("operators_see_and_change_a_cluster", |_, kafka| {
             operators_see_and_change_a_cluster(&kafka.bootstrap())
         }),
+        fleet.on_one(
+            "every_command_of_the_readme_does_what_it_says",
+            |_, kafka| every_command_of_the_readme_does_what_it_says(&kafka.bootstrap()),
+        ),
         fleet.on_one("the_demo_finds_each_event_once_and_in_order", |_, kafka| {
             demo(&["--brokers", &kafka.bootstrap()])
         }),
@@ -171,6 +177,27 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         .chain(on_a_broker_of_their_own)
         .chain([embedded, options_of_the_demo])
         .collect()
+}
+
+/// Those that the embedded broker does not do. The tables' other commands are run on that.
+fn every_command_of_the_readme_does_what_it_says(brokers: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut wrong = Vec::new();
+    for row in commands::rows("Coming from Kafka's scripts") {
+        for command in row.commands.iter().filter(|it| commands::needs_kafka(it)) {
+            let stage = commands::Stage::new(brokers, command, "http://127.0.0.1:1", &runtime);
+            let (status, said) = stage.try_out(command);
+            // Nothing is on the move that could be called off.
+            let is_needless = said.contains("NO_REASSIGNMENT_IN_PROGRESS");
+            if status != Some(0) && !is_needless {
+                let (left, right, command) = (&row.left, &row.right, command.join(" "));
+                wrong.push(format!(
+                    "{left} is {right}: {command} ends with {status:?}: {said}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A trial that brings its own broker.

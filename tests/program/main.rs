@@ -11,13 +11,22 @@
 //! | `rights` | users, access rules, transactions |
 //! | `command_line` | options, profiles, completions, manual pages |
 //! | `outages` | brokers that go away |
+//! | `schemas`, `registry` | keys and values by schemas, and where these are |
+//! | `measuring` | `demo` and `bench` |
+//! | `tables` | what the README says to those who come from kcat or from Kafka's scripts |
 
 mod command_line;
+#[path = "../support/commands.rs"]
+mod commands;
 mod groups;
+mod measuring;
 mod offsets;
 mod outages;
 mod reading;
+mod registry;
 mod rights;
+mod schemas;
+mod tables;
 mod topics;
 mod writing;
 

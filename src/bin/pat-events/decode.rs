@@ -1,5 +1,5 @@
-//! `pat-events decode`: what bytes of the protocol say. In: frames as they were captured, or one message, in hex or as they are. Out: a JSON
-//! object for each.
+//! `pat-events decode`: what bytes say. In: frames of the protocol as they were captured, or one message, Kafka's or of any Protobuf, in hex or as they
+//! are. Out: a JSON object for each.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,8 +14,9 @@ use protocol::{ApiKey, Decoder, Message, MessageSchema, json};
 
 use crate::Outcome;
 use crate::hex::unhex;
+use crate::messages::{self, MessageFiles};
 
-/// Print captured frames as JSON: requests, unless told otherwise.
+/// Print captured frames as JSON: requests, unless told otherwise; or a message of any Protobuf (--proto).
 ///
 /// A frame is four bytes of length, a header, a message; several may follow one another. Bytes are taken as they are, or as hex when they
 /// are nothing but hexadecimal digits, white space, colons and dashes.
@@ -29,9 +30,12 @@ pub struct Decode {
     /// The frames are responses to requests of this API and version, such as Fetch:12 or 1:12.
     #[arg(short, long, value_name = "API:VERSION", value_parser = response)]
     response: Option<(&'static Api, i16)>,
-    /// The bytes are a message alone, without length and header, such as MetadataResponse:13 or ConsumerProtocolAssignment:3.
-    #[arg(short, long, value_name = "MESSAGE:VERSION", value_parser = message, conflicts_with = "response")]
-    message: Option<(&'static Codec, i16)>,
+    /// The bytes are a message alone, without length and header: one of Kafka's, such as MetadataResponse:13 or ConsumerProtocolAssignment:3; with
+    /// --proto or --descriptor-set one of those, such as shop.v1.Order.
+    #[arg(short, long, value_name = "MESSAGE", conflicts_with = "response")]
+    message: Option<String>,
+    #[command(flatten)]
+    files: MessageFiles,
 }
 
 impl Decode {
@@ -51,7 +55,13 @@ impl Decode {
         if bytes.is_empty() {
             return Err("there are no bytes to decode".into());
         }
-        if let Some((codec, version)) = self.message {
+        if self.files.are_given() {
+            let message = self.files.load()?.message(self.message.as_deref())?;
+            let told = messages::read(message, &bytes)?;
+            return Ok(writeln!(out, "{told:#}")?);
+        }
+        if let Some(name) = &self.message {
+            let (codec, version) = message(name)?;
             return Ok(writeln!(
                 out,
                 "{}",

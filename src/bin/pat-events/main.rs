@@ -10,6 +10,7 @@
 //! | `broker` | the embedded broker, to develop against |
 //! | `api`, `decode` | what brokers speak, and what captured bytes say |
 //! | `registered` | keys and values by schemas of a registry |
+//! | `messages` | messages of any Protobuf, by files of one's own |
 //! | `schema` | what changes of schemas break |
 //! | `typed` | events as JSON |
 //! | `check` | how far a connection gets, step by step |
@@ -17,6 +18,7 @@
 //! | `hex`, `escapes`, `times` | bytes and times as people write them |
 //! | `listing`, `table` | what is printed of many things, and how that ends |
 //! | `notes` | what is said beside the output |
+//! | `picture` | the pictures of the README |
 //! | `shell` | completions and manual pages |
 //! | `logging` | what happens meanwhile, on the standard error |
 //! | `waiting` | what is being waited for, on the standard error |
@@ -38,7 +40,10 @@ mod escapes;
 mod hex;
 mod listing;
 mod logging;
+mod messages;
 mod notes;
+#[cfg(test)]
+mod picture;
 mod produce;
 mod registered;
 mod schema;
@@ -56,6 +61,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use admin::Administered;
 use listing::PartlyFailed;
 use logging::Verbosity;
 
@@ -93,18 +99,26 @@ enum Command {
     Demo(demo::Demo),
     Produce(produce::Produce),
     Consume(consume::Consume),
-    Topics(admin::topics::Topics),
-    Groups(admin::groups::Groups),
+    /// List, create, alter, delete and describe topics.
+    Topics(Administered<admin::topics::Action>),
+    /// List and describe groups with their lag, reset their offsets, delete them.
+    Groups(Administered<admin::groups::Action>),
     Offsets(admin::offsets::Offsets),
-    Configs(admin::configs::Configs),
+    /// Describe and alter the configuration of topics, brokers, groups and client metrics.
+    Configs(Administered<admin::configs::Action>),
     Cluster(admin::cluster::ClusterCommand),
     DeleteRecords(admin::delete_records::DeleteRecords),
-    Acls(admin::acls::Acls),
-    Users(admin::users::Users),
-    Quotas(admin::quotas::Quotas),
-    Transactions(admin::transactions::Transactions),
+    /// List, add and remove access rules.
+    Acls(Administered<admin::acls::Action>),
+    /// List, set and delete users that brokers know by SCRAM.
+    Users(Administered<admin::users::Action>),
+    /// List and alter quotas of users, client ids and addresses.
+    Quotas(Administered<admin::quotas::Action>),
+    /// List and describe transactions, end those that hang, fence producers.
+    Transactions(Administered<admin::transactions::Action>),
     Elect(admin::replicas::Elect),
-    Reassign(admin::replicas::Reassign),
+    /// Move partitions to other brokers, see what is on the move, and call it off.
+    Reassign(Administered<admin::replicas::Moves>),
     LogDirs(admin::replicas::LogDirs),
     Features(admin::replicas::Features),
     Quorum(admin::replicas::Quorum),

@@ -68,6 +68,19 @@ fn is_number(text: &str) -> bool {
     digits.starts_with(|first: char| first.is_ascii_digit()) && digits.chars().all(is_part)
 }
 
+/// A number as people read it: 1,234,567.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 /// What brokers say may be anything: no sign that steers a terminal comes through.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -102,6 +115,19 @@ longer  1,000  2,3
     #[test]
     fn nothing_is_no_table() {
         assert_eq!(Table::new(&["TOPIC"]).to_string(), "");
+    }
+
+    #[test]
+    fn digits_stand_in_groups_of_three() {
+        for (number, shown) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (123_456, "123,456"),
+            (u64::MAX, "18,446,744,073,709,551,615"),
+        ] {
+            assert_eq!(grouped(number), shown);
+        }
     }
 
     #[test]

@@ -4,13 +4,12 @@
 
 use pat_events::events::codec::{Payload, Protobuf};
 use pat_events::events::email::{EmailEvents, FILE_DESCRIPTOR_SET};
-use pat_events::events::prost::Message;
 use pat_events::events::{CloudEvent, EventSet};
 use pat_events::kafka::RecordView;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
 
-use crate::Outcome;
+use crate::{Outcome, messages};
 
 /// The schemas of the events.
 #[derive(Clone, Debug)]
@@ -30,8 +29,7 @@ impl Schemas {
             .0
             .get_message_by_name(event_type)
             .ok_or_else(|| format!("no event is called {event_type:?}"))?;
-        let message = DynamicMessage::decode(schema, record.value.ok_or("its value is null")?)?;
-        let names = SerializeOptions::new().use_proto_field_name(true);
+        let data = messages::read(schema, record.value.ok_or("its value is null")?)?;
         Ok(json!({
             "topic": record.topic,
             "partition": record.partition,
@@ -40,7 +38,7 @@ impl Schemas {
             "id": event.id,
             "source": event.source,
             "time": event.time,
-            "data": message.serialize_with_options(serde_json::value::Serializer, &names)?,
+            "data": data,
         }))
     }
 
@@ -55,8 +53,7 @@ impl Schemas {
             .0
             .get_message_by_name(&event_type)
             .ok_or_else(|| format!("no event is called {event_type:?}"))?;
-        let message = DynamicMessage::deserialize(schema, object["data"].take())?;
-        let data = message.encode_to_vec();
+        let data = messages::write(schema, object["data"].take())?;
         let event = EmailEvents::decode(&Protobuf, &event_type, &Payload::new(&data)).await;
         Ok(event.ok_or_else(|| format!("{event_type} is a message, but no event"))??)
     }

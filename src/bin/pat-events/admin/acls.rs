@@ -6,9 +6,9 @@ use pat_events::kafka::admin::{
 };
 use serde_json::{Value, json};
 
+use super::Administered;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::{Column, Form, Listing};
+use crate::listing::{Column, Listing};
 
 const COLUMNS: [Column; 7] = [
     ("PERMISSION", "permission"),
@@ -20,19 +20,8 @@ const COLUMNS: [Column; 7] = [
     ("RESOURCE", "resource"),
 ];
 
-/// List, add and remove access rules.
-#[derive(Args)]
-pub struct Acls {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     /// Print the rules of which all that is said holds; all rules where nothing is.
     List(Rules),
     /// Allow or deny operations on a resource.
@@ -48,7 +37,7 @@ enum Action {
 }
 
 #[derive(Args)]
-struct Rules {
+pub struct Rules {
     /// A topic.
     #[arg(long, group = "of")]
     topic: Option<String>,
@@ -163,7 +152,7 @@ fn object(rule: &AclBinding) -> Value {
     })
 }
 
-impl Acls {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         match &self.action {
             Action::List(rules) => self.list(&rules.filter()?).await,

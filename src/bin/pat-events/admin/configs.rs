@@ -13,24 +13,13 @@ use pat_events::kafka::admin::{
 use pat_events::kafka::config::PropertiesFile;
 use serde_json::{Value, json};
 
+use super::Administered;
 use super::partitions::with;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::{Form, Listing};
-
-/// Describe and alter the configuration of topics, brokers, groups and client metrics.
-#[derive(Args)]
-pub struct Configs {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
+use crate::listing::Listing;
 
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     /// Print the names of what has a configuration of its own, or may have one.
     List {
         /// Of this kind only.
@@ -66,7 +55,7 @@ enum Action {
 }
 
 #[derive(Args)]
-struct Resources {
+pub struct Resources {
     /// What has the settings.
     kind: Kind,
     /// Their names: of topics, groups and client metrics; of brokers their ids.
@@ -98,7 +87,7 @@ pub struct Changes {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Kind {
+pub enum Kind {
     #[value(alias = "topics")]
     Topic,
     #[value(alias = "brokers")]
@@ -270,7 +259,7 @@ fn object(resource: &ConfigResource) -> Value {
     json!({"kind": name_of(resource.kind), "resource": resource.name})
 }
 
-impl Configs {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         match &self.action {
             Action::List { kind } => self.list(*kind).await,

@@ -27,4 +27,20 @@ pub mod topics;
 pub mod transactions;
 pub mod users;
 
+use clap::{Args, Subcommand};
+
+use crate::cluster::Cluster;
+use crate::listing::Form;
+
 pub use partitions::{Named, TopicName, numbers, partitions};
+
+// What is done to one kind of things in a cluster. What kind that is stands with the command's name: a text here would stand in its place.
+#[derive(Args)]
+pub struct Administered<A: Subcommand> {
+    #[command(flatten)]
+    cluster: Cluster,
+    #[command(flatten)]
+    form: Form,
+    #[command(subcommand)]
+    action: A,
+}

@@ -6,26 +6,15 @@ use clap::{Args, Subcommand};
 use pat_events::kafka::admin::{QuotaEntity, QuotaFilter, QuotaMatch};
 use serde_json::{Value, json};
 
+use super::Administered;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::{Form, Listing};
+use crate::listing::Listing;
 
 /// The name that stands for whoever has no quota of its own.
 const DEFAULT: &str = "<default>";
 
-/// List and alter quotas of users, client ids and addresses.
-#[derive(Args)]
-pub struct Quotas {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     /// Print quotas; those of whom is named, or all.
     List(Whom),
     /// Set or take away quotas, such as producer_byte_rate, consumer_byte_rate, request_percentage.
@@ -45,7 +34,7 @@ enum Action {
 }
 
 #[derive(Args)]
-struct Whom {
+pub struct Whom {
     /// A user; <default> for all without a quota of their own.
     #[arg(long)]
     user: Option<String>,
@@ -121,7 +110,7 @@ fn object(entity: &QuotaEntity) -> Value {
     json!({"user": shown("user"), "client_id": shown("client-id"), "ip": shown("ip")})
 }
 
-impl Quotas {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         match &self.action {
             Action::List(whom) => {

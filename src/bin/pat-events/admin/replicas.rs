@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use pat_events::kafka::TopicPartition;
 use pat_events::kafka::admin::{ElectionType, FeatureUpdate, ReassignmentOptions};
+use pat_events::kafka::{Error, ErrorCode, TopicPartition};
 use serde_json::{Value, json};
 
+use super::Administered;
 use super::partitions::{Named, partitions, place, with};
 use crate::Outcome;
 use crate::cluster::Cluster;
@@ -47,25 +48,22 @@ impl Elect {
             return listing.end();
         }
         for (at, result) in admin.elect_leaders(election, named.as_deref()).await? {
-            listing.result(place(&at), result, format!("elected: leader of {at}"));
+            let is_needless =
+                |error: &Error| error.server_error() == Some(ErrorCode::ELECTION_NOT_NEEDED);
+            match result.as_ref().is_err_and(is_needless) {
+                true => listing.done(
+                    place(&at),
+                    format!("as it was: {at} has this leader already"),
+                ),
+                false => listing.result(place(&at), result, format!("elected: leader of {at}")),
+            }
         }
         listing.end()
     }
 }
 
-/// Move partitions to other brokers, see what is on the move, and call it off.
-#[derive(Args)]
-pub struct Reassign {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Moves,
-}
-
 #[derive(Subcommand)]
-enum Moves {
+pub enum Moves {
     /// Print the partitions that are on the move.
     List,
     /// Give partitions these replicas; the first leads.
@@ -88,7 +86,7 @@ enum Moves {
     },
 }
 
-impl Reassign {
+impl Administered<Moves> {
     pub async fn run(&self) -> Outcome {
         let admin = self.cluster.admin().await?;
         let (topics, replicas, is_kept) = match &self.action {

@@ -1,28 +1,17 @@
 //! `pat-events transactions`: transactions listed, described and ended. In: ids. Out: a line for each.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use pat_events::kafka::TopicPartition;
 use pat_events::kafka::admin::{HangingTransaction, TransactionFilter, TransactionState};
 use serde_json::json;
 
+use super::Administered;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::{Form, Listing};
+use crate::listing::Listing;
 use crate::times;
 
-/// List and describe transactions, end those that hang, fence producers.
-#[derive(Args)]
-pub struct Transactions {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     /// Print the transactional ids that brokers know, and what each is doing.
     List {
         /// Only those in this state, such as Ongoing; may be given several times.
@@ -59,7 +48,7 @@ enum Action {
     },
 }
 
-impl Transactions {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         let admin = self.cluster.admin().await?;
         match &self.action {

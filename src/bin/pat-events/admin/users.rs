@@ -5,27 +5,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use pat_events::kafka::admin::{AlterScramCredential, ScramMechanism, ScramUpsertion};
 use serde_json::json;
 
+use super::Administered;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::{Form, Listing};
-
-/// List, set and delete users that brokers know by SCRAM.
-#[derive(Args)]
-pub struct Users {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
+use crate::listing::Listing;
 
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     /// Print users with their mechanisms; never passwords, which brokers do not know.
     List {
         /// These users only.
@@ -71,7 +60,7 @@ fn password(path: &Path) -> Outcome<String> {
     }
 }
 
-impl Users {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         let (user, change, mechanism) = match &self.action {
             Action::List { users } => return self.list(users).await,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::usage::Usage;
 use crate::Outcome;
+use crate::table::grouped;
 
 /// From `start` to `end`.
 #[derive(Debug)]
@@ -154,15 +155,12 @@ impl Measured {
             .map(|(user, sys)| (user + sys) / records.max(1.0) * 1e6);
         let us = |part| match self.done.latencies_ns.is_empty() {
             true => "-".to_owned(),
-            false => format!(
-                "{:.0}",
-                percentile(&self.done.latencies_ns, part) as f64 / 1e3
-            ),
+            false => grouped(percentile(&self.done.latencies_ns, part) / 1_000),
         };
         [
             self.mode.to_owned(),
-            self.done.records.to_string(),
-            format!("{:.0}", per_s(records)),
+            grouped(self.done.records),
+            grouped(per_s(records) as u64),
             format!("{:.1}", per_s(self.done.bytes as f64) / 1e6),
             cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.3}")),
             us(0.5),

@@ -30,6 +30,7 @@ use pat_events::kafka::{ConsumerConfig, ProducerConfig};
 
 use crate::Outcome;
 use crate::cluster::Options;
+use crate::table::grouped;
 use crate::waiting::explained;
 use load::Load;
 use measure::Measured;
@@ -184,7 +185,9 @@ impl Bench {
         if let (Some(path), Ok(())) = (&self.report, &measured) {
             let settings = format!(
                 "{} partitions, compression {}, batches of {} bytes at most",
-                self.partitions, self.compression, self.batch_bytes
+                self.partitions,
+                self.compression,
+                grouped(self.batch_bytes as u64)
             );
             let page = report::page(target.place(), &settings, &runs);
             let written = std::fs::write(path, page);

@@ -250,11 +250,14 @@ pub fn bytes_to_json(bytes: Option<&[u8]>) -> Value {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => Value::Null,
         Some((_, Ok(text))) => Value::String(text.to_owned()),
-        Some((bytes, Err(_))) => {
-            let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            Value::Object(Map::from_iter([("hex".to_owned(), Value::String(hex))]))
-        }
+        Some((bytes, Err(_))) => hex_to_json(bytes),
     }
+}
+
+/// `{"hex": "ff00"}`.
+pub fn hex_to_json(bytes: &[u8]) -> Value {
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Value::Object(Map::from_iter([("hex".to_owned(), Value::String(hex))]))
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::Outcome;
 use crate::admin::Named;
 use crate::cluster::Cluster;
 use crate::escapes::{self, Delimiter};
+use crate::messages::MessageOptions;
 use crate::notes::note;
 use crate::registered::RegistryOptions;
 use crate::signals::{Signals, unless_ended, unless_ended_twice};
@@ -116,6 +117,8 @@ pub struct Consume {
     )]
     serdes: Vec<SerdeOf>,
     #[command(flatten)]
+    messages: MessageOptions,
+    #[command(flatten)]
     registry: RegistryOptions,
     #[command(flatten)]
     filter: Filter,
@@ -199,6 +202,9 @@ impl Consume {
     }
 
     fn printer(&self, range: Range) -> Outcome<Printer> {
+        if self.typed && self.messages.are_given() {
+            return Err("-T prints events by their own schemas: without it, messages are printed by --proto".into());
+        }
         let format = match &self.format {
             Some(format) => format.clone(),
             None if self.json => Format::Json,
@@ -208,7 +214,7 @@ impl Consume {
         Ok(Printer {
             format,
             filter: self.filter.clone(),
-            serdes: Serdes::new(&self.serdes, &self.registry)?,
+            serdes: Serdes::new(&self.serdes, self.messages.load()?, &self.registry)?,
             least_offset: 0,
             stop_ms: range.stop_ms,
             is_escaped: !self.raw && io::stdout().is_terminal(),
@@ -337,7 +343,9 @@ impl Consume {
         }
         match reading.printer.unreadable {
             0 => Ok(()),
-            unreadable => Err(format!("{unreadable} keys or values were not what -s says").into()),
+            unreadable => {
+                Err(format!("{unreadable} keys or values were not what they are said to be").into())
+            }
         }
     }
 

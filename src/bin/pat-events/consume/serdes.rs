@@ -3,10 +3,12 @@
 use std::str::FromStr;
 
 use pat_events::kafka::RecordView;
+use prost_reflect::MessageDescriptor;
 use serde_json::Value;
 
 use super::pack::Pack;
 use crate::Outcome;
+use crate::messages::{self, Messages};
 use crate::registered::{Registered, RegistryOptions};
 
 /// How something is read.
@@ -15,6 +17,8 @@ enum Serde {
     Pack(Pack),
     /// By the schema of a registry that it names itself.
     Registered,
+    /// As a message by a file of one's own.
+    Message(MessageDescriptor),
 }
 
 /// How keys or values are read, or both.
@@ -65,9 +69,17 @@ pub struct Serdes {
 pub type Reading = Result<Option<Value>, String>;
 
 impl Serdes {
-    /// Fails where schemas are to be read, and nobody says where they are.
-    pub fn new(of: &[SerdeOf], registry: &RegistryOptions) -> Outcome<Serdes> {
+    /// Fails where schemas are to be read, and nobody says where they are, and where something is said to be two things.
+    pub fn new(of: &[SerdeOf], messages: Messages, registry: &RegistryOptions) -> Outcome<Serdes> {
         let mut serdes = Serdes::default();
+        let is_twice = of.iter().any(|of| {
+            of.of_keys && messages.key.is_some() || of.of_values && messages.value.is_some()
+        });
+        if is_twice {
+            return Err("what is said to be a message has no -s beside it".into());
+        }
+        serdes.key = messages.key.map(Serde::Message);
+        serdes.value = messages.value.map(Serde::Message);
         for of in of {
             if of.of_keys {
                 serdes.key = Some(of.serde.clone());
@@ -124,6 +136,7 @@ impl Serdes {
                     _ => Value::Array(values),
                 }))
             }
+            Serde::Message(message) => messages::read(message.clone(), bytes).map(Some),
             Serde::Registered => match &self.registered {
                 Some(registered) => registered.read(bytes).map(Some),
                 None => Ok(None),

@@ -12,6 +12,17 @@ pub struct Histogram {
     max_us: u64,
 }
 
+/// Durations from the one up to the other, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    pub from_ms: f64,
+    pub to_ms: f64,
+    pub count: u64,
+}
+
+/// Where the first bar ends, in microseconds.
+const FIRST_US: u64 = 100;
+
 impl Histogram {
     pub fn record(&mut self, us: u64) {
         let bucket = bucket(us);
@@ -32,6 +43,38 @@ impl Histogram {
             seen >= rank
         });
         at.map_or(0, |bucket| largest(bucket).min(self.max_us)) as f64 / 1e3
+    }
+
+    /// How many durations there are between round numbers (1, 2, 5, 10 …) of milliseconds; those before the first and after the last that have any
+    /// are left out.
+    pub fn bars(&self) -> Vec<Bar> {
+        let mut bars: Vec<Bar> = Vec::new();
+        let (mut from_us, mut steps) = (0, [1, 2, 5].into_iter().cycle());
+        let mut power = 1;
+        for (bucket, count) in self.buckets.iter().enumerate() {
+            let us = largest(bucket);
+            while bars.is_empty() || us >= from_us {
+                let step = steps.next().unwrap_or(1);
+                let to_us = FIRST_US * power * step;
+                if step == 5 {
+                    power *= 10;
+                }
+                let ms = |us: u64| us as f64 / 1e3;
+                bars.push(Bar {
+                    from_ms: ms(from_us),
+                    to_ms: ms(to_us),
+                    count: 0,
+                });
+                from_us = to_us;
+            }
+            if let Some(bar) = bars.last_mut() {
+                bar.count += count;
+            }
+        }
+        let is_empty = |bar: &Bar| bar.count == 0;
+        let first = bars.iter().position(|bar| !is_empty(bar)).unwrap_or(0);
+        bars.drain(..first);
+        bars
     }
 
     pub fn count(&self) -> u64 {
@@ -80,5 +123,32 @@ mod tests {
         assert!((histogram.percentile_ms(0.99) - 990.0).abs() < 16.0);
         assert_eq!(histogram.percentile_ms(1.0), 1_000.0);
         assert_eq!(Histogram::default().percentile_ms(0.5), 0.0);
+    }
+
+    #[test]
+    fn bars_go_from_round_number_to_round_number_and_leave_out_what_is_empty() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.bars(), []);
+        for us in [250, 300, 450, 4_000, 4_001, 70_000] {
+            histogram.record(us);
+        }
+        let bars = histogram.bars();
+        let shown: Vec<_> = bars
+            .iter()
+            .map(|bar| (bar.from_ms, bar.to_ms, bar.count))
+            .collect();
+        let expected = [
+            (0.2, 0.5, 3),
+            (0.5, 1.0, 0),
+            (1.0, 2.0, 0),
+            (2.0, 5.0, 2),
+            (5.0, 10.0, 0),
+            (10.0, 20.0, 0),
+            (20.0, 50.0, 0),
+            (50.0, 100.0, 1),
+        ];
+        assert_eq!(shown, expected);
+        let all: u64 = bars.iter().map(|bar| bar.count).sum();
+        assert_eq!(all, histogram.count());
     }
 }

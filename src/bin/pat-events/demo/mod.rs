@@ -7,21 +7,24 @@
 //! | `verifying_handler` | the handler that sees them |
 //! | `delivery_checker` | once, and in order? |
 //! | `send_outcomes` | what the producer says of what is missing |
-//! | `histogram` | percentiles |
+//! | `histogram` | percentiles, and how often which lag came |
+//! | `progress` | what is told while it runs |
 //! | `report` | the table and the JSON |
 
 mod delivery_checker;
 mod histogram;
+#[cfg(test)]
+mod picture;
+mod progress;
 mod report;
 mod send_outcomes;
 mod verifying_handler;
 pub mod workload;
 
-use std::io::{self, IsTerminal, Write, stderr};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use pat_events::broker::Broker;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{ConsumerConfig, EventConsumer, EventProducer, ProducerConfig};
@@ -33,13 +36,12 @@ use crate::cluster::Options;
 use crate::signals::{Signals, unless_ended};
 use crate::unique::unique_name;
 use crate::waiting::explained;
-use report::{Report, Speed};
+use progress::{Progress, QUIET};
+use report::{Phase, Report};
 use send_outcomes::SendOutcomes;
 use verifying_handler::VerifyingHandler;
 use workload::Workload;
 
-/// Events that may be on their way at once when no rate is given. The embedded broker keeps more than these.
-const MOST_UNDER_WAY: u64 = 100_000;
 const RETENTION_BYTES: u64 = 256 << 20;
 /// Events a second at the end of a run at full speed: at that, the lag is the delay of one event, not the length of a queue.
 const PACE: u64 = 1_000;
@@ -48,8 +50,6 @@ const PACED_SECS: u64 = 3;
 /// What part of all events it takes, at the most.
 const PACED_PART: u64 = 10;
 const JOIN_WITHIN: Duration = Duration::from_secs(30);
-/// How long nothing may come in before what is missing counts as lost.
-const QUIET: Duration = Duration::from_secs(30);
 /// How long to look for duplicates after the last event.
 const AFTERMATH: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -188,11 +188,10 @@ impl Demo {
             ready = self.await_consumer(&producer, &handler) => ready?,
         }
 
-        let bar = self.progress_bar();
-        let mut progress = Progress::new(Instant::now());
+        let mut progress = Progress::new(self.events, !self.json);
         let mut workload = Workload::new(handler.run(), self.events);
         let mut outcomes = SendOutcomes::default();
-        let mut speed = None;
+        let mut phases = Vec::new();
         let mut problems = Vec::new();
         let accepted_before = producer.metrics().records_accepted;
         // The last event may have been accepted by a call that did not come to its end.
@@ -202,9 +201,11 @@ impl Demo {
             if events == 0 {
                 continue;
             }
-            if speed.is_some() {
+            if !phases.is_empty() {
                 handler.begin_pace();
             }
+            let (before, handled_before) = (accepted(), progress.handled);
+            progress.begin(&Phase::name_of(rate));
             let start = Instant::now();
             // Whatever ends the sending, what was sent is awaited and reported. Why the consumer ended is what its stop says.
             let all_sent = tokio::select! {
@@ -212,36 +213,37 @@ impl Demo {
                 () = signals.next() => false,
                 _ = consumer.wait() => false,
                 sent = self.send(
-                    &producer, &handler, &mut progress, &mut outcomes, &bar, workload.by_ref().take(events as usize), accepted(), rate,
+                    &producer, &handler, &mut progress, &mut outcomes, workload.by_ref().take(events as usize), before, rate,
                 ) => {
                     problems.extend(sent.err());
                     problems.is_empty()
                 }
             };
-            let produced_in = start.elapsed();
+            let sent_in = start.elapsed();
             let sent = accepted();
             tokio::select! {
                 biased;
                 () = signals.next() => {}
                 _ = consumer.wait() => {}
-                () = await_handled(|| handler.handled(), sent, &mut progress, &bar) => {}
+                () = progress.await_handled(sent, || handler.seen()) => {}
             }
-            speed.get_or_insert(Speed {
-                sent,
-                produced_in,
-                handled: progress.handled,
-                handled_in: progress.at - start,
+            progress.end_phase(sent, handler.seen());
+            phases.push(Phase {
+                rate,
+                sent: sent - before,
+                sent_in,
+                handled: progress.handled - handled_before,
+                handled_in: progress.at.saturating_duration_since(start),
             });
             if !all_sent || progress.handled < sent {
                 break;
             }
         }
         sleep(AFTERMATH).await;
-        bar.finish_and_clear();
+        progress.end();
         problems.extend(end(&consumer, &producer, signals).await.err());
         let (sent, lost) = (accepted(), outcomes.end());
-        let speed = speed.unwrap_or_default();
-        let mut report = handler.read(|findings| Report::new(sent, findings, speed, lost));
+        let mut report = handler.read(|findings| Report::new(sent, findings, &phases, lost));
         for problem in problems {
             report.add_problem(problem.to_string());
         }
@@ -286,7 +288,6 @@ impl Demo {
         handler: &VerifyingHandler,
         progress: &mut Progress,
         outcomes: &mut SendOutcomes,
-        bar: &ProgressBar,
         events: impl Iterator<Item = EmailEvents>,
         before: u64,
         rate: Option<u64>,
@@ -302,87 +303,19 @@ impl Demo {
                     );
                 if due > Instant::now() {
                     sleep_until(due).await;
+                    progress.tell(before + sent, handler.seen());
                 }
             } else if sent % 1_000 == 0 {
                 tokio::task::yield_now().await;
-                await_room(|| handler.handled(), before + sent, progress).await?;
+                let room = progress.await_room(before + sent, || handler.seen());
+                room.await?;
             }
             if sent % 1_000 == 0 {
                 outcomes.look();
-                bar.set_position(handler.handled());
+                progress.tell(before + sent, handler.seen());
             }
         }
         Ok(producer.flush().await?)
-    }
-
-    fn progress_bar(&self) -> ProgressBar {
-        if self.json || !stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template(
-            "{elapsed_precise} {wide_bar} {human_pos}/{human_len} handled, {per_sec}, {eta} left",
-        );
-        ProgressBar::new(self.events)
-            .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-    }
-}
-
-/// How many events were handled, and when the last of them was.
-#[derive(Debug)]
-struct Progress {
-    handled: u64,
-    at: Instant,
-}
-
-impl Progress {
-    fn new(now: Instant) -> Progress {
-        Progress {
-            handled: 0,
-            at: now,
-        }
-    }
-
-    fn note(&mut self, handled: u64, now: Instant) {
-        if handled > self.handled {
-            *self = Progress { handled, at: now };
-        }
-    }
-
-    /// Whether none was handled for so long that what is missing counts as lost.
-    fn is_over(&self, now: Instant) -> bool {
-        now - self.at > QUIET
-    }
-}
-
-/// Waits until few enough of the events sent are under way. Fails when none is handled for long.
-async fn await_room(handled: impl Fn() -> u64, sent: u64, progress: &mut Progress) -> Outcome {
-    loop {
-        progress.note(handled(), Instant::now());
-        if sent.saturating_sub(progress.handled) <= MOST_UNDER_WAY {
-            return Ok(());
-        }
-        if progress.is_over(Instant::now()) {
-            let quiet = QUIET.as_secs();
-            return Err(format!("no event was handled within {quiet} s").into());
-        }
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-/// Waits until that many events are handled, or none is for long.
-async fn await_handled(
-    handled: impl Fn() -> u64,
-    sent: u64,
-    progress: &mut Progress,
-    bar: &ProgressBar,
-) {
-    loop {
-        progress.note(handled(), Instant::now());
-        bar.set_position(progress.handled);
-        if progress.handled >= sent || progress.is_over(Instant::now()) {
-            return;
-        }
-        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -431,44 +364,4 @@ async fn is_there(admin: &Admin, topic: &str, error: &kafka::Error) -> bool {
 /// Whether a topic could not be created because there is one of that name.
 pub fn exists_already(error: &kafka::Error) -> bool {
     error.server_error() == Some(ErrorCode::TOPIC_ALREADY_EXISTS)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn sending_goes_on_as_soon_as_there_is_room() {
-        let handled = Cell::new(0);
-        let one_more = || handled.replace(handled.get() + 1);
-        let mut progress = Progress::new(Instant::now());
-        let room = await_room(one_more, MOST_UNDER_WAY + 10, &mut progress).await;
-        assert!(room.is_ok());
-        assert_eq!(progress.handled, 10);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn sending_ends_when_nothing_is_handled_for_long() {
-        let start = Instant::now();
-        let mut progress = Progress::new(start);
-        let room = await_room(|| 1, MOST_UNDER_WAY + 2, &mut progress).await;
-        assert!(room.is_err());
-        assert!((QUIET..QUIET * 2).contains(&start.elapsed()));
-        // The quiet is not waited for again.
-        let bar = ProgressBar::hidden();
-        await_handled(|| 1, MOST_UNDER_WAY + 2, &mut progress, &bar).await;
-        assert!(start.elapsed() < QUIET * 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn slow_events_are_waited_for_as_long_as_they_come() {
-        let start = Instant::now();
-        let one_a_second = || start.elapsed().as_secs();
-        let mut progress = Progress::new(start);
-        await_handled(one_a_second, 100, &mut progress, &ProgressBar::hidden()).await;
-        assert_eq!(progress.handled, 100);
-        assert_eq!((progress.at - start).as_secs(), 100);
-    }
 }

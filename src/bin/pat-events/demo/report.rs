@@ -9,9 +9,14 @@ use serde_json::{Map, Value, json};
 
 use super::delivery_checker::Counts;
 use super::histogram::Histogram;
+use super::progress::MOST_UNDER_WAY;
 use super::send_outcomes::Lost;
 use super::verifying_handler::Findings;
 use crate::Outcome;
+use crate::table::{Table, grouped};
+
+/// How long the longest bar of the histogram is.
+const BAR: u64 = 48;
 
 /// What one run came to.
 #[derive(Debug)]
@@ -23,24 +28,41 @@ pub struct Report {
     lag: Histogram,
     /// Of the events that were sent at a steady pace.
     paced_lag: Histogram,
-    produce_events_per_s: f64,
-    consume_events_per_s: f64,
+    phases: Vec<Phase>,
     lost: Lost,
     problems: Vec<String>,
 }
 
-/// How fast events went before the steady pace.
+/// How fast events went, all that could go or so many a second.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Speed {
+pub struct Phase {
+    pub rate: Option<u64>,
     pub sent: u64,
-    pub produced_in: Duration,
+    pub sent_in: Duration,
     pub handled: u64,
     pub handled_in: Duration,
 }
 
+impl Phase {
+    /// What a phase at this rate is called.
+    pub fn name_of(rate: Option<u64>) -> String {
+        match rate {
+            Some(rate) => format!("{} events/s", grouped(rate)),
+            None => "full speed".to_owned(),
+        }
+    }
+
+    fn sent_per_s(&self) -> f64 {
+        self.sent as f64 / self.sent_in.as_secs_f64().max(1e-9)
+    }
+
+    fn handled_per_s(&self) -> f64 {
+        self.handled as f64 / self.handled_in.as_secs_f64().max(1e-9)
+    }
+}
+
 impl Report {
-    pub fn new(sent: u64, findings: &Findings, speed: Speed, lost: Lost) -> Report {
-        let per_s = |events: u64, time: Duration| events as f64 / time.as_secs_f64().max(1e-9);
+    pub fn new(sent: u64, findings: &Findings, phases: &[Phase], lost: Lost) -> Report {
         Report {
             sent,
             counts: findings.counts(),
@@ -48,8 +70,7 @@ impl Report {
             by_type: findings.by_type,
             lag: findings.lag.clone(),
             paced_lag: findings.paced_lag.clone(),
-            produce_events_per_s: per_s(speed.sent, speed.produced_in),
-            consume_events_per_s: per_s(speed.handled, speed.handled_in),
+            phases: phases.to_vec(),
             lost,
             problems: Vec::new(),
         }
@@ -62,6 +83,11 @@ impl Report {
 
     /// One line for machines.
     pub fn json(&self) -> Value {
+        let first = self.phases.first().copied().unwrap_or_default();
+        let histogram =
+            self.figure().bars().into_iter().map(
+                |bar| json!({"from_ms": bar.from_ms, "to_ms": bar.to_ms, "events": bar.count}),
+            );
         let by_type = EmailEvents::TYPES
             .iter()
             .zip(self.by_type)
@@ -73,8 +99,8 @@ impl Report {
             "duplicates": self.counts.duplicates,
             "out_of_order": self.counts.out_of_order,
             "unreadable": self.unreadable,
-            "produce_events_per_s": self.produce_events_per_s.round(),
-            "consume_events_per_s": self.consume_events_per_s.round(),
+            "produce_events_per_s": first.sent_per_s().round(),
+            "consume_events_per_s": first.handled_per_s().round(),
             "lag_p50_ms": self.lag.percentile_ms(0.5),
             "lag_p99_ms": self.lag.percentile_ms(0.99),
             "lag_max_ms": self.lag.max_ms(),
@@ -82,6 +108,7 @@ impl Report {
             "paced_lag_p50_ms": self.paced_lag.percentile_ms(0.5),
             "paced_lag_p99_ms": self.paced_lag.percentile_ms(0.99),
             "paced_lag_max_ms": self.paced_lag.max_ms(),
+            "lag_histogram": histogram.collect::<Vec<_>>(),
             "not_written": self.lost.not_written,
             "unknown_outcome": self.lost.unknown,
             "events_by_type": Map::from_iter(by_type),
@@ -118,6 +145,74 @@ impl Report {
         }
     }
 
+    /// The lag that people look for: at a steady pace, where there was one.
+    fn figure(&self) -> &Histogram {
+        match self.paced_lag.count() {
+            0 => &self.lag,
+            _ => &self.paced_lag,
+        }
+    }
+
+    /// The events by their types.
+    fn types(&self) -> Table {
+        let mut table = Table::new(&["EVENT", "HANDLED"]);
+        for (name, count) in EmailEvents::TYPES.iter().zip(self.by_type) {
+            table.line(vec![name.to_string(), grouped(count)]);
+        }
+        let handled = self.counts.distinct + self.counts.duplicates;
+        table.line(vec!["all".to_owned(), grouped(handled)]);
+        table
+    }
+
+    /// Rates and lags of each phase, that with the figure first.
+    fn speeds(&self) -> Table {
+        let titles = [
+            "PHASE",
+            "EVENTS",
+            "SENT/S",
+            "HANDLED/S",
+            "LAG",
+            "P50 ms",
+            "P99 ms",
+            "MAX ms",
+        ];
+        let mut table = Table::new(&titles);
+        for phase in self.phases.iter().rev() {
+            let is_paced = self.phases.len() > 1 && phase.rate.is_some();
+            let lag = if is_paced { &self.paced_lag } else { &self.lag };
+            let means = match phase.rate {
+                Some(_) => "of an event",
+                None => "in the queue",
+            };
+            let ms = |ms: f64| format!("{ms:.2}");
+            table.line(vec![
+                Phase::name_of(phase.rate),
+                grouped(phase.sent),
+                grouped(phase.sent_per_s() as u64),
+                grouped(phase.handled_per_s() as u64),
+                means.to_owned(),
+                ms(lag.percentile_ms(0.5)),
+                ms(lag.percentile_ms(0.99)),
+                ms(lag.max_ms()),
+            ]);
+        }
+        table
+    }
+
+    /// How often which lag came.
+    fn histogram(&self) -> Table {
+        let mut table = Table::new(&["LAG, ms", "EVENTS", ""]);
+        let bars = self.figure().bars();
+        let most = bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(1);
+        for bar in bars {
+            // One at least, where there is any.
+            let long = (bar.count * BAR).div_ceil(most) as usize;
+            let upto = format!("{} - {}", bar.from_ms, bar.to_ms);
+            table.line(vec![upto, grouped(bar.count), "█".repeat(long)]);
+        }
+        table
+    }
+
     fn missing(&self) -> u64 {
         self.sent.saturating_sub(self.counts.distinct)
     }
@@ -125,63 +220,96 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, count) in EmailEvents::TYPES.iter().zip(self.by_type) {
-            writeln!(f, "{name:<42}{count:>14}")?;
+        writeln!(f, "{}\n{}", self.types(), self.speeds())?;
+        if self.figure().count() > 0 {
+            let of = match self.phases.last().and_then(|phase| phase.rate) {
+                Some(rate) => format!("at {}", Phase::name_of(Some(rate))),
+                None => "in the queue".to_owned(),
+            };
+            writeln!(
+                f,
+                "Lag {of}, from the creation of an event to its handling:\n"
+            )?;
+            writeln!(f, "{}", self.histogram())?;
         }
-        writeln!(f)?;
-        writeln!(f, "{:<42}{:>14}", "events sent", self.sent)?;
-        writeln!(
-            f,
-            "{:<42}{:>14}",
-            "events handled",
-            self.counts.distinct + self.counts.duplicates
-        )?;
-        writeln!(
-            f,
-            "{:<42}{:>14.0}",
-            "produced, events/s", self.produce_events_per_s
-        )?;
-        writeln!(
-            f,
-            "{:<42}{:>14.0}",
-            "consumed, events/s", self.consume_events_per_s
-        )?;
-        let all = match self.paced_lag.count() {
-            0 => "lag",
-            _ => "lag at full speed",
-        };
-        for (what, lag) in [(all, &self.lag), ("lag at a steady pace", &self.paced_lag)] {
-            if lag.count() == 0 {
-                continue;
-            }
-            for (part, ms) in [
-                ("p50", lag.percentile_ms(0.5)),
-                ("p99", lag.percentile_ms(0.99)),
-                ("max", lag.max_ms()),
-            ] {
-                let name = format!("{what} {part}, ms");
-                writeln!(f, "{name:<42}{ms:>14.3}")?;
-            }
+        if self.phases.iter().any(|phase| phase.rate.is_none()) {
+            let most = grouped(MOST_UNDER_WAY);
+            writeln!(
+                f,
+                "At full speed up to {most} events wait at once: their lag is the length of that queue.\n"
+            )?;
         }
         let Counts {
             duplicates,
             out_of_order,
             ..
         } = self.counts;
-        writeln!(f, "{:<42}{:>14}", "missing", self.missing())?;
+        let mut found = vec![
+            ("sent", self.sent),
+            ("missing", self.missing()),
+            ("duplicates", duplicates),
+            ("out of order", out_of_order),
+        ];
         if self.lost.unknown > 0 {
-            writeln!(f, "{:<42}{:>14}", "of unknown outcome", self.lost.unknown)?;
+            found.push(("of unknown outcome", self.lost.unknown));
         }
-        writeln!(f, "{:<42}{duplicates:>14}", "duplicates")?;
-        writeln!(f, "{:<42}{out_of_order:>14}", "out of order")?;
+        let found = found
+            .into_iter()
+            .map(|(what, count)| format!("{what} {}", grouped(count)));
+        writeln!(f, "{}", found.collect::<Vec<_>>().join(", "))?;
         if self.verdict().is_ok() {
             writeln!(
                 f,
-                "\nEach event was handled once, and those of a key in their order."
+                "Each event was handled once, and those of a key in their order."
             )?;
         }
         Ok(())
     }
+}
+
+/// A report of a run that never was.
+#[cfg(test)]
+pub fn made_up() -> Report {
+    let mut report = Report {
+        sent: 200_000,
+        counts: Counts {
+            distinct: 200_000,
+            ..Counts::default()
+        },
+        unreadable: 0,
+        by_type: [
+            21_875, 25_000, 25_000, 25_000, 25_000, 25_000, 28_125, 25_000,
+        ],
+        lag: Histogram::default(),
+        paced_lag: Histogram::default(),
+        phases: vec![
+            Phase {
+                rate: None,
+                sent: 197_000,
+                sent_in: Duration::from_millis(412),
+                handled: 197_000,
+                handled_in: Duration::from_millis(547),
+            },
+            Phase {
+                rate: Some(1_000),
+                sent: 3_000,
+                sent_in: Duration::from_millis(3_000),
+                handled: 3_000,
+                handled_in: Duration::from_millis(3_000),
+            },
+        ],
+        lost: Lost::default(),
+        problems: Vec::new(),
+    };
+    (0..197_000).for_each(|event| report.lag.record(2_000 + event * 13 / 16));
+    for event in 0..3_000 {
+        let part = f64::from(event) / 3_000.0;
+        let tail = (1.0 - part).max(1e-3).powf(-0.5);
+        report
+            .paced_lag
+            .record(((230.0 + 260.0 * part) * tail) as u64);
+    }
+    report
 }
 
 #[cfg(test)]
@@ -197,9 +325,38 @@ mod tests {
             lag: Histogram::default(),
             paced_lag: Histogram::default(),
             lost: Lost::default(),
-            produce_events_per_s: 1.0,
-            consume_events_per_s: 1.0,
+            phases: Vec::new(),
             problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_table_has_heads_and_thousands_and_says_which_lag_is_a_queue() {
+        let text = made_up().to_string();
+        for line in [
+            "EVENT                                   HANDLED",
+            "api.events.v1.EmailReceived              21,875",
+            "all                                     200,000",
+            "PHASE            EVENTS   SENT/S  HANDLED/S  LAG           P50 ms  P99 ms  MAX ms",
+            "1,000 events/s    3,000    1,000      1,000  of an event",
+            "full speed      197,000",
+            "Lag at 1,000 events/s, from the creation of an event to its handling:",
+            "At full speed up to 100,000 events wait at once: their lag is the length of that queue.",
+            "sent 200,000, missing 0, duplicates 0, out of order 0",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+        let told = made_up().json();
+        let bars = told["lag_histogram"].as_array().expect("bars");
+        let events: u64 = bars.iter().filter_map(|bar| bar["events"].as_u64()).sum();
+        assert_eq!(events, 3_000);
+        for name in [
+            "produce_events_per_s",
+            "consume_events_per_s",
+            "lag_p50_ms",
+            "paced_lag_max_ms",
+        ] {
+            assert!(told[name].as_f64().is_some_and(|it| it > 0.0), "{name}");
         }
     }
 

@@ -9,6 +9,7 @@ use pat_events::events::{Context, EventSet, HandlerError, RawRecord, Undecodable
 
 use super::delivery_checker::{Counts, DeliveryChecker};
 use super::histogram::Histogram;
+use super::progress::Seen;
 
 /// Sees every event of one run. Clones see for each other.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ struct Inner {
     ready: AtomicBool,
     findings: Mutex<Findings>,
     handled: AtomicU64,
+    /// Of the event handled last, in microseconds.
+    newest_lag_us: AtomicU64,
 }
 
 /// What the handler saw.
@@ -44,6 +47,7 @@ impl VerifyingHandler {
             ready: AtomicBool::new(false),
             findings: Mutex::default(),
             handled: AtomicU64::new(0),
+            newest_lag_us: AtomicU64::new(0),
         }))
     }
 
@@ -57,9 +61,12 @@ impl VerifyingHandler {
         self.0.ready.load(Ordering::Relaxed)
     }
 
-    /// How many events were handled, those that came twice included.
-    pub fn handled(&self) -> u64 {
-        self.0.handled.load(Ordering::Relaxed)
+    /// How many events were handled, those that came twice included, and the lag of the newest.
+    pub fn seen(&self) -> Seen {
+        Seen {
+            handled: self.0.handled.load(Ordering::Relaxed),
+            lag_us: self.0.newest_lag_us.load(Ordering::Relaxed),
+        }
     }
 
     /// From here on events come at a steady pace.
@@ -99,7 +106,9 @@ impl VerifyingHandler {
             true => &mut findings.paced_lag,
             false => &mut findings.lag,
         };
-        histogram.record(lag.as_micros() as u64);
+        let lag_us = lag.as_micros() as u64;
+        histogram.record(lag_us);
+        self.0.newest_lag_us.store(lag_us, Ordering::Relaxed);
         findings.by_type[event_type] += 1;
         findings.unreadable += u64::from(context.key() != Some(key.as_bytes()));
         findings.checker.note(key, position);

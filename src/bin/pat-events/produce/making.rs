@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use pat_events::kafka::{Delivery, Header, Producer, Record};
+use prost_reflect::MessageDescriptor;
 
 use super::Produce;
 use super::json::JsonRecord;
 use super::lines::Place;
 use crate::Outcome;
 use crate::escapes::Delimiter;
+use crate::messages::{self, Messages};
 use crate::notes::note;
 use crate::registered::Registered;
 
@@ -20,6 +22,8 @@ pub struct Maker<'a> {
     /// The ids of the schemas that keys and values are written by.
     pub key_id: Option<u32>,
     pub value_id: Option<u32>,
+    /// The messages that keys and values are, by files of one's own.
+    pub messages: Messages,
     told_of_no_key: Cell<bool>,
 }
 
@@ -30,6 +34,7 @@ impl<'a> Maker<'a> {
             registered: None,
             key_id: None,
             value_id: None,
+            messages: Messages::default(),
             told_of_no_key: Cell::new(false),
         }
     }
@@ -54,8 +59,8 @@ impl<'a> Maker<'a> {
         };
         let or_null = |bytes: &Cow<'_, [u8]>| !(options.null && bytes.is_empty());
         let (key, value) = (key.filter(or_null), Some(value).filter(or_null));
-        let key = self.by_schema("key", self.key_id, key)?;
-        let value = self.by_schema("value", self.value_id, value)?;
+        let key = self.by_schema("key", self.key_id, &self.messages.key, key)?;
+        let value = self.by_schema("value", self.value_id, &self.messages.value, value)?;
         let headers: Vec<_> = options
             .headers
             .iter()
@@ -96,16 +101,18 @@ impl<'a> Maker<'a> {
         &self,
         part: &str,
         id: Option<u32>,
+        message: &Option<MessageDescriptor>,
         json: Option<Cow<'b, [u8]>>,
     ) -> Outcome<Option<Cow<'b, [u8]>>> {
-        match (&self.registered, id, json) {
-            (Some(registered), Some(id), Some(json)) => {
-                let written = registered.write(id, &json);
-                let written = written.map_err(|error| format!("the {part}: {error}"))?;
-                Ok(Some(Cow::Owned(written)))
-            }
-            (_, _, bytes) => Ok(bytes),
-        }
+        let written = match (&self.registered, id, message, json) {
+            (Some(registered), Some(id), _, Some(json)) => registered.write(id, &json),
+            (_, _, Some(message), Some(json)) => serde_json::from_slice(&json)
+                .map_err(|error| format!("it is no JSON: {error}"))
+                .and_then(|json| messages::write(message.clone(), json)),
+            (_, _, _, bytes) => return Ok(bytes),
+        };
+        let written = written.map_err(|error| format!("the {part}: {error}"))?;
+        Ok(Some(Cow::Owned(written)))
     }
 
     /// The record that a line of JSON describes.

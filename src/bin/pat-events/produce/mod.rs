@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::escapes::{self, Delimiter};
+use crate::messages::MessageOptions;
 use crate::registered::{Registered, RegistryOptions, WriteBy, write_by};
 use crate::signals::{Ended, Signals, unless_ended};
 use crate::typed::Schemas;
@@ -94,6 +95,8 @@ pub struct Produce {
     key_schema: Option<WriteBy>,
     #[command(flatten)]
     registry: RegistryOptions,
+    #[command(flatten)]
+    messages: MessageOptions,
     /// Each line is a JSON object with value, and if need be key, headers, partition and timestamp_ms, as `consume --json` prints it.
     ///
     /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8: what `consume --json`
@@ -155,6 +158,9 @@ impl Produce {
         if self.needs_no_input() && !self.files.is_empty() {
             return Err("a template without {{line}} reads no files".into());
         }
+        if self.messages.are_given() && (self.json || self.typed) {
+            return Err("a line is the JSON of a message (--proto), or that of a record or an event (-J, -T)".into());
+        }
         Ok(())
     }
 
@@ -170,7 +176,8 @@ impl Produce {
         if self.needs_no_input() {
             return Lines::without_input();
         }
-        let is_described = self.json || self.typed || self.value_schema.is_some();
+        let is_described =
+            self.json || self.typed || self.value_schema.is_some() || self.messages.are_given();
         let most = match is_described {
             true => most_record_bytes
                 .saturating_mul(MOST_JSON_FOR_A_BYTE)
@@ -188,6 +195,14 @@ impl Produce {
     /// What makes records, with the schemas that it needs.
     async fn maker(&self) -> Outcome<Maker<'_>> {
         let mut maker = Maker::new(self);
+        maker.messages = self.messages.load()?;
+        let is_twice = maker.messages.key.is_some() && self.key_schema.is_some()
+            || maker.messages.value.is_some() && self.value_schema.is_some();
+        if is_twice {
+            return Err(
+                "what is said to be a message by a file has no schema of a registry".into(),
+            );
+        }
         if self.value_schema.is_none() && self.key_schema.is_none() {
             return Ok(maker);
         }

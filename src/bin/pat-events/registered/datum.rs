@@ -1,11 +1,11 @@
-//! What Avro's decoder says, as JSON. In: serde's calls. Out: a value; bytes that are no text as `{"hex": "…"}`.
+//! What Avro's decoder says, as JSON that `produce` writes again. In: serde's calls. Out: a value; bytes that are no ASCII as `{"hex": "…"}`.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::consume::format::bytes_to_json;
+use crate::consume::format::hex_to_json;
 
 /// A datum.
 pub struct Datum(pub Value);
@@ -61,8 +61,12 @@ impl<'de> Visitor<'de> for Json {
         Ok(value.into())
     }
 
+    /// A text of ASCII, which is all that Avro's own JSON has the same bytes for.
     fn visit_bytes<E>(self, value: &[u8]) -> Result<Value, E> {
-        Ok(bytes_to_json(Some(value)))
+        Ok(match std::str::from_utf8(value) {
+            Ok(text) if text.is_ascii() => Value::String(text.to_owned()),
+            _ => hex_to_json(value),
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {

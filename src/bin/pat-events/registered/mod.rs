@@ -183,8 +183,9 @@ impl Registered {
 
     /// The bytes of what JSON says, by a schema that was [looked up](Self::look_up), with its id in front.
     pub fn write(&self, id: u32, json: &[u8]) -> Result<Vec<u8>, String> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| format!("it is no JSON: {error}"))?;
+        let value = || -> Result<Value, String> {
+            serde_json::from_slice(json).map_err(|error| format!("it is no JSON: {error}"))
+        };
         let mut bytes = vec![MAGIC];
         bytes.extend(id.to_be_bytes());
         let schema = self
@@ -193,10 +194,14 @@ impl Registered {
             .ok_or("its schema was not looked up")?;
         match schema.as_ref().map_err(Clone::clone)? {
             Schema::Avro(schema) => {
-                bytes.extend(schema.encode(&value).map_err(|error| error.to_string())?);
+                bytes.extend(
+                    schema
+                        .encode_json(json)
+                        .map_err(|error| error.to_string())?,
+                );
             }
-            Schema::Json => bytes.extend(value.to_string().into_bytes()),
-            Schema::Protobuf(messages) => messages.write(value, &mut bytes)?,
+            Schema::Json => bytes.extend(value()?.to_string().into_bytes()),
+            Schema::Protobuf(messages) => messages.write(value()?, &mut bytes)?,
         }
         Ok(bytes)
     }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use serde_json::Value;
+
+use crate::messages;
 
 /// How the schema itself is called among the files.
 const NAME: &str = "registered.proto";
@@ -47,22 +48,16 @@ impl Messages {
     pub fn read(&self, mut data: &[u8]) -> Result<Value, String> {
         let descriptor =
             self.at(&place(&mut data).ok_or("it is cut off, or its place in the file is")?)?;
-        let message =
-            DynamicMessage::decode(descriptor, data).map_err(|error| error.to_string())?;
-        let names = SerializeOptions::new().use_proto_field_name(true);
-        message
-            .serialize_with_options(serde_json::value::Serializer, &names)
-            .map_err(|error| error.to_string())
+        messages::read(descriptor, data)
     }
 
     /// Writes the first message of the file, and its place before it.
     pub fn write(&self, value: Value, out: &mut Vec<u8>) -> Result<(), String> {
         let descriptor = self.at(&[0])?;
-        let message =
-            DynamicMessage::deserialize(descriptor, value).map_err(|error| error.to_string())?;
         // One zero stands for the first message.
         out.push(0);
-        message.encode(out).map_err(|error| error.to_string())
+        out.extend(messages::write(descriptor, value)?);
+        Ok(())
     }
 
     /// The message at this place: its index in the file, then in the message that it stands in.

@@ -5,10 +5,10 @@
 //! | `sample` | what the brokers say at one moment |
 //! | `view` | what follows from two of them: rates, lags |
 //! | `screen` | how that is drawn |
-//! | `picture` | the pictures of the README |
+//! | `picture` | its picture in the README |
 
 #[cfg(test)]
-pub mod picture;
+mod picture;
 mod sample;
 mod screen;
 #[cfg(test)]

@@ -1,43 +1,20 @@
-//! The pictures of the README, drawn by the program itself: the screen's cells, and the plots of a page, both of made-up figures, as SVG.
-//!
-//! A change of what is drawn fails here. When it is meant: `RENEW=1 cargo test -p pat-events-cli --bin pat-events picture`, look at the pictures,
-//! and commit them with it.
+//! The picture of the screen, of made-up figures.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use pat_events::kafka::{Latency, TopicPartition};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::{Buffer, Cell};
-use ratatui::style::{Color, Modifier};
 use tokio::time::Instant;
 
 use super::sample::Sample;
 use super::screen;
 use super::view::View;
-use crate::bench::escaped;
+use crate::picture::{check, svg_of};
 
 const COLUMNS: u16 = 120;
 const LINES: u16 = 32;
-/// The size of a character, in pixels.
-const WIDTH: f64 = 8.0;
-const HEIGHT: f64 = 17.0;
-
-/// Holds that the picture of this name is `drawn`, or writes it.
-pub fn check(name: &str, drawn: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples/screenshots");
-    let path = folder.join(name);
-    if std::env::var_os("RENEW").is_some() {
-        std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(&path, drawn).expect("written");
-    }
-    let kept = std::fs::read_to_string(&path).expect("a picture");
-    // Not assert_eq: it would print both.
-    assert!(kept == drawn, "{name} is not what is drawn now: see above");
-}
 
 /// A cluster of three brokers under load, after so many looks.
 fn sample(begun: Instant, look: u32) -> Sample {
@@ -104,88 +81,4 @@ async fn the_picture_of_the_screen_is_what_it_draws() {
         .draw(|frame| screen::draw(frame, &view))
         .expect("drawn");
     check("top.svg", &svg_of(drawn.buffer));
-}
-
-/// A terminal's cells as a picture: runs of characters of one style, and blocks as what they are.
-fn svg_of(buffer: &Buffer) -> String {
-    let (width, height) = (
-        f64::from(buffer.area.width) * WIDTH,
-        f64::from(buffer.area.height) * HEIGHT,
-    );
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace\" \
-         font-size=\"13.2\" xml:space=\"preserve\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#0d1117\"/>\n"
-    );
-    for (line, cells) in buffer
-        .content
-        .chunks(usize::from(buffer.area.width))
-        .enumerate()
-    {
-        let top = line as f64 * HEIGHT;
-        let mut column = 0;
-        for run in cells.chunk_by(|one, other| {
-            style_of(one) == style_of(other) && eighths(one).is_some() == eighths(other).is_some()
-        }) {
-            let left = column as f64 * WIDTH;
-            let (fore, back, is_bold) = style_of(&run[0]);
-            let wide = run.len() as f64 * WIDTH;
-            if back != BACKGROUND {
-                let _ = writeln!(
-                    svg,
-                    "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{HEIGHT}\" fill=\"{back}\"/>"
-                );
-            }
-            let text: String = run.iter().map(Cell::symbol).collect();
-            match eighths(&run[0]) {
-                Some(_) => {
-                    for (place, cell) in run.iter().enumerate() {
-                        let high = HEIGHT * f64::from(eighths(cell).unwrap_or(0)) / 8.0;
-                        let (x, y) = (left + place as f64 * WIDTH, top + HEIGHT - high);
-                        let _ = writeln!(
-                            svg,
-                            "<rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{high}\" fill=\"{fore}\"/>"
-                        );
-                    }
-                }
-                None if text.trim().is_empty() => {}
-                None => {
-                    let bold = if is_bold { " font-weight=\"bold\"" } else { "" };
-                    let (begin, text) = (text.len() - text.trim_start().len(), text.trim());
-                    let (x, y) = (left + begin as f64 * WIDTH, top + HEIGHT * 0.75);
-                    let long = text.chars().count() as f64 * WIDTH;
-                    let _ = writeln!(
-                        svg,
-                        "<text x=\"{x}\" y=\"{y}\" textLength=\"{long}\" fill=\"{fore}\"{bold}>{}</text>",
-                        escaped(text)
-                    );
-                }
-            }
-            column += run.len();
-        }
-    }
-    svg + "</svg>\n"
-}
-
-const BACKGROUND: &str = "#0d1117";
-
-fn style_of(cell: &Cell) -> (&'static str, &'static str, bool) {
-    let of = |colour, otherwise| match colour {
-        Color::Red => "#ff7b72",
-        Color::Green => "#56d364",
-        Color::Cyan => "#39c5cf",
-        _ => otherwise,
-    };
-    let (fore, back) = (of(cell.fg, "#c9d1d9"), of(cell.bg, BACKGROUND));
-    let is_bold = cell.modifier.contains(Modifier::BOLD);
-    match cell.modifier.contains(Modifier::REVERSED) {
-        true => (back, fore, is_bold),
-        false => (fore, back, is_bold),
-    }
-}
-
-/// How many eighths of the cell are full, where it is a block of a curve or a bar.
-fn eighths(cell: &Cell) -> Option<u8> {
-    let mut blocks = "▁▂▃▄▅▆▇█".chars();
-    let block = blocks.position(|block| cell.symbol().starts_with(block))?;
-    Some(block as u8 + 1)
 }

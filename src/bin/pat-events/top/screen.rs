@@ -8,6 +8,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Bar, BarChart, BarGroup, Block, Paragraph, Row, Sparkline, Table, Wrap};
 
 use super::view::View;
+use crate::table::grouped;
 
 /// More messages than this behind is shown as worth a look.
 const NOTICEABLE: i64 = 1_000;
@@ -50,7 +51,7 @@ fn topics(frame: &mut Frame<'_>, area: Rect, view: &View) {
             topic.name.clone(),
             format!("{:>5}", topic.partitions),
             format!("{:>10}", rate(topic.rate)),
-            format!("{:>14}", topic.records),
+            format!("{:>14}", grouped(topic.records.max(0) as u64)),
         ])
     });
     let widths = [
@@ -76,7 +77,7 @@ fn curve(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let curve = Sparkline::default()
         .data(shown.copied().collect::<Vec<_>>())
         .style(Style::new().fg(Color::Cyan))
-        .block(Block::bordered().title(format!(" all topics: {newest} records/s ")));
+        .block(Block::bordered().title(format!(" all topics: {} records/s ", grouped(newest))));
     frame.render_widget(curve, area);
 }
 
@@ -91,7 +92,7 @@ fn groups(frame: &mut Frame<'_>, area: Rect, view: &View) {
         let cells = [
             row.group.clone(),
             row.partition.to_string(),
-            format!("{:>12}", row.lag),
+            format!("{:>12}", grouped(row.lag.max(0) as u64)),
             format!("{:>10}", rate(row.rate)),
             format!("{until:>9}"),
         ];
@@ -130,6 +131,7 @@ fn latencies(frame: &mut Frame<'_>, area: Rect, view: &View) {
         .bar_width(3)
         .bar_gap(1)
         .bar_style(Style::new().fg(Color::Cyan))
+        .value_style(Style::new().fg(Color::Black).bg(Color::Cyan))
         .block(Block::bordered().title(title));
     frame.render_widget(chart, area);
 }
@@ -153,7 +155,7 @@ fn errors(frame: &mut Frame<'_>, area: Rect, view: &View) {
 }
 
 fn rate(rate: Option<f64>) -> String {
-    rate.map_or("-".to_owned(), |rate| format!("{rate:.0}"))
+    rate.map_or("-".to_owned(), |rate| grouped(rate.round() as u64))
 }
 
 /// Milliseconds, in three characters.

@@ -84,17 +84,17 @@ async fn rates_lags_latencies_and_errors_of_a_cluster_are_on_the_screen() {
         "2 brokers   2 topics   3 partitions",
         "emails",
         "orders",
-        "6000",
+        "6,000",
         "lag by group and partition",
         "indexer",
         "emails-0",
-        "2000",
+        "2,000",
         "our requests by milliseconds",
         "no errors",
     ] {
         assert!(text.contains(shown), "{shown} in\n{text}");
     }
-    let figure = format!("{rate:.0}");
+    let figure = crate::table::grouped(rate.round() as u64);
     assert!(text.contains(&figure), "{figure} in\n{text}");
 
     // Who leads nothing any more is told, and what was known stays.

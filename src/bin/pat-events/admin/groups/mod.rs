@@ -18,30 +18,18 @@ mod list;
 mod plan_file;
 mod reset_offsets;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
+use super::Administered;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::Form;
 
 use delete::{Delete, DeleteOffsets, RemoveMembers};
 use describe::Describe;
 use list::List;
 use reset_offsets::ResetOffsets;
 
-/// List and describe groups with their lag, reset their offsets, delete them.
-#[derive(Args)]
-pub struct Groups {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     List(List),
     Describe(Describe),
     ResetOffsets(ResetOffsets),
@@ -50,7 +38,7 @@ enum Action {
     RemoveMembers(RemoveMembers),
 }
 
-impl Groups {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         // What is wrong with the command line is told before brokers are looked for.
         if let Action::ResetOffsets(reset) = &self.action {

@@ -9,28 +9,16 @@
 mod change;
 mod describe;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
+use super::Administered;
 use crate::Outcome;
-use crate::cluster::Cluster;
-use crate::listing::Form;
 
 use change::{Alter, Create, Delete};
 use describe::{Describe, List};
 
-/// List, create, alter, delete and describe topics.
-#[derive(Args)]
-pub struct Topics {
-    #[command(flatten)]
-    cluster: Cluster,
-    #[command(flatten)]
-    form: Form,
-    #[command(subcommand)]
-    action: Action,
-}
-
 #[derive(Subcommand)]
-enum Action {
+pub enum Action {
     List(List),
     Create(Create),
     Alter(Alter),
@@ -38,7 +26,7 @@ enum Action {
     Describe(Describe),
 }
 
-impl Topics {
+impl Administered<Action> {
     pub async fn run(&self) -> Outcome {
         // What is wrong with the command line is told before brokers are looked for.
         if let Action::Alter(alter) = &self.action {
