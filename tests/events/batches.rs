@@ -251,6 +251,31 @@ async fn batches_are_as_large_as_they_may_and_wait_no_longer_than_they_may() {
     );
 }
 
+/// Deaths are counted: nothing is handled before a commit says that its partition is open.
+#[tokio::test]
+async fn the_first_events_of_a_partition_are_in_batches_too() {
+    let broker = broker().await;
+    let producer = producer(&broker).await;
+    send_numbers(&producer, 30, 0..2).await;
+    // What is known of how the partition was left does not matter: nothing of it, and that it is closed.
+    for round in 1..=2 {
+        let table = Table::new(|_, _, _| None);
+        let consumer = consumer_with(&broker, |config| {
+            config.batch.linger = Duration::from_secs(6);
+            config.batch.max_events = 60;
+        });
+        consumer
+            .start_batches(table.clone())
+            .await
+            .expect("started");
+        until(&consumer, || table.len() == 60).await;
+        consumer.stop().await.expect("stopped well");
+        assert_eq!(table.largest(), 60, "all at once");
+        assert_eq!(committed(&broker), 60 * round);
+        send_numbers(&producer, 30, 2..4).await;
+    }
+}
+
 #[tokio::test]
 async fn a_batch_that_lingers_or_is_handled_when_the_consumer_stops_is_over_in_time() {
     let broker = broker().await;
@@ -259,8 +284,6 @@ async fn a_batch_that_lingers_or_is_handled_when_the_consumer_stops_is_over_in_t
     let table = Table::new(|_, _, _| None);
     let consumer = consumer_with(&broker, |config| {
         config.batch.linger = Duration::from_secs(600);
-        // The first of a partition are not kept waiting where deaths are counted.
-        config.handler_deaths = 0;
     });
     consumer
         .start_batches(table.clone())

@@ -5,6 +5,7 @@ use pat_events::events::{
     Batch, BatchError, BatchHandler, DeadLetterFilter, DeadLetters, ReplayOptions, RetryTopics,
     dead_letter,
 };
+use pat_events::kafka::observe::{ClientEvent, Observer};
 use pat_events::kafka::{Client, ClientConfig};
 
 const DEAD: &str = "emails.dlq";
@@ -46,6 +47,10 @@ struct Failing {
     /// Nothing fails any more.
     is_mended: Arc<AtomicBool>,
     odd: Arc<AtomicUsize>,
+    /// How many calls have begun that were not the first.
+    again: Arc<AtomicUsize>,
+    /// How long a handler takes beyond a moment.
+    work: Duration,
 }
 
 impl Failing {
@@ -99,7 +104,9 @@ impl ReceivedHandler for Failing {
         context: &Context<'_>,
         event: EmailReceived,
     ) -> Result<(), HandlerError> {
-        sleep(Duration::from_millis(1)).await;
+        let is_again = usize::from(context.attempt() > 1);
+        self.again.fetch_add(is_again, Ordering::Relaxed);
+        sleep(Duration::from_millis(1) + self.work).await;
         self.try_it(context, &event)
     }
 }
@@ -498,6 +505,205 @@ async fn a_full_book_lets_events_wait_where_they_are() {
     for (key, numbers) in by_key.iter() {
         assert!(numbers.is_sorted(), "{key}: {numbers:?}");
     }
+}
+
+fn recreate(broker: &Broker, topics: &[&str]) {
+    for topic in topics {
+        assert!(broker.delete_topic(topic));
+        broker.create_topic(topic, 3).expect("a new topic");
+    }
+}
+
+/// As a consumer that hears of new topics soon, and whose observer notes what it is told.
+fn attentive(broker: &Broker) -> (EventConsumer<Received>, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    let consumer = received(broker, |config| {
+        config.kafka.client.metadata_max_age = Duration::from_millis(200);
+        config.kafka.client.observer = Some(told.clone());
+    });
+    (consumer, told)
+}
+
+/// Notes what is told of retry topics.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Observer for Told {
+    fn on_event(&self, event: &ClientEvent<'_>) {
+        if event.kind() == "retry_topic_failed" {
+            self.0.lock().expect("lock").push(event.to_string());
+        }
+    }
+}
+
+impl Told {
+    fn count(&self, text: &str) -> usize {
+        let told = self.0.lock().expect("lock");
+        told.iter().filter(|it| it.contains(text)).count()
+    }
+
+    async fn until(&self, text: &str) {
+        let is_told = async {
+            while self.count(text) == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        (timeout(PATIENCE, is_told).await).unwrap_or_else(|_| panic!("{text}: {:?}", self.0));
+    }
+}
+
+/// Each key has handled what it has in order, and of `numbers`, which are the last, all that does not become a dead letter.
+fn assert_whole_from(seen: &Seen, keys: usize, numbers: std::ops::Range<u32>) {
+    let by_key = seen.by_key.lock().expect("lock");
+    assert_eq!(by_key.len(), keys);
+    for (key, handled) in by_key.iter() {
+        let mut known = std::collections::BTreeSet::new();
+        let first = handled.iter().copied().filter(|it| known.insert(*it));
+        let first: Vec<u32> = first.collect();
+        assert!(first.is_sorted(), "{key}: {handled:?}");
+        let last = first.into_iter().filter(|it| *it >= numbers.start);
+        let well = (numbers.clone()).filter(|it| Failing::failures(*it) < ATTEMPTS);
+        assert!(last.eq(well), "{key}: {handled:?}");
+    }
+}
+
+/// Waits until each key has handled what of `numbers` does not become a dead letter. (While a chain begins again, nobody knows what is under way.)
+async fn until_handled(seen: &Seen, keys: usize, numbers: std::ops::Range<u32>) {
+    let well = (numbers.clone()).filter(|it| Failing::failures(*it) < ATTEMPTS);
+    let well: Vec<u32> = well.collect();
+    let is_done = || {
+        let by_key = seen.by_key.lock().expect("lock");
+        let mut each = by_key.values();
+        by_key.len() == keys && each.all(|it| well.iter().all(|number| it.contains(number)))
+    };
+    let done = async {
+        while !is_done() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let done = timeout(PATIENCE, done).await;
+    done.unwrap_or_else(|_| panic!("{numbers:?}: {:?}", seen.by_key));
+}
+
+/// What waited there is gone with it; its keys, and what comes behind, are not.
+#[tokio::test]
+async fn a_consumer_reads_on_in_a_retry_topic_that_was_recreated() {
+    let broker = with_topics().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let handler = Failing::of(&seen);
+    let (consumer, told) = attentive(&broker);
+    consumer.start(handler.clone()).await.expect("started");
+    // Of each of the 12 keys some wait in each of the topics.
+    send_numbers(&producer, 12, 0..16).await;
+    seen.until(12).await;
+    for (topic, numbers) in [
+        ("emails.retry.400ms", 16..20),
+        ("emails.retry.100ms", 20..24),
+    ] {
+        recreate(&broker, &[topic]);
+        send_numbers(&producer, 12, numbers).await;
+        told.until(topic).await;
+    }
+    send_numbers(&producer, 12, 24..36).await;
+    until_finished(&broker, &consumer, 12 * 36).await;
+    send_numbers(&producer, 12, 36..60).await;
+    until_handled(&seen, 12, 36..60).await;
+    until_finished(&broker, &consumer, 12 * 60).await;
+    assert!(consumer.is_running(), "{:?}", consumer.metrics().last_error);
+    consumer.stop().await.expect("stopped well");
+    assert_whole_from(&seen, 12, 36..60);
+    assert_eq!(handler.odd.load(Ordering::Relaxed), 0);
+    assert!(told.count("what waited in it is gone") >= 2, "{:?}", told.0);
+}
+
+/// Both at once, and each again while its chain is beginning again.
+#[tokio::test]
+async fn retry_topics_that_are_recreated_again_and_again_hold_up_nothing_for_good() {
+    let broker = with_topics().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let (consumer, told) = attentive(&broker);
+    consumer.start(Failing::of(&seen)).await.expect("started");
+    let both = ["emails.retry.100ms", "emails.retry.400ms"];
+    let mut sent = 0;
+    for round in 0..12 {
+        send_numbers(&producer, 12, sent..sent + 4).await;
+        sent += 4;
+        recreate(
+            &broker,
+            &both[round % 3 / 2..][..1 + usize::from(round % 3 == 0)],
+        );
+        sleep(Duration::from_millis(37 * (round as u64 % 5))).await;
+    }
+    told.until("what waited in it is gone").await;
+    until_finished(&broker, &consumer, 12 * i64::from(sent)).await;
+    send_numbers(&producer, 12, sent..sent + 40).await;
+    until_handled(&seen, 12, sent..sent + 40).await;
+    until_finished(&broker, &consumer, 12 * i64::from(sent + 40)).await;
+    consumer.stop().await.expect("stopped well");
+    assert_whole_from(&seen, 12, sent..sent + 40);
+}
+
+#[tokio::test]
+async fn what_is_at_work_of_a_retry_topic_that_is_gone_is_finished() {
+    let broker = with_topics().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let (consumer, told) = attentive(&broker);
+    // The first event of each key fails once.
+    send_numbers(&producer, 12, 0..1).await;
+    let handler = Failing {
+        work: Duration::from_millis(700),
+        ..Failing::of(&seen)
+    };
+    consumer.start(handler.clone()).await.expect("started");
+    let at_work = async {
+        while handler.again.load(Ordering::Relaxed) < 12 {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, at_work)
+        .await
+        .expect("all are tried again");
+    recreate(&broker, &["emails.retry.100ms"]);
+    told.until("emails.retry.100ms").await;
+    send_numbers(&producer, 12, 1..3).await;
+    until_handled(&seen, 12, 0..3).await;
+    until_finished(&broker, &consumer, 12 * 3).await;
+    consumer.stop().await.expect("stopped well");
+    assert_in_order(&seen, 12, 0..3, true);
+}
+
+#[tokio::test]
+async fn a_partition_that_is_added_waits_for_its_retry_partitions_and_says_so() {
+    let broker = with_topics().await;
+    let producer = producer(&broker).await;
+    let seen = Arc::new(Seen::default());
+    let (consumer, told) = attentive(&broker);
+    consumer.start(Failing::of(&seen)).await.expect("started");
+    send_numbers(&producer, 1, 1..3).await;
+    seen.until(2).await;
+    broker.add_partitions(TOPIC, 4).expect("more");
+    let to_four = crate::producer(&broker).await;
+    for key in 0..20 {
+        let event = email(format!("a-{key}"), 1);
+        to_four.send(&event).await.expect("sent");
+    }
+    let added = broker.log(TOPIC, 3).expect("a partition").end_offset;
+    assert!(added > 0, "some are in the new partition");
+    told.until("partition 3 of emails is not read until its retry topic emails.retry.100ms has a partition of that number")
+        .await;
+    let error = consumer.metrics().last_error.expect("it is an error");
+    assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{error}");
+    seen.until(22 - added as usize).await;
+    let handled = seen.handled.load(Ordering::Relaxed);
+    assert_eq!(handled as i64, 22 - added);
+    for topic in ["emails.retry.400ms", "emails.retry.100ms"] {
+        broker.add_partitions(topic, 4).expect("more");
+    }
+    seen.until(22).await;
+    consumer.stop().await.expect("stopped well");
 }
 
 #[test]

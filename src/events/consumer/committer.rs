@@ -96,7 +96,8 @@ pub(super) async fn commit_last(
     let partitions = close();
     let recreated = commit(consumer, &partitions, counters).await?;
     let give_up = Instant::now() + FIND_BEGINNING;
-    for partition in &recreated {
+    // Retry partitions begin again by themselves.
+    for partition in recreated.iter().filter(|it| it.level() == 0) {
         let is_known = || {
             let position = consumer.position_to_commit(&partition.name);
             position.is_some_and(|now| !partition.is_of(now.topic_id))

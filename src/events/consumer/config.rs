@@ -169,6 +169,36 @@ impl ConsumerConfig {
         }
     }
 
+    /// The same, beginning at the earliest event where the group has committed nothing, instead of behind the latest.
+    ///
+    /// ```
+    /// use pat_events::events::ConsumerConfig;
+    /// use pat_events::kafka::OffsetReset;
+    ///
+    /// let config = ConsumerConfig::new("localhost:9092", "emails", "indexer").earliest();
+    /// assert_eq!(config.auto_offset_reset, OffsetReset::Earliest);
+    /// ```
+    #[must_use]
+    pub fn earliest(mut self) -> Self {
+        self.auto_offset_reset = OffsetReset::Earliest;
+        self
+    }
+
+    /// The same, writing what cannot be handled to a dead-letter topic ([`dead_letter_topic`](Self::dead_letter_topic), which has to exist) instead
+    /// of stopping over it.
+    ///
+    /// ```
+    /// use pat_events::events::{ConsumerConfig, OnFailure};
+    ///
+    /// let config = ConsumerConfig::new("localhost:9092", "emails", "indexer").dead_letters();
+    /// assert!(matches!(config.on_failure, OnFailure::DeadLetter));
+    /// ```
+    #[must_use]
+    pub fn dead_letters(mut self) -> Self {
+        self.on_failure = OnFailure::DeadLetter;
+        self
+    }
+
     /// On this client: what it says of the cluster goes before what is said here.
     pub(super) fn on(mut self, client: &Client) -> Self {
         self.brokers.clone_from(&client.config().bootstrap_servers);
@@ -231,6 +261,12 @@ impl ConsumerConfig {
         let names = topics.names(&origin.topic, &self.group_id);
         let chain = || Chain::new(origin.clone(), names, topics.max_pending);
         (!topics.is_empty()).then(chain)
+    }
+
+    /// How long handlers at work may hold up a rebalance: a good part of the time in which the group expects this member back, so that
+    /// slow handlers cost no repetition, and by far not all of it, so that a stuck one costs the member its place even less.
+    pub(super) fn patience(&self) -> Duration {
+        self.shutdown_timeout.max(self.max_poll_interval / 4)
     }
 
     /// The configuration of the client beneath.

@@ -79,6 +79,18 @@ impl DeathWatch {
         number
     }
 
+    /// Until when the records of `partition` rest because no commit says that it is open; `None`: it is, or was waited for for long enough.
+    pub(super) fn opens(&self, partition: &Partition, now: Instant) -> Option<Instant> {
+        if let Opening::Waits(since) = partition.opening(now)
+            && now - since < PATIENCE
+        {
+            self.ask();
+            return Some(now + OPENS_IN.max((now - since) / 4));
+        }
+        partition.open();
+        None
+    }
+
     /// The turn of the record at `offset` of `partition`, which has begun.
     pub(super) async fn turn(
         &self,
@@ -87,13 +99,9 @@ impl DeathWatch {
         given_up: [&Cancellation; 2],
     ) -> TurnAlone {
         let now = Instant::now();
-        if let Opening::Waits(since) = partition.opening(now)
-            && now - since < PATIENCE
-        {
-            self.ask();
-            return TurnAlone::Rests(now + OPENS_IN.max((now - since) / 4));
+        if let Some(until) = self.opens(partition, now) {
+            return TurnAlone::Rests(until);
         }
-        partition.open();
         if !partition.is_alone(offset, now) {
             return TurnAlone::Free;
         }

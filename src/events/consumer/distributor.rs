@@ -114,6 +114,9 @@ impl Distributor {
     /// Lets go on what waits for room because of records of a topic that is gone: another has its name now, and has not taken any.
     pub(super) fn resume_recreated(&self) {
         self.state.lock().busy.retain(|name, partition| {
+            if partition.is_released() {
+                return false;
+            }
             let position = self.consumer.position_to_commit(name);
             let recreated = position.is_some_and(|now| !partition.is_of(now.topic_id));
             if recreated && partition.set_paused(false) {

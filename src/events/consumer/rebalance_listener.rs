@@ -28,17 +28,6 @@ pub(super) struct GroupListener {
 }
 
 impl GroupListener {
-    /// How long handlers at work may hold up a rebalance: a good part of the time in which the group expects this member back, so that
-    /// slow handlers cost no repetition, and by far not all of it, so that a stuck one costs the member its place even less.
-    fn patience(&self) -> Duration {
-        let ConsumerConfig {
-            shutdown_timeout,
-            max_poll_interval,
-            ..
-        } = self.config;
-        shutdown_timeout.max(max_poll_interval / 4)
-    }
-
     /// Goes on from `commit`, unless it was made in another topic, which had the name before: brokers that know topics by their names alone
     /// may have taken it late, and it says nothing about this one. All of this one is read then.
     fn resume(
@@ -140,6 +129,7 @@ impl RebalanceListener for GroupListener {
     }
 
     async fn on_revoking(&self, consumer: &ConsumerHandle, partitions: &[TopicPartition]) {
+        self.assigned.chains.leave(partitions);
         let all = self.assigned.chains.with_retries(partitions);
         let released = self.assigned.release(&all);
         let drained = async {
@@ -148,7 +138,7 @@ impl RebalanceListener for GroupListener {
             }
         };
         // A handler that takes longer is not waited for: its event is handled again by the partition's next reader.
-        let _ = timeout(self.patience(), drained).await;
+        let _ = timeout(self.config.patience(), drained).await;
         // Also what a commit that is under way holds already: this one is complete before the partitions go. What could not be committed is
         // handled again by the next reader; the commit has counted its failure.
         let _ = commit_last(consumer, &self.assigned, &all, &self.counters).await;

@@ -4,10 +4,14 @@
 //!
 //! In: chains that begin and end with the group's assignments. Out: records for the distributor; origins that are resumed once their books are
 //! filled. Handlers and groups never wait for it, nor does it for them.
+//!
+//! Where a retry topic is deleted and another gets its name, the chain begins again (`again.rs`), as after an assignment.
+
+mod again;
+mod starts;
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,18 +24,16 @@ use super::distributor::{Distributor, is_of};
 use super::error_policy::{Refusals, Rereads, retry_backoff};
 use super::metrics::Counters;
 use crate::events::failure::{Chain, Envelope, EventAt, FailureHandling};
-use crate::kafka::consumer::commit::commit_metadata::{self, Note};
-use crate::kafka::consumer::commit::offset_tracker::OffsetTracker;
 use crate::kafka::consumer::{ConsumerHandle, PartitionRecords};
+use crate::kafka::observe::{ClientEvent, tell};
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{
-    Consumer, Error, ErrorKind, Records, Result, StartOffset, TopicId, TopicPartition,
-};
+use crate::kafka::{Consumer, Error, ErrorKind, Records, Result, StartOffset, TopicPartition};
+use starts::{Level, Start, find_begin};
 
 /// The longest that one poll waits.
 const POLL: Duration = Duration::from_millis(500);
-/// How long committed offsets that cannot be had are waited for in one attempt.
+/// After which time it is tried once more to read retry partitions that could not be assigned.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the positions in retry topics are committed without a change: no member subscribes to these, and brokers forget such a commit that
 /// is older than `offsets.retention.minutes`.
@@ -48,36 +50,33 @@ pub(super) struct RetryReader {
     pub counters: Arc<Counters>,
     /// By their origins.
     readings: BTreeMap<TopicPartition, Reading>,
-    preparing: JoinSet<Prepared>,
+    /// What is waited for.
+    waiting: JoinSet<(Arc<Chain>, Done)>,
 }
 
-/// Where the retry partitions of a chain begin, or why that is not known.
-type Prepared = (Arc<Chain>, Result<Vec<Level>>);
+/// What was waited for of a chain.
+enum Done {
+    /// Where its retry partitions begin, or why that is not known.
+    Prepared(Result<Vec<Level>>),
+    /// Nothing of a retry topic that is gone is in flight any more, or that was waited for for long enough.
+    Emptied,
+    /// No handler is at work any more, or that was waited for for long enough.
+    Drained,
+}
 
 /// One chain.
 struct Reading {
     chain: Arc<Chain>,
+    /// Where its retry partitions go on, as far as that is known here and not from what is committed: in the order of the levels.
+    known: Vec<Option<Start>>,
     /// Its retry partitions; none until it is known where they begin.
     levels: Vec<Level>,
     /// When it is asked again where they begin.
     again_at: Option<Instant>,
-}
-
-/// A retry partition.
-struct Level {
-    name: TopicPartition,
-    topic_id: Option<TopicId>,
-    /// The first offset that is not finished, and what is beyond it.
-    start: i64,
-    leader_epoch: Option<i32>,
-    finished: Vec<Range<i64>>,
-    /// What the commit says of deaths.
-    deaths: Vec<u64>,
-    /// Up to where it is looked through.
-    end: i64,
-    is_looked_through: bool,
-    /// When its first record is due, while it is paused for that.
-    due: Option<Instant>,
+    /// Whether it was told that they cannot be read.
+    is_told: bool,
+    /// Whether it is coming to its end, so that another can begin.
+    is_ending: bool,
 }
 
 impl RetryReader {
@@ -97,7 +96,7 @@ impl RetryReader {
             config,
             counters,
             readings: BTreeMap::new(),
-            preparing: JoinSet::new(),
+            waiting: JoinSet::new(),
         }
     }
 
@@ -118,13 +117,21 @@ impl RetryReader {
             let mut is_poll = false;
             let polled = match self.next(distributor).await {
                 News::Chains => continue,
-                News::Prepared((chain, Ok(levels))) => self.begin(&chain, levels).await,
-                News::Prepared((chain, Err(error))) => {
-                    let reading = self.readings.get_mut(&chain.origin);
-                    if let Some(reading) = reading.filter(|it| Arc::ptr_eq(&it.chain, &chain)) {
+                News::Done((chain, Done::Prepared(Ok(levels)))) => self.begin(&chain, levels).await,
+                News::Done((chain, Done::Prepared(Err(error)))) => {
+                    self.tell_once(&chain, &error);
+                    if let Some(reading) = self.reading_of(&chain) {
                         reading.again_at = Some(Instant::now() + backoff.failed(&mut random));
                     }
                     Err(error)
+                }
+                News::Done((chain, Done::Emptied)) => {
+                    self.end(&chain);
+                    continue;
+                }
+                News::Done((chain, Done::Drained)) => {
+                    self.begin_again(&chain);
+                    continue;
                 }
                 News::Polled(Ok(records)) => {
                     backoff.succeeded();
@@ -146,8 +153,10 @@ impl RetryReader {
             let ends = match error.kind() {
                 // One bad response ends nothing.
                 ErrorKind::OffsetOutOfRange => !self.is_in_the_log(&error).await,
-                // Of another topic nothing is known: what was under way is gone, and a restart finds what there is.
-                ErrorKind::TopicRecreated => true,
+                ErrorKind::TopicRecreated => match error.partition() {
+                    Some(name) if self.recreated(name) => continue,
+                    _ => true,
+                },
                 _ => refusals.ends(&error, Instant::now()),
             };
             if ends {
@@ -194,7 +203,7 @@ impl RetryReader {
             consumer,
             assigned,
             readings,
-            preparing,
+            waiting,
             ..
         } = self;
         let dues = readings.values().flat_map(|reading| {
@@ -222,8 +231,8 @@ impl RetryReader {
         tokio::select! {
             biased;
             () = assigned.chains.changed() => News::Chains,
-            Some(prepared) = preparing.join_next() => match prepared {
-                Ok(prepared) => News::Prepared(prepared),
+            Some(done) = waiting.join_next() => match done {
+                Ok(done) => News::Done(done),
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
                     Err(_) => News::Chains,
@@ -256,18 +265,57 @@ impl RetryReader {
             if !asks {
                 continue;
             }
-            let reading = Reading {
-                chain: chain.clone(),
-                levels: Vec::new(),
-                again_at: None,
+            let before = self.readings.remove(&chain.origin);
+            let (known, is_told) = match before {
+                Some(reading) if Arc::ptr_eq(&reading.chain, &chain) => {
+                    (reading.known, reading.is_told)
+                }
+                _ => (Vec::new(), false),
             };
-            self.readings.insert(chain.origin.clone(), reading);
-            let (main, retry) = (self.main.clone(), self.consumer.handle());
-            self.preparing.spawn(async move {
-                let levels = find_begin(&main, &retry, &chain).await;
-                (chain, levels)
-            });
+            self.prepare(chain, known, is_told);
         }
+    }
+
+    /// Asks where the retry partitions of `chain` begin.
+    fn prepare(&mut self, chain: Arc<Chain>, known: Vec<Option<Start>>, is_told: bool) {
+        let reading = Reading {
+            chain: chain.clone(),
+            known: known.clone(),
+            levels: Vec::new(),
+            again_at: None,
+            is_told,
+            is_ending: false,
+        };
+        self.readings.insert(chain.origin.clone(), reading);
+        let (main, retry) = (self.main.clone(), self.consumer.handle());
+        self.waiting.spawn(async move {
+            let levels = find_begin(&main, &retry, &chain, known).await;
+            (chain, Done::Prepared(levels))
+        });
+    }
+
+    /// The reading of `chain`, if it is still that of its origin.
+    fn reading_of(&mut self, chain: &Arc<Chain>) -> Option<&mut Reading> {
+        let reading = self.readings.get_mut(&chain.origin);
+        reading.filter(|it| Arc::ptr_eq(&it.chain, chain))
+    }
+
+    /// Tells the observer what keeps the retry partitions of `chain` from being read: once, until they are.
+    fn tell_once(&mut self, chain: &Arc<Chain>, error: &Error) {
+        let reading = self.reading_of(chain);
+        if reading.is_some_and(|it| !std::mem::replace(&mut it.is_told, true)) {
+            self.tell(&chain.origin, error);
+        }
+    }
+
+    fn tell(&self, origin: &TopicPartition, error: &Error) {
+        tell(&self.config.kafka.client.observer, || {
+            ClientEvent::RetryTopicFailed {
+                group: &self.config.group_id,
+                partition: origin,
+                error,
+            }
+        });
     }
 
     /// Reads the retry partitions of `chain`, now that it is known where they begin.
@@ -275,14 +323,17 @@ impl RetryReader {
         if !self.assigned.chains.has(chain) {
             return Ok(());
         }
+        for level in levels.iter().filter(|level| level.is_another) {
+            self.tell_recreated(&chain.origin, &level.name);
+        }
         let from = levels.iter().map(|level| {
-            let from = StartOffset::Offset(level.start);
+            let from = StartOffset::Offset(level.start.offset);
             (level.name.clone(), from)
         });
         let assigned = self.consumer.assign_more(&from.collect::<Vec<_>>()).await;
         if let Some(reading) = self.readings.get_mut(&chain.origin) {
             match &assigned {
-                Ok(()) => reading.levels = levels,
+                Ok(()) => (reading.levels, reading.is_told) = (levels, false),
                 Err(_) => reading.again_at = Some(Instant::now() + PATIENCE),
             }
         }
@@ -299,7 +350,7 @@ impl RetryReader {
         distributor.take_until(records, |run| {
             let (chain, number) = chains.find(run.partition())?;
             let reading = readings.get_mut(&chain.origin)?;
-            if !Arc::ptr_eq(&reading.chain, &chain) {
+            if !Arc::ptr_eq(&reading.chain, &chain) || reading.is_ending && !chain.is_ready() {
                 return None;
             }
             let level = reading.levels.get_mut(usize::from(number) - 1)?;
@@ -340,12 +391,22 @@ impl RetryReader {
 
     /// Looks which chains are looked through, and lets these go on.
     fn look_around(&mut self) {
+        let mut recreated = Vec::new();
         for (origin, reading) in &mut self.readings {
-            if reading.levels.is_empty() || reading.chain.is_ready() {
+            let chain = &reading.chain;
+            let goes = reading.is_ending || chain.is_leaving();
+            if reading.levels.is_empty() || chain.is_ready() || goes {
                 continue;
             }
             for level in &mut reading.levels {
-                let at = self.consumer.position(&level.name).unwrap_or(level.start);
+                let position = self.consumer.position_to_commit(&level.name);
+                let topic_id = position.as_ref().and_then(|at| at.topic_id);
+                if topic_id.is_some_and(|now| level.start.topic_id.is_some_and(|it| it != now)) {
+                    // What it begins at was found out of another topic.
+                    recreated.push(level.name.clone());
+                    continue;
+                }
+                let at = position.map_or(level.start.offset, |at| at.offset);
                 #[cfg(planted_defects)]
                 let at = match planted::is_planted(planted::Defect::UnderWayNotRebuilt) {
                     true => level.end,
@@ -360,14 +421,12 @@ impl RetryReader {
                 continue;
             }
             for level in &mut reading.levels {
-                let finished = std::mem::take(&mut level.finished);
-                let tracker = OffsetTracker::resume(level.start, level.leader_epoch, finished);
-                let deaths = (level.start, &level.deaths[..]);
-                let partition =
-                    (self.assigned).put_after(level.name.clone(), level.topic_id, tracker, deaths);
+                let start = std::mem::take(&mut level.start);
+                let offset = start.offset;
+                let partition = start.put(&self.assigned, &level.name);
                 // Committed once more, so that brokers do not forget it.
                 partition.commit_failed();
-                let _ = self.consumer.seek(&level.name, level.start);
+                let _ = self.consumer.seek(&level.name, offset);
                 let _ = self.consumer.resume(std::slice::from_ref(&level.name));
             }
             reading.chain.set_ready();
@@ -375,6 +434,9 @@ impl RetryReader {
             if !is_paused {
                 let _ = self.main.resume(std::slice::from_ref(origin));
             }
+        }
+        for name in recreated {
+            self.recreated(&name);
         }
     }
 
@@ -407,54 +469,8 @@ impl RetryReader {
 /// What came.
 enum News {
     Chains,
-    Prepared(Prepared),
+    Done((Arc<Chain>, Done)),
     Polled(Result<Records>),
-}
-
-/// Where the retry partitions of `chain` go on, and where they end: what was written by whoever had its origin before is before that.
-async fn find_begin(
-    main: &ConsumerHandle,
-    retry: &ConsumerHandle,
-    chain: &Chain,
-) -> Result<Vec<Level>> {
-    let names = &chain.levels;
-    let mut committed = main.committed_or_refused(names, PATIENCE).await?;
-    if let Some((_, error)) = committed.refused.pop_first() {
-        return Err(error);
-    }
-    let begins = retry.beginning_offsets(names).await?;
-    let ends = retry.end_offsets(names).await?;
-    let level = |name: &TopicPartition| {
-        let topic_id = committed.topics.get(&name.topic).copied();
-        let begin = begins.get(name).copied().unwrap_or(0);
-        let end = ends.get(name).copied().unwrap_or(begin);
-        let found = committed.found.get(name).map(|commit| {
-            let note = commit_metadata::decode(commit.offset, &commit.metadata);
-            (commit, note)
-        });
-        // What was committed in another topic of the name, or is not in the log any more, says nothing.
-        let found = found.filter(|(commit, note)| {
-            let is_of_this =
-                note.topic_id.is_none() || topic_id.is_none() || note.topic_id == topic_id;
-            is_of_this && (begin..=end).contains(&commit.offset)
-        });
-        let (start, leader_epoch, note) = match found {
-            Some((commit, note)) => (commit.offset, commit.leader_epoch, note),
-            None => (begin, None, Note::default()),
-        };
-        Level {
-            name: name.clone(),
-            topic_id,
-            start,
-            leader_epoch,
-            finished: note.finished,
-            deaths: note.more,
-            end,
-            is_looked_through: false,
-            due: None,
-        }
-    };
-    Ok(names.iter().map(level).collect())
 }
 
 /// Puts what is under way into the book. `false`: it is more than a book may hold.
@@ -465,7 +481,7 @@ fn look_through(
     number: u8,
     failing: &FailureHandling,
 ) -> bool {
-    let is_finished = |offset: i64| level.finished.iter().any(|it| it.contains(&offset));
+    let is_finished = |offset: i64| level.start.finished.iter().any(|it| it.contains(&offset));
     let records = run.iter().take_while(|record| record.offset < level.end);
     records
         .filter(|record| !is_finished(record.offset))

@@ -263,6 +263,17 @@ pub enum ClientEvent<'a> {
         /// How often it was taken over in a row from somebody who came to no end, and to no commit beyond the first record.
         starts: u32,
     },
+    /// A consumer of events cannot read on in the retry topics of a partition as they are: one was deleted and re-created, and is read from its
+    /// beginning; or one is not there, or has no partition of this number, and nothing of the partition is handled until it has.
+    #[non_exhaustive]
+    RetryTopicFailed {
+        /// The group that it is a member of.
+        group: &'a str,
+        /// The partition of the topic that is subscribed to.
+        partition: &'a TopicPartition,
+        /// What is wrong; it names the partition of the retry topic.
+        error: &'a Error,
+    },
 }
 
 /// Whether a consumer takes in records.
@@ -335,6 +346,7 @@ impl<'a> ClientEvent<'a> {
             Self::DeadLetterTooLarge { .. } => "dead_letter_too_large",
             Self::IntakeChanged { .. } => "intake_changed",
             Self::HandledOneByOne { .. } => "handled_one_by_one",
+            Self::RetryTopicFailed { .. } => "retry_topic_failed",
             Self::DeprecatedField { .. } => "deprecated_field",
         }
     }
@@ -360,6 +372,7 @@ impl<'a> ClientEvent<'a> {
             | Self::FallingBehind { .. }
             | Self::DeadLetterTooLarge { .. }
             | Self::HandledOneByOne { .. }
+            | Self::RetryTopicFailed { .. }
             | Self::DeprecatedField { .. } => Severity::Warn,
             Self::PositionReset { reset } => match reset.cause {
                 ResetCause::NoCommittedOffset | ResetCause::NewPartition => Severity::Info,
@@ -410,6 +423,7 @@ impl<'a> ClientEvent<'a> {
             | Self::FallingBehind { partition, .. }
             | Self::DeadLetterTooLarge { partition, .. }
             | Self::HandledOneByOne { partition, .. }
+            | Self::RetryTopicFailed { partition, .. }
             | Self::HandlerFailed { partition, .. } => Some(partition),
             Self::Retry { partition, .. } => *partition,
             Self::PositionReset { reset } => Some(&reset.partition),
@@ -427,6 +441,7 @@ impl<'a> ClientEvent<'a> {
             | Self::HandlerFailed { group, .. }
             | Self::DeadLetterTooLarge { group, .. }
             | Self::HandledOneByOne { group, .. }
+            | Self::RetryTopicFailed { group, .. }
             | Self::IntakeChanged { group, .. } => Some(group),
             _ => None,
         }
@@ -441,6 +456,7 @@ impl<'a> ClientEvent<'a> {
             | Self::Retry { error, .. }
             | Self::BatchFailed { error, .. }
             | Self::DeadLetterTooLarge { error, .. }
+            | Self::RetryTopicFailed { error, .. }
             | Self::CommitFailed { error, .. } => Some(error),
             _ => None,
         }

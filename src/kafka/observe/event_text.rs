@@ -219,6 +219,14 @@ impl fmt::Display for ClientEvent<'_> {
                 "the member of group {group} handles the records of {partition} one at a time: {starts} members in a row that had it died, or lost \
                  their place, before they had finished the first of them"
             ),
+            Self::RetryTopicFailed {
+                group,
+                partition,
+                error,
+            } => write!(
+                f,
+                "the member of group {group} cannot read the retry topics of {partition} on as they are: {error}"
+            ),
             Self::IntakeChanged { group, intake } => {
                 write!(f, "the member of group {group} ")?;
                 match intake {

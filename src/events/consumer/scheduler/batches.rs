@@ -254,7 +254,8 @@ fn sort(shared: &Shared, all: VecDeque<Work<WorkItem>>) -> Sorted {
     sorted
 }
 
-/// Whose turn it is: a record that may have to be handled alone is alone in its batch.
+/// Whose turn it is: a record that has to be handled alone is alone in its batch, and what is of a partition that is not open yet is in none, but
+/// for a probe.
 async fn turn_alone(shared: &Shared, taken: &VecDeque<Work<WorkItem>>) -> TurnAlone {
     if let Some(Work { item, .. }) = taken.front()
         && let Some(watch) = item.partition().watch()
@@ -274,33 +275,74 @@ async fn collect(
     let Ok(_turn) = shared.collecting.acquire().await else {
         return Taken::Nothing;
     };
-    let how = shared
-        .next(&mut Vec::new(), policy.max_events.max(1), taken)
-        .await;
-    if how == Taken::Freely {
-        let begun = Instant::now();
-        for look in 1..=LOOKS {
-            if policy.linger.is_zero()
-                || fitting(taken, policy) < taken.len()
-                || is_full(taken, policy)
-                || taken.iter().all(passes_on)
-            {
-                break;
+    let most = policy.max_events.max(1);
+    loop {
+        let how = shared.next(&mut Vec::new(), most, taken).await;
+        if how == Taken::Freely {
+            let_rest(shared, taken);
+            linger(shared, policy, taken).await;
+            if taken.is_empty() {
+                continue;
             }
-            let until = begun + policy.linger * look / LOOKS;
-            if timeout_at(until, shared.stopping().cancelled())
-                .await
-                .is_ok()
-            {
-                break;
+        }
+        let mut rest = taken.split_off(fitting(taken, policy));
+        let kept: Vec<KeyId> = taken.back().map(|work| work.key).into_iter().collect();
+        shared.give_back(&mut Vec::new(), &mut rest, &kept);
+        return how;
+    }
+}
+
+/// Waits for more than what is `taken`, as long as it may.
+async fn linger(shared: &Shared, policy: BatchPolicy, taken: &mut VecDeque<Work<WorkItem>>) {
+    let begun = Instant::now();
+    for look in 1..=LOOKS {
+        if policy.linger.is_zero()
+            || fitting(taken, policy) < taken.len()
+            || is_full(taken, policy)
+            || taken.iter().all(passes_on)
+        {
+            return;
+        }
+        let until = begun + policy.linger * look / LOOKS;
+        if timeout_at(until, shared.stopping().cancelled())
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        shared.take_again(policy.max_events.max(1), taken);
+        let_rest(shared, taken);
+    }
+}
+
+/// Lets what is `taken` of partitions that are not open yet rest, and its keys with it: once they are open, it is in batches like any other.
+fn let_rest(shared: &Shared, taken: &mut VecDeque<Work<WorkItem>>) {
+    if !taken.iter().any(|work| work.item.partition().is_watched()) {
+        return;
+    }
+    let now = Instant::now();
+    let (mut back, mut delayed, mut keys) = (VecDeque::new(), Vec::new(), Vec::new());
+    for work in std::mem::take(taken) {
+        let key = work.key;
+        if keys.last() == Some(&key) {
+            back.push_back(work);
+            continue;
+        }
+        let partition = work.item.partition();
+        // Of one that goes nothing is handled.
+        let watch = partition.watch().filter(|_| !partition.is_released());
+        match watch.and_then(|watch| watch.opens(partition, now)) {
+            Some(until) => {
+                keys.push(key);
+                delayed.push((work, until));
             }
-            shared.take_again(policy.max_events.max(1), taken);
+            None => taken.push_back(work),
         }
     }
-    let mut rest = taken.split_off(fitting(taken, policy));
-    let kept: Vec<KeyId> = taken.back().map(|work| work.key).into_iter().collect();
-    shared.give_back(&mut Vec::new(), &mut rest, &kept);
-    how
+    if !keys.is_empty() {
+        keys.sort_unstable();
+        shared.settle(&mut back, delayed, &keys, &keys);
+    }
 }
 
 fn is_full(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> bool {
@@ -308,9 +350,11 @@ fn is_full(taken: &VecDeque<Work<WorkItem>>, policy: BatchPolicy) -> bool {
     taken.len() >= policy.max_events || bytes >= policy.max_bytes || taken.iter().any(is_alone)
 }
 
-/// Whether a record has a batch to itself: what has failed before, and what may have to be handled alone.
+/// Whether a record has a batch to itself: what has failed before, and what has to be handled alone.
 fn is_alone(work: &Work<WorkItem>) -> bool {
-    work.item.failures.is_some() || work.item.partition().is_watched()
+    let partition = work.item.partition();
+    let goes_alone = || partition.is_alone(work.item.offset(), Instant::now());
+    work.item.failures.is_some() || partition.is_watched() && goes_alone()
 }
 
 /// Whether a record will not be handled now, because of what is under way ahead of it in retry topics: a batch of such does not wait for more.

@@ -22,6 +22,8 @@ pub(crate) struct Chain {
     is_begun: AtomicBool,
     /// Whether what is under way was found.
     is_ready: AtomicBool,
+    /// Whether its origin is about to go to another member.
+    is_leaving: AtomicBool,
     /// How many events are under way, for a look without the lock.
     len: AtomicUsize,
     state: Mutex<State>,
@@ -64,6 +66,7 @@ impl Chain {
             levels: levels.collect(),
             is_begun: AtomicBool::new(false),
             is_ready: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             state: Mutex::new(State {
                 book: Book::new(limit),
@@ -84,6 +87,16 @@ impl Chain {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.is_ready.load(Ordering::SeqCst)
+    }
+
+    /// Whether its origin is about to go to another member: nothing of it begins any more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::SeqCst)
+    }
+
+    /// The topic that its origin's records are of, if that is known.
+    pub(crate) fn topic_id(&self) -> Option<TopicId> {
+        self.state.lock().topic_id
     }
 
     /// How many events are under way.
@@ -205,6 +218,14 @@ impl Chains {
             chain.is_begun.store(true, Ordering::SeqCst);
         }
         self.0.changed.notify_one();
+    }
+
+    /// These origins are about to go to other members.
+    pub(crate) fn leave(&self, origins: &[TopicPartition]) {
+        let chains = self.0.chains.lock();
+        for (chain, _) in origins.iter().filter_map(|origin| chains.get(origin)) {
+            chain.is_leaving.store(true, Ordering::SeqCst);
+        }
     }
 
     /// These origins are not ours any more.

@@ -24,7 +24,9 @@ const DELAY: &str = "{delay}";
 /// Each topic that is read has retry topics of its own, with at least as many partitions; a consumer does not start without them.
 /// As everywhere, an event may come again after a member died; what came for the first time is in the order of its key.
 /// After its time in each a failed event has one attempt; what waited only for others of its key has all of its own.
-/// [`create`](RetryTopics::create) creates them. Of a partition that is added later nothing is handled until they have it as well. They keep records until these are due at least (`retention.ms`), and are not compacted.
+/// [`create`](RetryTopics::create) creates them. Of a partition that is added later nothing is handled until they have it as well. They keep records
+/// until these are due at least (`retention.ms`), and are not compacted. When one is deleted and re-created, what waited in it is gone; what came
+/// behind that goes on, in the order of its key. [`ClientEvent::RetryTopicFailed`](crate::kafka::observe::ClientEvent::RetryTopicFailed) tells of both.
 ///
 /// ```
 /// use std::time::Duration;
