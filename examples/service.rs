@@ -1,17 +1,17 @@
-//! A service: orders come in over HTTP and go out as events; a handler confirms them, with retries and dead letters; what is measured is shown to
-//! Prometheus; SIGTERM stops it gracefully. `service BROKERS` runs against a Kafka until then; without an argument it starts a broker, orders
-//! three things from itself, and stops. The tutorial (`events::tutorial`) tells how it comes to be.
+//! A service: orders come in over HTTP and go out as events; a handler books them, with retries and dead letters; `/metrics` and `/health` say how
+//! it does; SIGTERM stops it gracefully. The tutorial (`events::tutorial`) tells how it comes to be, and `tests/service` is its first customer.
 //!
-//! `cargo run --example service --features broker,prometheus,signals`
+//! `cargo run --example service --features broker,prometheus,signals -- BROKERS`; without BROKERS it starts a broker of its own.
 
+use std::error::Error;
 use std::time::Duration;
 
 use pat_events::events::{
-    ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, OnFailure, ProducerConfig,
-    RetryPolicy, event_set, prost, shutdown_signal, testing,
+    ConsumerConfig, Context, EventConsumer, EventProducer, HandlerError, ProducerConfig, event_set,
+    prost, shutdown_signal, testing,
 };
 use pat_events::kafka::observe::PrometheusServer;
-use pat_events::kafka::{Client, ClientConfig, OffsetReset};
+use pat_events::kafka::{Client, ClientConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,22 +23,15 @@ struct OrderPlaced {
     cents: u64,
 }
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct OrderConfirmed {
-    #[prost(string, tag = "1")]
-    order_id: String,
-}
-
 event_set! {
     enum OrderEvents, producer OrderProducer, handler OrderHandler {
         OrderPlaced: type = "shop.v1.OrderPlaced", key = order_id;
-        OrderConfirmed: type = "shop.v1.OrderConfirmed", key = order_id;
     }
 }
 
-struct Shop(EventProducer);
+struct Till;
 
-impl OrderHandler for Shop {
+impl OrderHandler for Till {
     async fn handle_order_placed(
         &self,
         context: &Context<'_>,
@@ -50,19 +43,7 @@ impl OrderHandler for Shop {
         if order.order_id == "unlucky" && context.attempt() < 3 {
             return Err(HandlerError::new("the till is stuck")); // tried again, and later orders of this key wait
         }
-        let order_id = order.order_id;
-        self.0
-            .send_order_confirmed(&OrderConfirmed { order_id })
-            .await?;
-        Ok(())
-    }
-
-    async fn handle_order_confirmed(
-        &self,
-        _: &Context<'_>,
-        order: OrderConfirmed,
-    ) -> Result<(), HandlerError> {
-        println!("confirmed {}", order.order_id);
+        println!("{} paid {} cents", order.order_id, order.cents);
         Ok(())
     }
 }
@@ -73,15 +54,12 @@ async fn serve(mut stream: TcpStream, events: EventProducer) -> std::io::Result<
     let len = stream.read(&mut head).await?;
     let head = String::from_utf8_lossy(&head[..len]);
     let status = match head.split(['/', ' ']).collect::<Vec<_>>()[..] {
-        ["POST", "", "orders", id, cents, ..] if cents.parse::<u64>().is_ok() => {
-            let (order_id, cents) = (id.to_string(), cents.parse().unwrap_or_default());
-            let sent = events
-                .send_order_placed(&OrderPlaced { order_id, cents })
-                .await;
-            if sent.is_ok() {
-                "202 Accepted"
-            } else {
-                "503 Service Unavailable"
+        ["POST", "", "orders", id, cents, ..] => {
+            let (order_id, cents) = (id.to_string(), cents.parse().unwrap_or(0));
+            let order = OrderPlaced { order_id, cents };
+            match events.send_order_placed(&order).await {
+                Ok(_) => "202 Accepted",
+                Err(_) => "503 Service Unavailable",
             }
         }
         _ => "404 Not Found",
@@ -92,63 +70,39 @@ async fn serve(mut stream: TcpStream, events: EventProducer) -> std::io::Result<
 
 async fn listen(listener: TcpListener, events: EventProducer) {
     while let Ok((stream, _)) = listener.accept().await {
-        let served = serve(stream, events.clone());
-        tokio::spawn(tokio::time::timeout(Duration::from_secs(30), served));
+        tokio::spawn(serve(stream, events.clone()));
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let given = std::env::args().nth(1);
-    let own = testing::broker(&["orders", "orders.dlq"]).await;
-    let is_demo = given.is_none();
-    let config = ClientConfig::new(&given.unwrap_or(own.bootstrap_servers()));
-    let metrics = PrometheusServer::bind("127.0.0.1:0", &config.metrics).await?;
+/// Takes orders and books them, until `until` is ready; then finishes what is at work.
+pub async fn run(
+    config: ClientConfig,
+    orders: TcpListener,
+    until: impl Future,
+) -> Result<(), Box<dyn Error>> {
     let client = Client::lazy(config)?;
     let events = EventProducer::on(&client, ProducerConfig::new("", "orders").idempotent())?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    println!(
-        "POST http://{address}/orders/ID/CENTS, GET http://{}/metrics",
-        metrics.local_addr()
-    );
-    tokio::spawn(listen(listener, events.clone()));
-
-    let mut config = ConsumerConfig::new("", "orders", "shop");
-    config.auto_offset_reset = OffsetReset::Earliest;
-    config.retry = RetryPolicy::up_to(5).backoff(Duration::from_millis(50), Duration::from_secs(5));
-    config.on_failure = OnFailure::DeadLetter;
-    let consumer = EventConsumer::<OrderEvents>::on(&client, config)?;
+    let config = ConsumerConfig::new("", "orders", "shop");
+    let consumer = EventConsumer::<OrderEvents>::on(&client, config.earliest().dead_letters())?;
+    let listening = tokio::spawn(listen(orders, events.clone()));
     let until = async {
-        match is_demo {
-            true => order(address, &consumer).await,
-            false => shutdown_signal().await,
-        }
+        until.await;
+        listening.abort(); // no order is taken any more
     };
-    consumer.run_until(Shop(events.clone()), until).await?; // what is at work is finished, and committed
+    consumer.run_until(Till, until).await?; // what is at work is finished, and committed
     events.close(Duration::from_secs(10)).await?; // what was accepted is delivered
     client.close(Duration::from_secs(1)).await; // brokers that ask for it know the last metrics
-    let done = consumer.metrics();
-    println!(
-        "{} handled, {} dead letters",
-        done.handled, done.dead_lettered
-    );
     Ok(())
 }
 
-/// Orders three things, and waits until they are through.
-async fn order(address: std::net::SocketAddr, consumer: &EventConsumer<OrderEvents>) {
-    for path in ["book/1500", "unlucky/200", "air/0"] {
-        let mut stream = TcpStream::connect(address)
-            .await
-            .expect("the service listens");
-        let request = format!("POST /orders/{path} HTTP/1.1\r\nhost: shop\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("answered");
-        assert!(answer.contains("202"), "{answer}");
-    }
-    while consumer.metrics().dead_lettered < 1 || consumer.metrics().handled < 4 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let own = testing::broker(&["orders", "orders.dlq"]).await;
+    let brokers = std::env::args().nth(1).unwrap_or(own.bootstrap_servers());
+    let config = ClientConfig::new(&brokers);
+    let admin = PrometheusServer::bind("127.0.0.1:9464", &config.metrics).await?;
+    println!("GET http://{}/metrics and /health", admin.local_addr());
+    let orders = TcpListener::bind("127.0.0.1:8080").await?;
+    println!("POST http://{}/orders/ID/CENTS", orders.local_addr()?);
+    run(config, orders, shutdown_signal()).await
 }

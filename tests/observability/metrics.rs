@@ -7,8 +7,9 @@ use pat_events::broker::Broker;
 use pat_events::kafka::observe::metrics::{PROMETHEUS_CONTENT_TYPE, Snapshot, Value};
 use pat_events::kafka::observe::{Metrics, PrometheusServer};
 use pat_events::kafka::{
-    Clock, Consumer, ConsumerConfig, ConsumerGroupMetadata, ErrorKind, OffsetAndMetadata,
-    OffsetReset, Producer, ProducerConfig, Record, TopicPartition, TransactionalProducer,
+    AcknowledgeType, AcknowledgementMode, Clock, Consumer, ConsumerConfig, ConsumerGroupMetadata,
+    ErrorKind, OffsetAndMetadata, OffsetReset, Producer, ProducerConfig, Record, ShareConsumer,
+    ShareConsumerConfig, TopicPartition, TransactionalProducer,
 };
 
 use crate::conventions::{all, check_attributes};
@@ -104,6 +105,13 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
     let handler = Shop::default();
     consumer.start(handler.clone()).await.expect("started");
     handler.attempts(31).await;
+    let mut config = ShareConsumerConfig::new(&broker.bootstrap_servers(), "jobs");
+    config.client.metrics = metrics.clone();
+    let mut share = ShareConsumer::connect(config).await.expect("connected");
+    share.subscribe(&["orders"]).await.expect("subscribed");
+    // From the end on there is nothing.
+    let none = share.poll(Duration::from_millis(10)).await;
+    assert!(none.expect("a share group").is_empty());
     until(|| {
         let done = consumer.metrics();
         done.lag == 0 && done.lag_by_partition.len() == 3 && done.dead_lettered == 1
@@ -191,6 +199,7 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
     assert_eq!(ask(address, "GET", "/").await.0, 404);
 
     // What they counted stays, what they held is gone.
+    drop(share);
     consumer.close().await.expect("stopped well");
     drop((producer, transactional));
     let gone = || {
@@ -209,6 +218,66 @@ async fn producers_consumers_handlers_and_brokers_are_measured_together_and_serv
     }
     drop(server);
     until(|| std::net::TcpStream::connect(address).is_err()).await;
+}
+
+#[tokio::test]
+async fn what_becomes_of_records_of_a_share_group_is_measured() {
+    let broker = Broker::builder().share_groups_from_earliest(true);
+    let broker = broker.start_tcp("127.0.0.1:0").await.expect("it starts");
+    broker.create_topic("jobs", 1).expect("a new topic");
+    let producer = Producer::connect(ProducerConfig::new(&broker.bootstrap_servers()));
+    let producer = producer.await.expect("connected");
+    for _ in 0..10 {
+        let record = Record::new("jobs").value(b"a job");
+        producer.send(record).await.expect("sent");
+    }
+    let metrics = Metrics::default();
+    let mut config = ShareConsumerConfig::new(&broker.bootstrap_servers(), "workers");
+    config.client.metrics = metrics.clone();
+    config.acknowledgement_mode = AcknowledgementMode::Explicit;
+    let mut consumer = ShareConsumer::connect(config).await.expect("connected");
+    consumer.subscribe(&["jobs"]).await.expect("subscribed");
+    let mut seen = 0;
+    while seen < 11 {
+        let records = consumer.poll(Duration::from_secs(5)).await.expect("polled");
+        for record in &records {
+            seen += 1;
+            let what = match (record.offset, record.delivery_count()) {
+                (3, 1) => AcknowledgeType::Release,
+                (4, _) => AcknowledgeType::Reject,
+                (5, _) => AcknowledgeType::Renew,
+                _ => AcknowledgeType::Accept,
+            };
+            consumer.acknowledge(&record, what).expect("it is held");
+        }
+        let results = consumer.commit_sync().await.expect("answered");
+        assert!(results.values().all(Result::is_ok), "{results:?}");
+    }
+    let of = consumer.metrics();
+    assert_eq!((of.acquired, of.redelivered, of.records), (11, 1, 11));
+    assert_eq!((of.accepted, of.released, of.rejected), (8, 1, 1));
+    assert_eq!((of.renewed, of.failed_acknowledgements), (1, 0));
+    assert!(of.bytes >= 11 * 5, "{of:?}");
+    assert!(of.fetch_latency.buckets.iter().sum::<u64>() > 0);
+    let snapshot = metrics.snapshot();
+    check_attributes(&snapshot);
+    for (name, expected) in [
+        ("messaging.client.consumed.messages", 11.0),
+        ("pat_events.share.acquired", 11.0),
+        ("pat_events.share.redelivered", 1.0),
+        ("pat_events.share.accepted", 8.0),
+        ("pat_events.share.released", 1.0),
+        ("pat_events.share.rejected", 1.0),
+        ("pat_events.share.renewed", 1.0),
+        ("pat_events.share.acknowledge.failures", 0.0),
+    ] {
+        assert_eq!(total(&snapshot, name), expected, "{name}");
+    }
+    consumer
+        .close(Duration::from_secs(5))
+        .await
+        .expect("closed");
+    assert_eq!(total(&metrics.snapshot(), "pat_events.share.accepted"), 8.0);
 }
 
 fn values<'a>(family: &'a Family, labels: &'a [(&str, &str)]) -> impl Iterator<Item = f64> + 'a {

@@ -16,7 +16,7 @@ use super::scheduler::{Memory, Worker, Workers, Writers};
 use super::{ConsumerConfig, ConsumerError, ConsumerMetrics};
 use crate::events::failure::{DeadLetterWriter, FailureHandling, RetryWriter};
 use crate::events::observe::{MeasuredEvents, Spans};
-use crate::events::{BatchHandler, Dispatch, EventSet, OnFailure, TenantMetrics};
+use crate::events::{BatchHandler, CircuitState, Dispatch, EventSet, OnFailure, TenantMetrics};
 use crate::kafka::Client;
 use crate::kafka::runtime::Mutex;
 
@@ -233,7 +233,14 @@ impl<S: EventSet> EventConsumer<S> {
             retries,
             failing,
         };
-        begun.spawn("poll loop", |stopped| poll_loop.run(stopped));
+        begun.spawn("poll loop", |stopped| async move {
+            let counters = poll_loop.counters.clone();
+            let ended = poll_loop.run(stopped).await;
+            if let Err(error) = &ended {
+                counters.ended(error);
+            }
+            ended
+        });
         Ok(())
     }
 
@@ -295,6 +302,11 @@ impl EventsView {
     /// What was done for each tenant, as metrics show it: bounded, and growing only.
     pub fn tenants(&self) -> Vec<TenantMetrics> {
         (self.counters.tenants.lock()).steady(self.tenants_named)
+    }
+
+    /// Whether events are taken in.
+    pub fn circuit(&self) -> CircuitState {
+        self.failing.circuit().0
     }
 
     pub fn metrics(&self) -> ConsumerMetrics {

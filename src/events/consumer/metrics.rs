@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::error::ConsumerError;
 use crate::events::tenants::TenantCounts;
 use crate::events::{CircuitState, TenantMetrics};
 use crate::kafka::consumer::{PositionReset, ResetCounts};
@@ -142,6 +143,8 @@ pub(crate) struct Counters {
     failed_commits: AtomicU64,
     failed_polls: AtomicU64,
     last_error: Mutex<Option<Error>>,
+    /// What it has ended by.
+    ended_by: Mutex<Option<String>>,
     resets: Mutex<(ResetCounts, Option<PositionReset>)>,
     pub workers: Vec<WorkerCounters>,
 }
@@ -164,9 +167,20 @@ impl Counters {
             failed_commits: AtomicU64::new(0),
             failed_polls: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            ended_by: Mutex::default(),
             resets: Mutex::default(),
             workers: (0..workers).map(|_| WorkerCounters::new(types)).collect(),
         }
+    }
+
+    /// The run has ended by itself.
+    pub(crate) fn ended(&self, error: &ConsumerError) {
+        *self.ended_by.lock() = Some(error.to_string());
+    }
+
+    /// What the run has ended by, unless it was stopped, or goes on.
+    pub(crate) fn ended_by(&self) -> Option<String> {
+        self.ended_by.lock().clone()
     }
 
     pub(crate) fn failed_to_poll(&self, error: Error) {

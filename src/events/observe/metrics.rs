@@ -40,6 +40,16 @@ impl Source for MeasuredEvents {
         // Besides what looks at it, there is who counts.
         Arc::strong_count(&self.view.counters) > 1
     }
+
+    fn trouble(&self) -> Option<String> {
+        let trouble = match (self.view.counters.ended_by(), self.view.circuit()) {
+            (Some(error), _) => format!("has ended: {error}"),
+            (None, CircuitState::Closed) => return None,
+            (None, _) => "takes in nothing: nearly all of its handlers fail".to_string(),
+        };
+        let is_held = Arc::strong_count(&self.view.counters) > 1;
+        is_held.then(|| format!("the consumer of group {} {trouble}", self.group))
+    }
 }
 
 impl MeasuredEvents {

@@ -86,7 +86,7 @@ pub use records::{
 };
 pub use share::{
     AcknowledgeType, AcknowledgementMode, AcknowledgementResults, AcquireMode, Acquisition,
-    PendingAcknowledgements, ShareConsumer, ShareConsumerConfig, ShareIter, ShareRecord,
-    ShareRecords,
+    PendingAcknowledgements, ShareConsumer, ShareConsumerConfig, ShareConsumerMetrics, ShareIter,
+    ShareRecord, ShareRecords,
 };
 pub(crate) use subscription::LeftOutTopics;

@@ -57,6 +57,19 @@ impl Source for MeasuredBrokers {
         // Besides what looks at them, there is who dials.
         Arc::strong_count(&self.counters) > 1
     }
+
+    fn trouble(&self) -> Option<String> {
+        if Arc::strong_count(&self.counters) == 1 {
+            return None;
+        }
+        let counters = self.counters.lock();
+        let (connected, failing) = (
+            counters.values().any(|of| of.is_connected()),
+            counters.values().any(|of| of.is_failing()),
+        );
+        let client = &self.client_id;
+        (failing && !connected).then(|| format!("client {client} is connected to no broker"))
+    }
 }
 
 impl Dialer {

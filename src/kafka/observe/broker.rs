@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use protocol::ApiKey;
@@ -40,6 +40,8 @@ pub struct BrokerMetrics {
 pub(crate) struct BrokerCounters {
     connects: AtomicU64,
     failed_connects: AtomicU64,
+    /// Whether the last attempt to connect failed.
+    is_failing: AtomicBool,
     /// Of the attempts that failed, those that had a stream.
     useless_streams: AtomicUsize,
     disconnects: AtomicU64,
@@ -57,6 +59,7 @@ impl Default for BrokerCounters {
         Self {
             connects: AtomicU64::default(),
             failed_connects: AtomicU64::default(),
+            is_failing: AtomicBool::default(),
             useless_streams: AtomicUsize::default(),
             disconnects: AtomicU64::default(),
             in_flight: AtomicU64::default(),
@@ -73,6 +76,17 @@ impl BrokerCounters {
             false => &self.failed_connects,
         };
         counter.fetch_add(1, Relaxed);
+        self.is_failing.store(!succeeded, Relaxed);
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.disconnects.load(Relaxed) < self.connects.load(Relaxed)
+    }
+
+    /// Whether the last attempt to connect failed.
+    pub fn is_failing(&self) -> bool {
+        self.is_failing.load(Relaxed)
     }
 
     /// How many streams were of no use: none came of their handshakes. Several at once count as one.

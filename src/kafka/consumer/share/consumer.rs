@@ -11,6 +11,7 @@ use super::acquired::Then;
 use super::config::{AcknowledgementMode, ShareConsumerConfig};
 use super::leaders;
 use super::ledger::{ACCEPT, REJECT, RELEASE, RENEW};
+use super::metrics::ShareConsumerMetrics;
 use super::records::{Acquisition, ShareRecords};
 use super::state::{ShareContext, Source};
 use super::ticket::{AcknowledgementResults, PendingAcknowledgements, Ticket};
@@ -226,6 +227,9 @@ impl ShareConsumer {
                 Ok((records, no_room)) => (Ok(records), no_room),
                 Err(error) => (Err(error), false),
             };
+            if let Ok(records) = &collected {
+                context.counters.read(records.count(), records.bytes());
+            }
             if !matches!(&collected, Ok(records) if records.is_empty()) {
                 // What was acknowledged goes by itself.
                 let mut work = context.work();
@@ -302,6 +306,13 @@ impl ShareConsumer {
             }
             let partition = reader.partition().clone();
             let mut work = context.work();
+            let node = reader.place.0;
+            let pause = |times| context.pause(times);
+            match (&read.then, &read.records) {
+                (Then::Unreadable(_), _) => work.was_read(node, now, Some(pause)),
+                (_, Some(_)) => work.was_read(node, now, None::<fn(u32) -> Duration>),
+                _ => {}
+            }
             work.ledger.pass(reader.place, &partition, read.passed);
             if let Some(batch) = read.records {
                 for record in batch.records.records().flatten() {
@@ -399,6 +410,16 @@ impl ShareConsumer {
         let work = self.context.work();
         let led = work.leaders.values();
         led.flat_map(|led| led.values().cloned()).collect()
+    }
+
+    /// What was done so far, and what is held now. The client's [`metrics`](crate::kafka::ClientConfig::metrics) have it as well.
+    pub fn metrics(&self) -> ShareConsumerMetrics {
+        let context = &self.context;
+        ShareConsumerMetrics {
+            bytes_held: context.budget.used(),
+            brokers: context.cluster.broker_metrics(),
+            ..context.counters.metrics()
+        }
     }
 
     /// Finishes within `timeout`: sends what was acknowledged, releases everything else that this member holds, so that others get it at once, and

@@ -105,6 +105,9 @@ async fn fetch(
         .unwrap_or_default();
     let asked_at = Instant::now();
     let answer = ask(context, node, session, &wanted, &sent, max_bytes).await;
+    if answer.is_ok() {
+        context.counters.fetch_latency.record(asked_at.elapsed());
+    }
     context.work().fetch_over(node);
     let (response, frames, memory) = match answer {
         Ok(answer) => answer,
@@ -182,7 +185,7 @@ async fn acknowledge(
             let refused = take_renewing(&mut sent);
             for sent in refused {
                 let error = Error::new(ErrorKind::UnsupportedVersion, NO_RENEWAL).tried_on();
-                context.answered((node, sent.id), Err(error));
+                context.answered(node, &sent, Err(error));
             }
             if sent.is_empty() && !is_last {
                 return Ok(None);

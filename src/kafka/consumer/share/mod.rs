@@ -14,6 +14,7 @@
 //! | `leaders` | the task that finds out whom to ask for what is assigned |
 //! | `fetcher` | the task that talks to one broker |
 //! | `response` | what its responses do |
+//! | `metrics` | what is counted |
 
 mod acquired;
 mod config;
@@ -22,6 +23,7 @@ mod consumer;
 mod fetcher;
 mod leaders;
 mod ledger;
+mod metrics;
 mod plan;
 mod records;
 mod response;
@@ -31,5 +33,6 @@ mod ticket;
 
 pub use config::{AcknowledgementMode, AcquireMode, ShareConsumerConfig};
 pub use consumer::{AcknowledgeType, ShareConsumer};
+pub use metrics::ShareConsumerMetrics;
 pub use records::{Acquisition, ShareIter, ShareRecord, ShareRecords};
 pub use ticket::{AcknowledgementResults, PendingAcknowledgements};

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::acquired::AcquiredReader;
 use super::config::AcquireMode;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Place};
 use crate::kafka::group::share::IdPartition;
 use crate::kafka::{Error, TopicPartition};
 
@@ -40,7 +40,24 @@ pub(super) struct Work {
     /// Whom the last fetch went to, where one broker at a time is asked.
     last_node: i32,
     errors: VecDeque<Error>,
+    /// What goes wrong again and again, though not always.
+    refusals: BTreeMap<About, Refusal>,
 }
+
+/// A broker, or one of its partitions.
+pub(super) type About = (i32, Option<IdPartition>);
+
+/// What a broker says again and again.
+struct Refusal {
+    times: u32,
+    since: Instant,
+    last: Instant,
+    /// Whether it is a code, which an answer without one takes back.
+    is_code: bool,
+}
+
+/// After how many times the patience without another refusal the one before is over.
+const OVER_AFTER: u32 = 3;
 
 /// What is known of a broker that a task talks to.
 #[derive(Default)]
@@ -52,6 +69,8 @@ pub(super) struct Node {
     failures: u32,
     failing_since: Option<Instant>,
     paused_until: Option<Instant>,
+    /// How many batches in a row could not be read.
+    unreadable: u32,
 }
 
 /// What to do about a broker.
@@ -228,6 +247,68 @@ impl Work {
         if decided || now.duration_since(since) >= patience {
             node.failing_since = Some(now);
             self.report(error);
+        }
+    }
+
+    /// What the broker says makes no sense, or is that a partition cannot be read. Others may be read there meanwhile, and where records stay locked for
+    /// this member, it says nothing for a while. After `patience` polls are told, once in that time; at once of what only a person can change.
+    pub fn refused(&mut self, about: About, error: Error, now: Instant, patience: Duration) {
+        let leaders = &self.leaders;
+        let is_led = |(node, id): &About| match (leaders.get(node), id) {
+            (Some(led), Some(id)) => led.contains_key(id),
+            (led, _) => led.is_some(),
+        };
+        self.refusals.retain(|about, _| is_led(about));
+        let new = Refusal {
+            times: 0,
+            since: now,
+            last: now,
+            is_code: error.server_error().is_some(),
+        };
+        let refusal = self.refusals.entry(about).or_insert(new);
+        if now.duration_since(refusal.last) >= patience.saturating_mul(OVER_AFTER) {
+            (refusal.times, refusal.since) = (0, now);
+        }
+        refusal.times = refusal.times.saturating_add(1);
+        refusal.last = now;
+        let decided = !crate::kafka::error::may_pass(&error) && refusal.times == 2;
+        if decided || now.duration_since(refusal.since) >= patience {
+            refusal.since = now;
+            self.report(error);
+        }
+    }
+
+    /// The broker has nothing to say against a partition; `is_fruitful`: records of it were acquired.
+    pub fn accepted(&mut self, (node, id): Place, is_fruitful: bool) {
+        if self.refusals.is_empty() {
+            return;
+        }
+        let of_partition = (node, Some(id));
+        let is_over = self.refusals.get(&of_partition);
+        if is_over.is_some_and(|refusal| refusal.is_code || is_fruitful) {
+            self.refusals.remove(&of_partition);
+        }
+    }
+
+    /// Leaves a broker alone for a while, by the number of failures in a row.
+    pub fn rest(&mut self, node: i32, now: Instant, pause: impl FnOnce(u32) -> Duration) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.failures = node.failures.saturating_add(1);
+            node.paused_until = Some(now + pause(node.failures));
+        }
+    }
+
+    /// What came from `node` was read, or could not be: then it is left alone for a while, as it is delivered again at once.
+    pub fn was_read(&mut self, node: i32, now: Instant, pause: Option<impl Fn(u32) -> Duration>) {
+        let Some(node) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        match pause {
+            None => node.unreadable = 0,
+            Some(pause) => {
+                node.unreadable = node.unreadable.saturating_add(1);
+                node.paused_until = Some(now + pause(node.unreadable));
+            }
         }
     }
 

@@ -46,6 +46,11 @@ impl ShareRecords {
         self.count
     }
 
+    /// How many bytes they are, uncompressed.
+    pub(super) fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.records.bytes()).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -21,9 +21,9 @@ use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition, WriteOutco
 
 /// A request to `node` came to nothing: nobody knows more of what it acknowledged than the error says.
 pub(super) fn failed(context: &ShareContext, node: i32, sent: &[Sent], error: Error) {
-    for Sent { id, partition, .. } in sent {
-        let error = named(error.clone(), partition);
-        context.answered((node, *id), Err(error));
+    for sent in sent {
+        let error = named(error.clone(), &sent.partition);
+        context.answered(node, sent, Err(error));
     }
     context.cluster.refresh();
     broker_failed(context, node, error);
@@ -31,10 +31,13 @@ pub(super) fn failed(context: &ShareContext, node: i32, sent: &[Sent], error: Er
 
 fn broker_failed(context: &ShareContext, node: i32, error: Error) {
     let error = not_spoken(error);
-    let patience = context.config.client.request_timeout;
+    let (now, patience) = (Instant::now(), context.config.client.request_timeout);
     let pause = |failures| context.pause(failures);
     let mut work = context.work();
-    work.failed(node, error, Instant::now(), patience, pause);
+    if error.kind() == ErrorKind::Protocol {
+        work.refused((node, None), error.clone(), now, patience);
+    }
+    work.failed(node, error, now, patience, pause);
     drop(work);
     context.ready.notify_waiters();
 }
@@ -75,7 +78,7 @@ pub(super) fn take_fetched(
         node,
         endpoints: std::mem::take(&mut response.node_endpoints),
         hints: Vec::new(),
-        failure: None,
+        failures: Vec::new(),
         // The lock began after the fetch was asked for.
         expires: asked_at + locked_for.unwrap_or(context.config.client.request_timeout),
         memory: held,
@@ -89,26 +92,37 @@ pub(super) fn take_fetched(
                 let code = ErrorCode(data.acknowledge_error_code);
                 let message = data.acknowledge_error_message.as_deref();
                 let result = result_of(code, message, ApiKey::SHARE_FETCH, &sent.partition);
-                context.answered((node, id), result);
+                context.answered(node, sent, result);
             }
             if let Some(partition) = wanted.get(&id) {
                 is_fruitful |= taker.take(id, partition, data);
+            } else if !data.acquired_records.is_empty() {
+                let message = "the broker says that records were acquired of a partition that it was not asked for: they come again once their locks time out";
+                let error = Error::new(ErrorKind::Protocol, message).api(ApiKey::SHARE_FETCH);
+                let (now, patience) = (Instant::now(), context.config.client.request_timeout);
+                context.work().refused((node, None), error, now, patience);
             }
         }
     }
-    for (id, sent) in unanswered {
-        context.answered(
-            (node, id),
-            Err(left_out(&sent.partition, ApiKey::SHARE_FETCH)),
-        );
+    for sent in unanswered.into_values() {
+        let error = left_out(&sent.partition, ApiKey::SHARE_FETCH);
+        context.answered(node, sent, Err(error));
     }
     context.cluster.leader_hints(&taker.hints);
-    match taker.failure {
-        Some(error) if !is_fruitful => {
-            context.cluster.refresh();
-            broker_failed(context, node, error);
-        }
-        _ => context.work().succeeded(node),
+    let (now, patience) = (Instant::now(), context.config.client.request_timeout);
+    let has_failed = !taker.failures.is_empty();
+    let mut work = context.work();
+    match has_failed && !is_fruitful {
+        true => work.rest(node, now, |failures| context.pause(failures)),
+        false => work.succeeded(node),
+    }
+    for (id, error) in taker.failures {
+        work.refused((node, Some(id)), not_spoken(error), now, patience);
+    }
+    drop(work);
+    if has_failed {
+        context.cluster.refresh();
+        context.ready.notify_waiters();
     }
     is_fruitful
 }
@@ -126,7 +140,8 @@ struct Taker<'a> {
     endpoints: Vec<NodeEndpoint>,
     /// The leaders that the response names (KIP-951).
     hints: Vec<LeaderHint>,
-    failure: Option<Error>,
+    /// What went wrong with single partitions.
+    failures: Vec<(IdPartition, Error)>,
     expires: Instant,
     memory: Arc<Memory>,
 }
@@ -148,18 +163,21 @@ impl Taker<'_> {
             cluster.answered_as_leader(topic, *index, self.node, data.error_code);
             self.hint(partition, data);
             let error = Error::server(data.error_code, data.error_message.as_deref());
-            self.failure = Some(named(error.api(ApiKey::SHARE_FETCH), partition).not_the_end());
+            let error = named(error.api(ApiKey::SHARE_FETCH), partition).not_the_end();
+            self.failures.push((id, error));
             return false;
         }
         if data.acquired_records.is_empty() {
+            self.context.work().accepted((self.node, id), false);
             return false;
         }
         let Some(acquired) = acquired_of(&data.acquired_records) else {
             let message = "the broker says that records were acquired that cannot be: they come again once their locks time out";
             let error = Error::new(ErrorKind::Protocol, message).api(ApiKey::SHARE_FETCH);
-            self.failure = Some(named(error, partition));
+            self.failures.push((id, named(error, partition)));
             return false;
         };
+        self.context.counters.acquired(&acquired);
         let reader = AcquiredReader::new(
             (self.node, id),
             partition.clone(),
@@ -168,7 +186,9 @@ impl Taker<'_> {
             self.expires,
             self.memory.clone(),
         );
-        self.context.work().buffers.push_back(reader);
+        let mut work = self.context.work();
+        work.accepted((self.node, id), true);
+        work.buffers.push_back(reader);
         true
     }
 
@@ -226,12 +246,12 @@ pub(super) fn take_acknowledged(
             cluster.answered_as_leader(topic, *partition, node, data.error_code);
             let (code, message) = (data.error_code, data.error_message.as_deref());
             let result = result_of(code, message, ApiKey::SHARE_ACKNOWLEDGE, &sent.partition);
-            context.answered((node, id), result);
+            context.answered(node, sent, result);
         }
     }
-    for (id, sent) in unanswered {
+    for sent in unanswered.into_values() {
         let error = left_out(&sent.partition, ApiKey::SHARE_ACKNOWLEDGE);
-        context.answered((node, id), Err(error));
+        context.answered(node, sent, Err(error));
     }
     context.work().succeeded(node);
 }
@@ -239,8 +259,8 @@ pub(super) fn take_acknowledged(
 /// The broker refused a request as a whole: nothing of it was applied.
 fn refused(context: &ShareContext, node: i32, sent: &[Sent], error: Error) {
     let error = error.with_outcome(WriteOutcome::NotWritten);
-    for Sent { id, partition, .. } in sent {
-        context.answered((node, *id), Err(named(error.clone(), partition)));
+    for sent in sent {
+        context.answered(node, sent, Err(named(error.clone(), &sent.partition)));
     }
     // The next fetch begins another session, at once.
     let is_over = matches!(

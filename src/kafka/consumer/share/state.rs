@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::config::{AcknowledgementMode, ShareConsumerConfig};
 use super::ledger::{ACCEPT, Place, Sent};
+use super::metrics::{Counters, MeasuredShareConsumer};
 use super::plan::{Plan, Work};
 use super::ticket::{PendingAcknowledgements, Ticket};
 use crate::kafka::cluster::Cluster;
@@ -39,6 +40,7 @@ pub(super) struct ShareContext {
     lock_timeout: Mutex<Option<Duration>>,
     random: Mutex<Random>,
     tasks: OwnTasks,
+    pub counters: Arc<Counters>,
 }
 
 /// Where partitions come from.
@@ -71,7 +73,11 @@ impl ShareContext {
         let polls = ready.clone();
         cluster.tasks().on_failure(move |_| polls.notify_waiters());
         let budget = Budget::new(config.buffer_bytes, cluster.consumers_budget());
-        Arc::new(Self {
+        let metrics = config.client.metrics.clone();
+        let client_id = config.client.client_id.clone();
+        let group = config.group_id.clone();
+        let counters = Arc::<Counters>::default();
+        let context = Arc::new(Self {
             budget,
             random: Mutex::new(config.client.random("share consumer")),
             config,
@@ -81,7 +87,15 @@ impl ShareContext {
             source: Mutex::default(),
             lock_timeout: Mutex::default(),
             tasks: OwnTasks::default(),
-        })
+            counters: counters.clone(),
+        });
+        metrics.register(MeasuredShareConsumer {
+            client_id,
+            group,
+            context: Arc::downgrade(&context),
+            counters,
+        });
+        context
     }
 
     /// What batches are read with.
@@ -220,8 +234,9 @@ impl ShareContext {
         (left >= least || is_alone).then(|| most.min(left.max(least)))
     }
 
-    /// What became of what was sent to `node` to be acknowledged.
-    pub fn answered(&self, place: Place, result: Result<()>) {
+    /// What became of what was sent to `node` to be acknowledged of one partition.
+    pub fn answered(&self, node: i32, sent: &Sent, result: Result<()>) {
+        self.counters.answered(&sent.runs, result.is_ok());
         if let Err(error) = &result {
             self.tell_failed(error);
         }
@@ -230,6 +245,7 @@ impl ShareContext {
             true => Ok(()),
             false => result,
         };
+        let place: Place = (node, sent.id);
         self.work().ledger.answered(place, &result);
     }
 

@@ -89,6 +89,14 @@ catalogue! {
     CONSUMER_POSITION_RESETS Counter "pat_events.consumer.position.resets" "{reset}" "Positions that the client moved by itself"
     CONSUMER_PASSED_OVER Counter "pat_events.consumer.position.passed_over" "{message}" "Messages that such resets passed over, as far as that is known"
 
+    SHARE_ACQUIRED Counter "pat_events.share.acquired" "{message}" "Messages that brokers have locked for a member of a share group"
+    SHARE_REDELIVERED Counter "pat_events.share.redelivered" "{message}" "Of these, deliveries that were not the first of their message"
+    SHARE_ACCEPTED Counter "pat_events.share.accepted" "{message}" "Messages of a share group that were accepted, as brokers have acknowledged"
+    SHARE_RELEASED Counter "pat_events.share.released" "{message}" "Messages of a share group that were released, to be delivered again"
+    SHARE_REJECTED Counter "pat_events.share.rejected" "{message}" "Messages of a share group that were rejected, never to be delivered again"
+    SHARE_RENEWED Counter "pat_events.share.renewed" "{lock}" "Locks of messages of a share group that were renewed"
+    SHARE_ACKNOWLEDGE_FAILURES Counter "pat_events.share.acknowledge.failures" "{message}" "Messages of a share group whose acknowledgement a broker has refused, or has not answered"
+
     BROKER_CONNECTS Counter "pat_events.broker.connects" "{connection}" "Connections opened, and by error.type attempts that failed"
     BROKER_DISCONNECTS Counter "pat_events.broker.disconnects" "{connection}" "Connections that ended"
     BROKER_REQUESTS_IN_FLIGHT Gauge "pat_events.broker.requests.in_flight" "{request}" "Requests that wait for their response"

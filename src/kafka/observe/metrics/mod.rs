@@ -30,7 +30,9 @@ pub(crate) use otel::export;
 pub use otel::export_metrics;
 #[cfg(feature = "prometheus")]
 pub use prometheus::{PROMETHEUS_CONTENT_TYPE, PrometheusServer};
-pub(crate) use sources::{OTHER, Recorder, attribute, of_brokers, of_consumer, of_producer};
+pub(crate) use sources::{
+    OTHER, Recorder, attribute, of_brokers, of_consumer, of_producer, of_share_consumer,
+};
 
 use crate::kafka::runtime::Mutex;
 
@@ -58,6 +60,11 @@ pub struct Metrics(Arc<Mutex<Registered>>);
 pub(crate) trait Source: Send + Sync {
     /// Adds what it has counted and holds. `false`: it is gone, and what it has added was the last.
     fn measure(&self, to: &mut Snapshot) -> bool;
+
+    /// What is wrong with it now, in a sentence.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 #[derive(Default)]
@@ -73,6 +80,17 @@ impl Metrics {
     /// What was counted so far, and what is held now.
     pub fn snapshot(&self) -> Snapshot {
         self.0.lock().snapshot()
+    }
+
+    /// What is wrong now, a sentence each; none: all is well. That a client has no connection to any broker and the last attempt to get one has
+    /// failed; that a consumer of events has ended by itself, or takes in nothing because nearly all of its handlers fail
+    /// ([`CircuitPolicy`](crate::events::CircuitPolicy)). What a client waits out without an interruption is not among them.
+    ///
+    /// It says whether work is done, not whether to restart the process: none of these is healed by that, unless a consumer has ended.
+    pub fn troubles(&self) -> Vec<String> {
+        let registered = self.0.lock();
+        let sources = registered.sources.iter();
+        sources.filter_map(|source| source.trouble()).collect()
     }
 
     pub(crate) fn register(&self, source: impl Source + 'static) {

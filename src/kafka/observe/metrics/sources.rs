@@ -7,7 +7,7 @@ use super::catalogue::{self as of, Description};
 use super::model::{Distribution, Snapshot, Value};
 
 use crate::kafka::TopicPartition;
-use crate::kafka::consumer::ConsumerMetrics;
+use crate::kafka::consumer::{ConsumerMetrics, ShareConsumerMetrics};
 use crate::kafka::observe::{BrokerMetrics, Latency, Sizes};
 use crate::kafka::producer::{ProducerMetrics, TransactionMetrics};
 
@@ -175,6 +175,27 @@ pub(crate) fn of_consumer(to: &mut Recorder<'_>, metrics: &ConsumerMetrics) {
         let age = metrics.lag_time.get(partition).copied();
         let what = [&of::CONSUMER_LAG, &of::CONSUMER_LAG_TIME];
         to.lag(what, partition, u64::try_from(*lag).ok(), age);
+    }
+}
+
+pub(crate) fn of_share_consumer(to: &mut Recorder<'_>, metrics: &ShareConsumerMetrics) {
+    let poll = [(SYSTEM, "kafka"), (OPERATION, "poll")];
+    let timed = [&poll[..], &[(OPERATION_TYPE, "receive")]].concat();
+    to.count(&of::CONSUMED_MESSAGES, &poll, metrics.records);
+    to.latency(&of::OPERATION_DURATION, &timed, &metrics.fetch_latency);
+    let failed = metrics.failed_acknowledgements;
+    for (what, count) in [
+        (&of::CONSUMER_BYTES, metrics.bytes),
+        (&of::CONSUMER_BUFFER_USED, metrics.bytes_held as u64),
+        (&of::SHARE_ACQUIRED, metrics.acquired),
+        (&of::SHARE_REDELIVERED, metrics.redelivered),
+        (&of::SHARE_ACCEPTED, metrics.accepted),
+        (&of::SHARE_RELEASED, metrics.released),
+        (&of::SHARE_REJECTED, metrics.rejected),
+        (&of::SHARE_RENEWED, metrics.renewed),
+        (&of::SHARE_ACKNOWLEDGE_FAILURES, failed),
+    ] {
+        to.count(what, &[], count);
     }
 }
 

@@ -211,3 +211,51 @@ fn what_goes_on_failing_is_told_once_in_a_while_and_what_needs_a_person_soon() {
         assert_eq!(work.next_error().is_some(), attempt == 2);
     }
 }
+
+#[test]
+fn what_a_broker_says_of_a_partition_again_and_again_is_told_once_in_a_while() {
+    let start = Instant::now();
+    let patience = Duration::from_secs(30);
+    let at = |second| start + Duration::from_secs(second);
+    let lie = || Error::new(ErrorKind::Protocol, "acquired what cannot be");
+    let mut work = led_by([1, 2]);
+    let about = (1, Some(id(1)));
+    work.refused(about, lie(), at(0), patience);
+    // The records stay locked: there is nothing to say meanwhile.
+    work.accepted((1, id(1)), false);
+    work.succeeded(1);
+    assert!(work.next_error().is_none());
+    work.refused(about, lie(), at(30), patience);
+    let told = work.next_error().expect("it goes on");
+    assert_eq!(told.kind(), ErrorKind::Protocol);
+    work.refused(about, lie(), at(31), patience);
+    assert!(work.next_error().is_none(), "it was told just now");
+    work.accepted((1, id(1)), true);
+    work.refused(about, lie(), at(70), patience);
+    assert!(work.next_error().is_none(), "something was read in between");
+    work.refused(about, lie(), at(200), patience);
+    assert!(work.next_error().is_none(), "it was over");
+    // One that is led elsewhere by now.
+    work.leaders.remove(&1);
+    work.refused((2, Some(id(2))), lie(), at(201), patience);
+    assert_eq!(work.refusals.len(), 1);
+}
+
+#[test]
+fn a_broker_whose_batches_cannot_be_read_is_left_alone_for_longer_each_time() {
+    let now = Instant::now();
+    let mut work = led_by([1]);
+    work.set_hungry(true, BATCHES);
+    let pause = |times| Duration::from_secs(u64::from(times));
+    for times in 1..=3 {
+        work.was_read(1, now, Some(pause));
+        let until = now + Duration::from_secs(times);
+        assert_eq!(work.plan(1, true, BATCHES, now), Plan::Wait(Some(until)));
+        // What it answers meanwhile is no sign that they can be read.
+        work.succeeded(1);
+    }
+    work.was_read(1, now, None::<fn(u32) -> Duration>);
+    work.was_read(1, now, Some(pause));
+    let until = now + Duration::from_secs(1);
+    assert_eq!(work.plan(1, true, BATCHES, now), Plan::Wait(Some(until)));
+}

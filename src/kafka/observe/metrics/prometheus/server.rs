@@ -1,4 +1,5 @@
-//! A small HTTP server that shows metrics to Prometheus. In: `GET /metrics`. Out: a snapshot of that moment.
+//! A small HTTP server that shows metrics to Prometheus. In: `GET /metrics`. Out: a snapshot of that moment. `GET /health` says whether anything is
+//! wrong.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,7 +28,8 @@ const CONNECTIONS: usize = 32;
 /// The pause after a failure to take a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Shows metrics to Prometheus, at `/metrics`, until it is dropped.
+/// Shows metrics to Prometheus, at `/metrics`, until it is dropped. Beside them, `/health` answers `200 OK` while all is well, and else
+/// `503 Service Unavailable` with the [`troubles`](Metrics::troubles), a line each: for a readiness probe, or for an operator to look at.
 ///
 /// There is no TLS, and nobody is asked who they are: bind it where only Prometheus gets to. A server of your own shows the same with
 /// [`Snapshot::to_prometheus`](crate::kafka::observe::metrics::Snapshot::to_prometheus).
@@ -115,7 +117,20 @@ fn respond<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> 
             let content_type = HeaderValue::from_static(PROMETHEUS_CONTENT_TYPE);
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
-        (_, "/metrics") => {
+        (&Method::GET | &Method::HEAD, "/health") => {
+            let troubles = metrics.troubles();
+            let text = match troubles.is_empty() {
+                true => "ok".to_string(),
+                false => {
+                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    troubles.join("\n")
+                }
+            };
+            *response.body_mut() = Full::from(text + "\n");
+            let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, content_type);
+        }
+        (_, "/metrics" | "/health") => {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             let methods = HeaderValue::from_static("GET, HEAD");
             response.headers_mut().insert(ALLOW, methods);
