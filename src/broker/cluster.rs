@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::api::ClientQuotas;
+use super::configs::{GroupConfig, Own, Refusal};
 use super::faults::Faults;
 use super::fetch_session::FetchSessions;
 use super::groups::{Committed, GroupSettings, Groups, OffsetKey};
@@ -99,6 +100,10 @@ pub(crate) struct Directory {
     coordinators: BTreeMap<String, i32>,
     /// Topics created so far: leaders of one begin where those of the last one did not.
     pub(super) created: usize,
+    /// How often something of this may have changed: what the offset of the metadata is in Kafka.
+    changes: i64,
+    /// How often another node has become the controller.
+    controller_epoch: i32,
 }
 
 /// A topic to be created.
@@ -179,6 +184,8 @@ impl Cluster {
                 names: BTreeMap::new(),
                 coordinators: BTreeMap::new(),
                 created: 0,
+                changes: 1,
+                controller_epoch: 1,
             }),
             security: Security::new(std::mem::take(&mut settings.security)),
             data: None,
@@ -219,9 +226,10 @@ impl Cluster {
     }
 
     pub(super) fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
-        self.directory
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        let directory = self.directory.write();
+        let mut directory = directory.unwrap_or_else(PoisonError::into_inner);
+        directory.changes = directory.changes.saturating_add(1);
+        directory
     }
 
     pub(crate) fn sessions(&self, node: i32) -> Option<&Mutex<FetchSessions>> {
@@ -450,6 +458,53 @@ impl Cluster {
         Ok(())
     }
 
+    /// Gives a topic the settings that `settle` makes of its own configurations, unless they are only to be checked: what is appended from now on keeps
+    /// to them. May block.
+    pub(crate) fn alter_topic(
+        &self,
+        name: &str,
+        validate_only: bool,
+        settle: impl FnOnce(&Own) -> Result<TopicSettings, Refusal>,
+    ) -> Result<(), Refusal> {
+        let altered = {
+            let mut directory = self.directory_mut();
+            let Some(topic) = directory.topic(name) else {
+                settle(&Own::new())?;
+                return Err(unknown_topic(name));
+            };
+            let settings = settle(&topic.settings.configs)?;
+            if validate_only {
+                return Ok(());
+            }
+            let altered = Arc::new(topic.altered(settings));
+            if self.data.is_some() {
+                let replicas = topic.partitions();
+                let replicas = replicas.map(|partition| partition.replicas.clone());
+                let kept = self.keep_topic((name, topic.id, &altered.settings), replicas.collect());
+                kept.map_err(|error| (error, None))?;
+            }
+            directory.topics.insert(name.to_owned(), altered.clone());
+            altered
+        };
+        let TopicSettings {
+            segment_bytes,
+            retention_bytes,
+            ..
+        } = altered.settings;
+        for mut partition in altered.partitions() {
+            partition.bound(segment_bytes as u64, retention_bytes);
+        }
+        Ok(())
+    }
+
+    /// Lets a group have these configurations.
+    pub(crate) fn set_group_config(&self, group: &str, config: GroupConfig) {
+        let settings = config.group(&self.settings.groups);
+        let own = (!config.own().is_empty()).then_some(settings);
+        lock(&self.groups).set_settings(group, own);
+        lock(&self.shares).set_config(group, config);
+    }
+
     /// Creates a topic with the defaults, as a Metadata request may ask for.
     pub(crate) fn auto_create(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
         let (partitions, replication) = (
@@ -537,8 +592,12 @@ impl Cluster {
         let topics: Vec<_> = {
             let mut directory = self.directory_mut();
             let before: Vec<_> = ids.iter().map(|id| directory.coordinator_id(id)).collect();
+            let controller = directory.controller();
             if let Some(node) = directory.nodes.get_mut(&id) {
                 node.running = running;
+            }
+            if directory.controller() != controller {
+                directory.controller_epoch = directory.controller_epoch.saturating_add(1);
             }
             for (id, before) in ids.into_iter().zip(before) {
                 if directory.coordinator_id(&id) != before {
@@ -570,6 +629,11 @@ impl Cluster {
         lock(&self.transactions).coordinator_moved(|id| id == key, now);
         self.groups_changed.notify_one();
     }
+}
+
+fn unknown_topic(name: &str) -> Refusal {
+    let text = format!("The topic '{name}' does not exist.");
+    (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(text))
 }
 
 impl Drop for Cluster {
@@ -686,6 +750,11 @@ impl Directory {
     /// The node that does what a KRaft controller does: the first that runs.
     pub(crate) fn controller(&self) -> i32 {
         self.running().next().map_or(-1, |endpoint| endpoint.node)
+    }
+
+    /// How far the metadata has come: the epoch of the controller, and how often it has changed.
+    pub(crate) fn version(&self) -> (i32, i64) {
+        (self.controller_epoch, self.changes)
     }
 
     /// The running node that coordinates a group or transactional id.

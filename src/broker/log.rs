@@ -133,6 +133,11 @@ impl Log {
         self.forget_epochs();
     }
 
+    /// What is appended from now on is kept in files of this size, where it is kept in files.
+    pub(crate) fn bound(&mut self, segment_bytes: u64, retention_bytes: u64) {
+        self.store.bound(segment_bytes, retention_bytes);
+    }
+
     /// Moves the log's beginning up to `offset`, which it never goes back from, and drops what lies before it.
     pub(crate) fn delete_before(&mut self, offset: i64) {
         self.start_offset = self.start_offset.max(offset);

@@ -37,6 +37,7 @@
 // - `security/`: who clients are, and what they may do
 // - `cluster`: what the nodes share, and the story of the locks
 // - `topic`, `topic_index`, `topic_settings`, `partition`, `log`, `batch`, `producers`: where records live, and what is checked before they do
+// - `configs/`: the configurations of topics, groups and brokers, described and altered
 // - `storage/`: where a log's batches are kept: in memory, or in a data directory with everything else that outlives a broker
 // - `restore`: what a broker takes back from there; `producer_ids`: those that were given away
 // - `transactions/`: who coordinates them, what of them is in partitions, and how they end
@@ -51,6 +52,7 @@ mod api;
 mod batch;
 mod builder;
 mod cluster;
+mod configs;
 mod faults;
 mod fetch_session;
 mod groups;

@@ -224,6 +224,14 @@ impl Partition {
         self.transactions.retain_from(self.log.start_offset());
     }
 
+    /// Keeps to other bounds from now on, and drops what is beyond them.
+    pub(crate) fn bound(&mut self, segment_bytes: u64, retention_bytes: u64) {
+        self.log.bound(segment_bytes, retention_bytes);
+        if !self.deleted {
+            self.retain(retention_bytes);
+        }
+    }
+
     /// Drops what stands before `offset`, all of it if that is `None`. Returns where the log begins now.
     pub(crate) fn delete_before(&mut self, offset: Option<i64>) -> Result<i64, ErrorCode> {
         let high_watermark = self.log.end_offset();

@@ -13,12 +13,12 @@ use protocol::Uuid;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::configs::GroupConfig;
 use super::groups::{Committed, OffsetKey};
 use super::lock;
 use super::partition::Partition;
 use super::producer_ids::ProducerIds;
 use super::security::{Acl, Credential, Hash};
-use super::share::GroupConfig;
 use super::storage::{
     Change, DataDir, DirectoryStore, GroupConfigNote, Key, OffsetNote, PartitionNote,
     PendingOffsetNote, ScramNote, TopicNote, TransactionNote, read_flag, read_number,
@@ -184,8 +184,8 @@ impl Cluster {
                 }
             }
             Key::GroupConfig(group) => {
-                let config = GroupConfig::of(&GroupConfigNote::read(value)?);
-                *lock(&self.shares).config(&group) = config;
+                let config = GroupConfig::of(GroupConfigNote::read(value)?.configs);
+                self.set_group_config(&group, config);
             }
             Key::ShareStart(group, id, partition) => {
                 let start = read_number(value)?;

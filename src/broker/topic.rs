@@ -48,6 +48,14 @@ impl Topic {
         }
     }
 
+    /// The same topic with other settings.
+    pub(crate) fn altered(&self, settings: TopicSettings) -> Self {
+        Self {
+            settings,
+            ..self.grown([])
+        }
+    }
+
     pub(crate) fn partition_count(&self) -> usize {
         self.partitions.len()
     }

@@ -9,70 +9,8 @@ use std::collections::BTreeMap;
 
 use protocol::Uuid;
 
+use super::configs::{DEFAULT_MAX_MESSAGE_BYTES, Own, items, topic_schema};
 use super::storage::PartitionFolder;
-
-/// Which values a setting takes.
-#[derive(Clone, Copy, Debug)]
-enum Values {
-    Flag,
-    /// A whole number between these, which are allowed.
-    Number(i64, i64),
-    /// A number from 0 to 1.
-    Share,
-    OneOf(&'static [&'static str]),
-    /// Several of these, with commas between.
-    AnyOf(&'static [&'static str]),
-    /// `partition:node` pairs with commas between, or `*`.
-    Replicas,
-    /// A codec's level: -1, or between these.
-    Level(i64, i64),
-}
-
-const INT: i64 = i32::MAX as i64;
-const LONG: i64 = i64::MAX;
-
-/// Kafka's topic settings.
-const KNOWN: &[(&str, Values)] = &[
-    ("cleanup.policy", Values::AnyOf(&["compact", "delete"])),
-    ("compression.gzip.level", Values::Level(1, 9)),
-    ("compression.lz4.level", Values::Number(1, 17)),
-    (
-        "compression.type",
-        Values::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
-    ),
-    ("compression.zstd.level", Values::Number(-131_072, 22)),
-    ("delete.retention.ms", Values::Number(0, LONG)),
-    ("file.delete.delay.ms", Values::Number(0, LONG)),
-    ("flush.messages", Values::Number(1, LONG)),
-    ("flush.ms", Values::Number(0, LONG)),
-    ("follower.replication.throttled.replicas", Values::Replicas),
-    ("index.interval.bytes", Values::Number(0, INT)),
-    ("leader.replication.throttled.replicas", Values::Replicas),
-    ("local.retention.bytes", Values::Number(-2, LONG)),
-    ("local.retention.ms", Values::Number(-2, LONG)),
-    ("max.compaction.lag.ms", Values::Number(1, LONG)),
-    ("max.message.bytes", Values::Number(0, INT)),
-    ("message.timestamp.after.max.ms", Values::Number(0, LONG)),
-    ("message.timestamp.before.max.ms", Values::Number(0, LONG)),
-    (
-        "message.timestamp.type",
-        Values::OneOf(&["CreateTime", "LogAppendTime"]),
-    ),
-    ("min.cleanable.dirty.ratio", Values::Share),
-    ("min.compaction.lag.ms", Values::Number(0, LONG)),
-    ("min.insync.replicas", Values::Number(1, INT)),
-    ("preallocate", Values::Flag),
-    ("remote.log.copy.disable", Values::Flag),
-    ("remote.log.delete.on.disable", Values::Flag),
-    ("remote.storage.enable", Values::Flag),
-    ("retention.bytes", Values::Number(i64::MIN, LONG)),
-    ("retention.ms", Values::Number(-1, LONG)),
-    ("segment.bytes", Values::Number(1 << 20, INT)),
-    ("segment.index.bytes", Values::Number(4, INT)),
-    ("segment.jitter.ms", Values::Number(0, LONG)),
-    ("segment.ms", Values::Number(1, LONG)),
-    ("unclean.leader.election.enable", Values::Flag),
-];
 
 /// What is set for a topic, and what follows from it.
 #[derive(Clone, Debug)]
@@ -92,13 +30,13 @@ pub(crate) struct TopicSettings {
     pub(crate) timestamp_before_max_ms: i64,
     pub(crate) timestamp_after_max_ms: i64,
     /// As they were given.
-    pub(crate) configs: BTreeMap<String, String>,
+    pub(crate) configs: Own,
 }
 
 impl Default for TopicSettings {
     fn default() -> Self {
         Self {
-            max_message_bytes: 1024 * 1024 + 12,
+            max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             segment_bytes: 1 << 30,
             retention_bytes: 256 * 1024 * 1024,
             min_in_sync_replicas: 1,
@@ -106,7 +44,7 @@ impl Default for TopicSettings {
             log_append_time: false,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 60 * 60 * 1000,
-            configs: BTreeMap::new(),
+            configs: Own::new(),
         }
     }
 }
@@ -148,11 +86,7 @@ impl TopicSettings {
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let values = KNOWN.iter().find(|(known, _)| *known == name);
-        let (_, values) = values.ok_or_else(|| format!("Unknown topic config name: {name}"))?;
-        let number = values.check(value).map_err(|problem| {
-            format!("Invalid value {value} for configuration {name}: {problem}")
-        })?;
+        let number = topic_schema().check(name, value)?;
         let size = || usize::try_from(number).unwrap_or(usize::MAX);
         match name {
             "max.message.bytes" => self.max_message_bytes = size(),
@@ -186,7 +120,7 @@ impl TopicSettings {
         };
         let (least, most) = (
             lag("min.compaction.lag.ms", 0),
-            lag("max.compaction.lag.ms", LONG),
+            lag("max.compaction.lag.ms", i64::MAX),
         );
         match least > most {
             true => Err(format!(
@@ -197,67 +131,10 @@ impl TopicSettings {
     }
 }
 
-impl Values {
-    /// The number that `value` is, or 0 where it is none; the error says what is wrong with it.
-    fn check(self, value: &str) -> Result<i64, String> {
-        let ok = |allowed: bool, problem: &dyn Fn() -> String| match allowed {
-            true => Ok(0),
-            false => Err(problem()),
-        };
-        match self {
-            Values::Flag => ok(
-                value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
-                &|| "Expected value to be either true or false".to_owned(),
-            ),
-            Values::Number(least, most) => number(value, least, most),
-            Values::Level(least, most) => match number(value, -1, most)? {
-                level if level == -1 || level >= least => Ok(level),
-                _ => Err(format!("Value must be -1 or between {least} and {most}")),
-            },
-            Values::Share => {
-                let share = value.parse::<f64>();
-                let share = share.map_err(|_| "Not a number of type DOUBLE".to_owned())?;
-                ok((0.0..=1.0).contains(&share), &|| {
-                    "Value must be between 0 and 1".to_owned()
-                })
-            }
-            Values::OneOf(allowed) => ok(allowed.contains(&value), &|| {
-                format!("String must be one of: {}", allowed.join(", "))
-            }),
-            Values::AnyOf(allowed) => ok(items(value).all(|item| allowed.contains(&item)), &|| {
-                format!("each must be one of: {}", allowed.join(", "))
-            }),
-            Values::Replicas => {
-                let pair = |item: &str| {
-                    let (partition, node) = item.split_once(':')?;
-                    partition.parse::<u32>().ok().zip(node.parse::<u32>().ok())
-                };
-                let allowed = value == "*" || items(value).all(|item| pair(item).is_some());
-                ok(allowed, &|| {
-                    "expected * or partition:node pairs with commas between".to_owned()
-                })
-            }
-        }
-    }
-}
-
-fn number(value: &str, least: i64, most: i64) -> Result<i64, String> {
-    match value.parse::<i64>() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        Ok(number) if number < least => Err(format!("Value must be at least {least}")),
-        _ => Err(format!("Not a whole number up to {most}")),
-    }
-}
-
-fn items(list: &str) -> impl Iterator<Item = &str> {
-    list.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::configs::Values;
 
     fn with(configs: &[(&str, &str)]) -> Result<TopicSettings, String> {
         TopicSettings::default().with(configs.iter().copied())
@@ -265,14 +142,15 @@ mod tests {
 
     #[test]
     fn every_setting_refuses_what_its_type_does_not_hold() {
-        for (name, values) in KNOWN {
+        for config in topic_schema().configs {
+            let (name, values) = (config.name, config.values);
             for nonsense in ["nonsense", "1,2", "--1", "9223372036854775808"] {
                 let refused = with(&[(name, nonsense)]).expect_err(name);
                 assert!(refused.contains(name), "{refused}");
             }
             let beyond: &[&str] = match values {
-                Values::Number(i64::MIN, _) => &["1.5", "yes"],
-                Values::Number(least, _) | Values::Level(least, _) => {
+                Values::Long(i64::MIN) => &["1.5", "yes"],
+                Values::Long(least) | Values::Int(least, _) | Values::Level(least, _) => {
                     &[&(least - 3).to_string(), "1.5", "yes"]
                 }
                 Values::Share => &["-0.1", "1.1", "NaN"],

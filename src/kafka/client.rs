@@ -90,6 +90,16 @@ impl Client {
         self.cluster.config()
     }
 
+    /// The id that brokers have given this client for what it tells of itself (KIP-714), as their operators see it: 22 characters of base64url. The
+    /// first call asks for it. One id is all of this client's: its producers, consumers and admins tell what they measure together.
+    ///
+    /// Fails with [`ErrorKind::Config`](super::ErrorKind::Config) where [`metrics_push`](ClientConfig::metrics_push) is off, with
+    /// [`UnsupportedVersion`](super::ErrorKind::UnsupportedVersion) where brokers take no metrics of clients, and after
+    /// [`request_timeout`](ClientConfig::request_timeout). Cancel safe.
+    pub async fn client_instance_id(&self) -> Result<String> {
+        self.cluster.client_instance_id(self.deadline()).await
+    }
+
     /// A producer on this client. Needs no network: an idempotent producer asks for its producer id once it has records.
     ///
     /// What `config` says of the client ([`ProducerConfig::client`]) is replaced by this client's. Fails when the configuration makes no

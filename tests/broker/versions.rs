@@ -242,6 +242,43 @@ async fn share_groups_live_and_are_read_in_every_version() {
 }
 
 #[tokio::test]
+async fn configurations_and_the_quorum_are_served_in_every_version() {
+    let broker = broker();
+    ask_in_every_version(&broker, 1..=4, |_| DescribeConfigsRequest {
+        resources: [(2, "t"), (4, "1"), (32, "g")]
+            .map(
+                |(resource_type, name)| describe_configs_request::DescribeConfigsResource {
+                    resource_type,
+                    resource_name: name.into(),
+                    ..Default::default()
+                },
+            )
+            .to_vec(),
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=2, |_| AlterConfigsRequest {
+        resources: vec![alter_configs_request::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+    .await;
+    ask_in_every_version(&broker, 0..=1, |_| ListConfigResourcesRequest::default()).await;
+    ask_in_every_version(&broker, 0..=2, |_| DescribeQuorumRequest {
+        topics: vec![describe_quorum_request::TopicData {
+            topic_name: "__cluster_metadata".into(),
+            partitions: vec![describe_quorum_request::PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_cluster_is_described_and_changed_in_every_version() {
     let broker = broker();
     ask_in_every_version(&broker, 0..=5, |_| ApiVersionsRequest {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use pat_events::broker::Broker;
 use pat_events::kafka::admin::{
-    AclBinding, AclBindingFilter, AclOperation, AclResource, AlterScramCredential, ElectionType,
-    NewPartitions, QuotaEntity, QuotaFilter, Replica, ScramMechanism, ScramUpsertion,
+    AclBinding, AclBindingFilter, AclOperation, AclResource, AlterConfig, AlterScramCredential,
+    ConfigResource, DescribeConfigsOptions, ElectionType, NewPartitions, QuotaEntity, QuotaFilter,
+    Replica, ScramMechanism, ScramUpsertion,
 };
-use pat_events::kafka::{Admin, ErrorCode, ErrorKind, NewTopic, Result, TopicPartition};
+use pat_events::kafka::{Admin, Client, ErrorCode, ErrorKind, NewTopic, Result, TopicPartition};
 
 use crate::at_every_poll;
 use crate::consumers::{config, one_broker};
@@ -175,6 +176,72 @@ fn dropped_questions_and_alterations_can_be_made_again() {
         &[],
         &["t"],
     );
+}
+
+/// What is set is set, whoever was dropped meanwhile.
+#[test]
+fn dropped_calls_about_configurations_and_the_quorum_can_be_made_again() {
+    dropping(
+        "incremental_alter_configs",
+        async |admin: &Admin| {
+            let (topic, group) = (ConfigResource::topic("t"), ConfigResource::group("g"));
+            let set = |name: &str, value: &str| {
+                vec![(name.to_owned(), AlterConfig::Set(value.to_owned()))]
+            };
+            let alterations = BTreeMap::from([
+                (topic.clone(), set("max.message.bytes", "5000")),
+                (group.clone(), set("share.delivery.count.limit", "6")),
+            ]);
+            let altered = admin.incremental_alter_configs(&alterations, false).await?;
+            altered.into_values().collect::<Result<()>>()?;
+            let options = DescribeConfigsOptions::default();
+            let resources = [topic, group, ConfigResource::broker(1)];
+            let described = admin.describe_configs(&resources, &options).await?;
+            let value = |resource: &ConfigResource, name: &str| {
+                let configs = described[resource].as_ref().expect("described");
+                configs[name].value.clone()
+            };
+            let values = [
+                value(&resources[0], "max.message.bytes"),
+                value(&resources[1], "share.delivery.count.limit"),
+                value(&resources[2], "node.id"),
+            ];
+            assert_eq!(values.map(Option::unwrap_or_default), ["5000", "6", "1"]);
+            let listed = admin.list_config_resources(&[]).await?;
+            assert!(listed.contains(&resources[1]), "{listed:?}");
+            Ok(())
+        },
+        &[],
+        &["t"],
+    );
+    dropping(
+        "describe_metadata_quorum",
+        async |admin: &Admin| {
+            let quorum = admin.describe_metadata_quorum().await?;
+            assert_eq!(quorum.leader, Some(1));
+            Ok(())
+        },
+        &[],
+        &["t"],
+    );
+}
+
+/// Whoever asks first gets the id, and everybody the same.
+#[test]
+fn a_client_has_one_instance_id_however_often_it_was_asked_for() {
+    at_every_poll("client_instance_id", |cut| async move {
+        let broker = Broker::builder().client_telemetry().start_in_memory();
+        let broker = broker.expect("started");
+        let client = Client::lazy(config(&broker).client).expect("good configuration");
+        let done = cut.of(client.client_instance_id()).await;
+        let id = client.client_instance_id().await.expect("an id");
+        assert_eq!(id.len(), 22, "{cut}");
+        assert_eq!(client.client_instance_id().await.expect("the same"), id);
+        if let Some(done) = &done {
+            assert_eq!(done.as_ref().expect("an id"), &id, "{cut}");
+        }
+        done.is_some()
+    });
 }
 
 #[test]

@@ -18,6 +18,8 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../consumer/harness.rs"]
 mod consumers;
+#[path = "../support/cut.rs"]
+mod cut;
 #[path = "../support/embedded.rs"]
 mod embedded;
 #[path = "../support/in_memory.rs"]
@@ -33,54 +35,15 @@ mod producing;
 mod sharing;
 mod transactions;
 
-use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
+use cut::Cut;
 use tokio::time::timeout;
 
 /// No scene takes so long, on the paused clock, unless something is stuck.
 const STUCK: Duration = Duration::from_secs(600);
 /// The most polls that a call may need; one that needs more is not tried to its end.
 const MOST_POLLS: usize = 500;
-
-/// When a call is dropped.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    /// After so many polls.
-    polls: usize,
-    /// Not at once, but when it is woken the next time: what it waited for has come, and it does not look.
-    woken: bool,
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let when = if self.woken { ", when woken again" } else { "" };
-        write!(f, "dropped after {} polls{when}", self.polls)
-    }
-}
-
-impl Cut {
-    /// What `call` returns, unless it is dropped before.
-    async fn of<F: Future>(self, call: F) -> Option<F::Output> {
-        let mut call = pin!(call);
-        let mut left = self.polls;
-        poll_fn(|context| {
-            if left == 0 {
-                return Poll::Ready(None);
-            }
-            left -= 1;
-            match call.as_mut().poll(context) {
-                Poll::Ready(output) => Poll::Ready(Some(output)),
-                Poll::Pending if left == 0 && !self.woken => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    }
-}
 
 /// Plays `scene` for each cut, until the call in it is done before it is dropped, which is what `scene` returns. Returns after how many
 /// polls that is.

@@ -1,13 +1,9 @@
-//! ConsumerGroupHeartbeat and ConsumerGroupDescribe (KIP-848).
+//! ConsumerGroupHeartbeat (KIP-848).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ErrorCode;
-use protocol::messages::consumer_group_describe_response::DescribedGroup;
-use protocol::messages::consumer_group_heartbeat_response::ConsumerGroupHeartbeatResponse;
-use protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
-};
+use protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use regex_lite::Regex;
 use tokio::time::Instant;
 
@@ -82,51 +78,4 @@ fn matching(
     let names = topics.names().filter(|name| regex.is_match(name));
     let visible = names.filter(|name| context.check_topic(AclOperation::Describe, name).is_ok());
     Ok(visible.map(str::to_owned).collect())
-}
-
-impl Api for ConsumerGroupDescribeRequest {
-    async fn handle(self, context: &Context<'_>) -> Reply<ConsumerGroupDescribeResponse> {
-        let describe = |group_id: &String| {
-            let checked = context
-                .check_group(AclOperation::Describe, group_id)
-                .and_then(|()| context.check_coordinator(group_id));
-            match checked {
-                Ok(()) => lock(&context.cluster.groups).describe_consumer_group(group_id),
-                Err(error) => failed(group_id, error),
-            }
-        };
-        let mut groups: Vec<DescribedGroup> = self.group_ids.iter().map(describe).collect();
-        for group in &mut groups {
-            let hides = |name: &str| context.check_topic(AclOperation::Describe, name).is_err();
-            let members = group.members.iter();
-            let names = members.flat_map(|it| it.assignment.topic_partitions.iter());
-            if names.map(|it| &it.topic_name).any(|name| hides(name)) {
-                *group = failed(&group.group_id, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
-            }
-        }
-        Reply::Message(ConsumerGroupDescribeResponse {
-            groups,
-            ..Default::default()
-        })
-    }
-
-    fn refusal(&self, _: i16, error: ErrorCode) -> ConsumerGroupDescribeResponse {
-        let groups = self.group_ids.iter();
-        ConsumerGroupDescribeResponse {
-            groups: groups.map(|group_id| failed(group_id, error)).collect(),
-            ..Default::default()
-        }
-    }
-
-    fn can_be_refused(&self, _: i16) -> bool {
-        !self.group_ids.is_empty()
-    }
-}
-
-fn failed(group_id: &str, error_code: ErrorCode) -> DescribedGroup {
-    DescribedGroup {
-        error_code,
-        group_id: group_id.to_owned(),
-        ..Default::default()
-    }
 }

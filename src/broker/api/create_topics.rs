@@ -11,13 +11,11 @@ use protocol::messages::create_topics_response::{
 
 use super::{Api, Context, Reply};
 use crate::broker::cluster::NewTopic;
+use crate::broker::configs::describe_topic;
 use crate::broker::lock;
 use crate::broker::security::{AclOperation, ResourceKind};
 use crate::broker::topic::name_problem;
 use crate::broker::topic_settings::TopicSettings;
-
-/// Where a setting that is the topic's own comes from, in Kafka's numbering.
-const DYNAMIC_TOPIC_CONFIG: i8 = 1;
 
 /// The most partitions that Kafka's controller creates at once.
 pub(super) const MAX_PARTITIONS: i32 = 10_000;
@@ -98,7 +96,7 @@ fn create(
     let replicas = replicas(asked, context)?;
     let (num_partitions, replication_factor) =
         (replicas.len(), replicas.first().map_or(0, Vec::len));
-    let configs = configs(&settings);
+    let configs = configs(&settings, &context.cluster.settings.topic);
     let topic_id = match validate_only {
         // Kafka names the id that the topic would have had.
         true => lock(&context.cluster.random).uuid(),
@@ -165,14 +163,18 @@ fn settings(asked: &CreatableTopic, context: &Context<'_>) -> Result<TopicSettin
     settings.map_err(|message| problem(ErrorCode::INVALID_CONFIG, message))
 }
 
-fn configs(settings: &TopicSettings) -> Vec<CreatableTopicConfigs> {
-    let config = |(name, value): (&String, &String)| CreatableTopicConfigs {
-        name: name.clone(),
-        value: Some(value.clone()),
-        config_source: DYNAMIC_TOPIC_CONFIG,
+/// What the topic is set to.
+fn configs(settings: &TopicSettings, broker: &TopicSettings) -> Vec<CreatableTopicConfigs> {
+    let described = describe_topic(&settings.configs, broker).into_iter();
+    let configs = described.map(|it| CreatableTopicConfigs {
+        name: it.name,
+        value: it.value,
+        read_only: it.read_only,
+        config_source: it.config_source,
+        is_sensitive: it.is_sensitive,
         ..Default::default()
-    };
-    settings.configs.iter().map(config).collect()
+    });
+    configs.collect()
 }
 
 fn replicas(asked: &CreatableTopic, context: &Context<'_>) -> Result<Vec<Vec<i32>>, Problem> {

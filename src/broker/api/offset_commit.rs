@@ -88,28 +88,19 @@ fn commit_topic(
     context: &Context<'_>,
 ) -> OffsetCommitResponseTopic {
     answered(asked, |partition| {
-        let topic = match &topic {
-            Ok(topic) => topic,
-            Err(error) => return *error,
-        };
-        if !usize::try_from(partition.partition_index)
-            .is_ok_and(|index| index < topic.partition_count())
-        {
-            return ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        }
-        let metadata = partition.committed_metadata.clone().unwrap_or_default();
-        if metadata.len() > context.cluster.settings.offset_metadata_max_bytes {
-            return ErrorCode::OFFSET_METADATA_TOO_LARGE;
-        }
-        let key = OffsetKey {
-            topic: topic.name.clone(),
-            partition: partition.partition_index,
-        };
-        let committed = Committed {
-            topic_id: topic.id,
-            offset: partition.committed_offset,
-            leader_epoch: partition.committed_leader_epoch,
-            metadata,
+        let position = (partition.committed_offset, partition.committed_leader_epoch);
+        let metadata = partition.committed_metadata.as_ref();
+        let to_commit = known(&topic, partition.partition_index).and_then(|topic| {
+            to_commit(
+                (topic, partition.partition_index),
+                position,
+                metadata,
+                context,
+            )
+        });
+        let (key, committed) = match to_commit {
+            Ok(to_commit) => to_commit,
+            Err(error) => return error,
         };
         let kept = (context.cluster).keep_with(|| committed.change(group_id, &key));
         if kept.is_err() {
@@ -119,6 +110,42 @@ fn commit_topic(
         groups.commit(group_id, key, committed);
         ErrorCode::NONE
     })
+}
+
+/// The topic, if it was found and has this partition.
+pub(super) fn known(
+    topic: &Result<Arc<Topic>, ErrorCode>,
+    index: i32,
+) -> Result<&Topic, ErrorCode> {
+    let topic = topic.as_ref().map_err(|error| *error)?;
+    match usize::try_from(index).is_ok_and(|index| index < topic.partition_count()) {
+        true => Ok(topic),
+        false => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+    }
+}
+
+/// An offset with the epoch of its leader, as it is committed for a partition.
+pub(super) fn to_commit(
+    (topic, partition): (&Topic, i32),
+    (offset, leader_epoch): (i64, i32),
+    metadata: Option<&String>,
+    context: &Context<'_>,
+) -> Result<(OffsetKey, Committed), ErrorCode> {
+    let metadata = metadata.cloned().unwrap_or_default();
+    if metadata.len() > context.cluster.settings.offset_metadata_max_bytes {
+        return Err(ErrorCode::OFFSET_METADATA_TOO_LARGE);
+    }
+    let key = OffsetKey {
+        topic: topic.name.clone(),
+        partition,
+    };
+    let committed = Committed {
+        topic_id: topic.id,
+        offset,
+        leader_epoch,
+        metadata,
+    };
+    Ok((key, committed))
 }
 
 fn answered(

@@ -13,6 +13,7 @@ use protocol::messages::txn_offset_commit_response::{
 use protocol::{ErrorCode, Uuid};
 use tokio::time::Instant;
 
+use super::offset_commit::{known, to_commit};
 use super::{Api, Context, Reply};
 use crate::broker::groups::{Committed, CommitterIdentity, OffsetKey};
 use crate::broker::lock;
@@ -87,35 +88,20 @@ fn find_topic(
     context.topic(&asked.name, id, AclOperation::Read)
 }
 
-fn known(topic: &Result<Arc<Topic>, ErrorCode>, index: i32) -> Result<&Topic, ErrorCode> {
-    let topic = topic.as_ref().map_err(|error| *error)?;
-    match usize::try_from(index).is_ok_and(|index| index < topic.partition_count()) {
-        true => Ok(topic),
-        false => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-    }
-}
-
 fn check(
     topic: &Result<Arc<Topic>, ErrorCode>,
     partition: &TxnOffsetCommitRequestPartition,
     context: &Context<'_>,
 ) -> Checked {
     let topic = known(topic, partition.partition_index)?;
-    let metadata = partition.committed_metadata.clone().unwrap_or_default();
-    if metadata.len() > context.cluster.settings.offset_metadata_max_bytes {
-        return Err(ErrorCode::OFFSET_METADATA_TOO_LARGE);
-    }
-    let key = OffsetKey {
-        topic: topic.name.clone(),
-        partition: partition.partition_index,
-    };
-    let committed = Committed {
-        topic_id: topic.id,
-        offset: partition.committed_offset,
-        leader_epoch: partition.committed_leader_epoch,
+    let position = (partition.committed_offset, partition.committed_leader_epoch);
+    let metadata = partition.committed_metadata.as_ref();
+    to_commit(
+        (topic, partition.partition_index),
+        position,
         metadata,
-    };
-    Ok((key, committed))
+        context,
+    )
 }
 
 /// Commits what can be; an error is that of all partitions that there are.

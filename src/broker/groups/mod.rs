@@ -8,6 +8,7 @@
 //! - `consumer/`: groups whose partitions the broker assigns (KIP-848); a group may become one of the other kind
 //! - `share/`: groups whose members share partitions (KIP-932)
 //! - `deletion`: groups deleted, and what they have committed
+//! - `settings`: what the broker is set to, and what groups set for themselves
 //! - `offsets`: OffsetCommit and OffsetFetch; `transactional`: TxnOffsetCommit; `pending_offsets`: what waits for the end of transactions
 
 mod classic;
@@ -15,12 +16,12 @@ mod consumer;
 mod deletion;
 mod offsets;
 mod pending_offsets;
+mod settings;
 mod share;
 mod transactional;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use protocol::messages::consumer_group_describe_response::DescribedGroup;
 use protocol::messages::describe_groups_response;
@@ -44,65 +45,13 @@ pub(crate) use consumer::Refusal;
 use consumer::{ConsumerGroup, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 pub(crate) use offsets::{Committed, CommitterIdentity, OffsetKey};
 use pending_offsets::PendingOffsets;
+pub(crate) use settings::GroupSettings;
+pub use settings::MigrationPolicy;
+use settings::SettingsByGroup;
 use share::ShareGroup;
 
 /// Where an answer goes that may have to wait for other members. Whoever waits may have gone: that is no error.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
-
-/// How groups behave; names and defaults are Kafka's `group.*` settings, but for the initial delay.
-#[derive(Clone, Debug)]
-pub(crate) struct GroupSettings {
-    /// How long the first rebalance of an empty group waits for more members; Kafka has 3 s, here it is 0.
-    pub(crate) initial_rebalance_delay: Duration,
-    pub(crate) min_session_timeout: Duration,
-    pub(crate) max_session_timeout: Duration,
-    pub(crate) consumer_session_timeout: Duration,
-    pub(crate) consumer_heartbeat_interval: Duration,
-    pub(crate) share_session_timeout: Duration,
-    pub(crate) share_heartbeat_interval: Duration,
-    pub(crate) migration_policy: MigrationPolicy,
-}
-
-/// Which groups with members may change over to the other protocol (`group.consumer.migration.policy`). One without members always may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MigrationPolicy {
-    /// Classic groups to consumer groups (KIP-848) when a member of that protocol joins, and back when the last such member is gone. The
-    /// default, as in Kafka.
-    #[default]
-    Bidirectional,
-    /// Classic groups to consumer groups only.
-    Upgrade,
-    /// Consumer groups to classic groups only.
-    Downgrade,
-    /// None.
-    Disabled,
-}
-
-impl MigrationPolicy {
-    fn upgrades(self) -> bool {
-        matches!(self, Self::Bidirectional | Self::Upgrade)
-    }
-
-    fn downgrades(self) -> bool {
-        matches!(self, Self::Bidirectional | Self::Downgrade)
-    }
-}
-
-impl Default for GroupSettings {
-    fn default() -> Self {
-        Self {
-            initial_rebalance_delay: Duration::ZERO,
-            min_session_timeout: Duration::from_secs(6),
-            max_session_timeout: Duration::from_secs(30 * 60),
-            consumer_session_timeout: Duration::from_secs(45),
-            consumer_heartbeat_interval: Duration::from_secs(5),
-            share_session_timeout: Duration::from_secs(45),
-            share_heartbeat_interval: Duration::from_secs(5),
-            migration_policy: MigrationPolicy::default(),
-        }
-    }
-}
 
 /// Who sends a request.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +77,7 @@ enum Kind {
 /// All groups, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
-    settings: GroupSettings,
+    settings: SettingsByGroup,
     groups: BTreeMap<String, Group>,
     /// What was committed in transactions that have not ended.
     pending: PendingOffsets,
@@ -139,8 +88,20 @@ pub(crate) struct Groups {
 impl Groups {
     pub(crate) fn new(settings: GroupSettings) -> Self {
         Self {
-            settings,
+            settings: SettingsByGroup::new(settings),
             ..Self::default()
+        }
+    }
+
+    /// Gives a group settings of its own, or lets it have those of the others again: what is told to members from now on keeps to them.
+    pub(crate) fn set_settings(&mut self, group_id: &str, own: Option<GroupSettings>) {
+        self.settings.set(group_id, own);
+        let settings = self.settings.of(group_id).clone();
+        match self.groups.get_mut(group_id).map(|group| &mut group.kind) {
+            Some(Kind::Classic(group)) => group.settings = settings,
+            Some(Kind::Consumer(group)) => group.settings = settings,
+            Some(Kind::Share(group)) => group.settings = settings,
+            None => {}
         }
     }
 
@@ -164,7 +125,9 @@ impl Groups {
         }
         let group = Self::opened(&mut self.groups, &self.settings, &request.group_id);
         if matches!(&group.kind, Kind::Consumer(group) if group.is_empty()) {
-            group.kind = Kind::Classic(ClassicGroup::new(self.settings.clone()));
+            group.kind = Kind::Classic(ClassicGroup::new(
+                self.settings.of(&request.group_id).clone(),
+            ));
         }
         let joining = classic::Joining {
             request,
@@ -186,11 +149,11 @@ impl Groups {
     /// The group of this id, a classic one without members where there was none.
     fn opened<'a>(
         groups: &'a mut BTreeMap<String, Group>,
-        settings: &GroupSettings,
+        settings: &SettingsByGroup,
         group_id: &str,
     ) -> &'a mut Group {
         groups.entry(group_id.to_owned()).or_insert_with(|| Group {
-            kind: Kind::Classic(ClassicGroup::new(settings.clone())),
+            kind: Kind::Classic(ClassicGroup::new(settings.of(group_id).clone())),
             offsets: BTreeMap::new(),
         })
     }
@@ -200,8 +163,8 @@ impl Groups {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         let session_timeout = classic::millis(request.session_timeout_ms);
-        if session_timeout < self.settings.min_session_timeout
-            || session_timeout > self.settings.max_session_timeout
+        if session_timeout < self.settings.others.min_session_timeout
+            || session_timeout > self.settings.others.max_session_timeout
         {
             return Err(ErrorCode::INVALID_SESSION_TIMEOUT);
         }
@@ -303,7 +266,7 @@ impl Groups {
             false => self.groups.get_mut(group_id).ok_or_else(missing)?,
         };
         if let Kind::Classic(old) = &mut group.kind {
-            let settings = self.settings.clone();
+            let settings = self.settings.of(group_id).clone();
             let is_empty = old.state == classic::State::Empty;
             let may_change = joins && (is_empty || settings.migration_policy.upgrades());
             let converted =
@@ -342,7 +305,7 @@ impl Groups {
     ) -> Result<ShareGroupHeartbeatResponse, Refusal> {
         share::check(request)?;
         let group_id = &request.group_id;
-        let new = || Kind::Share(ShareGroup::new(self.settings.clone()));
+        let new = || Kind::Share(ShareGroup::new(self.settings.of(group_id).clone()));
         let group = match request.member_epoch {
             0 => self
                 .groups

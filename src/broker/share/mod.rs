@@ -16,7 +16,8 @@ use std::time::Duration;
 use protocol::Uuid;
 use tokio::time::Instant;
 
-use super::storage::{Change, GroupConfigNote, Key, number_to_bytes};
+use super::configs::GroupConfig;
+use super::storage::{Change, Key, number_to_bytes};
 pub(crate) use partition::{Acknowledged, Acquired, Found, Limits, SharePartition};
 pub(crate) use sessions::{FINAL_EPOCH, INITIAL_EPOCH, SessionKey, ShareSessions};
 
@@ -47,40 +48,6 @@ impl Default for ShareSettings {
     }
 }
 
-/// What a group may set for itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GroupConfig {
-    pub(crate) record_lock_duration: Option<Duration>,
-    pub(crate) delivery_count_limit: Option<i16>,
-    pub(crate) partition_max_record_locks: Option<i64>,
-    pub(crate) from_earliest: Option<bool>,
-}
-
-impl GroupConfig {
-    /// As it is kept.
-    pub(crate) fn note(&self) -> GroupConfigNote {
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        GroupConfigNote {
-            record_lock_duration_ms: self.record_lock_duration.map(millis),
-            delivery_count_limit: self.delivery_count_limit.map(i64::from),
-            partition_max_record_locks: self.partition_max_record_locks,
-            from_earliest: self.from_earliest,
-        }
-    }
-
-    /// As it was kept.
-    pub(crate) fn of(note: &GroupConfigNote) -> Self {
-        let millis = |ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-        Self {
-            record_lock_duration: note.record_lock_duration_ms.map(millis),
-            delivery_count_limit: (note.delivery_count_limit)
-                .and_then(|limit| i16::try_from(limit).ok()),
-            partition_max_record_locks: note.partition_max_record_locks,
-            from_earliest: note.from_earliest,
-        }
-    }
-}
-
 /// All groups' views of all partitions.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
@@ -99,24 +66,27 @@ impl Shares {
 
     /// How this group delivers.
     pub(crate) fn settings(&self, group: &str) -> ShareSettings {
-        let settings = self.settings.clone();
-        let Some(config) = self.configs.get(group) else {
-            return settings;
-        };
-        ShareSettings {
-            record_lock_duration: (config.record_lock_duration)
-                .unwrap_or(settings.record_lock_duration),
-            delivery_count_limit: (config.delivery_count_limit)
-                .unwrap_or(settings.delivery_count_limit),
-            partition_max_record_locks: (config.partition_max_record_locks)
-                .unwrap_or(settings.partition_max_record_locks),
-            from_earliest: config.from_earliest.unwrap_or(settings.from_earliest),
+        match self.configs.get(group) {
+            Some(config) => config.share(&self.settings),
+            None => self.settings.clone(),
         }
     }
 
     /// What this group sets for itself.
-    pub(crate) fn config(&mut self, group: &str) -> &mut GroupConfig {
-        self.configs.entry(group.to_owned()).or_default()
+    pub(crate) fn config(&self, group: &str) -> GroupConfig {
+        self.configs.get(group).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set_config(&mut self, group: &str, config: GroupConfig) {
+        match config.own().is_empty() {
+            true => drop(self.configs.remove(group)),
+            false => drop(self.configs.insert(group.to_owned(), config)),
+        }
+    }
+
+    /// The groups that set something for themselves.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = &String> {
+        self.configs.keys()
     }
 
     /// The group's view of a partition, begun now where there is none, and how it delivers. `log`: where the log begins and ends, and its leader's

@@ -71,6 +71,9 @@ pub(crate) trait LogStore: fmt::Debug + Send {
     /// after the last one that was dropped, if any was.
     fn retain(&mut self, max_bytes: u64) -> Option<i64>;
 
+    /// Files, where there are any, are to be no larger than this from now on, and small enough for that bound of all of them.
+    fn bound(&mut self, _segment_bytes: u64, _retention_bytes: u64) {}
+
     /// Drops what lies before `offset` as a whole, as far as what it is kept in can be dropped: readers never ask for it again.
     fn delete_before(&mut self, offset: i64);
 

@@ -66,7 +66,8 @@ impl DescribeClusterOptions {
 }
 
 impl Admin {
-    /// Who is in the cluster now. Cancel safe: nothing is changed.
+    /// Who is in the cluster now; of a client with [`bootstrap_controllers`](crate::kafka::ClientConfig::bootstrap_controllers), the controllers. Cancel
+    /// safe: nothing is changed.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
         let metadata = self.cluster.refreshed(self.deadline()).await?;
         let brokers = metadata.brokers.values().map(|broker| BrokerDescription {
@@ -96,7 +97,9 @@ impl Admin {
                 let message = "this broker is older than Kafka 4.0 and lists no fenced brokers";
                 return Err(Error::new(ErrorKind::UnsupportedVersion, message));
             }
+            let of_controllers = self.cluster.config().is_of_controllers();
             Ok(DescribeClusterRequest {
+                endpoint_type: if of_controllers { 2 } else { 1 },
                 include_cluster_authorized_operations: options.include_authorized_operations,
                 include_fenced_brokers: options.include_fenced_brokers,
                 ..Default::default()

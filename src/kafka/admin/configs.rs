@@ -420,9 +420,14 @@ impl Admin {
         build: impl Fn(&mut Round<ConfigResource>) -> Result<R>,
         read: impl Fn(&Answer<R>, &Round<ConfigResource>) -> BTreeMap<ConfigResource, Result<T>>,
     ) -> Result<BTreeMap<ConfigResource, Result<T>>> {
-        let (own, others_own): (BTreeSet<_>, BTreeSet<_>) = resources
-            .into_iter()
-            .partition(|it| it.own_broker().is_some());
+        // The active controller takes what is of any broker; what one logs, each says itself.
+        let of_controllers = self.cluster.config().is_of_controllers();
+        let asks_itself = |it: &ConfigResource| {
+            it.own_broker().is_some()
+                && (it.kind == ConfigResourceKind::BrokerLogger || !of_controllers)
+        };
+        let (own, others_own): (BTreeSet<_>, BTreeSet<_>) =
+            resources.into_iter().partition(asks_itself);
         let about = |it: &ConfigResource, error: Error| match it.kind {
             ConfigResourceKind::Topic => error.topic(&*it.name),
             _ => error.prefixed(&it.to_string()),

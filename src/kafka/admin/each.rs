@@ -308,7 +308,16 @@ impl Admin {
         deadline: Instant,
         unknown_passes: bool,
     ) -> Result<Vec<(Target<'static>, BTreeSet<K>)>> {
+        let of_controllers = self.cluster.config().is_of_controllers();
         let nodes = match &ask.route {
+            Route::Coordinator(..) | Route::Leader(_) if of_controllers => {
+                let message = "controllers know of no groups and lead no partitions: set bootstrap.servers, not bootstrap.controllers";
+                return Err(Error::new(ErrorKind::UnsupportedVersion, message));
+            }
+            // Of controllers the active one alone knows everything.
+            Route::Any if of_controllers => {
+                return Ok(vec![(Target::Controller, book.open.clone())]);
+            }
             Route::Any => return Ok(vec![(Target::Any, book.open.clone())]),
             Route::Controller => return Ok(vec![(Target::Controller, book.open.clone())]),
             Route::Broker(broker_of) => {

@@ -1,7 +1,6 @@
 //! Groups of every kind listed and deleted, and members removed from them. In: filters and ids. Out: listings, a result for each id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use protocol::messages::leave_group_request::MemberIdentity;
 use protocol::messages::{DeleteGroupsRequest, LeaveGroupRequest, ListGroupsRequest};
@@ -9,6 +8,7 @@ use protocol::{ApiKey, ErrorCode};
 
 use super::Admin;
 use super::each::{Ask, Round, Route, checked};
+use super::names::kafka_words;
 use crate::kafka::cluster::Answer;
 use crate::kafka::{Error, ErrorKind, Result};
 
@@ -28,34 +28,12 @@ pub enum GroupKind {
     Other(String),
 }
 
-impl GroupKind {
-    /// Kafka's name of it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Classic => "classic",
-            Self::Consumer => "consumer",
-            Self::Share => "share",
-            Self::Streams => "streams",
-            Self::Other(name) => name,
-        }
-    }
-
-    pub(super) fn named(name: &str) -> Self {
-        match name {
-            "classic" => Self::Classic,
-            "consumer" => Self::Consumer,
-            "share" => Self::Share,
-            "streams" => Self::Streams,
-            name => Self::Other(name.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for GroupKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+kafka_words!(GroupKind, {
+    Classic = "classic",
+    Consumer = "consumer",
+    Share = "share",
+    Streams = "streams",
+});
 
 /// What a group is doing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,42 +59,16 @@ pub enum GroupState {
     Other(String),
 }
 
-impl GroupState {
-    /// Kafka's name of it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Stable => "Stable",
-            Self::Empty => "Empty",
-            Self::PreparingRebalance => "PreparingRebalance",
-            Self::CompletingRebalance => "CompletingRebalance",
-            Self::Assigning => "Assigning",
-            Self::Reconciling => "Reconciling",
-            Self::NotReady => "NotReady",
-            Self::Dead => "Dead",
-            Self::Other(name) => name,
-        }
-    }
-
-    pub(super) fn named(name: &str) -> Self {
-        match name {
-            "Stable" => Self::Stable,
-            "Empty" => Self::Empty,
-            "PreparingRebalance" => Self::PreparingRebalance,
-            "CompletingRebalance" => Self::CompletingRebalance,
-            "Assigning" => Self::Assigning,
-            "Reconciling" => Self::Reconciling,
-            "NotReady" => Self::NotReady,
-            "Dead" => Self::Dead,
-            name => Self::Other(name.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for GroupState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+kafka_words!(GroupState, {
+    Stable = "Stable",
+    Empty = "Empty",
+    PreparingRebalance = "PreparingRebalance",
+    CompletingRebalance = "CompletingRebalance",
+    Assigning = "Assigning",
+    Reconciling = "Reconciling",
+    NotReady = "NotReady",
+    Dead = "Dead",
+});
 
 /// Which groups are listed: [`Default`] lists all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -92,9 +92,12 @@
 //! | `create` | [`Admin::connect`], [`Client::admin`] |
 //! | `close` | dropping it |
 //! | `metrics` | [`ClientConfig::metrics`] |
-//! | `clientInstanceId` | none: what a client tells of itself (KIP-714) is told by producers and consumers |
-//! | `registerMetricForSubscription` | none, likewise |
+//! | `clientInstanceId` | [`Client::client_instance_id`] |
+//! | `registerMetricForSubscription` | none: a client tells what it measures itself |
 //! | `unregisterMetricFromSubscription` | none, likewise |
+//!
+//! With [`ClientConfig::bootstrap_controllers`] an [`Admin`] speaks with the controllers themselves (KIP-919), as Java's with
+//! `bootstrap.controllers`: configurations, features, the quorum and its voters, access rules, quotas and users, also while no broker runs.
 
 // | file | what lives there |
 // | --- | --- |

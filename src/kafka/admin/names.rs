@@ -57,4 +57,33 @@ macro_rules! kafka_names {
     };
 }
 
-pub(super) use kafka_names;
+/// Gives an enumeration its names alone, as brokers say them: `Other` keeps a name that this version does not know.
+macro_rules! kafka_words {
+    ($Kind:ident, { $($Variant:ident = $name:literal,)* }) => {
+        impl $Kind {
+            /// Kafka's name of it.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$Variant => $name,)*
+                    Self::Other(name) => name,
+                }
+            }
+
+            /// The one of this name, as Kafka writes it.
+            pub fn named(name: &str) -> Self {
+                match name {
+                    $($name => Self::$Variant,)*
+                    name => Self::Other(name.to_string()),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $Kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+pub(super) use {kafka_names, kafka_words};

@@ -2,7 +2,6 @@
 //! transactional ids. Out: listings, a result for each id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
 use protocol::messages::describe_transactions_response as described;
@@ -13,6 +12,7 @@ use protocol::messages::{
 };
 
 use super::each::{Ask, Round, Route, checked, unanswered};
+use super::names::kafka_words;
 use super::{Admin, about_partition};
 use crate::kafka::cluster::{Answer, CoordinatorKind};
 use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
@@ -44,43 +44,16 @@ pub enum TransactionState {
     Other(String),
 }
 
-impl TransactionState {
-    /// Kafka's name of it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Empty => "Empty",
-            Self::Ongoing => "Ongoing",
-            Self::PrepareCommit => "PrepareCommit",
-            Self::PrepareAbort => "PrepareAbort",
-            Self::CompleteCommit => "CompleteCommit",
-            Self::CompleteAbort => "CompleteAbort",
-            Self::PrepareEpochFence => "PrepareEpochFence",
-            Self::Dead => "Dead",
-            Self::Other(name) => name,
-        }
-    }
-
-    /// The state of this name, as Kafka writes it.
-    pub fn named(name: &str) -> Self {
-        match name {
-            "Empty" => Self::Empty,
-            "Ongoing" => Self::Ongoing,
-            "PrepareCommit" => Self::PrepareCommit,
-            "PrepareAbort" => Self::PrepareAbort,
-            "CompleteCommit" => Self::CompleteCommit,
-            "CompleteAbort" => Self::CompleteAbort,
-            "PrepareEpochFence" => Self::PrepareEpochFence,
-            "Dead" => Self::Dead,
-            name => Self::Other(name.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for TransactionState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+kafka_words!(TransactionState, {
+    Empty = "Empty",
+    Ongoing = "Ongoing",
+    PrepareCommit = "PrepareCommit",
+    PrepareAbort = "PrepareAbort",
+    CompleteCommit = "CompleteCommit",
+    CompleteAbort = "CompleteAbort",
+    PrepareEpochFence = "PrepareEpochFence",
+    Dead = "Dead",
+});
 
 /// Which transactions are listed: [`Default`] lists all, each method fewer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

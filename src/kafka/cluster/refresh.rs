@@ -8,7 +8,8 @@ use std::time::Duration;
 use protocol::ErrorCode;
 use protocol::Request;
 use protocol::messages::metadata_request::MetadataRequestTopic;
-use protocol::messages::{MetadataRequest, MetadataResponse};
+use protocol::messages::metadata_response::MetadataResponseBroker;
+use protocol::messages::{DescribeClusterRequest, MetadataRequest, MetadataResponse};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -34,6 +35,8 @@ const BOOTSTRAP_HEAD_START: Duration = Duration::from_millis(250);
 const CLOSED_AT_ONCE: u32 = 4;
 /// Time that is not worth cutting in halves.
 const SHORT: Duration = Duration::from_secs(1);
+/// Controllers, not brokers, in DescribeCluster's numbering.
+const CONTROLLERS: i8 = 2;
 /// How many failures an error lists.
 const LISTED: usize = 5;
 
@@ -384,6 +387,9 @@ impl Refresher {
         refresh: &Refresh,
         deadline: Instant,
     ) -> Result<Vec<MetadataResponse>> {
+        if self.config.is_of_controllers() {
+            return Ok(vec![ask_for_controllers(connection, deadline).await?]);
+        }
         let metadata = self.metadata();
         let may_create =
             |name: &str| self.config.allow_auto_create_topics && metadata.topic(name).is_none();
@@ -518,6 +524,40 @@ async fn ask_for(
         ..Default::default()
     };
     let response = connection.call(&request, deadline).await?;
+    checked(connection, response)
+}
+
+/// Asks a controller for all of them (KIP-919), as brokers are asked for metadata: there are no topics.
+async fn ask_for_controllers(
+    connection: &Connection,
+    deadline: Instant,
+) -> Result<MetadataResponse> {
+    let request = DescribeClusterRequest {
+        endpoint_type: CONTROLLERS,
+        ..Default::default()
+    };
+    let response = connection.call(&request, deadline).await?;
+    if response.error_code != ErrorCode::NONE {
+        let (node, address) = connection.broker();
+        let message = response.error_message.as_deref();
+        return Err(Error::server(response.error_code, message)
+            .api(DescribeClusterRequest::KEY)
+            .broker(node, address));
+    }
+    let controllers = response.brokers.into_iter();
+    let controllers = controllers.map(|it| MetadataResponseBroker {
+        node_id: it.broker_id,
+        host: it.host,
+        port: it.port,
+        rack: it.rack,
+        ..Default::default()
+    });
+    let response = MetadataResponse {
+        cluster_id: Some(response.cluster_id),
+        controller_id: response.controller_id,
+        brokers: controllers.collect(),
+        ..Default::default()
+    };
     checked(connection, response)
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Answer, Cluster, Judged, Shared, Target};
 use crate::kafka::observe::telemetry::{Next, State, Told};
 use crate::kafka::runtime::{Mutex, after};
-use crate::kafka::{ClientConfig, Random, Result};
+use crate::kafka::{ClientConfig, Error, ErrorKind, Random, Result};
 
 /// How long the last push may take.
 const LAST_PUSH: Duration = Duration::from_secs(3);
@@ -95,6 +95,29 @@ impl Cluster {
             Ok(response) => state.subscribed(response, now, &mut telemetry.random.lock()),
             Err(_) => state.failed(now),
         }
+    }
+
+    /// The id that brokers have given this client, asked for where none has yet.
+    pub async fn client_instance_id(&self, deadline: Instant) -> Result<String> {
+        if !self.config().metrics_push {
+            let message = "brokers give a client an id for the metrics that it tells: enable.metrics.push is false";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let known = || self.0.shared.telemetry.state.lock().instance;
+        if known().is_zero() {
+            self.found(deadline).await?;
+            let build = |_| Ok(GetTelemetrySubscriptionsRequest::default());
+            let judge = |answer: Result<Answer<GetTelemetrySubscriptionsRequest>>| match answer {
+                Ok(answer) if answer.response.error_code != ErrorCode::NONE => {
+                    Judged::failed(answer.error(answer.response.error_code, None))
+                }
+                Ok(answer) => Judged::Done(answer.response.client_instance_id),
+                Err(error) => Judged::failed(error),
+            };
+            let given = self.request(Target::Any, deadline, build, judge).await?;
+            self.0.shared.telemetry.state.lock().given(given);
+        }
+        Ok(known().to_string())
     }
 
     /// Asks any broker, and does not ask again where that fails: when to is the protocol's to say.

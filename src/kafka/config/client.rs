@@ -20,6 +20,9 @@ pub struct ClientConfig {
     /// `bootstrap.servers`: addresses (`host:port`) to find the cluster by; any one that answers is enough. Default: none, and one is
     /// needed.
     pub bootstrap_servers: Vec<String>,
+    /// `bootstrap.controllers`: addresses (`host:port`) of controllers in place of brokers (KIP-919): for an [`Admin`](crate::kafka::Admin) that
+    /// speaks with the quorum itself, also while no broker runs. Needs Kafka 3.7. What is of topics, groups and records needs brokers. Default: none.
+    pub bootstrap_controllers: Vec<String>,
     /// `client.id`: the name that brokers see in logs, metrics and quotas. Default `pat-events`.
     pub client_id: String,
     /// `request.timeout.ms`: how long one request may take: queueing, writing and waiting for the answer. Default 30 s.
@@ -79,6 +82,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             bootstrap_servers: Vec::new(),
+            bootstrap_controllers: Vec::new(),
             client_id: "pat-events".to_string(),
             request_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
@@ -113,18 +117,41 @@ impl ClientConfig {
         }
     }
 
-    /// The bootstrap addresses, read.
+    /// The bootstrap addresses, read: of brokers, or of controllers.
     pub fn bootstrap_addresses(&self) -> Result<Vec<Address>> {
-        if self.bootstrap_servers.is_empty() {
-            return Err(Error::new(
+        let addresses = match (&self.bootstrap_servers[..], &self.bootstrap_controllers[..]) {
+            ([], []) => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "bootstrap.servers is not set: name at least one broker, such as localhost:9092",
+                ));
+            }
+            (servers, []) => servers,
+            ([], controllers) => controllers,
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "bootstrap.servers and bootstrap.controllers are both set: a client speaks with brokers or with controllers",
+                ));
+            }
+        };
+        addresses.iter().map(|text| text.parse()).collect()
+    }
+
+    /// Whether the client speaks with controllers, not with brokers.
+    pub(crate) fn is_of_controllers(&self) -> bool {
+        !self.bootstrap_controllers.is_empty()
+    }
+
+    /// Fails for what reads or writes records, where there are none.
+    pub(crate) fn check_has_brokers(&self) -> Result<()> {
+        match self.is_of_controllers() {
+            false => Ok(()),
+            true => Err(Error::new(
                 ErrorKind::Config,
-                "bootstrap.servers is not set: name at least one broker, such as localhost:9092",
-            ));
+                "bootstrap.controllers is for admins alone: controllers have no records, set bootstrap.servers",
+            )),
         }
-        self.bootstrap_servers
-            .iter()
-            .map(|text| text.parse())
-            .collect()
     }
 
     /// Tells the observer, if there is one.
@@ -163,6 +190,7 @@ impl Configuration for ClientConfig {
 
     const PROPERTIES: &'static [Property<Self>] = properties! {
         "bootstrap.servers": ADDRESSES => bootstrap_servers;
+        "bootstrap.controllers": ADDRESSES => bootstrap_controllers;
         "client.id": TEXT => client_id;
         "request.timeout.ms": POSITIVE_MILLIS => request_timeout;
         "socket.connection.setup.timeout.ms": POSITIVE_MILLIS => connect_timeout;
@@ -197,6 +225,7 @@ mod tests {
     fn the_defaults_are_what_the_documentation_says() {
         let config = ClientConfig::default();
         assert!(config.bootstrap_servers.is_empty());
+        assert!(config.bootstrap_controllers.is_empty());
         assert_eq!(config.client_id, "pat-events");
         assert_eq!(config.request_timeout, Duration::from_secs(30));
         assert_eq!(config.connect_timeout, Duration::from_secs(10));
@@ -216,11 +245,35 @@ mod tests {
     }
 
     #[test]
+    fn a_client_speaks_with_brokers_or_with_controllers() {
+        let config = |pairs: &[(&str, &str)]| {
+            ClientConfig::from_properties(pairs.iter().copied()).expect("good properties")
+        };
+        let (servers, controllers) = (
+            ("bootstrap.servers", "a:1"),
+            ("bootstrap.controllers", "b:2"),
+        );
+        for (pairs, wanted) in [
+            (&[servers][..], Some("a:1")),
+            (&[controllers], Some("b:2")),
+            (&[servers, controllers], None),
+            (&[], None),
+        ] {
+            let addresses = config(pairs).bootstrap_addresses();
+            let addresses = addresses.ok().map(|it| it[0].to_string());
+            assert_eq!(addresses.as_deref(), wanted, "{pairs:?}");
+        }
+        assert!(config(&[servers]).check_has_brokers().is_ok());
+        let error = config(&[controllers]).check_has_brokers();
+        assert_eq!(error.expect_err("no records").kind(), ErrorKind::Config);
+    }
+
+    #[test]
     fn every_property_sets_its_own_field_and_refuses_nonsense() {
         let default = format!("{:?}", ClientConfig::default());
         for row in ClientConfig::PROPERTIES {
             let good = match row.name {
-                "bootstrap.servers" => "kafka:9092",
+                "bootstrap.servers" | "bootstrap.controllers" => "kafka:9092",
                 "client.id" => "mailer",
                 "allow.auto.create.topics" => "TRUE",
                 "enable.metrics.push" => "false",

@@ -326,6 +326,7 @@ impl Configuration for ConsumerConfig {
     }
 
     fn check(&self) -> Result<()> {
+        self.client.check_has_brokers()?;
         let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
         let (heartbeat, session) = (self.heartbeat_interval, self.session_timeout);
         if heartbeat >= session {

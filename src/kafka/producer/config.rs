@@ -218,6 +218,7 @@ impl Configuration for ProducerConfig {
     }
 
     fn check(&self) -> Result<()> {
+        self.client.check_has_brokers()?;
         self.client.validate()?;
         let wrong = |text: String| Err(Error::new(ErrorKind::Config, text));
         if self.transactional_id.is_some() && !(self.is_idempotent() && self.acks == Acks::All) {

@@ -27,7 +27,7 @@ const MAX_MEMBER_ID: usize = 36;
 /// A group whose members share partitions.
 #[derive(Debug)]
 pub(crate) struct ShareGroup {
-    settings: GroupSettings,
+    pub(crate) settings: GroupSettings,
     epoch: i32,
     members: BTreeMap<String, Member>,
     topics: Arc<TopicIndex>,

@@ -101,10 +101,7 @@ pub(crate) struct AclNote {
 /// What a group sets for itself, in the words of clients.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct GroupConfigNote {
-    pub(crate) record_lock_duration_ms: Option<i64>,
-    pub(crate) delivery_count_limit: Option<i64>,
-    pub(crate) partition_max_record_locks: Option<i64>,
-    pub(crate) from_earliest: Option<bool>,
+    pub(crate) configs: BTreeMap<String, String>,
 }
 
 /// A key's new value, or that it is gone.
@@ -204,10 +201,7 @@ impl TopicNote {
                 out.i32(*id);
             }
         }
-        out.count(self.configs.len());
-        for (name, value) in &self.configs {
-            out.text(name).text(value);
-        }
+        out.configs(&self.configs);
         out.0
     }
 
@@ -220,14 +214,10 @@ impl TopicNote {
             let ids: Option<Vec<i32>> = (0..count).map(|_| from.i32()).collect();
             replicas.push(ids?);
         }
-        let mut configs = BTreeMap::new();
-        for _ in 0..from.count()? {
-            configs.insert(from.text()?, from.text()?);
-        }
         let note = Self {
             name,
             replicas,
-            configs,
+            configs: from.configs()?,
         };
         from.ends().then_some(note)
     }
@@ -343,24 +333,40 @@ impl ScramNote {
 }
 
 impl GroupConfigNote {
+    /// The names of what version 0 had, as numbers.
+    const FIRST: [&str; 3] = [
+        "share.record.lock.duration.ms",
+        "share.delivery.count.limit",
+        "share.partition.max.record.locks",
+    ];
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.i8(0).number(self.record_lock_duration_ms);
-        out.number(self.delivery_count_limit);
-        out.number(self.partition_max_record_locks);
-        out.number(self.from_earliest.map(i64::from));
+        out.i8(1).configs(&self.configs);
         out.0
     }
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut from = Reader::of_version(bytes, 0)?;
-        let note = Self {
-            record_lock_duration_ms: from.number()?,
-            delivery_count_limit: from.number()?,
-            partition_max_record_locks: from.number()?,
-            from_earliest: from.number()?.map(|flag| flag != 0),
+        let mut from = Reader(bytes);
+        let configs = match from.i8()? {
+            0 => {
+                let mut configs = BTreeMap::new();
+                for name in Self::FIRST {
+                    let value = from.number()?.map(|it| it.to_string());
+                    configs.extend(value.map(|value| (name.to_owned(), value)));
+                }
+                let reset = from.number()?.map(|earliest| match earliest {
+                    0 => "latest",
+                    _ => "earliest",
+                });
+                let name = || "share.auto.offset.reset".to_owned();
+                configs.extend(reset.map(|reset| (name(), reset.to_owned())));
+                configs
+            }
+            1 => from.configs()?,
+            _ => return None,
         };
-        from.ends().then_some(note)
+        from.ends().then_some(Self { configs })
     }
 }
 
@@ -412,11 +418,12 @@ impl Writer {
         self.i8(i8::from(flag))
     }
 
-    fn number(&mut self, number: Option<i64>) -> &mut Self {
-        match number {
-            None => self.flag(false),
-            Some(number) => self.flag(true).i64(number),
+    fn configs(&mut self, configs: &BTreeMap<String, String>) -> &mut Self {
+        self.count(configs.len());
+        for (name, value) in configs {
+            self.text(name).text(value);
         }
+        self
     }
 
     fn uuid(&mut self, id: &Uuid) -> &mut Self {
@@ -483,6 +490,14 @@ impl<'a> Reader<'a> {
             1 => Some(true),
             _ => None,
         }
+    }
+
+    fn configs(&mut self) -> Option<BTreeMap<String, String>> {
+        let mut configs = BTreeMap::new();
+        for _ in 0..self.count()? {
+            configs.insert(self.text()?, self.text()?);
+        }
+        Some(configs)
     }
 
     fn number(&mut self) -> Option<Option<i64>> {
@@ -596,11 +611,22 @@ mod tests {
             server_key: vec![],
         };
         check(&user, &user.to_bytes(), ScramNote::read);
-        let config = GroupConfigNote {
-            record_lock_duration_ms: Some(1),
-            from_earliest: Some(true),
-            ..Default::default()
+        let config = |rows: &[(&str, &str)]| GroupConfigNote {
+            configs: (rows.iter())
+                .map(|(name, value)| (String::from(*name), String::from(*value)))
+                .collect(),
         };
+        // As it was written first: a duration, no limit, locks, and that groups begin at the beginning.
+        let mut first = Writer::default();
+        first.i8(0).flag(true).i64(1_000).flag(false);
+        first.flag(true).i64(200).flag(true).i64(1);
+        let rows = [
+            ("share.record.lock.duration.ms", "1000"),
+            ("share.partition.max.record.locks", "200"),
+            ("share.auto.offset.reset", "earliest"),
+        ];
+        check(&config(&rows), &first.0, GroupConfigNote::read);
+        let config = config(&[("consumer.session.timeout.ms", "50000")]);
         check(&config, &config.to_bytes(), GroupConfigNote::read);
         check(&7, &number_to_bytes(7), read_number);
         check(&true, &flag_to_bytes(true), read_flag);

@@ -52,16 +52,20 @@ pub(crate) struct DirectoryStore {
     start_offset: i64,
 }
 
+fn roll_bytes(segment_bytes: u64, retention_bytes: u64) -> u64 {
+    let by_retention = (retention_bytes / SEGMENTS_IN_RETENTION).max(LEAST_SEGMENT_BYTES);
+    segment_bytes.min(by_retention)
+}
+
 impl DirectoryStore {
     /// Of a partition that is new, or that nothing was ever appended to: its folder comes with the first append.
     pub(crate) fn new(dir: Arc<DataDir>, of: &PartitionFolder) -> Self {
-        let by_retention = (of.retention_bytes / SEGMENTS_IN_RETENTION).max(LEAST_SEGMENT_BYTES);
         Self {
             folder: dir.path.join(folder_name(&of.topic, of.partition)),
             dir,
             topic_id: of.topic_id,
             partition: of.partition,
-            roll_bytes: of.segment_bytes.min(by_retention),
+            roll_bytes: roll_bytes(of.segment_bytes, of.retention_bytes),
             segments: Vec::new(),
             size_bytes: 0,
             start_offset: 0,
@@ -255,6 +259,10 @@ impl LogStore for DirectoryStore {
         }
         self.start_offset = self.start_offset.max(start_offset.unwrap_or(0));
         start_offset
+    }
+
+    fn bound(&mut self, segment_bytes: u64, retention_bytes: u64) {
+        self.roll_bytes = roll_bytes(segment_bytes, retention_bytes);
     }
 
     fn delete_before(&mut self, offset: i64) {

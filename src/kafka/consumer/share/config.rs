@@ -163,6 +163,7 @@ impl Configuration for ShareConsumerConfig {
     }
 
     fn check(&self) -> Result<()> {
+        self.client.check_has_brokers()?;
         if self.group_id.as_deref().is_none_or(str::is_empty) {
             let message = "a share consumer needs a group: set group.id";
             return Err(Error::new(ErrorKind::Config, message));

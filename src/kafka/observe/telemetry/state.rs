@@ -64,6 +64,13 @@ impl State {
         self.next
     }
 
+    /// A broker has given the client an id: the first one stays, whoever asks at the same time.
+    pub fn given(&mut self, instance: Uuid) {
+        if self.instance.is_zero() {
+            self.instance = instance;
+        }
+    }
+
     /// The broker says what it wants.
     pub fn subscribed(
         &mut self,
@@ -74,7 +81,7 @@ impl State {
         if response.error_code != ErrorCode::NONE {
             return self.refused(response.error_code, now);
         }
-        self.instance = response.client_instance_id;
+        self.given(response.client_instance_id);
         let interval = match u64::try_from(response.push_interval_ms) {
             Ok(millis @ 1..) => Duration::from_millis(millis).max(LEAST),
             _ => INTERVAL,
