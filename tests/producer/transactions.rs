@@ -420,6 +420,74 @@ async fn a_coordinator_that_fails_tears_no_transaction() {
     }
 }
 
+/// Who asks a coordinator for an epoch has it abort what is under way, whatever its own epoch: a producer that was fenced and asked for another took
+/// its successor's transaction with it, and by the older flow the successor as well.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_was_taken_over_from_leaves_its_successor_alone() {
+    for (flow, epoch) in FLOWS
+        .into_iter()
+        .flat_map(|flow| [0, 1, 3].map(|it| (flow, it)))
+    {
+        let broker = broker(1, flow);
+        let what = format!("flow {flow}, epoch {epoch} before the last");
+        let mut first = transactional(&broker, |_| {}).await;
+        commit(&mut first, 0..10).await;
+        if epoch > 0 {
+            broker.skip_to_producer_epoch("id", i16::MAX - epoch);
+        }
+        let mut second = transactional(&broker, |_| {}).await;
+        let open = second.begin().await.expect("begun");
+        for delivery in enqueue(&open, 10..20).await.expect("accepted") {
+            delivery.await.expect("written");
+        }
+        let late = first.begin().await.expect("it does not know yet");
+        drop(enqueue(&late, 20..30).await);
+        let error = late.commit().await.expect_err("it was taken over from");
+        assert_eq!(
+            (error.is_fatal(), error.outcome()),
+            (true, WriteOutcome::NotWritten),
+            "{what}: {error}"
+        );
+        drop(enqueue(&open, 30..40).await.expect("accepted"));
+        open.commit().await.expect(&what);
+        commit(&mut second, 40..50).await;
+        sleep(A_WHILE).await;
+        let seen: Vec<u32> = (0..20).chain(30..50).collect();
+        assert_committed(&broker, PARTITIONS, &seen, &what);
+    }
+}
+
+/// A coordinator whose own write was not confirmed in time says that it is none: what it was asked for may have been done. Who heard nothing after that but
+/// that it may not look for a coordinator reported a transaction that was committed as not written.
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_which_nothing_more_is_heard_is_not_said_to_have_failed() {
+    for flow in FLOWS {
+        for code in [
+            ErrorCode::NOT_COORDINATOR,
+            ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ] {
+            let broker = broker(1, flow);
+            let what = format!("flow {flow}, {code}");
+            let mut producer = transactional(&broker, |_| {}).await;
+            let transaction = producer.begin().await.expect("begun");
+            drop(enqueue(&transaction, 0..10).await.expect("accepted"));
+            broker.inject(Fault::on(
+                ApiKey::END_TXN,
+                FaultAction::ApplyThenAnswer(code),
+            ));
+            let refused = FaultAction::Answer(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+            broker.inject(Fault::on(ApiKey::FIND_COORDINATOR, refused).times(2));
+            let error = transaction.commit().await.expect_err("nobody said so");
+            assert_eq!(error.outcome(), WriteOutcome::Unknown, "{what}: {error}");
+            assert_eq!(broker.pending_faults(), 0, "{what}");
+            commit(&mut producer, 10..20).await;
+            sleep(A_WHILE).await;
+            let seen: Vec<u32> = (0..20).collect();
+            assert_committed(&broker, PARTITIONS, &seen, &what);
+        }
+    }
+}
+
 /// KIP-467: whoever handed in the record that was refused is told why; nothing of the transaction counts.
 #[tokio::test(start_paused = true)]
 async fn a_record_that_is_refused_is_named_and_its_transaction_aborted() {

@@ -139,7 +139,7 @@ fn unconfirmed(harness: &Harness) {
 /// Any error, of any API that the clients use: once, or a few times.
 fn draw_any(harness: &Harness, rng: &Rng) {
     let api = rng.pick(&errors_of(harness)).api;
-    let error = any_error(rng);
+    let error = any_error(&harness.plan, rng);
     // Most errors say that a batch was not written, or nothing was acknowledged: it is not, then.
     let is_believed = [
         ApiKey::PRODUCE,

@@ -87,8 +87,8 @@ struct Topic {
     incarnation: Incarnation,
     partitions: i32,
     past: Vec<(Incarnation, i32, i64, Id)>,
-    /// What of all was written under the last epoch of a producer id, and under which.
-    last_epochs: BTreeMap<Id, i64>,
+    /// Under which producer id all of it was written.
+    producer_ids: BTreeMap<Id, i64>,
     /// What was committed when last looked at.
     stored: BTreeMap<(Group, i32), i64>,
 }
@@ -353,15 +353,14 @@ impl Harness {
             (topic.incarnation, topic.partitions)
         };
         let mut log = Vec::new();
-        let mut last_epochs = BTreeMap::new();
+        let mut producer_ids = BTreeMap::new();
         let mut decompressor = Decompressor::default();
         for partition in 0..partitions {
             let summary = self.broker.log(TOPIC, partition).expect("the topic stays");
             for bytes in summary.batches {
                 for batch in BatchIter::new(bytes) {
                     let batch = batch.expect("the broker checks batches");
-                    let is_last_epoch = batch.producer_epoch() == i16::MAX;
-                    let producer_id = is_last_epoch.then(|| batch.producer_id());
+                    let producer_id = batch.producer_id();
                     let mut records = batch
                         .decode(&mut decompressor, 1 << 20)
                         .expect("the broker checks batches");
@@ -372,14 +371,12 @@ impl Harness {
                             .and_then(|value| self.plan.format.id(value))
                             .expect("all values hold an id");
                         log.push((incarnation, partition, record.offset, id));
-                        if let Some(producer_id) = producer_id {
-                            last_epochs.insert(id, producer_id);
-                        }
+                        producer_ids.insert(id, producer_id);
                     }
                 }
             }
         }
-        self.topic().last_epochs.extend(last_epochs);
+        self.topic().producer_ids.extend(producer_ids);
         log
     }
 
@@ -557,8 +554,8 @@ async fn live(seed: u64, reduction: &Reduction) -> Outcome {
 
     let present = harness.present();
     let log = [std::mem::take(&mut harness.topic().past), present].concat();
-    let last_epochs = std::mem::take(&mut harness.topic().last_epochs);
-    let history = harness.recorder.history(log, last_epochs);
+    let producer_ids = std::mem::take(&mut harness.topic().producer_ids);
+    let history = harness.recorder.history(log, producer_ids);
     let guarantees = Guarantees {
         idempotent: load.idempotence,
         all_is_well: harness.plan.all_is_well(),

@@ -373,8 +373,12 @@ impl Plan {
         let batched = (rng.chance(25) && typed).then(|| rng.between(1, 10) as usize);
         let sharing = (rng.chance(25)).then(|| Sharing::draw(rng, scenario, format, lasts));
         let first_producer_epoch = *rng.pick(&[0, 0, i16::MAX - 1, i16::MAX]);
-        let transactions =
+        let mut transactions =
             (rng.chance(25)).then(|| Transactional::draw(rng, scenario, format, lasts));
+        if let (Some(transactions), true) = (&mut transactions, quota) {
+            // What waits for its quota is no failure.
+            transactions.timeout = transactions.timeout.max(SECOND * 120);
+        }
         Self {
             transactions,
             batched,
@@ -520,10 +524,19 @@ const CLAIMS: &[ErrorCode] = &[
     ErrorCode::UNSUPPORTED_VERSION,
 ];
 
-/// Any error, by its number, that claims nothing; now and then one that nobody knows.
-pub fn any_error(rng: &Rng) -> ErrorCode {
+/// Likewise that a record is larger than a topic takes: one that failed goes to the dead-letter topic then, and to no retry topic.
+const CLAIMS_OF_SIZE: &[ErrorCode] = &[
+    ErrorCode::MESSAGE_TOO_LARGE,
+    ErrorCode::RECORD_LIST_TOO_LARGE,
+];
+
+/// Any error, by its number, that claims nothing in this plan; now and then one that nobody knows.
+pub fn any_error(plan: &Plan, rng: &Rng) -> ErrorCode {
+    let claims = |code: &ErrorCode| {
+        CLAIMS.contains(code) || !plan.retry_delays.is_empty() && CLAIMS_OF_SIZE.contains(code)
+    };
     let known: Vec<ErrorCode> = ErrorCode::all()
-        .filter(|code| !code.is_ok() && !CLAIMS.contains(code))
+        .filter(|code| !code.is_ok() && !claims(code))
         .collect();
     match rng.between(0, 9) {
         0 => ErrorCode(rng.between(1_000, 2_000) as i16),

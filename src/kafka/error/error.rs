@@ -315,9 +315,14 @@ impl Error {
         ends && !self.0.tried_on
     }
 
+    /// Whether it is of a request that changes nothing.
+    pub(crate) fn is_of_reading(&self) -> bool {
+        self.0.api.is_some_and(only_reads)
+    }
+
     /// For a write: whether it may have happened. What only reads has written nothing.
     pub fn outcome(&self) -> WriteOutcome {
-        if self.0.api.is_some_and(only_reads) {
+        if self.is_of_reading() {
             return WriteOutcome::NotWritten;
         }
         if let Some(outcome) = self.0.outcome {

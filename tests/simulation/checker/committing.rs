@@ -187,6 +187,8 @@ struct Progress {
     owner: Option<u32>,
     /// The owner's commits that were begun and not acknowledged, each with the floor when it was begun.
     open: Vec<(i64, i64)>,
+    /// The lowest commit of one who has been followed, where that may count.
+    of_followed: Option<i64>,
 }
 
 /// Commits never fall, and whoever takes a partition over begins no lower than at what was committed. The log's start never moves here, so
@@ -195,7 +197,16 @@ struct Progress {
 /// A commit that was begun and not acknowledged may yet reach the coordinator, behind later ones even, until another generation fences it:
 /// for a partition that begins with `Owns`, no lower than the lowest commit that may have come last. A member that joins again may find its
 /// old generation, so only another owner is proof of a new one.
-pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut Vec<Violation>) {
+///
+/// A group that goes over from the classic protocol gives partitions to others that a cooperative member is still to give up, as Kafka's does: that one
+/// is a member as they are, and what it commits counts, too.
+pub(super) fn progress(
+    history: &History,
+    log: &Log,
+    guarantees: Guarantees,
+    group: &[u32],
+    found: &mut Vec<Violation>,
+) {
     let mut now: Incarnation = 0;
     let mut partitions: BTreeMap<i32, Progress> = BTreeMap::new();
     let mut beginning: BTreeMap<(u32, i32), i64> = BTreeMap::new();
@@ -250,8 +261,8 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
             }
             Event::Assigned { reader, partition } if group.contains(&reader) => {
                 let known = partitions.entry(partition).or_default();
-                for (next, _) in &known.open {
-                    known.floor = known.floor.min(*next);
+                for next in (known.open.iter().map(|(next, _)| *next)).chain(known.of_followed) {
+                    known.floor = known.floor.min(next);
                 }
                 if known.owner.replace(reader) != Some(reader) {
                     known.open.clear();
@@ -283,6 +294,9 @@ pub(super) fn progress(history: &History, log: &Log, group: &[u32], found: &mut 
                 let known = partitions.entry(partition).or_default();
                 if known.owner == Some(reader) {
                     known.open.push((next, known.floor));
+                } else if !guarantees.epochs_rise {
+                    let lowest = known.of_followed.map_or(next, |lowest| lowest.min(next));
+                    known.of_followed = Some(lowest);
                 }
             }
             Event::Committed {

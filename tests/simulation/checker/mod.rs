@@ -220,7 +220,7 @@ pub fn check(history: &History, guarantees: Guarantees, groups: &[Vec<u32>]) -> 
     for group in groups {
         reading::everything_read(history, &log, group, &mut found);
         committing::commits(history, &log, group, &mut found);
-        committing::progress(history, &log, group, &mut found);
+        committing::progress(history, &log, guarantees, group, &mut found);
     }
     handling::order(history, &log, &mut found);
     if let Some(guarantees) = guarantees.sharing {

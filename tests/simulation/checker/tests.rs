@@ -87,7 +87,7 @@ fn history(events: impl IntoIterator<Item = Event>, log: &[(i64, u32)]) -> Histo
             .iter()
             .map(|(offset, number)| (0, 0, *offset, id(*number)))
             .collect(),
-        last_epochs: BTreeMap::new(),
+        producer_ids: BTreeMap::new(),
     }
 }
 
@@ -323,6 +323,11 @@ fn committed(reader: u32, next: i64) -> Event {
 /// What a group of 7 and 8 has to say for itself after `events`, when both records were written and 7 has read both, and the coordinator has
 /// what it acknowledges.
 fn judged(events: impl IntoIterator<Item = Event>) -> Vec<Violation> {
+    judged_by(true, events)
+}
+
+/// The same of a group whose epochs rise, or do not, since it goes over from one protocol to the other.
+fn judged_by(epochs_rise: bool, events: impl IntoIterator<Item = Event>) -> Vec<Violation> {
     let written = [written(0, 0), written(1, 1)].concat();
     let first = [owns(7), read(7, 0), read(7, 1)];
     let mut has = 0;
@@ -335,7 +340,11 @@ fn judged(events: impl IntoIterator<Item = Event>) -> Vec<Violation> {
     });
     let events = written.into_iter().chain(first).chain(events);
     let history = history(events, &[(0, 0), (1, 1)]);
-    check(&history, IDEMPOTENT, &[vec![7, 8]])
+    let guarantees = Guarantees {
+        epochs_rise,
+        ..IDEMPOTENT
+    };
+    check(&history, guarantees, &[vec![7, 8]])
 }
 
 #[test]
@@ -376,8 +385,9 @@ fn a_member_that_begins_before_the_commit_is_found() {
     let late = again.into_iter().chain(two).chain(next());
     assert_eq!(judged(late), []);
     // One that was begun in a generation that is over is refused.
-    let fenced = two.into_iter().chain([owns(8), committing(7, 1)]);
-    assert_eq!(judged(fenced.chain(next())), [low()]);
+    let fenced = two.into_iter().chain([owns(8), committing(7, 1), owns(7)]);
+    assert_eq!(judged(fenced.clone().chain(next())), [low()]);
+    assert_eq!(judged_by(false, fenced.chain(next())), []);
     let unheard = [committing(7, 2), owns(8), committed(7, 2), read(8, 1)];
     assert_eq!(judged(unheard), []);
 }
@@ -649,17 +659,15 @@ fn a_new_topic_is_read_from_where_the_group_is() {
     assert_eq!(judged(&member, &fewer), [skipped()]);
 }
 
-/// What comes late under the last epoch, behind what was written under another producer id: only where nobody was told what became of it.
+/// What comes late behind what was written under another producer id: only where nobody was told what became of it.
 #[test]
 fn what_no_epoch_can_fence_may_come_late_where_its_fate_is_unknown() {
-    let late = |outcome, last_epochs: &[(u32, i64)]| {
+    let late = |outcome, producer_ids: [i64; 2]| {
         let mut history = history(
             [sent(0, outcome), written(1, 0)].concat(),
             &[(0, 1), (1, 0)],
         );
-        history.last_epochs = (last_epochs.iter())
-            .map(|(number, producer_id)| (id(*number), *producer_id))
-            .collect();
+        history.producer_ids = (0..).map(id).zip(producer_ids).collect();
         check(&history, IDEMPOTENT, &[]).len()
     };
     let unknown = ReportedOutcome::Unknown;
@@ -667,11 +675,9 @@ fn what_no_epoch_can_fence_may_come_late_where_its_fate_is_unknown() {
         partition: 0,
         offset: 1,
     };
-    assert_eq!(late(unknown, &[(0, 7)]), 0);
-    assert_eq!(late(unknown, &[(0, 7), (1, 8)]), 0);
-    assert_eq!(late(unknown, &[(0, 7), (1, 7)]), 1, "under the same id");
-    assert_eq!(late(unknown, &[(1, 8)]), 1, "the next epoch fences it");
-    assert_eq!(late(written, &[(0, 7)]), 1);
+    assert_eq!(late(unknown, [7, 8]), 0);
+    assert_eq!(late(unknown, [7, 7]), 1, "the next epoch fences it");
+    assert_eq!(late(written, [7, 8]), 1);
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub(super) fn doubled(history: &History, found: &mut Vec<Violation>) {
 /// Per producer and key, first appearances in a partition follow the order of sending. (Without idempotence a record may appear again later:
 /// that is a duplicate, not a reordering, as long as each record's first appearance is in its place. And one whose fate is reported as
 /// unknown may come late: what the network held back until then, nothing tells the broker to refuse. With idempotence the next epoch does; but
-/// after the last one there is only another producer id, of which brokers know nothing.)
+/// after the last one there is only another producer id, of which brokers know nothing: it fences no epoch of the one before.)
 pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<Violation>) {
     let unknown: BTreeSet<Id> = history
         .events
@@ -98,10 +98,8 @@ pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<V
         let Some(key) = keys.get(&id) else { continue };
         let place = (incarnation, partition, id.producer, *key);
         let later = last.get(&place);
-        let is_unfenced = later.is_some_and(|later| {
-            let last_epoch = history.last_epochs.get(&id);
-            last_epoch.is_some() && last_epoch != history.last_epochs.get(later)
-        });
+        let producer_id = |id| history.producer_ids.get(id);
+        let is_unfenced = later.is_some_and(|later| producer_id(later) != producer_id(&id));
         if is_unknown && is_unfenced {
             continue;
         }

@@ -47,7 +47,7 @@ async fn chaos(harness: Harness, plan: Transactional, rng: Rng) {
                     broker.move_leader(topic.name(), partition, node);
                 }
             }
-            _ => draw_fault(&harness, &rng),
+            _ => draw_fault(&harness, plan, &rng),
         }
     }
 }
@@ -71,8 +71,11 @@ fn coordinated(plan: Transactional) -> Vec<String> {
     ids.chain(groups).chain([LOOPS.to_owned()]).collect()
 }
 
-fn draw_fault(harness: &Harness, rng: &Rng) {
-    let of = rng.pick(ERRORS);
+fn draw_fault(harness: &Harness, plan: Transactional, rng: &Rng) {
+    // By the older flow there are more requests.
+    let of_flow = if plan.version < 2 { OLDER_FLOW } else { &[] };
+    let errors: Vec<_> = ERRORS.iter().chain(of_flow).collect();
+    let of = rng.pick(&errors);
     let pause = rng.millis(1, 3_000);
     let actions = [
         FaultAction::ApplyThenDisconnect,
@@ -111,15 +114,19 @@ const TIMED_OUT: &[ErrorCode] = &[
 ];
 
 const END: Errors = errors(ApiKey::END_TXN, NOT_READY, TIMED_OUT);
+const ADD_PARTITIONS: Errors = errors(ApiKey::ADD_PARTITIONS_TO_TXN, NOT_READY, TIMED_OUT);
+const ADD_OFFSETS: Errors = errors(ApiKey::ADD_OFFSETS_TO_TXN, NOT_READY, TIMED_OUT);
+
+/// The same, of what only producers of the older flow ask for.
+const OLDER_FLOW: &[Errors] = &[ADD_PARTITIONS, ADD_OFFSETS, ADD_OFFSETS, ADD_OFFSETS];
 
 /// Which requests meet faults; what is in it more often meets more of them.
 const ERRORS: &[Errors] = &[
     END,
     END,
     errors(ApiKey::INIT_PRODUCER_ID, NOT_READY, TIMED_OUT),
-    // Requests of producers of the older flow, and what leaders ask coordinators.
-    errors(ApiKey::ADD_PARTITIONS_TO_TXN, NOT_READY, TIMED_OUT),
-    errors(ApiKey::ADD_OFFSETS_TO_TXN, NOT_READY, TIMED_OUT),
+    // What leaders ask coordinators.
+    ADD_PARTITIONS,
     errors(
         ApiKey::TXN_OFFSET_COMMIT,
         &[

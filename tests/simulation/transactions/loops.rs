@@ -14,7 +14,7 @@ use pat_events::kafka::{
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::applications::{FIRST_LOOP, LOOPS, Shared};
 use super::events::{Topic, TransactionEvent};
@@ -177,7 +177,11 @@ async fn live(
     rng: Rng,
 ) -> Result<(), ExactlyOnceError> {
     let format = shared.harness.plan.format;
-    let mut copying = Copying { shared, rng };
+    let mut copying = Copying {
+        shared,
+        rng,
+        works_from: Instant::now(),
+    };
     match format {
         RecordFormat::Own if copying.shared.plan.typed => {
             of_events::<OwnEvents>(config, &mut copying, stop).await
@@ -214,16 +218,20 @@ where
 struct Copying {
     shared: Shared,
     rng: Rng,
+    /// Until then it takes no time again: what it takes of a transaction is bounded, however many records that has.
+    works_from: Instant,
 }
 
 impl Copying {
     /// Takes its time, now and then more than a transaction has.
-    async fn work(&self) {
+    async fn work(&mut self) {
         if self.shared.harness.has_healed() {
             return;
         }
-        if self.rng.chance(5) {
-            sleep(self.rng.millis(0, 500)).await;
+        if self.rng.chance(5) && self.works_from <= Instant::now() {
+            let time = self.rng.millis(0, 500);
+            sleep(time).await;
+            self.works_from = Instant::now() + time * 8;
         }
         if self.rng.chance(self.shared.plan.late_percent) && self.rng.chance(20) {
             sleep(self.shared.plan.timeout * 3 / 2).await;

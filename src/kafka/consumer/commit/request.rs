@@ -83,6 +83,27 @@ fn recreated(partition: &TopicPartition) -> Error {
     .topic_partition(partition.topic.clone(), partition.partition)
 }
 
+fn rebalanced() -> Error {
+    Error::new(
+        ErrorKind::Rebalance,
+        "the group has rebalanced since these offsets were read: poll, and commit what is assigned now",
+    )
+}
+
+/// A refusal that would end the member, as the member sees it `now`: where it is no longer the one who asked, it goes on. A static member that has
+/// joined anew has fenced itself under the id before, and what was under way then is of a generation that is over, no more.
+fn seen_from_now(
+    refusal: Error,
+    asked: &GroupMetadata,
+    now: Option<Result<GroupMetadata>>,
+) -> Error {
+    match now.filter(|_| refusal.is_fatal()) {
+        Some(Ok(now)) if !now.continues(asked) => rebalanced().because(refusal),
+        Some(Err(not_now)) if !not_now.is_fatal() => not_now.because(refusal),
+        _ => refusal,
+    }
+}
+
 /// What is wrong with an answer that is not the end.
 struct Failure {
     error: Error,
@@ -197,7 +218,11 @@ impl Commit {
             match outcome {
                 CommitOutcome::Committed => drop(self.offsets.remove(&name)),
                 CommitOutcome::Refused => self.refuse(&name, error()),
-                CommitOutcome::AllRefused => return Err(error()),
+                CommitOutcome::AllRefused => {
+                    let group = self.group.as_ref();
+                    let now = group.map(|it| it.with(|membership| membership.group_metadata()));
+                    return Err(seen_from_now(error(), &self.identity, now));
+                }
                 CommitOutcome::WithoutNote => match self.offsets.get_mut(&name) {
                     Some(offset) if !offset.metadata.is_empty() => offset.metadata.clear(),
                     _ => self.refuse(&name, error()),
@@ -245,10 +270,7 @@ impl Commit {
         if let Some(group) = &self.group {
             let current = group.with(|membership| membership.group_metadata())?;
             if !current.continues(&self.identity) {
-                return Err(Error::new(
-                    ErrorKind::Rebalance,
-                    "the group has rebalanced since these offsets were read: poll, and commit what is assigned now",
-                ));
+                return Err(rebalanced());
             }
             // The epoch may be another meanwhile.
             self.identity = current;
@@ -345,6 +367,27 @@ mod tests {
     };
 
     use super::*;
+
+    /// A static member joins anew under another id, and the commit that was under way meanwhile is refused to the one before: that is no second member.
+    #[test]
+    fn a_member_that_has_fenced_itself_by_joining_anew_goes_on() {
+        let refusal = || Error::server(ErrorCode::FENCED_INSTANCE_ID, None);
+        let member = |id: &str| GroupMetadata {
+            member_id: id.to_string(),
+            instance_id: Some("x".to_string()),
+            ..GroupMetadata::standalone()
+        };
+        let asked = member("before");
+        let joining = Error::new(ErrorKind::Rebalance, "it is joining");
+        for now in [Ok(member("anew")), Err(joining)] {
+            let error = seen_from_now(refusal(), &asked, Some(now));
+            assert_eq!(error.kind(), ErrorKind::Rebalance, "{error}");
+        }
+        for now in [Some(Ok(asked.clone())), Some(Err(refusal())), None] {
+            let error = seen_from_now(refusal(), &asked, now);
+            assert!(error.is_fatal(), "{error}");
+        }
+    }
 
     /// Nothing is known of the name now: the brokers must not be told that both offsets are of one of the topics.
     #[test]

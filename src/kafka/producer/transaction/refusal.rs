@@ -10,8 +10,11 @@ use crate::kafka::{Error, WriteOutcome};
 pub(super) enum Meaning {
     /// The same again, after a pause: whoever got it is the wrong one, is not ready, or is not there.
     Again,
-    /// The epoch is not the newest of the transactional id, or the coordinator has none: the transaction is lost, and whether the producer
-    /// is as well is known when it asks for another epoch.
+    /// The epoch is not the newest of the transactional id: the transaction is lost, and so is the producer, unless it was the coordinator that
+    /// ended the transaction, which says so when it is asked to abort it.
+    Fenced,
+    /// The coordinator does not know the producer id: the transaction is lost, and whether the producer is as well is known when it asks for
+    /// another epoch.
     EpochIsOver,
     /// The epoch may not be the newest: leaders of partitions say so of any that they do not know, and so did coordinators before Kafka 2.7
     /// (KIP-588). Whether the coordinator knows the epoch shows when it is asked to abort.
@@ -37,25 +40,36 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self {
             meaning: meaning_of(&error),
-            // What a broker does not know it says with an error that nobody expects (KAFKA-14034).
-            maybe_done: error.outcome() == WriteOutcome::Unknown,
+            maybe_done: maybe_done(&error),
             error,
         }
     }
 }
 
+/// What a broker does not know it says with an error that nobody expects (KAFKA-14034), and a coordinator whose own write was not confirmed in time
+/// that it is none.
+fn maybe_done(error: &Error) -> bool {
+    let is_unconfirmed = matches!(
+        error.server_error(),
+        Some(ErrorCode::COORDINATOR_NOT_AVAILABLE | ErrorCode::NOT_COORDINATOR)
+    );
+    error.outcome() == WriteOutcome::Unknown || is_unconfirmed && !error.is_of_reading()
+}
+
 fn meaning_of(error: &Error) -> Meaning {
-    let Some(code) = error.server_error() else {
+    let Some(code) = error.server_error().filter(|_| !error.is_of_reading()) else {
+        // Also of who was asked on the way to the coordinator.
         return match may_pass(error) {
             true => Meaning::Again,
             false => Meaning::NeedsSomebody,
         };
     };
     match code {
-        ErrorCode::PRODUCER_FENCED
-        | ErrorCode::INVALID_PRODUCER_ID_MAPPING
-        | ErrorCode::UNKNOWN_PRODUCER_ID => Meaning::EpochIsOver,
+        ErrorCode::PRODUCER_FENCED => Meaning::Fenced,
         ErrorCode::INVALID_PRODUCER_EPOCH => Meaning::EpochInDoubt,
+        ErrorCode::INVALID_PRODUCER_ID_MAPPING | ErrorCode::UNKNOWN_PRODUCER_ID => {
+            Meaning::EpochIsOver
+        }
         ErrorCode::UNKNOWN_SERVER_ERROR | ErrorCode::TRANSACTION_COORDINATOR_FENCED => {
             Meaning::Again
         }

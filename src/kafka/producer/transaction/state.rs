@@ -7,6 +7,8 @@
 //!   nobody can tell any more is "unknown".
 //! - Whatever of it failed makes a transaction one that can only be aborted: it is never committed in part.
 //! - After an error that leaves anything open the producer asks for another epoch before it goes on: what may still be under way is fenced.
+//! - A producer that another one has taken over from asks for no epoch: a coordinator that is asked for one aborts the transaction under way,
+//!   whoever asks, and that is the other one's by then. So it is by its abort that a fenced producer learns whether it was taken over from.
 //! - One step is under way at a time; another transaction begins when the last one is over.
 
 use std::collections::VecDeque;
@@ -118,12 +120,15 @@ pub(super) struct TransactionState {
     refusal: Option<Error>,
     /// What of the transaction the coordinator may know.
     may_be_known: bool,
-    /// The coordinator has said that the epoch is not the newest: it is of no use but for getting another.
+    /// The coordinator has said that it does not know the producer id: it is of no use but for getting another.
     epoch_is_over: bool,
     /// The coordinator has once refused to end the transaction because of an epoch that it may know all the same.
     epoch_was_doubted: bool,
     /// Not everything that was written under the epoch is known: the next transaction needs another.
     needs_epoch: bool,
+    /// The coordinator stumbles when it is asked for another epoch, as Kafka's does after the last one where the one before is not its newest: it is asked
+    /// to abort, which it answers.
+    init_stumbles: bool,
     /// What was asked last may have been done though it was refused, or not answered.
     end_may_be_done: bool,
     to_add: Vec<TopicPartition>,
@@ -161,6 +166,7 @@ impl TransactionState {
             epoch_is_over: false,
             epoch_was_doubted: false,
             needs_epoch: false,
+            init_stumbles: false,
             end_may_be_done: false,
             to_add: Vec::new(),
             offsets: VecDeque::new(),
@@ -428,6 +434,7 @@ impl TransactionState {
             self.cannot_commit(error, now);
         }
         match self.phase {
+            Phase::Uninitialised if self.wanted && self.init_stumbles => Step::End(false),
             Phase::Uninitialised if self.wanted => {
                 self.init_since.get_or_insert(now);
                 Step::Init(self.identity)
@@ -448,7 +455,7 @@ impl TransactionState {
             } => Step::Quiesce,
             Phase::Aborting { quiesced: true, .. } => {
                 if self.epoch_is_over {
-                    // Whoever raised the epoch has aborted the transaction.
+                    // Whoever has forgotten the id has no transaction of it.
                     self.unsettle();
                     self.init_since.get_or_insert(now);
                     Step::Init(self.identity)
@@ -501,24 +508,32 @@ impl TransactionState {
         };
         #[cfg(planted_defects)]
         if planted::is_planted(planted::Defect::FencedGoesOn)
-            && refusal.meaning == Meaning::EpochIsOver
+            && matches!(refusal.meaning, Meaning::Fenced | Meaning::EpochIsOver)
         {
             self.identity = None;
             return self.again(refusal.error, now, pause);
         }
         let is_unexplained = self.note_unexplained(&refusal.error, now);
         match refusal.meaning {
-            Meaning::EpochIsOver | Meaning::EpochInDoubt if self.identity.is_some() => {
-                self.lost(self.fenced(refusal.error, now), now);
+            Meaning::Fenced | Meaning::EpochIsOver | Meaning::EpochInDoubt
+                if self.identity.is_some() =>
+            {
+                let unsettled = self.unsettled.take();
+                self.lost(self.fenced(refusal.error, now), unsettled, now);
             }
             Meaning::Again if is_unexplained => {
-                self.lost(self.unexplained(refusal.error), now);
+                let unsettled = self.unsettled.take();
+                self.lost(self.unexplained(refusal.error), unsettled, now);
             }
             Meaning::Again
             | Meaning::Abort
             | Meaning::Unexpected
+            | Meaning::Fenced
             | Meaning::EpochIsOver
-            | Meaning::EpochInDoubt => self.again(refusal.error, now, pause),
+            | Meaning::EpochInDoubt => {
+                self.init_stumbles = self.unexplained_since.is_some();
+                self.again(refusal.error, now, pause);
+            }
             Meaning::NeedsSomebody => {
                 self.wanted = false;
                 self.succeeded();
@@ -546,9 +561,8 @@ impl TransactionState {
         now.saturating_duration_since(since) >= self.timeout
     }
 
-    /// The producer is of no use any more, because of `error`.
-    fn lost(&mut self, error: Error, now: Instant) {
-        let unsettled = self.unsettled.take();
+    /// The producer is of no use any more, because of `error`. `unsettled` is the error of the transaction that was to be committed, where one was.
+    fn lost(&mut self, error: Error, unsettled: Option<Error>, now: Instant) {
         let outcome = unsettled.map_or(WriteOutcome::NotWritten, |error| error.outcome());
         let error = error.with_outcome(outcome);
         self.failing = None;
@@ -576,7 +590,7 @@ impl TransactionState {
                 self.succeeded();
             }
             Err(refusal) => {
-                self.epoch_is_over |= refusal.meaning == Meaning::EpochIsOver;
+                self.epoch_is_over |= self.is_forgotten(refusal.meaning);
                 self.addition_refused(refusal, now, pause);
             }
         }
@@ -593,7 +607,7 @@ impl TransactionState {
                 self.succeeded();
             }
             Err(refusal) => {
-                self.epoch_is_over |= refusal.meaning == Meaning::EpochIsOver;
+                self.epoch_is_over |= self.is_forgotten(refusal.meaning);
                 self.addition_refused(refusal, now, pause);
             }
         }
@@ -664,11 +678,18 @@ impl TransactionState {
         pause: Duration,
     ) {
         let refusal = match result {
+            Ok(next) if matches!(self.phase, Phase::Uninitialised) => {
+                self.init_stumbles = false;
+                self.identity = next.or(self.identity);
+                return;
+            }
             Ok(next) => {
                 self.succeeded();
                 // In the implicit flow every transaction has an epoch of its own.
                 self.needs_epoch |= self.flow == Flow::Implicit;
                 self.needs_epoch &= next.is_none();
+                // It is the one behind the last, after which nothing can be fenced: for what the coordinator ends by itself.
+                self.needs_epoch |= next.is_some_and(|next| next.epoch == i16::MAX);
                 self.identity = next.or(self.identity);
                 return match commit {
                     true => self.over(Ended::Committed, now),
@@ -686,6 +707,9 @@ impl TransactionState {
             self.needs_epoch = true;
             return self.over(Ended::Committed, now);
         }
+        if matches!(self.phase, Phase::Uninitialised) {
+            return self.on_ended_instead_of_init(refusal, now, pause);
+        }
         let may_be_done = self.end_may_be_done;
         self.end_may_be_done |= refusal.maybe_done;
         let is_doubted = refusal.meaning == Meaning::EpochInDoubt && !self.epoch_was_doubted;
@@ -702,17 +726,65 @@ impl TransactionState {
                     false => WriteOutcome::NotWritten,
                 };
                 self.succeeded();
-                self.epoch_is_over = meaning == Meaning::EpochIsOver;
+                self.epoch_is_over = self.is_forgotten(meaning);
                 self.end_since = Some(now);
                 self.phase = Phase::Aborting {
                     quiesced: true,
                     cause: Some(not_committed(refusal.error).with_outcome(outcome)),
                 };
             }
-            (_, false) => {
+            (meaning, false) if self.is_fencing(meaning) => {
+                #[cfg(planted_defects)]
+                if planted::is_planted(planted::Defect::FencedGoesOn) {
+                    self.identity = None;
+                    self.succeeded();
+                    return self.unsettle();
+                }
+                let cause = match &mut self.phase {
+                    Phase::Aborting { cause, .. } => cause.take(),
+                    _ => None,
+                };
+                self.lost(self.fenced(refusal.error, now), cause, now);
+            }
+            (meaning, false) => {
                 self.succeeded();
+                if meaning == Meaning::Unexpected
+                    && let Phase::Aborting { cause, .. } = &mut self.phase
+                {
+                    // There is nothing to abort: what was to be committed may have been.
+                    *cause = cause
+                        .take()
+                        .map(|cause| cause.with_outcome(WriteOutcome::Unknown));
+                }
                 self.unsettle();
             }
+        }
+    }
+
+    /// It was asked to abort, since it stumbled over who asks for an epoch: it knows who that is, or the epoch is asked for again.
+    fn on_ended_instead_of_init(&mut self, refusal: Refusal, now: Instant, pause: Duration) {
+        match refusal.meaning {
+            Meaning::Again => self.again(refusal.error, now, pause),
+            meaning if self.is_fencing(meaning) => {
+                let unsettled = self.unsettled.take();
+                self.lost(self.fenced(refusal.error, now), unsettled, now);
+            }
+            _ => self.init_stumbles = false,
+        }
+    }
+
+    /// Whether a refusal says that nobody has the producer id. Its last epochs do not say so: another producer has another id after them, and the
+    /// coordinator takes who asks under the id before that for its owner.
+    fn is_forgotten(&self, meaning: Meaning) -> bool {
+        let is_last = |identity: ProducerIdAndEpoch| identity.epoch >= i16::MAX - 1;
+        meaning == Meaning::EpochIsOver && !self.identity.is_some_and(is_last)
+    }
+
+    /// Whether an abort that is refused like this says that another producer has taken over.
+    fn is_fencing(&self, meaning: Meaning) -> bool {
+        match meaning {
+            Meaning::Fenced | Meaning::EpochInDoubt => true,
+            meaning => meaning == Meaning::EpochIsOver && !self.is_forgotten(meaning),
         }
     }
 

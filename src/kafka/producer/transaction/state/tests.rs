@@ -18,6 +18,8 @@ struct Model {
     /// The epoch before, whose owner may ask again.
     last: Option<i16>,
     at: At,
+    /// Another producer has taken over.
+    taken_over: bool,
 }
 
 type Answer<T> = std::result::Result<T, ErrorCode>;
@@ -66,25 +68,35 @@ impl Model {
     }
 
     fn init(&mut self, known: Option<i16>) -> Answer<i16> {
+        if self.at == At::Ongoing {
+            // Whoever asks in the middle of a transaction fences it, whatever its epoch.
+            assert!(!self.taken_over, "another one's transaction is aborted");
+            self.time_out();
+            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+        }
         match known {
             Some(epoch) if self.last == Some(epoch) => return Ok(self.epoch),
             Some(epoch) if epoch != self.epoch => return Err(ErrorCode::PRODUCER_FENCED),
             _ => {}
         }
-        if self.at == At::Ongoing {
-            // Whoever asks in the middle of a transaction fences it, itself included.
-            self.time_out(None);
-            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
-        }
         self.next_epoch(known);
         Ok(self.epoch)
     }
 
-    fn time_out(&mut self, last: Option<i16>) {
+    /// The coordinator aborts by itself. In the explicit flow nobody gets the epoch that comes after.
+    fn time_out(&mut self) {
         if self.at == At::Ongoing {
             self.at = At::Ended { committed: false };
-            self.next_epoch(last);
+            self.next_epoch((self.flow == Flow::Implicit).then_some(self.epoch));
         }
+    }
+
+    /// Another producer takes over, and has a transaction under way.
+    fn take_over(&mut self) {
+        self.time_out();
+        self.next_epoch(None);
+        self.at = At::Ongoing;
+        self.taken_over = true;
     }
 
     fn next_epoch(&mut self, last: Option<i16>) {
@@ -123,6 +135,7 @@ fn run(seed: u64, flow: Flow) -> ([u32; 3], bool) {
         epoch: 7,
         last: None,
         at: At::Nothing,
+        taken_over: false,
     };
     let mut counts = [0; 3];
     for round in 0..40 {
@@ -152,12 +165,8 @@ fn run(seed: u64, flow: Flow) -> ([u32; 3], bool) {
             state.failed(&error, now);
         }
         match random.below(30) {
-            0 => model.time_out(Some(model.epoch)),
-            // Another one takes over.
-            1 if round > 5 => {
-                model.time_out(None);
-                model.next_epoch(None);
-            }
+            0 => model.time_out(),
+            1 if round > 5 && has_records => model.take_over(),
             _ => {}
         }
         let commit = random.below(4) > 0;
@@ -242,7 +251,11 @@ fn drive<R>(
             }
             Step::AddOffsets(_) | Step::CommitOffsets(_) => panic!("there are no offsets"),
             Step::Flush => state.on_flushed(Ok(()), *now),
-            Step::Quiesce => state.on_quiesced(random.below(2) == 0),
+            Step::Quiesce => {
+                // Nothing is on its way to a partition that was not added.
+                let needs_epoch = state.may_be_known && random.below(2) == 0;
+                state.on_quiesced(needs_epoch);
+            }
             Step::End(commit) => {
                 let result = with_luck(random, || model.end(epoch, commit));
                 let result = result.map(|next| next.map(identity));
@@ -330,12 +343,10 @@ fn who_is_fenced_says_of_whom_and_what_to_do() {
     let fenced = || Err(refused(ErrorCode::PRODUCER_FENCED));
     state.on_ended(true, fenced(), now, Duration::ZERO);
     assert!(state.ended(number).is_none(), "it is not known who");
-    assert!(matches!(state.next(now), Step::Init(Some(_))));
-    state.on_init(
-        Err(refused(ErrorCode::PRODUCER_FENCED)),
-        now,
-        Duration::ZERO,
-    );
+    // Asked for another epoch, the coordinator would abort what the other one has under way.
+    assert!(matches!(state.next(now), Step::End(false)));
+    state.on_ended(false, fenced(), now, Duration::ZERO);
+    assert!(matches!(state.next(now), Step::Idle));
     let Some(Ended::Failed(error)) = state.ended(number) else {
         panic!("it was not committed: {state:?}");
     };
@@ -396,7 +407,7 @@ fn after_what_nobody_can_tell_another_epoch_comes_before_anything_else() {
     for flow in [Flow::Explicit, Flow::Implicit] {
         for commit in [true, false] {
             for refusal in [
-                ErrorCode::INVALID_PRODUCER_EPOCH,
+                ErrorCode::INVALID_PRODUCER_ID_MAPPING,
                 ErrorCode::INVALID_TXN_STATE,
             ] {
                 let (mut state, now) = ready(flow);
@@ -459,6 +470,10 @@ fn a_producer_whose_epochs_are_used_up_ends_when_a_transaction_would_have() {
                 let unexplained = Err(refused(ErrorCode::UNKNOWN_SERVER_ERROR));
                 state.on_init(unexplained, now, pause);
             }
+            Step::End(false) => {
+                let nothing = Err(refused(ErrorCode::INVALID_TXN_STATE));
+                state.on_ended(false, nothing, now, Duration::ZERO);
+            }
             Step::Idle => break state.initialised(),
             step => panic!("{step:?}"),
         }
@@ -483,6 +498,10 @@ fn a_producer_whose_epochs_are_used_up_ends_when_a_transaction_would_have() {
             _ => ErrorCode::UNKNOWN_SERVER_ERROR,
         };
         now += pause;
+        if let Step::End(false) = state.next(now) {
+            let nothing = Err(refused(ErrorCode::INVALID_TXN_STATE));
+            state.on_ended(false, nothing, now, Duration::ZERO);
+        }
         assert!(matches!(state.next(now), Step::Init(Some(_))));
         state.on_init(Err(refused(code)), now, pause);
     }
@@ -490,4 +509,79 @@ fn a_producer_whose_epochs_are_used_up_ends_when_a_transaction_would_have() {
     let identity = ProducerIdAndEpoch { id: 2, epoch: 0 };
     state.on_init(Ok(identity), now, Duration::ZERO);
     assert!(matches!(state.initialised(), Some(Ok(()))));
+}
+
+/// After the last epoch Kafka's coordinator answers who names an older one with an error that says nothing, as often as it is asked.
+#[test]
+fn who_was_taken_over_from_after_the_last_epoch_hears_of_it() {
+    let (mut state, now) = ready(Flow::Explicit);
+    let number = state.begin(now);
+    state.writes_to(TopicPartition::new("t", 0));
+    state.abort(now);
+    state.on_quiesced(true);
+    assert!(matches!(state.next(now), Step::Idle));
+    assert!(matches!(state.ended(number), Some(Ended::Aborted)));
+    for _ in 0..2 {
+        assert!(matches!(state.next(now), Step::Init(Some(_))));
+        let stumbles = Err(refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+        state.on_init(stumbles, now, Duration::ZERO);
+        assert!(matches!(state.next(now), Step::End(false)));
+        let lost = || Error::new(ErrorKind::Disconnected, "the answer was lost").into();
+        state.on_ended(false, Err(lost()), now, Duration::ZERO);
+        assert!(matches!(state.next(now), Step::End(false)));
+        // It has nothing to abort: the epoch is asked for again.
+        let nothing = Err(refused(ErrorCode::INVALID_TXN_STATE));
+        state.on_ended(false, nothing, now, Duration::ZERO);
+    }
+    let stumbles = Err(refused(ErrorCode::UNKNOWN_SERVER_ERROR));
+    state.on_init(stumbles, now, Duration::ZERO);
+    let fenced = Err(refused(ErrorCode::INVALID_PRODUCER_EPOCH));
+    state.on_ended(false, fenced, now, Duration::ZERO);
+    assert!(matches!(state.next(now), Step::Idle));
+    assert!(matches!(state.initialised(), Some(Err(error)) if error.is_fatal()));
+}
+
+/// A coordinator that ends a transaction by itself under the last epoch but one leaves the last, which can be fenced by none: what was written under it
+/// after that was in two transactions.
+#[test]
+fn nothing_is_written_under_the_epoch_that_cannot_be_fenced() {
+    let last = ProducerIdAndEpoch {
+        id: 1,
+        epoch: i16::MAX,
+    };
+    let (mut state, now) = ready(Flow::Implicit);
+    let number = state.begin(now);
+    state.writes_to(TopicPartition::new("t", 0));
+    state.commit(now);
+    state.on_flushed(Ok(()), now);
+    let ended = Err(refused(ErrorCode::INVALID_TXN_STATE));
+    state.on_ended(true, ended, now, Duration::ZERO);
+    assert!(matches!(state.next(now), Step::End(false)));
+    state.on_ended(false, Ok(Some(last)), now, Duration::ZERO);
+    assert!(matches!(state.ended(number), Some(Ended::Failed(_))));
+    assert!(state.initialised().is_none(), "nothing begins: {state:?}");
+    assert!(matches!(state.next(now), Step::Init(Some(known)) if known == last));
+}
+
+/// Under the id before its own another producer would be disturbed, too.
+#[test]
+fn who_was_fenced_under_a_last_epoch_asks_for_no_other() {
+    let (mut state, now) = ready(Flow::Implicit);
+    let last = ProducerIdAndEpoch {
+        id: 1,
+        epoch: i16::MAX - 1,
+    };
+    state.on_init(Ok(last), now, Duration::ZERO);
+    let number = state.begin(now);
+    state.writes_to(TopicPartition::new("t", 0));
+    state.abort(now);
+    state.on_quiesced(false);
+    assert!(matches!(state.next(now), Step::End(false)));
+    let unknown = Err(refused(ErrorCode::INVALID_PRODUCER_ID_MAPPING));
+    state.on_ended(false, unknown, now, Duration::ZERO);
+    assert!(matches!(state.next(now), Step::Idle));
+    let Some(Ended::Failed(error)) = state.ended(number) else {
+        panic!("it is over: {state:?}");
+    };
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
 }
