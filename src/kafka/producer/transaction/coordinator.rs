@@ -9,7 +9,7 @@ use protocol::messages::{
 use protocol::{ErrorCode, Request};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::refusal::{Refusal, has_moved};
+use super::refusal::{Meaning, Refusal, has_moved};
 use super::requests::{self, Asking, Offsets};
 use super::state::{Flow, Step};
 use super::transactions::Transactions;
@@ -144,12 +144,33 @@ impl Coordinator {
         let result = asked.await;
         let result = result.and_then(|answer| requests::partitions_added(&answer, &partitions));
         let (result, pause) = self.judge(result);
+        let mut refused = None;
         match &result {
             Ok(()) => self.admit(&partitions),
             // What waits for it says so when its time is over.
-            Err(refusal) => (self.shared).note_lack_of_producer_id(refusal.error.clone()),
+            Err(refusal) if refusal.meaning == Meaning::Again => {
+                (self.shared).note_lack_of_producer_id(refusal.error.clone());
+            }
+            Err(refusal) => refused = Some(refusal.error.clone()),
         }
         transactions.tell(|state, now| state.on_partitions_added(&partitions, result, now, pause));
+        if let Some(error) = refused {
+            self.give_up(&partitions, &error);
+        }
+    }
+
+    /// Nothing will be sent to partitions that cannot be added: what waits for that fails now.
+    fn give_up(&self, partitions: &[TopicPartition], error: &Error) {
+        let error = error.clone().with_outcome(WriteOutcome::NotWritten);
+        let queues: Vec<_> = {
+            let inner = self.transactions.lock();
+            let queues = partitions.iter().filter_map(|it| inner.joined.get(it));
+            queues.cloned().collect()
+        };
+        for queue in queues {
+            let given_up = queue.cancel(&error, &self.shared.memory);
+            self.shared.records_failed(&queue, &given_up);
+        }
     }
 
     fn admit(&self, partitions: &[TopicPartition]) {
