@@ -8,6 +8,11 @@
 //!
 //! `--transaction`, `--records`, `--warmup`, `--payload` (a file of records: u32le key length, u32le value length, key, value, repeated; without it keys of 26 and
 //! values of 270 bytes), `--compression`, `--linger-ms` and `--batch-bytes` are those of the programs that other clients are measured with.
+//!
+//! Beside others, in turns, on Kafka 4.4 with one broker, three rounds, medians of CPU time a record, ours = 1: with 100 records a transaction franz-go 1.22 1.5,
+//! confluent-kafka 1.0 1.5; with 10,000 franz-go 2.2, confluent-kafka 3.3; Java 4.4, whose JIT compiler was still at work, more than ten. With 100
+//! records ours was not the one with the most transactions a second: what follows at once on the end of a transaction finds the broker still writing the markers,
+//! and the broker looks again after 20 ms (`add.partitions.to.txn.retry.backoff.ms`).
 
 #[path = "support/broker_process.rs"]
 mod broker_process;

@@ -69,6 +69,20 @@ fn epochs(broker: &Broker, numbers: std::ops::Range<u32>) -> Vec<i16> {
     those.map(|it| it.epoch).collect()
 }
 
+/// Nothing of a transaction is seen early: what comes in one go leaves in one request.
+#[tokio::test]
+async fn the_records_of_a_small_transaction_take_one_request() {
+    let broker = broker(1, 2);
+    let mut producer = transactional(&broker, |config| config.batch_bytes = 100_000).await;
+    commit(&mut producer, 0..60).await;
+    let before = producer.metrics().requests_sent;
+    for transaction in 1..=50 {
+        commit(&mut producer, transaction * 60..(transaction + 1) * 60).await;
+    }
+    let sent = producer.metrics().requests_sent - before;
+    assert!((50..60).contains(&sent), "{sent} requests, 50 transactions");
+}
+
 /// librdkafka #3575: the epoch was raised in the middle of a transaction, and its commit succeeded without the records before that.
 #[tokio::test(start_paused = true)]
 async fn an_epoch_that_is_lost_in_a_transaction_aborts_all_of_it() {

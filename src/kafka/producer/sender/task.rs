@@ -159,7 +159,12 @@ impl Sender {
     /// While nothing is in flight, what waits leaves at once; but where much waits and more comes from one turn to the next, a request
     /// costs less when it has that too. It waits for its linger time at most. False if nothing waits.
     async fn has_all_that_is_coming(&self) -> bool {
-        let mut filled = self.broker.filled(MUCH_BYTES);
+        // Nobody sees anything of a transaction before it is committed: to be early is worth nothing there, and a request more costs.
+        let much = match self.shared.transactions {
+            Some(_) => 1,
+            None => MUCH_BYTES,
+        };
+        let mut filled = self.broker.filled(much);
         let mut quiet_turns = 0;
         while let Some(before) = filled
             && quiet_turns < QUIET_TURNS
@@ -167,7 +172,7 @@ impl Sender {
         {
             tokio::task::yield_now().await;
             // However little it was: a turn may have been short.
-            filled = self.broker.filled(MUCH_BYTES);
+            filled = self.broker.filled(much);
             quiet_turns = if filled > Some(before) {
                 0
             } else {
