@@ -5,10 +5,10 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::record::RawHeaders;
 use crate::kafka::Random;
+use crate::kafka::runtime::SharedRandom;
 use crate::kafka::runtime::calendar::date_and_time;
 
 /// What the header of every attribute begins with.
@@ -203,24 +203,15 @@ impl Envelope {
 
 /// Makes ids: UUIDs of version 7 (RFC 9562), which sort by their time, their other 74 bits random. Takes no lock.
 #[derive(Debug)]
-pub(crate) struct Ids {
-    seed: u64,
-    made: AtomicU64,
-}
+pub(crate) struct Ids(SharedRandom);
 
 impl Ids {
     pub(crate) fn new(random: &mut Random) -> Self {
-        Self {
-            seed: random.next_u64(),
-            made: AtomicU64::new(random.next_u64()),
-        }
+        Self(SharedRandom::new(random))
     }
 
     fn next(&self, now_ms: i64) -> [u8; 36] {
-        let made = self.made.fetch_add(1, Ordering::Relaxed);
-        // The counter, mixed: numbers without a pattern, without a generator behind a lock.
-        let low = Random::seeded(self.seed ^ made).next_u64();
-        let high = Random::seeded(self.seed.wrapping_add(made)).next_u64();
+        let (high, low) = self.0.next();
         let time = (now_ms.max(0) as u128) & 0xFFFF_FFFF_FFFF;
         let id = time << 80
             | 0x7 << 76

@@ -192,9 +192,7 @@ impl Fleet {
         name: &str,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
-        let start = |jdk| Kafka::start(jdk, 1);
-        let name = format!("kafka::{name}");
-        self.trial(name, |fleet| &fleet.one, Use::BesideOthers, start, case)
+        self.on_one_used(name, Use::BesideOthers, case)
     }
 
     /// The same, of a trial that has the broker for itself while it runs: it changes, or looks at, what is the whole cluster's.
@@ -203,9 +201,18 @@ impl Fleet {
         name: &str,
         case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
     ) -> Trial {
+        self.on_one_used(name, Use::Alone, case)
+    }
+
+    fn on_one_used(
+        self: &Arc<Self>,
+        name: &str,
+        how: Use,
+        case: impl FnOnce(&Jdk, &Kafka) + Send + 'static,
+    ) -> Trial {
         let start = |jdk| Kafka::start(jdk, 1);
         let name = format!("kafka::{name}");
-        self.trial(name, |fleet| &fleet.one, Use::Alone, start, case)
+        self.trial(name, |fleet| &fleet.one, how, start, case)
     }
 
     /// A trial that needs a Kafka of three brokers, and has it for itself while it runs.

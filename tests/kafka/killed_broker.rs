@@ -81,6 +81,15 @@ impl Killed {
         self.folder.join("data")
     }
 
+    /// Starts it for the first time, and creates `topic`.
+    pub async fn start_with(&mut self, topic: &NewTopic) -> Admin {
+        self.start().await;
+        let admin = Admin::connect(ClientConfig::new(&self.address));
+        let admin = admin.await.expect("connected");
+        admin.create_topic(topic).await.expect("created");
+        admin
+    }
+
     /// Starts it, and waits until it says that it serves. Returns how long that took.
     pub async fn start(&mut self) -> Duration {
         self.starts += 1;
@@ -144,11 +153,7 @@ struct Told {
 async fn case(kills: u32, fsync: &'static str) {
     let mut killed = Killed::new("killed-broker", fsync);
     let began = Instant::now();
-    killed.start().await;
-    let admin = Admin::connect(ClientConfig::new(&killed.address));
-    let admin = admin.await.expect("connected");
-    let created = admin.create_topic(&NewTopic::new(TOPIC, PARTITIONS)).await;
-    created.expect("created");
+    let admin = killed.start_with(&NewTopic::new(TOPIC, PARTITIONS)).await;
     let told = Arc::new(Told::default());
     let mut tasks = Vec::new();
     for _ in 0..PRODUCERS {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use pat_events::kafka::{
-    Admin, ClientConfig, Consumer, ConsumerConfig, ErrorKind, NewTopic, ProducerConfig, Record,
-    Result, StartOffset, TopicPartition, TransactionalProducer, WriteOutcome,
+    Consumer, ConsumerConfig, ErrorKind, NewTopic, ProducerConfig, Record, Result, StartOffset,
+    TopicPartition, TransactionalProducer, WriteOutcome,
 };
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -69,11 +69,7 @@ impl Told {
 async fn case(kills: u32) {
     let mut killed = Killed::new("killed-transactions", "always");
     let began = Instant::now();
-    killed.start().await;
-    let admin = Admin::connect(ClientConfig::new(&killed.address));
-    let admin = admin.await.expect("connected");
-    let created = admin.create_topic(&NewTopic::new(TOPIC, PARTITIONS)).await;
-    created.expect("created");
+    killed.start_with(&NewTopic::new(TOPIC, PARTITIONS)).await;
     let told = Arc::new(Told::default());
     let rng = Rng::new(began.elapsed().as_nanos() as u64);
     let mut tasks = Vec::new();

@@ -31,7 +31,7 @@ pub(crate) use budget::{Budget, Excess, Reservation};
 pub use clock::Clock;
 pub(crate) use deadline::after;
 pub(crate) use decompressors::Decompressors;
-pub(crate) use random::Random;
+pub(crate) use random::{Random, SharedRandom};
 pub(crate) use retry::Retry;
 pub(crate) use sync::Mutex;
 pub(crate) use watched::{Watched, Watcher};

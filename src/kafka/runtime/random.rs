@@ -1,6 +1,7 @@
 //! Seeded random numbers (SplitMix64): jitter, sticky partitions, correlation of nothing with anything. Not for secrets.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A small generator of random numbers. The same seed gives the same numbers.
@@ -43,6 +44,30 @@ impl Random {
     /// `duration`, more or less by up to 20%, as KIP-580 spreads its backoffs.
     pub fn jittered(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(0.8 + 0.4 * self.fraction())
+    }
+}
+
+/// Random numbers for many at once, without a lock: a counter, mixed.
+#[derive(Debug)]
+pub(crate) struct SharedRandom {
+    seed: u64,
+    drawn: AtomicU64,
+}
+
+impl SharedRandom {
+    pub fn new(random: &mut Random) -> Self {
+        Self {
+            seed: random.next_u64(),
+            drawn: AtomicU64::new(random.next_u64()),
+        }
+    }
+
+    /// The next 128 bits, in two halves.
+    pub fn next(&self) -> (u64, u64) {
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        let high = Random::seeded(self.seed.wrapping_add(drawn)).next_u64();
+        let low = Random::seeded(self.seed ^ drawn).next_u64();
+        (high, low)
     }
 }
 

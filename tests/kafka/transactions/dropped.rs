@@ -1,28 +1,13 @@
 //! Calls that are dropped after some polls: what was asked for goes on.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
-
 use super::numbered;
+use crate::cut::Cut;
 use crate::fleet::Target;
 
-/// Polls `call` so often, and drops it; what it returned, if it was done.
+/// What `call` returns, unless it is dropped after so many polls.
 async fn cut<F: Future>(polls: usize, call: F) -> Option<F::Output> {
-    let mut call = pin!(call);
-    let mut left = polls;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match call.as_mut().poll(context) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+    let woken = false;
+    Cut { polls, woken }.of(call).await
 }
 
 pub async fn what_was_asked_for_goes_on_when_the_call_is_dropped(target: Target) {

@@ -1,21 +1,14 @@
 //! The picture of a run, of made-up figures: how it was told while it ran, and what it came to.
 
-use std::time::Duration;
-
 use ratatui::buffer::Buffer;
-use tokio::time::Instant;
 
-use super::progress::{Look, Seen};
+use super::progress::Look;
 use super::report;
 use crate::picture::{check, svg_of};
 
 #[tokio::test(start_paused = true)]
 async fn the_picture_of_a_run_is_what_it_prints() {
-    let look = |ms: u64, sent, handled, lag_us| Look {
-        at: Instant::now() + Duration::from_millis(ms),
-        sent,
-        seen: Seen { handled, lag_us },
-    };
+    let look = Look::made_up;
     let told = look(400, 191_000, 131_000, 158_400).after(&look(200, 95_700, 58_000, 81_000));
     let bar = format!("{}{}", "█".repeat(17), "░".repeat(9));
     let text = format!(

@@ -63,6 +63,16 @@ pub struct Look {
 }
 
 impl Look {
+    /// So many milliseconds from now.
+    #[cfg(test)]
+    pub fn made_up(ms: u64, sent: u64, handled: u64, lag_us: u64) -> Self {
+        Self {
+            at: Instant::now() + Duration::from_millis(ms),
+            sent,
+            seen: Seen { handled, lag_us },
+        }
+    }
+
     /// What is told of this look after another, beside the bar: rates and lag.
     pub fn after(&self, before: &Look) -> String {
         let seconds = (self.at - before.at).as_secs_f64().max(1e-9);
@@ -256,11 +266,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rates_are_of_the_time_since_the_look_before() {
-        let look = |ms: u64, sent, handled, lag_us| Look {
-            at: Instant::now() + Duration::from_millis(ms),
-            sent,
-            seen: Seen { handled, lag_us },
-        };
+        let look = Look::made_up;
         let told = look(700, 21_000, 12_500, 1_250).after(&look(200, 1_000, 500, 7));
         assert_eq!(told, "sent 40,000/s, handled 24,000/s, lag 1.2 ms");
         assert_eq!(

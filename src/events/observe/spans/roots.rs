@@ -1,16 +1,13 @@
 //! Traces that begin here: which of them are sampled, decided by their id before a span is built.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-use crate::kafka::runtime::Random;
+use crate::kafka::runtime::{Random, SharedRandom};
 
 /// Draws the ids of traces. Takes no lock.
 #[derive(Debug)]
 pub(super) struct Roots {
-    seed: u64,
-    drawn: AtomicU64,
+    random: SharedRandom,
     /// Below it an id's lower 63 bits are those of a trace that is sampled, as the SDK's `TraceIdRatioBased` has it.
     bound: u64,
 }
@@ -18,24 +15,20 @@ pub(super) struct Roots {
 impl Roots {
     pub fn new(ratio: f64, random: &mut Random) -> Self {
         Self {
-            seed: random.next_u64(),
-            drawn: AtomicU64::new(random.next_u64()),
+            random: SharedRandom::new(random),
             bound: (ratio.clamp(0.0, 1.0) * (1u64 << 63) as f64) as u64,
         }
     }
 
     /// What stands for the first span of a trace that is not sampled; `None`: this one is.
     pub fn unsampled(&self) -> Option<SpanContext> {
-        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
-        let mut random = Random::seeded(self.seed ^ drawn);
-        let low = random.next_u64();
+        let (high, low) = self.random.next();
         if low >> 1 < self.bound {
             return None;
         }
-        let high = Random::seeded(self.seed.wrapping_add(drawn)).next_u64();
         let trace = TraceId::from(u128::from(high) << 64 | u128::from(low));
         // An id of zeros is none.
-        let span = SpanId::from(random.next_u64() | 1);
+        let span = SpanId::from(Random::seeded(high).next_u64() | 1);
         let (flags, state) = (TraceFlags::NOT_SAMPLED, TraceState::NONE);
         Some(SpanContext::new(trace, span, flags, false, state))
     }

@@ -17,6 +17,7 @@ use crate::kafka::cluster::{Answer, Channel, Target};
 use crate::kafka::net::Connection;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
+use crate::kafka::producer::partition::queue::PartitionQueue;
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
 use crate::kafka::producer::state::ProducerState;
 use crate::kafka::runtime::Backoff;
@@ -162,26 +163,29 @@ impl Coordinator {
     /// Nothing will be sent to partitions that cannot be added: what waits for that fails now.
     fn give_up(&self, partitions: &[TopicPartition], error: &Error) {
         let error = error.clone().with_outcome(WriteOutcome::NotWritten);
-        let queues: Vec<_> = {
-            let inner = self.transactions.lock();
-            let queues = partitions.iter().filter_map(|it| inner.joined.get(it));
-            queues.cloned().collect()
-        };
-        for queue in queues {
-            let given_up = queue.cancel(&error, &self.shared.memory);
-            self.shared.records_failed(&queue, &given_up);
-        }
+        let (_, queues) = self.joined(partitions);
+        self.cancel(&queues, &error);
     }
 
     fn admit(&self, partitions: &[TopicPartition]) {
-        let (number, queues) = {
-            let inner = self.transactions.lock();
-            let queues = partitions.iter().filter_map(|it| inner.joined.get(it));
-            let queues: Vec<_> = queues.cloned().collect();
-            (inner.state.number(), queues)
-        };
+        let (number, queues) = self.joined(partitions);
         for queue in queues {
             queue.admitted(number);
+        }
+    }
+
+    /// The number of the transaction, and the queues of those of `partitions` that it writes to.
+    fn joined(&self, partitions: &[TopicPartition]) -> (u64, Vec<Arc<PartitionQueue>>) {
+        let inner = self.transactions.lock();
+        let queues = partitions.iter().filter_map(|it| inner.joined.get(it));
+        (inner.state.number(), queues.cloned().collect())
+    }
+
+    /// Fails what was not sent of these.
+    fn cancel(&self, queues: &[Arc<PartitionQueue>], error: &Error) {
+        for queue in queues {
+            let given_up = queue.cancel(error, &self.shared.memory);
+            self.shared.records_failed(queue, &given_up);
         }
     }
 
@@ -311,18 +315,14 @@ impl Coordinator {
         if planted::is_planted(planted::Defect::AbortedGoesOn) {
             return false;
         }
-        let memory = &self.shared.memory;
         let text = "the transaction was aborted before the record was sent";
         let error =
             Error::new(ErrorKind::TransactionAborted, text).with_outcome(WriteOutcome::NotWritten);
         let queues = self.transactions.joined();
-        for queue in &queues {
-            let given_up = queue.cancel(&error, memory);
-            self.shared.records_failed(queue, &given_up);
-        }
+        self.cancel(&queues, &error);
         let mut needs_epoch = false;
         for queue in &queues {
-            for completion in queue.flush(memory) {
+            for completion in queue.flush(&self.shared.memory) {
                 // Written or not, it is not to be seen.
                 let _ = completion.resolved().await;
             }

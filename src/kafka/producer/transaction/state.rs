@@ -11,10 +11,11 @@
 //!   whoever asks, and that is the other one's by then. So it is by its abort that a fenced producer learns whether it was taken over from.
 //! - One step is under way at a time; another transaction begins when the last one is over.
 
+mod fencing;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use protocol::ErrorCode;
 use tokio::time::{Duration, Instant};
 
 use super::metrics::TransactionCounters;
@@ -518,12 +519,10 @@ impl TransactionState {
             Meaning::Fenced | Meaning::EpochIsOver | Meaning::EpochInDoubt
                 if self.identity.is_some() =>
             {
-                let unsettled = self.unsettled.take();
-                self.lost(self.fenced(refusal.error, now), unsettled, now);
+                self.lost(self.fenced(refusal.error, now), now);
             }
             Meaning::Again if is_unexplained => {
-                let unsettled = self.unsettled.take();
-                self.lost(self.unexplained(refusal.error), unsettled, now);
+                self.lost(self.unexplained(refusal.error), now);
             }
             Meaning::Again
             | Meaning::Abort
@@ -544,34 +543,6 @@ impl TransactionState {
                 }
                 self.refusal = Some(refusal.error);
             }
-        }
-    }
-
-    /// Whether the next epoch was refused with UNKNOWN_SERVER_ERROR, and nothing else, for as long as a transaction may take.
-    ///
-    /// So Kafka answers who asks with an epoch of a producer id whose last one is given away: to another producer, to an abort of its own, or
-    /// to this one, which did not hear of it. Asking on comes to nothing; Java's producer ends at the first such answer.
-    fn note_unexplained(&mut self, error: &Error, now: Instant) -> bool {
-        let is_unexplained = error.server_error() == Some(ErrorCode::UNKNOWN_SERVER_ERROR);
-        if !is_unexplained || self.identity.is_none() {
-            self.unexplained_since = None;
-            return false;
-        }
-        let since = *self.unexplained_since.get_or_insert(now);
-        now.saturating_duration_since(since) >= self.timeout
-    }
-
-    /// The producer is of no use any more, because of `error`. `unsettled` is the error of the transaction that was to be committed, where one was.
-    fn lost(&mut self, error: Error, unsettled: Option<Error>, now: Instant) {
-        let outcome = unsettled.map_or(WriteOutcome::NotWritten, |error| error.outcome());
-        let error = error.with_outcome(outcome);
-        self.failing = None;
-        self.phase = Phase::Over(error.clone());
-        if error.kind() == ErrorKind::Fenced {
-            self.counters.fenced();
-        }
-        if self.ended.is_none() {
-            self.end(Ended::Failed(error), now);
         }
     }
 
@@ -740,11 +711,7 @@ impl TransactionState {
                     self.succeeded();
                     return self.unsettle();
                 }
-                let cause = match &mut self.phase {
-                    Phase::Aborting { cause, .. } => cause.take(),
-                    _ => None,
-                };
-                self.lost(self.fenced(refusal.error, now), cause, now);
+                self.lost(self.fenced(refusal.error, now), now);
             }
             (meaning, false) => {
                 self.succeeded();
@@ -761,40 +728,17 @@ impl TransactionState {
         }
     }
 
-    /// It was asked to abort, since it stumbled over who asks for an epoch: it knows who that is, or the epoch is asked for again.
-    fn on_ended_instead_of_init(&mut self, refusal: Refusal, now: Instant, pause: Duration) {
-        match refusal.meaning {
-            Meaning::Again => self.again(refusal.error, now, pause),
-            meaning if self.is_fencing(meaning) => {
-                let unsettled = self.unsettled.take();
-                self.lost(self.fenced(refusal.error, now), unsettled, now);
-            }
-            _ => self.init_stumbles = false,
-        }
-    }
-
-    /// Whether a refusal says that nobody has the producer id. Its last epochs do not say so: another producer has another id after them, and the
-    /// coordinator takes who asks under the id before that for its owner.
-    fn is_forgotten(&self, meaning: Meaning) -> bool {
-        let is_last = |identity: ProducerIdAndEpoch| identity.epoch >= i16::MAX - 1;
-        meaning == Meaning::EpochIsOver && !self.identity.is_some_and(is_last)
-    }
-
-    /// Whether an abort that is refused like this says that another producer has taken over.
-    fn is_fencing(&self, meaning: Meaning) -> bool {
-        match meaning {
-            Meaning::Fenced | Meaning::EpochInDoubt => true,
-            meaning => meaning == Meaning::EpochIsOver && !self.is_forgotten(meaning),
+    /// The error of the transaction that was to be committed, and is aborted.
+    fn take_cause(&mut self) -> Option<Error> {
+        match &mut self.phase {
+            Phase::Aborting { cause, .. } => cause.take(),
+            _ => None,
         }
     }
 
     /// From an abort to another epoch.
     fn unsettle(&mut self) {
-        let cause = match &mut self.phase {
-            Phase::Aborting { cause, .. } => cause.take(),
-            _ => None,
-        };
-        self.unsettled = cause;
+        self.unsettled = self.take_cause();
         self.phase = Phase::Uninitialised;
         self.wanted = true;
     }
@@ -813,10 +757,7 @@ impl TransactionState {
     }
 
     fn aborted(&mut self, now: Instant) {
-        let cause = match &mut self.phase {
-            Phase::Aborting { cause, .. } => cause.take(),
-            _ => None,
-        };
+        let cause = self.take_cause();
         // Whatever was in doubt: what was committed cannot be aborted.
         let cause = cause.map(|cause| cause.with_outcome(WriteOutcome::NotWritten));
         self.over(cause.map_or(Ended::Aborted, Ended::Failed), now);
@@ -874,39 +815,6 @@ impl TransactionState {
     fn succeeded(&mut self) {
         self.failing = None;
         self.not_before = None;
-    }
-
-    fn unexplained(&self, cause: Error) -> Error {
-        Error::new(
-            ErrorKind::Fenced,
-            format!(
-                "the coordinator has no epoch for the producer of the transactional id {:?} after the one it has, and has said so for \
-                 transaction.timeout.ms = {}: its epochs are used up, by another producer or by aborts; connect anew to take over",
-                self.id,
-                self.timeout.as_millis()
-            ),
-        )
-        .because(cause)
-    }
-
-    fn fenced(&self, cause: Error, now: Instant) -> Error {
-        let taken = now.saturating_duration_since(self.began);
-        let or_late = match self.number > 0 && taken >= self.timeout {
-            true => format!(
-                ", or its last transaction, begun {taken:?} ago, was aborted after transaction.timeout.ms = {}",
-                self.timeout.as_millis()
-            ),
-            false => String::new(),
-        };
-        Error::new(
-            ErrorKind::Fenced,
-            format!(
-                "another producer has taken over the transactional id {:?}{or_late}: this one can write no more; give each producer that is to \
-                 live at the same time an id of its own, or connect anew to take over",
-                self.id
-            ),
-        )
-        .because(cause)
     }
 }
 

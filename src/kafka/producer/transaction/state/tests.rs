@@ -1,5 +1,7 @@
 //! The state against a coordinator that does what Kafka's does, answers or not, times transactions out, and lets others take over.
 
+use protocol::ErrorCode;
+
 use super::*;
 use crate::kafka::Random;
 
