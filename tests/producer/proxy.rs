@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pat_events::broker::Broker;
@@ -27,6 +28,8 @@ pub enum Meddling {
     Changed(fn(&mut Vec<u8>)),
     /// The connection ends in the middle of the answer.
     CutShort,
+    /// The broker is asked so much later, and what follows on the connection as well.
+    Late(Duration),
 }
 
 /// A request on its way.
@@ -110,6 +113,9 @@ async fn relay(
                 client.write_all(&segment).await?;
             }
             continue;
+        }
+        if let Meddling::Late(by) = meddling {
+            tokio::time::sleep(by).await;
         }
         write_frame(&mut broker, &request).await?;
         let mut answer = read_frame(&mut broker).await?;

@@ -1,6 +1,7 @@
 //! Transactions while brokers lose epochs, answers and coordinators: a transaction is committed whole or not at all, and what is reported of it is what
 //! became of it. By both flows: with requests that add partitions, and without (KIP-890).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pat_events::broker::{Broker, Fault, FaultAction, Garbling};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::committed::{assert_committed, logged};
 use crate::harness::*;
-use crate::proxy::{Proxy, refusing_records};
+use crate::proxy::{Asked, Meddling, Proxy, refusing_records};
 
 const PARTITIONS: i32 = 3;
 /// What may be on its way to the log after it was reported, such as markers.
@@ -81,6 +82,40 @@ async fn the_records_of_a_small_transaction_take_one_request() {
     }
     let sent = producer.metrics().requests_sent - before;
     assert!((50..60).contains(&sent), "{sent} requests, 50 transactions");
+}
+
+/// A coordinator answers EndTxn before it has written the markers, and a broker that gets something of the next transaction meanwhile looks again after
+/// 20 ms (KIP-890).
+#[tokio::test(start_paused = true)]
+async fn what_came_too_early_comes_a_little_later_in_the_next_transactions() {
+    let (markers, backoff) = (Duration::from_millis(3), Duration::from_millis(20));
+    let broker = broker(1, 2);
+    let mut ended: Option<Instant> = None;
+    let proxy = Proxy::new(&broker, move |asked: &Asked| match asked.api {
+        ApiKey::END_TXN => {
+            ended = Some(Instant::now());
+            Meddling::None
+        }
+        ApiKey::PRODUCE if ended.is_some_and(|ended| ended.elapsed() < markers) => {
+            Meddling::Late(backoff)
+        }
+        _ => Meddling::None,
+    });
+    let mut producer = transactional(&broker, |config| {
+        config.client.transport = Arc::new(proxy);
+        config.batch_bytes = 100_000;
+    })
+    .await;
+    for transaction in 0..10 {
+        commit(&mut producer, transaction * 60..(transaction + 1) * 60).await;
+    }
+    let (began, before) = (Instant::now(), producer.metrics().requests_sent);
+    for transaction in 10..110 {
+        commit(&mut producer, transaction * 60..(transaction + 1) * 60).await;
+    }
+    let each = began.elapsed() / 100;
+    assert!(each >= markers && each < 2 * markers, "{each:?}");
+    assert_eq!(producer.metrics().requests_sent - before, 100);
 }
 
 /// librdkafka #3575: the epoch was raised in the middle of a transaction, and its commit succeeded without the records before that.

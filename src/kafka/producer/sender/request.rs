@@ -204,6 +204,12 @@ pub(crate) fn refused_records(answer: &PartitionProduceResponse, count: u32) -> 
     refused
 }
 
+/// Whether the coordinator was still at the markers of the transaction before.
+pub(crate) fn is_too_early(response: &ProduceResponse) -> bool {
+    let mut partitions = (response.responses.iter()).flat_map(|topic| &topic.partition_responses);
+    partitions.any(|it| it.error_code == ErrorCode::CONCURRENT_TRANSACTIONS)
+}
+
 /// Whether metadata is out of date, given this answer.
 pub(crate) fn asks_for_metadata(code: ErrorCode) -> bool {
     matches!(

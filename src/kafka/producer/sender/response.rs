@@ -30,6 +30,14 @@ impl Sender {
             .counters
             .request_latency
             .record(now - request.sent);
+        if let (true, Ok(Some(response)), Some(transactions)) = (
+            request.begins_transaction,
+            &result,
+            &self.shared.transactions,
+        ) {
+            let too_early = request::is_too_early(response);
+            transactions.wrote_first(request.sent, now - request.sent, too_early);
+        }
         match result {
             Ok(Some(response)) => self.handle_response(request.batches, response, now),
             Ok(None) => {

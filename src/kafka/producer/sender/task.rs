@@ -45,6 +45,8 @@ pub(crate) struct Sender {
     /// Pauses between dials.
     redial: Backoff,
     pub(super) promise: Promise,
+    /// The number of the transaction that it wrote in last.
+    wrote_in: u64,
 }
 
 /// A request in flight. It owns its batches.
@@ -52,6 +54,8 @@ pub(super) struct InFlightRequest {
     response: PendingResponse,
     pub batches: Vec<RequestBatch>,
     pub sent: Instant,
+    /// The first that was written of a transaction.
+    pub begins_transaction: bool,
 }
 
 enum PendingResponse {
@@ -83,6 +87,7 @@ impl Sender {
                 is_idempotent: shared.config.is_idempotent(),
                 is_transactional: shared.transactions.is_some(),
             },
+            wrote_in: 0,
             random,
             shared,
             broker,
@@ -182,10 +187,13 @@ impl Sender {
         self.is_due(true).is_ok()
     }
 
-    /// Until when the broker wants nothing more (KIP-219). What would be sent meanwhile waits where it costs no attempt and no part of a
-    /// request's time, and where more records can join it.
+    /// Until when the broker wants nothing more (KIP-219), or nothing of a transaction that has just begun. What would be sent meanwhile waits
+    /// where it costs no attempt and no part of a request's time, and where more records can join it.
     fn muted_until(&self) -> Option<Instant> {
-        let until = self.connection.as_ref()?.throttled_until()?;
+        let throttled = (self.connection.as_ref()).and_then(Connection::throttled_until);
+        let transactions = self.shared.transactions.as_deref();
+        let held = transactions.and_then(|it| it.held_until(self.wrote_in));
+        let until = throttled.max(held)?;
         (until > Instant::now()).then_some(until)
     }
 
@@ -319,6 +327,7 @@ impl Sender {
         );
         request.transactional_id = transactions.map(|it| it.transactional_id().to_owned());
         let newest = transactions.map_or(i16::MAX, Transactions::newest_produce_version);
+        let begins_transaction = transactions.is_some_and(|it| it.writes(&mut self.wrote_in));
         let sent = Instant::now();
         for item in batches.iter().filter(|item| item.batch.attempts <= 1) {
             let waited = sent.saturating_duration_since(item.batch.content.opened);
@@ -341,6 +350,7 @@ impl Sender {
                 response,
                 batches,
                 sent,
+                begins_transaction,
             }),
             Err(error) => self.fail_all(batches, &error),
         }

@@ -23,8 +23,9 @@ use crate::kafka::producer::state::ProducerState;
 use crate::kafka::runtime::Backoff;
 use crate::kafka::{Error, ErrorKind, Random, Result, TopicPartition, WriteOutcome};
 
-/// Between two questions while the coordinator is busy with the transaction before.
-const SOON: Duration = Duration::from_millis(10);
+/// Between two questions while the coordinator is busy with the transaction before: at first, and after some of them.
+const SOON: Duration = Duration::from_millis(1);
+const LATER: Duration = Duration::from_millis(10);
 /// After so many of them it is no matter of moments.
 const MANY: u32 = 20;
 
@@ -286,7 +287,7 @@ impl Coordinator {
         let is_busy = error.server_error() == Some(ErrorCode::CONCURRENT_TRANSACTIONS);
         self.busy += u32::from(is_busy);
         let pause = match is_busy && self.busy <= MANY {
-            true => self.random.jittered(SOON),
+            true => Backoff::pause(SOON, LATER, self.busy, &mut self.random),
             false => self.backoff.failed(&mut self.random),
         };
         (Err(error.into()), pause)

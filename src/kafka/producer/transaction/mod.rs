@@ -6,6 +6,7 @@
 //! | `handle` | what an application has: the producer, and the transaction that is open |
 //! | `transactions` | what handles, admission and the task share |
 //! | `state` | where the transaction stands, and what is to be sent next: pure |
+//! | `markers` | how long a coordinator is left alone after the end of a transaction |
 //! | `refusal` | what a coordinator's refusal means |
 //! | `requests` | what is asked of coordinators, and what their answers say |
 //! | `coordinator` | the task that sends it |
@@ -13,6 +14,7 @@
 
 mod coordinator;
 mod handle;
+mod markers;
 mod metrics;
 mod refusal;
 mod requests;

@@ -16,8 +16,10 @@ mod fencing;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use protocol::ErrorCode;
 use tokio::time::{Duration, Instant};
 
+use super::markers::MarkerPause;
 use super::metrics::TransactionCounters;
 use super::refusal::{Meaning, Refusal};
 use super::requests::Offsets;
@@ -137,6 +139,8 @@ pub(super) struct TransactionState {
     offsets_taken: u64,
     offsets_done: u64,
     not_before: Option<Instant>,
+    /// Between the end of the last transaction and what begins this one.
+    markers: MarkerPause,
     /// The error of the last step, while it is repeated.
     failing: Option<Error>,
     /// Since when another epoch is refused with UNKNOWN_SERVER_ERROR, and nothing else.
@@ -174,6 +178,7 @@ impl TransactionState {
             offsets_taken: 0,
             offsets_done: 0,
             not_before: None,
+            markers: MarkerPause::default(),
             failing: None,
             unexplained_since: None,
             unsettled: None,
@@ -269,6 +274,11 @@ impl TransactionState {
                 true
             }
         }
+    }
+
+    /// Between the end of the last transaction and what begins this one.
+    pub fn markers(&mut self) -> &mut MarkerPause {
+        &mut self.markers
     }
 
     /// Why nothing is accepted into the transaction: there is none, or it can only be aborted.
@@ -415,7 +425,13 @@ impl TransactionState {
     /// The next step.
     pub fn next(&mut self, now: Instant) -> Step {
         let step = self.wanted_step(now);
-        match self.not_before {
+        let not_before = match step {
+            Step::AddPartitions(_) | Step::AddOffsets(_) | Step::CommitOffsets(_) => {
+                self.not_before.max(self.markers.until())
+            }
+            _ => self.not_before,
+        };
+        match not_before {
             Some(moment) if moment > now && !matches!(step, Step::Idle) => Step::Until(moment),
             _ => step,
         }
@@ -556,7 +572,7 @@ impl TransactionState {
     ) {
         match result {
             Ok(()) => {
-                self.may_be_known = true;
+                self.added();
                 self.to_add.retain(|partition| !added.contains(partition));
                 self.succeeded();
             }
@@ -571,7 +587,7 @@ impl TransactionState {
     pub fn on_offsets_added(&mut self, result: Result<(), Refusal>, now: Instant, pause: Duration) {
         match result {
             Ok(()) => {
-                self.may_be_known = true;
+                self.added();
                 if let Some(front) = self.offsets.front_mut() {
                     front.added = true;
                 }
@@ -606,8 +622,19 @@ impl TransactionState {
         }
     }
 
+    /// Something was added to the transaction by a request of its own.
+    fn added(&mut self) {
+        if !self.may_be_known {
+            self.markers.was_long_enough();
+        }
+        self.may_be_known = true;
+    }
+
     fn addition_refused(&mut self, refusal: Refusal, now: Instant, pause: Duration) {
         self.may_be_known |= refusal.maybe_done;
+        if refusal.error.server_error() == Some(ErrorCode::CONCURRENT_TRANSACTIONS) {
+            self.markers.was_too_short(now);
+        }
         match refusal.meaning {
             Meaning::Again => self.again(refusal.error, now, pause),
             _ => {
@@ -650,12 +677,14 @@ impl TransactionState {
     ) {
         let refusal = match result {
             Ok(next) if matches!(self.phase, Phase::Uninitialised) => {
+                self.markers.ended(now);
                 self.init_stumbles = false;
                 self.identity = next.or(self.identity);
                 return;
             }
             Ok(next) => {
                 self.succeeded();
+                self.markers.ended(now);
                 // In the implicit flow every transaction has an epoch of its own.
                 self.needs_epoch |= self.flow == Flow::Implicit;
                 self.needs_epoch &= next.is_none();

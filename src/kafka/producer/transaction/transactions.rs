@@ -63,6 +63,8 @@ pub(crate) struct Transactions {
     inner: Mutex<Inner>,
     /// The number of the transaction that is open, to be seen without the lock.
     number: AtomicU64,
+    /// The number of the last transaction that something was written in.
+    written: AtomicU64,
     newest_produce_version: AtomicI16,
     failures: Arc<Failures>,
     /// Wakes the task.
@@ -98,6 +100,7 @@ impl Transactions {
             }),
             id,
             number: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             newest_produce_version: AtomicI16::new(i16::MAX),
             failures: Arc::default(),
             wakeup: Notify::new(),
@@ -145,6 +148,29 @@ impl Transactions {
     /// The newest version of Produce that belongs to how the transaction goes.
     pub fn newest_produce_version(&self) -> i16 {
         self.newest_produce_version.load(SeqCst)
+    }
+
+    /// Until when a sender that last wrote in transaction `wrote_in` writes nothing of the one that is open: see `markers`.
+    pub fn held_until(&self, wrote_in: u64) -> Option<Instant> {
+        match self.number.load(SeqCst) == wrote_in {
+            true => None,
+            false => self.lock().state.markers().until(),
+        }
+    }
+
+    /// A sender that last wrote in transaction `wrote_in` writes. Whether that is the first of the transaction that is open.
+    pub fn writes(&self, wrote_in: &mut u64) -> bool {
+        let number = self.number.load(SeqCst);
+        std::mem::replace(wrote_in, number) != number && self.written.swap(number, SeqCst) != number
+    }
+
+    /// The first that was written of a transaction, at `sent`, was answered after `took`: refused as too early, or not.
+    pub fn wrote_first(&self, sent: Instant, took: Duration, too_early: bool) {
+        let state = &mut self.lock().state;
+        match too_early {
+            true => state.markers().was_too_short(sent),
+            false => state.markers().wrote(sent, took),
+        }
     }
 
     /// Fails when the transaction can only be aborted.

@@ -587,3 +587,34 @@ fn who_was_fenced_under_a_last_epoch_asks_for_no_other() {
     };
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
 }
+
+/// A coordinator that has answered still writes markers: what comes too early for it comes a little later in the next transactions.
+#[test]
+fn what_begins_a_transaction_waits_for_the_markers_of_the_last_one() {
+    let (mut state, now) = ready(Flow::Explicit);
+    let partitions = [TopicPartition::new("t", 0)];
+    let begin = |state: &mut TransactionState| {
+        state.begin(now);
+        state.writes_to(partitions[0].clone());
+    };
+    let end = |state: &mut TransactionState| {
+        state.on_partitions_added(&partitions, Ok(()), now, Duration::ZERO);
+        state.commit(now);
+        state.on_flushed(Ok(()), now);
+        assert!(matches!(state.next(now), Step::End(true)));
+        state.on_ended(true, Ok(None), now, Duration::ZERO);
+    };
+    begin(&mut state);
+    end(&mut state);
+    begin(&mut state);
+    assert!(matches!(state.next(now), Step::AddPartitions(_)));
+    let busy = Err(refused(ErrorCode::CONCURRENT_TRANSACTIONS));
+    state.on_partitions_added(&partitions, busy, now, Duration::ZERO);
+    end(&mut state);
+    begin(&mut state);
+    let Step::Until(moment) = state.next(now) else {
+        panic!("{state:?}");
+    };
+    assert!(moment > now && moment < now + Duration::from_millis(1));
+    assert!(matches!(state.next(moment), Step::AddPartitions(_)));
+}
