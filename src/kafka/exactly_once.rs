@@ -4,6 +4,7 @@
 //! committed in one go. So a rebalance never comes in the middle of a transaction: what was gathered of partitions that go is dropped, and
 //! read again by whoever gets them. A transaction that comes to nothing is done again, from the records on.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::fmt;
@@ -157,10 +158,12 @@ impl From<Error> for ExactlyOnceError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExactlyOnceMetrics {
-    /// Transactions that were committed.
+    /// Transactions that were committed: as the coordinator said, or, where it could not be asked any more, as the offsets of the group say.
     pub committed: u64,
     /// Transactions that came to nothing, and were done again.
     pub aborted: u64,
+    /// Transactions of which nobody can tell what became of them: another member has committed more of their partitions since.
+    pub unknown: u64,
     /// Records that were read in those that were committed.
     pub records: u64,
     /// How often what was gathered was dropped, because some of its partitions went to another member.
@@ -193,6 +196,22 @@ impl InputRecords {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.records == 0
+    }
+
+    /// Whether the transaction was committed that read these, by the offsets of the group: all of them at once are where it would have left them, or not.
+    /// Where others have gone on meanwhile, they may have been before it.
+    fn was_committed(
+        &self,
+        committed: &BTreeMap<TopicPartition, OffsetAndMetadata>,
+    ) -> Option<bool> {
+        let mut compared = self.next.iter().map(|(partition, next)| {
+            let committed = committed.get(partition).map(|it| it.offset);
+            committed.cmp(&Some(next.offset))
+        });
+        if compared.clone().any(Ordering::is_lt) {
+            return Some(false);
+        }
+        compared.all(Ordering::is_eq).then_some(true)
     }
 
     fn push(&mut self, records: Records) {
@@ -248,8 +267,18 @@ pub async fn exactly_once<T: Transform>(
     transform: &mut T,
     stop: impl Future<Output = ()>,
 ) -> Result<ExactlyOnceMetrics, ExactlyOnceError> {
+    exactly_once_watched(config, transform, stop, |_, _| {}).await
+}
+
+/// As [`exactly_once`]. `ended` is told of each transaction whether it was committed; `None` where nobody can tell.
+pub(crate) async fn exactly_once_watched<T: Transform>(
+    config: ExactlyOnceConfig,
+    transform: &mut T,
+    stop: impl Future<Output = ()>,
+    ended: impl FnMut(&mut T, Option<bool>),
+) -> Result<ExactlyOnceMetrics, ExactlyOnceError> {
     let mut run = Run::start(config).await?;
-    let result = run.run(transform, stop).await;
+    let result = run.run(transform, stop, ended).await;
     let patience = run.request_timeout;
     let Run {
         consumer,
@@ -332,6 +361,7 @@ impl Run {
         &mut self,
         transform: &mut T,
         stop: impl Future<Output = ()>,
+        mut ended: impl FnMut(&mut T, Option<bool>),
     ) -> Result<(), ExactlyOnceError> {
         let mut stop = pin!(stop);
         loop {
@@ -340,23 +370,35 @@ impl Run {
                 () = &mut stop => return Ok(()),
                 batch = self.gather() => batch?,
             };
-            let outcome = self.transact(&batch, transform).await?;
-            match outcome {
-                Outcome::Committed => {
+            let was_committed = match self.transact(&batch, transform).await? {
+                Outcome::Committed => Some(true),
+                Outcome::Again(error) if !passes(&error) => {
+                    let is_unknown = error.outcome() == WriteOutcome::Unknown;
+                    ended(transform, (!is_unknown).then_some(false));
+                    return Err(error.into());
+                }
+                Outcome::Again(_) => {
+                    self.rewind(&batch, &BTreeMap::new());
+                    Some(false)
+                }
+                Outcome::Unknown => {
+                    let partitions: Vec<_> = batch.starts.keys().cloned().collect();
+                    let committed = self.committed(&partitions).await?;
+                    self.rewind(&batch, &committed);
+                    batch.was_committed(&committed)
+                }
+            };
+            ended(transform, was_committed);
+            match was_committed {
+                Some(true) => {
                     self.backoff.succeeded();
                     self.metrics.committed += 1;
                     self.metrics.records += batch.len() as u64;
                     continue;
                 }
-                Outcome::Again(error) if !passes(&error) => return Err(error.into()),
-                Outcome::Again(_) => self.rewind(&batch, &BTreeMap::new()),
-                Outcome::Unknown => {
-                    let partitions: Vec<_> = batch.starts.keys().cloned().collect();
-                    let committed = self.committed(&partitions).await?;
-                    self.rewind(&batch, &committed);
-                }
+                Some(false) => self.metrics.aborted += 1,
+                None => self.metrics.unknown += 1,
             }
-            self.metrics.aborted += 1;
             let pause = self.backoff.failed(&mut self.random);
             tokio::select! {
                 biased;
@@ -494,4 +536,28 @@ fn is_decided(error: &Error) -> bool {
             ErrorKind::RecordTooLarge | ErrorKind::InvalidRecord | ErrorKind::Authorization
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_a_transaction_is_what_the_offsets_of_its_group_say() {
+        let at = |offsets: &[i64]| {
+            let names = (0..).map(|number| TopicPartition::new("t", number));
+            let offsets = offsets.iter().map(|it| OffsetAndMetadata::new(*it));
+            names.zip(offsets).collect()
+        };
+        let batch = InputRecords {
+            next: at(&[10, 20]),
+            ..InputRecords::default()
+        };
+        assert_eq!(batch.was_committed(&at(&[10, 20])), Some(true));
+        for before in [&[5, 20][..], &[5, 15], &[10, 15], &[30, 15], &[10], &[]] {
+            assert_eq!(batch.was_committed(&at(before)), Some(false), "{before:?}");
+        }
+        // Whoever went on may have done it again.
+        assert_eq!(batch.was_committed(&at(&[11, 20])), None);
+    }
 }

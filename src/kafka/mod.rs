@@ -95,6 +95,7 @@ pub use consumer::{
 #[doc(inline)]
 pub use error::{Error, ErrorKind, Result, WriteOutcome};
 #[doc(inline)]
+pub(crate) use exactly_once::exactly_once_watched;
 pub use exactly_once::{
     ExactlyOnceConfig, ExactlyOnceError, ExactlyOnceMetrics, InputRecords, Transform, exactly_once,
 };

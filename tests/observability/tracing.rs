@@ -10,18 +10,21 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use pat_events::broker::Broker;
+use pat_events::events::codec::Protobuf;
 use pat_events::events::observe::Tracer;
 use pat_events::events::{
-    Attributes, Context, DeadLetters, HandlerError, MemoryOutbox, ReplayOptions, RetryPolicy,
-    RetryTopics, dead_letter,
+    Attributes, Context, DeadLetters, EventOutputs, EventTransform, ExactlyOnceConfig,
+    HandlerError, MemoryOutbox, ProducerConfig, ReplayOptions, RetryPolicy, RetryTopics,
+    TransactionalEventProducer, dead_letter, exactly_once,
 };
 use pat_events::kafka::{
-    Client, ClientConfig, Consumer, ConsumerConfig, StartOffset, TopicPartition,
+    Client, ClientConfig, Consumer, ConsumerConfig, ErrorKind, OffsetReset, StartOffset,
+    TopicPartition,
 };
 
 use crate::conventions::check_span_attributes;
 use crate::otlp::{Receiver, attribute};
-use crate::shop::{self, OrderHandler, OrderPlaced, OrderProducer, Shop, until};
+use crate::shop::{self, OrderEvents, OrderHandler, OrderPlaced, OrderProducer, Shop, until};
 
 /// What is handled while a span is the current one is part of it.
 #[derive(Clone, Default)]
@@ -406,4 +409,132 @@ async fn an_event_from_an_outbox_belongs_to_the_trace_in_which_it_was_encoded() 
     assert_eq!(hex(&create.parent_span_id), root.span_id().to_string());
     assert_eq!(process.parent_span_id, create.span_id);
     assert_eq!(hex(&process.trace_id), root.trace_id().to_string());
+}
+
+/// Copies orders, and fails as they say.
+struct Copying;
+
+impl EventTransform<OrderEvents, Protobuf> for Copying {
+    async fn transform(
+        &mut self,
+        context: &Context<'_>,
+        event: OrderEvents,
+        outputs: &mut EventOutputs<'_, Protobuf>,
+    ) -> Result<(), HandlerError> {
+        let OrderEvents::OrderPlaced(order) = event;
+        if order.is_poison && context.record().topic == shop::TOPIC {
+            return Err(HandlerError::fatal("nobody sells that"));
+        }
+        outputs.send(&order).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_has_a_span_that_says_what_became_of_it() {
+    let broker = shop::broker().await;
+    broker.create_topic("copies", 3).expect("a new topic");
+    let receiver = Receiver::start().await;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(receiver.span_exporter())
+        .build();
+    let tracer = Tracer::new(&provider);
+    let mut config = ProducerConfig::new(&broker.bootstrap_servers(), shop::TOPIC);
+    config.tracer = Some(tracer.clone());
+    let producer = TransactionalEventProducer::connect(config, "till").await;
+    let mut producer = producer.expect("connected");
+    let root = Ambient::new().with_span(provider.tracer("app").start("checkout"));
+    let buying = async {
+        let transaction = producer.begin().await.expect("begun");
+        for order in ["o-1", "o-2"] {
+            let order = OrderPlaced::new(order);
+            drop(transaction.enqueue(&order).await.expect("accepted"));
+        }
+        transaction.commit().await.expect("committed");
+    };
+    buying.with_context(root.clone()).await;
+    let poison = OrderPlaced {
+        is_poison: true,
+        ..OrderPlaced::new("o-3")
+    };
+    let transaction = producer.begin().await.expect("begun");
+    drop(transaction.enqueue(&poison).await.expect("accepted"));
+    transaction.abort().await.expect("aborted");
+    drop(producer.begin().await.expect("begun"));
+    // One that cannot be committed: another producer has the id now.
+    let transaction = producer.begin().await.expect("begun");
+    drop(transaction.enqueue(&poison).await.expect("accepted"));
+    let config = ProducerConfig::new(&broker.bootstrap_servers(), shop::TOPIC);
+    let other = TransactionalEventProducer::connect(config, "till").await;
+    let mut other = other.expect("connected");
+    let error = transaction.commit().await.expect_err("fenced");
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    root.span().end();
+
+    // The loop commits what it copies, and ends at an order that cannot be.
+    let mut config = ExactlyOnceConfig::new(
+        &broker.bootstrap_servers(),
+        &[shop::TOPIC],
+        "copier",
+        "copies",
+        "copier-1",
+    );
+    config.kafka.consumer.auto_offset_reset = OffsetReset::Earliest;
+    config.output.tracer = Some(tracer);
+    let copying = tokio::spawn(async move {
+        let never = std::future::pending();
+        exactly_once::<OrderEvents, _, _>(config, Protobuf, &mut Copying, never).await
+    });
+    let copied = || provider.force_flush().is_ok() && outcomes(&receiver, "copier-1").len() == 1;
+    until(copied).await;
+    let transaction = other.begin().await.expect("begun");
+    drop(transaction.enqueue(&poison).await.expect("accepted"));
+    transaction.commit().await.expect("committed");
+    let ended = copying.await.expect("no panic");
+    ended.expect_err("nobody sells that");
+    until(|| provider.force_flush().is_ok() && outcomes(&receiver, "copier-1").len() == 2).await;
+
+    let expected = ["committed", "aborted", "aborted", "aborted"];
+    assert_eq!(outcomes(&receiver, "till"), expected);
+    assert_eq!(outcomes(&receiver, "copier-1"), ["committed", "aborted"]);
+    let spans = receiver.spans();
+    let of = |id: &str| transactions(&spans, id);
+    let [first, _, _, fenced] = of("till")[..] else {
+        panic!("{spans:#?}");
+    };
+    assert_eq!(first.kind(), SpanKind::Internal);
+    let checkout = root.span().span_context().clone();
+    assert_eq!(hex(&first.parent_span_id), checkout.span_id().to_string());
+    let error = attribute(&fenced.attributes, "error.type");
+    assert_eq!(error.as_deref(), Some("Fenced"));
+    for (transaction, topic) in [(first, "orders"), (of("copier-1")[0], "copies")] {
+        check_span_attributes(&transaction.attributes);
+        let children = spans
+            .iter()
+            .filter(|it| it.parent_span_id == transaction.span_id);
+        let names: Vec<_> = children.map(|it| it.name.clone()).collect();
+        assert_eq!(
+            names,
+            [format!("create {topic}"), format!("create {topic}")]
+        );
+    }
+}
+
+/// The spans of the transactions of an id, in the order in which they began.
+fn transactions<'a>(spans: &'a [Span], id: &str) -> Vec<&'a Span> {
+    let name = "pat_events.transactional_id";
+    let of_id = |span: &&Span| attribute(&span.attributes, name).as_deref() == Some(id);
+    let mut found: Vec<_> = spans.iter().filter(of_id).collect();
+    found.sort_by_key(|span| span.start_time_unix_nano);
+    assert!(found.iter().all(|span| span.name == "transaction"));
+    found
+}
+
+fn outcomes(receiver: &Receiver, id: &str) -> Vec<String> {
+    let spans = receiver.spans();
+    let outcome = |span: &&Span| attribute(&span.attributes, "pat_events.transaction.outcome");
+    transactions(&spans, id)
+        .iter()
+        .map(|span| outcome(span).expect("an outcome"))
+        .collect()
 }

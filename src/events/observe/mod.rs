@@ -9,7 +9,7 @@
 // | --- | --- |
 // | `catalogue` | every metric, by its name, unit and kind |
 // | `metrics` | what a consumer of events adds to a snapshot of metrics |
-// | `spans` | spans of events that are sent, handled and given up (feature `otel`) |
+// | `spans` | spans of events that are sent, handled and given up, and of transactions (feature `otel`) |
 
 pub mod catalogue;
 mod metrics;
@@ -20,4 +20,4 @@ pub(crate) use metrics::MeasuredEvents;
 pub use metrics::export_metrics;
 #[cfg(feature = "otel")]
 pub use spans::Tracer;
-pub(crate) use spans::{Last, ProcessSpan, Sent, Spans, TRACEPARENT};
+pub(crate) use spans::{Last, ProcessSpan, Sent, Spans, TRACEPARENT, TransactionSpan};

@@ -11,6 +11,7 @@ use crate::events::codec::Format;
 use crate::events::failure::{
     DEAD_LETTER_SUFFIX, DeadLetter, FailureHandling, FailurePolicy, Failures, Fate,
 };
+use crate::events::observe::TransactionSpan;
 use crate::events::{
     Context, Encode, EventProducer, EventSet, HandlerError, OnFailure, OnUnknown, OutboxEvent,
     ProducerConfig, RawHeaders, RawRecord, RetryPolicy,
@@ -18,7 +19,7 @@ use crate::events::{
 use crate::kafka;
 use crate::kafka::{
     Client, ExactlyOnceError, ExactlyOnceMetrics, Header, InputRecords, Record, Result,
-    TopicPartition, Transaction, Transform,
+    TopicPartition, Transaction, Transform, exactly_once_watched,
 };
 
 /// What [`exactly_once`] reads and writes, and what becomes of events whose handler fails.
@@ -103,6 +104,7 @@ pub trait EventTransform<S: EventSet, F: Format>: Send {
 /// The events that a handler sends.
 pub struct EventOutputs<'a, F> {
     encoder: &'a EventProducer<F>,
+    span: Option<&'a TransactionSpan>,
     events: Vec<OutboxEvent>,
 }
 
@@ -117,7 +119,8 @@ impl<F> fmt::Debug for EventOutputs<'_, F> {
 impl<F: Format> EventOutputs<'_, F> {
     /// Sends an event, as part of the transaction. Fails where it cannot be encoded, as [`EventProducer::encode`].
     pub async fn send<E: Encode<F>>(&mut self, event: &E) -> Result<()> {
-        self.events.push(self.encoder.encode(event).await?);
+        let event = self.encoder.encode_within(self.span, event);
+        self.events.push(event.await?);
         Ok(())
     }
 }
@@ -158,10 +161,16 @@ where
         failing: FailureHandling::new(policy, &group, client.config()),
         dead_letter_topic: config.dead_letter_topic,
         handled: 0,
+        span: None,
         transform,
         set: PhantomData,
     };
-    kafka::exactly_once(config.kafka, &mut each, stop).await
+    let ended = |each: &mut EachEvent<'_, S, F, T>, committed| {
+        if let Some(span) = each.span.take() {
+            span.ended(committed);
+        }
+    };
+    exactly_once_watched(config.kafka, &mut each, stop, ended).await
 }
 
 /// Hands the records of a transaction to the handler of their events.
@@ -171,6 +180,8 @@ struct EachEvent<'t, S: EventSet, F, T> {
     failing: FailureHandling,
     dead_letter_topic: Option<String>,
     handled: u64,
+    /// Of the transaction that is open.
+    span: Option<TransactionSpan>,
     transform: &'t mut T,
     set: PhantomData<fn() -> S>,
 }
@@ -186,6 +197,7 @@ where
         records: &InputRecords,
         transaction: &Transaction<'_>,
     ) -> Result<(), ExactlyOnceError> {
+        self.span = Some(self.encoder.transaction(transaction.transactional_id()));
         for record in records.iter() {
             let raw = RawRecord {
                 timestamp_ms: record.timestamp_ms,
@@ -196,6 +208,7 @@ where
             };
             self.handle(raw, transaction).await?;
         }
+        self.span.iter_mut().for_each(TransactionSpan::committing);
         Ok(())
     }
 }
@@ -266,6 +279,7 @@ where
         };
         let mut outputs = EventOutputs {
             encoder: &self.encoder,
+            span: self.span.as_ref(),
             events: Vec::new(),
         };
         self.transform

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::events::codec::{Format, Protobuf};
+use crate::events::observe::TransactionSpan;
 use crate::events::producer::{EventProducer, ProducerConfig};
 use crate::events::{Encode, OutboxEvent};
 use crate::kafka::consumer::ConsumerGroupMetadata;
@@ -81,9 +82,11 @@ impl<F: Format> TransactionalEventProducer<F> {
 
     /// Begins a transaction: see [`TransactionalProducer::begin`].
     pub async fn begin(&mut self) -> Result<EventTransaction<'_, F>> {
+        let transaction = self.producer.begin().await?;
         Ok(EventTransaction {
             encoder: &self.encoder,
-            transaction: self.producer.begin().await?,
+            span: self.encoder.transaction(transaction.transactional_id()),
+            transaction,
         })
     }
 
@@ -102,6 +105,7 @@ impl<F: Format> TransactionalEventProducer<F> {
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct EventTransaction<'a, F = Protobuf> {
     encoder: &'a EventProducer<F>,
+    span: TransactionSpan,
     transaction: Transaction<'a>,
 }
 
@@ -120,7 +124,8 @@ impl<F: Format> EventTransaction<'_, F> {
     /// Accepts one event for sending. Fails as [`EventProducer::enqueue`] where it cannot be encoded, which leaves the transaction as it was, and
     /// as [`Transaction::enqueue`].
     pub async fn enqueue<E: Encode<F>>(&self, event: &E) -> Result<Delivery> {
-        let event = self.encoder.encode(event).await?;
+        let event = (self.encoder).encode_within(Some(&self.span), event);
+        let event = event.await?;
         enqueue(&self.transaction, &event).await
     }
 
@@ -140,13 +145,18 @@ impl<F: Format> EventTransaction<'_, F> {
     }
 
     /// Commits: see [`Transaction::commit`].
-    pub async fn commit(self) -> Result<()> {
-        self.transaction.commit().await
+    pub async fn commit(mut self) -> Result<()> {
+        self.span.committing();
+        let result = self.transaction.commit().await;
+        self.span.decided(&result);
+        result
     }
 
     /// Aborts: see [`Transaction::abort`].
     pub async fn abort(self) -> Result<()> {
-        self.transaction.abort().await
+        let result = self.transaction.abort().await;
+        self.span.decided(&result);
+        result
     }
 }
 

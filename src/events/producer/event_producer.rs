@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ProducerConfig;
 use crate::events::cloudevents::{Envelope, Ids, TENANT_ID, TRACEPARENT, TRACESTATE, is_attribute};
 use crate::events::codec::{CodecError, Format, Prepared, Protobuf};
-use crate::events::observe::{Sent, Spans, TRACEPARENT as PLAIN_TRACEPARENT};
+use crate::events::observe::{Sent, Spans, TRACEPARENT as PLAIN_TRACEPARENT, TransactionSpan};
 use crate::events::outbox::waves;
 use crate::events::{Encode, Outbox, OutboxEvent, RelayError, TenantRouting};
 use crate::kafka::observe::{ClientEvent, Watch, tell};
@@ -259,6 +259,20 @@ impl<F: Format> EventProducer<F> {
     /// Encodes an event without sending it, for an [outbox](crate::events::Outbox); where there is a tracer, what handles it continues the trace
     /// that is current now. Fails as [`enqueue_with`](Self::enqueue_with) does.
     pub async fn encode<E: Encode<F>>(&self, event: &E) -> Result<OutboxEvent> {
+        self.encode_within(None, event).await
+    }
+
+    /// A transaction has begun, in which events are sent that this encodes.
+    pub(in crate::events) fn transaction(&self, id: &str) -> TransactionSpan {
+        self.0.spans.transaction(id)
+    }
+
+    /// As [`encode`](Self::encode), in a transaction.
+    pub(in crate::events) async fn encode_within<E: Encode<F>>(
+        &self,
+        transaction: Option<&TransactionSpan>,
+        event: &E,
+    ) -> Result<OutboxEvent> {
         let inner = &*self.0;
         (event.check()).map_err(|error| not_encoded(event.event_type(), error))?;
         let routed = (event.tenant_id()).and_then(|tenant| inner.route.topic(tenant));
@@ -267,7 +281,7 @@ impl<F: Format> EventProducer<F> {
         let prepared = prepared.map_err(|error| not_encoded(event.event_type(), error))?;
         let timestamp_ms = inner.clock.now_ms();
         let envelope = Envelope::new(&inner.ids, timestamp_ms);
-        let span = inner.spans.create(topic, || Sent {
+        let span = inner.spans.create(topic, transaction, || Sent {
             id: Some(event.id().unwrap_or(envelope.id())),
             key: event.key(),
             len: prepared.encoded_len(),

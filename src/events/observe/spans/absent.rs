@@ -25,6 +25,8 @@ pub(crate) enum SendSpan {}
 
 pub(crate) struct ProcessSpan;
 
+pub(crate) struct TransactionSpan;
+
 /// As long as this is held, nothing is the current span.
 pub(crate) struct Entered;
 
@@ -41,8 +43,17 @@ impl Spans {
         None
     }
 
-    pub fn create<'a>(&self, _: &str, _: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
+    pub fn create<'a>(
+        &self,
+        _: &str,
+        _: Option<&TransactionSpan>,
+        _: impl FnOnce() -> Sent<'a>,
+    ) -> Option<SendSpan> {
         None
+    }
+
+    pub fn transaction(&self, _: &str) -> TransactionSpan {
+        TransactionSpan
     }
 
     pub fn process(&self, _: &Context<'_>, _: Option<&Last>) -> ProcessSpan {
@@ -66,6 +77,14 @@ impl SendSpan {
     pub fn enqueued(self, _: &Result<Delivery>) {}
 
     pub fn sent<T>(self, _: &Result<T>) {}
+}
+
+impl TransactionSpan {
+    pub fn committing(&mut self) {}
+
+    pub fn decided(self, _: &Result<()>) {}
+
+    pub fn ended(self, _: Option<bool>) {}
 }
 
 impl ProcessSpan {

@@ -1,4 +1,4 @@
-//! Spans of events: sent, handled, handled again, given up. In: what happens to an event. Out: spans by OpenTelemetry's messaging conventions,
+//! Spans of events: sent, handled, handled again, given up; and of transactions. In: what happens to an event. Out: spans by OpenTelemetry's messaging conventions,
 //! and the headers through which a trace goes on (W3C Trace Context). Where there is no tracer, a branch.
 //!
 //! | file | what lives there |
@@ -24,7 +24,7 @@ use otel as spans;
 
 #[cfg(feature = "otel")]
 pub use otel::Tracer;
-pub(crate) use spans::{Last, ProcessSpan, Spans};
+pub(crate) use spans::{Last, ProcessSpan, Spans, TransactionSpan};
 
 /// The header by which a trace goes on through a record.
 pub(crate) const TRACEPARENT: &str = "traceparent";

@@ -19,7 +19,7 @@ use crate::events::cloudevents;
 use crate::events::{ConsumerConfig, Context, HandlerError, ProducerConfig, RawRecord};
 use crate::kafka::observe::metrics::attribute;
 use crate::kafka::runtime::Random;
-use crate::kafka::{Delivery, Error, RecordMetadata, Result};
+use crate::kafka::{Delivery, Error, RecordMetadata, Result, WriteOutcome};
 
 const ID: &str = "messaging.message.id";
 const KEY: &str = "messaging.kafka.message.key";
@@ -27,13 +27,17 @@ const OFFSET: &str = "messaging.kafka.offset";
 const LEN: &str = "messaging.message.body.size";
 const BATCH: &str = "messaging.batch.message_count";
 const ATTEMPT: &str = "pat_events.attempt";
+const TRANSACTIONAL_ID: &str = "pat_events.transactional_id";
+const OUTCOME: &str = "pat_events.transaction.outcome";
 
 /// Where spans go: a tracer of OpenTelemetry's. Cheap to clone.
 ///
 /// Producers of events have a span for each event that they send (`send {topic}`), until it is acknowledged, or that they encode for an
 /// outbox (`create {topic}`), and put its context into the record's headers `traceparent` and `tracestate`. Consumers have one for each call of a handler (`process {topic}`), a child of the span
 /// that sent the event, with a link to the call before where it is a repetition, also across a retry topic; and one for each dead letter that they send, a child of the
-/// last call. What handlers start themselves are children of their call. The tracer's sampler decides which of them are recorded.
+/// last call. What handlers start themselves are children of their call. A transaction of events has one (`transaction`), from its begin until it is committed
+/// or aborted, which says what became of it (`pat_events.transaction.outcome`: `committed`, `aborted` or `unknown`); the events that are sent in it are
+/// its children. The tracer's sampler decides which of them are recorded.
 ///
 /// ```
 /// use pat_events::events::ProducerConfig;
@@ -179,6 +183,8 @@ impl Template {
 const CREATE: &str = "create";
 const SEND: &str = "send";
 const PROCESS: &str = "process";
+/// The conventions have no name for it.
+const TRANSACTION: &str = "transaction";
 
 impl Spans {
     pub fn of_producer(config: &ProducerConfig) -> Self {
@@ -234,9 +240,15 @@ impl Spans {
         Some(SendSpan::new(span, event.custom.is_none()))
     }
 
-    /// An event is created, to be sent by somebody else later: its span ends when this is dropped.
-    pub fn create<'a>(&self, topic: &str, event: impl FnOnce() -> Sent<'a>) -> Option<SendSpan> {
+    /// An event is created, to be sent by somebody else later, or as part of a transaction: its span ends when this is dropped.
+    pub fn create<'a>(
+        &self,
+        topic: &str,
+        within: Option<&TransactionSpan>,
+        event: impl FnOnce() -> Sent<'a>,
+    ) -> Option<SendSpan> {
         let inner = self.0.as_ref()?;
+        let _guard = within.and_then(TransactionSpan::enter);
         if let Some(unsampled) = inner.unsampled(true) {
             return Some(unsampled);
         }
@@ -247,6 +259,35 @@ impl Spans {
             about_message(|it| span.set_attribute(it), id, key, Some(len));
         }
         Some(SendSpan::new(span, true))
+    }
+
+    /// A transaction has begun.
+    pub fn transaction(&self, id: &str) -> TransactionSpan {
+        let Some(inner) = &self.0 else {
+            return TransactionSpan::new(None);
+        };
+        let context = Ambient::map_current(|ambient| {
+            let parent = ambient.span().span_context().clone();
+            let unsampled = match parent.is_valid() {
+                true => inner.tracer.leaves_out(&parent).then_some(parent),
+                false => inner.tracer.unsampled_root(),
+            };
+            if let Some(unsampled) = unsampled {
+                // Also for the events that are sent in it.
+                return ambient.with_remote_span_context(unsampled);
+            }
+            let builder = SpanBuilder {
+                span_kind: Some(SpanKind::Internal),
+                attributes: Some(vec![
+                    KeyValue::new(attribute::SYSTEM, "kafka"),
+                    KeyValue::new(attribute::OPERATION, TRANSACTION),
+                    KeyValue::new(TRANSACTIONAL_ID, id.to_string()),
+                ]),
+                ..SpanBuilder::from_name(TRANSACTION)
+            };
+            ambient.with_span(inner.tracer.build(builder, ambient))
+        });
+        TransactionSpan::new(Some(context))
     }
 
     /// A handler is about to be called; the call before, with the same record, was `last`.
@@ -487,10 +528,82 @@ impl SendSpan {
     }
 }
 
+fn kind_of(error: &Error) -> String {
+    format!("{:?}", error.kind())
+}
+
 fn failed(span: &mut BoxedSpan, error: &Error) {
-    let kind = format!("{:?}", error.kind());
-    span.set_attribute(KeyValue::new(attribute::ERROR, kind));
+    span.set_attribute(KeyValue::new(attribute::ERROR, kind_of(error)));
     span.set_status(Status::error(error.to_string()));
+}
+
+/// The span of a transaction, from its begin to its end. Dropped before that, it says that it is aborted, or, on its way to be committed, that
+/// nobody knows.
+pub(crate) struct TransactionSpan {
+    ambient: Option<Ambient>,
+    is_committing: bool,
+}
+
+impl TransactionSpan {
+    fn new(ambient: Option<Ambient>) -> Self {
+        Self {
+            ambient,
+            is_committing: false,
+        }
+    }
+
+    fn enter(&self) -> Option<ContextGuard> {
+        self.ambient
+            .as_ref()
+            .map(|ambient| ambient.clone().attach())
+    }
+
+    /// It is to be committed.
+    pub fn committing(&mut self) {
+        self.is_committing = true;
+    }
+
+    /// It was to be committed, or aborted.
+    pub fn decided(mut self, result: &Result<()>) {
+        let committed = match result {
+            Ok(()) => Some(self.is_committing),
+            Err(error) if error.outcome() == WriteOutcome::Unknown => None,
+            Err(_) => Some(false),
+        };
+        self.close(committed, result.as_ref().err());
+    }
+
+    /// Whether it was committed; `None` where nobody can tell.
+    pub fn ended(mut self, committed: Option<bool>) {
+        self.close(committed, None);
+    }
+
+    fn close(&mut self, committed: Option<bool>, error: Option<&Error>) {
+        let Some(ambient) = self.ambient.take() else {
+            return;
+        };
+        let span = ambient.span();
+        if span.is_recording() {
+            let outcome = match committed {
+                Some(true) => "committed",
+                Some(false) => "aborted",
+                None => "unknown",
+            };
+            span.set_attribute(KeyValue::new(OUTCOME, outcome));
+            if let Some(error) = error {
+                span.set_attribute(KeyValue::new(attribute::ERROR, kind_of(error)));
+                span.set_status(Status::error(error.to_string()));
+            }
+        }
+        // What the application has started in it may hold on to the context.
+        span.end();
+    }
+}
+
+impl Drop for TransactionSpan {
+    fn drop(&mut self) {
+        self.close((!self.is_committing).then_some(false), None);
+    }
 }
 
 /// The span of a call of a handler. It ends when this is dropped.

@@ -256,7 +256,7 @@ pub struct Transaction<'a> {
 impl fmt::Debug for Transaction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction")
-            .field("transactional_id", &self.producer.transactional_id())
+            .field("transactional_id", &self.transactional_id())
             .field("number", &self.number)
             .finish()
     }
@@ -273,6 +273,11 @@ impl Drop for Transaction<'_> {
 impl Transaction<'_> {
     fn transactions(&self) -> &Transactions {
         &self.producer.transactions
+    }
+
+    /// The transactional id that it is of.
+    pub fn transactional_id(&self) -> &str {
+        self.producer.transactional_id()
     }
 
     /// Writes a record and waits until it is acknowledged: it is in the log then, and hidden until the transaction is committed.
