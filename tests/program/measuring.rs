@@ -138,4 +138,59 @@ fn a_bare_bench_measures_everything_on_a_broker_of_its_own() {
         (&told["mode"], &told["records"]),
         (&"produce".into(), &3_000.into())
     );
+    assert_eq!(told["transactions"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_bench_writes_in_transactions_of_as_many_records_as_it_is_told() {
+    let bench = |more: &[&str]| {
+        let all = [&["bench", "-q", "--records", "2050", "-F", "none"], more].concat();
+        end_of(&all, b"")
+    };
+    let ended = bench(&[
+        "--mode",
+        "produce",
+        "--transaction",
+        "100",
+        "--warmup",
+        "10",
+    ]);
+    assert_eq!((ended.status, ended.errors.as_str()), (Some(0), ""));
+    let text = ended.text();
+    let row = text.lines().last().expect("a row");
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(words[..2], ["transactions", "2,050"], "{text}");
+    assert!(words[5..].iter().all(|it| *it != "-"), "{row}");
+    let ended = bench(&["--mode", "produce", "--transaction", "100", "--json"]);
+    let [told] = &json_lines(&ended.text())[..] else {
+        panic!("{ended:?}");
+    };
+    for (name, value) in [
+        ("mode", "transactions".into()),
+        ("records", 2_050.into()),
+        ("check", 2_050.into()),
+        ("transaction", 100.into()),
+        ("transactions", serde_json::Value::from(21)),
+    ] {
+        assert_eq!(told[name], value, "{name} in {told}");
+    }
+    assert!(told["transactions_per_s"].as_f64() > Some(0.0), "{told}");
+    // What is read of them is what was written, and no more.
+    let ended = bench(&["--transaction", "1000", "--secs", "1", "--rate", "100"]);
+    let text = ended.text();
+    let rows = text.lines().skip(3).map(|row| row.split_whitespace());
+    let rows: Vec<Vec<_>> = rows.map(|row| row.take(2).collect()).collect();
+    assert_eq!(
+        rows[..2],
+        [["transactions", "2,050"], ["consume", "2,050"]],
+        "{text}"
+    );
+    for wrong in [
+        ["--mode", "consume", "--transaction", "5"],
+        ["--mode", "produce", "--transaction", "0"],
+    ] {
+        let ended = bench(&wrong);
+        assert!(ended.status.is_some_and(|it| it != 0), "{ended:?}");
+        assert!(ended.errors.contains("--transaction"), "{ended:?}");
+    }
 }

@@ -23,6 +23,8 @@ pub struct Done {
     /// What clients are compared by: see each mode.
     pub check: u64,
     pub latencies_ns: Vec<u64>,
+    /// How many records a transaction had, where they were written in transactions: there is a latency of each.
+    pub transaction: Option<u64>,
     /// How many records were done by when, in seconds.
     pub timeline: Vec<(f64, u64)>,
 }
@@ -100,6 +102,13 @@ impl Measured {
         ];
         let cpu = self.cpu_s.map(|(user, sys)| user + sys);
         let us = |part| percentile(&self.done.latencies_ns, part) as f64 / 1e3;
+        let transactions = self.done.transaction.map_or(String::new(), |size| {
+            let count = self.done.latencies_ns.len();
+            let per_s = count as f64 / self.wall_s.max(1e-9);
+            format!(
+                r#","transaction":{size},"transactions":{count},"transactions_per_s":{per_s:.1}"#
+            )
+        });
         [
             format!(
                 r#"{{"client":"pat-events","version":"{}","mode":"{}","compression":"{}","records":{records},"bytes":{bytes},"check":{check}"#,
@@ -107,6 +116,7 @@ impl Measured {
                 self.mode,
                 self.compression,
             ),
+            transactions,
             format!(
                 r#","wall_s":{:.6},"user_s":{},"sys_s":{},"cpu_s":{},"rss_mb":{}"#,
                 self.wall_s,
@@ -182,7 +192,7 @@ impl fmt::Display for Measured {
 fn line(cells: [&str; 9]) -> String {
     let [name, numbers @ ..] = cells;
     let numbers = numbers.map(|number| format!("{number:>14}"));
-    format!("{name:<10}{}", numbers.concat())
+    format!("{name:<12}{}", numbers.concat())
 }
 
 /// The value below which this part of sorted values lies; 0 when there are none.

@@ -7,6 +7,7 @@
 //! | `measure`, `usage` | wall clock, CPU time and memory of the measured window; percentiles; the lines |
 //! | `target` | the broker and the topics: those named, or an embedded one and new ones |
 //! | `produce` | modes `produce` and `pingpong` |
+//! | `transactions` | mode `produce` with --transaction |
 //! | `consume` | mode `consume` |
 //! | `latency` | mode `latency` |
 //! | `report` | a page of HTML about the runs |
@@ -18,6 +19,7 @@ mod measure;
 mod produce;
 mod report;
 mod target;
+mod transactions;
 mod usage;
 
 #[cfg(test)]
@@ -73,6 +75,9 @@ pub struct Bench {
     /// The most bytes of a batch, before compression.
     #[arg(long, default_value_t = 1_000_000)]
     batch_bytes: usize,
+    /// Write in transactions of so many records (produce): the percentiles are of how long a transaction takes, from its begin until it is committed.
+    #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(1..))]
+    transaction: Option<u64>,
     /// Records a second (latency).
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     rate: u64,
@@ -125,6 +130,10 @@ impl Bench {
     }
 
     async fn run_all(&self) -> Outcome {
+        let writes = matches!(self.mode, None | Some(Mode::Produce));
+        if self.transaction.is_some() && !writes {
+            return Err("--transaction goes with --mode produce".into());
+        }
         let only_reads = self.mode == Some(Mode::Consume) && self.topic.is_some();
         let load = match &self.payload {
             // Memory that a reader has no use for would count as its own.
@@ -201,7 +210,10 @@ impl Bench {
 impl Run<'_> {
     async fn measure(&self) -> Outcome<Measured> {
         match self.mode {
-            Mode::Produce => produce::produce(self).await,
+            Mode::Produce => match self.bench.transaction {
+                Some(size) => transactions::transactions(self, size).await,
+                None => produce::produce(self).await,
+            },
             Mode::Consume => consume::consume(self).await,
             Mode::Latency => latency::latency(self).await,
             Mode::Pingpong => produce::pingpong(self).await,
