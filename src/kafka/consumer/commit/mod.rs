@@ -7,9 +7,11 @@
 //! | `commit_metadata` | the text beside a commit that names its topic, and what is finished beyond it |
 //! | `progress` | what is committed of each partition: what was polled, stored or acknowledged |
 //! | `committer` | the queue of commits, and the task that sends them one after the other |
+//! | `by_topic` | offsets by topic, as requests have it, in a transaction or without one |
 //! | `request` | one commit: what is sent, and what the coordinator's answers mean |
 
 mod acks;
+pub(crate) mod by_topic;
 pub(crate) mod commit_metadata;
 mod committer;
 pub(crate) mod offset_tracker;

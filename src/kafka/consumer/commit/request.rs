@@ -6,10 +6,11 @@ use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
-use protocol::{ApiKey, ErrorCode, Uuid};
+use protocol::{ApiKey, ErrorCode};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
+use super::by_topic::{answers, by_topic, id_in};
 use crate::kafka::cluster::{Channel, Metadata, Target, unknown_partition};
 use crate::kafka::consumer::OffsetAndMetadata;
 use crate::kafka::consumer::positions::list_offsets::left_out;
@@ -287,21 +288,22 @@ impl Commit {
         Ok(self.answers(answer.version, answer.response))
     }
 
-    /// The offsets of one topic go together: those of the topics that had a name one after the other are not of one topic.
     fn request(&self, group: &str, version: i16) -> OffsetCommitRequest {
-        let mut topics: BTreeMap<TopicKey, OffsetCommitRequestTopic> = BTreeMap::new();
-        for (partition, committed) in &self.offsets {
-            let key = topic_key(version, partition, committed);
-            let topic = topics.entry(key.clone()).or_default();
-            (topic.topic_id, topic.name) = key;
-            topic.partitions.push(OffsetCommitRequestPartition {
-                partition_index: partition.partition,
+        let partition =
+            |(index, committed): (i32, &OffsetAndMetadata)| OffsetCommitRequestPartition {
+                partition_index: index,
                 committed_offset: committed.offset,
                 committed_leader_epoch: committed.leader_epoch.unwrap_or(-1),
                 committed_metadata: Some(committed.metadata.clone()),
                 ..Default::default()
-            });
-        }
+            };
+        let topics = by_topic(has_ids(version), &self.offsets).into_iter();
+        let topics = topics.map(|((topic_id, name), offsets)| OffsetCommitRequestTopic {
+            topic_id,
+            name,
+            partitions: offsets.into_iter().map(partition).collect(),
+            ..Default::default()
+        });
         #[cfg(planted_defects)]
         let identity = match self.group {
             Some(GroupMember::Consumer(_))
@@ -318,7 +320,7 @@ impl Commit {
             generation_id_or_member_epoch: identity.generation,
             member_id: identity.member_id.clone(),
             group_instance_id: identity.instance_id.clone(),
-            topics: topics.into_values().collect(),
+            topics: topics.collect(),
             ..Default::default()
         }
     }
@@ -329,35 +331,17 @@ impl Commit {
         version: i16,
         response: OffsetCommitResponse,
     ) -> BTreeMap<TopicPartition, ErrorCode> {
-        let mut said: BTreeMap<(TopicKey, i32), ErrorCode> = BTreeMap::new();
-        for topic in response.topics {
-            for row in topic.partitions {
-                let topic = (topic.topic_id, topic.name.clone());
-                said.insert((topic, row.partition_index), row.error_code);
-            }
-        }
-        let answer_to = |(name, offset): (&TopicPartition, &OffsetAndMetadata)| {
-            let topic = topic_key(version, name, offset);
-            let code = said.get(&(topic, name.partition))?;
-            Some((name.clone(), *code))
-        };
-        self.offsets.iter().filter_map(answer_to).collect()
+        let said = response.topics.iter().flat_map(|topic| {
+            let key = || (topic.topic_id, topic.name.clone());
+            let rows = topic.partitions.iter();
+            rows.map(move |row| (key(), row.partition_index, row.error_code))
+        });
+        answers(has_ids(version), &self.offsets, said)
     }
 }
 
-/// What a topic is called in requests and responses: its id or its name, and the other empty.
-type TopicKey = (Uuid, String);
-
-fn topic_key(version: i16, partition: &TopicPartition, offset: &OffsetAndMetadata) -> TopicKey {
-    match version {
-        OffsetCommitRequest::TOPIC_IDS_FROM.. => (id_in(offset), String::new()),
-        _ => (Uuid::ZERO, partition.topic.to_string()),
-    }
-}
-
-/// The id of the topic that an offset is of; zero when it is not known.
-fn id_in(offset: &OffsetAndMetadata) -> Uuid {
-    offset.topic_id.map_or(Uuid::ZERO, TopicId::uuid)
+fn has_ids(version: i16) -> bool {
+    version >= OffsetCommitRequest::TOPIC_IDS_FROM
 }
 
 #[cfg(test)]
@@ -392,7 +376,8 @@ mod tests {
     /// Nothing is known of the name now: the brokers must not be told that both offsets are of one of the topics.
     #[test]
     fn offsets_of_two_topics_of_one_name_are_committed_each_under_its_own_id() {
-        let [old, new] = [1, 2].map(|id| TopicId::known(Uuid([id; 16])).expect("not zero"));
+        let [old, new] =
+            [1, 2].map(|id| TopicId::known(protocol::Uuid([id; 16])).expect("not zero"));
         let partition = |index| TopicPartition::new("t", index);
         let of = |offset, topic_id| OffsetAndMetadata {
             topic_id: Some(topic_id),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::ErrorCode;
 use protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -10,14 +11,14 @@ use protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest,
     TxnOffsetCommitRequest,
 };
-use protocol::{ErrorCode, Uuid};
 use tokio::time::Duration;
 
 use super::state::Flow;
 use crate::kafka::cluster::Answer;
+use crate::kafka::consumer::commit::by_topic::{answers, by_topic};
 use crate::kafka::consumer::{ConsumerGroupMetadata, OffsetAndMetadata};
 use crate::kafka::producer::producer_id::ProducerIdAndEpoch;
-use crate::kafka::{Error, ErrorKind, Result, TopicId, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// Offsets of a group.
 #[derive(Clone, Debug)]
@@ -158,19 +159,20 @@ pub(super) fn commit_offsets(
             "the broker cannot tell by a transaction which member commits offsets (KIP-447): it needs Kafka 2.5",
         ));
     }
-    let mut topics: BTreeMap<_, TxnOffsetCommitRequestTopic> = BTreeMap::new();
-    for (partition, offset) in &offsets.offsets {
-        let key = topic_key(version, partition, offset);
-        let topic = topics.entry(key.clone()).or_default();
-        (topic.topic_id, topic.name) = key;
-        topic.partitions.push(TxnOffsetCommitRequestPartition {
-            partition_index: partition.partition,
-            committed_offset: offset.offset,
-            committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
-            committed_metadata: Some(offset.metadata.clone()),
-            ..Default::default()
-        });
-    }
+    let partition = |(index, offset): (i32, &OffsetAndMetadata)| TxnOffsetCommitRequestPartition {
+        partition_index: index,
+        committed_offset: offset.offset,
+        committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
+        committed_metadata: Some(offset.metadata.clone()),
+        ..Default::default()
+    };
+    let topics = by_topic(has_ids(version), &offsets.offsets).into_iter();
+    let topics = topics.map(|((topic_id, name), offsets)| TxnOffsetCommitRequestTopic {
+        topic_id,
+        name,
+        partitions: offsets.into_iter().map(partition).collect(),
+        ..Default::default()
+    });
     Ok(TxnOffsetCommitRequest {
         transactional_id: by.transactional_id.to_owned(),
         group_id: group.group_id.clone(),
@@ -179,7 +181,7 @@ pub(super) fn commit_offsets(
         generation_id_or_member_epoch: group.generation,
         member_id: group.member_id.clone(),
         group_instance_id: group.instance_id.clone(),
-        topics: topics.into_values().collect(),
+        topics: topics.collect(),
         ..Default::default()
     })
 }
@@ -189,32 +191,17 @@ pub(super) fn offsets_committed(
     answer: &Answer<TxnOffsetCommitRequest>,
     offsets: &Offsets,
 ) -> Result<()> {
-    let mut said = BTreeMap::new();
-    for topic in &answer.response.topics {
-        for row in &topic.partitions {
-            let key = (topic.topic_id, topic.name.clone());
-            said.insert((key, row.partition_index), row.error_code);
-        }
-    }
-    all(answer, offsets.offsets.keys(), |it| {
-        let key = topic_key(answer.version, it, offsets.offsets.get(it)?);
-        said.get(&(key, it.partition)).copied()
-    })
+    let said = answer.response.topics.iter().flat_map(|topic| {
+        let key = || (topic.topic_id, topic.name.clone());
+        let rows = topic.partitions.iter();
+        rows.map(move |row| (key(), row.partition_index, row.error_code))
+    });
+    let said = answers(has_ids(answer.version), &offsets.offsets, said);
+    all(answer, offsets.offsets.keys(), |it| said.get(it).copied())
 }
 
-/// What a topic is called in requests and responses: its id or its name, and the other empty.
-fn topic_key(
-    version: i16,
-    partition: &TopicPartition,
-    offset: &OffsetAndMetadata,
-) -> (Uuid, String) {
-    match version >= TxnOffsetCommitRequest::TOPIC_IDS_FROM {
-        true => (
-            offset.topic_id.map_or(Uuid::ZERO, TopicId::uuid),
-            String::new(),
-        ),
-        false => (Uuid::ZERO, partition.topic.to_string()),
-    }
+fn has_ids(version: i16) -> bool {
+    version >= TxnOffsetCommitRequest::TOPIC_IDS_FROM
 }
 
 /// Ends the transaction.
