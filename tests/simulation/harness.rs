@@ -87,8 +87,8 @@ struct Topic {
     incarnation: Incarnation,
     partitions: i32,
     past: Vec<(Incarnation, i32, i64, Id)>,
-    /// Under which producer id all of it was written.
-    producer_ids: BTreeMap<Id, i64>,
+    /// Under which producer id and epoch all of it was written.
+    producers: BTreeMap<Id, (i64, i16)>,
     /// What was committed when last looked at.
     stored: BTreeMap<(Group, i32), i64>,
 }
@@ -353,14 +353,14 @@ impl Harness {
             (topic.incarnation, topic.partitions)
         };
         let mut log = Vec::new();
-        let mut producer_ids = BTreeMap::new();
+        let mut producers = BTreeMap::new();
         let mut decompressor = Decompressor::default();
         for partition in 0..partitions {
             let summary = self.broker.log(TOPIC, partition).expect("the topic stays");
             for bytes in summary.batches {
                 for batch in BatchIter::new(bytes) {
                     let batch = batch.expect("the broker checks batches");
-                    let producer_id = batch.producer_id();
+                    let producer = (batch.producer_id(), batch.producer_epoch());
                     let mut records = batch
                         .decode(&mut decompressor, 1 << 20)
                         .expect("the broker checks batches");
@@ -371,12 +371,12 @@ impl Harness {
                             .and_then(|value| self.plan.format.id(value))
                             .expect("all values hold an id");
                         log.push((incarnation, partition, record.offset, id));
-                        producer_ids.insert(id, producer_id);
+                        producers.insert(id, producer);
                     }
                 }
             }
         }
-        self.topic().producer_ids.extend(producer_ids);
+        self.topic().producers.extend(producers);
         log
     }
 
@@ -554,8 +554,8 @@ async fn live(seed: u64, reduction: &Reduction) -> Outcome {
 
     let present = harness.present();
     let log = [std::mem::take(&mut harness.topic().past), present].concat();
-    let producer_ids = std::mem::take(&mut harness.topic().producer_ids);
-    let history = harness.recorder.history(log, producer_ids);
+    let producers = std::mem::take(&mut harness.topic().producers);
+    let history = harness.recorder.history(log, producers);
     let guarantees = Guarantees {
         idempotent: load.idempotence,
         all_is_well: harness.plan.all_is_well(),
@@ -566,6 +566,7 @@ async fn live(seed: u64, reduction: &Reduction) -> Outcome {
         moves_by_itself: !harness.plan.none,
         owned_once: harness.plan.is_owned_once(),
         epochs_rise: harness.plan.protocols.is_one(),
+        producer_ids_end: harness.plan.producer_ids_end(),
         protocols: harness.plan.protocols,
         sharing: harness.plan.sharing.map(|sharing| SharingGuarantees {
             is_held_alone: harness.plan.is_held_alone(),

@@ -238,8 +238,8 @@ pub struct History {
     pub events: Vec<Event>,
     pub times: Vec<u64>,
     pub log: Vec<(Incarnation, i32, i64, Id)>,
-    /// Under which producer ids the records were written: no epoch of another one fences what is held back of them.
-    pub producer_ids: BTreeMap<Id, i64>,
+    /// Under which producer ids and epochs the records were written: no epoch of another id fences what is held back of them.
+    pub producers: BTreeMap<Id, (i64, i16)>,
 }
 
 impl History {
@@ -284,7 +284,7 @@ impl Recorder {
     pub fn history(
         &self,
         log: Vec<(Incarnation, i32, i64, Id)>,
-        producer_ids: BTreeMap<Id, i64>,
+        producers: BTreeMap<Id, (i64, i16)>,
     ) -> History {
         let notes = self.notes.lock().expect("no note panics").clone();
         let (times, events) = notes.into_iter().unzip();
@@ -292,7 +292,7 @@ impl Recorder {
             events,
             times,
             log,
-            producer_ids,
+            producers,
         }
     }
 }

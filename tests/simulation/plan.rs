@@ -435,6 +435,12 @@ impl Plan {
             && (self.listener_delay.is_zero() || self.listener_is_in_time())
     }
 
+    /// Whether producers may have to go on under another producer id: their epochs are soon used up, or they are told of errors that nothing has brought
+    /// about, such as that their epoch is fenced.
+    pub fn producer_ids_end(&self) -> bool {
+        self.first_producer_epoch > 0 || self.any_error
+    }
+
     /// Whether a record is one member's of the share group until it lets go of it, or dies: no connection ends, to whose session a record would belong,
     /// and nobody is at work for longer than locks last.
     pub fn is_held_alone(&self) -> bool {

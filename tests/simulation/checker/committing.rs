@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::simultaneous::Commits;
 use super::{Guarantees, Log, Violation};
 use crate::history::{Event, Group, History, Id, Incarnation};
 
@@ -66,6 +67,7 @@ pub(super) fn stored(
         BTreeMap::from([Group::Polling, Group::Typed].map(|group| (group, log.places.clone())));
     let mut stored: BTreeMap<(Group, i32), i64> = BTreeMap::new();
     let mut asked: BTreeMap<(u32, i32), Incarnation> = BTreeMap::new();
+    let mut commits = Commits::default();
     // The lone reader is in no group.
     let owners: BTreeSet<u32> = history
         .events
@@ -75,7 +77,8 @@ pub(super) fn stored(
             _ => None,
         })
         .collect();
-    for event in &history.events {
+    for (index, event) in history.events.iter().enumerate() {
+        commits.take(index, event);
         match *event {
             Event::Created { incarnation, .. } => {
                 now = incarnation;
@@ -151,8 +154,11 @@ pub(super) fn stored(
                 let same = asked
                     .get(&(reader, partition))
                     .is_none_or(|incarnation| *incarnation == now);
-                let has = stored.get(&(Group::Polling, partition));
-                if same && has.is_none_or(|has| *has < next) {
+                let has = stored.get(&(Group::Polling, partition)).copied();
+                let lacks = has.is_none_or(|has| {
+                    has < next && !commits.may_be_overtaken(index, partition, has, guarantees)
+                });
+                if same && lacks {
                     found.push(Violation::NotStored {
                         reader,
                         partition,

@@ -4,6 +4,7 @@
 //! - `reading`: what readers were given, against the logs
 //! - `owning`: who had which partition when
 //! - `committing`: what was committed, and where members begin
+//! - `simultaneous`: which commits for one partition were under way at the same time
 //! - `handling`: what handlers of typed consumers did
 //! - `sharing`: what the members of a share group were given, and what they decided
 //! - `transactions`: what was written in transactions, and made of that by `exactly_once` loops
@@ -13,6 +14,7 @@ mod handling;
 mod owning;
 mod reading;
 mod sharing;
+mod simultaneous;
 #[cfg(test)]
 mod tests;
 pub mod transactions;
@@ -42,6 +44,8 @@ pub struct Guarantees {
     pub owned_once: bool,
     /// The group's epochs never begin anew: it does not change its protocol.
     pub epochs_rise: bool,
+    /// Producers may have to go on under another producer id.
+    pub producer_ids_end: bool,
     /// By which protocols its members are in it.
     pub protocols: Protocols,
     /// Where there is a share group.

@@ -17,6 +17,7 @@ const NOTHING: Guarantees = Guarantees {
     moves_by_itself: true,
     owned_once: false,
     epochs_rise: false,
+    producer_ids_end: false,
     protocols: Protocols::All(GroupProtocol::Classic),
     sharing: None,
 };
@@ -87,7 +88,7 @@ fn history(events: impl IntoIterator<Item = Event>, log: &[(i64, u32)]) -> Histo
             .iter()
             .map(|(offset, number)| (0, 0, *offset, id(*number)))
             .collect(),
-        producer_ids: BTreeMap::new(),
+        producers: BTreeMap::new(),
     }
 }
 
@@ -460,6 +461,66 @@ fn a_commit_that_the_coordinator_does_not_have_is_found() {
     assert_eq!(check(&history(events, log), NOTHING, &[]), []);
 }
 
+/// Of a topic that was created anew, one may have the new partition while another, who knows it by its name, still has it.
+#[test]
+fn a_commit_is_overtaken_only_by_one_who_has_the_partition_by_its_name() {
+    // By `Mixed`: of the classic protocol, and of the consumer protocol.
+    let (by_name, by_id, too) = (2_100, 2_200, 2_500);
+    let mixed = Guarantees {
+        protocols: Protocols::Mixed,
+        ..NOTHING
+    };
+    let created = Event::Created {
+        incarnation: 1,
+        partitions: 1,
+    };
+    let polling = |next| stored(Group::Polling, next);
+    let judged = |guarantees, events: &[Event]| {
+        let history = history(events.iter().copied(), &[]);
+        let mut found = Vec::new();
+        committing::stored(&history, &Log::new(&history), guarantees, &mut found);
+        found
+    };
+    let both = [owns(by_name), created, owns(by_id)];
+    let rest = [committing(by_name, 2), committing(by_id, 1), polling(1)];
+    for who in [(by_name, 2), (by_id, 1)] {
+        let events = [&both[..], &rest, &[committed(who.0, who.1)]].concat();
+        assert_eq!(judged(mixed, &events), []);
+    }
+    // The other way round.
+    let rest = [committing(by_id, 2), committing(by_name, 0), polling(0)];
+    let events = [&both[..], &rest, &[committed(by_id, 2)]].concat();
+    assert_eq!(judged(mixed, &events), []);
+
+    let not_stored = |reader| {
+        [Violation::NotStored {
+            reader,
+            partition: 0,
+            next: 2,
+        }]
+    };
+    // In a group of one protocol, and where both have it by their ids.
+    assert_eq!(judged(NOTHING, &events), not_stored(by_id));
+    let ids = [owns(too), created, owns(by_id)];
+    let rest_of_ids = [committing(by_id, 2), committing(too, 0), polling(0)];
+    let by_ids = [&ids[..], &rest_of_ids, &[committed(by_id, 2)]].concat();
+    assert_eq!(judged(mixed, &by_ids), not_stored(by_id));
+    // The first was told already, in the new topic; or there was never another one.
+    let told = [created, owns(by_name), owns(by_id)];
+    let events = [&told[..], &rest, &[committed(by_id, 2)]].concat();
+    assert_eq!(judged(mixed, &events), not_stored(by_id));
+    // The coordinator has what nobody has committed, what was acknowledged before, or nothing.
+    let other = [committing(by_id, 2), committing(by_name, 1), polling(0)];
+    let events = [&both[..], &other, &[committed(by_id, 2)]].concat();
+    assert_eq!(judged(mixed, &events), not_stored(by_id));
+    let before = [committing(by_name, 0), polling(0), committed(by_name, 0)];
+    let lost = [committing(by_id, 2), committed(by_id, 2)];
+    let events = [&both[..], &before, &lost].concat();
+    assert_eq!(judged(mixed, &events), not_stored(by_id));
+    let events = [&both[..], &rest[..2], &[committed(by_id, 2)]].concat();
+    assert_eq!(judged(mixed, &events), not_stored(by_id));
+}
+
 #[test]
 fn a_stored_commit_that_passes_the_unfinished_or_falls_is_found() {
     let begins = |offset| Event::Begins {
@@ -659,25 +720,47 @@ fn a_new_topic_is_read_from_where_the_group_is() {
     assert_eq!(judged(&member, &fewer), [skipped()]);
 }
 
-/// What comes late behind what was written under another producer id: only where nobody was told what became of it.
+/// What comes late behind what was written under another producer id: only where nobody was told what became of it, and no epoch of its own is there.
 #[test]
 fn what_no_epoch_can_fence_may_come_late_where_its_fate_is_unknown() {
-    let late = |outcome, producer_ids: [i64; 2]| {
+    let ends = Guarantees {
+        producer_ids_end: true,
+        ..IDEMPOTENT
+    };
+    let late = |guarantees, outcome, producers: [(i64, i16); 2]| {
         let mut history = history(
             [sent(0, outcome), written(1, 0)].concat(),
             &[(0, 1), (1, 0)],
         );
-        history.producer_ids = (0..).map(id).zip(producer_ids).collect();
-        check(&history, IDEMPOTENT, &[]).len()
+        history.producers = (0..).map(id).zip(producers).collect();
+        check(&history, guarantees, &[]).len()
     };
     let unknown = ReportedOutcome::Unknown;
-    let written = ReportedOutcome::Written {
+    let is_written = ReportedOutcome::Written {
         partition: 0,
         offset: 1,
     };
-    assert_eq!(late(unknown, [7, 8]), 0);
-    assert_eq!(late(unknown, [7, 7]), 1, "the next epoch fences it");
-    assert_eq!(late(written, [7, 8]), 1);
+    let last = (7, i16::MAX);
+    assert_eq!(late(ends, unknown, [last, (8, 0)]), 0);
+    assert_eq!(late(ends, unknown, [last, last]), 1, "in its order");
+    assert_eq!(late(ends, unknown, [last, (6, 0)]), 1, "it is the later id");
+    assert_eq!(late(ends, is_written, [last, (8, 0)]), 1);
+    assert_eq!(late(IDEMPOTENT, unknown, [last, (8, 0)]), 1, "none ends");
+    // Where its own next epoch is there, that fences it.
+    let behind = |epoch| {
+        let events = [&written(2, 0)[..], &sent(0, unknown), &written(1, 1)].concat();
+        let mut history = history(events, &[(2, 0), (1, 1), (0, 2)]);
+        let key = |event: &mut Event| match event {
+            Event::Accepted { id, key, .. } if id.number == 2 => *key = 1,
+            _ => {}
+        };
+        history.events.iter_mut().for_each(key);
+        let producers = [(7, i16::MAX - 1), (8, 0), (7, epoch)];
+        history.producers = (0..).map(id).zip(producers).collect();
+        check(&history, ends, &[]).len()
+    };
+    assert_eq!(behind(i16::MAX - 1), 0);
+    assert_eq!(behind(i16::MAX), 1, "fenced");
 }
 
 #[test]

@@ -71,8 +71,9 @@ pub(super) fn doubled(history: &History, found: &mut Vec<Violation>) {
 
 /// Per producer and key, first appearances in a partition follow the order of sending. (Without idempotence a record may appear again later:
 /// that is a duplicate, not a reordering, as long as each record's first appearance is in its place. And one whose fate is reported as
-/// unknown may come late: what the network held back until then, nothing tells the broker to refuse. With idempotence the next epoch does; but
-/// after the last one there is only another producer id, of which brokers know nothing: it fences no epoch of the one before.)
+/// unknown may come late: what the network held back until then, nothing tells the broker to refuse. With idempotence the next epoch does, once
+/// something of it is there; but after the last one there is only another producer id, a higher one, of which brokers know nothing: it fences no
+/// epoch of the one before.)
 pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<Violation>) {
     let unknown: BTreeSet<Id> = history
         .events
@@ -90,17 +91,27 @@ pub(super) fn order(history: &History, guarantees: Guarantees, found: &mut Vec<V
     log.sort_by_key(|(incarnation, partition, offset, _)| (*incarnation, *partition, *offset));
     let mut seen = BTreeSet::new();
     let mut last: BTreeMap<(Incarnation, i32, u32, u32), Id> = BTreeMap::new();
+    // The highest epoch of each producer id.
+    let mut epochs: BTreeMap<(Incarnation, i32, i64), i16> = BTreeMap::new();
     for (incarnation, partition, _, id) in log {
         let is_unknown = unknown.contains(&id);
         if !seen.insert(id) || is_unknown && !guarantees.idempotent {
             continue;
         }
+        let producer = history.producers.get(&id).copied();
+        let is_fenced = producer.is_none_or(|(producer_id, epoch)| {
+            let known = epochs.entry((incarnation, partition, producer_id));
+            let highest = known.or_insert(epoch);
+            *highest = epoch.max(*highest);
+            epoch < *highest
+        });
         let Some(key) = keys.get(&id) else { continue };
         let place = (incarnation, partition, id.producer, *key);
-        let later = last.get(&place);
-        let producer_id = |id| history.producer_ids.get(id);
-        let is_unfenced = later.is_some_and(|later| producer_id(later) != producer_id(&id));
-        if is_unknown && is_unfenced {
+        let later = last.get(&place).and_then(|id| history.producers.get(id));
+        let is_another = later
+            .zip(producer)
+            .is_some_and(|(later, it)| later.0 > it.0);
+        if is_unknown && is_another && !is_fenced && guarantees.producer_ids_end {
             continue;
         }
         if let Some(earlier) = last.insert(place, id)

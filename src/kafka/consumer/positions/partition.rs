@@ -210,6 +210,12 @@ impl Partition {
         self.bound_to.is_some() && now.is_some() && self.bound_to != now
     }
 
+    /// Whether nobody asks where it is to begin: it is on its way to another member, who may be at work already in the topic that has the name now. A
+    /// place in it would be committed with all others, and take back what that member has committed.
+    pub fn needs_no_place(&self) -> bool {
+        self.leaving && (self.place == Place::Committed || self.reset.is_some())
+    }
+
     /// Another topic has the name now: everything in it was written since this one was subscribed to, and somebody else of the group may have
     /// read and committed some of it already.
     fn recreated(&mut self, name: &TopicPartition, version: u64, policy: OffsetReset) {

@@ -105,6 +105,7 @@ impl Positions {
             known.ask_for_end(name, now, &mut out);
             if known.asking
                 || (known.place == Place::Committed && self.listener_first)
+                || known.needs_no_place()
                 || (known.leader_node().is_some() && matches!(known.place, Place::At(_)))
             {
                 continue;

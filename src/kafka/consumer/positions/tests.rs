@@ -680,6 +680,48 @@ async fn in_a_recreated_topic_a_group_goes_on_where_it_has_committed() {
     }
 }
 
+/// Whoever gets it may be at work in the new topic already: what this member commits at last must not take back what that one has committed.
+#[tokio::test]
+async fn a_partition_that_goes_to_another_member_is_given_no_place_in_a_topic_that_gets_its_name() {
+    let assigned = || {
+        let mut positions = Positions::new(OffsetReset::Earliest, IsolationLevel::ReadUncommitted);
+        positions.start(tp(0), StartOffset::Committed);
+        positions.update_leaders(of_topic(1));
+        positions
+    };
+    let is_left_alone = |mut positions: Positions| {
+        let questions = positions.questions(Instant::now());
+        let asked = !questions.committed.is_empty() || !questions.listed.is_empty();
+        !asked && positions.all().next().is_none()
+    };
+    let mut read = assigned();
+    answer_committed(&mut read, 1, Some(at(7)));
+    read.set_leaving(&tp(0));
+    assert_eq!(
+        read.position(&tp(0)),
+        Some(at(7)),
+        "it is committed as it goes"
+    );
+    read.update_leaders(of_topic(2));
+    assert!(is_left_alone(read));
+    // Asked for already, or not even begun with.
+    let mut asked = assigned();
+    answer_committed(&mut asked, 1, Some(at(7)));
+    asked.update_leaders(of_topic(2));
+    answer_committed(&mut asked, 2, None);
+    asked.set_leaving(&tp(0));
+    assert!(is_left_alone(asked));
+    let mut unread = assigned();
+    unread.set_leaving(&tp(0));
+    unread.update_leaders(of_topic(2));
+    assert!(is_left_alone(unread));
+    // The application has said where it is to go.
+    let mut sought = assigned();
+    sought.set_leaving(&tp(0));
+    sought.seek_to_timestamp(&tp(0), EARLIEST_TIMESTAMP);
+    assert_eq!(sought.questions(Instant::now()).listed.len(), 1);
+}
+
 /// It is asked for what is committed in the topic of now, also where no policy says where else to go.
 #[tokio::test]
 async fn a_topic_that_is_recreated_before_anything_was_read_is_only_asked_about() {
