@@ -152,6 +152,48 @@ async fn a_leader_that_moves_is_followed_and_what_was_held_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_nobody_leads_is_an_error_and_is_read_once_somebody_does() {
+    let broker = cluster(2, |builder| {
+        builder
+            .share_groups_from_earliest(true)
+            .default_replication_factor(1)
+    });
+    broker.create_topic("t", 1).expect("a new topic");
+    fill(&broker, 0, 0..4, 2);
+    let leader = broker.log("t", 0).and_then(|log| log.leader);
+    let leader = leader.expect("somebody leads it");
+    broker.stop_node(leader).await;
+    let mut consumer = sharer(&broker, |config| config.client.request_timeout = ms(5_000)).await;
+    let began = Instant::now();
+    let mut told = 0;
+    while began.elapsed() < ms(30_000) {
+        match consumer.poll(ms(500)).await {
+            Ok(records) => assert!(records.is_empty()),
+            Err(error) if error.kind() == ErrorKind::NoLeader => {
+                assert!(error.to_string().contains("t-0"), "{error}");
+                told += 1;
+            }
+            Err(error) => assert!(error.is_retriable(), "{error}"),
+        }
+    }
+    assert!((4..=6).contains(&told), "{told} times in 30 s");
+    broker.start_node(leader).await.expect("it starts again");
+    let began = Instant::now();
+    let mut read = Vec::new();
+    while read.len() < 4 {
+        if let Ok(records) = consumer.poll(ms(500)).await {
+            for record in &records {
+                let accepted = consumer.acknowledge(&record, AcknowledgeType::Accept);
+                accepted.expect("held");
+            }
+            read.extend(delivered(&records));
+        }
+        assert!(began.elapsed() < ms(20_000), "it has a leader");
+    }
+    assert_eq!(read, from_to(0, 4, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_to_be_polled_can_be_acknowledged_when_its_partition_has_gone_to_another() {
     let broker = cluster(2, |builder| builder.share_groups_from_earliest(true));
     broker.create_topic("t", 2).expect("a new topic");

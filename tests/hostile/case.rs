@@ -160,6 +160,14 @@ impl Case {
             Workload::BrokerPattern => matches!(api, HEARTBEAT | ApiKey::METADATA),
             Workload::TypedConsumer => api == HEARTBEAT,
             Workload::Admin => api != HEARTBEAT,
+            Workload::Share => matches!(
+                api,
+                ApiKey::SHARE_GROUP_HEARTBEAT
+                    | ApiKey::SHARE_FETCH
+                    | ApiKey::SHARE_ACKNOWLEDGE
+                    | ApiKey::FIND_COORDINATOR
+                    | ApiKey::METADATA
+            ),
             Workload::Producer | Workload::Reader | Workload::Member | Workload::Typed => true,
         };
         is_about && (!is_code || home.contains(&self.workload))

@@ -115,6 +115,8 @@ fn patience(case: &Case) -> Duration {
     match case.workload {
         // A record's own time is longer.
         Workload::Producer | Workload::Plain => REPORTED_BY + Duration::from_secs(4),
+        // Each attempt may wait for records as well, and what was said of some is said again when their locks are over.
+        Workload::Share => REPORTED_BY + Duration::from_secs(2),
         _ => REPORTED_BY,
     }
 }
@@ -309,6 +311,71 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "Fetch/frame:Garbled*",
         "Lost|Doubled|Untrue",
         "no checksum covers a batch's base offset",
+    ),
+    (
+        "ShareGroupHeartbeat/assignment.topic_partitions*:Empty/*",
+        "NotHealed|Silent",
+        "to be assigned nothing is what members beyond what there is to do are used to",
+    ),
+    (
+        "ShareGroupHeartbeat/assignment.topic_partitions*:WithoutFirst/*",
+        "NotHealed|Silent",
+        "what else there is may be another member's",
+    ),
+    (
+        "ShareFetch/responses:Empty/*",
+        "Silent",
+        "who says nothing has nothing",
+    ),
+    (
+        "ShareFetch/responses.partitions:Empty/*",
+        "Silent",
+        "who says nothing has nothing",
+    ),
+    (
+        "ShareFetch/responses:WithoutFirst/*",
+        "Silent",
+        "who says nothing has nothing",
+    ),
+    (
+        "ShareFetch/responses.partitions:WithoutFirst/*",
+        "Silent",
+        "who says nothing has nothing",
+    ),
+    (
+        "ShareFetch/responses.partitions.records:Earlier/*",
+        "Silent",
+        "another partition's batches are handed out as this one's",
+    ),
+    (
+        "ShareFetch/responses.partitions.partition_index:*",
+        "Untrue|NotHealed",
+        "whole batches of another partition cannot be told from the right ones",
+    ),
+    (
+        "ShareFetch/responses.partitions.records:*",
+        "Untrue|NotHealed",
+        "whole batches of another partition, or none, cannot be told from the right ones",
+    ),
+    (
+        "ShareFetch/replayed/*",
+        "Silent",
+        "an earlier answer is a good one: who says that there is nothing is believed",
+    ),
+    (
+        "ShareFetch/frame:Swapped/*",
+        "Silent",
+        "an earlier answer is a good one: who says that there is nothing is believed",
+    ),
+    (
+        "ShareFetch/responses.partitions.acquired_records.first_offset:Zero/*",
+        "NotHealed|Silent",
+        "what was acquired, by the broker's own words, and is no record is acknowledged as a gap, and not delivered again",
+    ),
+    (
+        "ShareFetch/responses.partitions.acquired_records.first_offset:Earlier/*",
+        "NotHealed|Silent",
+        "what was acquired, by the broker's own words, and is no record is acknowledged as a gap, and not delivered again",
     ),
     (
         "Fetch/replayed/*",

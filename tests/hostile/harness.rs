@@ -26,6 +26,8 @@ pub const HEALING: Duration = Duration::from_secs(30);
 /// After how long without a heartbeat a member is none any more, and how often it sends one.
 pub const SESSION: Duration = Duration::from_secs(6);
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
+/// For how long a record of a share group is locked for who has acquired it.
+const LOCK: Duration = Duration::from_secs(3);
 /// The longest pause that the client grants a broker.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 /// What a call may take beyond its deadline.
@@ -119,6 +121,12 @@ impl Harness {
             .min_session_timeout(Duration::from_secs(1))
             .consumer_group_session_timeout(SESSION)
             .consumer_group_heartbeat_interval(HEARTBEAT)
+            .share_group_session_timeout(SESSION)
+            .share_group_heartbeat_interval(HEARTBEAT)
+            .share_groups_from_earliest(true)
+            .share_record_lock_duration(LOCK)
+            // What is lost on its way counts as delivered.
+            .share_delivery_count_limit(200)
             .auto_create_topics(false)
             // The broker reserves as much, which the count of allocated bytes has as taken.
             .fetch_max_bytes(1 << 20)

@@ -113,6 +113,18 @@ fn is_sampled(case: &Case) -> bool {
             matches!(case.tampering.api, ApiKey::JOIN_GROUP | ApiKey::SYNC_GROUP)
         }
         Workload::Consumer => case.tampering.api == ApiKey::CONSUMER_GROUP_HEARTBEAT,
+        Workload::Share => match &case.tampering.what {
+            // Nor what a leader may say of what it has acquired, and who it is.
+            What::Field(place, _) => [
+                "assignment",
+                "responses.partitions.records",
+                "responses.partitions.acquired_records",
+                "topics.partitions.leader_id",
+            ]
+            .iter()
+            .any(|name| place.name.starts_with(name)),
+            _ => false,
+        },
         _ => false,
     };
     if is_about_the_group

@@ -4,6 +4,7 @@
 mod administer;
 mod produce;
 mod read;
+mod share;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use self::administer::administer;
 use self::produce::produce;
 use self::read::{Reading, read};
+use self::share::share;
 use crate::harness::{Harness, TAMPERING, TOPIC};
 use crate::typed;
 
@@ -50,6 +52,8 @@ pub enum Workload {
     Typed,
     /// The same, by the consumer protocol.
     TypedConsumer,
+    /// A member of a share group (KIP-932).
+    Share,
     Admin,
 }
 
@@ -66,13 +70,14 @@ impl fmt::Display for Workload {
             Workload::BrokerPattern => "broker-pattern",
             Workload::Typed => "typed",
             Workload::TypedConsumer => "typed-consumer",
+            Workload::Share => "share",
             Workload::Admin => "admin",
         })
     }
 }
 
 impl Workload {
-    pub const ALL: [Workload; 11] = [
+    pub const ALL: [Workload; 12] = [
         Workload::Producer,
         Workload::Plain,
         Workload::Reader,
@@ -83,6 +88,7 @@ impl Workload {
         Workload::BrokerPattern,
         Workload::Typed,
         Workload::TypedConsumer,
+        Workload::Share,
         Workload::Admin,
     ];
 
@@ -99,6 +105,7 @@ impl Workload {
             Workload::BrokerPattern => read(harness, Reading::BrokerPattern("t|u")).await,
             Workload::Typed => typed::handle(harness, Classic).await,
             Workload::TypedConsumer => typed::handle(harness, Consumer).await,
+            Workload::Share => share(harness).await,
             Workload::Admin => administer(harness).await,
         }
     }

@@ -7,6 +7,7 @@
 //! | `classic` | the classic protocol: one member, the leader, assigns the partitions |
 //! | `consumer` | the consumer protocol (KIP-848): the broker assigns |
 //! | `share` | the share group protocol (KIP-932): the broker assigns, and several members may have the same partition |
+//! | `heartbeats` | the heartbeats of both protocols in which the broker assigns |
 //! | `find_topics` | the names of topics that a coordinator has named by id |
 //! | `duty` | what a group wants of polls: revoke, lost, assign; and what the application owns |
 //! | `group_metadata` | who commits: generation, member id, instance id |
@@ -19,6 +20,7 @@ pub(crate) mod duty;
 mod failure_tracker;
 mod find_topics;
 pub(crate) mod group_metadata;
+pub(crate) mod heartbeats;
 pub(crate) mod member;
 pub(crate) mod missing_topics;
 pub(crate) mod share;

@@ -2,6 +2,7 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
+//! | `awaited` | what is missing of metadata, asked for and told of |
 //! | `backoff` | how long to pause before trying again (KIP-580) |
 //! | `budget` | bytes that may be in use, by one and by all together |
 //! | `calendar` | days since 1970 and dates |
@@ -14,6 +15,7 @@
 //! | `tasks` | the internal tasks, supervised: none ends unseen |
 //! | `watched` | a value, and those who wait for changes of it |
 
+mod awaited;
 mod backoff;
 mod budget;
 pub(crate) mod calendar;
@@ -26,6 +28,7 @@ mod sync;
 pub(crate) mod tasks;
 mod watched;
 
+pub(crate) use awaited::Awaited;
 pub(crate) use backoff::Backoff;
 pub(crate) use budget::{Budget, Excess, Reservation};
 pub use clock::Clock;

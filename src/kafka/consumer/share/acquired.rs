@@ -2,14 +2,14 @@
 //! record.
 //!
 //! A broker sends whole batches, and says which offsets of them are this member's. Those of them that are no record (compacted away, markers of
-//! transactions) are gaps, which are acknowledged as such; those in a batch that cannot be read are released.
+//! transactions) are gaps, which are acknowledged as such; those in a batch that cannot be read, or that did not come, are released, and told of.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::Uuid;
 use protocol::messages::share_fetch_response::AcquiredRecords;
+use protocol::{ApiKey, Uuid};
 use tokio::time::Instant;
 
 use super::ledger::{GAP, Place, RELEASE, Run};
@@ -19,7 +19,7 @@ use crate::kafka::consumer::positions::Wanted;
 use crate::kafka::consumer::records::Batch;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
-use crate::kafka::{Error, Result, TopicPartition};
+use crate::kafka::{Error, ErrorKind, Result, TopicPartition};
 
 /// Offsets that were acquired, and how often they have been delivered, this time included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) enum Then {
     /// What is next needs more memory than is left.
     NoRoom,
     Over,
-    /// A batch cannot be read, and is released; there may be more after it.
+    /// A batch cannot be read, or did not come, and is released; there may be more after it.
     Unreadable(Error),
 }
 
@@ -125,11 +125,17 @@ impl AcquiredReader {
             Ok(Step::Skipped) => (None, None),
             Ok(Step::NoRoom) => return Read::nothing(Then::NoRoom),
             Ok(Step::End) => {
-                // Nothing came of these, whatever the broker says.
                 let passed = self.between(from, i64::MAX, RELEASE);
+                let then = match passed.first() {
+                    None => Then::Over,
+                    Some(missing) => {
+                        self.reader.position.offset = i64::MAX;
+                        Then::Unreadable(not_sent(self.partition(), missing.first))
+                    }
+                };
                 return Read {
                     passed,
-                    ..Read::nothing(Then::Over)
+                    ..Read::nothing(then)
                 };
             }
             Err(error) => {
@@ -191,6 +197,15 @@ impl Read {
     }
 }
 
+/// The error of records from `offset` on that were acquired, by the broker's words, and that it has not sent.
+fn not_sent(partition: &TopicPartition, offset: i64) -> Error {
+    let message = "the broker says that records were acquired, and its answer ends before they come: they are released, and delivered again";
+    Error::new(ErrorKind::Protocol, message)
+        .api(ApiKey::SHARE_FETCH)
+        .topic_partition(partition.topic.clone(), partition.partition)
+        .offset(offset, None)
+}
+
 /// The first offsets from `from` on that were not acquired.
 fn first_gap(acquired: &[Acquired], from: i64) -> Option<Range<i64>> {
     let index = acquired.partition_point(|it| it.last < from);
@@ -244,6 +259,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kafka::runtime::Budget;
 
     fn acquired(ranges: &[(i64, i64)]) -> Vec<Acquired> {
         let ranges = ranges.iter().map(|(first, last)| Acquired {
@@ -296,6 +312,36 @@ mod tests {
             let expected: BTreeSet<i64> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
             prop_assert_eq!(left, expected);
         }
+    }
+
+    #[test]
+    fn what_was_acquired_and_did_not_come_is_released_and_told_of() {
+        let budget = Budget::new(1 << 20, None);
+        let memory = Arc::new(Fetched::in_frame(budget.reserve(0), None));
+        let mut reader = AcquiredReader::new(
+            (1, (Uuid::from_u128(1), 0)),
+            TopicPartition::new("t", 0),
+            acquired(&[(3, 5), (7, 7)]).into(),
+            Bytes::new(),
+            Instant::now(),
+            memory,
+        );
+        let mut decoder = BatchDecoder::new(Arc::default(), budget, 1 << 20, true);
+        let mut read = || reader.read(10, usize::MAX, Room::Left, &mut decoder);
+        let missing = read();
+        let released = missing
+            .passed
+            .iter()
+            .map(|run| (run.first, run.last, run.kind));
+        let released: Vec<_> = released.collect();
+        assert_eq!(released, [(3, 5, RELEASE), (7, 7, RELEASE)]);
+        let Then::Unreadable(error) = missing.then else {
+            panic!("nobody is told");
+        };
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert_eq!(error.failed_offset(), Some(3));
+        let rest = read();
+        assert!(matches!(rest.then, Then::Over) && rest.passed.is_empty());
     }
 
     #[test]

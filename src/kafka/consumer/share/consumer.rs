@@ -310,7 +310,10 @@ impl ShareConsumer {
             let pause = |times| context.pause(times);
             match (&read.then, &read.records) {
                 (Then::Unreadable(_), _) => work.was_read(node, now, Some(pause)),
-                (_, Some(_)) => work.was_read(node, now, None::<fn(u32) -> Duration>),
+                (_, Some(_)) => {
+                    work.was_read(node, now, None::<fn(u32) -> Duration>);
+                    work.accepted(reader.place, true);
+                }
                 _ => {}
             }
             work.ledger.pass(reader.place, &partition, read.passed);

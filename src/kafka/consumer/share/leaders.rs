@@ -1,22 +1,33 @@
-//! The task that finds out whom to ask for what is assigned. In: the assignment, the metadata. Out: what each broker leads of it, and a task for
-//! each broker that there is something to do with.
+//! The task that finds out whom to ask for what is assigned. In: the assignment, the metadata. Out: what each broker leads of it, a task for
+//! each broker that there is something to do with, and an error where nobody leads a partition for long. Of topics that nobody knows the
+//! membership tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::fetcher;
 use super::plan::Partitions;
 use super::state::ShareContext;
 use crate::kafka::TopicPartition;
-use crate::kafka::cluster::Metadata;
-use crate::kafka::group::share::IdPartition;
+use crate::kafka::cluster::{Metadata, no_leader};
+use crate::kafka::consumer::wait::wait;
+use crate::kafka::group::heartbeats::IdPartition;
+use crate::kafka::runtime::Awaited;
+
+/// The longest pause between two questions for the leaders of partitions that have none.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs as long as the consumer does.
 pub(super) async fn run(context: Arc<ShareContext>) {
     let mut metadata = context.cluster.watch();
     let mut known = None;
     let mut assigned = BTreeSet::new();
+    let (mut leaderless, mut awaited) = (BTreeSet::new(), Awaited::default());
+    let patience = context.config.client.request_timeout;
     loop {
         let mut ready = pin!(context.ready.notified());
         ready.as_mut().enable();
@@ -29,22 +40,38 @@ pub(super) async fn run(context: Arc<ShareContext>) {
             .as_ref()
             .is_some_and(|known| Arc::ptr_eq(known, &newest));
         if !is_same || wanted != assigned {
-            let leaders = by_leader(&wanted, &newest);
+            let leaders;
+            (leaders, leaderless) = by_leader(&wanted, &newest);
             let mut work = context.work();
             work.leaders = leaders;
             work.wake_all();
             drop(work);
             (assigned, known) = (wanted, Some(newest));
         }
+        let now = Instant::now();
+        awaited.update(&leaderless, now, |asked| {
+            context.pause_up_to(asked, LONGEST_PAUSE)
+        });
+        if awaited.ask(now).is_some() {
+            context.cluster.refresh();
+        }
+        if let Some(partition) = awaited.overdue(now, patience) {
+            context.work().report(no_leader(Some(partition)));
+            context.ready.notify_waiters();
+        }
         start_tasks(&context);
-        tokio::select! {
-            biased;
-            () = ready => {}
-            changed = metadata.changed() => {
-                if changed.is_err() {
-                    break;
-                }
+        let next = awaited.ask_at().into_iter().chain(awaited.due_at(patience));
+        let woken = async {
+            tokio::select! {
+                biased;
+                () = ready => true,
+                changed = metadata.changed() => changed.is_ok(),
             }
+        };
+        let mut goes_on = true;
+        wait(async { goes_on = woken.await }, next.min()).await;
+        if !goes_on {
+            break;
         }
     }
 }
@@ -62,13 +89,14 @@ fn start_tasks(context: &Arc<ShareContext>) {
     }
 }
 
-/// What each broker leads of `assigned`: what nobody is known to lead waits for newer metadata.
+/// What each broker leads of `assigned`, and what nobody leads of topics that are known.
 fn by_leader(
     assigned: &BTreeSet<IdPartition>,
     metadata: &Metadata,
-) -> BTreeMap<i32, Arc<Partitions>> {
+) -> (BTreeMap<i32, Arc<Partitions>>, BTreeSet<TopicPartition>) {
     let names = metadata.names_by_id();
     let mut leaders: BTreeMap<i32, Partitions> = BTreeMap::new();
+    let mut leaderless = BTreeSet::new();
     for (id, index) in assigned {
         let Some(name) = names.get(id) else { continue };
         let topic = metadata.topic(name);
@@ -76,13 +104,17 @@ fn by_leader(
             let index = usize::try_from(*index).ok()?;
             topic.partitions.get(index)
         });
-        if let Some(leader) = partition.and_then(|it| it.leader) {
-            let partition = TopicPartition::new((*name).clone(), *index);
-            let led = leaders.entry(leader).or_default();
-            led.insert((*id, *index), partition);
+        let Some(known) = partition else { continue };
+        let partition = TopicPartition::new((*name).clone(), *index);
+        match known.leader {
+            Some(leader) => {
+                let led = leaders.entry(leader).or_default();
+                led.insert((*id, *index), partition);
+            }
+            None => drop(leaderless.insert(partition)),
         }
     }
-    (leaders.into_iter())
-        .map(|(node, led)| (node, Arc::new(led)))
-        .collect()
+    let leaders = leaders.into_iter();
+    let leaders = leaders.map(|(node, led)| (node, Arc::new(led)));
+    (leaders.collect(), leaderless)
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::ticket::Ticket;
-use crate::kafka::group::share::IdPartition;
+use crate::kafka::group::heartbeats::IdPartition;
 use crate::kafka::{Result, TopicPartition};
 
 /// What the protocol calls the ways to acknowledge.

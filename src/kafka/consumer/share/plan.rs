@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::acquired::AcquiredReader;
 use super::config::AcquireMode;
 use super::ledger::{Ledger, Place};
-use crate::kafka::group::share::IdPartition;
+use crate::kafka::group::heartbeats::IdPartition;
 use crate::kafka::{Error, TopicPartition};
 
 /// The most errors that wait for a poll.
@@ -278,7 +278,7 @@ impl Work {
         }
     }
 
-    /// The broker has nothing to say against a partition; `is_fruitful`: records of it were acquired.
+    /// The broker has nothing to say against a partition; `is_fruitful`: something of it was read.
     pub fn accepted(&mut self, (node, id): Place, is_fruitful: bool) {
         if self.refusals.is_empty() {
             return;

@@ -16,7 +16,7 @@ use super::session::ShareSession;
 use super::state::ShareContext;
 use crate::kafka::cluster::{Broker, LeaderHint};
 use crate::kafka::consumer::fetch::memory::Fetched as Memory;
-use crate::kafka::group::share::IdPartition;
+use crate::kafka::group::heartbeats::IdPartition;
 use crate::kafka::{Address, Error, ErrorKind, Result, TopicPartition, WriteOutcome};
 
 /// A request to `node` came to nothing: nobody knows more of what it acknowledged than the error says.
@@ -168,6 +168,13 @@ impl Taker<'_> {
             return false;
         }
         if data.acquired_records.is_empty() {
+            let sent = data.records.as_ref();
+            if sent.is_some_and(|records| !records.is_empty()) {
+                let message = "the broker has sent records, and says that none of them was acquired: they come again once their locks time out";
+                let error = Error::new(ErrorKind::Protocol, message).api(ApiKey::SHARE_FETCH);
+                self.failures.push((id, named(error, partition)));
+                return false;
+            }
             self.context.work().accepted((self.node, id), false);
             return false;
         }
@@ -187,7 +194,8 @@ impl Taker<'_> {
             self.memory.clone(),
         );
         let mut work = self.context.work();
-        work.accepted((self.node, id), true);
+        // Whether any of it can be read shows later.
+        work.accepted((self.node, id), false);
         work.buffers.push_back(reader);
         true
     }

@@ -12,7 +12,7 @@ use protocol::messages::share_fetch_request::{
 };
 
 use super::ledger::Sent;
-use crate::kafka::group::share::IdPartition;
+use crate::kafka::group::heartbeats::IdPartition;
 
 /// The epoch by which a session is closed.
 pub(super) const FINAL_EPOCH: i32 = -1;

@@ -149,8 +149,11 @@ impl ShareContext {
 
     /// The pause before the repetition that follows `attempts` failures (KIP-580).
     pub fn pause(&self, attempts: u32) -> Duration {
-        let client = &self.config.client;
-        let (first, longest) = (client.retry_backoff, client.retry_backoff_max);
+        self.pause_up_to(attempts, self.config.client.retry_backoff_max)
+    }
+
+    pub fn pause_up_to(&self, attempts: u32, longest: Duration) -> Duration {
+        let first = self.config.client.retry_backoff;
         Backoff::pause(first, longest, attempts, &mut self.random.lock())
     }
 

@@ -9,12 +9,10 @@ use std::sync::Arc;
 use protocol::Uuid;
 
 use crate::kafka::group::duty::Duties;
+use crate::kafka::group::heartbeats::IdPartition;
 #[cfg(planted_defects)]
 use crate::kafka::planted;
 use crate::kafka::{TopicId, TopicPartition};
-
-/// A partition by its topic's id.
-pub(super) type IdPartition = (Uuid, i32);
 
 /// A topic that is known: its name, and how many partitions it has.
 pub(super) type KnownTopic = (Arc<str>, usize);

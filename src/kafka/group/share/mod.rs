@@ -7,6 +7,3 @@
 
 pub(crate) mod membership;
 mod task;
-
-/// A partition by its topic's id.
-pub(crate) type IdPartition = (protocol::Uuid, i32);

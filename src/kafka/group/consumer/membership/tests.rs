@@ -6,7 +6,7 @@ use protocol::messages::consumer_group_heartbeat_response::{
 };
 
 use super::*;
-use crate::kafka::TopicPartition;
+use crate::kafka::group::heartbeats::{JOIN_EPOCH, LEAVE_EPOCH, STATIC_LEAVE_EPOCH};
 
 const PAUSE: Duration = Duration::from_millis(100);
 

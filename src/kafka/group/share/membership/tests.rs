@@ -1,6 +1,8 @@
 use protocol::messages::share_group_heartbeat_response::{Assignment, TopicPartitions};
+use protocol::{ErrorCode, Uuid};
 
 use super::*;
+use crate::kafka::group::heartbeats::LEAVE_EPOCH;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -169,28 +171,85 @@ fn a_member_that_is_not_polled_leaves_until_it_is() {
 }
 
 #[test]
-fn topics_of_the_assignment_that_nobody_knows_are_asked_for_with_pauses() {
+fn topics_of_the_assignment_that_nobody_knows_are_asked_for_with_pauses_and_reported() {
+    let start = Instant::now();
+    let mut member = member(start);
+    sent(&mut member, start);
+    answer(&mut member, response(1, Some(&[0])), start);
+    let (mut asked, mut errors) = (0, Vec::new());
+    for second in 0..40 {
+        let now = start + Duration::from_secs(second);
+        let pause = |_| Duration::from_secs(2);
+        loop {
+            member.on_metadata(|_| false, |_| TopicStatus::Known, now, pause);
+            match member.next_action(now) {
+                Action::FindTopics(ids) => {
+                    assert_eq!(ids, [Uuid::from_u128(1)]);
+                    asked += 1;
+                    // What it is assigned is asked for again, as whoever joins asks.
+                    let request = sent(&mut member, now);
+                    assert_eq!(request.member_epoch, JOIN_EPOCH);
+                    assert!(request.subscribed_topic_names.is_some());
+                    answer(&mut member, response(1, Some(&[0])), now);
+                }
+                Action::Heartbeat(request) => {
+                    assert_eq!(request.member_epoch, 1);
+                    answer(&mut member, response(1, None), now);
+                }
+                _ => break,
+            }
+        }
+        let error = member.error(now);
+        errors.extend(error.map(|error| (second, error.to_string())));
+    }
+    assert!((10..25).contains(&asked), "{asked} times");
+    let [(second, error)] = &errors[..] else {
+        panic!("{errors:?}");
+    };
+    assert!(*second == 30 && error.contains("no broker has described"));
+    assert_eq!(assigned(&member), [0], "it waits");
+}
+
+#[test]
+fn an_assignment_of_a_topic_that_is_none_is_over_with_the_next_answer() {
     let now = Instant::now();
     let mut member = member(now);
     sent(&mut member, now);
-    answer(&mut member, response(1, Some(&[0])), now);
-    let look = |member: &mut ShareMembership, is_known: bool, now| {
-        member.on_metadata(|_| is_known, |_| TopicStatus::Known, now, |_| PAUSE);
+    let mut wrong = response(1, Some(&[7]));
+    for topic in wrong
+        .assignment
+        .iter_mut()
+        .flat_map(|it| &mut it.topic_partitions)
+    {
+        topic.topic_id = Uuid::from_u128(99);
+    }
+    answer(&mut member, wrong, now);
+    let is_known = |(id, _): &IdPartition| *id == Uuid::from_u128(1);
+    let look = |member: &mut ShareMembership| {
+        member.on_metadata(is_known, |_| TopicStatus::Known, now, |_| PAUSE);
         member.next_action(now)
     };
-    let ids = vec![Uuid::from_u128(1)];
-    assert_eq!(
-        look(&mut member, false, now),
-        Action::FindTopics(ids.clone())
-    );
-    assert_eq!(
-        look(&mut member, false, now),
-        Action::Wait(Some(now + PAUSE))
-    );
-    assert_eq!(
-        look(&mut member, false, now + PAUSE),
-        Action::FindTopics(ids)
-    );
-    let due = Action::Wait(Some(now + Duration::from_secs(1)));
-    assert_eq!(look(&mut member, true, now + PAUSE), due);
+    assert!(matches!(look(&mut member), Action::FindTopics(_)));
+    assert_eq!(sent(&mut member, now).member_epoch, JOIN_EPOCH);
+    answer(&mut member, response(1, Some(&[0])), now);
+    assert_eq!(assigned(&member), [0]);
+    assert!(matches!(look(&mut member), Action::Wait(_)));
+}
+
+#[test]
+fn a_coordinator_that_decides_nothing_is_reported_while_the_member_goes_on_joining() {
+    for (epoch, partitions) in [(0, Some(&[][..])), (3, None)] {
+        let start = Instant::now();
+        let mut member = member(start);
+        let mut reported = Vec::new();
+        for second in 0..40 {
+            let now = start + Duration::from_secs(second);
+            if let Action::Heartbeat(request) = member.next_action(now) {
+                assert_eq!(request.member_epoch, JOIN_EPOCH, "it joins");
+                answer(&mut member, response(epoch, partitions), now);
+            }
+            reported.extend(member.error(now).map(|error| (second, error)));
+        }
+        assert!(reported.len() == 1 && reported[0].0 >= 30, "{reported:?}");
+    }
 }
