@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -145,6 +145,8 @@ pub(crate) struct Cluster {
     pub(crate) random: Mutex<Random>,
     pub(super) producer_ids: Mutex<ProducerIds>,
     next_connection: AtomicU64,
+    /// How many there are now.
+    open_connections: AtomicUsize,
     /// Stands for records in a response until they are written; never read.
     pub(crate) placeholder: Bytes,
 }
@@ -206,6 +208,7 @@ impl Cluster {
             random: Mutex::new(random),
             producer_ids: Mutex::default(),
             next_connection: AtomicU64::new(0),
+            open_connections: AtomicUsize::new(0),
             // Zeroed memory that nobody touches costs address space only.
             placeholder: Bytes::from(vec![0; placeholder]),
             settings,
@@ -244,8 +247,19 @@ impl Cluster {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A client is connected, until [`connection_ended`](Self::connection_ended).
+    pub(crate) fn connection_began(&self) {
+        self.open_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many clients' connections are open.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.open_connections.load(Ordering::Relaxed)
+    }
+
     /// A connection to `node` is gone: with it go the share sessions that began on it, and what was held in them is others'.
     pub(crate) fn connection_ended(&self, node: i32, connection: u64) {
+        self.open_connections.fetch_sub(1, Ordering::Relaxed);
         let Some(sessions) = self.share_sessions(node) else {
             return;
         };

@@ -395,6 +395,11 @@ impl Broker {
             .for_each(|id| self.disconnect_node(id));
     }
 
+    /// How many connections of clients are open now: 0 once everybody has gone, for a [`shutdown`](Self::shutdown) that cuts nobody off.
+    pub fn open_connections(&self) -> usize {
+        self.cluster().open_connections()
+    }
+
     /// Stops a node: its connections end, others take over what it led. Logs, groups and offsets stay. Cancel safe: it stops at once, only
     /// the waiting for its task is given up.
     pub async fn stop_node(&self, id: i32) {

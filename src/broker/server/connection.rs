@@ -84,6 +84,7 @@ async fn serve_frames<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &Arc<Connection>,
     cluster: &Arc<Cluster>,
 ) {
+    cluster.connection_began();
     let _ends = Ends {
         connection,
         cluster,

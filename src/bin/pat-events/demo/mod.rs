@@ -53,6 +53,8 @@ const JOIN_WITHIN: Duration = Duration::from_secs(30);
 /// How long to look for duplicates after the last event.
 const AFTERMATH: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long the connections of clients that have ended may take to close.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Send all types of events through a broker and back, and check that each is handled once and in order.
 ///
@@ -108,7 +110,7 @@ impl Demo {
         };
         let report = self.on(&brokers, &options, &mut signals).await?;
         if let Some(broker) = embedded {
-            broker.shutdown().await;
+            end_broker(&broker).await;
         }
         let printed = match self.json {
             true => writeln!(io::stdout(), "{}", report.json()),
@@ -345,6 +347,15 @@ async fn end(
         .map_err(|error| format!("{error} before consumer and producer had ended"))?;
     stopped?;
     Ok(closed?)
+}
+
+/// Ends the embedded broker once the clients are gone: one that is cut off says so.
+async fn end_broker(broker: &Broker) {
+    let end = Instant::now() + GONE_WITHIN;
+    while broker.open_connections() > 0 && Instant::now() < end {
+        sleep(LOOK_EVERY).await;
+    }
+    broker.shutdown().await;
 }
 
 /// Deletes the topic, unless a signal comes first.

@@ -91,6 +91,7 @@ impl Connection {
         };
         let driver = Driver::new(stream, reader, queue.clone(), counters.clone(), limits);
         let (observer, place) = (config.observer.clone(), address.clone());
+        let handles = queue.clone();
         dialer
             .tasks()
             .spawn(format!("connection to {address}"), async move {
@@ -99,7 +100,8 @@ impl Connection {
                     broker: node,
                     address: &place,
                     reason: &reason,
-                    expected: is_expected(&reason),
+                    // Nobody wanted any more of it, whoever was first to end it.
+                    expected: handles.is_orphaned() || is_expected(&reason),
                 });
             });
         Self(Arc::new(Handle {

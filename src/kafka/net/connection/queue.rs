@@ -316,6 +316,11 @@ impl Queue {
         }
     }
 
+    /// Whether the last handle is gone.
+    pub fn is_orphaned(&self) -> bool {
+        self.lock().orphaned
+    }
+
     /// Accepts nothing more; what waits already is still written.
     pub fn drain(&self, end: &Error) {
         let mut inner = self.lock();

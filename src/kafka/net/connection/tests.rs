@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::*;
 use crate::kafka::ClientConfig;
 use crate::kafka::net::{BoxFuture, Transport};
+use crate::kafka::observe::Observer;
 use crate::kafka::runtime::tasks::Tasks;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -335,6 +336,38 @@ async fn the_last_handle_closes_the_connection_after_what_was_queued() {
     let (header, _) = peer.request().await;
     assert_eq!(header.request_api_key, ApiKey::PRODUCE.0);
     assert_eq!(peer.0.read(&mut [0; 10]).await.expect("a clean end"), 0);
+}
+
+/// Whether each connection that ended was expected to.
+#[derive(Debug, Default)]
+struct Ends(Mutex<Vec<bool>>);
+
+impl Observer for Ends {
+    fn on_event(&self, event: &ClientEvent<'_>) {
+        if let ClientEvent::Disconnected { expected, .. } = event {
+            self.0.lock().expect("no panic").push(*expected);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_nobody_uses_ends_as_expected_whoever_is_first_to_end_it() {
+    for is_in_use in [false, true] {
+        let ends = Arc::<Ends>::default();
+        let (mut config, far) = network(1 << 10);
+        config.observer = Some(ends.clone());
+        let mut peer = Peer(far);
+        let (connection, ()) = tokio::join!(dial(&config), peer.answer_versions());
+        let connection = connection.expect("connected");
+        let kept = is_in_use.then(|| connection.clone());
+        drop(connection);
+        drop(peer);
+        while ends.0.lock().expect("no panic").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(*ends.0.lock().expect("no panic"), [!is_in_use]);
+        drop(kept);
+    }
 }
 
 #[tokio::test(start_paused = true)]
