@@ -7,6 +7,7 @@
 //! | `java` | Java's serdes read what we write, and we what they write |
 //! | `mutual_tls` | a registry that wants to see a certificate |
 //! | `real` | the real registry that these tests share |
+//! | `references` | schemas of Avro that refer to others |
 //! | `stand_in` | a registry that does what a test wants of it |
 //! | `support` | what the tests with real programs stand on |
 //! | `troubles` | what becomes of events when the registry is down, slow, wrong, or another one |
@@ -31,6 +32,7 @@ mod java;
 #[cfg(feature = "tls")]
 mod mutual_tls;
 mod real;
+mod references;
 mod stand_in;
 mod troubles;
 mod verdicts;
@@ -45,6 +47,7 @@ fn main() {
         java::trials(),
         #[cfg(feature = "tls")]
         mutual_tls::trials(),
+        references::trials(),
         troubles::trials(),
         verdicts::trials(),
     ];

@@ -116,28 +116,31 @@ impl Registered {
     }
 
     async fn ready(&self, schema: &RegisteredSchema) -> Outcome<Result<Schema, String>> {
+        if schema.kind == SchemaKind::Json {
+            return Ok(Ok(Schema::Json));
+        }
+        let others = match self.registry.references(schema).await {
+            Ok(others) => others,
+            Err(error) if error.may_pass() => return Err(error.into()),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let others = others
+            .into_iter()
+            .map(|(reference, it)| (reference.name, it.text));
         Ok(match schema.kind {
-            SchemaKind::Avro if !schema.references.is_empty() => {
-                Err("a schema of Avro that refers to others is not read here".to_owned())
-            }
-            SchemaKind::Avro => Ok(Schema::Avro(Box::new(AvroSchema::of(schema.text.clone())))),
-            SchemaKind::Json => Ok(Schema::Json),
-            SchemaKind::Protobuf => {
-                let mut files = BTreeMap::new();
-                let mut open = schema.references.clone();
-                while let Some(reference) = open.pop() {
-                    if files.contains_key(&reference.name) {
-                        continue;
+            SchemaKind::Avro => {
+                let mut texts: Vec<String> = Vec::new();
+                for (_, text) in others {
+                    // Under several names, perhaps.
+                    if !texts.contains(&text) {
+                        texts.push(text);
                     }
-                    if files.len() >= MOST_SCHEMAS {
-                        return Ok(Err("it refers to too many others".to_owned()));
-                    }
-                    let version = SchemaVersion::Number(reference.version);
-                    let found = self.registry.version(&reference.subject, version).await?;
-                    open.extend(found.references);
-                    files.insert(reference.name, found.text);
                 }
-                Messages::new(&schema.text, files).map(Schema::Protobuf)
+                let schema = AvroSchema::with_references(schema.text.clone(), texts);
+                Ok(Schema::Avro(Box::new(schema)))
+            }
+            SchemaKind::Protobuf => {
+                Messages::new(&schema.text, others.collect()).map(Schema::Protobuf)
             }
             _ => Err("it is of a kind that this version does not know".to_owned()),
         })

@@ -24,8 +24,19 @@ use super::{AvroError, json};
 /// ```
 pub struct AvroSchema {
     text: Cow<'static, str>,
+    references: References,
     parsed: OnceLock<Result<Parsed, AvroError>>,
 }
+
+/// What a schema names and does not define.
+enum References {
+    Schemas(&'static [&'static AvroSchema]),
+    /// Each before those that name it.
+    Texts(Vec<String>),
+}
+
+/// How deep schemas may name each other.
+const DEEPEST: usize = 32;
 
 /// A schema, and how to read what is written by it with itself as the reader's.
 pub(super) struct Parsed {
@@ -36,23 +47,87 @@ pub(super) struct Parsed {
 impl AvroSchema {
     /// The schema that this JSON describes, complete in itself. What is wrong with it is told where it is used, or by [`check`](Self::check).
     pub const fn new(text: &'static str) -> Self {
+        Self::referring(text, &[])
+    }
+
+    /// As [`new`](Self::new), for a schema that names records, enums or fixed that `references` define, and does not define them itself. A registry
+    /// has it with its references: each is registered, or looked up, under the subject that is its full name, as Confluent's tools do it.
+    ///
+    /// ```
+    /// use pat_events::events::codec::AvroSchema;
+    ///
+    /// static MONEY: AvroSchema = AvroSchema::new(
+    ///     r#"{"type": "record", "name": "Money", "namespace": "shop.v1",
+    ///         "fields": [{"name": "cents", "type": "long"}]}"#,
+    /// );
+    /// static ORDER: AvroSchema = AvroSchema::referring(
+    ///     r#"{"type": "record", "name": "Order", "namespace": "shop.v1",
+    ///         "fields": [{"name": "total", "type": "Money"}]}"#,
+    ///     &[&MONEY],
+    /// );
+    /// assert_eq!(ORDER.encode_json(br#"{"total": {"cents": 7}}"#)?, [14]);
+    /// # Ok::<(), pat_events::events::codec::AvroError>(())
+    /// ```
+    pub const fn referring(text: &'static str, references: &'static [&'static AvroSchema]) -> Self {
         Self {
             text: Cow::Borrowed(text),
+            references: References::Schemas(references),
             parsed: OnceLock::new(),
         }
     }
 
     /// As [`new`](Self::new), for a schema that is put together while the program runs.
     pub fn of(text: String) -> Self {
+        Self::with_references(text, Vec::new())
+    }
+
+    /// As [`of`](Self::of), for a schema that names what `references` define, each before those that name it, as
+    /// `SchemaRegistry::references` returns them.
+    pub fn with_references(text: String, references: Vec<String>) -> Self {
         Self {
             text: Cow::Owned(text),
+            references: References::Texts(references),
             parsed: OnceLock::new(),
         }
     }
 
-    /// The JSON.
+    /// The JSON, without what it refers to.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The schemas that it [refers to](Self::referring).
+    #[cfg(feature = "registry")]
+    pub(in crate::events::codec) fn references(&self) -> &'static [&'static AvroSchema] {
+        match self.references {
+            References::Schemas(schemas) => schemas,
+            References::Texts(_) => &[],
+        }
+    }
+
+    /// The texts of what it names, each before those that name it, and once.
+    fn collect_references<'a>(
+        &'a self,
+        texts: &mut Vec<&'a str>,
+        depth: usize,
+    ) -> Result<(), AvroError> {
+        if depth > DEEPEST {
+            return Err(AvroError::new(format!(
+                "schemas name each other more than {DEEPEST} deep"
+            )));
+        }
+        match &self.references {
+            References::Texts(own) => texts.extend(own.iter().map(String::as_str)),
+            References::Schemas(schemas) => {
+                for schema in *schemas {
+                    schema.collect_references(texts, depth + 1)?;
+                    if !texts.contains(&schema.text()) {
+                        texts.push(schema.text());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The full name of the record: `shop.v1.OrderPlaced`; an error when the schema is none, or of something without a name.
@@ -69,7 +144,9 @@ impl AvroSchema {
 
     pub(super) fn parsed(&self) -> Result<&Parsed, AvroError> {
         let parsed = self.parsed.get_or_init(|| {
-            let schema = Schema::parse(&self.text, &[])?;
+            let mut references = Vec::new();
+            self.collect_references(&mut references, 0)?;
+            let schema = Schema::parse(&self.text, &references)?;
             let plan = Plan::new(&schema, &schema)?;
             Ok(Parsed { schema, plan })
         });

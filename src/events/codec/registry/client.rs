@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
 use super::schema::{
-    Compatibility, Guid, NewSchema, RegisteredSchema, SchemaVersion, config_error,
+    Compatibility, Guid, NewSchema, RegisteredSchema, SchemaReference, SchemaVersion, config_error,
 };
 use super::{CredentialsSource, RegistryConfig, RegistryError};
 use crate::kafka::net::http::{HttpClient, HttpRequest, Url, encode};
@@ -115,6 +115,17 @@ impl SchemaRegistry {
         version: SchemaVersion,
     ) -> Result<RegisteredSchema, RegistryError> {
         let path = format!("/subjects/{}/versions/{version}", self.subject(subject));
+        let answer = self.ask(Question::Get, &path).await?;
+        self.read(&path, &answer)
+    }
+
+    /// What another schema refers to, which may have been deleted since (not for good).
+    pub(super) async fn referred_to(
+        &self,
+        reference: &SchemaReference,
+    ) -> Result<RegisteredSchema, RegistryError> {
+        let (subject, version) = (self.subject(&reference.subject), reference.version);
+        let path = format!("/subjects/{subject}/versions/{version}?deleted=true");
         let answer = self.ask(Question::Get, &path).await?;
         self.read(&path, &answer)
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::cache::Cache;
 use super::chain::Chain;
 use super::config::IdPlace;
-use super::described::{Described, ProtobufFile, Reading};
+use super::described::{Described, Import, Imports, Reading};
 use super::names::{message_at, message_called};
 use super::schema::{NewSchema, RegisteredSchema, SchemaKind, SchemaReference, SchemaVersion};
 use super::wire::{self, HEADER, SchemaKey};
@@ -144,10 +144,15 @@ async fn written(registry: SchemaRegistry, key: SchemaKey) -> Result<Arc<Written
         SchemaKey::Guid(guid) => registry.schema_by_guid(guid).await?,
     };
     // Protobuf's data is read without them.
-    let references = match schema.kind {
-        SchemaKind::Avro => texts(&registry, &schema.references, 0).await?,
-        _ => Vec::new(),
-    };
+    let mut references: Vec<String> = Vec::new();
+    if schema.kind == SchemaKind::Avro {
+        for (_, schema) in registry.references(&schema).await? {
+            // Under several names, perhaps, or subjects.
+            if !references.contains(&schema.text) {
+                references.push(schema.text);
+            }
+        }
+    }
     Ok(Arc::new(Written {
         schema,
         references,
@@ -159,62 +164,38 @@ async fn written(registry: SchemaRegistry, key: SchemaKey) -> Result<Arc<Written
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 'a>>;
 
-/// The texts of what is referred to, each before those that name it, and once.
-fn texts<'a>(
+/// What one names, registered or found under the names that it has there: each once, whoever else names it.
+fn imported<'a, I: Import>(
     registry: &'a SchemaRegistry,
-    references: &'a [SchemaReference],
+    imports: &'static [&'static I],
+    known: &'a mut Vec<SchemaReference>,
     depth: usize,
-) -> Boxed<'a, Vec<String>> {
+) -> Boxed<'a, Vec<SchemaReference>> {
     Box::pin(async move {
         if depth > DEEPEST {
             return Err(RegistryError::permanent(format!(
                 "schemas name each other more than {DEEPEST} deep"
             )));
         }
-        let mut all: Vec<String> = Vec::new();
-        for it in references {
-            let schema = registry
-                .version(&it.subject, SchemaVersion::Number(it.version))
-                .await?;
-            for text in texts(registry, &schema.references, depth + 1)
-                .await?
-                .into_iter()
-                .chain([schema.text])
-            {
-                if !all.contains(&text) {
-                    all.push(text);
-                }
-            }
-        }
-        Ok(all)
-    })
-}
-
-/// The files that one imports, registered or found under their paths: each once, whoever else imports it.
-fn imported<'a>(
-    registry: &'a SchemaRegistry,
-    files: &'static [&'static ProtobufFile],
-    known: &'a mut Vec<SchemaReference>,
-) -> Boxed<'a, Vec<SchemaReference>> {
-    Box::pin(async move {
         let mut references = Vec::new();
-        for file in files {
-            let found = known.iter().find(|it| it.name == file.path).cloned();
+        for import in imports {
+            let name = import.name()?;
+            let found = known.iter().find(|it| it.name == name).cloned();
             let reference = match found {
                 Some(reference) => reference,
                 None => {
-                    let mut schema = NewSchema::new(SchemaKind::Protobuf, file.text);
-                    schema.references = imported(registry, file.imports, known).await?;
+                    let mut schema = NewSchema::new(I::KIND, import.text());
+                    schema.references =
+                        imported(registry, import.imports(), known, depth + 1).await?;
                     if registry.config().auto_register {
-                        registry.register(file.path, &schema).await?;
+                        registry.register(name, &schema).await?;
                     }
-                    let found = registry.look_up(file.path, &schema).await?;
+                    let found = registry.look_up(name, &schema).await?;
                     let version = found.version.ok_or_else(|| {
-                        let path = file.path;
                         let message = "the registry does not say which version was found";
-                        RegistryError::unavailable(format!("{path}: {message}"))
+                        RegistryError::unavailable(format!("{name}: {message}"))
                     })?;
-                    let reference = SchemaReference::new(file.path, file.path, version);
+                    let reference = SchemaReference::new(name, name, version);
                     known.push(reference.clone());
                     reference
                 }
@@ -229,7 +210,7 @@ fn imported<'a>(
 struct Sought {
     subject: String,
     schema: NewSchema,
-    imports: &'static [&'static ProtobufFile],
+    imports: Imports,
     indexes: Vec<u32>,
 }
 
@@ -244,7 +225,13 @@ async fn frame(registry: SchemaRegistry, sought: Sought) -> Result<Arc<Frame>, R
     let found = match config.use_latest_version {
         true => registry.version(&subject, SchemaVersion::Latest).await?,
         false => {
-            schema.references = imported(&registry, imports, &mut Vec::new()).await?;
+            let mut known = Vec::new();
+            schema.references = match imports {
+                Imports::None => Vec::new(),
+                Imports::Protobuf(files) => imported(&registry, files, &mut known, 0).await?,
+                #[cfg(feature = "avro")]
+                Imports::Avro(schemas) => imported(&registry, schemas, &mut known, 0).await?,
+            };
             match config.auto_register {
                 true => registry.register(&subject, &schema).await?,
                 false => registry.look_up(&subject, &schema).await?,
@@ -348,6 +335,10 @@ impl Written {
             SchemaKind::Json => text(&json()?, "title")?,
             SchemaKind::Avro => {
                 let json = json()?;
+                // One that is nothing but the name of what it refers to.
+                if let Some(name) = json.as_str().filter(|name| name.contains('.')) {
+                    return Some(name.into());
+                }
                 let name = text(&json, "name")?;
                 match text(&json, "namespace") {
                     Some(namespace) if !name.contains('.') && !namespace.is_empty() => {
@@ -448,7 +439,7 @@ impl<E: Event, F: Described<E> + Format<Prepared: Sync>> Codec<E> for Confluent<
                         .subject_name_strategy
                         .subject(topic, self.format.name()?),
                     schema: NewSchema::new(self.format.kind(), self.format.text()?),
-                    imports: protobuf.map_or(&[], |it| it.file.imports),
+                    imports: self.format.imports(),
                     indexes: protobuf.map_or(Vec::new(), |it| it.indexes.to_vec()),
                 };
                 let registry = self.registry.clone();

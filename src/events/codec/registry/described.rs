@@ -1,10 +1,11 @@
 //! What each encoding has for a schema, and how it reads what another schema wrote.
 
+use super::RegistryError;
 use super::schema::{RegisteredSchema, SchemaKind};
 #[cfg(all(feature = "avro", feature = "json"))]
 use crate::events::codec::{AnyFormat, DataFormat};
 #[cfg(feature = "avro")]
-use crate::events::codec::{Avro, HasAvroSchema};
+use crate::events::codec::{Avro, AvroSchema, HasAvroSchema};
 use crate::events::codec::{Codec, CodecError, Payload, Protobuf};
 #[cfg(feature = "json")]
 use crate::events::codec::{HasJsonSchema, Json};
@@ -47,6 +48,63 @@ pub struct ProtobufFile {
     pub imports: &'static [&'static ProtobufFile],
 }
 
+/// A schema that others name, under the subject that is its name there.
+pub(super) trait Import: Sync + 'static {
+    const KIND: SchemaKind;
+
+    fn name(&self) -> Result<&str, RegistryError>;
+
+    fn text(&self) -> &str;
+
+    /// What it names in turn.
+    fn imports(&self) -> &'static [&'static Self];
+}
+
+impl Import for ProtobufFile {
+    const KIND: SchemaKind = SchemaKind::Protobuf;
+
+    fn name(&self) -> Result<&str, RegistryError> {
+        Ok(self.path)
+    }
+
+    fn text(&self) -> &str {
+        self.text
+    }
+
+    fn imports(&self) -> &'static [&'static Self] {
+        self.imports
+    }
+}
+
+#[cfg(feature = "avro")]
+impl Import for AvroSchema {
+    const KIND: SchemaKind = SchemaKind::Avro;
+
+    fn name(&self) -> Result<&str, RegistryError> {
+        let name = AvroSchema::name(self);
+        name.map_err(|error| RegistryError::permanent(error.to_string()))
+    }
+
+    fn text(&self) -> &str {
+        AvroSchema::text(self)
+    }
+
+    fn imports(&self) -> &'static [&'static Self] {
+        self.references()
+    }
+}
+
+/// What the schema of an event names, which is registered before it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Imports {
+    None,
+    Protobuf(&'static [&'static ProtobufFile]),
+    #[cfg(feature = "avro")]
+    Avro(&'static [&'static AvroSchema]),
+}
+
 /// A message whose `.proto` file can be registered.
 pub trait HasProtobufSchema {
     /// The file, and where in it the message stands.
@@ -67,6 +125,12 @@ pub trait Described<E>: Codec<E> {
     /// The `.proto` file, of codecs that write or read Protobuf.
     fn protobuf(&self) -> Option<ProtobufSchema> {
         None
+    }
+
+    /// What the schema names.
+    #[doc(hidden)]
+    fn imports(&self) -> Imports {
+        Imports::None
     }
 
     /// How to read what `written` wrote, with the texts of what it names, each before those that name it. Found once, and used for many.
@@ -127,6 +191,10 @@ where
         Some(E::protobuf_schema())
     }
 
+    fn imports(&self) -> Imports {
+        Imports::Protobuf(E::protobuf_schema().file.imports)
+    }
+
     fn reading(&self, written: &RegisteredSchema, _: &[&str]) -> Result<Reading, CodecError> {
         other_kind(written, SchemaKind::Protobuf)?;
         Ok(Reading::Plain(SchemaKind::Protobuf))
@@ -153,6 +221,10 @@ where
 
     fn name(&self) -> Result<&'static str, CodecError> {
         E::avro_schema().name().map_err(CodecError::malformed)
+    }
+
+    fn imports(&self) -> Imports {
+        Imports::Avro(E::avro_schema().references())
     }
 
     fn reading(
@@ -235,6 +307,14 @@ where
 
     fn protobuf(&self) -> Option<ProtobufSchema> {
         Protobuf.protobuf()
+    }
+
+    fn imports(&self) -> Imports {
+        match self.format() {
+            DataFormat::Protobuf => Protobuf.imports(),
+            DataFormat::Avro => Avro.imports(),
+            DataFormat::Json => Json.imports(),
+        }
     }
 
     fn reading(

@@ -5,6 +5,7 @@
 //! | `config` | where the registry is, who the client says it is, and what it may do there |
 //! | `client` | what can be asked of it |
 //! | `schema` | schemas, as they are asked for and returned |
+//! | `references` | what a schema names, and what that names in turn |
 //! | `chain` | a list that only grows, for whoever looks without a lock |
 //! | `cache` | what is known already: lock-free where it is found, one request for many who wait |
 //! | `codec` | [`Confluent`]: a codec whose data says which schema wrote it |
@@ -21,6 +22,7 @@ mod config;
 mod described;
 mod error;
 mod names;
+mod references;
 mod schema;
 mod wire;
 

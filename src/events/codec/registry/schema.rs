@@ -50,7 +50,7 @@ impl FromStr for SchemaKind {
 }
 
 /// A schema that another one names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SchemaReference {
     /// What it is called there: the path of a `.proto` file, the full name of a record, a URL.
