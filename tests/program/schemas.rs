@@ -51,7 +51,46 @@ fn records_of_avro_are_written_from_json_and_read_as_it() {
         "id": "b", "price": "3.00", "state": "CLOSED", "lines": [{"sku": "x", "proof": {"hex": "ff00"}}], "note": "n",
     });
     assert_eq!(read[1]["value"], second);
-    // What was read is written again as it was.
+    // What was read is written again as it was: whole records, by what the registry has for their topic or by a schema that is named.
+    let records: String = read.iter().map(|record| format!("{record}\n")).collect();
+    for (topic, by) in [
+        ("orders", &["-s", "avro"][..]),
+        (
+            "whole",
+            &["--value-schema", "id:7", "--key-schema", "orders-key"],
+        ),
+    ] {
+        if topic != "orders" {
+            place.topic(topic, 1, "");
+        }
+        let whole = [&["-t", topic, "-J", "-r", &url][..], by].concat();
+        place.run_with("produce", &whole, records.as_bytes());
+        let read = place.run("consume", &["-t", topic, "-e", "-J"]);
+        let read = json_lines(&read);
+        let [.., third, fourth] = &read[..] else {
+            panic!("{read:?}");
+        };
+        let first = place.run("consume", &["-t", "orders", "-e", "-c", "2", "-J"]);
+        for (again, before) in [third, fourth].into_iter().zip(json_lines(&first)) {
+            for part in ["key", "value", "headers", "timestamp_ms"] {
+                assert_eq!(again[part], before[part], "{part} of {topic}");
+            }
+        }
+    }
+    for (flags, words) in [
+        (&["-s", "q"][..], "by schemas of a registry only"),
+        (
+            &["-s", "avro", "--value-schema", "id:7"],
+            "the schema of each value is said twice",
+        ),
+    ] {
+        let wrong = [&["-t", "orders", "-J", "-r", &url][..], flags].concat();
+        let ended = place.end_of("produce", &wrong, records.as_bytes());
+        assert!(
+            ended.status != Some(0) && ended.errors.contains(words),
+            "{ended:?}"
+        );
+    }
     place.topic("again", 1, "");
     let again = ["-t", "again", "-r", &url, "--value-schema", "id:7"];
     place.run_with("produce", &again, format!("{first}\n{second}\n").as_bytes());
@@ -62,7 +101,7 @@ fn records_of_avro_are_written_from_json_and_read_as_it() {
             .map(|record| record["value"].clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(bytes("orders"), bytes("again"));
+    assert_eq!(bytes("orders")[..2], bytes("again"));
     // What is wrong is told with its line and its place.
     let wrong = br#"{"id": "c", "price": 1, "lines": [{"sku": "x"}, {"sku": 7}]}"#;
     let ended = place.end_of("produce", &again, wrong);
@@ -73,6 +112,54 @@ fn records_of_avro_are_written_from_json_and_read_as_it() {
             .contains("line 1: the value: lines[1].sku: 7 is no string"),
         "{ended:?}"
     );
+}
+
+/// An order in euros, which is defined elsewhere, as is the currency of an amount.
+const PRICED: &str = r#"{"type": "record", "name": "Priced", "namespace": "shop", "fields": [
+    {"name": "id", "type": "string"}, {"name": "price", "type": "shop.money.Amount"}, {"name": "tip", "type": ["null", "shop.money.Amount"]}]}"#;
+const AMOUNT: &str = r#"{"type": "record", "name": "Amount", "namespace": "shop.money", "fields": [
+    {"name": "cents", "type": "long"}, {"name": "currency", "type": "Currency"}]}"#;
+const CURRENCY: &str =
+    r#"{"type": "enum", "name": "Currency", "namespace": "shop.money", "symbols": ["EUR", "CHF"]}"#;
+
+#[test]
+fn schemas_of_avro_that_refer_to_others_are_read_and_written_by() {
+    let place = place();
+    place.topic("priced", 1, "");
+    let url = registry::serve_referring(&[
+        (
+            1,
+            "priced-value",
+            PRICED,
+            &[("shop.money.Amount", "amounts"), ("Currency", "currencies")],
+        ),
+        (
+            2,
+            "amounts",
+            AMOUNT,
+            &[("shop.money.Currency", "currencies")],
+        ),
+        (3, "currencies", CURRENCY, &[]),
+        (4, "lost-value", PRICED, &[("shop.money.Amount", "nowhere")]),
+    ]);
+    let by = ["-t", "priced", "-J", "-s", "value=avro", "-r", &url];
+    let value = json!({"id": "o-1", "price": {"cents": 7, "currency": "CHF"}, "tip": null});
+    let line = json!({"value": value}).to_string();
+    place.run_with("produce", &by, line.as_bytes());
+    let read = json_lines(&place.run("consume", &[&by[..], &["-e"]].concat()));
+    assert_eq!(read[0]["value"], value);
+    let wrong =
+        json!({"value": {"id": "o-1", "price": {"cents": 7, "currency": "USD"}, "tip": null}});
+    let ended = place.end_of("produce", &by, wrong.to_string().as_bytes());
+    assert!(
+        ended.errors.contains("price.currency: \"USD\""),
+        "{ended:?}"
+    );
+    let lost = ["-t", "priced", "-J", "--value-schema", "id:4", "-r", &url];
+    let ended = place.end_of("produce", &lost, line.as_bytes());
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    let words = "refers to \"shop.money.Amount\", version 1 of the subject nowhere: ";
+    assert!(ended.errors.contains(words), "{ended:?}");
 }
 
 const SHOP: &str = r#"syntax = "proto3"; package shop;
@@ -117,10 +204,35 @@ fn messages_of_any_protobuf_are_written_read_and_decoded_by_their_file() {
         read[0]["value"],
         json!({"id": "o-1", "total": {"cents": "250"}})
     );
+    // It is written again as it was, with the same flags; a tombstone stays one, and what is no such message is none.
+    let tombstone = json!({"key": {"number": 8}, "value": null});
+    let lines = format!("{}\n{tombstone}\n", read[0]);
+    let ended = run("produce", &["-J"], lines.as_bytes());
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    let bytes = json_lines(&place.run("consume", &["-t", "orders", "-e", "-J"]));
+    assert_eq!(bytes.len(), 3, "{bytes:?}");
+    for part in ["key", "value", "headers", "timestamp_ms"] {
+        assert_eq!(bytes[1][part], bytes[0][part], "{part}");
+    }
+    assert_eq!(
+        (&bytes[2]["key"], &bytes[2]["value"]),
+        (&json!("\u{8}\u{8}"), &json!(null))
+    );
+    let ended = run("produce", &["-J"], br#"{"value": {"idd": "o-1"}}"#);
+    assert_eq!(ended.status, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("line 1: value: "), "{ended:?}");
     // What it says can be asked for.
     let ended = run(
         "consume",
-        &["-e", "-f", "%o ", "--where", "$.total.cents = \"250\""],
+        &[
+            "-e",
+            "-c",
+            "1",
+            "-f",
+            "%o ",
+            "--where",
+            "$.total.cents = \"250\"",
+        ],
         b"",
     );
     assert_eq!(ended.text(), "0 ");
@@ -149,12 +261,12 @@ fn messages_of_any_protobuf_are_written_read_and_decoded_by_their_file() {
     assert!(ended.errors.contains("line 1: the value: "), "{ended:?}");
     // What is no such message is told, and shown as it is.
     place.run_with("produce", &["-t", "orders"], b"\xff\xff");
-    let ended = run("consume", &["-e", "-o", "1", "-J"], b"");
+    let ended = run("consume", &["-e", "-o", "3", "-J"], b"");
     assert_eq!(ended.status, Some(1));
     assert!(
         ended
             .errors
-            .contains("the value of orders-0@1 is shown as it is: it is no shop.Order"),
+            .contains("the value of orders-0@3 is shown as it is: it is no shop.Order"),
         "{ended:?}"
     );
     fs::remove_dir_all(&folder).expect("removed");

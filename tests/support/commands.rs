@@ -204,7 +204,12 @@ impl Stage {
     /// Runs a command of the tables to its end: its status, and what it said.
     pub fn try_out(&self, words: &[String]) -> (Option<i32>, String) {
         let filled: Vec<String> = words.iter().map(|word| self.fill(word)).collect();
-        self.end_of(&filled, b"key:one;key:two\n")
+        let is_json = words.iter().any(|word| word == "-J");
+        let input = match is_json {
+            true => "{\"value\": \"one\"}\n",
+            false => "key:one;key:two\n",
+        };
+        self.end_of(&filled, input.as_bytes())
     }
 
     /// With what its names stand for.

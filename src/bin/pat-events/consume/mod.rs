@@ -16,7 +16,7 @@ pub mod format;
 mod json_path;
 mod pack;
 mod print;
-mod serdes;
+pub mod serdes;
 mod sources;
 mod start;
 
@@ -100,8 +100,8 @@ pub struct Consume {
     format: Option<Format>,
     /// Print each record as a line of JSON.
     ///
-    /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8, so that
-    /// `produce --json` writes each byte as it was.
+    /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8; keys and values that are read as
+    /// more than bytes (--proto, -s) are what they say. `produce --json` with the same flags writes each as it was.
     #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
     json: bool,
     /// Print each event as a line of JSON, its data by the names of its fields; records that are no events as with --json.

@@ -57,6 +57,14 @@ impl FromStr for SerdeOf {
     }
 }
 
+impl SerdeOf {
+    /// Whether keys, and values, are read by the schemas of a registry; `None` where they are unpacked.
+    pub fn registered(&self) -> Option<(bool, bool)> {
+        let is_registered = matches!(self.serde, Serde::Registered);
+        is_registered.then_some((self.of_keys, self.of_values))
+    }
+}
+
 /// Reads keys and values.
 #[derive(Default)]
 pub struct Serdes {

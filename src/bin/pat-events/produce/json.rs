@@ -17,7 +17,11 @@ pub struct JsonRecord {
 }
 
 impl JsonRecord {
-    pub fn parse(line: &[u8]) -> Outcome<JsonRecord> {
+    /// The record of a line; `write` makes bytes of what it says of `key` and `value`.
+    pub fn parse(
+        line: &[u8],
+        write: impl Fn(&str, &Value) -> Outcome<Option<Vec<u8>>>,
+    ) -> Outcome<JsonRecord> {
         let Value::Object(object) = serde_json::from_slice(line)? else {
             return Err(r#"it is no object, such as {"value":"…"}"#.into());
         };
@@ -27,17 +31,22 @@ impl JsonRecord {
         let mut record = JsonRecord::default();
         for (name, part) in &object {
             record
-                .set(name, part)
+                .set(name, part, &write)
                 .map_err(|error| format!("{name}: {error}"))?;
         }
         Ok(record)
     }
 
-    fn set(&mut self, name: &str, part: &Value) -> Outcome {
+    fn set(
+        &mut self,
+        name: &str,
+        part: &Value,
+        write: impl Fn(&str, &Value) -> Outcome<Option<Vec<u8>>>,
+    ) -> Outcome {
         match name {
             "partition" => self.partition = number(part)?.map(i32::try_from).transpose()?,
-            "key" => self.key = bytes(part)?,
-            "value" => self.value = bytes(part)?,
+            "key" => self.key = write(name, part)?,
+            "value" => self.value = write(name, part)?,
             "headers" => self.headers = headers(part)?,
             "timestamp_ms" => self.timestamp_ms = number(part)?,
             // Where it was read. Where it goes is for the command line to say.
@@ -83,8 +92,8 @@ fn headers(value: &Value) -> Outcome<Vec<OwnedHeader>> {
     }
 }
 
-/// The reverse of what `consume --json` shows: null, a text, or `{"hex": "…"}`.
-fn bytes(value: &Value) -> Outcome<Option<Vec<u8>>> {
+/// The reverse of what `consume --json` shows of bytes: null, a text, or `{"hex": "…"}`.
+pub fn bytes(value: &Value) -> Outcome<Option<Vec<u8>>> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone().into_bytes())),
@@ -104,7 +113,7 @@ mod tests {
     use super::*;
 
     fn read(line: Value) -> Outcome<JsonRecord> {
-        JsonRecord::parse(line.to_string().as_bytes())
+        JsonRecord::parse(line.to_string().as_bytes(), |_, part| bytes(part))
     }
 
     fn error(line: Value) -> String {

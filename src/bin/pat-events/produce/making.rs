@@ -5,9 +5,10 @@ use std::cell::Cell;
 
 use pat_events::kafka::{Delivery, Header, Producer, Record};
 use prost_reflect::MessageDescriptor;
+use serde_json::Value;
 
 use super::Produce;
-use super::json::JsonRecord;
+use super::json::{self, JsonRecord};
 use super::lines::Place;
 use crate::Outcome;
 use crate::escapes::Delimiter;
@@ -59,8 +60,8 @@ impl<'a> Maker<'a> {
         };
         let or_null = |bytes: &Cow<'_, [u8]>| !(options.null && bytes.is_empty());
         let (key, value) = (key.filter(or_null), Some(value).filter(or_null));
-        let key = self.by_schema("key", self.key_id, &self.messages.key, key)?;
-        let value = self.by_schema("value", self.value_id, &self.messages.value, value)?;
+        let key = self.by_schema("key", key)?;
+        let value = self.by_schema("value", value)?;
         let headers: Vec<_> = options
             .headers
             .iter()
@@ -96,14 +97,21 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// The schema and the message that say how keys, or values, are written.
+    fn schema_of(&self, part: &str) -> (Option<u32>, Option<&MessageDescriptor>) {
+        match part {
+            "key" => (self.key_id, self.messages.key.as_ref()),
+            _ => (self.value_id, self.messages.value.as_ref()),
+        }
+    }
+
     /// The bytes of what JSON says, where a schema says how they are written.
     fn by_schema<'b>(
         &self,
         part: &str,
-        id: Option<u32>,
-        message: &Option<MessageDescriptor>,
         json: Option<Cow<'b, [u8]>>,
     ) -> Outcome<Option<Cow<'b, [u8]>>> {
+        let (id, message) = self.schema_of(part);
         let written = match (&self.registered, id, message, json) {
             (Some(registered), Some(id), _, Some(json)) => registered.write(id, &json),
             (_, _, Some(message), Some(json)) => serde_json::from_slice(&json)
@@ -115,9 +123,21 @@ impl<'a> Maker<'a> {
         Ok(Some(Cow::Owned(written)))
     }
 
+    /// The bytes of what a line of JSON says of a key or a value.
+    fn of_json(&self, part: &str, json: &Value) -> Outcome<Option<Vec<u8>>> {
+        let written = match (&self.registered, self.schema_of(part)) {
+            // As it is without a schema: no key, and a tombstone.
+            _ if json.is_null() => return Ok(None),
+            (Some(registered), (Some(id), _)) => registered.write(id, json.to_string().as_bytes()),
+            (_, (_, Some(message))) => messages::write(message.clone(), json.clone()),
+            _ => return json::bytes(json),
+        };
+        Ok(Some(written?))
+    }
+
     /// The record that a line of JSON describes.
     pub async fn json(&self, producer: &Producer, line: &[u8]) -> Outcome<Delivery> {
-        let read = JsonRecord::parse(line)?;
+        let read = JsonRecord::parse(line, |part, json| self.of_json(part, json))?;
         let headers: Vec<_> = read
             .headers
             .iter()

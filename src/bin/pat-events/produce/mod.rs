@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Outcome;
 use crate::cluster::Cluster;
+use crate::consume::serdes::SerdeOf;
 use crate::escapes::{self, Delimiter};
 use crate::messages::MessageOptions;
 use crate::registered::{Registered, RegistryOptions, WriteBy, write_by};
@@ -93,6 +94,10 @@ pub struct Produce {
     /// Keys are JSON, likewise.
     #[arg(long, value_name = "SCHEMA", value_parser = write_by)]
     key_schema: Option<WriteBy>,
+    /// Keys, values or both are JSON, and are written by the newest schemas that the registry has for the topic (TOPIC-key, TOPIC-value), with their ids in
+    /// front, as `consume -s` reads them: registry (avro, protobuf, json-schema).
+    #[arg(short, long = "serde", value_name = "[key=|value=]registry", value_parser = by_topic)]
+    serdes: Vec<SerdeOf>,
     #[command(flatten)]
     registry: RegistryOptions,
     #[command(flatten)]
@@ -100,11 +105,12 @@ pub struct Produce {
     /// Each line is a JSON object with value, and if need be key, headers, partition and timestamp_ms, as `consume --json` prints it.
     ///
     /// Keys, values, and the names and values of headers are texts, null, or {"hex": "ff00"} where they are no UTF-8: what `consume --json`
-    /// prints is written again byte by byte.
-    #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null", "template", "key_template", "value_schema", "key_schema"])]
+    /// prints is written again byte by byte. Keys and values that a schema or a message says how to write (-s, --value-schema, --proto) are JSON by
+    /// it, as `consume --json` prints them with the same flags, or null.
+    #[arg(short = 'J', long, conflicts_with_all = ["key", "key_delimiter", "headers", "null", "template", "key_template"])]
     json: bool,
     /// Each line is a JSON object with the type and the data of an event, as `consume --typed` prints it.
-    #[arg(short = 'T', long, conflicts_with_all = ["json", "key", "key_delimiter", "headers", "null", "partition", "template", "key_template", "value_schema", "key_schema"])]
+    #[arg(short = 'T', long, conflicts_with_all = ["json", "key", "key_delimiter", "headers", "null", "partition", "template", "key_template", "value_schema", "key_schema", "serdes"])]
     typed: bool,
     /// Read these files and not the standard input; - is the standard input.
     #[arg(value_name = "FILE")]
@@ -158,8 +164,10 @@ impl Produce {
         if self.needs_no_input() && !self.files.is_empty() {
             return Err("a template without {{line}} reads no files".into());
         }
-        if self.messages.are_given() && (self.json || self.typed) {
-            return Err("a line is the JSON of a message (--proto), or that of a record or an event (-J, -T)".into());
+        if self.messages.are_given() && self.typed {
+            return Err(
+                "a line is the JSON of a message (--proto), or that of an event (-T)".into(),
+            );
         }
         Ok(())
     }
@@ -176,8 +184,12 @@ impl Produce {
         if self.needs_no_input() {
             return Lines::without_input();
         }
-        let is_described =
-            self.json || self.typed || self.value_schema.is_some() || self.messages.are_given();
+        let is_described = self.json
+            || self.typed
+            || self.value_schema.is_some()
+            || self.key_schema.is_some()
+            || !self.serdes.is_empty()
+            || self.messages.are_given();
         let most = match is_described {
             true => most_record_bytes
                 .saturating_mul(MOST_JSON_FOR_A_BYTE)
@@ -196,25 +208,48 @@ impl Produce {
     async fn maker(&self) -> Outcome<Maker<'_>> {
         let mut maker = Maker::new(self);
         maker.messages = self.messages.load()?;
-        let is_twice = maker.messages.key.is_some() && self.key_schema.is_some()
-            || maker.messages.value.is_some() && self.value_schema.is_some();
+        let [key_schema, value_schema] = self.schemas()?;
+        let is_twice = maker.messages.key.is_some() && key_schema.is_some()
+            || maker.messages.value.is_some() && value_schema.is_some();
         if is_twice {
             return Err(
                 "what is said to be a message by a file has no schema of a registry".into(),
             );
         }
-        if self.value_schema.is_none() && self.key_schema.is_none() {
+        if value_schema.is_none() && key_schema.is_none() {
             return Ok(maker);
         }
         let mut registered = Registered::connect(&self.registry)?;
-        if let Some(by) = &self.value_schema {
+        if let Some(by) = &value_schema {
             maker.value_id = Some(registered.look_up(by).await?);
         }
-        if let Some(by) = &self.key_schema {
+        if let Some(by) = &key_schema {
             maker.key_id = Some(registered.look_up(by).await?);
         }
         maker.registered = Some(registered);
         Ok(maker)
+    }
+
+    /// The schemas of a registry that keys and values are written by, where they are.
+    fn schemas(&self) -> Outcome<[Option<WriteBy>; 2]> {
+        let asked = self.serdes.iter().filter_map(SerdeOf::registered);
+        let (keys, values) = asked.fold((false, false), |(keys, values), (of_keys, of_values)| {
+            (keys || of_keys, values || of_values)
+        });
+        let by = |is_asked: bool, part: &str, named: &Option<WriteBy>| match (is_asked, named) {
+            (true, Some(_)) => Err(format!(
+                "the schema of each {part} is said twice: by --{part}-schema, and by -s"
+            )),
+            (true, None) => {
+                let subject = format!("{}-{part}", self.topic);
+                Ok(Some(WriteBy::Subject(subject, None)))
+            }
+            (false, named) => Ok(named.clone()),
+        };
+        Ok([
+            by(keys, "key", &self.key_schema)?,
+            by(values, "value", &self.value_schema)?,
+        ])
     }
 
     /// Has each line accepted, up to the first that is not, and waits until all that were are acknowledged. An error says which line it
@@ -267,6 +302,15 @@ impl Produce {
             (Err(read), Err(lost)) => Err(format!("{read}; {lost}").into()),
             (read, delivered) => read.and(delivered),
         }
+    }
+}
+
+/// What is written by the schemas that a registry has for the topic: `avro`, `key=registry`.
+fn by_topic(text: &str) -> Result<SerdeOf, String> {
+    let of: SerdeOf = text.parse()?;
+    match of.registered() {
+        Some(_) => Ok(of),
+        None => Err("records are written by schemas of a registry only: registry (avro, protobuf, json-schema), key=registry, value=registry".to_owned()),
     }
 }
 
