@@ -178,9 +178,9 @@ fn dropped_questions_and_alterations_can_be_made_again() {
     );
 }
 
-/// What is set is set, whoever was dropped meanwhile.
+/// What is set is set, whoever was dropped meanwhile; what brokers do not offer is said each time.
 #[test]
-fn dropped_calls_about_configurations_and_the_quorum_can_be_made_again() {
+fn dropped_calls_about_configurations_groups_and_the_quorum_can_be_made_again() {
     dropping(
         "incremental_alter_configs",
         async |admin: &Admin| {
@@ -222,6 +222,12 @@ fn dropped_calls_about_configurations_and_the_quorum_can_be_made_again() {
             Ok(())
         },
         &[],
+        &["t"],
+    );
+    dropping(
+        "describe_streams_groups",
+        async |admin: &Admin| admin.describe_streams_groups(&["g"]).await.map(drop),
+        &[ErrorKind::UnsupportedVersion],
         &["t"],
     );
 }

@@ -15,6 +15,7 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.CreateDelegationTokenOptions;
 import org.apache.kafka.clients.admin.ListConfigResourcesOptions;
+import org.apache.kafka.clients.admin.ListStreamsGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
@@ -84,6 +85,12 @@ public class AdminOperations {
         quotas.forEach((entity, values) -> System.out.println("quota " + entity.entries() + " " + values));
         var offsets = admin.listConsumerGroupOffsets("ours").partitionsToOffsetAndMetadata().get();
         offsets.forEach((at, offset) -> System.out.println("offset " + at + " " + offset.offset() + " " + offset.metadata()));
+        var streams = admin.describeStreamsGroups(List.of("ours-streams")).all().get().get("ours-streams");
+        var parts = streams.subtopologies().stream().map(it -> it.subtopologyId() + it.sourceTopics()).toList();
+        System.out.println("streams " + streams.groupState() + " " + streams.topologyEpoch() + " " + parts);
+        var kept = admin.listStreamsGroupOffsets(Map.of("ours-streams", new ListStreamsGroupOffsetsSpec()))
+            .partitionsToOffsetAndMetadata("ours-streams").get();
+        kept.forEach((at, offset) -> System.out.println("kept " + at + " " + offset.offset()));
         for (var transaction : admin.listTransactions().all().get()) {
             if (transaction.transactionalId().equals("ours")) {
                 System.out.println("transaction " + transaction.state());
@@ -125,6 +132,8 @@ public class AdminOperations {
             List.of(new ClientQuotaAlteration.Op("consumer_byte_rate", 2048.0))))).all().get();
         admin.alterConsumerGroupOffsets("theirs",
             Map.of(new TopicPartition("ours", 1), new OffsetAndMetadata(3, "from Java"))).all().get();
+        admin.alterStreamsGroupOffsets("ours-streams",
+            Map.of(new TopicPartition("ours", 1), new OffsetAndMetadata(4))).all().get();
         admin.deleteRecords(Map.of(new TopicPartition("ours", 0), RecordsToDelete.beforeOffset(2))).all().get();
         var renewers = Arrays.asList(new KafkaPrincipal("User", "theirs"));
         known.createDelegationToken(new CreateDelegationTokenOptions().renewers(renewers)).delegationToken().get();

@@ -99,6 +99,15 @@ impl Kafka {
             .join(",")
     }
 
+    // Only the tests against Kafka do that.
+    #[allow(dead_code)]
+    /// `host:port` of every controller, separated by commas.
+    pub fn bootstrap_controllers(&self) -> String {
+        let nodes = self.nodes.iter();
+        let addresses = nodes.map(|node| format!("127.0.0.1:{}", node.controller_port));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
     /// `host:port` of the first node's listener of this name.
     pub fn secured_bootstrap(&self, listener: &str) -> String {
         let names = self.secured.listeners.iter();

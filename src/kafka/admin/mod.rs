@@ -75,7 +75,7 @@
 //! | `describeConsumerGroups` | [`Admin::describe_consumer_groups`] |
 //! | `describeClassicGroups` | [`Admin::describe_classic_groups`] |
 //! | `describeShareGroups` | [`Admin::describe_share_groups`] |
-//! | `describeStreamsGroups` | none: what Kafka Streams says of its topology is its own; [`Admin::list_groups`] lists them |
+//! | `describeStreamsGroups` | [`Admin::describe_streams_groups`] |
 //! | `deleteConsumerGroups` | [`Admin::delete_groups`] |
 //! | `deleteShareGroups` | [`Admin::delete_groups`] |
 //! | `deleteStreamsGroups` | [`Admin::delete_groups`] |
@@ -121,6 +121,7 @@
 // | `quotas` | quotas of clients |
 // | `reassignments` | partitions moved to other brokers |
 // | `share_group_offsets` | where share groups go on |
+// | `streams_groups` | groups of Kafka Streams |
 // | `tokens` | delegation tokens |
 // | `topics` | topics created, deleted, listed and described |
 // | `transactions` | transactions listed, described and aborted, their producers fenced |
@@ -146,6 +147,7 @@ mod quorum;
 mod quotas;
 mod reassignments;
 mod share_group_offsets;
+mod streams_groups;
 mod tokens;
 mod topics;
 mod transactions;
@@ -180,6 +182,9 @@ pub use quorum::{DirectoryId, QuorumDescription, QuorumListener, QuorumReplica, 
 pub use quotas::{QuotaEntity, QuotaFilter, QuotaMatch};
 pub use reassignments::{PartitionReassignment, ReassignmentOptions};
 pub use share_group_offsets::ShareGroupOffset;
+pub use streams_groups::{
+    StreamsGroupDescription, StreamsGroupMember, StreamsSubtopology, StreamsTasks, StreamsTopic,
+};
 pub use tokens::{CreateDelegationTokenOptions, DelegationToken, KafkaPrincipal};
 pub use topics::{
     CreateTopicsOptions, CreatedTopic, CreatedTopicConfig, NewTopic, PartitionDescription,

@@ -62,6 +62,7 @@ pub(super) fn only_reads(api: ApiKey) -> bool {
             | ApiKey::LIST_GROUPS
             | ApiKey::CONSUMER_GROUP_DESCRIBE
             | ApiKey::SHARE_GROUP_DESCRIBE
+            | ApiKey::STREAMS_GROUP_DESCRIBE
             | ApiKey::DESCRIBE_SHARE_GROUP_OFFSETS
             | ApiKey::DESCRIBE_TOPIC_PARTITIONS
             | ApiKey::LIST_CONFIG_RESOURCES

@@ -12,6 +12,23 @@ use pat_events::kafka::{Address, ErrorCode};
 use super::{at, code};
 use crate::fleet::Target;
 
+pub(super) async fn the_quorum_is_described(target: Target) {
+    let admin = target.admin().await;
+    let before = admin.describe_metadata_quorum().await.expect("described");
+    target.topic("admin-quorum").await;
+    let quorum = admin.describe_metadata_quorum().await.expect("described");
+    assert_eq!(quorum.leader, Some(1));
+    let [voter] = &*quorum.voters else {
+        panic!("one voter: {quorum:?}");
+    };
+    let has_all = |end| end >= quorum.high_watermark;
+    assert!(voter.log_end_offset.is_some_and(has_all), "{quorum:?}");
+    assert!(voter.last_caught_up_ms.is_some(), "{quorum:?}");
+    assert!(quorum.leader_epoch > 0, "{quorum:?}");
+    // A topic is news.
+    assert!(quorum.high_watermark > before.high_watermark, "{quorum:?}");
+}
+
 pub(super) async fn a_cluster_is_described(target: Target) {
     let topic = target.topic("admin-cluster").await;
     let admin = target.admin().await;
@@ -66,20 +83,6 @@ pub(super) async fn a_cluster_is_described(target: Target) {
     let updated = admin.update_features(&back, false).await.expect("answered");
     assert!(updated["transaction.version"].is_ok(), "{updated:?}");
 
-    let quorum = admin.describe_metadata_quorum().await.expect("described");
-    assert_eq!(quorum.leader, Some(1));
-    let [voter] = &*quorum.voters else {
-        panic!("one voter: {quorum:?}");
-    };
-    assert!(
-        voter
-            .log_end_offset
-            .is_some_and(|end| end >= quorum.high_watermark)
-    );
-    assert!(
-        quorum.high_watermark > 0 && quorum.leader_epoch > 0,
-        "{quorum:?}"
-    );
     let directory = DirectoryId::from_bytes([7; 16]);
     let listener = QuorumListener::new("CONTROLLER", Address::new("127.0.0.1", 1));
     let elsewhere = RaftVoterOptions::default().cluster_id("another");

@@ -14,6 +14,7 @@ use tokio::task::block_in_place;
 
 use super::access::{admin, logged_in, soon};
 use super::at;
+use super::streams::Streaming;
 use crate::acls::{LISTENER, PASSWORD};
 use crate::fleet::Target;
 use crate::support::java::Jdk;
@@ -29,6 +30,7 @@ pub(super) async fn each_sees_what_the_other_did(jdk: &Jdk, kafka: &Kafka) {
         bootstrap: kafka.bootstrap(),
     };
     let hmac = we_act(&admin, &known).await;
+    we_stream(&target, &admin).await;
     let mut producer = target.transactional("ours", &[]).await;
     let transaction = producer.begin().await.expect("begun");
     for _ in 0..5 {
@@ -52,6 +54,8 @@ pub(super) async fn each_sees_what_the_other_did(jdk: &Jdk, kafka: &Kafka) {
             "user SCRAM-SHA-256 8192".to_owned(),
             "quota {user=ours} {producer_byte_rate=1024.0}".to_owned(),
             "offset ours-2 0 from us".to_owned(),
+            "streams Empty 0 [0[ours]]".to_owned(),
+            "kept ours-2 1".to_owned(),
             "transaction Ongoing".to_owned(),
             format!("token User:admin [User:ours] {hmac}"),
             "metrics ours".to_owned(),
@@ -118,6 +122,15 @@ async fn we_act(admin: &Admin, known: &Admin) -> String {
     token.hmac.reveal().to_owned()
 }
 
+/// A group of Kafka Streams that has a topology, and no member any more.
+async fn we_stream(target: &Target, admin: &Admin) {
+    let joined = Streaming::join(target, admin, "ours-streams", "ours").await;
+    joined.leave().await;
+    let offsets = BTreeMap::from([(at("ours", 2), OffsetAndMetadata::new(1))]);
+    let set = admin.alter_group_offsets("ours-streams", &offsets).await;
+    assert!(set.expect("answered").values().all(Result::is_ok));
+}
+
 /// What Java did.
 async fn we_see(admin: &Admin, known: &Admin) {
     let described = admin.describe_topics(&["theirs"]).await.expect("answered");
@@ -163,10 +176,13 @@ async fn we_see(admin: &Admin, known: &Admin) {
     let quotas = quotas.expect("described");
     let entity = QuotaEntity::user("theirs").and_default_client_id();
     assert_eq!(quotas[&entity]["consumer_byte_rate"], 2_048.0);
-    let groups = BTreeMap::from([("theirs", None)]);
-    let offsets = admin.list_group_offsets(&groups, &Default::default()).await;
-    let offsets = offsets.expect("answered");
-    let offsets = offsets["theirs"].as_ref().expect("listed");
+    let groups = BTreeMap::from([("theirs", None), ("ours-streams", None)]);
+    let listed = admin.list_group_offsets(&groups, &Default::default()).await;
+    let listed = listed.expect("answered");
+    let offsets = listed["ours-streams"].as_ref().expect("listed");
+    let offset = offsets[&at("ours", 1)].as_ref().expect("committed");
+    assert_eq!(offset.offset, 4);
+    let offsets = listed["theirs"].as_ref().expect("listed");
     let offset = offsets[&at("ours", 1)].as_ref().expect("committed");
     assert_eq!((offset.offset, &*offset.metadata), (3, "from Java"));
     let earliest = BTreeMap::from([(at("ours", 0), OffsetSpec::Earliest)]);

@@ -6,18 +6,22 @@
 //! | `access` | rules, users of SCRAM, quotas, delegation tokens |
 //! | `cluster` | who is in the cluster, features, the quorum, directories |
 //! | `configs` | configurations |
+//! | `controllers` | controllers that are spoken with themselves |
 //! | `groups` | groups of every kind |
 //! | `java` | what Java's client reads of what we changed, and the reverse; the table of its operations |
 //! | `moves` | partitions moved, leaders elected, brokers forgotten |
+//! | `streams` | groups of Kafka Streams |
 //! | `topics` | topics, partitions, offsets |
 //! | `transactions` | transactions and producers |
 
 mod access;
 mod cluster;
 mod configs;
+mod controllers;
 mod groups;
 mod java;
 mod moves;
+mod streams;
 mod topics;
 mod transactions;
 
@@ -44,6 +48,19 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         groups::groups_are_listed_and_described,
     ));
     trials.extend(fleet.on_both(
+        "admin_describes_and_alters_configs",
+        configs::configs_are_described_and_altered,
+    ));
+    trials.extend(fleet.on_both(
+        "admin_describes_the_quorum",
+        cluster::the_quorum_is_described,
+    ));
+    trials.extend(fleet.on_both("admin_adds_partitions", topics::partitions_are_added));
+    trials.extend(fleet.on_both(
+        "admin_lists_alters_and_deletes_what_groups_committed",
+        groups::group_offsets_are_altered,
+    ));
+    trials.extend(fleet.on_both(
         "admin_finds_offsets_by_place",
         topics::offsets_are_found_by_place,
     ));
@@ -51,20 +68,18 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
         "admin_lists_describes_and_ends_transactions",
         transactions::transactions_are_listed_described_and_ended,
     ));
-    let on_kafka: [(&str, CaseOf); 7] = [
+    let on_kafka: [(&str, CaseOf); 6] = [
         (
             "admin_validates_topics_and_says_what_they_would_be",
             |target| Box::pin(topics::topics_are_validated(target)),
         ),
-        ("admin_adds_partitions", |target| {
-            Box::pin(topics::partitions_are_added(target))
-        }),
-        ("admin_describes_and_alters_configs", |target| {
-            Box::pin(configs::configs_are_described_and_altered(target))
-        }),
         (
-            "admin_lists_alters_and_deletes_what_groups_committed",
-            |target| Box::pin(groups::group_offsets_are_altered(target)),
+            "admin_describes_and_alters_configs_of_brokers_and_metrics",
+            |target| Box::pin(configs::configs_of_kafka_alone(target)),
+        ),
+        (
+            "admin_describes_streams_groups_and_what_they_committed",
+            |target| Box::pin(streams::streams_groups_are_described(target)),
         ),
         (
             "admin_lists_alters_and_deletes_where_share_groups_go_on",
@@ -95,6 +110,9 @@ pub fn trials(fleet: &Arc<Fleet>) -> Vec<Trial> {
             block_on(java::each_sees_what_the_other_did(jdk, kafka));
         }),
     );
+    trials.push(fleet.on_three("admin_speaks_with_controllers", |_, kafka| {
+        block_on(controllers::controllers_are_asked_themselves(kafka));
+    }));
     trials.push(
         fleet.on_three("admin_moves_partitions_and_elects_leaders", |_, kafka| {
             block_on(moves::partitions_move_and_leaders_are_elected(kafka));

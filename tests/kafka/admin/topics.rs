@@ -1,6 +1,7 @@
 //! Topics validated, partitions added, offsets found by place, records deleted.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pat_events::kafka::admin::{ConfigSource, CreateTopicsOptions, NewPartitions, OffsetSpec};
 use pat_events::kafka::{ErrorCode, ErrorKind, NewTopic, Record};
@@ -72,11 +73,14 @@ pub(super) async fn offsets_are_found_by_place(target: Target) {
     let topic = target.topic("admin-offsets").await;
     let admin = target.admin().await;
     let producer = target.producer(&[]).await;
+    // Not so old that brokers delete it meanwhile.
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    let first_ms = now.as_millis() as i64 - 10_000;
     for i in 0..10 {
         let record = Record::new(&topic).partition(0).value(b"x");
-        let sent = producer
-            .send(record.timestamp_ms(1_700_000_000_000 + i))
-            .await;
+        let sent = producer.send(record.timestamp_ms(first_ms + i)).await;
         sent.expect("sent");
     }
     let listed = BTreeMap::from([
@@ -98,7 +102,7 @@ pub(super) async fn offsets_are_found_by_place(target: Target) {
         assert_eq!(error.kind(), ErrorKind::UnknownTopicOrPartition, "{error}");
     }
     for (spec, expected) in [
-        (OffsetSpec::Timestamp(1_700_000_000_004), Some(4)),
+        (OffsetSpec::Timestamp(first_ms + 4), Some(4)),
         (OffsetSpec::MaxTimestamp, Some(9)),
         (OffsetSpec::EarliestLocal, Some(0)),
     ] {

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pat_events::kafka::admin::{
     ConsumerGroupDescription, GroupKind, GroupMember, GroupState, ListGroupOffsetsOptions,
-    OffsetSpec,
+    OffsetSpec, ShareGroupDescription,
 };
 use pat_events::kafka::{Admin, Error, ErrorCode, TopicPartition};
 use serde_json::{Value, json};
 
+use super::streams;
 use crate::Outcome;
 use crate::admin::offsets::listed;
 use crate::admin::partitions::{place, with};
@@ -38,6 +39,19 @@ impl From<ConsumerGroupDescription> for Described {
     }
 }
 
+impl From<ShareGroupDescription> for Described {
+    fn from(group: ShareGroupDescription) -> Described {
+        Described {
+            kind: GroupKind::Share,
+            state: group.state,
+            assignor: group.assignor,
+            epoch: Some(group.epoch),
+            assignment_epoch: Some(group.assignment_epoch),
+            members: group.members,
+        }
+    }
+}
+
 /// Each group of these ids, or why there is none.
 pub async fn described(
     admin: &Admin,
@@ -60,23 +74,13 @@ pub async fn described(
     if open.is_empty() {
         return Ok(found);
     }
+    let mut others = streams::described(admin, &open).await?;
     // Older brokers know no share groups.
-    let Ok(shares) = admin.describe_share_groups(&open).await else {
-        return Ok(found);
-    };
-    for (id, group) in shares {
-        if let Ok(group) = group {
-            let group = Described {
-                kind: GroupKind::Share,
-                state: group.state,
-                assignor: group.assignor,
-                epoch: Some(group.epoch),
-                assignment_epoch: Some(group.assignment_epoch),
-                members: group.members,
-            };
-            found.insert(id, Ok(group));
-        }
+    if let Ok(shares) = admin.describe_share_groups(&open).await {
+        let shares = shares.into_iter();
+        others.extend(shares.filter_map(|(id, group)| Some((id, group.ok()?.into()))));
     }
+    found.extend(others.into_iter().map(|(id, group)| (id, Ok(group))));
     Ok(found)
 }
 

@@ -5,6 +5,7 @@
 //! | `list` | groups listed |
 //! | `describe` | members, states, lag |
 //! | `lag` | what a group has yet to read |
+//! | `streams` | groups of Kafka Streams, by the partitions that their tasks read |
 //! | `reset_offsets` | where a group goes on, shown or set |
 //! | `goal` | which offset is meant |
 //! | `plan_file` | offsets as lines of a file, Kafka's way |
@@ -17,6 +18,7 @@ mod lag;
 mod list;
 mod plan_file;
 mod reset_offsets;
+mod streams;
 
 use clap::Subcommand;
 
