@@ -151,7 +151,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// In-sync replicas that acks=all needs (`min.insync.replicas`). Default 1.
+    /// In-sync replicas that acks=all needs (`min.insync.replicas`), of a partition that has as many. Default 1.
     #[must_use]
     pub fn min_in_sync_replicas(mut self, replicas: usize) -> Self {
         self.settings.topic.min_in_sync_replicas = replicas.max(1);

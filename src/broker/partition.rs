@@ -171,6 +171,14 @@ impl Partition {
         }
     }
 
+    /// Whether as many replicas are in sync as a write needs: never more than there are, whatever the topic says.
+    fn check_in_sync(&self, min_in_sync: usize) -> Result<(), ErrorCode> {
+        match self.isr.len() < min_in_sync.min(self.replicas.len()) {
+            true => Err(ErrorCode::NOT_ENOUGH_REPLICAS),
+            false => Ok(()),
+        }
+    }
+
     /// Appends a batch, unless it is already there.
     pub(crate) fn append(
         &mut self,
@@ -179,9 +187,7 @@ impl Partition {
         options: &AppendOptions,
     ) -> Result<Appended, ErrorCode> {
         self.check_leader(node, -1)?;
-        if self.isr.len() < options.min_in_sync {
-            return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
-        }
+        self.check_in_sync(options.min_in_sync)?;
         if let Some(base_offset) = self.check_producer(&produced, options)? {
             return Ok(Appended {
                 base_offset,

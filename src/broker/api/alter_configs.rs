@@ -115,8 +115,10 @@ impl Asked<'_> {
         if kind == ResourceKind::Broker {
             self.check_node(context)?;
         }
+        // Of a broker's, Kafka says no more than the error.
+        let is_broker = kind == ResourceKind::Broker;
         kind.check(AclOperation::AlterConfigs, self.name, context)
-            .map_err(|error| (error, Some(unauthorized(kind).to_owned())))?;
+            .map_err(|error| (error, (!is_broker).then(|| unauthorized(kind).to_owned())))?;
         match kind {
             ResourceKind::Topic => self.alter_topic(&alterations, validate_only, context),
             ResourceKind::Group => self.alter_group(&alterations, validate_only, context),

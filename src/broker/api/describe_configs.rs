@@ -133,7 +133,8 @@ fn describe(
                 return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, Some(text)));
             }
             let topic = cluster.directory().topic(name);
-            let topic = topic.ok_or((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, None))?;
+            let unknown = (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(String::new()));
+            let topic = topic.ok_or(unknown)?;
             Ok(describe_topic(&topic.settings.configs, &settings.topic))
         }
         ResourceKind::Group if name.is_empty() => Err(invalid("Group name must not be empty")),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 
-use super::description::{Source, result, synonym};
+use super::description::{Given, Source, described};
 use super::values::INT;
 use super::{Config, Own, Schema, Values};
 use crate::broker::groups::GroupSettings;
@@ -21,14 +21,14 @@ const OFFSET_RESET: &str = "share.auto.offset.reset";
 
 #[rustfmt::skip]
 const CONFIGS: &[Config] = &[
-    Config::new(CONSUMER_HEARTBEAT, Values::Int(1, INT), "5000", "How often the members of a consumer group are to send heartbeats."),
-    Config::new(CONSUMER_SESSION, Values::Int(1, INT), "45000", "For how long a member of a consumer group may be silent."),
-    Config::new(OFFSET_RESET, Values::OneOf(&["latest", "earliest"]), "latest", "Where a share group begins that has been nowhere yet."),
-    Config::new(DELIVERY_COUNT, Values::Int(2, 10), "5", "How often a share group delivers a record at the most."),
-    Config::new(SHARE_HEARTBEAT, Values::Int(1, INT), "5000", "How often the members of a share group are to send heartbeats."),
-    Config::new(RECORD_LOCKS, Values::Int(100, 10_000), "2000", "How many records of a partition a share group may have acquired at once."),
-    Config::new(LOCK_DURATION, Values::Int(1_000, 3_600_000), "30000", "For how long a record is locked for the member of a share group that has acquired it."),
-    Config::new(SHARE_SESSION, Values::Int(1, INT), "45000", "For how long a member of a share group may be silent."),
+    Config::under(CONSUMER_HEARTBEAT, Values::Int(1, INT), "5000", "group.consumer.heartbeat.interval.ms", "How often the members of a consumer group are to send heartbeats."),
+    Config::under(CONSUMER_SESSION, Values::Int(1, INT), "45000", "group.consumer.session.timeout.ms", "For how long a member of a consumer group may be silent."),
+    Config::under(OFFSET_RESET, Values::OneOf(&["latest", "earliest"]), "latest", "share.auto.offset.reset", "Where a share group begins that has been nowhere yet."),
+    Config::under(DELIVERY_COUNT, Values::Int(2, 10), "5", "group.share.delivery.count.limit", "How often a share group delivers a record at the most."),
+    Config::under(SHARE_HEARTBEAT, Values::Int(1, INT), "5000", "group.share.heartbeat.interval.ms", "How often the members of a share group are to send heartbeats."),
+    Config::under(RECORD_LOCKS, Values::Int(100, 10_000), "2000", "group.share.partition.max.record.locks", "How many records of a partition a share group may have acquired at once."),
+    Config::under(LOCK_DURATION, Values::Int(1_000, 3_600_000), "30000", "group.share.record.lock.duration.ms", "For how long a record is locked for the member of a share group that has acquired it."),
+    Config::under(SHARE_SESSION, Values::Int(1, INT), "45000", "group.share.session.timeout.ms", "For how long a member of a share group may be silent."),
 ];
 
 /// The configurations of groups.
@@ -137,8 +137,7 @@ pub(crate) fn describe(
     groups: &GroupSettings,
     shares: &ShareSettings,
 ) -> Vec<DescribeConfigsResourceResult> {
-    let (groups, shares) = (config.group(groups), config.share(shares));
-    let value = |name: &str| match name {
+    let of_broker = |name: &str| match name {
         CONSUMER_HEARTBEAT => groups.consumer_heartbeat_interval.as_millis().to_string(),
         CONSUMER_SESSION => groups.consumer_session_timeout.as_millis().to_string(),
         SHARE_HEARTBEAT => groups.share_heartbeat_interval.as_millis().to_string(),
@@ -149,14 +148,16 @@ pub(crate) fn describe(
         _ if shares.from_earliest => "earliest".to_owned(),
         _ => "latest".to_owned(),
     };
-    let described = CONFIGS.iter().map(|row| {
-        let source = match config.0.contains_key(row.name) {
-            true => Source::Group,
-            false => Source::Default,
-        };
-        result(row, [synonym(row.name, &value(row.name), source)])
+    let all = CONFIGS.iter().map(|row| {
+        let value = of_broker(row.name);
+        let given = (value != row.default).then(|| Given {
+            of: row.name,
+            name: row.of_broker.unwrap_or(row.name),
+            value,
+        });
+        described(row, (config.0.get(row.name), Source::Group), given.as_ref())
     });
-    described.collect()
+    all.collect()
 }
 
 #[cfg(test)]
@@ -195,6 +196,15 @@ mod tests {
                 .iter()
                 .all(|it| it.config_source == Source::Group as i8)
         );
+        // What follows from them is what a broker that is set up so would say.
+        let (as_set, shared) = (config.group(&groups), config.share(&shares));
+        let of_broker = describe(&GroupConfig::default(), &as_set, &shared);
+        for (of_broker, described) in of_broker.iter().zip(&described) {
+            assert_eq!(of_broker.value, described.value, "{}", described.name);
+            let synonyms = of_broker.synonyms.iter();
+            let sources: Vec<_> = synonyms.map(|it| it.source).collect();
+            assert_eq!(sources, [Source::StaticBroker as i8, Source::Default as i8]);
+        }
         let defaults = describe(&GroupConfig::default(), &groups, &shares);
         for (described, row) in defaults.iter().zip(CONFIGS) {
             assert_eq!(

@@ -60,6 +60,23 @@ impl Config {
             about,
         }
     }
+
+    /// One that a broker's configuration sets for all; an empty name is none.
+    const fn under(
+        name: &'static str,
+        values: Values,
+        default: &'static str,
+        of_broker: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self {
+            of_broker: match of_broker.is_empty() {
+                true => None,
+                false => Some(of_broker),
+            },
+            ..Self::new(name, values, default, about)
+        }
+    }
 }
 
 /// The configurations that there are for one sort of resources.
@@ -80,7 +97,14 @@ impl Schema {
         let config = self
             .find(name)
             .ok_or_else(|| format!("Unknown {} config name: {name}", self.sort))?;
-        (config.values.check(value))
-            .map_err(|problem| format!("Invalid value {value} for configuration {name}: {problem}"))
+        let values = config.values;
+        values.check(value).map_err(|problem| {
+            let refused = values.refused(value);
+            let problem = match values {
+                Values::Replicas => format!("{name} {problem}"),
+                _ => problem,
+            };
+            format!("Invalid value {refused} for configuration {name}: {problem}")
+        })
     }
 }

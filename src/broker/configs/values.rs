@@ -23,7 +23,8 @@ pub(crate) enum Values {
 pub(super) const INT: i64 = i32::MAX as i64;
 
 impl Values {
-    /// The number that `value` is, or 0 where it is none; the error says what is wrong with it.
+    /// The number that `value` is, or 0 where it is none; the error says what is wrong with it, of replicas without the
+    /// configuration's name before it.
     pub(crate) fn check(self, value: &str) -> Result<i64, String> {
         let ok = |allowed: bool, problem: &dyn Fn() -> String| match allowed {
             true => Ok(0),
@@ -62,9 +63,9 @@ impl Values {
             Values::OneOf(allowed) => ok(allowed.contains(&value), &|| {
                 format!("String must be one of: {}", allowed.join(", "))
             }),
-            Values::AnyOf(allowed) => ok(items(value).all(|item| allowed.contains(&item)), &|| {
-                format!("String must be one of: {}", allowed.join(", "))
-            }),
+            Values::AnyOf(allowed) => items(value)
+                .try_for_each(|item| Values::OneOf(allowed).check(item).map(drop))
+                .map(|()| 0),
             Values::Replicas => {
                 let pair = |item: &str| {
                     let (partition, node) = item.split_once(':')?;
@@ -72,9 +73,21 @@ impl Values {
                 };
                 let allowed = value == "*" || items(value).all(|item| pair(item).is_some());
                 ok(allowed, &|| {
-                    "Must be the literal '*' or a list of replicas in the form: [partitionId]:[brokerId],[partitionId]:[brokerId],...".to_owned()
+                    "must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...".to_owned()
                 })
             }
+        }
+    }
+
+    /// What of a refused value is named: of a list that is checked item by item, the one that is wrong.
+    pub(super) fn refused(self, value: &str) -> String {
+        match self {
+            Values::AnyOf(allowed) => items(value)
+                .find(|item| !allowed.contains(item))
+                .unwrap_or(value)
+                .to_owned(),
+            Values::Replicas => format!("[{}]", items(value).collect::<Vec<_>>().join(", ")),
+            _ => value.to_owned(),
         }
     }
 

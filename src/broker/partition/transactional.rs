@@ -102,9 +102,7 @@ impl Partition {
         options: &MarkerOptions,
     ) -> Result<(), ErrorCode> {
         self.check_leader(node, -1)?;
-        if self.isr.len() < options.min_in_sync {
-            return Err(ErrorCode::NOT_ENOUGH_REPLICAS);
-        }
+        self.check_in_sync(options.min_in_sync)?;
         let is_open = self.transactions.open_since(marker.producer.id).is_some();
         self.producers.check_marker(marker, is_open)?;
         let Moment { instant, ms } = options.now;

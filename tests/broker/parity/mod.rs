@@ -6,6 +6,7 @@
 
 mod admin;
 mod commits;
+mod configs;
 mod consumer_groups;
 mod groups;
 mod offsets;
@@ -221,6 +222,7 @@ pub async fn transcript(address: String, run: String) -> String {
     consumer_groups::run(&mut session).await;
     transactions::run(&mut session).await;
     admin::run(&mut session).await;
+    configs::run(&mut session).await;
     session.transcript
 }
 

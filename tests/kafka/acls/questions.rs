@@ -68,6 +68,7 @@ pub(super) async fn ask(raw: &mut Raw, case: &str, id: Uuid) -> String {
             let partition = &response.topics[0].partitions[0];
             format!("{} {}", partition.error_code.name(), partition.offset)
         }
+        "configs" => configs(raw, about).await,
         "offset" if about.starts_with("commit") => commit(raw, by_id.then_some(id)).await,
         "offset" => committed(raw, about, by_id.then_some(id)).await,
         "find" => find_coordinator(raw, about).await,
@@ -358,6 +359,70 @@ async fn find_coordinator(raw: &mut Raw, about: &str) -> String {
     let response = told(raw, 4, &request).await;
     let found = &response.coordinators[0];
     format!("{} {}", found.error_code.name(), found.node_id)
+}
+
+/// Configurations described, altered and listed, and the quorum described.
+async fn configs(raw: &mut Raw, about: &str) -> String {
+    let resource = match about {
+        _ if about.contains("topic") => (2, TOPIC),
+        _ if about.contains("broker") => (4, "1"),
+        _ if about.contains("metrics") => (16, "metrics"),
+        _ => (32, GROUP),
+    };
+    let (resource_type, resource_name) = (resource.0, resource.1.to_owned());
+    let said = |error: ErrorCode, message: Option<String>| format!("{} {message:?}", error.name());
+    if about.starts_with("described") {
+        let request = DescribeConfigsRequest {
+            resources: vec![describe_configs_request::DescribeConfigsResource {
+                resource_type,
+                resource_name,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let result = told(raw, 4, &request).await.results.remove(0);
+        return said(result.error_code, result.error_message);
+    }
+    if about.starts_with("altered") {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![incremental_alter_configs_request::AlterConfigsResource {
+                resource_type,
+                resource_name,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let result = told(raw, 1, &request).await.responses.remove(0);
+        return said(result.error_code, result.error_message);
+    }
+    if about.starts_with("replaced") {
+        let request = AlterConfigsRequest {
+            resources: vec![alter_configs_request::AlterConfigsResource {
+                resource_type,
+                resource_name,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let result = told(raw, 2, &request).await.responses.remove(0);
+        return said(result.error_code, result.error_message);
+    }
+    if about.starts_with("listed") {
+        let response = told(raw, 1, &ListConfigResourcesRequest::default()).await;
+        let resources = response.config_resources.len();
+        return format!("{} {resources}", response.error_code.name());
+    }
+    let request = DescribeQuorumRequest {
+        topics: vec![describe_quorum_request::TopicData {
+            topic_name: "__cluster_metadata".to_owned(),
+            partitions: vec![describe_quorum_request::PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = told(raw, 2, &request).await;
+    let topics = response.topics.len();
+    format!("{} {topics}", response.error_code.name())
 }
 
 async fn group(raw: &mut Raw, what: &str) -> String {

@@ -108,6 +108,56 @@ pub(super) const TABLE: &[(&str, &[(&str, &str)])] = &[
             ("delete acls", "CLUSTER_AUTHORIZATION_FAILED 0"),
             ("describe scram users", "CLUSTER_AUTHORIZATION_FAILED"),
             ("alter scram users", "CLUSTER_AUTHORIZATION_FAILED"),
+            (
+                "configs described of a topic",
+                "TOPIC_AUTHORIZATION_FAILED Some(\"Topic authorization failed.\")",
+            ),
+            (
+                "configs described of a broker",
+                "CLUSTER_AUTHORIZATION_FAILED Some(\"Cluster authorization failed.\")",
+            ),
+            (
+                "configs described of a metrics",
+                "CLUSTER_AUTHORIZATION_FAILED Some(\"Cluster authorization failed.\")",
+            ),
+            (
+                "configs described of a group",
+                "GROUP_AUTHORIZATION_FAILED Some(\"Group authorization failed.\")",
+            ),
+            (
+                "configs altered of a topic",
+                "TOPIC_AUTHORIZATION_FAILED Some(\"Topic authorization failed.\")",
+            ),
+            (
+                "configs altered of a broker",
+                "CLUSTER_AUTHORIZATION_FAILED None",
+            ),
+            (
+                "configs altered of a metrics",
+                "CLUSTER_AUTHORIZATION_FAILED Some(\"Cluster authorization failed.\")",
+            ),
+            (
+                "configs altered of a group",
+                "GROUP_AUTHORIZATION_FAILED Some(\"Group authorization failed.\")",
+            ),
+            (
+                "configs replaced of a topic",
+                "TOPIC_AUTHORIZATION_FAILED Some(\"Topic authorization failed.\")",
+            ),
+            (
+                "configs replaced of a broker",
+                "CLUSTER_AUTHORIZATION_FAILED None",
+            ),
+            (
+                "configs replaced of a metrics",
+                "CLUSTER_AUTHORIZATION_FAILED Some(\"Cluster authorization failed.\")",
+            ),
+            (
+                "configs replaced of a group",
+                "GROUP_AUTHORIZATION_FAILED Some(\"Group authorization failed.\")",
+            ),
+            ("configs listed", "CLUSTER_AUTHORIZATION_FAILED 0"),
+            ("configs of the quorum", "CLUSTER_AUTHORIZATION_FAILED 0"),
         ],
     ),
     (
