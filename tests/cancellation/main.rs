@@ -18,6 +18,8 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../consumer/harness.rs"]
 mod consumers;
+#[path = "../support/copying.rs"]
+mod copying;
 #[path = "../support/cut.rs"]
 mod cut;
 #[path = "../support/embedded.rs"]

@@ -17,6 +17,7 @@ use protocol::compression::Decompressor;
 use protocol::records::{BatchIter, ControlRecord};
 use tokio::time::sleep;
 
+use crate::copying::copy;
 use crate::embedded::cluster;
 use crate::producers::config;
 use crate::{Cut, at_every_poll};
@@ -357,9 +358,7 @@ impl Transform for Copying {
         transaction: &Transaction<'_>,
     ) -> Result<(), ExactlyOnceError> {
         for record in records.iter() {
-            let mut output = Record::new("out").partition(0);
-            output.value = record.value;
-            drop(transaction.enqueue(output).await?);
+            copy(&record, Record::new("out").partition(0), transaction).await?;
         }
         Ok(())
     }

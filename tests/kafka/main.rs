@@ -7,6 +7,8 @@ mod parity;
 // Some of it only the tests of the embedded broker need.
 #[path = "../support/connections.rs"]
 mod connections;
+#[path = "../support/copying.rs"]
+mod copying;
 #[path = "../support/cut.rs"]
 mod cut;
 #[path = "../support/process_status.rs"]

@@ -151,6 +151,22 @@ type Way = (
     &'static [&'static str],
 );
 
+/// One of Java's that stays, and one that leaves after [`SOME`] records, in the group of a topic's name.
+fn two_of_javas(
+    jdk: &Jdk,
+    target: &Target,
+    class: &str,
+    group: &str,
+    more: &[&str],
+) -> (Verifiable, Verifiable) {
+    let whereto = ["--bootstrap-server", &*target.bootstrap];
+    let arguments = [&whereto[..], &["--topic", group, "--group-id", group], more].concat();
+    let stays = Verifiable::start(jdk, class, &format!("{group}-1"), &arguments);
+    let few = [&arguments[..], &["--max-messages", SOME]].concat();
+    let leaves = Verifiable::start(jdk, class, &format!("{group}-2"), &few);
+    (stays, leaves)
+}
+
 fn consumers(jdk: &Jdk, target: Target) -> Ran {
     let jdk = with_tools(jdk)?;
     block_on(async {
@@ -194,21 +210,7 @@ async fn share_partitions(
     ];
     let mut our = target.consumer(&[&common, ours].concat()).await;
     our.subscribe(&[&*group]).await.expect("subscribed");
-    let arguments = [
-        &[
-            "--bootstrap-server",
-            &*target.bootstrap,
-            "--topic",
-            &group,
-            "--group-id",
-            &group,
-        ][..],
-        javas,
-    ]
-    .concat();
-    let stays = Verifiable::start(jdk, "VerifiableConsumer", &format!("{group}-1"), &arguments);
-    let few = [&arguments[..], &["--max-messages", SOME]].concat();
-    let mut leaves = Verifiable::start(jdk, "VerifiableConsumer", &format!("{group}-2"), &few);
+    let (stays, mut leaves) = two_of_javas(jdk, target, "VerifiableConsumer", &group, javas);
     let producer = target.producer(&[]).await;
     let (mut sent, mut counts, began) = (0, Counts::new(), Instant::now());
     let (mut gone, mut had_two) = (false, false);
@@ -270,20 +272,11 @@ async fn share_a_queue(jdk: &Jdk, target: &Target) {
     let config = ShareConsumerConfig::from_properties(properties).expect("good properties");
     let mut our = ShareConsumer::connect(config).await.expect("connected");
     our.subscribe(&[&*group]).await.expect("subscribed");
-    let arguments = [
-        "--bootstrap-server",
-        &*target.bootstrap,
-        "--topic",
-        &group,
-        "--group-id",
-        &group,
-        "--acknowledgement-mode",
-        "sync",
-    ];
-    let class = "VerifiableShareConsumer";
-    let stays = Verifiable::start(jdk, class, &format!("{group}-1"), &arguments);
-    let few = [&arguments[..], &["--max-messages", SOME]].concat();
-    let mut leaves = Verifiable::start(jdk, class, &format!("{group}-2"), &few);
+    let (class, sync) = (
+        "VerifiableShareConsumer",
+        ["--acknowledgement-mode", "sync"],
+    );
+    let (stays, mut leaves) = two_of_javas(jdk, target, class, &group, &sync);
     let producer = target.producer(&[]).await;
     let (mut sent, mut counts, began) = (0, Counts::new(), Instant::now());
     let mut gone = false;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::committed::{assert_committed, committed};
+use crate::copying::copy;
 use crate::harness::*;
 
 const PARTITIONS: i32 = 3;
@@ -46,9 +47,8 @@ impl Transform for Copying {
             calls.len() - 1
         };
         for record in records.iter() {
-            let mut output = Record::new("t").partition(record.partition);
-            output.value = record.value;
-            drop(transaction.enqueue(output).await?);
+            let output = Record::new("t").partition(record.partition);
+            copy(&record, output, transaction).await?;
         }
         if self.astray == Some(nth) {
             drop(transaction.enqueue(Record::new("nowhere")).await?);

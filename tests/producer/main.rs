@@ -23,6 +23,8 @@ mod admission;
 mod closing;
 mod codes;
 mod committed;
+#[path = "../support/copying.rs"]
+mod copying;
 mod created;
 mod delivery;
 #[path = "../support/embedded.rs"]

@@ -30,8 +30,7 @@ mod tables;
 mod topics;
 mod writing;
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use pat_events::broker::{Broker, BrokerBuilder};
 use serde_json::Value;
@@ -103,16 +102,7 @@ impl Place {
 
 /// Runs the program.
 fn end_of(arguments: &[&str], input: &[u8]) -> Ended {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_pat-events"))
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    // What it does not read, it does not read.
-    let _ = child.stdin.take().expect("piped").write_all(input);
+    let child = commands::start_with(arguments, input);
     let Output {
         status,
         stdout,

@@ -1,8 +1,8 @@
 //! Brokers that go away.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 
+use crate::commands::start;
 use crate::{end_of, place};
 
 #[test]
@@ -12,14 +12,9 @@ fn reading_goes_on_when_brokers_are_back_and_says_that_it_waits() {
     let brokers = place.broker.bootstrap_servers();
     // Told by the time that requests have.
     let patience = "request.timeout.ms=1000";
-    let mut reading = Command::new(env!("CARGO_BIN_EXE_pat-events"))
-        .args([
-            "consume", "-F", "none", "-b", &brokers, "-t", "t", "-c", "2", "-X", patience,
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut reading = start(&[
+        "consume", "-F", "none", "-b", &brokers, "-t", "t", "-c", "2", "-X", patience,
+    ]);
     let mut output = BufReader::new(reading.stdout.take().expect("piped")).lines();
     let errors = BufReader::new(reading.stderr.take().expect("piped")).lines();
     assert_eq!(output.next().expect("a line").expect("text"), "1");

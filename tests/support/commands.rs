@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -231,26 +231,18 @@ impl Stage {
     }
 
     fn end_of(&self, words: &[String], input: &[u8]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pat-events"));
-        command.args(words).env_remove("RUST_LOG");
         let has = |option: &str| words.iter().any(|word| word == option);
         let is_of_cluster = !words[0].starts_with('-') && words[0] != "broker";
+        let mut all: Vec<&str> = words.iter().map(String::as_str).collect();
         if is_of_cluster && !has("-b") {
-            command.args(["-F", "none", "-b", &self.brokers]);
+            all.extend(["-F", "none", "-b", &self.brokers]);
         }
         let is_endless = words[0] == "broker"
             || words[0] == "consume"
                 && !has("-e")
                 && !has("-c")
                 && !words.iter().any(|word| word.starts_with("e@"));
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        // What it does not read, it does not read.
-        let _ = child.stdin.take().expect("piped").write_all(input);
+        let mut child = start_with(&all, input);
         let mut said = Vec::new();
         if is_endless {
             let mut first = [0; 64];
@@ -278,6 +270,26 @@ impl Stage {
         said.extend(stderr);
         (status.code(), String::from_utf8_lossy(&said).into_owned())
     }
+}
+
+/// Starts the program, and writes this to its standard input, which ends then.
+pub fn start_with(words: &[&str], input: &[u8]) -> Child {
+    let mut child = start(words);
+    // What it does not read, it does not read.
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    child
+}
+
+/// Starts the program with pipes at its ends.
+pub fn start(words: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_pat-events"))
+        .args(words)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts")
 }
 
 impl Drop for Stage {

@@ -9,7 +9,7 @@
 //! - [`python`]: Python with librdkafka's client, and programs for it
 //! - [`probe`]: asks a broker over its own protocol whether it is ready
 //!
-//! `commands`, `connections`, `embedded`, `in_memory` and `process_status` stand alone: tests take them by their paths.
+//! `commands`, `connections`, `copying`, `cut`, `embedded`, `in_memory` and `process_status` stand alone: tests take them by their paths.
 
 pub mod apicurio;
 pub mod certificates;

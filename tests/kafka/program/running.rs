@@ -14,13 +14,7 @@ pub struct Program {
 
 impl Program {
     pub fn start(arguments: &[&str]) -> Program {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pat-events"))
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
+        let mut child = commands::start(arguments);
         let (output, errors) = (Arc::default(), Arc::default());
         let readers = vec![
             gather(child.stdout.take().expect("piped"), Arc::clone(&output)),

@@ -4,29 +4,22 @@ use super::numbered;
 use crate::cut::Cut;
 use crate::fleet::Target;
 
-/// What `call` returns, unless it is dropped after so many polls.
-async fn cut<F: Future>(polls: usize, call: F) -> Option<F::Output> {
-    let woken = false;
-    Cut { polls, woken }.of(call).await
-}
-
 pub async fn what_was_asked_for_goes_on_when_the_call_is_dropped(target: Target) {
     let topic = target.topic("cut").await;
     let mut producer = target.transactional("cut", &[]).await;
     let (mut committed, mut next) = (Vec::new(), 0u64);
     for polls in 0..12 {
+        let cut = Cut {
+            polls,
+            woken: false,
+        };
         // A begin that is dropped has begun nothing.
-        drop(cut(polls, producer.begin()).await);
+        drop(cut.of(producer.begin()).await);
         for commits in [true, false] {
             next += 1;
             let transaction = producer.begin().await.expect("begun");
-            drop(
-                cut(
-                    polls,
-                    transaction.send(numbered(&topic, &next.to_be_bytes())),
-                )
-                .await,
-            );
+            let bytes = next.to_be_bytes();
+            drop(cut.of(transaction.send(numbered(&topic, &bytes))).await);
             next += 1;
             let bytes = next.to_be_bytes();
             drop(
@@ -36,8 +29,8 @@ pub async fn what_was_asked_for_goes_on_when_the_call_is_dropped(target: Target)
                     .expect("admitted"),
             );
             let done = match commits {
-                true => cut(polls, transaction.commit()).await,
-                false => cut(polls, transaction.abort()).await,
+                true => cut.of(transaction.commit()).await,
+                false => cut.of(transaction.abort()).await,
             };
             done.unwrap_or(Ok(())).expect("it ends as it was asked to");
             let is_committed = producer.settled().await.expect("settled");

@@ -15,6 +15,7 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
 
 use super::{PARTITIONS, POLL, numbered};
+use crate::copying::copy;
 use crate::fleet::{Ran, Target, block_on};
 use crate::support::java::Jdk;
 use crate::verifiable::{Verifiable, with_tools};
@@ -162,9 +163,7 @@ impl Transform for Copy {
         transaction: &Transaction<'_>,
     ) -> Result<(), ExactlyOnceError> {
         for record in records.iter() {
-            let mut output = Record::new(&self.output);
-            (output.key, output.value) = (record.key, record.value);
-            drop(transaction.enqueue(output).await?);
+            copy(&record, Record::new(&self.output), transaction).await?;
         }
         if self.shares.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(50)).await;
@@ -204,27 +203,13 @@ async fn copy_together(jdk: &Jdk, target: &Target) {
     let run = tokio::spawn(async move {
         exactly_once(config, &mut copy, async { drop(stopped.await) }).await
     });
-    let arguments = [
-        "--broker-list",
-        &*target.bootstrap,
-        "--input-topic",
-        &input,
-        "--input-partition",
-        "0",
-        "--output-topic",
-        &output,
-        "--consumer-group",
-        "copiers",
-        "--transactional-id",
-        "copiers-java",
-        "--transaction-size",
-        "50",
+    let more = [
         "--group-mode",
         "--use-group-metadata",
         "--enable-random-aborts",
     ];
-    let class = "TransactionalMessageCopier";
-    let mut copier = Verifiable::start(jdk, class, "copiers", &arguments);
+    let (names, topics) = (("copiers", "copiers-java"), (&*input, &*output));
+    let mut copier = copier(jdk, target, names, topics, "50", &more);
     assert!(ended(&mut copier).await, "{}", copier.what_went_wrong());
     shares.store(false, Ordering::Relaxed);
     let seen = texts(target, &output, RECORDS as usize).await;
@@ -247,6 +232,35 @@ async fn copy_together(jdk: &Jdk, target: &Target) {
     assert_eq!(texts_for_java(jdk, target, &output), seen);
 }
 
+/// The copier of Kafka's system tests, from one topic to another, by its group and transactional id.
+fn copier(
+    jdk: &Jdk,
+    target: &Target,
+    (group, id): (&str, &str),
+    (input, output): (&str, &str),
+    transaction_size: &str,
+    more: &[&str],
+) -> Verifiable {
+    let arguments = [
+        "--broker-list",
+        &*target.bootstrap,
+        "--input-topic",
+        input,
+        "--input-partition",
+        "0",
+        "--output-topic",
+        output,
+        "--consumer-group",
+        group,
+        "--transactional-id",
+        id,
+        "--transaction-size",
+        transaction_size,
+    ];
+    let arguments = [&arguments[..], more].concat();
+    Verifiable::start(jdk, "TransactionalMessageCopier", group, &arguments)
+}
+
 /// The copier of Kafka's system tests with the transactional id of a producer of ours.
 pub fn copiers_with_our_id_fence_us_and_we_fence_them(jdk: &Jdk, target: Target) -> Ran {
     let jdk = with_tools(jdk)?;
@@ -260,25 +274,7 @@ async fn fence_copiers(jdk: &Jdk, target: &Target) {
     let input = target.topic("fenced-copier-in").await;
     let output = target.topic("fenced-copier-out").await;
     send_texts(target, &input, Some(0), RECORDS).await;
-    let copier = |size: &str| {
-        let arguments = [
-            "--broker-list",
-            &*target.bootstrap,
-            "--input-topic",
-            &input,
-            "--input-partition",
-            "0",
-            "--output-topic",
-            &output,
-            "--consumer-group",
-            ID,
-            "--transactional-id",
-            ID,
-            "--transaction-size",
-            size,
-        ];
-        Verifiable::start(jdk, "TransactionalMessageCopier", ID, &arguments)
-    };
+    let copier = |size| copier(jdk, target, (ID, ID), (&input, &output), size, &[]);
     // It is in the middle of its work.
     let mut first = copier("1");
     let until = Instant::now() + PATIENCE;

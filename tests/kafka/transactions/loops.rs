@@ -15,6 +15,7 @@ use pat_events::kafka::{
 use tokio::time::sleep;
 
 use super::{PARTITIONS, POLL};
+use crate::copying::copy;
 use crate::fleet::Target;
 use crate::suite::number;
 
@@ -28,9 +29,7 @@ impl Transform for Copy {
         transaction: &Transaction<'_>,
     ) -> Result<(), ExactlyOnceError> {
         for record in records.iter() {
-            let mut output = Record::new(&self.0);
-            (output.key, output.value) = (record.key, record.value);
-            drop(transaction.enqueue(output).await?);
+            copy(&record, Record::new(&self.0), transaction).await?;
         }
         sleep(Duration::from_millis(30)).await;
         Ok(())
