@@ -203,8 +203,8 @@ impl ShareConsumer {
     /// `max_poll_interval`.
     ///
     /// # Errors
-    /// A batch that cannot be read is an error that names partition and offset, once; its records are released, and delivered again until the
-    /// group's limit. What has been failing for `request_timeout` is an error as well, though it is tried on; so is, sooner, what only a person
+    /// A batch that cannot be read, or that was acquired and did not come, is an error that names partition and offset, once; its records are
+    /// released, and delivered again until the group's limit. What has been failing for `request_timeout` is an error as well, though it is tried on; so is, sooner, what only a person
     /// can change: brokers without share groups ([`ErrorKind::UnsupportedVersion`]), or rights that the client lacks.
     ///
     /// Cancel safe: what a poll that is dropped has acquired is returned by the next one.
