@@ -94,6 +94,7 @@ impl PollLoop {
             error = work(&mut consumer, &distributor, &counters, &config) => Err(error),
             error = read_retries => Err(error),
         };
+        consumer.will_close();
         let deadline = Instant::now() + config.shutdown_timeout;
         let leaving = LEAVING.min(config.shutdown_timeout / 4);
         let stopped = workers.stop(deadline - leaving).await;

@@ -157,6 +157,7 @@ impl Consumer {
     pub async fn close(mut self) -> Result<()> {
         let patience = self.context().config.client.request_timeout;
         let now = Instant::now();
+        self.will_close();
         // None of them takes the time of those after it.
         let committed = self.commit_before_leaving(now + patience / 2).await;
         let prepared = timeout_at(now + patience * 3 / 4, self.prepare_to_leave()).await;
@@ -170,6 +171,13 @@ impl Consumer {
                 "closing the consumer took longer than the request timeout",
             )
         })
+    }
+
+    /// What is at work is finished, and nothing else is begun, until this is closed: it stays in its group, but does not come back once it is put out.
+    pub(crate) fn will_close(&self) {
+        if let Some(group) = self.context().group() {
+            group.update(|membership| membership.will_leave());
+        }
     }
 
     /// Lets go of everything, at once; then tells the coordinator.

@@ -23,6 +23,8 @@ pub(crate) enum Duty {
 pub(crate) struct Duties {
     owned: BTreeSet<TopicPartition>,
     pending: VecDeque<Duty>,
+    /// The coordinator did not answer the last time.
+    is_unheard: bool,
 }
 
 impl Duties {
@@ -31,10 +33,18 @@ impl Duties {
         &self.owned
     }
 
+    /// The coordinator answered, or did not. Until it does again nothing is taken over that was not begun with: it may be another's by now.
+    pub fn set_heard(&mut self, is_heard: bool) {
+        self.is_unheard = !is_heard;
+    }
+
     /// The first duty that is not done; the same one until it is. What it assigns is owned from now on.
     pub fn begin(&mut self) -> Option<Duty> {
         let duty = self.pending.front()?.clone();
         if let Duty::Assign(partitions) = &duty {
+            if self.is_unheard && !is_begun(partitions, &self.owned) {
+                return None;
+            }
             self.owned.extend(partitions.iter().cloned());
         }
         Some(duty)
@@ -189,6 +199,23 @@ mod tests {
             duties.owned().iter().cloned().collect::<Vec<_>>(),
             of(&[0, 2])
         );
+    }
+
+    #[test]
+    fn nothing_is_taken_over_until_the_coordinator_answers_but_what_was_begun_with() {
+        let mut duties = Duties::default();
+        duties.assign(of(&[0]));
+        let begun = duties.begin();
+        duties.set_heard(false);
+        assert_eq!(duties.begin(), begun, "a dropped poll began with it");
+        duties.done(&begun.expect("a duty"));
+        duties.assign(of(&[1]));
+        assert_eq!((duties.begin(), duties.owned().len()), (None, 1));
+        duties.set_heard(true);
+        assert_eq!(duties.begin(), Some(Duty::Assign(of(&[1]))));
+        duties.set_heard(false);
+        duties.lose_all();
+        assert_eq!(duties.begin(), Some(Duty::Lost(of(&[0, 1]))));
     }
 
     #[test]

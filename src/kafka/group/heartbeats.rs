@@ -77,7 +77,7 @@ pub(super) enum State {
     Fenced,
     /// Left the group because the application did not poll; joins when it does.
     Stale,
-    /// Left for good, or fenced by another member of the same instance id.
+    /// Left for good, fenced by another member of the same instance id, or put out when it was about to leave.
     Ended,
 }
 

@@ -60,6 +60,10 @@ pub(crate) trait GroupMembership: Send {
     /// Whether what the application owns is lost already.
     fn has_lost(&self) -> bool;
 
+    /// The application finishes its work, to leave then: the member keeps its place, and can commit, but one that loses it from now on takes none
+    /// again. By then it may be another's, who came with the same instance id.
+    fn will_leave(&mut self);
+
     /// The application gives up what it owns, to leave: until then the member keeps its place, and can commit, whatever the others do.
     fn prepare_to_leave(&mut self);
 

@@ -67,6 +67,8 @@ pub(crate) struct Membership {
     missing_topics: MissingTopics,
     failures: FailureTracker,
     failure: Option<Error>,
+    /// It joins only to commit what it holds still.
+    is_leaving: bool,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,7 @@ enum State {
     },
     /// Left the group because the application did not poll; joins when it does.
     Stale,
-    /// Left for good, or fenced by another member of the same instance id.
+    /// Left for good, fenced by another member of the same instance id, or without a place when it was about to leave.
     Ended,
 }
 
@@ -144,6 +146,7 @@ impl Membership {
             coordinator: None,
             missing_topics: MissingTopics::default(),
             failure: None,
+            is_leaving: false,
         }
     }
 
@@ -152,6 +155,10 @@ impl Membership {
         #[cfg(planted_defects)]
         self.end_session(now);
         match &mut self.state {
+            State::Unjoined { .. } if self.is_leaving && self.duties.held().is_empty() => {
+                self.state = State::Ended;
+                Action::End
+            }
             State::Unjoined { join_at } if *join_at <= now => self.join(now),
             State::Unjoined { join_at } => Action::Wait(Some(*join_at)),
             State::Assigning { members, .. } => {
@@ -324,6 +331,10 @@ impl GroupMembership for Membership {
 
     fn has_lost(&self) -> bool {
         matches!(self.duties.first(), Some(Duty::Lost(_)))
+    }
+
+    fn will_leave(&mut self) {
+        self.is_leaving = true;
     }
 
     /// As in a rebalance of an eager member, it does not join again before everything is given up.

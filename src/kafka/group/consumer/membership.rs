@@ -32,6 +32,8 @@ pub(crate) struct Membership {
     tenure: i32,
     duties: Duties,
     reconciliation: Reconciliation,
+    /// It does not join any more.
+    is_leaving: bool,
     failure: Option<Error>,
 }
 
@@ -55,6 +57,7 @@ impl Membership {
             tenure: 0,
             duties: Duties::default(),
             reconciliation: Reconciliation::default(),
+            is_leaving: false,
             failure: None,
         }
     }
@@ -80,6 +83,10 @@ impl Membership {
 
     /// What to do now. A request that it returns counts as sent.
     pub fn next_action(&mut self, now: Instant) -> Action {
+        let joins = matches!(self.heartbeats.state, State::Joining { .. });
+        if joins && self.is_leaving {
+            self.heartbeats.state = State::Ended;
+        }
         let telling = self.now_told();
         let instead = self.heartbeats.instead(&telling, now);
         instead.unwrap_or_else(|| self.heartbeat(telling, now))
@@ -155,7 +162,9 @@ impl Membership {
         now: Instant,
         pause: impl FnOnce(u32) -> Duration,
     ) {
-        match self.heartbeats.hear(answer, now, pause) {
+        let heard = self.heartbeats.hear(answer, now, pause);
+        self.duties.set_heard(matches!(heard, Heard::Member(_)));
+        match heard {
             Heard::Nothing | Heard::Member(None) => {}
             Heard::Member(Some(assigned)) => self.reconciliation.assign(assigned),
             Heard::PutOut(at) => self.fenced(at),
@@ -245,6 +254,10 @@ impl GroupMembership for Membership {
 
     fn has_lost(&self) -> bool {
         matches!(self.duties.first(), Some(Duty::Lost(_)))
+    }
+
+    fn will_leave(&mut self) {
+        self.is_leaving = true;
     }
 
     /// It keeps its place, and can commit, as long as it owns anything.

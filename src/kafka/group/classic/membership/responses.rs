@@ -203,12 +203,13 @@ impl Membership {
 
     /// The coordinator accepted a heartbeat that was sent at `sent`.
     fn session_renewed(&mut self, sent: Instant) {
+        self.duties.set_heard(true);
         self.session_start = self.session_start.max(sent);
         self.failures.succeeded();
     }
 
     /// A heartbeat could not be sent, got no response, or was refused: the next one is sent early. As long as nobody says that others own the
-    /// partitions, they are kept: if a silent coordinator has assigned them to others, a commit will tell.
+    /// partitions, they are kept: if a silent coordinator has assigned them to others, a commit will tell. No others are taken over meanwhile.
     pub fn heartbeat_failed(
         &mut self,
         error: Error,
@@ -217,6 +218,7 @@ impl Membership {
     ) {
         let longest = self.config.heartbeat_interval;
         let pause = |attempts| pause(attempts).min(longest);
+        self.duties.set_heard(false);
         self.next_heartbeat = self.failures.failed(error, now, pause);
     }
 
@@ -296,6 +298,7 @@ impl Membership {
         pause: impl FnOnce(u32) -> Duration,
     ) {
         self.leave_generation();
+        self.duties.set_heard(false);
         let join_at = self.failures.failed(error, now, pause);
         self.state = State::Unjoined { join_at };
     }
@@ -377,6 +380,7 @@ impl Membership {
             return;
         }
         self.failures.succeeded();
+        self.duties.set_heard(true);
         self.session_start = now;
         self.next_heartbeat = now + self.config.heartbeat_interval;
         self.last_assignment = (assigned.clone(), self.generation);

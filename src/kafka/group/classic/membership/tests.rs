@@ -270,6 +270,43 @@ async fn a_coordinator_that_is_silent_takes_no_partitions_away() {
     assert_eq!(given_up(&mut member), Some(true));
 }
 
+/// It may have given to others what it had assigned: a member that has been silent for a session is none any more, and does not know.
+#[tokio::test]
+async fn nothing_is_taken_over_while_the_coordinator_does_not_answer() {
+    let now = Instant::now();
+    let mut member = new(now);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.next_action(now);
+    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    let later = now + Duration::from_secs(3);
+    assert!(matches!(member.next_action(later), Action::Heartbeat(_)));
+    let gone = Error::new(ErrorKind::Disconnected, "gone");
+    member.heartbeat_failed(gone, later, |_| PAUSE);
+    assert_eq!(assigned(&mut member), None);
+    member.on_heartbeat_response(ErrorCode::NONE, later, later, |_| PAUSE);
+    assert_eq!(
+        assigned(&mut member),
+        Some(vec![TopicPartition::new("t", 0)])
+    );
+}
+
+/// Its place may be another's by then, who came with the same instance id, and would be put out.
+#[tokio::test]
+async fn who_is_put_out_while_it_leaves_does_not_come_back_as_somebody_new() {
+    for code in [ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::ILLEGAL_GENERATION] {
+        let now = Instant::now();
+        let mut member = stable(now);
+        member.will_leave();
+        let later = now + Duration::from_secs(3);
+        assert!(matches!(member.next_action(later), Action::Heartbeat(_)));
+        assert!(member.group_metadata().is_ok(), "it can commit until then");
+        member.on_heartbeat_response(code, later, later, |_| PAUSE);
+        give_up(&mut member, later);
+        assert_eq!(member.next_action(later), Action::End);
+    }
+}
+
 #[tokio::test]
 async fn an_accepted_heartbeat_keeps_the_session_from_when_it_was_sent() {
     let now = Instant::now();

@@ -261,6 +261,55 @@ async fn a_fenced_member_loses_all_and_joins_again_under_its_id_at_once_and_then
 }
 
 /// Every code there is, once and for ever.
+/// It may have given to others what it had assigned: a member that has been silent for a session is none any more, and does not know.
+#[tokio::test]
+async fn nothing_is_taken_over_while_the_coordinator_does_not_answer() {
+    let answers = [
+        (accepted(1, None), vec![Duty::Assign(partitions(&[0]))]),
+        (refused(ErrorCode::UNKNOWN_MEMBER_ID), Vec::new()),
+    ];
+    for (answer, then) in answers {
+        let now = Instant::now();
+        let mut member = new(now);
+        sent(&mut member, now);
+        // Nobody knows the topic yet.
+        member.on_response(accepted(1, Some(&[0])), now, |_| PAUSE);
+        sent(&mut member, now);
+        let gone = Error::new(ErrorKind::Disconnected, "gone");
+        hear(&mut member, Err(gone), now);
+        assert_eq!(poll(&mut member, now), []);
+        let later = now + PAUSE;
+        sent(&mut member, later);
+        hear(&mut member, answer, later);
+        assert_eq!(poll(&mut member, later), then);
+    }
+}
+
+/// Its place may be another's by then, who came with the same instance id, and would be put out.
+#[tokio::test]
+async fn who_is_put_out_while_it_leaves_does_not_come_back() {
+    for code in [
+        ErrorCode::FENCED_MEMBER_EPOCH,
+        ErrorCode::UNKNOWN_MEMBER_ID,
+        ErrorCode::GROUP_ID_NOT_FOUND,
+    ] {
+        let now = Instant::now();
+        let mut nothing = new(now);
+        sent(&mut nothing, now);
+        hear(&mut nothing, accepted(1, Some(&[])), now);
+        for mut member in [nothing, member(now, &[0, 1])] {
+            member.will_leave();
+            let later = now + Duration::from_secs(5);
+            sent(&mut member, later);
+            assert!(member.group_metadata().is_ok(), "it can commit until then");
+            hear(&mut member, refused(code), later);
+            poll(&mut member, later);
+            assert_eq!(member.next_action(later), Action::End);
+            assert_eq!(member.leave(), None);
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_code_ends_a_member_and_what_lasts_is_an_error_in_time() {
     for code in ErrorCode::all().filter(|code| *code != ErrorCode::NONE) {

@@ -278,6 +278,19 @@ async fn a_member_that_is_about_to_leave_keeps_its_place_until_everything_is_giv
     assert!(matches!(member.next_action(later), Action::Join(_)));
 }
 
+/// In no other generation can it commit what it still holds.
+#[tokio::test]
+async fn a_member_that_is_about_to_leave_joins_once_more_for_what_it_holds() {
+    let mut group = Group::new(2, Instant::now());
+    group.add();
+    group.settle();
+    let now = group.now;
+    let member = &mut group.members[0].0;
+    member.will_leave();
+    member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
+    assert!(matches!(member.next_action(now), Action::Join(_)));
+}
+
 #[tokio::test]
 async fn what_is_lost_with_the_membership_is_lost_though_the_member_is_cooperative() {
     let mut group = Group::new(2, Instant::now());
