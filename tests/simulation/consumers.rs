@@ -408,15 +408,10 @@ pub fn leaves_at(harness: &Harness, nth: u32, rng: &Rng) -> Option<Instant> {
         .then(|| Instant::now() + incarnations)
 }
 
-/// Whether a static member is fenced by what one before it had sent, and a bad network has held back until now; or, in a group that changes its
-/// protocol, perhaps by that one itself: it was dropped in the middle of its work, and may come back as it finishes that, by the consumer protocol, in which
-/// it takes the place of a static member of the classic one. The latter was not traced: it may be a defect that is passed over here.
+/// Whether a static member is fenced by what one before it had sent, and a bad network has held back until now.
 pub fn is_fenced_by_the_past(harness: &Harness, error: &Error) -> bool {
     let is_fenced = error.server_error() == Some(ErrorCode::FENCED_INSTANCE_ID);
-    let plan = &harness.plan;
-    let may_be =
-        plan.scenario == Scenario::Chaos || !plan.all_is_well() && !plan.protocols.is_one();
-    is_fenced && plan.is_static && may_be
+    is_fenced && harness.plan.is_static && harness.plan.scenario == Scenario::Chaos
 }
 
 /// A place in the group that one member after the other takes.
