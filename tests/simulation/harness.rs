@@ -316,13 +316,22 @@ impl Harness {
                     text.and_then(|text| text.parse::<i64>().ok())
                         .expect("it says where its record stood")
                 };
-                let value = record.value.and_then(|value| self.plan.format.id(value));
                 let partition = number(dead_letter::ORIGIN_PARTITION) as i32;
                 let offset = number(dead_letter::ORIGIN_OFFSET);
-                letters.push((partition, offset, value.expect("all values hold an id")));
+                let id = match record.value {
+                    Some(value) => self.plan.format.id(value),
+                    // With its value it would be too large for the topic.
+                    None => self.id_at(partition, offset),
+                };
+                letters.push((partition, offset, id.expect("all values hold an id")));
             }
         }
         letters
+    }
+
+    fn id_at(&self, partition: i32, offset: i64) -> Option<Id> {
+        let mut log = self.present().into_iter();
+        log.find_map(|(_, of, at, id)| ((of, at) == (partition, offset)).then_some(id))
     }
 
     /// Notes what is committed, where that has changed.

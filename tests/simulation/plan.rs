@@ -310,7 +310,7 @@ impl Plan {
             none: rng.chance(40) && recreated,
             session_timeout,
             max_poll_interval,
-            shutdown_timeout: *rng.pick(&[SECOND * 5, SECOND * 15]),
+            shutdown_timeout: *rng.pick(&[SECOND * 5, SECOND * 17]),
             work: if slow_handler { slow } else { Work::NONE },
             listener_delay: if slow_listener {
                 listener_delay
@@ -413,9 +413,11 @@ impl Plan {
     /// letters, which brokers do not delay; and a commit has room to say what is finished beyond it. In a group that changes over, a member may be refused
     /// that has done nothing wrong: when the last one of the consumer protocol goes, the group's generation is the epoch that others have come to.
     pub fn is_handled_once(&self) -> bool {
+        // A quarter of it is for the last commit, and for leaving.
+        let handlers_have = self.shutdown_timeout * 3 / 4;
         self.all_is_well()
             && self.protocols.is_one()
-            && self.work.slow < self.shutdown_timeout.min(self.max_poll_interval / 2)
+            && self.work.slow < handlers_have.min(self.max_poll_interval / 2)
             && self.metadata_bytes >= 4_096
             && (self.failing.is_none() || !self.garbled && self.quota.is_none())
     }

@@ -45,7 +45,7 @@ impl Consumer {
             return;
         };
         group.polled(now);
-        while let Some(duty) = group.with(|membership| membership.begin_duty()) {
+        while let Some(duty) = group.with(|membership| membership.begin_duty(Instant::now())) {
             match &duty {
                 Duty::Revoke(partitions) => {
                     group.rebalance_began(Instant::now());

@@ -51,8 +51,8 @@ pub(crate) trait GroupMembership: Send {
     /// The application polled. Whether that makes a stale member rejoin.
     fn polled(&mut self, now: Instant) -> bool;
 
-    /// What a poll has to do next; the same until it is done.
-    fn begin_duty(&mut self) -> Option<Duty>;
+    /// What a poll has to do next; the same until it is done. Nothing is taken over at a time when the coordinator may have given it to others.
+    fn begin_duty(&mut self, now: Instant) -> Option<Duty>;
 
     /// A poll has done it.
     fn duty_done(&mut self, duty: &Duty, now: Instant);

@@ -246,7 +246,7 @@ impl Membership {
     fn end_session(&mut self, now: Instant) {
         let in_session = matches!(self.state, State::Stable | State::Revoking { lost: false });
         if in_session
-            && now >= self.session_start + self.config.session_timeout
+            && now >= self.session_end()
             && planted::is_planted(planted::Defect::SessionEndsInRebalance)
         {
             self.rebalance(now, true);
@@ -312,7 +312,10 @@ impl GroupMembership for Membership {
         wakes
     }
 
-    fn begin_duty(&mut self) -> Option<Duty> {
+    fn begin_duty(&mut self, now: Instant) -> Option<Duty> {
+        if now >= self.session_end() {
+            self.duties.set_heard(false);
+        }
         self.duties.begin()
     }
 

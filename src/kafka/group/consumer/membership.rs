@@ -237,7 +237,7 @@ impl GroupMembership for Membership {
         self.heartbeats.polled(!self.duties.is_giving_up(), now)
     }
 
-    fn begin_duty(&mut self) -> Option<Duty> {
+    fn begin_duty(&mut self, _: Instant) -> Option<Duty> {
         self.duties.begin()
     }
 

@@ -122,10 +122,14 @@ impl Membership {
 
     /// By when a heartbeat that is sent now must be answered: within the session, but never before the next one is due.
     pub fn heartbeat_deadline(&self, now: Instant) -> Instant {
-        let session_end = self.session_start + self.config.session_timeout;
-        session_end
+        self.session_end()
             .max(now + self.config.heartbeat_interval)
             .min(now + self.config.request_timeout)
+    }
+
+    /// Until then the coordinator counts it as a member, though it should hear nothing more of it.
+    pub(super) fn session_end(&self) -> Instant {
+        self.session_start + self.config.session_timeout
     }
 
     pub(super) fn leave_request(&self, reason: &str) -> Option<LeaveGroupRequest> {

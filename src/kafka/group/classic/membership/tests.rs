@@ -76,7 +76,7 @@ fn synced_with(partitions: &[i32]) -> Result<SyncGroupResponse> {
 
 /// Does the duty to take over an assignment.
 fn assigned(member: &mut Membership) -> Option<Vec<TopicPartition>> {
-    let duty = member.begin_duty()?;
+    let duty = member.begin_duty(Instant::now())?;
     let Duty::Assign(partitions) = &duty else {
         panic!("{duty:?}")
     };
@@ -86,7 +86,7 @@ fn assigned(member: &mut Membership) -> Option<Vec<TopicPartition>> {
 
 /// Whether partitions are to be given up, and whether they are lost.
 fn given_up(member: &mut Membership) -> Option<bool> {
-    match member.begin_duty()? {
+    match member.begin_duty(Instant::now())? {
         Duty::Revoke(_) => Some(false),
         Duty::Lost(_) => Some(true),
         Duty::Assign(_) => None,
@@ -95,7 +95,7 @@ fn given_up(member: &mut Membership) -> Option<bool> {
 
 /// Does the duty to give up partitions.
 fn give_up(member: &mut Membership, now: Instant) {
-    let duty = member.begin_duty().expect("a duty");
+    let duty = member.begin_duty(Instant::now()).expect("a duty");
     assert!(!matches!(duty, Duty::Assign(_)), "{duty:?}");
     member.duty_done(&duty, now);
 }
@@ -289,6 +289,24 @@ async fn nothing_is_taken_over_while_the_coordinator_does_not_answer() {
         assigned(&mut member),
         Some(vec![TopicPartition::new("t", 0)])
     );
+}
+
+/// As long as it waits for the answer to a heartbeat it does not know either.
+#[tokio::test]
+async fn nothing_is_taken_over_once_the_session_may_be_over() {
+    let now = Instant::now();
+    let mut member = new(now);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.next_action(now);
+    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    let sent = member.session_end() - Duration::from_secs(1);
+    assert!(matches!(member.next_action(sent), Action::Heartbeat(_)));
+    let later = member.session_end();
+    assert_eq!(member.begin_duty(later), None);
+    member.on_heartbeat_response(ErrorCode::NONE, sent, later, |_| PAUSE);
+    let assign = Duty::Assign(vec![TopicPartition::new("t", 0)]);
+    assert_eq!(member.begin_duty(later), Some(assign));
 }
 
 /// Its place may be another's by then, who came with the same instance id, and would be put out.
@@ -547,7 +565,11 @@ async fn a_response_that_does_not_fit_is_named_and_the_member_rejoins() {
     member.on_join_response(joined_as("a", "b", 1), start, |_| PAUSE);
     member.next_action(start);
     member.on_sync_response(synced_with(&[0, 3]), |_| Some(3), start, |_| PAUSE);
-    assert_eq!(member.begin_duty(), None, "there is no partition 3");
+    assert_eq!(
+        member.begin_duty(Instant::now()),
+        None,
+        "there is no partition 3"
+    );
 }
 
 #[tokio::test]
@@ -574,7 +596,7 @@ async fn an_assignment_that_the_application_has_not_taken_is_dropped_by_the_next
     member.next_action(now);
     member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
     member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
-    assert_eq!(member.begin_duty(), None);
+    assert_eq!(member.begin_duty(Instant::now()), None);
     assert!(matches!(member.next_action(now), Action::Join(_)));
 }
 
@@ -592,7 +614,7 @@ async fn a_subscription_that_changed_while_joining_is_joined_again() {
     member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
     member.next_action(now);
     member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
-    assert_eq!(member.begin_duty(), None);
+    assert_eq!(member.begin_duty(Instant::now()), None);
     assert!(matches!(member.next_action(now), Action::Join(_)));
 }
 

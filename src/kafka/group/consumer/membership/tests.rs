@@ -81,7 +81,7 @@ fn hear(member: &mut Membership, answer: Result<ConsumerGroupHeartbeatResponse>,
 /// A poll that does what it has to; what that was.
 fn poll(member: &mut Membership, now: Instant) -> Vec<Duty> {
     let mut done = Vec::new();
-    while let Some(duty) = member.begin_duty() {
+    while let Some(duty) = member.begin_duty(Instant::now()) {
         member.duty_done(&duty, now);
         done.push(duty);
     }
@@ -207,7 +207,7 @@ async fn what_is_revoked_is_told_of_once_it_is_given_up_and_commits_of_before_ar
         matches!(member.next_action(later), Action::Wait(_)),
         "the application is to poll"
     );
-    let revoke = member.begin_duty().expect("a duty");
+    let revoke = member.begin_duty(Instant::now()).expect("a duty");
     assert_eq!(revoke, Duty::Revoke(partitions(&[1])));
     assert!(
         member
@@ -260,7 +260,6 @@ async fn a_fenced_member_loses_all_and_joins_again_under_its_id_at_once_and_then
     }
 }
 
-/// Every code there is, once and for ever.
 /// It may have given to others what it had assigned: a member that has been silent for a session is none any more, and does not know.
 #[tokio::test]
 async fn nothing_is_taken_over_while_the_coordinator_does_not_answer() {
@@ -310,6 +309,7 @@ async fn who_is_put_out_while_it_leaves_does_not_come_back() {
     }
 }
 
+/// Every code there is, once and for ever.
 #[tokio::test]
 async fn no_code_ends_a_member_and_what_lasts_is_an_error_in_time() {
     for code in ErrorCode::all().filter(|code| *code != ErrorCode::NONE) {
@@ -429,7 +429,7 @@ async fn an_assignment_waits_for_topics_that_nobody_knows_asked_for_with_pauses_
             }
             none(&mut member, now);
         }
-        assert!(member.begin_duty().is_none());
+        assert!(member.begin_duty(Instant::now()).is_none());
         errors += usize::from(member.error(now).is_some());
     }
     assert!(

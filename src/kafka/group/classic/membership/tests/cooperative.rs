@@ -46,7 +46,7 @@ impl Group {
     /// A member does the first thing that it has to do.
     fn step(&mut self, index: usize) {
         let member = &mut self.members[index].0;
-        match member.begin_duty() {
+        match member.begin_duty(Instant::now()) {
             Some(duty) => member.duty_done(&duty, self.now),
             None => self.join(index),
         }
