@@ -172,6 +172,8 @@ impl Membership {
             State::Syncing { assignments } => {
                 let assignments = std::mem::take(assignments);
                 self.failures.sent(ApiKey::SYNC_GROUP, now, now);
+                // Its answer begins another session, nobody knows how long before it comes.
+                self.session_start = now;
                 self.sync(assignments)
             }
             State::Stable | State::Revoking { lost: false } => self.heartbeat(now),

@@ -381,8 +381,8 @@ impl Membership {
         }
         self.failures.succeeded();
         self.duties.set_heard(true);
-        self.session_start = now;
-        self.next_heartbeat = now + self.config.heartbeat_interval;
+        let next_heartbeat = now + self.config.heartbeat_interval;
+        self.next_heartbeat = next_heartbeat.min(self.session_end()).max(now);
         self.last_assignment = (assigned.clone(), self.generation);
         let claimed = std::mem::take(&mut self.claimed);
         let named: BTreeSet<&TopicPartition> = assigned.iter().collect();

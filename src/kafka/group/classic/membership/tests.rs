@@ -309,6 +309,22 @@ async fn nothing_is_taken_over_once_the_session_may_be_over() {
     assert_eq!(member.begin_duty(later), Some(assign));
 }
 
+#[tokio::test]
+async fn an_assignment_that_came_late_is_taken_over_when_the_coordinator_answers() {
+    let now = Instant::now();
+    let mut member = new(now);
+    member.next_action(now);
+    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
+    member.next_action(now);
+    let late = member.session_end();
+    member.on_sync_response(synced_with(&[0]), unknown, late, |_| PAUSE);
+    assert_eq!(member.begin_duty(late), None);
+    assert!(matches!(member.next_action(late), Action::Heartbeat(_)));
+    member.on_heartbeat_response(ErrorCode::NONE, late, late, |_| PAUSE);
+    let assign = Duty::Assign(vec![TopicPartition::new("t", 0)]);
+    assert_eq!(member.begin_duty(late), Some(assign));
+}
+
 /// Its place may be another's by then, who came with the same instance id, and would be put out.
 #[tokio::test]
 async fn who_is_put_out_while_it_leaves_does_not_come_back_as_somebody_new() {
