@@ -16,7 +16,7 @@ use protocol::compression::{Codec, Compression};
 use tokio::task::JoinSet;
 
 use crate::measure::{gib, stays_within};
-use crate::{BUDGET, batch, broker, noise, reader};
+use crate::{BUDGET, FETCH_MAX_WAIT, batch, broker, noise, reader};
 
 const PARTITIONS: i32 = 12;
 const CONSUMERS: usize = 10;
@@ -180,6 +180,7 @@ async fn ten_consumers(broker: &str) {
     let consumer = async || {
         let mut config = ConsumerConfig::default();
         config.max_poll_records = 100_000;
+        config.fetch_max_wait = FETCH_MAX_WAIT;
         let mut consumer = client.consumer(config).expect("a consumer");
         let all: Vec<_> = (0..PARTITIONS)
             .map(|partition| (TopicPartition::new("t", partition), StartOffset::Earliest))

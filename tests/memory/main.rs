@@ -23,6 +23,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// The default of consumers and producers.
 const BUDGET: usize = 32 << 20;
+/// Who goes back to the beginning waits as long as the broker holds the fetch that asked for more at the end: the partitions of one broker, all at
+/// their ends, would fall behind those of the others.
+const FETCH_MAX_WAIT: Duration = Duration::from_millis(5);
 
 /// What a process of its own is started for.
 #[test]
@@ -127,6 +130,7 @@ async fn reader(broker: &str, partitions: i32) -> Consumer {
     // The budget is to end a poll, not the number of records.
     config.max_poll_records = 100_000;
     config.group_id = None;
+    config.fetch_max_wait = FETCH_MAX_WAIT;
     assert_eq!(config.buffer_bytes, BUDGET);
     let mut consumer = Consumer::connect(config).await.expect("connects");
     let all: Vec<_> = (0..partitions)
