@@ -36,7 +36,9 @@ async fn described(
     let options = DescribeConfigsOptions::default();
     let options = options.include_synonyms().include_documentation();
     loop {
-        let all = admin.describe_configs(&[resource.clone()], &options).await;
+        let all = admin
+            .describe_configs(std::slice::from_ref(resource), &options)
+            .await;
         let mut all = all.expect("answered");
         let configs = all.remove(resource).expect("answered").expect("described");
         if configs.get(name).and_then(|it| it.value.as_deref()) == Some(value) {
@@ -161,7 +163,7 @@ async fn what_is_altered_is_kept_to(target: &Target, admin: &Admin, topic: &Conf
     let fresh = async || target.producer(&[]).await;
     let producer = fresh().await;
     let (small, large) = (vec![1; 50], vec![1; 500]);
-    let new = || Record::new(&*topic.name).partition(0);
+    let new = || Record::new(&topic.name).partition(0);
     soon(async || fresh().await.send(new().value(&large)).await.is_err()).await;
     producer
         .send(new().value(&small))

@@ -112,11 +112,8 @@ async fn what_needs_brokers_is_refused(client: &Client, admin: &Admin) {
         assert_eq!(error.kind(), kind, "{error}");
     }
     let unsupported = ErrorKind::UnsupportedVersion;
-    refused(admin.list_topics().await, unsupported.clone());
-    refused(
-        admin.describe_classic_groups(&["g"]).await,
-        unsupported.clone(),
-    );
+    refused(admin.list_topics().await, unsupported);
+    refused(admin.describe_classic_groups(&["g"]).await, unsupported);
     let ends = BTreeMap::from([(at("t", 0), 0)]);
     refused(admin.delete_records(&ends).await, unsupported);
     refused(
