@@ -38,6 +38,8 @@ pub const LOOPS: &str = "loops";
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often the coordinators are asked what is committed.
 const LOOK: Duration = Duration::from_secs(1);
+/// As many answers in a row as nobody can read, and that ask for a pause each, a request waits for.
+const UNREAD_PAUSES: u32 = 5;
 
 /// What the applications share.
 #[derive(Clone)]
@@ -67,6 +69,13 @@ impl Shared {
         let mut config = self.harness.client(nth);
         let (network, lifeline) = self.harness.network.of_one(rng.fork());
         config.transport = Arc::new(network);
+        let plan = &self.harness.plan;
+        if let (Some(pause), true) = (plan.quota, plan.garbled) {
+            // Who cannot read an answer does not know of the pause that it asks for: a request that is given up meanwhile, and repeated on
+            // another connection, is read after all, perhaps in the next transaction. Kafka notes its sequence then as the lowest that waits
+            // to be verified, and refuses all that follow (OUT_OF_ORDER_SEQUENCE_NUMBER): that transaction cannot be committed.
+            config.request_timeout = config.request_timeout.max(pause * UNREAD_PAUSES);
+        }
         (config, lifeline)
     }
 
