@@ -127,7 +127,15 @@ impl Verifiable {
             "nothing of {name}: {}",
             self.what_went_wrong()
         );
-        let failed: Vec<_> = said.iter().filter(|it| it["success"] != true).collect();
+        // Java tells a member that commits while others join to poll, and to commit again (KIP-429): so it does.
+        let waits = |it: &Value| {
+            let error = it["error"].as_str().unwrap_or_default();
+            error.starts_with(
+                "Offset commit cannot be completed since the consumer is undergoing a rebalance",
+            )
+        };
+        let failed = said.iter().filter(|it| it["success"] != true);
+        let failed: Vec<_> = failed.filter(|it| !waits(it)).collect();
         assert!(failed.is_empty(), "{failed:?}");
     }
 }
