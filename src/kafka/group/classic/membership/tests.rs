@@ -105,13 +105,19 @@ fn unknown(_: &str) -> Option<usize> {
     None
 }
 
-/// A member `a` of generation 1, led by somebody else, that holds partition 0 of `t`.
-fn stable(now: Instant) -> Membership {
+/// A member `a` of generation 1, led by somebody else, to which partition 0 of `t` is assigned, and that hears of it so much later.
+fn assigned_after(wait: Duration, now: Instant) -> Membership {
     let mut member = new(now);
     assert!(matches!(member.next_action(now), Action::Join(_)));
     member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
     assert!(matches!(member.next_action(now), Action::Sync(_)));
-    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    member.on_sync_response(synced_with(&[0]), unknown, now + wait, |_| PAUSE);
+    member
+}
+
+/// The same, when it has taken it over.
+fn stable(now: Instant) -> Membership {
+    let mut member = assigned_after(Duration::ZERO, now);
     assert_eq!(
         assigned(&mut member),
         Some(vec![TopicPartition::new("t", 0)])
@@ -274,11 +280,7 @@ async fn a_coordinator_that_is_silent_takes_no_partitions_away() {
 #[tokio::test]
 async fn nothing_is_taken_over_while_the_coordinator_does_not_answer() {
     let now = Instant::now();
-    let mut member = new(now);
-    member.next_action(now);
-    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
-    member.next_action(now);
-    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    let mut member = assigned_after(Duration::ZERO, now);
     let later = now + Duration::from_secs(3);
     assert!(matches!(member.next_action(later), Action::Heartbeat(_)));
     let gone = Error::new(ErrorKind::Disconnected, "gone");
@@ -295,11 +297,7 @@ async fn nothing_is_taken_over_while_the_coordinator_does_not_answer() {
 #[tokio::test]
 async fn nothing_is_taken_over_once_the_session_may_be_over() {
     let now = Instant::now();
-    let mut member = new(now);
-    member.next_action(now);
-    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
-    member.next_action(now);
-    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    let mut member = assigned_after(Duration::ZERO, now);
     let sent = member.session_end() - Duration::from_secs(1);
     assert!(matches!(member.next_action(sent), Action::Heartbeat(_)));
     let later = member.session_end();
@@ -312,12 +310,8 @@ async fn nothing_is_taken_over_once_the_session_may_be_over() {
 #[tokio::test]
 async fn an_assignment_that_came_late_is_taken_over_when_the_coordinator_answers() {
     let now = Instant::now();
-    let mut member = new(now);
-    member.next_action(now);
-    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
-    member.next_action(now);
-    let late = member.session_end();
-    member.on_sync_response(synced_with(&[0]), unknown, late, |_| PAUSE);
+    let late = new(now).session_end();
+    let mut member = assigned_after(late - now, now);
     assert_eq!(member.begin_duty(late), None);
     assert!(matches!(member.next_action(late), Action::Heartbeat(_)));
     member.on_heartbeat_response(ErrorCode::NONE, late, late, |_| PAUSE);
@@ -606,11 +600,7 @@ async fn failures_that_last_are_reported_and_joining_goes_on() {
 #[tokio::test]
 async fn an_assignment_that_the_application_has_not_taken_is_dropped_by_the_next_rebalance() {
     let now = Instant::now();
-    let mut member = new(now);
-    member.next_action(now);
-    member.on_join_response(joined_as("a", "b", 1), now, |_| PAUSE);
-    member.next_action(now);
-    member.on_sync_response(synced_with(&[0]), unknown, now, |_| PAUSE);
+    let mut member = assigned_after(Duration::ZERO, now);
     member.on_heartbeat_response(ErrorCode::REBALANCE_IN_PROGRESS, now, now, |_| PAUSE);
     assert_eq!(member.begin_duty(Instant::now()), None);
     assert!(matches!(member.next_action(now), Action::Join(_)));
