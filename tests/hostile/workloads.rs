@@ -16,7 +16,7 @@ use self::administer::administer;
 use self::produce::produce;
 use self::read::{Reading, read};
 use self::share::share;
-use crate::harness::{Harness, TAMPERING, TOPIC};
+use crate::harness::{Harness, REQUEST_TIMEOUT, TAMPERING, TOPIC};
 use crate::typed;
 
 /// How many records there are while the tampering lasts.
@@ -107,6 +107,22 @@ impl Workload {
             Workload::TypedConsumer => typed::handle(harness, Consumer).await,
             Workload::Share => share(harness).await,
             Workload::Admin => administer(harness).await,
+        }
+    }
+}
+
+/// Makes a call that must end within the request timeout, and waits a moment where it fails: it is made again. `None` when it did not end at all.
+async fn attempt<T>(
+    harness: &mut Harness,
+    name: &'static str,
+    call: impl Future<Output = Result<T>>,
+) -> Option<Option<T>> {
+    match harness.call(name, REQUEST_TIMEOUT, call).await? {
+        Ok(done) => Some(Some(done)),
+        Err(error) => {
+            harness.error(name, &error);
+            sleep(PAUSE).await;
+            Some(None)
         }
     }
 }

@@ -38,6 +38,8 @@
 
 mod checker;
 mod consumers;
+#[path = "../support/copying.rs"]
+mod copying;
 mod faults;
 mod handlers;
 mod harness;

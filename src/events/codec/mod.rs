@@ -105,6 +105,10 @@ pub use registry::{
     RegistryError, SchemaKind, SchemaReference, SchemaRegistry, SchemaVersion, SubjectNameStrategy,
 };
 
+/// How deep schemas may name each other.
+#[cfg(any(feature = "avro", feature = "registry"))]
+const DEEPEST_REFERENCES: usize = 32;
+
 /// What all events of one encoding have in common: an instance is shared by everything that a producer sends, or a consumer reads.
 pub trait Format: Send + Sync + 'static {
     /// What is found out about an event before it is written into a batch: its length at least, and whatever else it took to know it, such

@@ -9,7 +9,7 @@ use pat_events::kafka::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{MORE, PAUSE, POLL, RECORDS, WRITE_AGAIN};
+use super::{MORE, PAUSE, POLL, RECORDS, WRITE_AGAIN, attempt};
 use crate::harness::{
     GROUP, HEALING, HEARTBEAT, Harness, PARTITIONS, REQUEST_TIMEOUT, SESSION, TOPIC, Violation,
     number_of, partition_of,
@@ -190,16 +190,11 @@ async fn step(
 ) -> bool {
     let Some(alive) = consumer else {
         let connecting = Consumer::connect(config.clone());
-        match harness.call("connect", REQUEST_TIMEOUT, connecting).await {
-            Some(Ok(connected)) => *consumer = Some(connected),
-            Some(Err(error)) => {
-                harness.error("connect", &error);
-                sleep(PAUSE).await;
-            }
-            None => return false,
-        }
+        let connected = attempt(harness, "connect", connecting).await;
+        let answered = connected.is_some();
+        *consumer = connected.flatten();
         *is_subscribed = false;
-        return true;
+        return answered;
     };
     if !*is_subscribed {
         let starts: Vec<_> = all_partitions()
@@ -216,15 +211,9 @@ async fn step(
                 Reading::BrokerPattern(pattern) => alive.subscribe_pattern(pattern).await,
             }
         };
-        match harness.call(call, REQUEST_TIMEOUT, beginning).await {
-            Some(Ok(())) => *is_subscribed = true,
-            Some(Err(error)) => {
-                harness.error(call, &error);
-                sleep(PAUSE).await;
-            }
-            None => return false,
-        }
-        return true;
+        let begun = attempt(harness, call, beginning).await;
+        *is_subscribed = begun.is_some_and(|begun| begun.is_some());
+        return begun.is_some();
     }
     match harness.call("poll", POLL, alive.poll(POLL)).await {
         Some(Ok(records)) => {

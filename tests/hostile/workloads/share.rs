@@ -8,7 +8,7 @@ use pat_events::kafka::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{MORE, PAUSE, POLL, RECORDS, WRITE_AGAIN};
+use super::{MORE, PAUSE, POLL, RECORDS, WRITE_AGAIN, attempt};
 use crate::harness::{GROUP, Harness, REQUEST_TIMEOUT, TOPIC, Violation, number_of, partition_of};
 
 /// What a share consumer was given.
@@ -94,15 +94,10 @@ async fn step(
             consumer.subscribe(&[TOPIC]).await?;
             Ok(consumer)
         };
-        match harness.call("connect", REQUEST_TIMEOUT, connecting).await {
-            Some(Ok(connected)) => *consumer = Some(connected),
-            Some(Err(error)) => {
-                harness.error("connect", &error);
-                sleep(PAUSE).await;
-            }
-            None => return false,
-        }
-        return true;
+        let connected = attempt(harness, "connect", connecting).await;
+        let answered = connected.is_some();
+        *consumer = connected.flatten();
+        return answered;
     };
     match harness.call("poll", POLL, alive.poll(POLL)).await {
         Some(Ok(records)) => {

@@ -9,7 +9,7 @@ use pat_events::events::codec::Protobuf;
 use pat_events::events::email::EmailEvents;
 use pat_events::events::{Context, Encode, EventOutputs, EventSet, EventTransform, HandlerError};
 use pat_events::kafka::{
-    ExactlyOnceConfig, ExactlyOnceError, GroupProtocol, Header, InputRecords, OffsetReset, Record,
+    ExactlyOnceConfig, ExactlyOnceError, GroupProtocol, InputRecords, OffsetReset, Record,
     Transaction, Transform, exactly_once,
 };
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::applications::{FIRST_LOOP, LOOPS, Shared};
 use super::events::{Topic, TransactionEvent};
 use crate::consumers::leaves_at;
+use crate::copying::copy;
 use crate::record_format::{OwnEvents, RecordFormat};
 use crate::rng::Rng;
 
@@ -247,12 +248,7 @@ impl Transform for Copying {
     ) -> Result<(), ExactlyOnceError> {
         for record in records.iter() {
             for topic in [Topic::Outputs, Topic::Copies] {
-                let headers: Vec<Header<'_>> = (record.headers.iter())
-                    .map(|header| Header::raw(header.key_bytes, header.value))
-                    .collect();
-                let mut output = Record::new(topic.name()).headers(&headers);
-                (output.key, output.value) = (record.key, record.value);
-                drop(transaction.enqueue(output).await?);
+                copy(&record, Record::new(topic.name()), transaction).await?;
             }
             self.work().await;
         }

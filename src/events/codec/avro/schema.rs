@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::plan::Plan;
 use super::{AvroError, json};
+use crate::events::codec::DEEPEST_REFERENCES;
 
 /// A schema in JSON, read when it is first needed. Made to stand in a `static`.
 ///
@@ -34,9 +35,6 @@ enum References {
     /// Each before those that name it.
     Texts(Vec<String>),
 }
-
-/// How deep schemas may name each other.
-const DEEPEST: usize = 32;
 
 /// A schema, and how to read what is written by it with itself as the reader's.
 pub(super) struct Parsed {
@@ -111,9 +109,9 @@ impl AvroSchema {
         texts: &mut Vec<&'a str>,
         depth: usize,
     ) -> Result<(), AvroError> {
-        if depth > DEEPEST {
+        if depth > DEEPEST_REFERENCES {
             return Err(AvroError::new(format!(
-                "schemas name each other more than {DEEPEST} deep"
+                "schemas name each other more than {DEEPEST_REFERENCES} deep"
             )));
         }
         match &self.references {

@@ -17,10 +17,10 @@ use super::schema::{NewSchema, RegisteredSchema, SchemaKind, SchemaReference, Sc
 use super::wire::{self, HEADER, SchemaKey};
 use super::{RegistryConfig, RegistryError, SchemaRegistry};
 use crate::events::Event;
-use crate::events::codec::{Codec, CodecError, Format, Payload, Prepared, is_media_type};
+use crate::events::codec::{
+    Codec, CodecError, DEEPEST_REFERENCES, Format, Payload, Prepared, is_media_type,
+};
 
-/// How deep schemas may name each other.
-const DEEPEST: usize = 32;
 /// Places and names of messages that are asked for come with the data: no more than these are kept.
 const MOST: usize = 64;
 
@@ -172,9 +172,9 @@ fn imported<'a, I: Import>(
     depth: usize,
 ) -> Boxed<'a, Vec<SchemaReference>> {
     Box::pin(async move {
-        if depth > DEEPEST {
+        if depth > DEEPEST_REFERENCES {
             return Err(RegistryError::permanent(format!(
-                "schemas name each other more than {DEEPEST} deep"
+                "schemas name each other more than {DEEPEST_REFERENCES} deep"
             )));
         }
         let mut references = Vec::new();
